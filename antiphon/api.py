@@ -1,0 +1,46 @@
+"""Training from Python: `antiphon.train("pairs.tsv")` or `antiphon.train(config)`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from antiphon import config as configuration
+from antiphon import defaults
+from antiphon.config import Config
+from antiphon.data.rows import ENDINGS, is_table
+from antiphon.errors import DataError
+from antiphon.predictor import Predictor, load
+from antiphon.training.loop import train as run
+
+
+def read_config(path: Path, settings: dict[str, Any] | None = None) -> Config:
+    """The configuration at `path`, or the one chosen for the table at `path`."""
+    if path.suffix in (".yaml", ".yml"):
+        return configuration.load(path, settings)
+    if is_table(str(path)):
+        return defaults.choose(path, settings)
+    raise DataError(f"{path}: is neither a configuration (.yaml) nor a table ({ENDINGS}, or these with .gz)")
+
+
+def train(
+    what: str | Path | Config,
+    out: str | Path | None = None,
+    settings: dict[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str | None = None,
+    threads: int | None = None,
+) -> Predictor:
+    """Train from a table, a configuration file or a `Config`, and return the model.
+
+    `settings` are dotted keys laid over the configuration, as `--set` does: {"train.epochs": 5}.
+    Without `out` the folder is a temporary one, removed with the model; `save` keeps it.
+    """
+    config = what if isinstance(what, Config) else read_config(Path(what), settings)
+    kept = None if out else tempfile.TemporaryDirectory(prefix="antiphon-")
+    folder = Path(out) if out else Path(kept.name) / "model"  # type: ignore[union-attr]
+    model = load(run(config, folder, resume, overwrite, device, threads), device)
+    model.temporary = kept
+    return model

@@ -1,0 +1,253 @@
+"""The command line: arguments to calls, errors to one message and an exit status. Torch is imported when needed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from antiphon import __version__
+from antiphon.errors import AntiphonError
+
+if TYPE_CHECKING:
+    from antiphon.config import Files
+    from antiphon.predictor import Prediction, Predictor
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Recurrent sequence models, from a table of pairs to a shipped model.",
+)
+
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all cores")]
+Beam = Annotated[int | None, typer.Option(min=1, help="beam width; 1 is greedy")]
+Json = Annotated[bool, typer.Option("--json", help="write JSON")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="set a key of the configuration")
+]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a model folder")]
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    imports: Annotated[
+        list[str] | None, typer.Option("--import", metavar="MODULE", help="import a module that adds parts of its own")
+    ] = None,
+) -> None:
+    if version:
+        print(f"antiphon {__version__}")
+        raise typer.Exit
+    import importlib
+
+    for module in imports or []:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise AntiphonError(f"--import {module}: {error}") from None
+
+
+def _settings(pairs: list[str] | None) -> dict[str, Any]:
+    from antiphon.config import parse_value
+
+    found = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--set")
+        found[key] = parse_value(value, key)
+    return found
+
+
+@app.command()
+def train(
+    what: Annotated[Path, typer.Argument(metavar="CONFIG.yaml|TABLE", help="a configuration, or a table of pairs")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where the model goes")],
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the training in DIR")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the model in DIR")] = False,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Train a model from a configuration, or from a table with settings chosen from its data."""
+    from antiphon.api import read_config
+    from antiphon.training.loop import train as run
+
+    config = read_config(what, _settings(settings))
+    if what.suffix not in (".yaml", ".yml"):
+        typer.echo("# chosen from the data; saved in the model's config.yaml\n" + config.to_yaml(), err=True)
+    command = shlex.join(["antiphon", *sys.argv[1:]])
+    run(config, out, resume, overwrite, device, threads, command)
+
+
+def _load(folder: Path, device: str | None, threads: int | None) -> Predictor:
+    import torch
+
+    from antiphon.predictor import load
+
+    if threads:
+        torch.set_num_threads(threads)
+    return load(folder, device)
+
+
+def _files(data: Path | None, source: Path | None, target: Path | None) -> Files | None:
+    from antiphon.config import Parallel
+
+    if (source is None) != (target is None) or (source is not None and data is not None):
+        raise typer.BadParameter("give DATA, or both --source and --target")
+    if source is not None and target is not None:
+        return Parallel(source=str(source), target=str(target))
+    return None if data is None else str(data)
+
+
+@app.command()
+def evaluate(
+    folder: Folder,
+    data: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="by default the configured test set")] = None,
+    source: Annotated[Path | None, typer.Option(help="source lines, with --target")] = None,
+    target: Annotated[Path | None, typer.Option(help="target lines, with --source")] = None,
+    as_json: Json = False,
+    beam: Beam = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Measure a model on data."""
+    files = _files(data, source, target)
+    scores, signatures = _load(folder, device, threads).evaluate_signed(files, beam)
+    if as_json:
+        print(json.dumps({**scores, "signatures": signatures}))
+        return
+    for name, value in scores.items():
+        shown = f"{value:,.0f}" if name == "rows" else f"{value:.4f}"
+        print(f"{name:26} {shown:>10}  {signatures.get(name, '')}".rstrip())
+
+
+def _lines(file: Path | None) -> Iterator[str]:
+    """Lines of a file or of standard input; a prompt for each on a terminal."""
+    from antiphon.data.rows import NOT_UTF8, read_lines
+    from antiphon.errors import DataError
+
+    if file is not None:
+        for number, line in read_lines(str(file)):
+            if line is None:
+                raise DataError(f"{file}:{number}: {NOT_UTF8}")
+            yield line
+        return
+    terminal = sys.stdin.isatty()
+    while True:
+        if terminal:
+            print("> ", end="", file=sys.stderr, flush=True)
+        line_bytes = sys.stdin.buffer.readline()
+        if not line_bytes:
+            return
+        try:
+            yield line_bytes.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8").removeprefix("\ufeff")
+        except UnicodeDecodeError:
+            raise DataError(f"standard input: {NOT_UTF8}") from None
+
+
+@app.command()
+def predict(
+    folder: Folder,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="one input a line; by default standard input")
+    ] = None,
+    as_json: Json = False,
+    beam: Beam = None,
+    n_best: Annotated[int, typer.Option(min=1, help="outputs an input; needs --json")] = 1,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Write the output of every input, in order."""
+    if n_best > 1 and not as_json:
+        raise typer.BadParameter("needs --json", param_hint="--n-best")
+    from antiphon.predictor import WINDOW
+
+    model = _load(folder, device, threads)
+    prompted = file is None and sys.stdin.isatty()
+    for found in model.stream(_lines(file), beam, n_best, window=1 if prompted else WINDOW):
+        print(_json_prediction(found, n_best) if as_json else found.text, flush=prompted)
+
+
+def _json_prediction(found: Prediction, n_best: int) -> str:
+    value: dict[str, Any] = {"text": found.text, "tokens": found.tokens, "score": found.score}
+    if n_best > 1:
+        value["n_best"] = [vars(candidate) for candidate in found.n_best]
+    return json.dumps(value, ensure_ascii=False)
+
+
+@app.command()
+def score(
+    folder: Folder,
+    data: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="by default the configured test set")] = None,
+    source: Annotated[Path | None, typer.Option(help="source lines, with --target")] = None,
+    target: Annotated[Path | None, typer.Option(help="target lines, with --source")] = None,
+    as_json: Json = False,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Write log p(target | source) of every row, in nats, as the last column."""
+    files = _files(data, source, target)
+    model = _load(folder, device, threads)
+    rows = model.rows(files)
+    for row, value in zip(rows, model.score(rows), strict=True):
+        if as_json:
+            print(json.dumps({"source": row.source, "target": row.target, "score": value}, ensure_ascii=False))
+        else:
+            print(f"{row.source}\t{row.target}\t{value:.6f}")
+
+
+@app.command()
+def check(
+    what: Annotated[Path, typer.Argument(metavar="CONFIG.yaml|TABLE", help="a configuration, or a table of pairs")],
+    settings: Settings = None,
+) -> None:
+    """Read all data and report what would go wrong; train nothing."""
+    from antiphon.api import read_config
+    from antiphon.checkup import check as run
+
+    report = run(read_config(what, _settings(settings)))
+    print("\n".join(report.lines))
+    for warning in report.warnings:
+        print(f"warning: {warning}")
+    if report.bad_rows:
+        raise AntiphonError(f"{what}: {report.bad_rows:,} bad rows; mend them, or set data.on_error to skip")
+
+
+@app.command()
+def demo(
+    structure: Annotated[str, typer.Argument(help="which structure to show")] = "many_to_many",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where the model goes")] = Path("demo-model"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the model in DIR")] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="updates, to try it faster")] = None,
+    threads: Threads = None,
+) -> None:
+    """Train, evaluate and use a small real model, offline, on the CPU."""
+    from antiphon.demo import run
+
+    run(structure, out, lambda line: print(line, flush=True), overwrite, threads, steps)
+
+
+def main() -> None:
+    """The entry point: exit status 0 done, 1 something of the user's is wrong, 2 wrong usage."""
+    try:
+        app()
+    except AntiphonError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; a training goes on with --resume", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        with suppress(OSError):
+            sys.stdout.close()
+        sys.exit(0)

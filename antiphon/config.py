@@ -1,0 +1,341 @@
+"""The configuration: the only schema, the reading of its file, and the messages about mistakes in it.
+
+Keys whose value may be a table also take the bare name (`attention: general`). Which names exist and
+which options each takes is known to the tables of the parts alone; here they are a `Choice`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from antiphon.errors import ConfigError, nearest
+
+
+class Section(BaseModel):
+    """A table of the configuration: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Choice(BaseModel):
+    """A named choice with options: `general`, or `{kind: bpe, size: 8000}`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    kind: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"kind": value}
+        if isinstance(value, Mapping) and "kind" not in value:
+            raise ValueError("needs the key 'kind', or just the name")
+        return value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _tokens(value: object) -> object:
+    if isinstance(value, Mapping) and "split" in value and "kind" not in value:
+        return {"kind": "split", "separator": value["split"], **{k: v for k, v in value.items() if k != "split"}}
+    return value
+
+
+class Parallel(Section):
+    """Two files whose lines belong together."""
+
+    source: str
+    target: str
+
+
+Files = str | list[str] | Parallel
+
+
+class Data(Section):
+    """Where the rows come from. Paths are relative to the configuration's own file."""
+
+    train: Files = Field(description="the rows to learn from")
+    valid: Files | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="rows to choose the best model by: files, or a fraction of the training inputs"
+    )
+    test: Files | None = Field(None, description="rows that `evaluate` takes by default")
+    header: bool = Field(False, description="tables have a header line; also true if a column is named")
+    references: Literal["rows", "group"] = Field(
+        "rows", description="group: rows with equal input are several references of one"
+    )
+    max_length: int = Field(500, ge=1, description="longer rows, in tokens, are errors")
+    on_error: Literal["fail", "skip"] = Field("fail", description="what a bad row does")
+
+
+class Source(Section):
+    kind: Literal["text"] = Field("text", description="what the model reads")
+    column: int | str = Field(0, description="the column, by name or position")
+    tokens: Annotated[Choice, BeforeValidator(_tokens)] = Choice(kind="chars")
+    normalize: Literal["nfc", "nfd", "nfkc", "none"] = "nfc"
+    lowercase: bool = False
+
+
+class Target(Source):
+    kind: Literal["text"] = Field("text", description="what the model writes")
+    column: int | str = Field(1, description="the column, by name or position")
+    tokens: Annotated[Choice, BeforeValidator(_tokens)] = Choice(kind="words")
+
+
+class Encoder(Section):
+    hidden: int = Field(256, ge=1, description="width of a direction")
+    layers: int = Field(1, ge=1)
+    bidirectional: bool = True
+    residual: bool = False
+
+
+class Decoder(Section):
+    hidden: int = Field(256, ge=1)
+    layers: int = Field(1, ge=1)
+    residual: bool = False
+
+
+class Context(Section):
+    """What the decoder gets of the source as one vector C, and where it enters."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
+    from_: str = Field("projected_last", alias="from")
+    to: Literal["initial_state", "every_step"] = "initial_state"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: object) -> object:
+        return {"from": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Attention(Choice):
+    query: Literal["previous", "current"] = "current"
+    input_feeding: bool = False
+    layer: Literal["first", "last"] = Field("last", description="the decoder layer that asks; first: GNMT")
+
+
+class Model(Section):
+    cell: Choice = Choice(kind="lstm")
+    embedding: int = Field(128, ge=1)
+    encoder: Encoder = Encoder()
+    context: Context = Context()
+    attention: Attention = Attention(kind="general")
+    decoder: Decoder = Decoder()
+    tie: bool = Field(False, description="the target embedding is the output matrix")
+    dropout: float = Field(0.3, ge=0, lt=1)
+
+
+class Train(Section):
+    epochs: int = Field(20, ge=1, description="a ceiling")
+    max_steps: int | None = Field(None, ge=1, description="a ceiling in updates")
+    validate_every: int | None = Field(
+        None, ge=1, description="updates between validations; by default an epoch, at least 200, at most 2000"
+    )
+    patience: int | None = Field(10, ge=1, description="validations without a better metric before it stops")
+    metric: str = Field("token_error_rate", description="what chooses the best model, on validation data")
+    batch_size: int = Field(64, ge=1, description="rows an update and micro-batch")
+    batch_tokens: int | None = Field(None, ge=1, description="padded source and target tokens instead of rows")
+    accumulate: int = Field(1, ge=1, description="micro-batches an update")
+    optimizer: Choice = Choice(kind="adamw")
+    learning_rate: float = Field(1e-3, gt=0)
+    schedule: Choice = Choice(kind="cosine")
+    clip: float | None = Field(1.0, gt=0, description="largest norm of all gradients")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    normalize: Literal["tokens", "rows"] = "tokens"
+    unknown: float = Field(0.01, ge=0, lt=1, description="share of source symbols replaced by UNK")
+    feeding: Choice = Choice(kind="teacher")
+    precision: Literal["float32", "bfloat16"] = "float32"
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of a moving average of the weights")
+    average: int = Field(1, ge=1, description="validate and ship the mean of the last k checkpoints")
+    seed: int = 1
+    tensorboard: bool = Field(False, description="also write TensorBoard events (needs the extra)")
+
+    @model_validator(mode="after")
+    def _one_average(self) -> Self:
+        if self.ema is not None and self.average > 1:
+            raise ValueError("ema and average are two ways to one end; choose one of them")
+        return self
+
+
+class Decode(Section):
+    beam: int = Field(5, ge=1)
+    length_penalty: float = Field(1.0, ge=0)
+    min_length: int = Field(0, ge=0, description="shortest output in tokens, without the end symbol")
+    max_length: int | None = Field(
+        None, ge=1, description="longest output in tokens; by default half as long again as any training target"
+    )
+
+
+class Evaluate(Section):
+    bleu_tokenize: Literal["none", "13a", "char", "zh", "intl"] = "13a"
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    format: Literal[1] = 1
+    structure: Literal["many_to_many"] | None = Field(None, description="inferred; if stated, checked")
+    data: Data
+    source: Source = Source()
+    target: Target = Target()
+    model: Model = Model()
+    train: Train = Train()
+    decode: Decode = Decode()
+    evaluate: Evaluate = Evaluate()
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _one_source(cls, value: object) -> object:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            if len(value) == 1:
+                return value[0]
+            raise ValueError("a list of several sources is not supported yet; give one")
+        return value
+
+    def to_yaml(self) -> str:
+        """The configuration as YAML, every value spelled out."""
+        out = io.StringIO()
+        yaml = YAML()
+        yaml.default_flow_style = None
+        yaml.width = 120
+        yaml.dump(self.model_dump(by_alias=True, exclude_none=True), out)
+        return out.getvalue()
+
+
+def parse_value(text: str, key: str) -> Any:
+    """The value of `--set key=text`, read as YAML 1.2."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ConfigError(key, f"not a YAML value: {_first_line(error)}") from None
+
+
+def set_value(tree: dict[str, Any], key: str, value: object) -> None:
+    """Set `a.b.c` in a tree of tables; a bare name on the way becomes `{kind: name}`."""
+    *path, last = key.split(".")
+    for name in path:
+        below = tree.setdefault(name, {})
+        if isinstance(below, str):
+            below = tree[name] = {"from" if name == "context" else "kind": below}
+        if not isinstance(below, dict):
+            raise ConfigError(key, f"{name!r} is not a table here, so nothing below it can be set")
+        tree = below
+    tree[last] = value
+
+
+def load_tree(path: Path) -> dict[str, Any]:
+    """The YAML file at `path` as plain values."""
+    try:
+        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError("", f"cannot be read: {error.strerror}", str(path)) from None
+    except UnicodeDecodeError:
+        raise ConfigError("", "is not UTF-8 text", str(path)) from None
+    except (YAMLError, ValueError) as error:
+        raise ConfigError("", f"is not YAML: {_first_line(error)}", str(path)) from None
+    if not isinstance(tree, dict):
+        raise ConfigError("", "must be a table of keys such as data, model and train", str(path))
+    return tree
+
+
+def load(path: Path, settings: Mapping[str, object] | None = None) -> Config:
+    """The configuration at `path`, with dotted `settings` laid over it and its paths made absolute."""
+    tree = load_tree(path)
+    try:
+        for key, value in (settings or {}).items():
+            set_value(tree, key, value)
+        return parse(tree, path.parent)
+    except ConfigError as error:
+        raise error.within(str(path)) from None
+
+
+def parse(tree: Mapping[str, object], folder: Path) -> Config:
+    """Check plain values against the schema; data paths are taken relative to `folder`."""
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error) from None
+    data = config.data.model_copy(
+        update={
+            name: _absolute(getattr(config.data, name), folder, f"data.{name}") for name in ("train", "valid", "test")
+        }
+    )
+    return config.model_copy(update={"data": data})
+
+
+def _absolute(files: Files | float | None, folder: Path, key: str) -> Files | float | None:
+    def one(path: str) -> str:
+        def variable(match: re.Match[str]) -> str:
+            if match[1] not in os.environ:
+                raise ConfigError(key, f"the environment variable {match[1]} is not set")
+            return os.environ[match[1]]
+
+        return os.path.abspath(folder / re.sub(r"\$\{(\w+)\}", variable, path))
+
+    match files:
+        case str():
+            return one(files)
+        case list():
+            return [one(path) for path in files]
+        case Parallel():
+            return Parallel(source=one(files.source), target=one(files.target))
+    return files
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _explain(error: ValidationError) -> ConfigError:
+    """The first of pydantic's errors in the words of the configuration."""
+    problem = error.errors()[0]
+    steps = [str(step) for step in problem["loc"]]
+    section: Any = Config
+    path: list[str] = []
+    for step in steps:
+        fields = {(f.alias or name): f for name, f in section.model_fields.items()} if _is_section(section) else {}
+        if step in fields:
+            section = fields[step].annotation
+            path.append(step)
+        elif not fields and path and not step.isdigit():
+            break  # pydantic's name for a branch of a union, not a key
+        else:
+            path.append(step)
+    key = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        holder: Any = Config
+        for step in path[:-1]:
+            holder = {(f.alias or n): f for n, f in holder.model_fields.items()}[step].annotation
+        return ConfigError(
+            key, f"unknown key; {nearest(path[-1], [f.alias or n for n, f in holder.model_fields.items()])}"
+        )
+    if problem["type"] == "missing":
+        return ConfigError(key, "is missing")
+    reason = problem["msg"].removeprefix("Value error, ")
+    return ConfigError(key, f"{reason} (is {problem['input']!r})" if not isinstance(problem["input"], dict) else reason)
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

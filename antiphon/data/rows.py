@@ -1,0 +1,260 @@
+"""Files to rows: every format yields the same `Row`, every bad row is reported as `FILE:LINE: reason`."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from antiphon.errors import DataError, nearest
+
+Record: TypeAlias = Sequence[str] | Mapping[str, object]
+Column: TypeAlias = int | str
+Numbered: TypeAlias = Iterator[tuple[int, Record | None, str]]  # line, record or None, reason if None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example, and where it stands. Without a target column `target` is empty."""
+
+    source: str
+    target: str
+    file: str
+    line: int
+
+
+@dataclass
+class Problems:
+    """Bad rows met while reading: kept until the end, so that a user sees them all at once."""
+
+    skip: bool = False
+    first: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    SHOWN = 10
+
+    def add(self, file: str, line: int, reason: str) -> None:
+        """Note a bad row."""
+        if len(self.first) < self.SHOWN:
+            self.first.append(f"{file}:{line}: {reason}")
+        self.reasons[reason.partition(":")[0]] += 1
+
+    def summary(self) -> str:
+        """The first bad rows, and the count by reason if there are more."""
+        total = self.reasons.total()
+        lines = list(self.first)
+        if total > len(lines):
+            counts = "; ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common())
+            lines.append(f"... {total} bad rows in all: {counts}")
+        return "\n".join(lines)
+
+    def raise_any(self) -> None:
+        """Raise what was met, unless bad rows are skipped."""
+        if self.first and not self.skip:
+            hint = "\n(data.on_error: skip goes on without them)" if self.reasons.total() > 1 else ""
+            raise DataError(self.summary() + hint)
+
+
+def open_bytes(path: str) -> IO[bytes]:
+    """The file at `path`, decompressed if its name ends in .gz."""
+    try:
+        if Path(path).is_dir():
+            raise DataError(f"{path}: is a folder; name a file")
+        return gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def read_lines(path: str) -> Iterator[tuple[int, str | None]]:
+    """Numbered lines of a UTF-8 file: only a newline ends one; a carriage return before it and a
+    byte order mark are stripped. A line that is not UTF-8 is None."""
+    with open_bytes(path) as file:
+        try:
+            for number, line in enumerate(file, 1):
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                try:
+                    yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+                except UnicodeDecodeError:
+                    yield number, None
+        except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+            raise DataError(f"{path}: is damaged: {error}") from None
+
+
+NOT_UTF8 = "not UTF-8 text"
+
+
+def _tsv(path: str) -> Numbered:
+    for number, line in read_lines(path):
+        if line is None:
+            yield number, None, NOT_UTF8
+        elif line:
+            yield number, line.split("\t"), ""
+
+
+def _csv(path: str) -> Numbered:
+    with open_bytes(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        reader = csv.reader(text, strict=True)
+        while True:
+            try:
+                record = next(reader)
+            except StopIteration:
+                return
+            except UnicodeDecodeError:
+                yield reader.line_num + 1, None, NOT_UTF8
+                return  # the decoder cannot go on behind the bad byte
+            except (csv.Error, OSError, EOFError) as error:
+                yield reader.line_num, None, f"not CSV: {error}"
+                if not isinstance(error, csv.Error):
+                    return
+                continue
+            if record:
+                yield reader.line_num, record, ""
+
+
+def _jsonl(path: str) -> Numbered:
+    for number, line in read_lines(path):
+        if line is None:
+            yield number, None, NOT_UTF8
+        elif line.strip():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                yield number, None, f"not JSON: {error}"
+                continue
+            if isinstance(value, dict | list):
+                yield number, value, ""
+            else:
+                yield number, None, "not a JSON object or list"
+
+
+FORMATS: dict[str, Callable[[str], Numbered]] = {
+    ".tsv": _tsv,
+    ".txt": _tsv,
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+}
+ENDINGS = ", ".join(FORMATS)
+
+
+def is_table(path: str) -> bool:
+    """Whether the name of a file says that it holds a table of rows."""
+    return Path(path.removesuffix(".gz")).suffix.lower() in FORMATS
+
+
+def read_table(
+    path: str, columns: Sequence[Column], header: bool, problems: Problems
+) -> Iterator[tuple[int, list[str]]]:
+    """The wanted columns of every record of a table, as text, with its line."""
+    suffix = Path(path.removesuffix(".gz")).suffix.lower()
+    if suffix not in FORMATS:
+        raise DataError(f"{path}: unknown kind of file {suffix!r}; tables end in {ENDINGS} (or these with .gz)")
+    keyed = suffix in (".jsonl", ".ndjson")
+    wanted = list(columns)
+    first = not keyed and (header or any(isinstance(column, str) for column in columns))
+    for line, record, reason in FORMATS[suffix](path):
+        if record is None:
+            problems.add(path, line, reason)
+            continue
+        if first:
+            first = False
+            wanted = [_position(column, record, path, line) for column in columns]  # type: ignore[arg-type]
+            continue
+        values = []
+        for column in wanted:
+            value, reason = _value(record, column)
+            if reason:
+                problems.add(path, line, reason)
+                break
+            values.append(value)
+        else:
+            yield line, values
+
+
+def _position(column: Column, names: Sequence[str], path: str, line: int) -> Column:
+    if isinstance(column, int):
+        return column
+    if names.count(column) > 1:
+        raise DataError(f"{path}:{line}: the header names the column {column!r} more than once")
+    if column not in names:
+        raise DataError(f"{path}:{line}: no column {column!r} in the header; {nearest(column, names)}")
+    return names.index(column)
+
+
+def _value(record: Record, column: Column) -> tuple[str, str]:
+    """A column's text, or a reason why there is none."""
+    if isinstance(record, Mapping):
+        if not isinstance(column, str):
+            return (
+                "",
+                f"name source.column and target.column: the object has the fields {', '.join(map(str, record))}",
+            )
+        if column not in record:
+            return "", f"no field {column!r}: the object has {', '.join(map(str, record))}"
+        value = record[column]
+    else:
+        if not isinstance(column, int):
+            return "", f"no field {column!r}: this row is a list; columns are positions from 0"
+        if not -len(record) <= column < len(record):
+            return (
+                "",
+                f"column {column} is missing: the row has {len(record)} columns, counted from 0",
+            )
+        value = record[column]
+    if isinstance(value, str):
+        return value, ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value), ""
+    return "", f"column {column!r} is not text but {type(value).__name__}"
+
+
+def read_rows(
+    tables: Sequence[str],
+    parallel: tuple[str, str] | None,
+    columns: tuple[Column, Column],
+    header: bool,
+    problems: Problems,
+) -> Iterator[Row]:
+    """Rows of tables, or of two files whose lines belong together, in order."""
+    if parallel:
+        pairs = zip_longest(read_lines(parallel[0]), read_lines(parallel[1]))
+        numbered = ((parallel[0], line, pair) for line, pair in _parallel(parallel, pairs, problems))
+    else:
+        numbered = (
+            (path, line, values) for path in tables for line, values in read_table(path, columns, header, problems)
+        )
+    for path, line, (source, target) in numbered:
+        if "\0" in source or "\0" in target:
+            problems.add(path, line, "holds a NUL character")
+        elif not source.strip():
+            problems.add(path, line, "the source is empty")
+        elif not target.strip():
+            problems.add(path, line, "the target is empty")
+        else:
+            yield Row(source, target, path, line)
+
+
+def _parallel(
+    files: tuple[str, str],
+    pairs: Iterator[tuple[tuple[int, str | None] | None, tuple[int, str | None] | None]],
+    problems: Problems,
+) -> Iterator[tuple[int, list[str]]]:
+    for left, right in pairs:
+        if left is None or right is None:
+            longer, shorter = files if right is None else files[::-1]
+            line = (left or right or (0,))[0]
+            raise DataError(f"{longer}:{line}: has more lines than {shorter}; parallel files need equal numbers")
+        for file, (number, text) in zip(files, (left, right), strict=True):
+            if text is None:
+                problems.add(file, number, NOT_UTF8)
+                break
+        else:
+            yield left[0], [left[1] or "", right[1] or ""]

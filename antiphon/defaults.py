@@ -1,0 +1,81 @@
+"""Settings chosen from the data, for a table without a configuration. What was chosen is printed and saved."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from antiphon import config as configuration
+from antiphon.config import Config
+from antiphon.data.rows import Row
+from antiphon.dataset import load_rows
+
+FEW_SYMBOLS = 500  # so few distinct words are labels or phonemes, not a language's vocabulary
+
+
+def choose(table: Path, settings: Mapping[str, object] | None = None) -> Config:
+    """A whole configuration for `table`. Dotted `settings` (column names, say) are kept as they are."""
+    tree: dict[str, Any] = {"data": {"train": str(table.resolve())}}
+    for key, value in (settings or {}).items():
+        configuration.set_value(tree, key, value)
+    config = configuration.parse(tree, Path.cwd())
+    rows = load_rows(config, config.data.train)
+    chosen = _from_rows(rows, has_valid=config.data.valid is not None)
+    for key, value in (settings or {}).items():
+        configuration.set_value(chosen, key, value)
+    chosen["data"]["train"] = config.data.model_dump()["train"]
+    return configuration.parse(chosen, Path.cwd())
+
+
+def _from_rows(rows: Sequence[Row], has_valid: bool) -> dict[str, Any]:
+    count = len(rows)
+    small, middle = count < 20_000, count < 300_000
+    batch = 16 if count < 2_000 else 32 if small else 64 if middle else 128
+    hidden = 128 if small else 192 if middle else 256
+    updates = _updates(count, batch)
+    every = min(max(math.ceil(count / batch), 200), 2000)
+    return {
+        "data": {
+            **({} if has_valid else {"valid": 0.1 if count < 5_000 else 0.05 if count < 50_000 else 0.02}),
+            "on_error": "fail",
+        },
+        "source": {"tokens": _tokens([row.source for row in rows])},
+        "target": {"tokens": _tokens([row.target for row in rows])},
+        "model": {
+            "embedding": 128 if middle else 256,
+            "encoder": {"hidden": hidden},
+            "decoder": {"hidden": 2 * hidden},
+            "attention": "general",
+            "dropout": 0.4 if small else 0.3,
+        },
+        "train": {
+            "epochs": max(1, math.ceil(updates * batch / count)),
+            "max_steps": updates,
+            "batch_size": batch,
+            "validate_every": every,
+            "patience": max(10, math.ceil(3000 / every)),
+            "learning_rate": 1e-3,
+            "schedule": {"kind": "cosine", "warmup": 100},
+            "label_smoothing": 0.1,
+            "ema": 0.999,
+        },
+    }
+
+
+def _updates(rows: int, batch: int) -> int:
+    """At least 3,000 updates, so that a small table is learned; 20 to 80 times through larger ones."""
+    epochs = 80 if rows < 20_000 else 25
+    return max(3000, min(epochs * rows // batch, 200_000))
+
+
+def _tokens(texts: Sequence[str]) -> Any:
+    """Characters for single words; words where there are few distinct ones; pieces for a language's text."""
+    words = Counter(word for text in texts for word in text.split())
+    if words.total() < 1.2 * len(texts):
+        return "chars"
+    if len(words) <= FEW_SYMBOLS and words.total() >= 5 * len(words):
+        return "words"
+    return {"kind": "bpe", "size": 8000 if len(texts) >= 20_000 else 4000 if len(texts) >= 5_000 else 1000}

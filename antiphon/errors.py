@@ -1,0 +1,49 @@
+"""Every error that Antiphon raises on purpose; each is written for the person who reads it.
+
+AntiphonError            the root: anything a user can mend (exit status 1)
+├── DataError            a row or a file of data is wrong: "FILE:LINE: reason"
+├── ConfigError          a configuration key or value is wrong: "FILE: key.sub: reason"
+├── ModelFolderError     a saved model cannot be read or written
+└── TrainingError        a training cannot start or go on
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AntiphonError(Exception):
+    """The root of the tree; the command line prints its message and exits with status 1."""
+
+
+class DataError(AntiphonError):
+    """A file or row of data is wrong. The message starts with `FILE` or `FILE:LINE`."""
+
+
+class ConfigError(AntiphonError):
+    """A configuration is wrong. `key` is the dotted key; the message starts with it."""
+
+    def __init__(self, key: str, reason: str, file: str | None = None) -> None:
+        self.key, self.reason, self.file = key, reason, file
+        super().__init__(": ".join(part for part in (file, key, reason) if part))
+
+    def within(self, file: str) -> ConfigError:
+        """The same error, naming the file that the configuration came from."""
+        return ConfigError(self.key, self.reason, file)
+
+
+class ModelFolderError(AntiphonError):
+    """A model folder is missing, damaged, of another format, or cannot be written."""
+
+
+class TrainingError(AntiphonError):
+    """A training cannot start or cannot go on."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the closest known one, and all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(names)}"

@@ -1,0 +1,62 @@
+"""Metrics as pure functions of outputs and references. JSON keeps fractions, except BLEU, chrF and TER (0-100)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rapidfuzz.distance import Levenshtein
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
+
+Symbols = Sequence[str]
+
+
+@dataclass(frozen=True)
+class EditCount:
+    """Edits to the nearest reference, and that reference's length, summed over rows."""
+
+    edits: int
+    length: int
+
+    @property
+    def rate(self) -> float:
+        return self.edits / self.length if self.length else float(self.edits > 0)
+
+
+def token_edits(outputs: Sequence[Symbols], references: Sequence[Sequence[Symbols]]) -> EditCount:
+    """Insertions, deletions and substitutions; of several references the one with the lowest rate counts."""
+    edits = length = 0
+    for output, choices in zip(outputs, references, strict=True):
+        found = [(Levenshtein.distance(output, choice), len(choice)) for choice in choices]
+        best = min(found, key=lambda item: (item[0] / max(item[1], 1), item[0]))
+        edits += best[0]
+        length += best[1]
+    return EditCount(edits, length)
+
+
+def exact_match(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """The share of outputs that equal one of their references."""
+    hits = sum(output in choices for output, choices in zip(outputs, references, strict=True))
+    return hits / len(outputs) if outputs else 0.0
+
+
+def corpus_scores(
+    outputs: Sequence[str], references: Sequence[Sequence[str]], bleu_tokenize: str
+) -> tuple[dict[str, float], dict[str, str]]:
+    """BLEU, chrF and TER by sacreBLEU (0-100), and their signatures. Rows may differ in their number of references."""
+    most = max(map(len, references), default=0)
+    streams = [[choices[i] if i < len(choices) else None for choices in references] for i in range(most)]
+    scorers = {"bleu": BLEU(tokenize=bleu_tokenize), "chrf": CHRF(), "ter": TER()}
+    scores, signatures = {}, {}
+    for name, scorer in scorers.items():
+        scores[name] = float(scorer.corpus_score(list(outputs), streams).score)  # type: ignore[arg-type]
+        signatures[name] = str(scorer.get_signature())
+    return scores, signatures
+
+
+def distinct(outputs: Sequence[Symbols], size: int) -> float:
+    """Distinct n-grams of `size` over all n-grams of the outputs (Li et al. 2016, arXiv 1510.03055)."""
+    grams = [tuple(output[i : i + size]) for output in outputs for i in range(len(output) - size + 1)]
+    return len(set(grams)) / len(grams) if grams else 0.0

@@ -1,0 +1,157 @@
+"""The recurrent decoder: one step, and all steps of a known target at once.
+
+With s_t the states, y the embedded inputs, C the context, c_t what attention read, f_t the readout
+and [..] for joining (bracketed terms exist where the choice asks for them):
+
+    query: current   s_t = cells([y_{t-1}, C?, f_{t-1}?], s_{t-1});  c_t = attend(s_t)
+    query: previous  c_t = attend(s_{t-1});  s_t = cells([y_{t-1}, C?, f_{t-1}?, c_t], s_{t-1})
+    readout          f_t = tanh(W [s_t, c_t?, C?, y_{t-1}?] + b)
+
+C enters with `every_step` (Cho et al. 2014, arXiv 1406.1078), f_{t-1} with `input_feeding` (Luong et
+al. 2015, 1508.04025), y_{t-1} the readout with `every_step` (Cho) and with `query: previous` (Bahdanau
+et al. 2015, 1409.0473). With `layer: first` the first layer asks and c_t joins the input of all others
+(Wu et al. 2016, GNMT, 1609.08144).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from antiphon.errors import ConfigError
+from antiphon.parts.attention import Attention
+from antiphon.parts.recurrent import Cells, MakeCell
+from antiphon.parts.state import Layer, State
+
+
+class Decoded(NamedTuple):
+    """Readout features [R, features] or [B, T, features], attention over the source or None, the state after."""
+
+    features: Tensor
+    attention: Tensor | None
+    state: State
+
+
+class RecurrentDecoder(nn.Module):
+    """A stack of recurrent layers with context, attention and a readout of width `features`."""
+
+    def __init__(
+        self,
+        inputs: int,
+        make_cell: MakeCell,
+        hidden: int,
+        features: int,
+        layers: int = 1,
+        residual: bool = False,
+        dropout: float = 0.0,
+        context: int = 0,
+        attention: Attention | None = None,
+        memory: int = 0,
+        query: Literal["previous", "current"] = "current",
+        input_feeding: bool = False,
+        layer: Literal["first", "last"] = "last",
+    ) -> None:
+        """`context` is C's width if it enters at every step, else 0; `memory` the encoder states' width."""
+        super().__init__()
+        if attention is None and (input_feeding or query == "previous" or layer == "first"):
+            wish = "input_feeding" if input_feeding else "query: previous" if query == "previous" else "layer: first"
+            raise ConfigError("attention.kind", f"{wish} needs an attention; choose general, additive or dot")
+        if layer == "first" and layers == 1:
+            raise ConfigError(
+                "attention.layer", "first needs at least 2 decoder layers; set decoder.layers, or layer: last"
+            )
+        self.residual, self.dropout, self.features = residual, dropout, features
+        self.attention, self.input_feeding = attention, input_feeding
+        self.previous, self.from_first = query == "previous", layer == "first"
+        read = memory if attention is not None else 0
+        bottom = inputs + context + (features if input_feeding else 0) + (read if self.previous else 0)
+        above = hidden + (read if self.from_first else 0)
+        self.cells = Cells(make_cell(bottom if depth == 0 else above, hidden) for depth in range(layers))
+        self.reads_input = bool(context) or self.previous
+        self.readout = nn.Linear(hidden + read + context + (inputs if self.reads_input else 0), features)
+
+    @property
+    def steps_alone(self) -> bool:
+        """Whether a step needs the one before: then a known target cannot be unrolled in one call."""
+        return self.previous or self.input_feeding
+
+    def _dropped(self, values: Tensor) -> Tensor:
+        return functional.dropout(values, self.dropout, self.training)
+
+    def _attend(self, queries: Tensor, state: State) -> tuple[Tensor | None, Tensor | None]:
+        """queries [B * T, hidden] of decoder rows, or [B, T, hidden] -> c and weights in the same leading shape."""
+        if self.attention is None or state.memory is None:
+            return None, None
+        grouped = queries.reshape(state.memory.mask.shape[0], -1, queries.shape[-1])
+        read, weights = self.attention(grouped, state.memory)
+        lead = queries.shape[:-1]
+        return read.reshape(*lead, -1), weights.reshape(*lead, -1)
+
+    def _context(self, state: State, like: Tensor) -> Tensor | None:
+        """C for every row [R, context] or every step [B, T, context] of `like`."""
+        if state.context is None:
+            return None
+        if like.dim() == 3:
+            return state.context[:, None].expand(-1, like.shape[1], -1)
+        return state.context.repeat_interleave(like.shape[0] // state.context.shape[0], 0)
+
+    def _read_out(self, top: Tensor, read: Tensor | None, context: Tensor | None, inputs: Tensor) -> Tensor:
+        parts = [top, read, context, inputs if self.reads_input else None]
+        joined = torch.cat([part for part in parts if part is not None], -1)
+        return self._dropped(torch.tanh(self.readout(joined)))
+
+    def step(self, inputs: Tensor, state: State) -> Decoded:
+        """One step: embedded inputs [R, inputs] and the state before."""
+        context = self._context(state, inputs)
+        read = weights = None
+        if self.previous:
+            read, weights = self._attend(state.layers[0 if self.from_first else -1][0], state)
+        bottom = [inputs, context, state.fed if self.input_feeding else None, read if self.previous else None]
+        below = torch.cat([part for part in bottom if part is not None], -1)
+        layers: list[Layer] = []
+        for depth, cell in enumerate(self.cells):
+            joined = below if depth == 0 or not self.from_first or read is None else torch.cat([below, read], -1)
+            layers.append(cell.step(self._dropped(joined), state.layers[depth]))
+            output = layers[-1][0]
+            if depth == 0 and self.from_first and not self.previous:
+                read, weights = self._attend(output, state)
+            below = output + below if self.residual and depth > 0 else output
+        if not self.previous and not self.from_first:
+            read, weights = self._attend(below, state)
+        features = self._read_out(below, read, context, inputs)
+        fed = features if self.input_feeding else None
+        return Decoded(features, weights, replace(state, layers=tuple(layers), fed=fed))
+
+    def unroll(self, inputs: Tensor, state: State) -> Decoded:
+        """All steps of a known target: embedded inputs [B, T, inputs]; equals `step` by step."""
+        if self.steps_alone:
+            return self._step_by_step(inputs, state)
+        context = self._context(state, inputs)
+        below = inputs if context is None else torch.cat([inputs, context], -1)
+        read = weights = None
+        layers: list[Layer] = []
+        for depth, cell in enumerate(self.cells):
+            joined = below if depth == 0 or read is None else torch.cat([below, read], -1)
+            output, final = cell.unroll(self._dropped(joined), state.layers[depth])
+            layers.append(final)
+            if depth == 0 and self.from_first:
+                read, weights = self._attend(output, state)
+            below = output + below if self.residual and depth > 0 else output
+        if not self.from_first:
+            read, weights = self._attend(below, state)
+        features = self._read_out(below, read, context, inputs)
+        return Decoded(features, weights, replace(state, layers=tuple(layers)))
+
+    def _step_by_step(self, inputs: Tensor, state: State) -> Decoded:
+        features, weights = [], []
+        for step in range(inputs.shape[1]):
+            decoded = self.step(inputs[:, step], state)
+            state = decoded.state
+            features.append(decoded.features)
+            weights.append(decoded.attention)
+        attention = None if self.attention is None else torch.stack([w for w in weights if w is not None], 1)
+        return Decoded(torch.stack(features, 1), attention, state)

@@ -1,0 +1,71 @@
+"""Encoders: source vectors x_1..x_S to states h_1..h_S, whatever the padding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from antiphon.parts.recurrent import Cells, MakeCell
+from antiphon.parts.state import Encoded
+
+
+def length_mask(lengths: Tensor, steps: int) -> Tensor:
+    """[B] lengths -> [B, steps], true where a step lies within its row's length."""
+    return torch.arange(steps, device=lengths.device) < lengths[:, None]
+
+
+def reverse_within(values: Tensor, lengths: Tensor) -> Tensor:
+    """values [B, S, width] with each row reversed within its own length; padding stays where it is."""
+    place = torch.arange(values.shape[1], device=values.device)
+    mirrored = lengths[:, None] - 1 - place
+    index = torch.where(mirrored >= 0, mirrored, place)
+    return values.gather(1, index[..., None].expand_as(values))
+
+
+class RecurrentEncoder(nn.Module):
+    """A stack of recurrent layers, each in one direction or both.
+
+    The backward direction reads every row from its own last symbol; nothing is packed. With
+    `residual`, every layer but the first adds its input to its output. Dropout is applied to the input of
+    every layer (Zaremba et al. 2014, arXiv 1409.2329), so it works with one layer too.
+    `size` is the width of the states: `hidden` times the directions.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        make_cell: MakeCell,
+        hidden: int,
+        layers: int = 1,
+        bidirectional: bool = True,
+        residual: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.size = hidden * (2 if bidirectional else 1)
+        self.residual = residual
+        self.dropout = dropout
+        widths = [inputs] + [self.size] * (layers - 1)
+        self.forward_cells = Cells(make_cell(width, hidden) for width in widths)
+        self.backward_cells = Cells(make_cell(width, hidden) for width in widths if bidirectional)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Encoded:
+        """inputs [B, S, inputs], lengths [B] -> states; `last` joins forward h_S with backward h_1."""
+        mask = length_mask(lengths, inputs.shape[1])
+        states = inputs
+        for depth, cell in enumerate(self.forward_cells):
+            below = functional.dropout(states, self.dropout, self.training)
+            states, _ = cell.unroll(below, cell.initial(below))
+            if self.backward_cells:
+                backward = self.backward_cells.at(depth)
+                turned = reverse_within(below, lengths)
+                output, _ = backward.unroll(turned, backward.initial(turned))
+                states = torch.cat([states, reverse_within(output, lengths)], -1)
+            if self.residual and depth > 0:
+                states = states + below
+        states = states * mask[..., None]
+        at_end = states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        last = torch.cat([at_end[:, : self.hidden], states[:, 0, self.hidden :]], -1)
+        return Encoded(states, mask, last)

@@ -1,0 +1,168 @@
+"""Recurrent cells: the equations of one step, and the fastest way through many.
+
+A cell is a pure function (input, state) -> state with weights. `step` is written as the equations
+are; `unroll` runs a whole padded sequence, in one fused call where there is one, and equals `step`
+in a loop. Weights are laid out as in `torch.nn`: gates stacked, two biases.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from antiphon.parts.state import Layer
+from antiphon.tables import Table
+
+
+class Cell(nn.Module, ABC):
+    """Weights of one recurrent layer in one direction.
+
+    `inputs` and `hidden` are widths. Input weights start Glorot-uniform, recurrent ones orthogonal
+    (a block a gate), biases zero.
+    """
+
+    gates: ClassVar[int]
+    parts: ClassVar[int] = 1  # tensors in a state
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.input_weight = nn.Parameter(torch.empty(self.gates * hidden, inputs))
+        self.state_weight = nn.Parameter(torch.empty(self.gates * hidden, hidden))
+        self.input_bias = nn.Parameter(torch.zeros(self.gates * hidden))
+        self.state_bias = nn.Parameter(torch.zeros(self.gates * hidden))
+        for weights, start in ((self.input_weight, nn.init.xavier_uniform_), (self.state_weight, nn.init.orthogonal_)):
+            for gate in weights.detach().chunk(self.gates):
+                start(gate)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        return [self.input_weight, self.state_weight, self.input_bias, self.state_bias]
+
+    def initial(self, like: Tensor) -> Layer:
+        """The zero state for the rows of `like` [rows, ...]."""
+        return (like.new_zeros(like.shape[0], self.hidden),) * self.parts
+
+    def _gates(self, inputs: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """W x + b and U h + d, each [rows, gates * hidden]."""
+        return (
+            functional.linear(inputs, self.input_weight, self.input_bias),
+            functional.linear(h, self.state_weight, self.state_bias),
+        )
+
+    @abstractmethod
+    def step(self, inputs: Tensor, state: Layer) -> Layer:
+        """One step: inputs [rows, inputs], state of [rows, hidden] -> the next state."""
+
+    @abstractmethod
+    def _fused(self) -> Callable[..., Any]:
+        """torch's fused call for a whole sequence."""
+
+    def unroll(self, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
+        """All steps: inputs [rows, T, inputs] -> outputs [rows, T, hidden] and the state after the last."""
+        start = [value.unsqueeze(0) for value in state]
+        hidden = start if self.parts > 1 else start[0]
+        output, *final = self._fused()(inputs, hidden, self.weights, True, 1, 0.0, self.training, False, True)
+        return output, tuple(value.squeeze(0) for value in final)
+
+
+class TanhCell(Cell):
+    """h' = tanh(W x + b + U h + d) (Elman 1990)."""
+
+    gates = 1
+
+    def step(self, inputs: Tensor, state: Layer) -> Layer:
+        new, old = self._gates(inputs, state[0])
+        return (torch.tanh(new + old),)
+
+    def _fused(self) -> Callable[..., Any]:
+        return torch.rnn_tanh
+
+
+class ReluCell(Cell):
+    """h' = max(0, W x + b + U h + d); U starts as the identity (Le et al. 2015, arXiv 1504.00941)."""
+
+    gates = 1
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, hidden)
+        nn.init.eye_(self.state_weight)
+
+    def step(self, inputs: Tensor, state: Layer) -> Layer:
+        new, old = self._gates(inputs, state[0])
+        return (torch.relu(new + old),)
+
+    def _fused(self) -> Callable[..., Any]:
+        return torch.rnn_relu
+
+
+class GruCell(Cell):
+    """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078), the reset gate after the product as in cuDNN.
+
+    r = sigmoid(W_r x + U_r h), z = sigmoid(W_z x + U_z h), n = tanh(W_n x + r * (U_n h + d_n)),
+    h' = (1 - z) * n + z * h.
+    """
+
+    gates = 3
+
+    def step(self, inputs: Tensor, state: Layer) -> Layer:
+        (h,) = state
+        new, old = self._gates(inputs, h)
+        new_r, new_z, new_n = new.chunk(3, -1)
+        old_r, old_z, old_n = old.chunk(3, -1)
+        reset, update = torch.sigmoid(new_r + old_r), torch.sigmoid(new_z + old_z)
+        candidate = torch.tanh(new_n + reset * old_n)
+        return (candidate + update * (h - candidate),)
+
+    def _fused(self) -> Callable[..., Any]:
+        return torch.gru
+
+
+class LstmCell(Cell):
+    """Long short-term memory with a forget gate (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
+
+    i, f, o = sigmoid(W x + U h), g = tanh(W_g x + U_g h), c' = f * c + i * g, h' = o * tanh(c').
+    The forget gate's bias starts at `forget_bias` (Jozefowicz et al. 2015).
+    """
+
+    gates = 4
+    parts = 2
+
+    def __init__(self, inputs: int, hidden: int, forget_bias: float = 1.0) -> None:
+        super().__init__(inputs, hidden)
+        nn.init.constant_(self.input_bias.detach()[hidden : 2 * hidden], forget_bias)
+
+    def step(self, inputs: Tensor, state: Layer) -> Layer:
+        h, c = state
+        new, old = self._gates(inputs, h)
+        i, f, g, o = (new + old).chunk(4, -1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+    def _fused(self) -> Callable[..., Any]:
+        return torch.lstm
+
+
+CELLS: Table[Cell] = Table("cell", {"rnn_tanh": TanhCell, "rnn_relu": ReluCell, "gru": GruCell, "lstm": LstmCell})
+
+
+class Cells(nn.ModuleList):
+    """A stack of cells, from the bottom."""
+
+    def __iter__(self) -> Iterator[Cell]:
+        return super().__iter__()  # type: ignore[return-value]
+
+    def at(self, depth: int) -> Cell:
+        """The cell of a layer."""
+        cell = self[depth]
+        assert isinstance(cell, Cell)
+        return cell
+
+
+MakeCell: TypeAlias = Callable[[int, int], Cell]
+"""(inputs, hidden) -> a new cell of the kind the user chose."""

@@ -1,0 +1,71 @@
+"""What a decoder carries from step to step, as a value. Modules hold parameters and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+Layer: TypeAlias = tuple[Tensor, ...]
+"""A recurrent layer's state, each tensor [rows, hidden]: (h,), or (h, c) for an LSTM. h is the output."""
+
+
+class Encoded(NamedTuple):
+    """An encoder's answer: states [B, S, memory] (zero at padding), mask [B, S] (true at symbols), last [B, memory]."""
+
+    states: Tensor
+    mask: Tensor
+    last: Tensor
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What attention reads: states [B, S, memory], keys [B, S, key] projected once, mask [B, S]."""
+
+    states: Tensor
+    keys: Tensor
+    mask: Tensor
+
+    def select(self, sources: Tensor) -> Memory:
+        return Memory(self.states[sources], self.keys[sources], self.mask[sources])
+
+
+@dataclass(frozen=True)
+class State:
+    """All that decoding must carry, for every cell, context and attention.
+
+    `layers` and `fed` have R = B * width rows, those of one source side by side; `memory` and
+    `context` have one row a source, since a beam never changes them.
+    """
+
+    layers: tuple[Layer, ...]
+    context: Tensor | None = None  # [B, context]: C, where it enters at every step
+    memory: Memory | None = None
+    fed: Tensor | None = None  # [R, features]: the last readout, with input feeding
+
+    @property
+    def rows(self) -> int:
+        return self.layers[0][0].shape[0]
+
+    def _map(self, rows: Tensor) -> State:
+        layers = tuple(tuple(value[rows] for value in layer) for layer in self.layers)
+        return replace(self, layers=layers, fed=None if self.fed is None else self.fed[rows])
+
+    def expand(self, width: int) -> State:
+        """Every source `width` times, side by side: [B] rows become [B * width]."""
+        return self._map(torch.arange(self.rows, device=self.layers[0][0].device).repeat_interleave(width))
+
+    def reorder(self, rows: Tensor) -> State:
+        """The given decoder rows [R], each taken from its own source's rows; memory stays as it is."""
+        return self._map(rows)
+
+    def select(self, sources: Tensor, width: int = 1) -> State:
+        """Only the given sources [b], with all their `width` decoder rows."""
+        rows = (sources[:, None] * width + torch.arange(width, device=sources.device)).flatten()
+        return replace(
+            self._map(rows),
+            context=None if self.context is None else self.context[sources],
+            memory=None if self.memory is None else self.memory.select(sources),
+        )

@@ -1,0 +1,1 @@
+"""Training: one loop, and the few things it is made of."""

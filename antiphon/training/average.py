@@ -1,0 +1,62 @@
+"""The weights that are validated and shipped: the last ones, their moving average, or a mean of checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """Keeps what the shipped weights are made of.
+
+    `ema`: an exponential moving average over updates, its decay rising as (1 + t) / (10 + t) to the
+    given one. `last`: the mean of the weights at the last so many validations. Neither: the weights themselves.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], ema: float | None, last: int) -> None:
+        self.parameters, self.decay, self.last = parameters, ema, last
+        self.moving = [p.detach().clone() for p in parameters] if ema else []
+        self.snapshots: list[list[Tensor]] = []
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """After every update of the weights."""
+        self.updates += 1
+        if self.decay:
+            decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+            torch._foreach_lerp_(self.moving, [p.detach() for p in self.parameters], 1 - decay)
+
+    def snapshot(self) -> None:
+        """Before every validation."""
+        if self.last > 1:
+            self.snapshots = [*self.snapshots[1 - self.last :], [p.detach().clone() for p in self.parameters]]
+
+    @contextmanager
+    def shipped(self) -> Iterator[None]:
+        """Within it, the model holds the weights that are validated and shipped."""
+        if not self.moving and len(self.snapshots) < 2:
+            yield
+            return
+        own = [p.detach().clone() for p in self.parameters]
+        mean = self.moving or [torch.stack(values).mean(0) for values in zip(*self.snapshots, strict=True)]
+        self._copy(mean)
+        try:
+            yield
+        finally:
+            self._copy(own)
+
+    @torch.no_grad()
+    def _copy(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
+
+    def state(self) -> dict[str, Any]:
+        return {"moving": self.moving, "snapshots": self.snapshots, "updates": self.updates}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.moving, self.snapshots, self.updates = state["moving"], state["snapshots"], state["updates"]

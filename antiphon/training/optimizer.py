@@ -1,0 +1,96 @@
+"""Optimizers, and schedules of their learning rate."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from antiphon.errors import ConfigError
+from antiphon.tables import Table
+
+
+def adamw(
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    weight_decay: float = 0.01,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+    betas = (beta1, beta2)
+    return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=betas, fused=True)
+
+
+def adam(
+    parameters: Iterable[nn.Parameter], learning_rate: float, beta1: float = 0.9, beta2: float = 0.999
+) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980)."""
+    return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, beta2), fused=True)
+
+
+OPTIMIZERS: Table[torch.optim.Optimizer] = Table("optimizer", {"adamw": adamw, "adam": adam})
+
+
+class Schedule(ABC):
+    """The learning rate as a factor of `train.learning_rate`; the first `warmup` updates rise linearly."""
+
+    def __init__(self, warmup: int = 0) -> None:
+        if warmup < 0:
+            raise ConfigError("warmup", f"must not be negative (is {warmup})")
+        self.warmup = warmup
+
+    @abstractmethod
+    def after(self, step: int, total: int) -> float:
+        """The factor behind the warm-up, `step` of `total` updates into what is left."""
+
+    def __call__(self, step: int, total: int) -> float:
+        """The factor for update `step` (from 0) of `total`."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        return self.after(step - self.warmup, max(1, total - self.warmup))
+
+
+class Constant(Schedule):
+    """The same rate throughout."""
+
+    def after(self, step: int, total: int) -> float:
+        return 1.0
+
+
+class Linear(Schedule):
+    """A straight line down to `end`."""
+
+    def __init__(self, warmup: int = 0, end: float = 0.0) -> None:
+        super().__init__(warmup)
+        self.end = end
+
+    def after(self, step: int, total: int) -> float:
+        return self.end + (1 - self.end) * (1 - min(1.0, step / total))
+
+
+class Cosine(Schedule):
+    """Half a cosine down to `end` (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts)."""
+
+    def __init__(self, warmup: int = 0, end: float = 0.0) -> None:
+        super().__init__(warmup)
+        self.end = end
+
+    def after(self, step: int, total: int) -> float:
+        return self.end + (1 - self.end) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
+
+
+class InverseSqrt(Schedule):
+    """One over the root of the number of updates since the warm-up (Vaswani et al. 2017, arXiv 1706.03762)."""
+
+    def after(self, step: int, total: int) -> float:
+        start = max(1, self.warmup)
+        return math.sqrt(start / (start + step))
+
+
+SCHEDULES: Table[Schedule] = Table(
+    "schedule", {"constant": Constant, "linear": Linear, "cosine": Cosine, "inverse_sqrt": InverseSqrt}
+)

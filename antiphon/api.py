@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,13 @@ def train(
     Without `out` the folder is a temporary one, removed with the model; `save` keeps it.
     """
     config = what if isinstance(what, Config) else read_config(Path(what), settings)
-    kept = None if out else tempfile.TemporaryDirectory(prefix="antiphon-")
-    folder = Path(out) if out else Path(kept.name) / "model"  # type: ignore[union-attr]
-    model = load(run(config, folder, resume, overwrite, device, threads), device)
-    model.temporary = kept
+    if out is not None:
+        return load(run(config, Path(out), resume, overwrite, device, threads), device)
+    temporary = Path(tempfile.mkdtemp(prefix="antiphon-"))
+    try:
+        model = load(run(config, temporary / "model", resume, overwrite, device, threads), device)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    weakref.finalize(model, shutil.rmtree, temporary, ignore_errors=True)
     return model

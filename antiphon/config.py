@@ -71,7 +71,8 @@ Files = str | list[str] | Parallel
 
 
 class Data(Section):
-    """Where the rows come from. Paths are relative to the configuration's own file."""
+    """Where the rows come from. Paths are relative to the configuration's own file; `${VAR}` and
+    `${VAR:-default}` expand, an unset variable without a default is an error."""
 
     train: Files = Field(description="the rows to learn from")
     valid: Files | Annotated[float, Field(gt=0, lt=1)] | None = Field(
@@ -288,11 +289,12 @@ def parse(tree: Mapping[str, object], folder: Path) -> Config:
 def _absolute(files: Files | float | None, folder: Path, key: str) -> Files | float | None:
     def one(path: str) -> str:
         def variable(match: re.Match[str]) -> str:
-            if match[1] not in os.environ:
+            value = os.environ.get(match[1]) or match[2]
+            if value is None:
                 raise ConfigError(key, f"the environment variable {match[1]} is not set")
-            return os.environ[match[1]]
+            return value
 
-        return os.path.abspath(folder / re.sub(r"\$\{(\w+)\}", variable, path))
+        return os.path.abspath(folder / re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", variable, path))
 
     match files:
         case str():

@@ -48,7 +48,7 @@ def corpus_scores(
     """BLEU, chrF and TER by sacreBLEU (0-100), and their signatures. Rows may differ in their number of references."""
     most = max(map(len, references), default=0)
     streams = [[choices[i] if i < len(choices) else None for choices in references] for i in range(most)]
-    scorers = {"bleu": BLEU(tokenize=bleu_tokenize), "chrf": CHRF(), "ter": TER()}
+    scorers = {"bleu": BLEU(tokenize=bleu_tokenize, force=True), "chrf": CHRF(), "ter": TER()}
     scores, signatures = {}, {}
     for name, scorer in scorers.items():
         scores[name] = float(scorer.corpus_score(list(outputs), streams).score)  # type: ignore[arg-type]

@@ -60,7 +60,6 @@ class Predictor:
         self.metrics = loaded.metrics
         self.folder = folder
         self.device = device
-        self.temporary: object = None  # a folder that lives as long as this
 
     def predict(
         self, inputs: Iterable[str], beam: int | None = None, n_best: int = 1, attention: bool = False

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from antiphon.errors import ConfigError
-from antiphon.parts.state import Memory
+from antiphon.parts.state import Memory, at_least_float32
 from antiphon.tables import Table
 
 
@@ -30,7 +30,7 @@ class Attention(nn.Module, ABC):
 
     def forward(self, queries: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """queries [B, T, query] -> c [B, T, memory] and weights a [B, T, S], zero at padding."""
-        scores = self.scores(queries, memory.keys).float()
+        scores = at_least_float32(self.scores(queries, memory.keys))
         scores = scores.masked_fill(~memory.mask[:, None, :], -torch.inf)
         weights = torch.softmax(scores, -1).to(memory.states.dtype)
         return weights @ memory.states, weights

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from antiphon.parts.state import at_least_float32
 from antiphon.symbols import FIRST_OUTPUT
 
 
@@ -24,7 +25,7 @@ class SoftmaxHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(symbols))
 
     def _logits(self, features: Tensor) -> Tensor:
-        return functional.linear(features, self.weight[FIRST_OUTPUT:], self.bias[FIRST_OUTPUT:]).float()
+        return at_least_float32(functional.linear(features, self.weight[FIRST_OUTPUT:], self.bias[FIRST_OUTPUT:]))
 
     def log_probs(self, features: Tensor) -> Tensor:
         """features [..., features] -> log p [..., symbols], in float32."""

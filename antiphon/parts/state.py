@@ -12,6 +12,11 @@ Layer: TypeAlias = tuple[Tensor, ...]
 """A recurrent layer's state, each tensor [rows, hidden]: (h,), or (h, c) for an LSTM. h is the output."""
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """Values of lower precision as float32, where a softmax follows; others as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 class Encoded(NamedTuple):
     """An encoder's answer: states [B, S, memory] (zero at padding), mask [B, S] (true at symbols), last [B, memory]."""
 

@@ -1,0 +1,150 @@
+"""The contracts of the design over combinations of parts: a covering set, and with --all every one of the main axes."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+import torch
+from models import AXES, NAMES, Choice, covering, make, name, refused, sources, targets
+from torch import Tensor
+
+from antiphon.data.batch import pad_sources
+from antiphon.decoding import Limits, beam, greedy, score
+from antiphon.model import Writer
+from antiphon.symbols import BOS, EOS, PAD
+
+CPU = torch.device("cpu")
+LIMITS = Limits(max_length=8)
+MAIN = ("cell", "decoder_layers", "context", "to", "attention", "query", "input_feeding")
+
+
+def full_grid() -> list[Choice]:
+    """Every combination of the main axes; the others are drawn, each choice its own way."""
+    found = []
+    for values in itertools.product(*(AXES[axis] for axis in MAIN)):
+        chance = random.Random(repr(values))
+        drawn = {axis: chance.choice(AXES[axis]) for axis in NAMES} | dict(zip(MAIN, values, strict=True))
+        if drawn["context"] != "projected_all":
+            drawn["pool"] = "mean"
+        if drawn["decoder_layers"] == 1 or drawn["attention"] == "none":
+            drawn["layer"] = "last"
+        choice = tuple(drawn[axis] for axis in NAMES)
+        if not refused(choice):
+            found.append(choice)
+    return found
+
+
+CASES = [
+    *(pytest.param(choice, id=name(choice)) for choice in covering()),
+    *(pytest.param(choice, id=f"full-{name(choice)}", marks=pytest.mark.slow) for choice in full_grid()),
+]
+
+
+def log_probs(model: Writer, rows: list[list[int]], target_in: Tensor, extra_padding: int = 0) -> Tensor:
+    ids, lengths = pad_sources(rows)
+    ids = torch.nn.functional.pad(ids, (0, extra_padding), value=PAD)
+    inputs = torch.nn.functional.pad(target_in, (0, extra_padding), value=PAD)
+    with torch.inference_mode():
+        found = model.head.log_probs(model(ids, lengths, inputs))
+    return found[:, : target_in.shape[1]]
+
+
+def close(left: Tensor, right: Tensor) -> None:
+    torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("choice", CASES)
+def test_contracts(choice: Choice) -> None:
+    """Padding, batch and order change nothing; one call = step by step; every score is the same sum."""
+    model = make(choice)
+    rows = sources(6)
+    target_in, target_out = targets(6)
+    together = log_probs(model, rows, target_in)
+    assert torch.isfinite(together[..., EOS:]).all()
+    assert together[..., EOS:].std(dim=0).mean() > 1e-3, "the rows' outputs must differ, or this compares nothing"
+
+    close(log_probs(model, rows, target_in, extra_padding=5), together)
+    order = [3, 0, 5, 1, 4, 2]
+    close(log_probs(model, [rows[i] for i in order], target_in[order]), together[order])
+    for i, row in enumerate(rows):
+        close(log_probs(model, [row], target_in[i : i + 1])[0], together[i])
+
+    ids, lengths = pad_sources(rows)
+    with torch.inference_mode():
+        state = model.start(ids, lengths)
+        stepped = []
+        for t in range(target_in.shape[1]):
+            answer = model.step(target_in[:, t], state)
+            state = answer.state
+            stepped.append(answer.log_probs)
+        close(torch.stack(stepped, 1), together)
+
+        forced = score(model.step, model.start(ids, lengths), target_out)
+        taken = together.gather(2, target_out[..., None]).squeeze(2).masked_fill(target_out == PAD, 0)
+        close(forced, taken)
+
+        for found in (
+            greedy(model.step, model.start(ids, lengths), len(rows), CPU, LIMITS),
+            beam(model.step, model.start(ids, lengths), len(rows), CPU, LIMITS, width=3, length_penalty=0.7),
+        ):
+            outputs, _ = pad_sources([[*best[0].tokens, EOS] for best in found])
+            again = score(model.step, model.start(ids, lengths), outputs).sum(1)
+            torch.testing.assert_close(again, torch.tensor([best[0].score for best in found]), atol=1e-4, rtol=1e-5)
+            for i, row in enumerate(rows):
+                one, size = pad_sources([row])
+                wide = len(found[0]) > 1
+                alone = (
+                    beam(model.step, model.start(one, size), 1, CPU, LIMITS, width=3, length_penalty=0.7)
+                    if wide
+                    else greedy(model.step, model.start(one, size), 1, CPU, LIMITS)
+                )
+                assert alone[0][0].tokens == found[i][0].tokens or abs(alone[0][0].score - found[i][0].score) < 1e-4
+
+
+@pytest.mark.parametrize("choice", CASES[: len(covering())])
+def test_free_feeding_reads_its_own_output(choice: Choice) -> None:
+    """forward(reference=0) is the chain of most probable symbols; reference=1 is teacher forcing."""
+    model = make(choice)
+    ids, lengths = pad_sources(sources(5))
+    target_in, _ = targets(5)
+    with torch.inference_mode():
+        free = model(ids, lengths, target_in, 0.0)
+        state, last = model.start(ids, lengths), torch.full((5,), BOS)
+        for t in range(target_in.shape[1]):
+            answer = model.step(last, state)
+            close(model.head.log_probs(free[:, t]), answer.log_probs)
+            last, state = answer.log_probs.argmax(-1), answer.state
+        torch.manual_seed(0)
+        mixed = model(ids, lengths, target_in, 0.5)
+        assert mixed.shape == free.shape == model(ids, lengths, target_in, 1.0).shape
+
+
+@pytest.mark.parametrize("choice", CASES[: len(covering())])
+def test_gradients_equal_finite_differences(choice: Choice) -> None:
+    """The loss's gradient along random directions, in float64."""
+    model = make(choice).double()
+    ids, lengths = pad_sources(sources(3))
+    target_in, target_out = targets(3)
+    kept = target_out.flatten() != PAD
+
+    def loss() -> Tensor:
+        features = model(ids, lengths, target_in).flatten(0, 1)[kept]
+        return model.head.nll(features, target_out.flatten()[kept], smoothing=0.1).sum()
+
+    loss().backward()
+    parameters = dict(model.named_parameters())
+    torch.manual_seed(1)
+    for label, parameter in parameters.items():
+        assert parameter.grad is not None, f"{label} has no part in the loss"
+        direction = torch.randn_like(parameter)
+        slope = float((parameter.grad * direction).sum())
+        step = 1e-6
+        with torch.no_grad():
+            parameter += step * direction
+            above = float(loss())
+            parameter -= 2 * step * direction
+            below = float(loss())
+            parameter += step * direction
+        assert slope == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-5), label

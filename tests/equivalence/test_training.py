@@ -1,0 +1,129 @@
+"""Training gives the same weights however the work is split, stopped or repeated."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tasks import tiny_config
+from torch import Tensor
+
+from antiphon import bundle
+from antiphon.errors import TrainingError
+from antiphon.training import checkpoint
+from antiphon.training.loop import train
+
+
+def trained(folder: Path, name: str, threads: int | None = None, resume: bool = False, **settings: Any) -> dict[str, Any]:
+    """The training state after a run: last weights, history."""
+    train(tiny_config(folder, **settings), folder / name, resume=resume, threads=threads)
+    return checkpoint.load(folder / name)
+
+
+def assert_equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
+    assert left.keys() == right.keys()
+    for name in left:
+        assert left[name].equal(right[name]), name
+
+
+def assert_close(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
+    assert left.keys() == right.keys()
+    for name in left:
+        torch.testing.assert_close(left[name], right[name], atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path) -> None:
+    options = {"model__dropout": 0.3, "train__unknown": 0.1}
+    first = trained(tmp_path, "a", **options)["weights"]
+    assert_equal(first, trained(tmp_path, "b", **options)["weights"])
+    other = trained(tmp_path, "c", **options, train__seed=2)["weights"]
+    assert not first["head.weight"].equal(other["head.weight"])
+
+
+@pytest.mark.parametrize("extra", [{}, {"train__ema": 0.9}, {"train__average": 3}, {"train__feeding": "scheduled"}])
+def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, extra: dict[str, Any]) -> None:
+    options = {"model__dropout": 0.3, "train__unknown": 0.1, **extra}
+    whole = trained(tmp_path, "whole", train__max_steps=12, **options)
+    trained(tmp_path, "parts", train__max_steps=8, **options)
+    parts = trained(tmp_path, "parts", train__max_steps=12, resume=True, **options)
+    assert_equal(whole["weights"], parts["weights"])
+    assert whole["step"] == parts["step"] == 12
+    timings = ("minutes", "tokens_per_second")
+    for left, right in zip(whole["history"], parts["history"], strict=True):
+        assert {k: v for k, v in left.items() if k not in timings} == {k: v for k, v in right.items() if k not in timings}
+    assert_equal(load_file(tmp_path / "whole" / bundle.WEIGHTS), load_file(tmp_path / "parts" / bundle.WEIGHTS))
+
+
+def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path, "m")
+    with pytest.raises(TrainingError, match="other data or settings"):
+        train(tiny_config(tmp_path, train__learning_rate=0.1), tmp_path / "m", resume=True)
+    with pytest.raises(TrainingError, match="holds no training"):
+        train(tiny_config(tmp_path), tmp_path / "none", resume=True)
+
+
+def test_an_existing_folder_is_refused_and_only_a_model_is_overwritten(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "precious").write_text("x")
+    with pytest.raises(TrainingError, match="--overwrite"):
+        train(config, tmp_path / "other")
+    with pytest.raises(TrainingError, match="not a model folder"):
+        train(config, tmp_path / "other", overwrite=True)
+    assert (tmp_path / "other" / "precious").read_text() == "x"
+    train(config, tmp_path / "m")
+    train(config, tmp_path / "m", overwrite=True)
+
+
+@pytest.mark.parametrize("normalize", ["tokens", "rows"])
+def test_accumulation_equals_one_large_batch(tmp_path: Path, normalize: str) -> None:
+    """The batches of an epoch are the same rows when two halves make one: one batch an epoch shows it."""
+    options = {"train__normalize": normalize, "train__max_steps": 4, "train__validate_every": 1}
+    whole = trained(tmp_path, "whole", **options, train__batch_size=100)
+    parts = trained(tmp_path, "parts", **options, train__batch_size=25, train__accumulate=4)
+    assert_close(whole["weights"], parts["weights"])
+
+
+@pytest.mark.parametrize("normalize", ["tokens", "rows"])
+def test_two_processes_equal_one(tmp_path: Path, normalize: str) -> None:
+    """torchrun with two processes on the CPU: the weights after one and after four updates."""
+    options = {"train__normalize": normalize, "train__validate_every": 1, "train__batch_size": 15}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for steps in (1, 4):
+        one = trained(tmp_path, f"one{steps}", **options, train__max_steps=steps)
+        config = tiny_config(tmp_path, **options, train__max_steps=steps)
+        (tmp_path / "c.yaml").write_text(config.to_yaml())
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+        command += ["-m", "antiphon", "train", str(tmp_path / "c.yaml"), "--out", str(tmp_path / f"two{steps}")]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr
+        assert_close(one["weights"], checkpoint.load(tmp_path / f"two{steps}")["weights"])
+
+
+def test_a_saved_model_predicts_the_same_in_a_fresh_process_without_its_data(tmp_path: Path) -> None:
+    from antiphon import load
+
+    trained(tmp_path, "m", train__max_steps=40, train__validate_every=20)
+    texts = ["shoe", "cheet", "moon", "", "zzz<unk></s>"]
+    wanted = [one.text for one in load(tmp_path / "m").predict(texts)]
+    for file in ("train.tsv", "valid.tsv"):
+        (tmp_path / file).unlink()
+    (tmp_path / "m").rename(tmp_path / "moved")
+    command = [sys.executable, "-m", "antiphon", "predict", str(tmp_path / "moved")]
+    done = subprocess.run(
+        command, input="".join(f"{text}\n" for text in texts), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:-1] == wanted
+    assert wanted[3] == ""
+    assert len(set(wanted)) > 2

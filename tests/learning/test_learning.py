@@ -1,0 +1,77 @@
+"""Models must learn: each task is made by code, and held-out rows are right to a threshold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tasks import spoken, words, write_table
+
+import antiphon
+from antiphon import config as configuration
+
+
+def accuracy(folder: Path, rows: list[tuple[str, str]], steps: int, **settings: Any) -> float:
+    """Train on all rows but the last 100, and give the share of those that is wholly right."""
+    write_table(folder / "train.tsv", rows[:-200])
+    write_table(folder / "valid.tsv", rows[-200:-100])
+    write_table(folder / "test.tsv", rows[-100:])
+    tree: dict[str, Any] = {
+        "data": {"train": "train.tsv", "valid": "valid.tsv", "test": "test.tsv"},
+        "target": {"tokens": "chars"},
+        "model": {"embedding": 32, "encoder": {"hidden": 32}, "decoder": {"hidden": 64}, "dropout": 0.0},
+        "train": {
+            "epochs": 1000,
+            "max_steps": steps,
+            "batch_size": 32,
+            "learning_rate": 0.005,
+            "validate_every": steps // 4,
+            "metric": "exact_match",
+        },
+        "decode": {"beam": 3},
+    }
+    for key, value in settings.items():
+        configuration.set_value(tree, key.replace("__", "."), value)
+    model = antiphon.train(configuration.parse(tree, folder), threads=1)
+    return model.evaluate()["exact_match"]
+
+
+def test_copying_is_learned(tmp_path: Path) -> None:
+    assert accuracy(tmp_path, [(word, word) for word in words(1500, 1)], 400) >= 0.95
+
+
+def test_reversing_is_learned_with_a_gru_and_additive_attention_asked_before(tmp_path: Path) -> None:
+    rows = [(word, word[::-1]) for word in words(1500, 2)]
+    attention = {"kind": "additive", "query": "previous"}
+    assert accuracy(tmp_path, rows, 500, model__cell="gru", model__attention=attention) >= 0.9
+
+
+def test_a_vector_alone_carries_a_short_word(tmp_path: Path) -> None:
+    """No attention: the context is all the decoder sees, at every step."""
+    rows = [(word, word) for word in words(700, 3, "abcd", 5)]
+    context = {"from": "projected_last", "to": "every_step"}
+    assert accuracy(tmp_path, rows, 600, model__attention="none", model__context=context) >= 0.9
+
+
+@pytest.mark.parametrize("feeding", ["teacher", {"kind": "scheduled", "decay": "linear", "end": 0.5, "steps": 400}])
+def test_a_small_g2p_is_learned_and_generalises(tmp_path: Path, feeding: Any) -> None:
+    rows = [(word, spoken(word)) for word in words(1500, 4, "shcteoamn")]
+    assert accuracy(tmp_path, rows, 450, target__tokens="words", train__feeding=feeding) >= 0.9
+
+
+def test_a_table_without_configuration_is_learned(tmp_path: Path) -> None:
+    """The settings chosen from the data train a small table well; the ceiling keeps the test short."""
+    table = write_table(tmp_path / "pairs.tsv", [(word, spoken(word)) for word in words(1200, 6, "shcteoamn")])
+    settings = {"train.max_steps": 600, "train.validate_every": 300, "train.ema": None}
+    model = antiphon.train(table, settings=settings, threads=1)
+    assert model.metrics["valid"]["exact_match"] >= 0.85
+    assert model.config.source.tokens.kind == "chars"
+    assert model.config.target.tokens.kind == "words"
+
+
+def test_real_g2p_rows_are_learned(tmp_path: Path, real_data: Path) -> None:
+    """2,000 rows of French in a few hundred updates: far better than chance."""
+    lines = (real_data / "g2p-sigmorphon2021/medium/fre_train.tsv").read_text(encoding="utf-8").splitlines()[:8000:4]
+    rows = [(word, sounds) for word, sounds in (line.split("\t") for line in lines)]
+    assert accuracy(tmp_path, rows, 500, target__tokens="words", model__dropout=0.2) >= 0.35

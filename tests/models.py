@@ -1,0 +1,134 @@
+"""Small models in every combination, and a covering set of them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from antiphon.config import Model
+from antiphon.data.batch import pad_sources
+from antiphon.errors import ConfigError
+from antiphon.model import Writer
+from antiphon.structures import many_to_many
+from antiphon.symbols import BOS, EOS, PAD, SPECIALS
+
+AXES: dict[str, Sequence[Any]] = {
+    "cell": ("rnn_tanh", "rnn_relu", "gru", "lstm"),
+    "encoder_layers": (1, 2),
+    "decoder_layers": (1, 2, 3),
+    "bidirectional": (True, False),
+    "residual": (False, True),
+    "context": ("last", "projected_last", "projected_all"),
+    "pool": ("mean", "max", "attention"),
+    "to": ("initial_state", "every_step"),
+    "attention": ("none", "additive", "dot", "general"),
+    "query": ("current", "previous"),
+    "input_feeding": (False, True),
+    "layer": ("last", "first"),
+    "tie": (False, True),
+}
+NAMES = list(AXES)
+Choice = tuple[Any, ...]
+
+
+def settings(choice: Choice) -> Model:
+    """The configuration of a choice; dot and last need decoder states as wide as the encoder's."""
+    at = dict(zip(NAMES, choice, strict=True))
+    context = {"from": at["context"], "to": at["to"]}
+    if at["context"] == "projected_all":
+        context["pool"] = at["pool"]
+    return Model.model_validate(
+        {
+            "cell": at["cell"],
+            "embedding": 5,
+            "encoder": {
+                "hidden": 3 if at["bidirectional"] else 6,
+                "layers": at["encoder_layers"],
+                "bidirectional": at["bidirectional"],
+                "residual": at["residual"],
+            },
+            "context": context,
+            "attention": {key: at[key] for key in ("query", "input_feeding", "layer")} | {"kind": at["attention"]},
+            "decoder": {"hidden": 6, "layers": at["decoder_layers"], "residual": at["residual"]},
+            "tie": at["tie"],
+            "dropout": 0.0,
+        }
+    )
+
+
+def refused(choice: Choice) -> bool:
+    """What the design refuses: attention's options without attention, the first of one layer."""
+    at = dict(zip(NAMES, choice, strict=True))
+    without = at["attention"] == "none" and (at["query"] == "previous" or at["input_feeding"] or at["layer"] == "first")
+    return without or (at["layer"] == "first" and at["decoder_layers"] == 1)
+
+
+def canonical(choice: Choice) -> bool:
+    """Whether a choice differs from all others: the pool only matters with projected_all."""
+    at = dict(zip(NAMES, choice, strict=True))
+    return at["context"] == "projected_all" or at["pool"] == "mean"
+
+
+def every_choice() -> Iterator[Choice]:
+    """All combinations that are not refused."""
+    return (c for c in itertools.product(*AXES.values()) if canonical(c) and not refused(c))
+
+
+def covering() -> list[Choice]:
+    """Few combinations in which every possible pair of two axes' values occurs (greedy, fixed seed)."""
+    chance = random.Random(1)
+    candidates = list(every_choice())
+
+    def pairs(choice: Choice) -> set[tuple[int, Any, int, Any]]:
+        return {(i, choice[i], j, choice[j]) for i, j in itertools.combinations(range(len(choice)), 2)}
+
+    missing = set().union(*map(pairs, candidates))
+    found: list[Choice] = []
+    while missing:
+        best = max(chance.sample(candidates, 400), key=lambda choice: len(pairs(choice) & missing))
+        gained = pairs(best) & missing
+        if not gained:  # a rare pair that the sample did not hold
+            wanted = min(missing, key=repr)
+            best = next(c for c in candidates if wanted in pairs(c))
+            gained = pairs(best) & missing
+        missing -= gained
+        found.append(best)
+    return found
+
+
+def name(choice: Choice) -> str:
+    return "-".join(str(value) for value in choice)
+
+
+def make(choice: Choice, source_symbols: int = 9, target_symbols: int = 8, seed: int = 0) -> Writer:
+    """An untrained model with weights large enough that its outputs differ from row to row."""
+    torch.manual_seed(seed)
+    model = many_to_many(settings(choice), source_symbols, target_symbols)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.6)
+        model.embedding.weight[PAD] = 0
+        model.source.embedding.weight[PAD] = 0
+    return model.eval()
+
+
+def sources(count: int, seed: int = 0, symbols: int = 9) -> list[list[int]]:
+    """Random sources of 1 to 7 symbols, each with its end symbol."""
+    chance = random.Random(seed)
+    return [[chance.randrange(SPECIALS, symbols) for _ in range(chance.randint(1, 7))] + [EOS] for _ in range(count)]
+
+
+def targets(count: int, seed: int = 1, symbols: int = 8, longest: int = 6) -> tuple[Tensor, Tensor]:
+    """Random targets [count, T]: decoder inputs and outputs."""
+    chance = random.Random(seed)
+    rows = [[chance.randrange(SPECIALS, symbols) for _ in range(chance.randint(0, longest))] + [EOS] for _ in range(count)]
+    out, _ = pad_sources(rows)
+    return torch.cat([torch.full((count, 1), BOS), out[:, :-1]], 1), out
+
+
+__all__ = ["AXES", "ConfigError", "covering", "every_choice", "make", "name", "refused", "settings", "sources", "targets"]

@@ -1,0 +1,77 @@
+"""Small tables that can be learned, made by code."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from antiphon import config as configuration
+from antiphon.config import Config
+
+
+def write_table(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
+    return path
+
+
+def words(count: int, seed: int, letters: str = "abcdefgh", longest: int = 7) -> list[str]:
+    chance = random.Random(seed)
+    found: dict[str, None] = {}
+    while len(found) < count:
+        found["".join(chance.choice(letters) for _ in range(chance.randint(2, longest)))] = None
+    return list(found)
+
+
+SOUNDS = {"sh": "SH", "ch": "CH", "th": "TH", "ee": "IY", "oo": "UW", "a": "AA", "e": "EH", "o": "OW", "s": "S", "h": "HH"}
+SOUNDS |= {"c": "K", "t": "T", "m": "M", "n": "N"}
+
+
+def spoken(word: str) -> str:
+    """A made-up spelling: two letters may be one sound, and a final e is silent but lengthens the vowel before."""
+    sounds, i = [], 0
+    final_e = len(word) > 2 and word.endswith("e") and word[-2] not in "aeo"
+    stem = word[:-1] if final_e else word
+    while i < len(stem):
+        size = 2 if stem[i : i + 2] in SOUNDS else 1
+        sounds.append(SOUNDS[stem[i : i + size]])
+        i += size
+    if final_e:
+        sounds = [sound + ":" if n == len(sounds) - 2 else sound for n, sound in enumerate(sounds)]
+    return " ".join(sounds)
+
+
+TINY: dict[str, Any] = {
+    "source": {"tokens": "chars"},
+    "target": {"tokens": "words"},
+    "model": {
+        "embedding": 16,
+        "encoder": {"hidden": 16},
+        "decoder": {"hidden": 32},
+        "attention": "general",
+        "dropout": 0.0,
+    },
+    "train": {
+        "batch_size": 16,
+        "epochs": 1000,
+        "max_steps": 8,
+        "validate_every": 4,
+        "schedule": "constant",
+        "learning_rate": 0.005,
+        "unknown": 0.0,
+    },
+    "decode": {"beam": 2},
+}
+
+
+def tiny_config(folder: Path, **settings: Any) -> Config:
+    """A configuration of a small G2P table in `folder`; settings are dotted keys with `__` for the dot."""
+    import copy
+
+    pairs = [(word, spoken(word)) for word in words(120, 5, "shcteoamn")]
+    write_table(folder / "train.tsv", pairs[:100])
+    write_table(folder / "valid.tsv", pairs[100:])
+    tree = copy.deepcopy(TINY) | {"data": {"train": "train.tsv", "valid": "valid.tsv", "test": "valid.tsv"}}
+    for key, value in settings.items():
+        configuration.set_value(tree, key.replace("__", "."), value)
+    return configuration.parse(tree, folder)

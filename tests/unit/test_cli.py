@@ -1,0 +1,395 @@
+"""The command line: exit statuses, one message and no traceback, results to standard output."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from antiphon import __version__, api, cli
+
+Write = Callable[[str, str | bytes], Path]
+
+COMMANDS = ["train", "evaluate", "predict", "score", "check", "demo"]
+CONFIG = "data: {train: pairs.tsv, valid: 0.2}\n"
+
+
+class Ran(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process."""
+
+    def call(*arguments: object, stdin: bytes = b"") -> Ran:
+        monkeypatch.setattr(sys, "argv", ["antiphon", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return Ran(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def ready(write: Write, pairs: Path) -> Path:
+    """A folder with a configuration and its table; the configuration's path."""
+    shutil.copyfile(pairs, write("pairs.tsv", ""))
+    return write("c.yaml", CONFIG)
+
+
+def one_message(ran: Ran, status: int = 1) -> str:
+    """The single message of a command that failed."""
+    assert ran.status == status, ran
+    assert ran.out == ""
+    assert "Traceback" not in ran.err
+    message = ran.err.removesuffix("\n")
+    assert message
+    return message
+
+
+# --- help and usage -----------------------------------------------------------------------------------
+
+
+def python(code: str) -> str:
+    """The output of a program in a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_does_not_import_torch(arguments: list[str]) -> None:
+    heavy = "('torch', 'numpy', 'tokenizers', 'matplotlib', 'sacrebleu')"
+    out = python(
+        f"import sys; sys.argv = ['antiphon', *{arguments}]\n"
+        "from antiphon import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        f"print('loaded:', [name for name in {heavy} if name in sys.modules])\n"
+    )
+    assert out.endswith("loaded: []\n")
+
+
+def test_the_package_is_light_until_used() -> None:
+    out = python("import sys, antiphon; print('torch' in sys.modules); antiphon.load; print('torch' in sys.modules)")
+    assert out == "False\nTrue\n"
+
+
+def test_help_names_every_command(run: Run) -> None:
+    ran = run("--help")
+    assert ran.status == 0
+    for command in COMMANDS:
+        assert f"  {command} " in ran.out
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "antiphon", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"antiphon {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["trian"],
+        ["--nonsense"],
+        ["train"],
+        ["train", "c.yaml"],
+        ["train", "c.yaml", "--out"],
+        ["train", "c.yaml", "--out", "m", "--threads", "0"],
+        ["train", "c.yaml", "--out", "m", "--threads", "x"],
+        ["train", "c.yaml", "--out", "m", "--set", "nothing"],
+        ["train", "c.yaml", "--out", "m", "--set", "=3"],
+        ["train", "c.yaml", "more", "--out", "m"],
+        ["predict"],
+        ["predict", "m", "--beam", "0"],
+        ["predict", "m", "--n-best", "2"],
+        ["predict", "m", "--n-best", "0", "--json"],
+        ["evaluate", "m", "--source", "s"],
+        ["score", "m", "--target", "t"],
+        ["evaluate", "m", "data.tsv", "--source", "s", "--target", "t"],
+        ["check"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_status_2(run: Run, arguments: list[str]) -> None:
+    assert "Error: " in one_message(run(*arguments), 2)
+
+
+# --- mistakes of configuration and data ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["train", "--out", "m"], ["check"]], ids=["train", "check"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {train: pairs.tsv}\nmodle: {}\n", "modle: unknown key; did you mean 'model'? "),
+        ("data: {train: pairs.tsv}\nmodel: {cell: lstmm}\n", "model.cell: unknown cell 'lstmm'; did you mean 'lstm'? "),
+        ("data: {train: pairs.tsv}\nmodel: {attention: genral}\n", "model.attention: unknown attention 'genral'; "),
+        ("data: {train: pairs.tsv}\nsource: {tokens: charz}\n", "source.tokens: unknown tokenizer 'charz'; "),
+        ("data: {train: pairs.tsv}\ntrain: {metric: blue}\n", "train.metric: unknown metric 'blue'; "),
+        ("data: {train: pairs.tsv}\ntrain: {epochs: many}\n", "train.epochs: "),
+        ("data: {train: '${NO_SUCH}/x'}\n", "data.train: the environment variable NO_SUCH is not set"),
+        ("data: {train: [", "is not YAML: "),
+        ("just words", "must be a table of keys"),
+    ],
+)
+def test_a_wrong_configuration_is_one_message_with_its_file(
+    run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], text: str, message: str
+) -> None:
+    monkeypatch.chdir(ready.parent)
+    ready.write_text(text, encoding="utf-8")
+    told = one_message(run(command[0], ready, *command[1:]))
+    assert told.startswith(f"{ready}: {message}")
+    assert "\n" not in told
+    assert not (ready.parent / "m").exists()
+
+
+@pytest.mark.parametrize("command", [["train", "--out", "m"], ["check"]], ids=["train", "check"])
+@pytest.mark.parametrize("name", ["none.yaml", "none.tsv", "none.csv.gz"])
+def test_a_missing_file_is_one_message(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / name
+    told = one_message(run(command[0], path, *command[1:]))
+    assert told == f"{path}: cannot be read: No such file or directory"
+
+
+def test_neither_table_nor_configuration_is_one_message(run: Run, write: Write) -> None:
+    path = write("data.xlsx", "a\tb\n")
+    told = one_message(run("check", path))
+    assert told.startswith(f"{path}: is neither a configuration (.yaml) nor a table (.tsv, ")
+
+
+@pytest.mark.parametrize("command", [["train", "--out", "m"], ["check"]], ids=["train", "check"])
+def test_bad_rows_of_a_table_are_told_with_lines(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    path = write("t.tsv", "a\tb\nc\n\td\n")
+    monkeypatch.chdir(path.parent)
+    told = one_message(run(command[0], path, *command[1:])).split("\n")
+    assert told[0] == f"{path}:2: column 1 is missing: the row has 1 columns, counted from 0"
+    assert told[1] == f"{path}:3: the source is empty"
+
+
+def test_settings_are_checked_like_the_file(run: Run, ready: Path) -> None:
+    told = one_message(run("check", ready, "--set", "train.epoch=3"))
+    assert told.startswith(f"{ready}: train.epoch: unknown key; did you mean 'epochs'? ")
+    told = one_message(run("check", ready, "--set", "train.epochs=[1"))
+    assert "train.epochs: not a YAML value: " in told
+    told = one_message(run("check", ready, "--set", "train.seed=2020-99-99"))
+    assert "train.seed: not a YAML value: " in told
+
+
+def test_a_module_that_cannot_be_imported_is_one_message(run: Run, ready: Path) -> None:
+    told = one_message(run("--import", "no_such_module_here", "check", ready))
+    assert told == "--import no_such_module_here: No module named 'no_such_module_here'"
+
+
+def test_an_imported_module_adds_parts(run: Run, ready: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from antiphon.data import text
+
+    monkeypatch.setattr(text.TOKENIZERS, "_rows", dict(text.TOKENIZERS._rows))
+    monkeypatch.syspath_prepend(str(ready.parent))
+    write(
+        "my_unit_parts.py",
+        "from antiphon.data.text import TOKENIZERS, Chars\nTOKENIZERS.add('letters', Chars)\n",
+    )
+    ran = run("--import", "my_unit_parts", "check", ready, "--set", "source.tokens=letters")
+    sys.modules.pop("my_unit_parts", None)
+    assert ran.status == 0, ran.err
+    assert "source: 5 symbols (letters)" in ran.out
+
+
+# --- check --------------------------------------------------------------------------------------------
+
+
+def test_check_reports_to_standard_output_and_trains_nothing(run: Run, ready: Path) -> None:
+    before = sorted(ready.parent.iterdir())
+    ran = run("check", ready)
+    assert ran.status == 0
+    assert ran.out.startswith("train: 60 rows, 60 distinct inputs\n")
+    assert "baseline, copy the input: " in ran.out
+    assert ran.err == ""
+    assert sorted(ready.parent.iterdir()) == before
+
+
+def test_check_of_bad_rows_is_status_1_with_the_report(run: Run, ready: Path) -> None:
+    table = ready.with_name("pairs.tsv")
+    table.write_text(table.read_text(encoding="utf-8") + "\tx\n", encoding="utf-8")
+    ran = run("check", ready)
+    assert ran.status == 1
+    assert f"{table}:61: the source is empty" in ran.out
+    assert ran.err == f"{ready}: 1 bad rows; mend them, or set data.on_error to skip\n"
+    assert run("check", ready, "--set", "data.on_error=skip").status == 0
+
+
+def test_check_agrees_with_training_about_too_long_rows(run: Run, ready: Path) -> None:
+    arguments = [ready, "--set", "data.max_length=3", "--set", "train.max_steps=1"]
+    trained = run("train", *arguments, "--out", ready.parent / "m", "--device", "cpu")
+    assert trained.status == 1
+    assert "too long: the " in trained.err
+    assert run("check", *arguments).status == 1
+
+
+# --- training -----------------------------------------------------------------------------------------
+
+
+def test_train_writes_a_model_and_keeps_standard_output_clean(run: Run, tiny_config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "model"
+    ran = run("train", tiny_config, "--out", out, "--device", "cpu", "--set", "train.max_steps=2")
+    assert ran.status == 0, ran.err
+    assert ran.out == ""
+    assert f"the model is in {out}" in ran.err
+    assert (out / "weights.safetensors").is_file()
+    assert "antiphon train" in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_existing_folder_is_left_alone(run: Run, tiny_config: Path, model_folder: Path, tmp_path: Path) -> None:
+    told = one_message(run("train", tiny_config, "--out", model_folder))
+    assert told.startswith(f"{model_folder}: exists; go on with --resume, replace it with --overwrite, or name ")
+    (tmp_path / "precious.txt").touch()
+    told = one_message(run("train", tiny_config, "--out", tmp_path, "--overwrite"))
+    assert told.startswith(f"{tmp_path}: is not a model folder, so --overwrite leaves it alone; ")
+    assert (tmp_path / "precious.txt").exists()
+    told = one_message(run("train", tiny_config, "--out", tmp_path / "none", "--resume"))
+    assert told.startswith(f"{tmp_path / 'none'}: holds no training to go on with")
+
+
+def test_a_folder_that_cannot_be_made_is_one_message(run: Run, tiny_config: Path) -> None:
+    told = one_message(run("train", tiny_config, "--out", tiny_config / "model", "--device", "cpu"))
+    assert str(tiny_config / "model") in told
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_one_message(
+    run: Run, tiny_config: Path, model_folder: Path, tmp_path: Path, device: str
+) -> None:
+    for arguments in (["train", tiny_config, "--out", tmp_path / "m"], ["predict", model_folder]):
+        told = one_message(run(*arguments, "--device", device))
+        assert told.startswith(f"--device {device}: cannot be used here: ")
+    assert not (tmp_path / "m").exists()
+
+
+def test_an_interruption_is_status_130_and_says_how_to_go_on(
+    run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "read_config", interrupted)
+    ran = run("train", ready, "--out", ready.parent / "m")
+    assert ran.status == 130
+    assert "--resume" in ran.err
+
+
+# --- predict, score, evaluate -------------------------------------------------------------------------
+
+
+def test_predict_gives_a_line_for_every_line(run: Run, model_folder: Path, write: Write) -> None:
+    content = "\ufeffabc\r\n\nedc\u2028b\n  \nzzz".encode()
+    ran = run("predict", model_folder, stdin=content)
+    assert ran.status == 0
+    assert ran.out.count("\n") == 5
+    assert ran.out.split("\n")[1] == ""
+    assert run("predict", model_folder, write("in.txt", content)).out == ran.out
+
+
+def test_predict_of_nothing_is_nothing(run: Run, model_folder: Path) -> None:
+    assert run("predict", model_folder) == Ran(0, "", "")
+
+
+def test_json_is_one_object_a_line(run: Run, model_folder: Path) -> None:
+    ran = run("predict", model_folder, "--json", "--n-best", "2", stdin=b"abc\n\nde\n")
+    found = [json.loads(line) for line in ran.out.splitlines()]
+    assert [set(one) for one in found] == [{"text", "tokens", "score", "n_best"}] * 3
+    assert [len(one["n_best"]) for one in found] == [2, 0, 2]
+    plain = run("predict", model_folder, stdin=b"abc\n\nde\n").out.split("\n")[:-1]
+    assert [one["text"] for one in found] == plain
+    assert "n_best" not in json.loads(run("predict", model_folder, "--json", stdin=b"abc").out)
+
+
+@pytest.mark.parametrize("command", ["predict", "score", "evaluate"])
+def test_a_folder_without_a_model_is_one_message(run: Run, tmp_path: Path, command: str) -> None:
+    assert one_message(run(command, tmp_path / "none")) == f"{tmp_path / 'none'}: no such model folder"
+    assert one_message(run(command, tmp_path)) == f"{tmp_path}: is not a complete model: config.yaml is missing"
+
+
+def test_a_line_that_is_not_utf8_is_one_message(run: Run, model_folder: Path, write: Write) -> None:
+    path = write("in.txt", b"abc\n\xff\n")
+    ran = run("predict", model_folder, path)
+    assert ran.status == 1
+    assert ran.err == f"{path}:2: not UTF-8 text\n"
+    ran = run("predict", model_folder, stdin=b"\xff\n")
+    assert (ran.status, ran.err) == (1, "standard input: not UTF-8 text\n")
+
+
+def test_a_too_long_line_is_named_with_its_file(run: Run, model_folder: Path, write: Write) -> None:
+    path = write("in.txt", "abc\n" + "a" * 501 + "\n")
+    ran = run("predict", model_folder, path)
+    assert ran.status == 1
+    assert ran.err.startswith(f"{path}:2: ")
+    assert "501 tokens" in ran.err
+
+
+def test_score_is_the_last_column(run: Run, model_folder: Path, write: Write) -> None:
+    path = write("t.tsv", "ab\tB A\nabc\tC B A\n")
+    ran = run("score", model_folder, path)
+    assert ran.status == 0
+    lines = [line.split("\t") for line in ran.out.splitlines()]
+    assert [line[:2] for line in lines] == [["ab", "B A"], ["abc", "C B A"]]
+    found = [json.loads(line) for line in run("score", model_folder, path, "--json").out.splitlines()]
+    assert [one["score"] for one in found] == pytest.approx([float(line[2]) for line in lines], abs=1e-6)
+    assert [one["target"] for one in found] == ["B A", "C B A"]
+
+
+def test_evaluate_prints_every_metric_and_signature(run: Run, model_folder: Path, write: Write) -> None:
+    found = json.loads(run("evaluate", model_folder, "--json").out)
+    plain = run("evaluate", model_folder).out
+    assert found["rows"] == 60
+    assert found["wer"] == pytest.approx(1 - found["exact_match"])
+    for name in ("loss", "perplexity", "token_error_rate", "exact_match", "bleu", "chrf", "ter", "distinct_1"):
+        assert f"{name} " in plain
+    assert set(found["signatures"]) == {"bleu", "chrf", "ter"}
+    source, target = write("s", "ab\n"), write("t", "B A\n")
+    assert json.loads(run("evaluate", model_folder, "--source", source, "--target", target, "--json").out)["rows"] == 1
+
+
+def test_rows_without_a_target_cannot_be_scored(run: Run, model_folder: Path, write: Write) -> None:
+    path = write("t.tsv", "ab\n")
+    for command in ("score", "evaluate"):
+        told = one_message(run(command, model_folder, path))
+        assert told == f"{path}:1: column 1 is missing: the row has 1 columns, counted from 0"
+
+
+def test_a_reader_that_stops_early_is_no_error(model_folder: Path, write: Write) -> None:
+    command = [sys.executable, "-m", "antiphon", "predict", model_folder, write("in.txt", "abc\n" * 20_000)]
+    child = subprocess.Popen(
+        [*command, "--device", "cpu", "--beam", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        errors = child.stderr.read()
+        status = child.wait()
+    assert (status, errors) == (0, b"")

@@ -1,0 +1,184 @@
+"""From a configuration's data to rows, codecs and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.config import Config, Parallel
+from antiphon.data.rows import Row
+from antiphon.dataset import encode_rows, group_references, load_rows, split_rows, train_codecs
+from antiphon.errors import DataError
+from antiphon.symbols import EOS, UNK
+
+Write = Callable[[str, str | bytes], Path]
+Configure = Callable[..., Config]
+
+rows_of = st.lists(st.tuples(st.text("abcdef", min_size=1, max_size=2), st.text("xy", min_size=1)), max_size=40).map(
+    lambda pairs: [Row(source, target, "t.tsv", line) for line, (source, target) in enumerate(pairs, 1)]
+)
+
+
+def row(source: str, target: str = "x", line: int = 1) -> Row:
+    return Row(source, target, "t.tsv", line)
+
+
+# --- splitting ----------------------------------------------------------------------------------------
+
+
+@given(rows_of, st.floats(0.01, 0.99), st.integers(0, 5))
+def test_a_fraction_splits_by_distinct_input(rows: list[Row], fraction: float, seed: int) -> None:
+    inputs = {row.source for row in rows}
+    if len(inputs) < 2:
+        return
+    train, valid = split_rows(rows, fraction, seed)
+    assert sorted(train + valid, key=lambda row: row.line) == rows
+    assert train
+    assert valid
+    known, held = {row.source for row in train}, {row.source for row in valid}
+    assert not known & held
+    assert abs(len(held) - fraction * len(inputs)) <= 1
+    for part in (train, valid):
+        assert part == sorted(part, key=lambda row: row.line)
+
+
+@given(rows_of, st.randoms(use_true_random=False))
+def test_a_split_depends_on_inputs_and_seed_alone(rows: list[Row], chance: object) -> None:
+    if len({row.source for row in rows}) < 2:
+        return
+    mixed = list(rows)
+    chance.shuffle(mixed)  # type: ignore[attr-defined]
+    first, second = split_rows(rows, 0.3, 1)[1], split_rows(mixed, 0.3, 1)[1]
+    assert {row.source for row in first} == {row.source for row in second}
+
+
+def test_another_seed_splits_otherwise() -> None:
+    rows = [row(f"word{i}") for i in range(100)]
+    assert split_rows(rows, 0.2, 1) == split_rows(rows, 0.2, 1)
+    assert split_rows(rows, 0.2, 1) != split_rows(rows, 0.2, 2)
+
+
+def test_one_distinct_input_cannot_be_split() -> None:
+    with pytest.raises(DataError, match=r"^t\.tsv: a fraction for validation needs at least 2 distinct inputs; "):
+        split_rows([row("a", "x"), row("a", "y")], 0.5, 1)
+
+
+# --- references ---------------------------------------------------------------------------------------
+
+
+@given(rows_of)
+def test_by_default_every_row_is_its_own_example(configure: Configure, rows: list[Row]) -> None:
+    assert group_references(configure(), rows) == (list(range(len(rows))), [[row.target] for row in rows])
+
+
+@given(rows_of)
+def test_grouped_rows_are_references_of_one_input(configure: Configure, rows: list[Row]) -> None:
+    first, references = group_references(configure(data__references="group"), rows)
+    assert [rows[i].source for i in first] == list(dict.fromkeys(row.source for row in rows))
+    for i, targets in zip(first, references, strict=True):
+        assert targets == [row.target for row in rows if row.source == rows[i].source]
+        assert rows[i].target == targets[0]
+
+
+# --- lengths ------------------------------------------------------------------------------------------
+
+
+def test_a_row_of_the_greatest_length_is_kept_and_a_longer_one_refused(configure: Configure) -> None:
+    rows = [row("abc", "x y", 1), row("abcd", "x", 2), row("a", "x x x x x", 3)]
+    codecs = train_codecs(configure(), rows)
+    with pytest.raises(DataError) as caught:
+        encode_rows(configure(data__max_length=3), codecs, rows)
+    assert str(caught.value).split("\n")[:2] == [
+        "t.tsv:2: too long: the source has 4 tokens, data.max_length is 3",
+        "t.tsv:3: too long: the target has 5 tokens, data.max_length is 3",
+    ]
+    kept, examples = encode_rows(configure(data__max_length=3, data__on_error="skip"), codecs, rows)
+    assert kept == rows[:1]
+    assert len(examples) == 1
+    assert encode_rows(configure(data__max_length=5), codecs, rows)[0] == rows
+
+
+def test_when_all_rows_are_too_long_nothing_is_left_to_skip(configure: Configure) -> None:
+    rows = [row("abcd", "x", 7)]
+    config = configure(data__max_length=3, data__on_error="skip")
+    with pytest.raises(DataError, match=r"^t\.tsv:7: too long: the source has 4 tokens"):
+        encode_rows(config, train_codecs(config, rows), rows)
+
+
+@given(rows_of)
+def test_encoded_rows_are_the_codecs_ids_in_order(configure: Configure, rows: list[Row]) -> None:
+    if not rows:
+        return
+    codecs = train_codecs(configure(), rows)
+    kept, examples = encode_rows(configure(), codecs, rows)
+    assert kept == rows
+    for i, one in enumerate(rows):
+        assert examples.source[i].tolist() == codecs.source.encode(one.source)
+        assert codecs.target.decode(examples.target[i].tolist()) == one.target
+        assert examples.target[i][-1] == EOS
+
+
+def test_codecs_know_the_rows_they_were_given_only(configure: Configure) -> None:
+    codecs = train_codecs(configure(), [row("ab", "X")])
+    assert codecs.source.encode("abc") == [*codecs.source.encode("ab")[:-1], UNK, EOS]
+    assert codecs.target.encode("Y") == [UNK, EOS]
+
+
+# --- loading ------------------------------------------------------------------------------------------
+
+
+def test_files_may_be_one_several_or_parallel(configure: Configure, write: Write) -> None:
+    one, two = str(write("1.tsv", "a\tx\n")), str(write("2.tsv", "b\ty\n"))
+    source, target = str(write("s", "a\nb\n")), str(write("t", "x\ny\n"))
+
+    def pairs(files: str | list[str] | Parallel) -> list[tuple[str, str]]:
+        return [(row.source, row.target) for row in load_rows(configure(), files)]
+
+    assert pairs(one) == [("a", "x")]
+    assert pairs([one, two]) == pairs(Parallel(source=source, target=target)) == [("a", "x"), ("b", "y")]
+
+
+@pytest.mark.parametrize(("name", "content"), [("t.tsv", ""), ("t.csv", ""), ("t.jsonl", "\n\n"), ("t.tsv", "\ufeff")])
+def test_an_empty_file_holds_no_rows(configure: Configure, write: Write, name: str, content: str) -> None:
+    path = write(name, content)
+    with pytest.raises(DataError) as caught:
+        load_rows(configure(), str(path))
+    assert str(caught.value) == f"{path}: holds no rows"
+
+
+def test_a_header_alone_holds_no_rows(configure: Configure, write: Write) -> None:
+    path = write("t.tsv", "s\tt\n")
+    with pytest.raises(DataError, match="holds no rows"):
+        load_rows(configure(data__header=True), str(path))
+
+
+def test_empty_parallel_files_name_both(configure: Configure, write: Write) -> None:
+    source, target = str(write("s", "")), str(write("t", ""))
+    with pytest.raises(DataError) as caught:
+        load_rows(configure(), Parallel(source=source, target=target))
+    assert str(caught.value) == f"{source}, {target}: holds no rows"
+
+
+def test_bad_rows_fail_or_are_skipped_as_configured(configure: Configure, write: Write) -> None:
+    path = str(write("t.tsv", "a\tx\n\ty\nb\tz\n"))
+    with pytest.raises(DataError, match=r":2: the source is empty$"):
+        load_rows(configure(), path)
+    assert [row.line for row in load_rows(configure(data__on_error="skip"), path)] == [1, 3]
+
+
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_bad_rows_alone_are_told_either_way(configure: Configure, write: Write, on_error: str) -> None:
+    path = write("t.tsv", "\ty\n")
+    with pytest.raises(DataError) as caught:
+        load_rows(configure(data__on_error=on_error), str(path))
+    assert str(caught.value) == f"{path}:1: the source is empty"
+
+
+def test_named_columns_reach_the_reader(configure: Configure, write: Write) -> None:
+    path = str(write("t.csv", "id,out,in\n1,x,a\n"))
+    config = configure(source__column="in", target__column="out")
+    assert [(row.source, row.target) for row in load_rows(config, path)] == [("a", "x")]

@@ -1,0 +1,111 @@
+"""What the documentation names exists, and what the README tells a reader to type works."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tasks import spoken, words, write_table
+
+from antiphon.config import Config
+from antiphon.data.text import TOKENIZERS
+from antiphon.parts.attention import ATTENTIONS
+from antiphon.parts.bridges import BRIDGES
+from antiphon.parts.recurrent import CELLS
+from antiphon.training.feeding import FEEDINGS
+from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_walk_names_what_exists() -> None:
+    text = (ROOT / "docs/walk.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(antiphon/[\w/]+\.py):(\w+)`", text)
+    assert len(named) > 30
+    for file, symbol in named:
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        targets = [
+            n.targets[0] if isinstance(n, ast.Assign) else n.target
+            for n in tree.body
+            if isinstance(n, ast.Assign | ast.AnnAssign)
+        ]
+        defined |= {target.id for target in targets if isinstance(target, ast.Name)}
+        assert symbol in defined, f"docs/walk.md names {file}:{symbol}"
+
+
+def test_the_readme_lists_every_choice() -> None:
+    """The table of what can be chosen names each row of each table and each key of the configuration."""
+    for table in (CELLS, ATTENTIONS, BRIDGES, TOKENIZERS, OPTIMIZERS, SCHEDULES, FEEDINGS):
+        for row in table:
+            assert f"`{row}`" in README, row
+    for section, field in Config.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            for name, inner in field.annotation.model_fields.items():
+                assert f"`{inner.alias or name}`" in README, f"{section}.{name}"
+
+
+def test_every_recipe_is_a_valid_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    from antiphon import config
+    from antiphon.training.loop import check_names
+
+    monkeypatch.setenv("ANTIPHON_DATA", "data")
+    recipes = sorted((ROOT / "configs").glob("*.yaml"))
+    assert recipes
+    for path in recipes:
+        check_names(config.load(path))
+        text = path.read_text(encoding="utf-8")
+        assert "Paper:" in text, path
+        assert "Expected:" in text, path
+
+
+def commands() -> list[str]:
+    """Lines of the README's shell blocks that the test can run on a small table."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if re.match(r"(antiphon|printf) ", line) and "demo" not in line]
+
+
+def test_the_readmes_commands_run(tmp_path: Path) -> None:
+    """In order, in a folder that holds a `pairs.tsv`, with fewer updates."""
+    write_table(tmp_path / "pairs.tsv", [(word, spoken(word)) for word in words(150, 7, "shcteoamn")])
+    found = commands()
+    assert len(found) >= 6
+    scripts = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    for line in found:
+        if " train " in f" {line}":
+            line += " --set train.max_steps=6 --set train.validate_every=3"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True,
+            timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        assert shlex.split(line)
+
+
+def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import antiphon
+
+    table = write_table(tmp_path / "pairs.tsv", [(word, spoken(word)) for word in words(150, 7, "shcteoamn")])
+    monkeypatch.chdir(tmp_path)
+    quick = {"train.max_steps": 6, "train.validate_every": 3}
+    monkeypatch.setattr(antiphon, "train", lambda what, out: _train(what, out, quick), raising=False)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    assert table.exists()
+
+
+def _train(what: str, out: str, settings: dict[str, object]) -> object:
+    from antiphon.api import train
+
+    return train(what, out, settings)

@@ -1,0 +1,160 @@
+"""Optimizers, and schedules of their learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from antiphon import bundle
+from antiphon import config as configuration
+from antiphon.config import Config
+from antiphon.data.batch import Examples, Sequences
+from antiphon.errors import ConfigError
+from antiphon.symbols import EOS
+from antiphon.training.loop import prepare, total_steps, train, updates
+from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
+
+Configure = Callable[..., Config]
+
+NAMES = list(SCHEDULES)
+FALLING = ["linear", "cosine", "inverse_sqrt"]
+
+
+def schedule(kind: str, **options: object) -> Schedule:
+    return SCHEDULES.build(kind, options, "train.schedule")
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@given(warmup=st.integers(1, 50), total=st.integers(51, 200))
+def test_the_warm_up_rises_linearly_to_the_whole_rate(kind: str, warmup: int, total: int) -> None:
+    made = schedule(kind, warmup=warmup)
+    found = [made(step, total) for step in range(warmup)]
+    assert found == pytest.approx([(step + 1) / warmup for step in range(warmup)])
+    assert made(warmup, total) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@given(warmup=st.integers(0, 60), total=st.integers(1, 60))
+def test_factors_lie_between_zero_and_one_and_never_rise_behind_the_warm_up(kind: str, warmup: int, total: int) -> None:
+    made = schedule(kind, warmup=warmup)
+    found = [made(step, total) for step in range(total + 5)]
+    assert all(0 <= factor <= 1 + 1e-12 for factor in found)
+    behind = found[warmup:]
+    assert all(after <= before + 1e-12 for before, after in pairwise(behind))
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+@given(warmup=st.integers(0, 20), total=st.integers(21, 99), end=st.floats(0, 1))
+def test_linear_and_cosine_meet_their_end_and_their_middle(kind: str, warmup: int, total: int, end: float) -> None:
+    made = schedule(kind, warmup=warmup, end=end)
+    assert made(total, total) == pytest.approx(end)
+    assert made(total + 10, total) == pytest.approx(end)
+    if (total - warmup) % 2 == 0:
+        assert made((total + warmup) // 2, total) == pytest.approx((1 + end) / 2)
+
+
+def test_linear_falls_by_equal_steps_and_cosine_slowly_at_both_ends() -> None:
+    line = [schedule("linear")(step, 10) for step in range(11)]
+    curve = [schedule("cosine")(step, 10) for step in range(11)]
+    assert line == pytest.approx([1 - step / 10 for step in range(11)])
+    assert curve == pytest.approx([(1 + math.cos(math.pi * step / 10)) / 2 for step in range(11)])
+    assert curve[1] > line[1]
+    assert curve[9] < line[9]
+
+
+def test_constant_stays() -> None:
+    assert [schedule("constant")(step, 10) for step in range(20)] == [1.0] * 20
+
+
+@given(st.integers(1, 100))
+def test_inverse_sqrt_halves_when_updates_fourfold(warmup: int) -> None:
+    made = schedule("inverse_sqrt", warmup=warmup)
+    assert made(4 * warmup, 10**6) == pytest.approx(0.5)
+    assert made(4 * warmup, 10**6) == made(4 * warmup, 10)
+
+
+@pytest.mark.parametrize("kind", FALLING)
+def test_falling_schedules_fall(kind: str) -> None:
+    assert schedule(kind)(9, 10) < 0.5
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_negative_warm_up_is_refused(kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"^train\.schedule\.warmup: must not be negative \(is -3\)$"):
+        schedule(kind, warmup=-3)
+
+
+@pytest.mark.parametrize("kind", list(OPTIMIZERS))
+def test_an_optimizer_finds_the_bottom_of_a_bowl(kind: str) -> None:
+    place = nn.Parameter(torch.tensor([3.0, -2.0]))
+    made = OPTIMIZERS.build(kind, {}, "train.optimizer", parameters=[place], learning_rate=0.1)
+    for _ in range(200):
+        made.zero_grad()
+        (place**2).sum().backward()  # type: ignore[no-untyped-call]
+        made.step()
+    assert place.detach().abs().max() < 0.05
+
+
+def test_options_reach_the_optimizer() -> None:
+    place = nn.Parameter(torch.ones(1))
+    options = {"weight_decay": 0.5, "beta1": 0.8, "beta2": 0.9}
+    made = OPTIMIZERS.build("adamw", options, "train.optimizer", parameters=[place], learning_rate=0.25)
+    group = made.param_groups[0]
+    assert (group["lr"], group["weight_decay"], group["betas"]) == (0.25, 0.5, (0.8, 0.9))
+
+
+# --- updates ------------------------------------------------------------------------------------------
+
+
+def some_examples(count: int) -> Examples:
+    rows = [[5] * (i % 7) + [EOS] for i in range(count)]
+    return Examples(Sequences(rows), Sequences(rows))
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4), st.integers(1, 4), st.none() | st.integers(1, 30))
+def test_updates_visit_every_row_once_an_epoch_up_to_the_ceiling(
+    configure: Configure, rows: int, size: int, accumulate: int, epochs: int, steps: int | None
+) -> None:
+    keys = {"batch_size": size, "accumulate": accumulate, "epochs": epochs, "max_steps": steps}
+    settings = configure(**{f"train__{key}": value for key, value in keys.items()}).train
+    examples = some_examples(rows)
+    found = list(updates(settings, examples, 0))
+    an_epoch = math.ceil(math.ceil(rows / size) / accumulate)
+    assert len(found) == total_steps(settings, examples) == min(steps or 10**9, epochs * an_epoch)
+    assert [update.step for update in found] == list(range(1, len(found) + 1))
+    assert all(1 <= len(update.batches) <= accumulate for update in found)
+    for start in range(0, len(found) - an_epoch + 1, an_epoch):
+        seen = [int(row) for update in found[start : start + an_epoch] for batch in update.batches for row in batch]
+        assert sorted(seen) == list(range(rows))
+        assert found[start + an_epoch - 1].epoch == start // an_epoch + 1
+
+
+@given(st.integers(0, 12))
+def test_updates_go_on_where_they_stopped(configure: Configure, start: int) -> None:
+    settings, examples = configure(train__epochs=3, train__batch_size=8).train, some_examples(30)
+    whole, rest = list(updates(settings, examples, 0)), list(updates(settings, examples, start))
+    assert [update.step for update in rest] == [update.step for update in whole[start:]]
+    for one, other in zip(rest, whole[start:], strict=True):
+        assert [batch.tolist() for batch in one.batches] == [batch.tolist() for batch in other.batches]
+
+
+def test_the_first_update_is_warmed_up_like_all_others(tiny_config: Path, tmp_path: Path) -> None:
+    settings = {"train.max_steps": 1, "train.learning_rate": 0.1, "train.schedule": {"kind": "constant"}}
+    moved = []
+    for warmup in (0, 10**6):
+        settings["train.schedule"] = {"kind": "constant", "warmup": warmup}
+        config = configuration.load(tiny_config, settings)
+        before = prepare(config).model
+        after = bundle.load(train(config, tmp_path / str(warmup), device="cpu"), torch.device("cpu")).model
+        pairs = zip(before.parameters(), after.parameters(), strict=True)
+        moved.append(max(float((a - b).abs().max()) for a, b in ((a.detach(), b.detach()) for a, b in pairs)))
+    assert moved[0] > 0.01
+    assert moved[1] < 1e-5

@@ -1,0 +1,265 @@
+"""Single parts against their equations or against torch's own."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from antiphon.errors import ConfigError
+from antiphon.parts.attention import ATTENTIONS, AdditiveAttention, DotAttention, GeneralAttention
+from antiphon.parts.bridges import Last, ProjectedAll, ProjectedLast
+from antiphon.parts.decoders import RecurrentDecoder
+from antiphon.parts.encoders import RecurrentEncoder, reverse_within
+from antiphon.parts.heads import SoftmaxHead
+from antiphon.parts.recurrent import CELLS, Cell, LstmCell
+from antiphon.parts.state import Encoded, Memory, State
+from antiphon.symbols import BOS, EOS, PAD
+
+NATIVE = {
+    "rnn_tanh": (nn.RNNCell, nn.RNN, {"nonlinearity": "tanh"}),
+    "rnn_relu": (nn.RNNCell, nn.RNN, {"nonlinearity": "relu"}),
+    "gru": (nn.GRUCell, nn.GRU, {}),
+    "lstm": (nn.LSTMCell, nn.LSTM, {}),
+}
+
+
+def cell_of(kind: str, inputs: int, hidden: int) -> Cell:
+    return CELLS.build(kind, {}, "cell", inputs=inputs, hidden=hidden)
+
+
+def randomize(module: nn.Module) -> None:
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.5)
+
+
+@pytest.mark.parametrize("kind", NATIVE)
+def test_cells_equal_those_of_torch_with_the_same_weights(kind: str) -> None:
+    """A step equals torch.nn's cell, a sequence torch.nn's layer, in values and final states."""
+    make_cell, make_layer, options = NATIVE[kind]
+    cell = cell_of(kind, 3, 4)
+    randomize(cell)
+    native, layer = make_cell(3, 4, **options), make_layer(3, 4, batch_first=True, **options)
+    with torch.no_grad():
+        for target in (native, layer):
+            for parameter, own in zip(target.parameters(), cell.weights, strict=True):
+                parameter.copy_(own)
+    inputs = torch.randn(5, 7, 3)
+    start = tuple(torch.randn(5, 4) for _ in range(cell.parts))
+
+    wanted = native(inputs[:, 0], start if cell.parts > 1 else start[0])
+    for left, right in zip(cell.step(inputs[:, 0], start), wanted if cell.parts > 1 else (wanted,), strict=True):
+        torch.testing.assert_close(left, right)
+
+    lifted = tuple(value[None] for value in start)
+    output, final = layer(inputs, lifted if cell.parts > 1 else lifted[0])
+    own_output, own_final = cell.unroll(inputs, start)
+    torch.testing.assert_close(own_output, output)
+    for left, right in zip(own_final, final if cell.parts > 1 else (final,), strict=True):
+        torch.testing.assert_close(left, right[0])
+
+
+@pytest.mark.parametrize("kind", list(CELLS))
+def test_a_sequence_equals_its_steps(kind: str) -> None:
+    cell = cell_of(kind, 3, 4)
+    randomize(cell)
+    inputs = torch.randn(2, 6, 3)
+    state = cell.initial(inputs)
+    whole, final = cell.unroll(inputs, state)
+    for t in range(6):
+        state = cell.step(inputs[:, t], state)
+        torch.testing.assert_close(whole[:, t], state[0])
+    for left, right in zip(final, state, strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_forget_gates_start_open() -> None:
+    cell = LstmCell(3, 4, forget_bias=2.0)
+    assert cell.input_bias.detach().chunk(4)[1].tolist() == [2.0] * 4
+    assert sum(cell.input_bias.detach().chunk(4)[i].abs().sum() for i in (0, 2, 3)) == 0
+
+
+def test_reversal_stays_within_each_length_and_undoes_itself() -> None:
+    values = torch.arange(12.0).view(2, 6, 1)
+    lengths = torch.tensor([4, 6])
+    turned = reverse_within(values, lengths)
+    assert turned[0, :, 0].tolist() == [3, 2, 1, 0, 4, 5]
+    assert turned[1, :, 0].tolist() == [11, 10, 9, 8, 7, 6]
+    assert reverse_within(turned, lengths).equal(values)
+
+
+@pytest.mark.parametrize("kind", NATIVE)
+def test_a_bidirectional_encoder_equals_torchs_packed_one(kind: str) -> None:
+    """Masks and reversal within the length give what packing gives: all states, and the last of both directions."""
+    _, make_layer, options = NATIVE[kind]
+    encoder = RecurrentEncoder(3, lambda i, h: cell_of(kind, i, h), hidden=4, layers=2)
+    randomize(encoder)
+    native = make_layer(3, 4, num_layers=2, bidirectional=True, batch_first=True, **options)
+    own = [
+        w for pair in zip(encoder.forward_cells, encoder.backward_cells, strict=True) for c in pair for w in c.weights
+    ]
+    with torch.no_grad():
+        for parameter, weight in zip(native.parameters(), own, strict=True):
+            parameter.copy_(weight)
+    inputs, lengths = torch.randn(3, 6, 3), torch.tensor([6, 1, 4])
+    packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+    output, final = native(packed)
+    wanted, _ = nn.utils.rnn.pad_packed_sequence(output, batch_first=True)
+    encoded = encoder(inputs, lengths)
+    torch.testing.assert_close(encoded.states, wanted)
+    last = final[0] if isinstance(final, tuple) else final
+    torch.testing.assert_close(encoded.last, torch.cat([last[-2], last[-1]], -1))
+
+
+def memory(states: Tensor, keys: Tensor, lengths: list[int]) -> Memory:
+    mask = torch.arange(states.shape[1]) < torch.tensor(lengths)[:, None]
+    return Memory(states, keys, mask)
+
+
+@pytest.mark.parametrize("kind", list(ATTENTIONS))
+def test_attention_equals_its_equation_pair_by_pair(kind: str) -> None:
+    attention = ATTENTIONS.build(kind, {}, "attention", query=4, memory=4)
+    randomize(attention)
+    states, queries, lengths = torch.randn(2, 5, 4), torch.randn(2, 3, 4), [5, 2]
+    read, weights = attention(queries, memory(states, attention.keys(states), lengths))
+    for row in range(2):
+        for t in range(3):
+            s = queries[row, t]
+            raw = []
+            for h in states[row, : lengths[row]]:
+                if isinstance(attention, AdditiveAttention):
+                    inner = attention.query.weight @ s + attention.key.weight @ h + attention.key.bias
+                    raw.append(attention.value @ torch.tanh(inner))
+                elif isinstance(attention, GeneralAttention):
+                    raw.append(s @ (attention.key.weight @ h))
+                else:
+                    assert isinstance(attention, DotAttention)
+                    raw.append(s @ h)
+            a = torch.softmax(torch.stack(raw), 0)
+            torch.testing.assert_close(weights[row, t, : lengths[row]], a)
+            assert weights[row, t, lengths[row] :].abs().sum() == 0
+            torch.testing.assert_close(read[row, t], a @ states[row, : lengths[row]])
+
+
+def test_additive_attention_in_pieces_equals_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and gradients do not depend on the piece size."""
+    attention = AdditiveAttention(4, 6, size=5)
+    randomize(attention)
+    states, queries = torch.randn(2, 5, 6), torch.randn(2, 7, 4)
+    found = []
+    for piece in (1 << 22, 1, 120):
+        monkeypatch.setattr(AdditiveAttention, "PIECE", piece)
+        attention.zero_grad()
+        inputs = queries.clone().requires_grad_()
+        scores = attention.scores(inputs, attention.keys(states))
+        scores.square().sum().backward()
+        found.append(
+            [scores.detach(), inputs.grad, *(p.grad.clone() for p in attention.parameters() if p.grad is not None)]
+        )
+    for other in found[1:]:
+        for left, right in zip(found[0], other, strict=True):
+            torch.testing.assert_close(left, right)
+
+
+def test_additive_attention_keeps_little_for_the_backward_pass() -> None:
+    """64 rows of 200 steps against 200: all pairs at width 256 would keep 2.6 GB; less than 200 MB are kept."""
+    attention = AdditiveAttention(8, 8, size=256)
+    rows = 2  # the bound is on pieces, so two rows show it: all pairs would be 82 MB
+    states, queries = torch.randn(rows, 200, 8), torch.randn(rows, 200, 8, requires_grad=True)
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t.numel() * 4), t)[1], lambda t: t):
+        attention.scores(queries, attention.keys(states))
+    all_pairs = rows * 200 * 200 * 256 * 4
+    assert sum(kept) < all_pairs / 20
+
+
+def encoded(lengths: list[int], width: int) -> Encoded:
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    states = torch.randn(len(lengths), max(lengths), width) * mask[..., None]
+    return Encoded(states, mask, torch.stack([row[n - 1] for row, n in zip(states, lengths, strict=True)]))
+
+
+def test_contexts_equal_their_equations() -> None:
+    found = encoded([4, 2], 3)
+    last = Last(3, 3, layers=2, state_parts=2)
+    assert last.context(found).equal(found.last)
+    for h, c in last.start(found.last):
+        assert h.equal(found.last)
+        assert c.abs().sum() == 0
+
+    projected = ProjectedLast(3, 5, layers=2, state_parts=2)
+    torch.testing.assert_close(projected.context(found), torch.tanh(projected.project(found.last)))
+    starts = projected.start(projected.context(found))
+    assert len(starts) == 2
+    assert not starts[0][0].equal(starts[1][0]), "each layer has its own map"
+
+    pools = {
+        "mean": [found.states[0, :4].mean(0), found.states[1, :2].mean(0)],
+        "max": [found.states[0, :4].amax(0), found.states[1, :2].amax(0)],
+    }
+    for pool, wanted in pools.items():
+        bridge = ProjectedAll(3, 5, layers=1, state_parts=1, pool=pool)  # type: ignore[arg-type]
+        torch.testing.assert_close(bridge.context(found), torch.tanh(bridge.project(torch.stack(wanted))))
+    bridge = ProjectedAll(3, 5, layers=1, state_parts=1, pool="attention")
+    assert bridge.score is not None
+    row = found.states[1, :2]
+    wanted_row = torch.softmax(row @ bridge.score.weight[0], 0) @ row
+    torch.testing.assert_close(bridge.context(found)[1], torch.tanh(bridge.project(wanted_row)))
+
+
+def test_dropout_works_with_one_layer_and_only_in_training() -> None:
+    encoder = RecurrentEncoder(3, lambda i, h: cell_of("lstm", i, h), hidden=4, dropout=0.5)
+    inputs, lengths = torch.randn(2, 5, 3), torch.tensor([5, 3])
+    assert not encoder(inputs, lengths).states.equal(encoder(inputs, lengths).states)
+    encoder.eval()
+    assert encoder(inputs, lengths).states.equal(encoder(inputs, lengths).states)
+
+
+def test_the_head_gives_no_probability_to_padding_and_begin() -> None:
+    head = SoftmaxHead(3, 9)
+    features = torch.randn(4, 3)
+    found = head.log_probs(features)
+    assert found[:, [PAD, BOS]].eq(-math.inf).all()
+    torch.testing.assert_close(found.exp().sum(1), torch.ones(4))
+    targets = torch.tensor([EOS, 5, 3, 8])
+    torch.testing.assert_close(head.nll(features, targets), -found.gather(1, targets[:, None])[:, 0])
+    assert head.best(features).equal(found.argmax(1))
+    smooth = 0.9 * head.nll(features, targets) - 0.1 * found[:, EOS:].mean(1)
+    torch.testing.assert_close(head.nll(features, targets, smoothing=0.1), smooth)
+
+
+def test_states_expand_reorder_and_select() -> None:
+    h = torch.arange(6.0).view(3, 2)
+    keys = torch.arange(3.0).view(3, 1, 1)
+    state = State(((h,),), keys[:, 0], Memory(keys, keys, torch.ones(3, 1, dtype=torch.bool)), h)
+    wide = state.expand(2)
+    assert wide.layers[0][0][:, 0].tolist() == [0, 0, 2, 2, 4, 4]
+    moved = wide.reorder(torch.tensor([1, 0, 2, 2, 5, 4]))
+    assert moved.rows == 6
+    assert moved.memory is wide.memory, "what a beam never changes is not copied"
+    chosen = wide.select(torch.tensor([2, 0]), 2)
+    assert chosen.layers[0][0][:, 0].tolist() == [4, 4, 0, 0]
+    assert chosen.fed is not None
+    assert chosen.memory is not None
+    assert chosen.memory.keys.flatten().tolist() == [2, 0]
+    assert chosen.context is not None
+    assert chosen.context.flatten().tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"input_feeding": True}, "attention.kind"),
+        ({"query": "previous"}, "attention.kind"),
+        ({"layer": "first", "layers": 2}, "attention.kind"),
+    ],
+)
+def test_a_decoder_refuses_what_needs_attention(options: dict[str, object], key: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        RecurrentDecoder(3, lambda i, h: cell_of("gru", i, h), hidden=4, features=4, **options)  # type: ignore[arg-type]
+    assert error.value.key == key
+    assert "choose general" in error.value.reason

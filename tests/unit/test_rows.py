@@ -1,0 +1,377 @@
+"""Files to rows: every format gives the same rows, every bad row is `FILE:LINE: reason`."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.data.rows import Problems, Row, is_table, read_lines, read_rows
+from antiphon.errors import DataError
+
+Write = Callable[[str, str | bytes], Path]
+Column = int | str
+
+
+def read(
+    *files: Path, columns: tuple[Column, Column] = (0, 1), header: bool = False, problems: Problems | None = None
+) -> list[Row]:
+    """The rows of tables; bad ones raise."""
+    found = problems or Problems()
+    rows = list(read_rows([str(file) for file in files], None, columns, header, found))
+    if problems is None:
+        found.raise_any()
+    return rows
+
+
+def read_parallel(source: Path, target: Path, problems: Problems | None = None) -> list[Row]:
+    found = problems or Problems()
+    rows = list(read_rows([], (str(source), str(target)), (0, 1), False, found))
+    if problems is None:
+        found.raise_any()
+    return rows
+
+
+def texts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return [(row.source, row.target) for row in rows]
+
+
+# --- right files --------------------------------------------------------------------------------------
+
+cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\t\r\n\ufeff"), min_size=1).filter(
+    lambda value: bool(value.strip())
+)
+tables = st.lists(st.tuples(cell, cell), min_size=1, max_size=6)
+
+
+def as_tsv(rows: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"{source}\t{target}\n" for source, target in rows)
+
+
+def as_csv(rows: Sequence[tuple[str, str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerows(rows)
+    return out.getvalue()
+
+
+def as_jsonl(rows: Sequence[tuple[str, str]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@given(tables)
+def test_every_format_gives_the_same_rows(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+    for name, write_as in (("t.tsv", as_tsv), ("t.txt", as_tsv), ("t.csv", as_csv), ("t.jsonl", as_jsonl)):
+        plain, packed = tmp_path / name, tmp_path / f"{name}.gz"
+        content = write_as(rows).encode("utf-8")
+        plain.write_bytes(content)
+        packed.write_bytes(gzip.compress(content))
+        for path in (plain, packed):
+            found = read(path)
+            assert texts(found) == rows
+            assert {row.file for row in found} == {str(path)}
+    sides = [tmp_path / "s", tmp_path / "t"]
+    for side, values in zip(sides, zip(*rows, strict=True), strict=True):
+        side.write_bytes("".join(value + "\n" for value in values).encode("utf-8"))
+    assert texts(read_parallel(*sides)) == rows
+
+
+@given(tables)
+def test_rows_know_their_lines(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes(as_tsv(rows).encode("utf-8"))
+    assert [row.line for row in read(path)] == list(range(1, len(rows) + 1))
+
+
+@given(tables)
+def test_columns_are_found_by_position_and_by_name(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes(as_tsv([("left", "right"), *rows]).encode("utf-8"))
+    swapped = [(target, source) for source, target in rows]
+    assert texts(read(path, columns=("left", "right"))) == rows
+    assert texts(read(path, columns=("right", "left"))) == swapped
+    assert texts(read(path, columns=(0, 1), header=True)) == rows
+    assert texts(read(path, columns=(1, "left"))) == swapped
+    assert texts(read(path)) == [("left", "right"), *rows]
+    assert [row.line for row in read(path, header=True)] == list(range(2, len(rows) + 2))
+
+
+def test_only_a_newline_ends_a_line(write: Write) -> None:
+    odd = "a\u2028b\x0bc\x0cd\x85e\x1cf"
+    path = write("t.tsv", f"\ufeff{odd}\tx\r\ny\tz")
+    assert texts(read(path)) == [(odd, "x"), ("y", "z")]
+    assert list(read_lines(str(path))) == [(1, f"{odd}\tx"), (2, "y\tz")]
+
+
+def test_a_carriage_return_inside_a_line_stays(write: Write) -> None:
+    assert texts(read(write("t.tsv", b"a\rb\tc\r\r\n"))) == [("a\rb", "c\r")]
+
+
+def test_a_byte_order_mark_is_stripped_from_every_format(write: Write) -> None:
+    for name, content in (("t.tsv", "a\tb\n"), ("t.csv", "a,b\n"), ("t.jsonl", '["a", "b"]\n')):
+        assert texts(read(write(name, "\ufeff" + content))) == [("a", "b")]
+
+
+def test_quotes_mean_nothing_in_tsv_and_quote_in_csv(write: Write) -> None:
+    assert texts(read(write("t.tsv", '"a\tb"\n'))) == [('"a', 'b"')]
+    assert texts(read(write("t.csv", '"a, ""x""\ny",b\n'))) == [('a, "x"\ny', "b")]
+
+
+def test_blank_lines_of_tables_are_no_rows(write: Write) -> None:
+    assert texts(read(write("t.tsv", "a\tb\n\nc\td\n\n"))) == [("a", "b"), ("c", "d")]
+    assert texts(read(write("t.csv", "a,b\n\nc,d\n"))) == [("a", "b"), ("c", "d")]
+    assert texts(read(write("t.jsonl", '["a","b"]\n \n["c","d"]\n'))) == [("a", "b"), ("c", "d")]
+
+
+def test_json_objects_have_named_fields(write: Write) -> None:
+    path = write("t.jsonl", '{"s": "a", "t": "b"}\n{"t": 2.5, "s": 1}\n')
+    assert texts(read(path, columns=("s", "t"))) == [("a", "b"), ("1", "2.5")]
+
+
+def test_several_tables_follow_each_other(write: Write) -> None:
+    first, second = write("1.tsv", "a\tb\n"), write("2.csv", "c,d\n")
+    assert [(row.source, Path(row.file).name, row.line) for row in read(first, second)] == [
+        ("a", "1.tsv", 1),
+        ("c", "2.csv", 1),
+    ]
+
+
+def test_each_table_has_its_own_header(write: Write) -> None:
+    first, second = write("1.tsv", "s\tt\na\tb\n"), write("2.tsv", "t\ts\nd\tc\n")
+    assert texts(read(first, second, columns=("s", "t"))) == [("a", "b"), ("c", "d")]
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.CSV", "x/a.b.jsonl", "a.ndjson", "a.txt.gz"])
+def test_tables_are_told_by_their_ending(name: str) -> None:
+    assert is_table(name)
+
+
+@pytest.mark.parametrize("name", ["a", "a.gz", "a.yaml", "tsv", "a.tsv.zip", "a.xlsx"])
+def test_other_files_are_no_tables(name: str) -> None:
+    assert not is_table(name)
+
+
+# --- bad rows -----------------------------------------------------------------------------------------
+
+BAD: list[tuple[str, str | bytes, int, str]] = [
+    ("t.tsv", "a\tb\nonly\n", 2, "column 1 is missing: the row has 1 columns, counted from 0"),
+    ("t.tsv", b"a\tb\nc\xff\td\n", 2, "not UTF-8 text"),
+    ("t.tsv", "a\tb\nc\0\td\n", 2, "holds a NUL character"),
+    ("t.tsv", "a\tb\nc\td\0\n", 2, "holds a NUL character"),
+    ("t.tsv", "a\tb\n\td\n", 2, "the source is empty"),
+    ("t.tsv", "a\tb\n  \td\n", 2, "the source is empty"),
+    ("t.tsv", "a\tb\nc\t\n", 2, "the target is empty"),
+    ("t.tsv", "a\tb\nc\t \u3000\n", 2, "the target is empty"),
+    ("t.csv", "a,b\nonly\n", 2, "column 1 is missing: the row has 1 columns, counted from 0"),
+    ("t.csv", b"a,b\nc\xff,d\n", 2, "not UTF-8 text"),
+    ("t.csv", 'a,b\n"c"x,d\n', 2, "not CSV: "),
+    ("t.csv", 'a,b\nc,"d\n', 2, "not CSV: "),
+    ("t.csv", "a,b\nc,\n", 2, "the target is empty"),
+    ("t.csv", "a,b\nc,d\0\n", 2, "holds a NUL character"),
+    ("t.jsonl", '["a","b"]\n{"a": \n', 2, "not JSON: "),
+    ("t.jsonl", '["a","b"]\n"text"\n', 2, "not a JSON object or list"),
+    ("t.jsonl", '["a","b"]\n["c"]\n', 2, "column 1 is missing: the row has 1 columns, counted from 0"),
+    ("t.jsonl", '["a","b"]\n["c", null]\n', 2, "column 1 is not text but NoneType"),
+    ("t.jsonl", '["a","b"]\n["c", true]\n', 2, "column 1 is not text but bool"),
+    ("t.jsonl", '["a","b"]\n["c", ["d"]]\n', 2, "column 1 is not text but list"),
+    ("t.jsonl", '["a","b"]\n["c", "\\u0000"]\n', 2, "holds a NUL character"),
+    ("t.jsonl", '["a","b"]\n["c", "\\ud800"]\n', 2, "not "),
+    ("t.jsonl", '["a","b"]\n' + "[" * 100_000 + "\n", 2, "not JSON: "),
+    ("t.jsonl", '["a","b"]\n{"s": "c"}\n', 2, "name source.column and target.column: the object has the fields s"),
+    ("t.jsonl", b'["a","b"]\n["\xff","d"]\n', 2, "not UTF-8 text"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line", "reason"), BAD, ids=[f"{b[0]}-{b[3][:20]}-{b[1][-6:]!r}" for b in BAD]
+)
+def test_a_bad_row_is_told_with_file_and_line(
+    write: Write, name: str, content: str | bytes, line: int, reason: str
+) -> None:
+    path = write(name, content)
+    with pytest.raises(DataError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:{line}: {reason}")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("name", "content"), [bad[:2] for bad in BAD])
+def test_a_bad_row_does_not_hide_the_good_ones(write: Write, name: str, content: str | bytes) -> None:
+    problems = Problems(skip=True)
+    assert texts(read(write(name, content), problems=problems)) == [("a", "b")]
+    assert problems.reasons.total() == 1
+    problems.raise_any()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("t.tsv", b"a\tb\nc\xff\td\ne\tf\n"), ("t.csv", b"a,b\nc\xff,d\ne,f\n"), ("t.csv", b'a,b\n"c"x,d\ne,f\n')],
+)
+def test_rows_behind_a_bad_one_are_read(write: Write, name: str, content: bytes) -> None:
+    assert texts(read(write(name, content), problems=Problems(skip=True))) == [("a", "b"), ("e", "f")]
+
+
+def test_a_json_object_without_the_field_lists_what_it_has(write: Write) -> None:
+    path = write("t.jsonl", '{"s": "a", "t": "b"}\n{"s": "c", "u": "d"}\n["e", "f"]\n')
+    with pytest.raises(DataError) as caught:
+        read(path, columns=("s", "t"))
+    lines = str(caught.value).split("\n")
+    assert lines[0] == f"{path}:2: no field 't': the object has s, u"
+    assert lines[1].startswith(f"{path}:3: no field 's': this row is a list")
+
+
+def test_all_bad_rows_are_told_at_once(write: Write) -> None:
+    path = write("t.tsv", "a\tb\n\tb\na\t\n")
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert str(caught.value).split("\n") == [
+        f"{path}:2: the source is empty",
+        f"{path}:3: the target is empty",
+        "(data.on_error: skip goes on without them)",
+    ]
+
+
+@given(st.integers(1, 40))
+def test_many_bad_rows_are_counted_by_reason(count: int) -> None:
+    problems = Problems()
+    for line in range(count):
+        problems.add("f", line, f"not JSON: {line}" if line % 3 else "the source is empty")
+    lines = problems.summary().split("\n")
+    assert lines[: problems.SHOWN] == problems.first
+    assert len(problems.first) == min(count, problems.SHOWN)
+    if count <= problems.SHOWN:
+        assert len(lines) == count
+    else:
+        empty = (count + 2) // 3
+        assert lines[-1].startswith(f"... {count} bad rows in all: ")
+        assert f"{empty} x the source is empty" in lines[-1]
+        assert f"{count - empty} x not JSON" in lines[-1]
+
+
+# --- bad headers --------------------------------------------------------------------------------------
+
+
+def test_a_header_without_the_column_names_the_nearest(write: Write) -> None:
+    path = write("t.tsv", "word\tphones\na\tb\n")
+    with pytest.raises(DataError) as caught:
+        read(path, columns=("word", "phonees"))
+    assert str(caught.value) == (
+        f"{path}:1: no column 'phonees' in the header; did you mean 'phones'? known: phones, word"
+    )
+
+
+def test_a_column_twice_in_the_header_is_refused(write: Write) -> None:
+    path = write("t.csv", "word,word,phones\na,b,c\n")
+    with pytest.raises(DataError) as caught:
+        read(path, columns=("word", "phones"))
+    assert str(caught.value) == f"{path}:1: the header names the column 'word' more than once"
+
+
+def test_a_header_that_is_not_utf8_is_the_row_told(write: Write) -> None:
+    path = write("t.tsv", b"w\xffrd\tphones\na\tb\n")
+    with pytest.raises(DataError) as caught:
+        read(path, columns=("word", "phones"))
+    assert str(caught.value).startswith(f"{path}:1: ")
+
+
+# --- parallel files -----------------------------------------------------------------------------------
+
+
+def test_parallel_files_of_unequal_length_are_refused(write: Write) -> None:
+    short, long = write("s.txt", "a\nb\n"), write("l.txt", "a\nb\nc\nd\n")
+    for source, target in ((short, long), (long, short)):
+        with pytest.raises(DataError) as caught:
+            read_parallel(source, target)
+        assert str(caught.value) == f"{long}:3: has more lines than {short}; parallel files need equal numbers"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "guilty", "reason"),
+    [
+        (b"a\n\xff\n", b"b\nd\n", 0, "not UTF-8 text"),
+        (b"a\nc\n", b"b\n\xff\n", 1, "not UTF-8 text"),
+        (b"a\n\n", b"b\nd\n", 0, "the source is empty"),
+        (b"a\nc\n", b"b\n\n", 1, "the target is empty"),
+        (b"a\n\0\n", b"b\nd\n", 0, "holds a NUL character"),
+        (b"a\nc\n", b"b\n\0\n", 1, "holds a NUL character"),
+    ],
+)
+def test_a_bad_row_of_parallel_files_names_the_file_it_stands_in(
+    write: Write, source: bytes, target: bytes, guilty: int, reason: str
+) -> None:
+    files = write("s.txt", source), write("t.txt", target)
+    with pytest.raises(DataError) as caught:
+        read_parallel(*files)
+    assert str(caught.value) == f"{files[guilty]}:2: {reason}"
+    problems = Problems(skip=True)
+    assert texts(read_parallel(*files, problems=problems)) == [("a", "b")]
+
+
+def test_a_tab_is_text_in_parallel_files(write: Write) -> None:
+    assert texts(read_parallel(write("s", "a\tb\n"), write("t", "c\td\n"))) == [("a\tb", "c\td")]
+
+
+# --- bad files ----------------------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none.tsv"
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert str(caught.value) == f"{path}: cannot be read: No such file or directory"
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "folder.tsv"
+    path.mkdir()
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert str(caught.value) == f"{path}: is a folder; name a file"
+
+
+@pytest.mark.parametrize("name", ["t.xlsx", "t", "t.tsv.zip", "t.gz"])
+def test_an_unknown_ending_lists_the_known_ones(write: Write, name: str) -> None:
+    path = write(name, "a\tb\n")
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}: unknown kind of file ")
+    assert ".tsv, .txt, .csv, .jsonl" in str(caught.value)
+
+
+WHOLE = gzip.compress(b"a\tb\n" * 20_000)
+
+
+@pytest.mark.parametrize("name", ["t.tsv.gz", "t.csv.gz", "t.jsonl.gz", "t.txt.gz"])
+@pytest.mark.parametrize(
+    "content",
+    [WHOLE[:-30], WHOLE[:12] + b"\xff" * 50, b"a\tb\nnot gzip at all\n", WHOLE[:-8] + bytes(8), WHOLE + b"xxx"],
+    ids=["cut", "garbled", "not-gzip", "wrong-sum", "rubbish-behind"],
+)
+def test_a_damaged_gz_is_told_without_a_traceback(write: Write, name: str, content: bytes) -> None:
+    path = write(name, content)
+    problems = Problems(skip=True)
+    with pytest.raises(DataError) as caught:
+        read(path, problems=problems)
+    assert str(caught.value).startswith(f"{path}: is damaged: ")
+    assert "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=60), st.sampled_from(["t.tsv", "t.csv", "t.jsonl", "t.csv.gz", "t.tsv.gz"]))
+def test_any_bytes_are_rows_or_a_message(tmp_path: Path, content: bytes, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    try:
+        wrong = [row for row in read(path) if not row.source.strip() or not row.target.strip()]
+    except DataError as error:
+        wrong, message = [], str(error)
+    else:
+        message = str(path)
+    assert wrong == []
+    assert message.startswith(str(path))

@@ -126,9 +126,22 @@ def sources(count: int, seed: int = 0, symbols: int = 9) -> list[list[int]]:
 def targets(count: int, seed: int = 1, symbols: int = 8, longest: int = 6) -> tuple[Tensor, Tensor]:
     """Random targets [count, T]: decoder inputs and outputs."""
     chance = random.Random(seed)
-    rows = [[chance.randrange(SPECIALS, symbols) for _ in range(chance.randint(0, longest))] + [EOS] for _ in range(count)]
+    rows = [
+        [chance.randrange(SPECIALS, symbols) for _ in range(chance.randint(0, longest))] + [EOS] for _ in range(count)
+    ]
     out, _ = pad_sources(rows)
     return torch.cat([torch.full((count, 1), BOS), out[:, :-1]], 1), out
 
 
-__all__ = ["AXES", "ConfigError", "covering", "every_choice", "make", "name", "refused", "settings", "sources", "targets"]
+__all__ = [
+    "AXES",
+    "ConfigError",
+    "covering",
+    "every_choice",
+    "make",
+    "name",
+    "refused",
+    "settings",
+    "sources",
+    "targets",
+]

@@ -23,7 +23,18 @@ def words(count: int, seed: int, letters: str = "abcdefgh", longest: int = 7) ->
     return list(found)
 
 
-SOUNDS = {"sh": "SH", "ch": "CH", "th": "TH", "ee": "IY", "oo": "UW", "a": "AA", "e": "EH", "o": "OW", "s": "S", "h": "HH"}
+SOUNDS = {
+    "sh": "SH",
+    "ch": "CH",
+    "th": "TH",
+    "ee": "IY",
+    "oo": "UW",
+    "a": "AA",
+    "e": "EH",
+    "o": "OW",
+    "s": "S",
+    "h": "HH",
+}
 SOUNDS |= {"c": "K", "t": "T", "m": "M", "n": "N"}
 
 

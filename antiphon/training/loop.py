@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -124,16 +125,16 @@ def prepare(config: Config) -> Prepared:
 def updates(settings: Train, examples: Examples, start: int) -> Iterator[Update]:
     """The updates of a training from number `start` on: a pure function of data and settings."""
     step, total = 0, total_steps(settings, examples)
-    for epoch in range(settings.epochs):
+    for epoch in count():
         batches = epoch_batches(examples, settings.batch_size, settings.batch_tokens, settings.seed, epoch)
-        count = math.ceil(len(batches) / settings.accumulate)
-        for index in range(count):
+        groups = math.ceil(len(batches) / settings.accumulate)
+        for index in range(groups):
             if step >= total:
                 return
             step += 1
             if step > start:
                 group = batches[index * settings.accumulate : (index + 1) * settings.accumulate]
-                yield Update(step, epoch + (index + 1) / count, group)
+                yield Update(step, epoch + (index + 1) / groups, group)
 
 
 def steps_per_epoch(settings: Train, examples: Examples) -> int:
@@ -200,14 +201,14 @@ def _run(prepared: Prepared, out: Path, resume: bool, ranks: Ranks, command: str
     clock = time.monotonic() - spent
     loss_sum = torch.zeros((), device=ranks.device)
     tokens, mark = 0, time.monotonic()
-    stop = bad > (settings.patience or 1 << 60)
+    stop = settings.patience is not None and bad >= settings.patience
     try:
         for update in updates(settings, prepared.train, start):
             if stop:
                 break
-            loss_sum += _update(model, optimizer, prepared, update, feeding(update.step - 1), ranks, parameters)
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * schedule(update.step, total)
+                group["lr"] = settings.learning_rate * schedule(update.step - 1, total)
+            loss_sum += _update(model, optimizer, prepared, update, feeding(update.step - 1), ranks, parameters)
             average.update()
             tokens += sum(int(prepared.train.target.lengths[rows].sum()) for rows in update.batches)
             if log.wants_progress():
@@ -265,9 +266,9 @@ def _update(
     """
     settings, examples = prepared.config.train, prepared.train
     if settings.normalize == "tokens":
-        count = sum(int(examples.target.lengths[rows].sum()) for rows in update.batches)
+        weight = sum(int(examples.target.lengths[rows].sum()) for rows in update.batches)
     else:
-        count = sum(map(len, update.batches))
+        weight = sum(map(len, update.batches))
     model.train()
     optimizer.zero_grad(set_to_none=True)
     loss_sum = torch.zeros((), device=ranks.device)
@@ -278,7 +279,7 @@ def _update(
             continue
         batch = replace_unknown(collate(examples, own), settings.unknown, generator).to(ranks.device)
         loss = batch_loss(model, batch, reference, settings.label_smoothing, settings.precision)
-        (loss / count).backward()  # type: ignore[no-untyped-call]
+        (loss / weight).backward()  # type: ignore[no-untyped-call]
         loss_sum += loss.detach()
     ranks.sum_gradients(parameters)
     if settings.clip is not None:

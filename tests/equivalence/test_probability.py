@@ -70,5 +70,8 @@ def test_wide_beam_finds_the_best_of_all_outputs() -> None:
             best = [outputs[i] for i in ranks.argsort(descending=True).tolist()]
             assert [hypothesis.tokens for hypothesis in hypotheses] == best
             torch.testing.assert_close(
-                torch.tensor([h.rank_score for h in hypotheses]), ranks.sort(descending=True).values, atol=1e-5, rtol=0.0
+                torch.tensor([h.rank_score for h in hypotheses]),
+                ranks.sort(descending=True).values,
+                atol=1e-5,
+                rtol=0.0,
             )

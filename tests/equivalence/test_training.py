@@ -21,7 +21,9 @@ from antiphon.training import checkpoint
 from antiphon.training.loop import train
 
 
-def trained(folder: Path, name: str, threads: int | None = None, resume: bool = False, **settings: Any) -> dict[str, Any]:
+def trained(
+    folder: Path, name: str, threads: int | None = None, resume: bool = False, **settings: Any
+) -> dict[str, Any]:
     """The training state after a run: last weights, history."""
     train(tiny_config(folder, **settings), folder / name, resume=resume, threads=threads)
     return checkpoint.load(folder / name)
@@ -36,7 +38,9 @@ def assert_equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
 def assert_close(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
     assert left.keys() == right.keys()
     for name in left:
-        torch.testing.assert_close(left[name], right[name], atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(
+            left[name], right[name], atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}"
+        )
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path) -> None:
@@ -57,7 +61,9 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, extra: dict[st
     assert whole["step"] == parts["step"] == 12
     timings = ("minutes", "tokens_per_second")
     for left, right in zip(whole["history"], parts["history"], strict=True):
-        assert {k: v for k, v in left.items() if k not in timings} == {k: v for k, v in right.items() if k not in timings}
+        assert {k: v for k, v in left.items() if k not in timings} == {
+            k: v for k, v in right.items() if k not in timings
+        }
     assert_equal(load_file(tmp_path / "whole" / bundle.WEIGHTS), load_file(tmp_path / "parts" / bundle.WEIGHTS))
 
 

@@ -54,16 +54,16 @@ def test_a_vector_alone_carries_a_short_word(tmp_path: Path) -> None:
     assert accuracy(tmp_path, rows, 600, model__attention="none", model__context=context) >= 0.9
 
 
-@pytest.mark.parametrize("feeding", ["teacher", {"kind": "scheduled", "decay": "linear", "end": 0.5, "steps": 400}])
+@pytest.mark.parametrize("feeding", ["teacher", {"kind": "scheduled", "decay": "linear", "end": 0.5, "steps": 600}])
 def test_a_small_g2p_is_learned_and_generalises(tmp_path: Path, feeding: Any) -> None:
     rows = [(word, spoken(word)) for word in words(1500, 4, "shcteoamn")]
-    assert accuracy(tmp_path, rows, 450, target__tokens="words", train__feeding=feeding) >= 0.9
+    assert accuracy(tmp_path, rows, 800, target__tokens="words", train__feeding=feeding) >= 0.9
 
 
 def test_a_table_without_configuration_is_learned(tmp_path: Path) -> None:
     """The settings chosen from the data train a small table well; the ceiling keeps the test short."""
     table = write_table(tmp_path / "pairs.tsv", [(word, spoken(word)) for word in words(1200, 6, "shcteoamn")])
-    settings = {"train.max_steps": 600, "train.validate_every": 300, "train.ema": None}
+    settings = {"train.max_steps": 1200, "train.validate_every": 600}
     model = antiphon.train(table, settings=settings, threads=1)
     assert model.metrics["valid"]["exact_match"] >= 0.85
     assert model.config.source.tokens.kind == "chars"

@@ -1,0 +1,69 @@
+"""What the context vector and attention are worth: three contexts x two destinations x three attentions, 3 seeds.
+
+python studies/context.py [THREADS]     writes docs/results/context.md
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+from grid import ROOT, Tree, Variant, data, hardware, mean_and_spread, run
+
+UPDATES, SEEDS = 1500, (1, 2, 3)
+BASE: Tree = {
+    "data": {"train": data("g2p-cmudict/train.tsv"), "valid": 0.01, "references": "group"},
+    "source": {"tokens": "chars"},
+    "target": {"tokens": "words"},
+    "model": {"embedding": 64, "encoder": {"hidden": 96}, "decoder": {"hidden": 192}, "dropout": 0.1},
+    "train": {
+        "max_steps": UPDATES,
+        "validate_every": UPDATES,
+        "batch_size": 64,
+        "learning_rate": 0.002,
+        "schedule": {"kind": "cosine", "warmup": 100},
+        "patience": None,
+    },
+}
+CONTEXTS = ("last", "projected_last", "projected_all")
+DESTINATIONS = ("initial_state", "every_step")
+ATTENTIONS: dict[str, Tree] = {
+    "none": {"kind": "none"},
+    "general, current": {"kind": "general"},
+    "additive, previous": {"kind": "additive", "query": "previous"},
+}
+
+
+def main(threads: int) -> None:
+    variants = [
+        Variant(
+            (attention, context, to),
+            {"model.context": {"from": context, "to": to}, "model.attention": ATTENTIONS[attention]},
+        )
+        for attention, context, to in itertools.product(ATTENTIONS, CONTEXTS, DESTINATIONS)
+    ]
+    found = run("context", BASE, variants, SEEDS, threads)
+    rows = []
+    for name, results in found.items():
+        cells = [
+            mean_and_spread([r["loss"] for r in results], digits=3),
+            mean_and_spread([r["token_error_rate_teacher"] for r in results], 100),
+            mean_and_spread([r["token_error_rate"] for r in results], 100),
+            mean_and_spread([1 - r["exact_match"] for r in results], 100, 1),
+            mean_and_spread([r["minutes"] for r in results], digits=1),
+        ]
+        rows.append(f"| {' | '.join([*name, *cells])} |")
+    table = "\n".join(rows)
+    (ROOT / "docs/results/context.table.md").write_text(
+        f"""Mean of {len(SEEDS)} seeds ± half the range; {UPDATES:,} updates of 64 rows each; {hardware(threads)}.
+
+| attention | context | enters | dev loss | teacher-forced TER % | free-running TER % | words wrong % | minutes |
+|---|---|---|---|---|---|---|---|
+{table}
+""",
+        encoding="utf-8",
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2)

@@ -1,0 +1,67 @@
+"""Runs of one base configuration with variants and seeds, kept so that a stopped study goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from antiphon import config as configuration
+from antiphon.training.loop import train
+
+ROOT = Path(__file__).parent.parent
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the table: its name, and what it sets in the base configuration."""
+
+    name: tuple[str, ...]
+    settings: Mapping[str, object]
+
+
+Results = dict[tuple[str, ...], list[Tree]]
+
+
+def run(study: str, base: Tree, variants: Sequence[Variant], seeds: Sequence[int], threads: int) -> Results:
+    """Train every variant with every seed; the last validation of each run, and its minutes, by variant."""
+    folder = ROOT / "runs" / study
+    folder.mkdir(parents=True, exist_ok=True)
+    found: Results = {variant.name: [] for variant in variants}
+    for seed in seeds:
+        for variant in variants:
+            record = folder / f"{'-'.join(variant.name).replace(' ', '_')}-{seed}.json"
+            if not record.exists():
+                tree = json.loads(json.dumps(base))
+                for key, value in {**variant.settings, "train.seed": seed}.items():
+                    configuration.set_value(tree, key, value)
+                start = time.monotonic()
+                model = train(configuration.parse(tree, ROOT), folder / "model", overwrite=True, threads=threads)
+                lines = (model / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+                last = json.loads(lines[-1])
+                record.write_text(json.dumps({**last, "minutes": (time.monotonic() - start) / 60}), encoding="utf-8")
+            found[variant.name].append(json.loads(record.read_text(encoding="utf-8")))
+    return found
+
+
+def data(path: str) -> str:
+    """A path in the folder of real data, as recipes name it."""
+    return f"${{ANTIPHON_DATA:-../shared/data}}/{path}"
+
+
+def mean_and_spread(values: Sequence[float], scale: float = 1.0, digits: int = 2) -> str:
+    """`mean ± half the range`, scaled."""
+    half = (max(values) - min(values)) / 2
+    return f"{statistics.mean(values) * scale:.{digits}f} ± {half * scale:.{digits}f}"
+
+
+def hardware(threads: int) -> str:
+    """One line on the machine."""
+    return f"{os.cpu_count()} x {platform.machine()} cores, {threads} thread(s) a run, PyTorch on the CPU"

@@ -1,0 +1,30 @@
+"""Models of earlier releases load and decode as they did on the day they were made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import antiphon
+
+FOLDERS = sorted(path for path in Path(__file__).parent.iterdir() if (path / "expected.json").is_file())
+
+
+def test_there_is_a_model_to_compare_with() -> None:
+    assert FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_released_model_decodes_identically(folder: Path, tmp_path: Path) -> None:
+    expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    model = antiphon.load(folder, device="cpu")
+    inputs = [entry["input"] for entry in expected["predictions"]]
+    for entry, found in zip(expected["predictions"], model.predict(inputs, n_best=2), strict=True):
+        assert found.text == entry["text"]
+        assert found.score == pytest.approx(entry["score"], abs=1e-4)
+        assert [c.text for c in found.n_best] == [c["text"] for c in entry["n_best"]]
+    table = tmp_path / "pairs.tsv"
+    table.write_text("".join(f"{e['input']}\t{e['target']}\n" for e in expected["scores"]), encoding="utf-8")
+    assert model.score(table) == pytest.approx([entry["score"] for entry in expected["scores"]], abs=1e-4)

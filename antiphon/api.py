@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from antiphon import config as configuration
 from antiphon import defaults
 from antiphon.config import Config
 from antiphon.data.rows import ENDINGS, is_table
-from antiphon.errors import DataError
+from antiphon.errors import ConfigError, DataError
 from antiphon.predictor import Predictor, load
 from antiphon.training.loop import train as run
 
@@ -24,6 +26,15 @@ def read_config(path: Path, settings: dict[str, Any] | None = None) -> Config:
     if is_table(str(path)):
         return defaults.choose(path, settings)
     raise DataError(f"{path}: is neither a configuration (.yaml) nor a table ({ENDINGS}, or these with .gz)")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Within it, a configuration error that names no file names this one."""
+    try:
+        yield
+    except ConfigError as error:
+        raise (error if error.file else error.within(str(path))) from None
 
 
 def train(
@@ -40,7 +51,12 @@ def train(
     `settings` are dotted keys laid over the configuration, as `--set` does: {"train.epochs": 5}.
     Without `out` the folder is a temporary one, removed with the model; `save` keeps it.
     """
-    config = what if isinstance(what, Config) else read_config(Path(what), settings)
+    if not isinstance(what, Config):
+        path = Path(what)
+        config = read_config(path, settings)
+        with naming(path):
+            return train(config, out, None, resume, overwrite, device, threads)
+    config = what
     if out is not None:
         return load(run(config, Path(out), resume, overwrite, device, threads), device)
     temporary = Path(tempfile.mkdtemp(prefix="antiphon-"))

@@ -80,7 +80,10 @@ def load(folder: Path, device: torch.device) -> Bundle:
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise ModelFolderError(f"{folder}: is not a complete model: {name} is missing")
-    tree = configuration.load_tree(folder / CONFIG)
+    try:
+        tree = configuration.load_tree(folder / CONFIG)
+    except ConfigError as error:
+        raise ModelFolderError(str(error)) from None
     if tree.get("format") != FORMAT:
         raise ModelFolderError(
             f"{folder / CONFIG}: format {tree.get('format')!r} is not known; this version reads {FORMAT}"
@@ -90,7 +93,7 @@ def load(folder: Path, device: torch.device) -> Bundle:
         codecs = Codecs(_codec(folder, "source"), _codec(folder, "target"))
         model = build(config, len(codecs.source.vocabulary), len(codecs.target.vocabulary))
     except ConfigError as error:
-        raise error.within(str(folder / CONFIG)) from None
+        raise ModelFolderError(str(error.within(str(folder / CONFIG)))) from None
     try:
         weights = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError, ValueError) as error:
@@ -115,9 +118,10 @@ def copy_weights(model: Writer, weights: Mapping[str, Tensor], where: str) -> No
 
 def _codec(folder: Path, side: str) -> TextCodec:
     path = folder / f"vocabulary-{side}.json"
+    value = _json(path)
     try:
-        return TextCodec.from_json(_json(path), side)
-    except ModelFolderError as error:
+        return TextCodec.from_json(value, side)
+    except (ModelFolderError, ConfigError) as error:
         raise ModelFolderError(f"{path}: {error}") from None
 
 

@@ -77,7 +77,12 @@ def _describe_side(side: str, codec: TextCodec, parts: dict[str, list[Row]], con
         )
         cut = int((lengths > config.data.max_length).sum())
         if cut:
-            report.warn(f"{part}: {cut:,} rows have a {side} longer than data.max_length {config.data.max_length}")
+            skipped = config.data.on_error == "skip"
+            report.bad_rows += 0 if skipped else cut
+            verdict = "; they will be skipped" if skipped else ""
+            report.warn(
+                f"{part}: {cut:,} rows have a {side} longer than data.max_length {config.data.max_length}{verdict}"
+            )
         if part != "train" and unknown > 0.02:
             report.warn(
                 f"{part}: {unknown:.1%} of {side} symbols are not in the training data; other tokens may fit better"

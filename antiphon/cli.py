@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,8 +38,31 @@ Settings = Annotated[
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a model folder")]
 
 
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose errors are one message and an exit status."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except AntiphonError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            print("interrupted; a training goes on with --resume", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:  # the reader, `head` say, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+    return guarded
+
+
 @app.callback(invoke_without_command=True)
+@_guarded
 def _options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
     imports: Annotated[
         list[str] | None, typer.Option("--import", metavar="MODULE", help="import a module that adds parts of its own")
@@ -54,6 +78,8 @@ def _options(
             importlib.import_module(module)
         except ImportError as error:
             raise AntiphonError(f"--import {module}: {error}") from None
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:
@@ -69,6 +95,7 @@ def _settings(pairs: list[str] | None) -> dict[str, Any]:
 
 
 @app.command()
+@_guarded
 def train(
     what: Annotated[Path, typer.Argument(metavar="CONFIG.yaml|TABLE", help="a configuration, or a table of pairs")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="where the model goes")],
@@ -79,14 +106,15 @@ def train(
     threads: Threads = None,
 ) -> None:
     """Train a model from a configuration, or from a table with settings chosen from its data."""
-    from antiphon.api import read_config
+    from antiphon.api import naming, read_config
     from antiphon.training.loop import train as run
 
     config = read_config(what, _settings(settings))
     if what.suffix not in (".yaml", ".yml"):
         typer.echo("# chosen from the data; saved in the model's config.yaml\n" + config.to_yaml(), err=True)
     command = shlex.join(["antiphon", *sys.argv[1:]])
-    run(config, out, resume, overwrite, device, threads, command)
+    with naming(what):
+        run(config, out, resume, overwrite, device, threads, command)
 
 
 def _load(folder: Path, device: str | None, threads: int | None) -> Predictor:
@@ -110,6 +138,7 @@ def _files(data: Path | None, source: Path | None, target: Path | None) -> Files
 
 
 @app.command()
+@_guarded
 def evaluate(
     folder: Folder,
     data: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="by default the configured test set")] = None,
@@ -156,6 +185,7 @@ def _lines(file: Path | None) -> Iterator[str]:
 
 
 @app.command()
+@_guarded
 def predict(
     folder: Folder,
     file: Annotated[
@@ -174,7 +204,9 @@ def predict(
 
     model = _load(folder, device, threads)
     prompted = file is None and sys.stdin.isatty()
-    for found in model.stream(_lines(file), beam, n_best, window=1 if prompted else WINDOW):
+    for found in model.stream(
+        _lines(file), beam, n_best, window=1 if prompted else WINDOW, origin=f"{file or 'standard input'}:"
+    ):
         print(_json_prediction(found, n_best) if as_json else found.text, flush=prompted)
 
 
@@ -186,6 +218,7 @@ def _json_prediction(found: Prediction, n_best: int) -> str:
 
 
 @app.command()
+@_guarded
 def score(
     folder: Folder,
     data: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="by default the configured test set")] = None,
@@ -207,15 +240,18 @@ def score(
 
 
 @app.command()
+@_guarded
 def check(
     what: Annotated[Path, typer.Argument(metavar="CONFIG.yaml|TABLE", help="a configuration, or a table of pairs")],
     settings: Settings = None,
 ) -> None:
     """Read all data and report what would go wrong; train nothing."""
-    from antiphon.api import read_config
+    from antiphon.api import naming, read_config
     from antiphon.checkup import check as run
 
-    report = run(read_config(what, _settings(settings)))
+    config = read_config(what, _settings(settings))
+    with naming(what):
+        report = run(config)
     print("\n".join(report.lines))
     for warning in report.warnings:
         print(f"warning: {warning}")
@@ -224,6 +260,7 @@ def check(
 
 
 @app.command()
+@_guarded
 def demo(
     structure: Annotated[str, typer.Argument(help="which structure to show")] = "many_to_many",
     out: Annotated[Path, typer.Option(metavar="DIR", help="where the model goes")] = Path("demo-model"),
@@ -239,15 +276,4 @@ def demo(
 
 def main() -> None:
     """The entry point: exit status 0 done, 1 something of the user's is wrong, 2 wrong usage."""
-    try:
-        app()
-    except AntiphonError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted; a training goes on with --resume", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        with suppress(OSError):
-            sys.stdout.close()
-        sys.exit(0)
+    app()

@@ -34,10 +34,25 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Choice(BaseModel):
+class WithOptions(BaseModel):
+    """A named choice; keys beyond its own are options of what it names, checked where that is built."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of what is named."""
+        return dict(self.model_extra or {})
+
+    @classmethod
+    def own_keys(cls) -> list[str]:
+        """The keys that every choice of this kind takes."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+
+class Choice(WithOptions):
     """A named choice with options: `general`, or `{kind: bpe, size: 8000}`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
     kind: str
 
     @model_validator(mode="before")
@@ -48,10 +63,6 @@ class Choice(BaseModel):
         if isinstance(value, Mapping) and "kind" not in value:
             raise ValueError("needs the key 'kind', or just the name")
         return value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
 
 
 def _tokens(value: object) -> object:
@@ -70,15 +81,43 @@ class Parallel(Section):
 Files = str | list[str] | Parallel
 
 
+def _files(value: object) -> object:
+    """Say what is wrong with files in one message, where a union would give one a branch."""
+    if isinstance(value, Mapping):
+        odd = sorted(set(value) ^ {"source", "target"})
+        if odd:
+            raise ValueError(f"parallel files are {{source: FILE, target: FILE}}, both and no more (see {odd[0]!r})")
+    elif isinstance(value, list):
+        if not value or not all(isinstance(path, str) for path in value):
+            raise ValueError("a list of files needs at least one path, and only paths")
+    elif not isinstance(value, str | Parallel):
+        raise ValueError("must be a path, a list of paths, or {source: FILE, target: FILE}")  # noqa: TRY004 pydantic's
+    return value
+
+
+def _files_or_fraction(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not 0 < value < 1:
+            raise ValueError("a fraction must be greater than 0 and less than 1; a file is given by its path")
+        return float(value)
+    return value if value is None else _files(value)
+
+
+def _optional_files(value: object) -> object:
+    return value if value is None else _files(value)
+
+
 class Data(Section):
     """Where the rows come from. Paths are relative to the configuration's own file; `${VAR}` and
     `${VAR:-default}` expand, an unset variable without a default is an error."""
 
-    train: Files = Field(description="the rows to learn from")
-    valid: Files | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    train: Annotated[Files, BeforeValidator(_files)] = Field(description="the rows to learn from")
+    valid: Annotated[Files | float | None, BeforeValidator(_files_or_fraction)] = Field(
         None, description="rows to choose the best model by: files, or a fraction of the training inputs"
     )
-    test: Files | None = Field(None, description="rows that `evaluate` takes by default")
+    test: Annotated[Files | None, BeforeValidator(_optional_files)] = Field(
+        None, description="rows that `evaluate` takes by default"
+    )
     header: bool = Field(False, description="tables have a header line; also true if a column is named")
     references: Literal["rows", "group"] = Field(
         "rows", description="group: rows with equal input are several references of one"
@@ -114,10 +153,9 @@ class Decoder(Section):
     residual: bool = False
 
 
-class Context(Section):
+class Context(WithOptions):
     """What the decoder gets of the source as one vector C, and where it enters."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
     from_: str = Field("projected_last", alias="from")
     to: Literal["initial_state", "every_step"] = "initial_state"
 
@@ -125,10 +163,6 @@ class Context(Section):
     @classmethod
     def _bare_name(cls, value: object) -> object:
         return {"from": value} if isinstance(value, str) else value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
 
 
 class Attention(Choice):
@@ -221,7 +255,7 @@ class Config(Section):
         yaml = YAML()
         yaml.default_flow_style = None
         yaml.width = 120
-        yaml.dump(self.model_dump(by_alias=True, exclude_none=True), out)
+        yaml.dump(self.model_dump(by_alias=True), out)
         return out.getvalue()
 
 
@@ -229,7 +263,7 @@ def parse_value(text: str, key: str) -> Any:
     """The value of `--set key=text`, read as YAML 1.2."""
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:
         raise ConfigError(key, f"not a YAML value: {_first_line(error)}") from None
 
 

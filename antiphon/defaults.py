@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import config as configuration
-from antiphon.config import Config
+from antiphon.config import Config, Files
 from antiphon.data.rows import Row
 from antiphon.dataset import load_rows
 
@@ -20,18 +20,22 @@ def choose(table: Path, settings: Mapping[str, object] | None = None) -> Config:
     """A whole configuration for `table`. Dotted `settings` (column names, say) are kept as they are."""
     tree: dict[str, Any] = {"data": {"train": str(table.resolve())}}
     for key, value in (settings or {}).items():
-        configuration.set_value(tree, key, value)
+        if key.split(".")[0] == "data" or key.split(".")[-1] == "column":  # all that reading the rows needs
+            configuration.set_value(tree, key, value)
     config = configuration.parse(tree, Path.cwd())
     rows = load_rows(config, config.data.train)
-    chosen = _from_rows(rows, has_valid=config.data.valid is not None)
+    chosen = _from_rows(rows, config.data.valid)
+    if "train.average" in (settings or {}):
+        del chosen["train"]["ema"]
     for key, value in (settings or {}).items():
         configuration.set_value(chosen, key, value)
     chosen["data"]["train"] = config.data.model_dump()["train"]
     return configuration.parse(chosen, Path.cwd())
 
 
-def _from_rows(rows: Sequence[Row], has_valid: bool) -> dict[str, Any]:
-    count = len(rows)
+def _from_rows(rows: Sequence[Row], valid: Files | float | None) -> dict[str, Any]:
+    fraction = valid or (0.1 if len(rows) < 5_000 else 0.05 if len(rows) < 50_000 else 0.02)
+    count = max(1, math.floor(len(rows) * (1 - fraction)) - 1) if isinstance(fraction, float) else len(rows)
     small, middle = count < 20_000, count < 300_000
     batch = 16 if count < 2_000 else 32 if small else 64 if middle else 128
     hidden = 128 if small else 192 if middle else 256
@@ -39,7 +43,7 @@ def _from_rows(rows: Sequence[Row], has_valid: bool) -> dict[str, Any]:
     every = min(max(math.ceil(count / batch), 200), 2000)
     return {
         "data": {
-            **({} if has_valid else {"valid": 0.1 if count < 5_000 else 0.05 if count < 50_000 else 0.02}),
+            "valid": fraction,
             "on_error": "fail",
         },
         "source": {"tokens": _tokens([row.source for row in rows])},

@@ -26,6 +26,14 @@ from antiphon.training.distributed import pick_device
 WINDOW = 4096  # inputs held at once while streaming
 
 
+class TooLongError(Exception):
+    """An input is longer than the model allows; `place` is its number in its window."""
+
+    def __init__(self, place: int, reason: str) -> None:
+        self.place = place
+        super().__init__(reason)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One output: its text, its symbols, and log p(text | input) in nats with the end symbol."""
@@ -77,14 +85,23 @@ class Predictor:
         n_best: int = 1,
         attention: bool = False,
         window: int = WINDOW,
+        origin: str = "input ",
     ) -> Iterator[Prediction]:
-        """Like `predict`, but lazily and in bounded memory: `window` inputs are held at a time."""
+        """Like `predict`, but lazily and in bounded memory: `window` inputs are held at a time.
+
+        Errors name an input as `origin` and its number, from 1.
+        """
         settings = self._decode(beam)
         if not 1 <= n_best <= settings.beam:
             raise ConfigError("n_best", f"must lie between 1 and the beam's width, {settings.beam} (is {n_best})")
         waiting = iter(inputs)
+        seen = 1
         while texts := list(islice(waiting, window)):
-            yield from self._window(texts, settings, n_best, attention)
+            try:
+                yield from self._window(texts, settings, n_best, attention)
+            except TooLongError as error:
+                raise DataError(f"{origin}{seen + error.place}: {error}") from None
+            seen += len(texts)
 
     def _decode(self, beam: int | None) -> Decode:
         if beam is not None and beam < 1:
@@ -97,9 +114,7 @@ class Predictor:
         encoded = [self.codecs.source.encode(text) for text in texts]
         for number, ids in enumerate(encoded):
             if len(ids) - 1 > limit:
-                raise DataError(
-                    f"input {number + 1}: has {len(ids) - 1} tokens; data.max_length of this model is {limit}"
-                )
+                raise TooLongError(number, f"has {len(ids) - 1} tokens; data.max_length of this model is {limit}")
         places = [number for number, ids in enumerate(encoded) if len(ids) > 1]
         sources = Sequences([encoded[place] for place in places])
         found = decode_sources(self.model, sources, settings, self.device)

@@ -32,6 +32,7 @@ def many_to_many(model: Model, source_symbols: int, target_symbols: int) -> Writ
         model.context.from_,
         model.context.options,
         "model.context",
+        also=model.context.own_keys(),
         memory=encoder.size,
         hidden=decoder_width,
         layers=model.decoder.layers,
@@ -39,6 +40,7 @@ def many_to_many(model: Model, source_symbols: int, target_symbols: int) -> Writ
     )
     every_step = model.context.to == "every_step"
     embedding = Embedding(target_symbols, model.embedding)
+    attention = _attention(model, decoder_width, encoder.size)
     try:
         decoder = RecurrentDecoder(
             model.embedding,
@@ -46,7 +48,7 @@ def many_to_many(model: Model, source_symbols: int, target_symbols: int) -> Writ
             features=model.embedding if model.tie else decoder_width,
             dropout=model.dropout,
             context=bridge.size if every_step else 0,
-            attention=_attention(model, decoder_width, encoder.size),
+            attention=attention,
             memory=encoder.size,
             query=model.attention.query,
             input_feeding=model.attention.input_feeding,
@@ -60,12 +62,9 @@ def many_to_many(model: Model, source_symbols: int, target_symbols: int) -> Writ
 
 
 def _attention(model: Model, query: int, memory: int) -> Attention | None:
-    if model.attention.kind == "none":
-        return None
-    if model.attention.kind not in ATTENTIONS:
-        ATTENTIONS.row(model.attention.kind, "model.attention")  # raises, naming the nearest
+    chosen = model.attention
     return ATTENTIONS.build(
-        model.attention.kind, model.attention.options, "model.attention", query=query, memory=memory
+        chosen.kind, chosen.options, "model.attention", also=chosen.own_keys(), query=query, memory=memory
     )
 
 

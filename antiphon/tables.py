@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -42,11 +42,14 @@ class Table(Generic[T]):
         except KeyError:
             raise ConfigError(key, f"unknown {self.what} {name!r}; {nearest(name, self)}") from None
 
-    def build(self, name: str, options: Mapping[str, object], key: str, **given: object) -> T:
+    def build(
+        self, name: str, options: Mapping[str, object], key: str, also: Collection[str] = (), **given: object
+    ) -> T:
         """Construct the row `name` from a user's `options` and what the builder itself gives.
 
         Options are checked against the constructor's signature and annotations; an unknown one is
-        an error that names the nearest. `key` is where the choice stands in the configuration.
+        an error that names the nearest, of the row's own or of those that stand beside the name (`also`).
+        `key` is where the choice stands in the configuration.
         """
         row = self.row(name, key)
         parameters = inspect.signature(row).parameters
@@ -55,7 +58,7 @@ class Table(Generic[T]):
         checked: dict[str, Any] = {}
         for option, value in options.items():
             if option not in allowed:
-                known = nearest(option, allowed) if allowed else "it takes no options"
+                known = nearest(option, [*allowed, *also]) if allowed or also else "it takes no options"
                 raise ConfigError(f"{key}.{option}", f"{self.what} {name!r} has no such option; {known}")
             try:
                 checked[option] = TypeAdapter(hints[option]).validate_python(value)
@@ -67,5 +70,7 @@ class Table(Generic[T]):
                 raise ConfigError(f"{key}.{option}", f"{self.what} {name!r} needs this option")
         try:
             return row(**checked, **given)
+        except ValueError as error:  # a library's own check of a value
+            raise ConfigError(key, f"{self.what} {name!r}: {error}") from None
         except ConfigError as error:  # a value checked where it is used: the part names its own parameter
             raise ConfigError(f"{key}.{error.key}" if error.key else key, error.reason) from None

@@ -73,8 +73,12 @@ class TextCodec:
         """What `to_json` gave; anything else is a `ModelFolderError`."""
         try:
             settings = TextSettings(value["tokens"], value["options"], value["normalize"], value["lowercase"], key)
+            symbols = value["symbols"]
+            strings = isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
+            if not strings or not isinstance(settings.options, dict):
+                raise TypeError("options must be a table, symbols a list of strings")
             tokenizer = TOKENIZERS.build(settings.tokens, settings.options, key)
             tokenizer.restore(value["learned"])
-            return cls(settings, tokenizer, Vocabulary(value["symbols"]))
+            return cls(settings, tokenizer, Vocabulary(symbols))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFolderError(f"a vocabulary file is incomplete or damaged: {error!r}") from None

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from antiphon.errors import DataError, nearest
+
+NOT_UTF8 = "not UTF-8 text"
+BROKEN = (OSError, EOFError, zlib.error)  # what reading a damaged file raises
 
 Record: TypeAlias = Sequence[str] | Mapping[str, object]
 Column: TypeAlias = int | str
@@ -84,11 +88,13 @@ def read_lines(path: str) -> Iterator[tuple[int, str | None]]:
                     yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
                 except UnicodeDecodeError:
                     yield number, None
-        except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+        except BROKEN as error:
             raise DataError(f"{path}: is damaged: {error}") from None
 
 
-NOT_UTF8 = "not UTF-8 text"
+def has_surrogate(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which cannot be written as UTF-8."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _tsv(path: str) -> Numbered:
@@ -100,23 +106,23 @@ def _tsv(path: str) -> Numbered:
 
 
 def _csv(path: str) -> Numbered:
-    with open_bytes(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+    # bytes that are not UTF-8 become lone surrogates, which no UTF-8 text holds
+    with open_bytes(path) as file, io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="") as text:
         reader = csv.reader(text, strict=True)
         while True:
             try:
                 record = next(reader)
             except StopIteration:
                 return
-            except UnicodeDecodeError:
-                yield reader.line_num + 1, None, NOT_UTF8
-                return  # the decoder cannot go on behind the bad byte
-            except (csv.Error, OSError, EOFError) as error:
+            except csv.Error as error:
                 yield reader.line_num, None, f"not CSV: {error}"
-                if not isinstance(error, csv.Error):
-                    return
-                continue
-            if record:
-                yield reader.line_num, record, ""
+            except BROKEN as error:
+                raise DataError(f"{path}: is damaged: {error}") from None
+            else:
+                if any(map(has_surrogate, record)):
+                    yield reader.line_num, None, NOT_UTF8
+                elif record:
+                    yield reader.line_num, record, ""
 
 
 def _jsonl(path: str) -> Numbered:
@@ -162,6 +168,8 @@ def read_table(
     first = not keyed and (header or any(isinstance(column, str) for column in columns))
     for line, record, reason in FORMATS[suffix](path):
         if record is None:
+            if first:
+                raise DataError(f"{path}:{line}: the header is {reason}")
             problems.add(path, line, reason)
             continue
         if first:
@@ -226,20 +234,31 @@ def read_rows(
     """Rows of tables, or of two files whose lines belong together, in order."""
     if parallel:
         pairs = zip_longest(read_lines(parallel[0]), read_lines(parallel[1]))
-        numbered = ((parallel[0], line, pair) for line, pair in _parallel(parallel, pairs, problems))
+        sides = parallel
+        numbered = ((sides, line, values) for line, values in _parallel(sides, pairs, problems))
     else:
         numbered = (
-            (path, line, values) for path in tables for line, values in read_table(path, columns, header, problems)
+            ((path, path), line, values)
+            for path in tables
+            for line, values in read_table(path, columns, header, problems)
         )
-    for path, line, (source, target) in numbered:
-        if "\0" in source or "\0" in target:
-            problems.add(path, line, "holds a NUL character")
-        elif not source.strip():
-            problems.add(path, line, "the source is empty")
-        elif not target.strip():
-            problems.add(path, line, "the target is empty")
+    for files, line, texts in numbered:
+        for file, side, text in zip(files, ("source", "target"), texts, strict=True):
+            reason = _unusable(side, text)
+            if reason:
+                problems.add(file, line, reason)
+                break
         else:
-            yield Row(source, target, path, line)
+            yield Row(texts[0], texts[1], files[0], line)
+
+
+def _unusable(side: str, text: str) -> str:
+    """Why a side's text cannot be used, or nothing."""
+    if "\0" in text:
+        return "holds a NUL character"
+    if has_surrogate(text):
+        return NOT_UTF8
+    return "" if text.strip() else f"the {side} is empty"
 
 
 def _parallel(

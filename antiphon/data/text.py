@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from tokenizers import Tokenizer as Pieces
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from antiphon.errors import ConfigError, ModelFolderError
+from antiphon.errors import ConfigError, ModelFolderError, nearest
 from antiphon.tables import Table
 
 NORMAL_FORMS = {"nfc": "NFC", "nfd": "NFD", "nfkc": "NFKC"}
@@ -21,6 +21,8 @@ NORMAL_FORMS = {"nfc": "NFC", "nfd": "NFD", "nfkc": "NFKC"}
 
 def normalizer(form: str, lowercase: bool) -> Callable[[str], str]:
     """The function that every text passes first, in training and ever after."""
+    if form != "none" and form not in NORMAL_FORMS:
+        raise ConfigError("normalize", f"unknown form {form!r}; {nearest(form, [*NORMAL_FORMS, 'none'])}")
 
     def normalize(text: str) -> str:
         if form != "none":

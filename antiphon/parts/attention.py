@@ -106,6 +106,10 @@ class AdditiveAttention(Attention):
         return made[0] if len(made) == 1 else torch.cat(made, 1)
 
 
-ATTENTIONS: Table[Attention] = Table(
-    "attention", {"dot": DotAttention, "general": GeneralAttention, "additive": AdditiveAttention}
+def no_attention(query: int, memory: int) -> None:
+    """The decoder sees of the source what its context holds, and nothing else."""
+
+
+ATTENTIONS: Table[Attention | None] = Table(
+    "attention", {"none": no_attention, "dot": DotAttention, "general": GeneralAttention, "additive": AdditiveAttention}
 )

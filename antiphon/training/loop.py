@@ -19,6 +19,7 @@ from antiphon import bundle
 from antiphon.config import Config, Train
 from antiphon.data.batch import Batch, Examples, Ints, collate, epoch_batches, replace_unknown
 from antiphon.data.rows import Row
+from antiphon.data.text import TOKENIZERS
 from antiphon.dataset import Codecs, encode_rows, load_rows, split_rows, train_codecs
 from antiphon.errors import ConfigError, TrainingError, nearest
 from antiphon.evaluation import HIGHER_IS_BETTER, LOWER_IS_BETTER, validate
@@ -93,6 +94,9 @@ def check_names(config: Config) -> None:
     )
     SCHEDULES.build(config.train.schedule.kind, config.train.schedule.options, "train.schedule")
     FEEDINGS.build(config.train.feeding.kind, config.train.feeding.options, "train.feeding")
+    for side in ("source", "target"):
+        tokens = getattr(config, side).tokens
+        TOKENIZERS.build(tokens.kind, tokens.options, f"{side}.tokens")
     build(config, 5, 5)
     metrics = LOWER_IS_BETTER | HIGHER_IS_BETTER
     if config.train.metric not in metrics:

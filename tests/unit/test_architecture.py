@@ -9,7 +9,8 @@ import antiphon
 
 PACKAGE = Path(antiphon.__file__).parent
 FLOORS = [
-    {"errors", "symbols", "tables", "files"},
+    {"errors", "symbols"},
+    {"tables", "files"},
     {"config", "metrics"},
     {"data", "parts"},
     {"decoding", "dataset"},

@@ -28,6 +28,7 @@ class Cell(nn.Module, ABC):
 
     gates: ClassVar[int]
     parts: ClassVar[int] = 1  # tensors in a state
+    fused: ClassVar[Callable[..., Any] | None] = None  # torch's call for a whole sequence, where there is one
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
@@ -59,15 +60,17 @@ class Cell(nn.Module, ABC):
     def step(self, inputs: Tensor, state: Layer) -> Layer:
         """One step: inputs [rows, inputs], state of [rows, hidden] -> the next state."""
 
-    @abstractmethod
-    def _fused(self) -> Callable[..., Any]:
-        """torch's fused call for a whole sequence."""
-
     def unroll(self, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
         """All steps: inputs [rows, T, inputs] -> outputs [rows, T, hidden] and the state after the last."""
+        if self.fused is None:
+            outputs = []
+            for step in inputs.unbind(1):
+                state = self.step(step, state)
+                outputs.append(state[0])
+            return torch.stack(outputs, 1), state
         start = [value.unsqueeze(0) for value in state]
         hidden = start if self.parts > 1 else start[0]
-        output, *final = self._fused()(inputs, hidden, self.weights, True, 1, 0.0, self.training, False, True)
+        output, *final = self.fused(inputs, hidden, self.weights, True, 1, 0.0, self.training, False, True)
         return output, tuple(value.squeeze(0) for value in final)
 
 
@@ -75,19 +78,18 @@ class TanhCell(Cell):
     """h' = tanh(W x + b + U h + d) (Elman 1990)."""
 
     gates = 1
+    fused = staticmethod(torch.rnn_tanh)
 
     def step(self, inputs: Tensor, state: Layer) -> Layer:
         new, old = self._gates(inputs, state[0])
         return (torch.tanh(new + old),)
-
-    def _fused(self) -> Callable[..., Any]:
-        return torch.rnn_tanh
 
 
 class ReluCell(Cell):
     """h' = max(0, W x + b + U h + d); U starts as the identity (Le et al. 2015, arXiv 1504.00941)."""
 
     gates = 1
+    fused = staticmethod(torch.rnn_relu)
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden)
@@ -96,9 +98,6 @@ class ReluCell(Cell):
     def step(self, inputs: Tensor, state: Layer) -> Layer:
         new, old = self._gates(inputs, state[0])
         return (torch.relu(new + old),)
-
-    def _fused(self) -> Callable[..., Any]:
-        return torch.rnn_relu
 
 
 class GruCell(Cell):
@@ -109,6 +108,7 @@ class GruCell(Cell):
     """
 
     gates = 3
+    fused = staticmethod(torch.gru)
 
     def step(self, inputs: Tensor, state: Layer) -> Layer:
         (h,) = state
@@ -118,9 +118,6 @@ class GruCell(Cell):
         reset, update = torch.sigmoid(new_r + old_r), torch.sigmoid(new_z + old_z)
         candidate = torch.tanh(new_n + reset * old_n)
         return (candidate + update * (h - candidate),)
-
-    def _fused(self) -> Callable[..., Any]:
-        return torch.gru
 
 
 class LstmCell(Cell):
@@ -132,6 +129,7 @@ class LstmCell(Cell):
 
     gates = 4
     parts = 2
+    fused = staticmethod(torch.lstm)
 
     def __init__(self, inputs: int, hidden: int, forget_bias: float = 1.0) -> None:
         super().__init__(inputs, hidden)
@@ -143,9 +141,6 @@ class LstmCell(Cell):
         i, f, g, o = (new + old).chunk(4, -1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
-
-    def _fused(self) -> Callable[..., Any]:
-        return torch.lstm
 
 
 CELLS: Table[Cell] = Table("cell", {"rnn_tanh": TanhCell, "rnn_relu": ReluCell, "gru": GruCell, "lstm": LstmCell})

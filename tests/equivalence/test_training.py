@@ -133,3 +133,29 @@ def test_a_saved_model_predicts_the_same_in_a_fresh_process_without_its_data(tmp
     assert done.stdout.split("\n")[:-1] == wanted
     assert wanted[3] == ""
     assert len(set(wanted)) > 2
+
+
+def test_bfloat16_trains_and_the_saved_model_is_float32(tmp_path: Path) -> None:
+    """Lower precision moves the loss as float32 does, within what rounding explains."""
+    options = {"train__max_steps": 40, "train__validate_every": 20}
+    half = trained(tmp_path, "half", **options, train__precision="bfloat16")
+    full = trained(tmp_path, "full", **options)
+    assert half["history"][-1]["loss"] == pytest.approx(full["history"][-1]["loss"], rel=0.01)
+    assert half["history"][-1]["loss"] < half["history"][0]["loss"] - 0.1, "it must learn, or equality means nothing"
+    assert {value.dtype for value in load_file(tmp_path / "half" / bundle.WEIGHTS).values()} == {torch.float32}
+    assert not half["weights"]["head.weight"].equal(full["weights"]["head.weight"])
+
+
+def test_batches_by_tokens_train_every_update_of_the_ceiling(tmp_path: Path) -> None:
+    """Epochs cut by tokens differ in their number of updates; the ceiling holds all the same."""
+    state = trained(
+        tmp_path, "m", train__batch_tokens=150, train__max_steps=None, train__epochs=2, train__validate_every=3
+    )
+    assert state["step"] == state["history"][-1]["step"]
+    assert state["step"] >= 8
+
+
+def test_tensorboard_events_are_written_where_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    trained(tmp_path, "m", train__tensorboard=True)
+    assert list((tmp_path / "m" / "training" / "tensorboard").glob("events*"))

@@ -1,0 +1,64 @@
+"""A part of one's own costs one definition and one row: from a module given to `--import`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tasks import spoken, words, write_table
+
+MODULE = '''
+"""A cell that forgets at one fixed rate."""
+
+import torch
+
+from antiphon.parts.recurrent import CELLS, Cell
+
+
+class Leaky(Cell):
+    gates = 1
+
+    def __init__(self, inputs: int, hidden: int, rate: float = 0.5) -> None:
+        super().__init__(inputs, hidden)
+        self.rate = rate
+
+    def step(self, inputs, state):
+        new, old = self._gates(inputs, state[0])
+        return (self.rate * state[0] + (1 - self.rate) * torch.tanh(new + old),)
+
+
+CELLS.add("leaky", Leaky)
+'''
+
+
+def antiphon(folder: Path, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "antiphon", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, input=text, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_a_cell_of_ones_own_trains_and_predicts(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MODULE)
+    write_table(tmp_path / "pairs.tsv", [(word, spoken(word)) for word in words(80, 7, "shcteoamn")])
+    settings = ["--set", "train.max_steps=4", "--set", "model.cell={kind: leaky, rate: 0.3}"]
+    train = ["train", "pairs.tsv", "--out", "m", *settings]
+    refused = antiphon(tmp_path, *train)
+    assert refused.returncode == 1
+    assert "unknown cell 'leaky'" in refused.stderr
+
+    done = antiphon(tmp_path, "--import", "mine", *train)
+    assert done.returncode == 0, done.stderr
+    assert "rate: 0.3" in (tmp_path / "m" / "config.yaml").read_text()
+    found = antiphon(tmp_path, "--import", "mine", "predict", "m", text="shoe\nmoon\n")
+    assert found.returncode == 0, found.stderr
+    assert len(found.stdout.splitlines()) == 2
+
+    wrong = antiphon(tmp_path, "--import", "mine", *train[:3], "n", "--set", "model.cell={kind: leaky, rat: 0.3}")
+    assert "model.cell.rat: cell 'leaky' has no such option; did you mean 'rate'?" in wrong.stderr
+    missing = antiphon(tmp_path, "--import", "nowhere", "predict", "m")
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("--import nowhere: ")

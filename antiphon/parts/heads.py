@@ -35,11 +35,19 @@ class SoftmaxHead(nn.Module):
         """features [..., features] -> the most probable symbol's id [...]."""
         return self._logits(features).argmax(-1) + FIRST_OUTPUT
 
-    def nll(self, features: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """-log p of each target, in nats: features [N, features], targets [N] -> [N].
+    def nll(self, features: Tensor, targets: Tensor) -> Tensor:
+        """-log p of each target, in nats: features [N, features], targets [N] -> [N]."""
+        return functional.cross_entropy(self._logits(features), targets - FIRST_OUTPUT, reduction="none")
 
-        With `smoothing` e, the cross-entropy to (1 - e) of the target and e spread evenly over all
-        classes (Szegedy et al. 2016, arXiv 1512.00567).
+    def objective(self, features: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+        """What training minimises, and -log p of each target without gradient, each [N].
+
+        With `smoothing` e the objective is the cross-entropy to (1 - e) of the target and e spread
+        evenly over all classes (Szegedy et al. 2016, arXiv 1512.00567); without, it is -log p.
         """
-        logits = self._logits(features)
-        return functional.cross_entropy(logits, targets - FIRST_OUTPUT, reduction="none", label_smoothing=smoothing)
+        if smoothing == 0:
+            nll = self.nll(features, targets)
+            return nll, nll.detach()
+        log_probs = torch.log_softmax(self._logits(features), -1)
+        nll = -log_probs.gather(1, targets[:, None] - FIRST_OUTPUT).squeeze(1)
+        return (1 - smoothing) * nll - smoothing * log_probs.mean(-1), nll.detach()

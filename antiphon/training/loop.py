@@ -152,12 +152,15 @@ def total_steps(settings: Train, examples: Examples) -> int:
     return min(settings.max_steps or 1 << 60, settings.epochs * steps_per_epoch(settings, examples))
 
 
-def batch_loss(model: Writer, batch: Batch, reference: float, smoothing: float, precision: str) -> Tensor:
-    """The sum of -log p over the batch's target tokens, in nats."""
+def batch_loss(
+    model: Writer, batch: Batch, reference: float, smoothing: float, precision: str
+) -> tuple[Tensor, Tensor]:
+    """What training minimises and -log p in nats, each summed over the batch's target tokens."""
     with torch.autocast(batch.source.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         features = model(batch.source, batch.source_lengths, batch.target_in, reference)
         kept = features.flatten(0, 1)[batch.positions]
-        return model.head.nll(kept, batch.target_out.flatten()[batch.positions], smoothing).sum()
+        objective, nll = model.head.objective(kept, batch.target_out.flatten()[batch.positions], smoothing)
+        return objective.sum(), nll.sum()
 
 
 def _run(prepared: Prepared, out: Path, resume: bool, ranks: Ranks, command: str) -> None:
@@ -263,7 +266,7 @@ def _update(
     ranks: Ranks,
     parameters: list[nn.Parameter],
 ) -> Tensor:
-    """One update of the weights; the summed loss of its tokens, still on the device.
+    """One update of the weights; the summed -log p of its tokens, still on the device.
 
     The loss is divided by the tokens (or rows) of all micro-batches of all processes, so the split
     into them changes nothing.
@@ -275,21 +278,21 @@ def _update(
         weight = sum(map(len, update.batches))
     model.train()
     optimizer.zero_grad(set_to_none=True)
-    loss_sum = torch.zeros((), device=ranks.device)
+    nll_sum = torch.zeros((), device=ranks.device)
     generator = torch.Generator().manual_seed((settings.seed << 32) + update.step)
     for rows in update.batches:
         own = ranks.own(rows)
         if not len(own):
             continue
         batch = replace_unknown(collate(examples, own), settings.unknown, generator).to(ranks.device)
-        loss = batch_loss(model, batch, reference, settings.label_smoothing, settings.precision)
-        (loss / weight).backward()  # type: ignore[no-untyped-call]
-        loss_sum += loss.detach()
+        objective, nll = batch_loss(model, batch, reference, settings.label_smoothing, settings.precision)
+        (objective / weight).backward()  # type: ignore[no-untyped-call]
+        nll_sum += nll
     ranks.sum_gradients(parameters)
     if settings.clip is not None:
         nn.utils.clip_grad_norm_(parameters, settings.clip)
     optimizer.step()
-    return loss_sum * ranks.world
+    return nll_sum * ranks.world
 
 
 def _validation(

@@ -131,7 +131,7 @@ def test_gradients_equal_finite_differences(choice: Choice) -> None:
 
     def loss() -> Tensor:
         features = model(ids, lengths, target_in).flatten(0, 1)[kept]
-        return model.head.nll(features, target_out.flatten()[kept], smoothing=0.1).sum()
+        return model.head.objective(features, target_out.flatten()[kept], smoothing=0.1)[0].sum()
 
     loss().backward()
     parameters = dict(model.named_parameters())

@@ -229,7 +229,14 @@ def test_the_head_gives_no_probability_to_padding_and_begin() -> None:
     torch.testing.assert_close(head.nll(features, targets), -found.gather(1, targets[:, None])[:, 0])
     assert head.best(features).equal(found.argmax(1))
     smooth = 0.9 * head.nll(features, targets) - 0.1 * found[:, EOS:].mean(1)
-    torch.testing.assert_close(head.nll(features, targets, smoothing=0.1), smooth)
+    objective, nll = head.objective(features, targets, smoothing=0.1)
+    torch.testing.assert_close(objective, smooth)
+    torch.testing.assert_close(nll, head.nll(features, targets))
+    torch.testing.assert_close(head.objective(features, targets, smoothing=0.0)[0], nll)
+    torch.testing.assert_close(
+        objective,
+        torch.nn.functional.cross_entropy(found[:, EOS:], targets - EOS, reduction="none", label_smoothing=0.1),
+    )
 
 
 def test_states_expand_reorder_and_select() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -14,7 +15,7 @@ from antiphon import config as configuration
 from antiphon import defaults
 from antiphon.config import Config
 from antiphon.data.rows import ENDINGS, is_table
-from antiphon.errors import ConfigError, DataError
+from antiphon.errors import ConfigError, DataError, TrainingError
 from antiphon.predictor import Predictor, load
 from antiphon.training.loop import train as run
 
@@ -59,6 +60,8 @@ def train(
     config = what
     if out is not None:
         return load(run(config, Path(out), resume, overwrite, device, threads), device)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise TrainingError("several processes need one folder for the model: name out")
     temporary = Path(tempfile.mkdtemp(prefix="antiphon-"))
     try:
         model = load(run(config, temporary / "model", resume, overwrite, device, threads), device)

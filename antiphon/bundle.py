@@ -27,7 +27,7 @@ from antiphon.config import Config
 from antiphon.data.encode import TextCodec
 from antiphon.dataset import Codecs
 from antiphon.errors import ConfigError, ModelFolderError
-from antiphon.files import void, write_atomically, write_text
+from antiphon.files import make_folder, void, write_atomically, write_text
 from antiphon.model import Writer
 from antiphon.structures import build
 
@@ -58,10 +58,7 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 def save_description(folder: Path, config: Config, codecs: Codecs) -> None:
     """Write all that loading needs but the weights."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ModelFolderError(f"{folder}: cannot be made: {error.strerror or error}") from None
+    make_folder(folder)
     write_text(folder / CONFIG, config.to_yaml())
     for side in ("source", "target"):
         codec: TextCodec = getattr(codecs, side)
@@ -70,7 +67,7 @@ def save_description(folder: Path, config: Config, codecs: Codecs) -> None:
 
 def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
     """Write `metrics.json`."""
-    write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_text(folder / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
 
 
 def load(folder: Path, device: torch.device) -> Bundle:
@@ -90,8 +87,9 @@ def load(folder: Path, device: torch.device) -> Bundle:
         )
     try:
         config = configuration.parse(tree, folder)
-        codecs = Codecs(_codec(folder, "source"), _codec(folder, "target"))
-        model = build(config, len(codecs.source.vocabulary), len(codecs.target.vocabulary))
+        codecs = load_codecs(folder)
+        with torch.random.fork_rng(devices=[]):  # the first weights are drawn, though they are replaced
+            model = build(config, len(codecs.source.vocabulary), len(codecs.target.vocabulary))
     except ConfigError as error:
         raise ModelFolderError(str(error.within(str(folder / CONFIG)))) from None
     try:
@@ -114,6 +112,11 @@ def copy_weights(model: Writer, weights: Mapping[str, Tensor], where: str) -> No
                 found, wanted = list(weights[name].shape), list(parameter.shape)
                 raise ModelFolderError(f"{where}: {name} has the shape {found}, its configuration wants {wanted}")
             parameter.copy_(weights[name])
+
+
+def load_codecs(folder: Path) -> Codecs:
+    """The two sides' codecs of a model folder."""
+    return Codecs(_codec(folder, "source"), _codec(folder, "target"))
 
 
 def _codec(folder: Path, side: str) -> TextCodec:

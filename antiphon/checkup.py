@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from antiphon import metrics
 from antiphon.config import Config, Files
 from antiphon.data.encode import TextCodec
 from antiphon.data.rows import Problems, Row
-from antiphon.dataset import Codecs, group_references, load_rows, split_rows, train_codecs
+from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, load_rows, split_rows, train_codecs
+from antiphon.evaluation import output_metrics
 from antiphon.symbols import UNK
-from antiphon.training.loop import DEFAULT_FRACTION, check_names
+from antiphon.training.loop import check_names
 
 
 @dataclass
@@ -109,18 +109,13 @@ def _overlaps(config: Config, parts: dict[str, list[Row]], report: Report) -> No
 
 def _baselines(config: Config, codecs: Codecs, train: Sequence[Row], valid: list[Row], report: Report) -> None:
     """What no effort scores on validation data: the input itself, and the most frequent training target."""
-    first, references = group_references(config, valid)
+    groups = group_references(config, valid)
+    references = [[valid[row].target for row in group] for group in groups]
     frequent = Counter(row.target for row in train).most_common(1)[0][0]
-    codec = codecs.target
-    wanted = [[codec.split(text) for text in choices] for choices in references]
     for name, texts in (
-        ("copy the input", [valid[row].source for row in first]),
-        (f"always {frequent!r}", [frequent] * len(first)),
+        ("copy the input", [valid[group[0]].source for group in groups]),
+        (f"always {frequent!r}", [frequent] * len(groups)),
     ):
-        outputs = [codec.split(text) for text in texts]
-        rate = metrics.token_edits(outputs, wanted).rate
-        joined = [codec.tokenizer.join(row) for row in outputs]
-        truths = [[codec.tokenizer.join(row) for row in choices] for choices in wanted]
-        report.say(
-            f"baseline, {name}: token_error_rate {rate:.4f}, exact_match {metrics.exact_match(joined, truths):.4f}"
-        )
+        found = output_metrics(codecs.target, [codecs.target.split(text) for text in texts], references)
+        scores = ", ".join(f"{metric} {value:.4f}" for metric, value in found.items())
+        report.say(f"baseline, {name}: {scores}")

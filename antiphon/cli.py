@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import shlex
@@ -49,8 +50,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except AntiphonError as error:
             print(error, file=sys.stderr)
             raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            print("interrupted; a training goes on with --resume", file=sys.stderr)
+        except KeyboardInterrupt as interrupt:
+            print(interrupt if interrupt.args else "interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader, `head` say, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -73,6 +74,8 @@ def _options(
         raise typer.Exit
     import importlib
 
+    if imports:
+        sys.path.insert(0, os.getcwd())
     for module in imports or []:
         try:
             importlib.import_module(module)
@@ -160,28 +163,25 @@ def evaluate(
         print(f"{name:26} {shown:>10}  {signatures.get(name, '')}".rstrip())
 
 
-def _lines(file: Path | None) -> Iterator[str]:
-    """Lines of a file or of standard input; a prompt for each on a terminal."""
+def _lines(file: Path | None, name: str) -> Iterator[str]:
+    """Lines of a file or of standard input."""
     from antiphon.data.rows import NOT_UTF8, read_lines
     from antiphon.errors import DataError
 
-    if file is not None:
-        for number, line in read_lines(str(file)):
-            if line is None:
-                raise DataError(f"{file}:{number}: {NOT_UTF8}")
-            yield line
-        return
-    terminal = sys.stdin.isatty()
+    for number, line in read_lines(name, None if file else sys.stdin.buffer):
+        if line is None:
+            raise DataError(f"{name}:{number}: {NOT_UTF8}")
+        yield line
+
+
+def _prompted(lines: Iterator[str]) -> Iterator[str]:
+    """The same lines, with a prompt before each."""
     while True:
-        if terminal:
-            print("> ", end="", file=sys.stderr, flush=True)
-        line_bytes = sys.stdin.buffer.readline()
-        if not line_bytes:
+        print("> ", end="", file=sys.stderr, flush=True)
+        line = next(lines, None)
+        if line is None:
             return
-        try:
-            yield line_bytes.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8").removeprefix("\ufeff")
-        except UnicodeDecodeError:
-            raise DataError(f"standard input: {NOT_UTF8}") from None
+        yield line
 
 
 @app.command()
@@ -194,6 +194,7 @@ def predict(
     as_json: Json = False,
     beam: Beam = None,
     n_best: Annotated[int, typer.Option(min=1, help="outputs an input; needs --json")] = 1,
+    stream: Annotated[bool, typer.Option("--stream", help="answer every line at once, not in large batches")] = False,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -203,11 +204,19 @@ def predict(
     from antiphon.predictor import WINDOW
 
     model = _load(folder, device, threads)
-    prompted = file is None and sys.stdin.isatty()
-    for found in model.stream(
-        _lines(file), beam, n_best, window=1 if prompted else WINDOW, origin=f"{file or 'standard input'}:"
-    ):
-        print(_json_prediction(found, n_best) if as_json else found.text, flush=prompted)
+    if n_best > (beam or model.config.decode.beam):
+        raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
+    name = str(file or "standard input")
+    terminal = file is None and sys.stdin.isatty()
+    lines = _prompted(_lines(file, name)) if terminal else _lines(file, name)
+    one_by_one = stream or terminal
+    for found in model.stream(lines, beam, n_best, window=1 if one_by_one else WINDOW, origin=f"{name}:"):
+        print(_json_prediction(found, n_best) if as_json else _one_line(found.text), flush=one_by_one)
+
+
+def _one_line(text: str, breaks: str = "\n\r") -> str:
+    """Plain output is a line an input: characters that would break it become spaces (JSON keeps them)."""
+    return text.translate({ord(character): " " for character in breaks})
 
 
 def _json_prediction(found: Prediction, n_best: int) -> str:
@@ -231,12 +240,11 @@ def score(
     """Write log p(target | source) of every row, in nats, as the last column."""
     files = _files(data, source, target)
     model = _load(folder, device, threads)
-    rows = model.rows(files)
-    for row, value in zip(rows, model.score(rows), strict=True):
+    for row, value in model.scored(files):
         if as_json:
             print(json.dumps({"source": row.source, "target": row.target, "score": value}, ensure_ascii=False))
         else:
-            print(f"{row.source}\t{row.target}\t{value:.6f}")
+            print(*(_one_line(text, "\n\r\t") for text in (row.source, row.target)), f"{value:.6f}", sep="\t")
 
 
 @app.command()
@@ -276,4 +284,7 @@ def demo(
 
 def main() -> None:
     """The entry point: exit status 0 done, 1 something of the user's is wrong, 2 wrong usage."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     app()

@@ -18,6 +18,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -118,39 +122,39 @@ class Data(Section):
     test: Annotated[Files | None, BeforeValidator(_optional_files)] = Field(
         None, description="rows that `evaluate` takes by default"
     )
-    header: bool = Field(False, description="tables have a header line; also true if a column is named")
+    header: StrictBool = Field(False, description="tables have a header line; also true if a column is named")
     references: Literal["rows", "group"] = Field(
         "rows", description="group: rows with equal input are several references of one"
     )
-    max_length: int = Field(500, ge=1, description="longer rows, in tokens, are errors")
+    max_length: StrictInt = Field(500, ge=1, description="longer rows, in tokens, are errors")
     on_error: Literal["fail", "skip"] = Field("fail", description="what a bad row does")
 
 
 class Source(Section):
     kind: Literal["text"] = Field("text", description="what the model reads")
-    column: int | str = Field(0, description="the column, by name or position")
+    column: StrictInt | StrictStr = Field(0, description="the column, by name or position")
     tokens: Annotated[Choice, BeforeValidator(_tokens)] = Choice(kind="chars")
     normalize: Literal["nfc", "nfd", "nfkc", "none"] = "nfc"
-    lowercase: bool = False
+    lowercase: StrictBool = False
 
 
 class Target(Source):
     kind: Literal["text"] = Field("text", description="what the model writes")
-    column: int | str = Field(1, description="the column, by name or position")
+    column: StrictInt | StrictStr = Field(1, description="the column, by name or position")
     tokens: Annotated[Choice, BeforeValidator(_tokens)] = Choice(kind="words")
 
 
 class Encoder(Section):
-    hidden: int = Field(256, ge=1, description="width of a direction")
-    layers: int = Field(1, ge=1)
-    bidirectional: bool = True
-    residual: bool = False
+    hidden: StrictInt = Field(256, ge=1, description="width of a direction")
+    layers: StrictInt = Field(1, ge=1)
+    bidirectional: StrictBool = True
+    residual: StrictBool = False
 
 
 class Decoder(Section):
-    hidden: int = Field(256, ge=1)
-    layers: int = Field(1, ge=1)
-    residual: bool = False
+    hidden: StrictInt = Field(256, ge=1)
+    layers: StrictInt = Field(1, ge=1)
+    residual: StrictBool = False
 
 
 class Context(WithOptions):
@@ -167,45 +171,45 @@ class Context(WithOptions):
 
 class Attention(Choice):
     query: Literal["previous", "current"] = "current"
-    input_feeding: bool = False
+    input_feeding: StrictBool = False
     layer: Literal["first", "last"] = Field("last", description="the decoder layer that asks; first: GNMT")
 
 
 class Model(Section):
     cell: Choice = Choice(kind="lstm")
-    embedding: int = Field(128, ge=1)
+    embedding: StrictInt = Field(128, ge=1)
     encoder: Encoder = Encoder()
     context: Context = Context()
     attention: Attention = Attention(kind="general")
     decoder: Decoder = Decoder()
-    tie: bool = Field(False, description="the target embedding is the output matrix")
-    dropout: float = Field(0.3, ge=0, lt=1)
+    tie: StrictBool = Field(False, description="the target embedding is the output matrix")
+    dropout: StrictFloat = Field(0.3, ge=0, lt=1)
 
 
 class Train(Section):
-    epochs: int = Field(20, ge=1, description="a ceiling")
-    max_steps: int | None = Field(None, ge=1, description="a ceiling in updates")
-    validate_every: int | None = Field(
+    epochs: StrictInt = Field(20, ge=1, description="a ceiling")
+    max_steps: StrictInt | None = Field(None, ge=1, description="a ceiling in updates")
+    validate_every: StrictInt | None = Field(
         None, ge=1, description="updates between validations; by default an epoch, at least 200, at most 2000"
     )
-    patience: int | None = Field(10, ge=1, description="validations without a better metric before it stops")
+    patience: StrictInt | None = Field(10, ge=1, description="validations without a better metric before it stops")
     metric: str = Field("token_error_rate", description="what chooses the best model, on validation data")
-    batch_size: int = Field(64, ge=1, description="rows an update and micro-batch")
-    batch_tokens: int | None = Field(None, ge=1, description="padded source and target tokens instead of rows")
-    accumulate: int = Field(1, ge=1, description="micro-batches an update")
+    batch_size: StrictInt = Field(64, ge=1, description="rows an update and micro-batch")
+    batch_tokens: StrictInt | None = Field(None, ge=1, description="padded source and target tokens instead of rows")
+    accumulate: StrictInt = Field(1, ge=1, description="micro-batches an update")
     optimizer: Choice = Choice(kind="adamw")
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: StrictFloat = Field(1e-3, gt=0)
     schedule: Choice = Choice(kind="cosine")
-    clip: float | None = Field(1.0, gt=0, description="largest norm of all gradients")
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    clip: StrictFloat | None = Field(1.0, gt=0, description="largest norm of all gradients")
+    label_smoothing: StrictFloat = Field(0.0, ge=0, lt=1)
     normalize: Literal["tokens", "rows"] = "tokens"
-    unknown: float = Field(0.01, ge=0, lt=1, description="share of source symbols replaced by UNK")
+    unknown: StrictFloat = Field(0.01, ge=0, lt=1, description="share of source symbols replaced by UNK")
     feeding: Choice = Choice(kind="teacher")
     precision: Literal["float32", "bfloat16"] = "float32"
-    ema: float | None = Field(None, gt=0, lt=1, description="decay of a moving average of the weights")
-    average: int = Field(1, ge=1, description="validate and ship the mean of the last k checkpoints")
-    seed: int = 1
-    tensorboard: bool = Field(False, description="also write TensorBoard events (needs the extra)")
+    ema: StrictFloat | None = Field(None, gt=0, lt=1, description="decay of a moving average of the weights")
+    average: StrictInt = Field(1, ge=1, description="validate and ship the mean of the last k checkpoints")
+    seed: StrictInt = Field(1, ge=0, lt=1 << 31)
+    tensorboard: StrictBool = Field(False, description="also write TensorBoard events (needs the extra)")
 
     @model_validator(mode="after")
     def _one_average(self) -> Self:
@@ -215,10 +219,10 @@ class Train(Section):
 
 
 class Decode(Section):
-    beam: int = Field(5, ge=1)
-    length_penalty: float = Field(1.0, ge=0)
-    min_length: int = Field(0, ge=0, description="shortest output in tokens, without the end symbol")
-    max_length: int | None = Field(
+    beam: StrictInt = Field(5, ge=1)
+    length_penalty: StrictFloat = Field(1.0, ge=0)
+    min_length: StrictInt = Field(0, ge=0, description="shortest output in tokens, without the end symbol")
+    max_length: StrictInt | None = Field(
         None, ge=1, description="longest output in tokens; by default half as long again as any training target"
     )
 
@@ -270,14 +274,27 @@ def parse_value(text: str, key: str) -> Any:
 def set_value(tree: dict[str, Any], key: str, value: object) -> None:
     """Set `a.b.c` in a tree of tables; a bare name on the way becomes `{kind: name}`."""
     *path, last = key.split(".")
-    for name in path:
-        below = tree.setdefault(name, {})
+    for depth, name in enumerate(path, 1):
+        below = tree.setdefault(name, _default_choice(path[:depth]))
         if isinstance(below, str):
             below = tree[name] = {"from" if name == "context" else "kind": below}
         if not isinstance(below, dict):
             raise ConfigError(key, f"{name!r} is not a table here, so nothing below it can be set")
         tree = below
     tree[last] = value
+
+
+def _default_choice(path: Sequence[str]) -> dict[str, Any]:
+    """What stands at a table nobody gave: the default's name if it is a choice, so that an option can be set."""
+    section: Any = Config
+    default: object = None
+    for name in path:
+        if not _is_section(section) or name not in section.model_fields:
+            return {}
+        field = section.model_fields[name]
+        default = field.default
+        section = type(default) if isinstance(default, BaseModel) else field.annotation
+    return {"kind": default.kind} if isinstance(default, Choice) else {}
 
 
 def load_tree(path: Path) -> dict[str, Any]:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from antiphon.config import Config, Files, Parallel, Source
 from antiphon.data.batch import Examples, Sequences
 from antiphon.data.encode import TextCodec, TextSettings
 from antiphon.data.rows import Problems, Row, read_rows
 from antiphon.errors import DataError
+
+DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is configured
+LOG = logging.getLogger("antiphon")
+
+
+def tell_skipped(problems: Problems) -> None:
+    """Say which bad rows were left out."""
+    if problems.first:
+        LOG.warning("%d bad rows are skipped:\n%s", problems.reasons.total(), problems.summary())
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,16 @@ class Codecs:
 
     source: TextCodec
     target: TextCodec
+
+    def to_json(self) -> str:
+        """Both as one JSON text."""
+        return json.dumps([self.source.to_json(), self.target.to_json()])
+
+    @classmethod
+    def from_json(cls, text: str) -> Codecs:
+        """What `to_json` gave."""
+        source, target = json.loads(text)
+        return cls(TextCodec.from_json(source, "source"), TextCodec.from_json(target, "target"))
 
 
 def load_rows(config: Config, files: Files, problems: Problems | None = None) -> list[Row]:
@@ -30,6 +50,7 @@ def load_rows(config: Config, files: Files, problems: Problems | None = None) ->
     rows = list(read_rows(tables, parallel, (config.source.column, config.target.column), config.data.header, found))
     if problems is None:
         found.raise_any()
+        tell_skipped(found)
     if not rows and not found.first:
         name = ", ".join(parallel or tables)
         raise DataError(f"{name}: holds no rows")
@@ -85,18 +106,17 @@ def encode_rows(config: Config, codecs: Codecs, rows: Sequence[Row]) -> tuple[li
         sources.append(source)
         targets.append(target)
     problems.raise_any()
-    if not kept:
+    tell_skipped(problems)
+    if rows and not kept:
         raise DataError(problems.summary())
     return kept, Examples(Sequences(sources), Sequences(targets))
 
 
-def group_references(config: Config, rows: Sequence[Row]) -> tuple[list[int], list[list[str]]]:
-    """The rows to predict, and the references of each: every row its own, or all rows of one input together."""
+def group_references(config: Config, rows: Sequence[Row]) -> list[list[int]]:
+    """Rows that are references of one input: every row alone, or all rows of an input together."""
     if config.data.references == "rows":
-        return list(range(len(rows))), [[row.target] for row in rows]
-    groups: dict[str, list[str]] = {}
-    first: dict[str, int] = {}
-    for number, row in zip(count(), rows, strict=False):
-        first.setdefault(row.source, number)
-        groups.setdefault(row.source, []).append(row.target)
-    return list(first.values()), list(groups.values())
+        return [[number] for number in range(len(rows))]
+    groups: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(row.source, []).append(number)
+    return list(groups.values())

@@ -141,7 +141,8 @@ def beam(
         finite = top > -torch.inf
         ends = (symbol == EOS) & finite
         ends[:, width:] = False
-        _keep_best(done_tokens, done_scores, done_ranks, live, tokens, top, origin, ends, length, length_penalty)
+        if ends.any():
+            _keep_best(done_tokens, done_scores, done_ranks, live, tokens, top, origin, ends, length, length_penalty)
         ended = ended + ends.sum(1)
 
         # the best extensions that go on: a stable sort puts them first, in order
@@ -207,8 +208,14 @@ def _keep_best(
     done_tokens[live] = everything.gather(1, place[..., None].expand(-1, -1, everything.shape[2]))
 
 
-def score(step: StepFunction[S], state: S, targets: Tensor) -> Tensor:
-    """Forced scoring: targets [B, T] with EOS and padding -> log p of every symbol [B, T], zero at padding."""
+def score(step: StepFunction[S], state: S, targets: Tensor, length_penalty: float = 1.0) -> list[list[Hypothesis]]:
+    """Forced scoring: targets [B, T], each with EOS and then padding -> one hypothesis a source."""
+    totals = forced(step, state, targets).sum(1).tolist()
+    return [[_hypothesis(row, total, length_penalty)] for row, total in zip(targets.tolist(), totals, strict=True)]
+
+
+def forced(step: StepFunction[S], state: S, targets: Tensor) -> Tensor:
+    """log p of every symbol of targets [B, T] when they are said in turn: [B, T], zero at padding."""
     last = torch.full((len(targets),), BOS, dtype=torch.long, device=targets.device)
     columns = []
     for target in targets.unbind(1):

@@ -59,8 +59,9 @@ def many_to_many(
     say("3. Training, on this machine.")
     settings = {"train.max_steps": steps} if steps else {}
     command = f"antiphon train {data / 'g2p.yaml'} --out {out}"
-    train(configuration.load(data / "g2p.yaml", settings), out, overwrite=overwrite, threads=threads, command=command)
-    model = load(out)
+    config = configuration.load(data / "g2p.yaml", settings)
+    train(config, out, overwrite=overwrite, device="cpu", threads=threads, command=command)
+    model = load(out, device="cpu")
     say("4. Held-out words, of which the model has seen none:")
     scores = model.evaluate()
     say(f"   token error rate {scores['token_error_rate']:.4f}, words wholly right {scores['exact_match']:.4f}, beam 5")

@@ -18,9 +18,9 @@ from antiphon.data.rows import Row
 from antiphon.dataset import group_references
 from antiphon.decoding import Hypothesis, Limits, beam, greedy
 from antiphon.model import Writer
-from antiphon.symbols import PAD
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source symbols
+LOGITS = 1 << 24  # elements made at once when scoring
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def score_rows(model: Writer, examples: Examples, device: torch.device) -> RowSc
     for rows in batches_by_length(examples.source.lengths + examples.target.lengths):
         batch = collate(examples, rows).to(device)
         nll, hit = _forced(model, batch)
-        nll_rows, hit_rows = nll.double().cpu().numpy(), hit.cpu().numpy()
+        nll_rows, hit_rows = nll.cpu().double().numpy(), hit.cpu().numpy()
         for place, row in enumerate(rows):
             length = int(examples.target.lengths[row])
-            log_probs[row], correct[row] = -nll_rows[place, :length], hit_rows[place, :length]
+            log_probs[row], correct[row] = -nll_rows[place, :length], hit_rows[place, :length].copy()
     return RowScores(log_probs, correct)
 
 
@@ -69,8 +69,10 @@ def _forced(model: Writer, batch: Batch) -> tuple[Tensor, Tensor]:
     targets = batch.target_out.flatten()[batch.positions]
     nll = features.new_zeros(batch.target_out.numel())
     hit = torch.zeros(batch.target_out.numel(), dtype=torch.bool, device=features.device)
-    nll[batch.positions] = model.head.nll(kept, targets)
-    hit[batch.positions] = model.head.best(kept) == targets
+    piece = max(1, LOGITS // len(model.head.bias))
+    for part in torch.split(torch.arange(len(targets), device=targets.device), piece):
+        places = batch.positions[part]
+        nll[places], hit[places] = model.head.judge(kept[part], targets[part])
     return nll.view(batch.target_out.shape), hit.view(batch.target_out.shape)
 
 
@@ -94,73 +96,86 @@ def decode_sources(model: Writer, sources: Sequences, settings: Decode, device: 
     return results
 
 
-def likelihood_metrics(scores: RowScores) -> dict[str, float]:
+def likelihood_metrics(scores: RowScores, groups: Sequence[Sequence[int]]) -> dict[str, float]:
     """`loss` (nats a target token, end symbol in), `perplexity`, and the teacher-forced token error rate.
 
     The last counts the steps at which the most probable symbol is not the reference's (the end symbol's
-    step in), over the references' lengths, as `token_error_rate` counts edits.
+    step in), over the references' lengths, as `token_error_rate` counts edits; of several references
+    the one with the lowest rate counts.
     """
-    tokens = sum(len(row) for row in scores.log_probs)
-    wrong = sum(int((~row).sum()) for row in scores.correct)
-    loss = -sum(scores.totals) / tokens
+    loss = -sum(scores.totals) / sum(len(row) for row in scores.log_probs)
+    wrong = length = 0
+    for rows in groups:
+        found = [(int((~scores.correct[row]).sum()), len(scores.correct[row]) - 1) for row in rows]
+        best = min(found, key=lambda item: (item[0] / max(item[1], 1), item[0]))
+        wrong += best[0]
+        length += best[1]
     return {
         "loss": loss,
         "perplexity": float(np.exp(min(loss, 700.0))),
-        "token_error_rate_teacher": wrong / max(tokens - len(scores.log_probs), 1),
+        "token_error_rate_teacher": wrong / max(length, 1),
     }
 
 
 def output_metrics(
-    codec: TextCodec, outputs: Sequence[Hypothesis], references: Sequence[Sequence[str]]
+    codec: TextCodec, outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
 ) -> dict[str, float]:
-    """`token_error_rate` and `exact_match` of one output a source against its references, as symbols of the target."""
-    symbols = [codec.symbols(output.tokens) for output in outputs]
+    """`token_error_rate` and `exact_match` of outputs, as symbols, against reference texts."""
     wanted = [[codec.split(text) for text in choices] for choices in references]
-    edits = metrics.token_edits(symbols, wanted)
-    texts = [codec.tokenizer.join(row) for row in symbols]
+    texts = [codec.tokenizer.join(row) for row in outputs]
     truths = [[codec.tokenizer.join(row) for row in choices] for choices in wanted]
-    return {"token_error_rate": edits.rate, "exact_match": metrics.exact_match(texts, truths)}
+    rate = metrics.token_edits(outputs, wanted).rate
+    return {"token_error_rate": rate, "exact_match": metrics.exact_match(texts, truths)}
 
 
 def validate(
     model: Writer, config: Config, codec: TextCodec, rows: Sequence[Row], examples: Examples, device: torch.device
 ) -> dict[str, float]:
-    """What a training watches: likelihood, and greedy outputs fed with themselves."""
-    first, references = group_references(config, rows)
-    found = likelihood_metrics(score_rows(model, examples, device))
-    sources = Sequences([examples.source[row].tolist() for row in first])
-    settings = config.decode.model_copy(update={"beam": 1})
-    outputs = [best[0] for best in decode_sources(model, sources, settings, device)]
-    found |= output_metrics(codec, outputs, references)
-    found["exposure_gap"] = found["token_error_rate"] - found["token_error_rate_teacher"]
-    if config.train.metric in ("bleu", "chrf", "ter"):
-        texts = [codec.decode(output.tokens) for output in outputs]
-        normal = [[codec.normalize(text) for text in choices] for choices in references]
-        found |= metrics.corpus_scores(texts, normal, config.evaluate.bleu_tokenize)[0]
-    return found
+    """What a training watches: likelihood, and greedy outputs fed with themselves.
+
+    `exposure_gap` is the free-running token error rate less the teacher-forced one.
+    """
+    greedy_config = config.model_copy(update={"decode": config.decode.model_copy(update={"beam": 1})})
+    corpus = config.train.metric in ("bleu", "chrf", "ter")
+    found, _, _ = _measure(model, greedy_config, codec, rows, examples, device, corpus)
+    return found | {"exposure_gap": found["token_error_rate"] - found["token_error_rate_teacher"]}
 
 
 def evaluate(
     model: Writer, config: Config, codec: TextCodec, rows: Sequence[Row], examples: Examples, device: torch.device
 ) -> tuple[dict[str, float], dict[str, str]]:
     """All metrics of the design for text, with the configured beam, and sacreBLEU's signatures."""
-    first, references = group_references(config, rows)
-    found = likelihood_metrics(score_rows(model, examples, device))
-    sources = Sequences([examples.source[row].tolist() for row in first])
-    outputs = [best[0] for best in decode_sources(model, sources, config.decode, device)]
-    found |= output_metrics(codec, outputs, references)
-    if all(len(rows[row].source.split()) == 1 for row in first):
+    found, signatures, outputs = _measure(model, config, codec, rows, examples, device, corpus=True)
+    if all(len(row.source.split()) == 1 for row in rows):
         found["wer"] = 1.0 - found["exact_match"]
-    texts = [codec.decode(output.tokens) for output in outputs]
+    found |= {f"distinct_{n}": metrics.distinct(outputs, n) for n in (1, 2)}
+    return found | {"rows": len(outputs)}, signatures
+
+
+def _measure(
+    model: Writer,
+    config: Config,
+    codec: TextCodec,
+    rows: Sequence[Row],
+    examples: Examples,
+    device: torch.device,
+    corpus: bool,
+) -> tuple[dict[str, float], dict[str, str], list[list[str]]]:
+    """Likelihoods, outputs decoded and compared; sacreBLEU's signatures; the outputs as symbols."""
+    groups = group_references(config, rows)
+    references = [[rows[row].target for row in group] for group in groups]
+    found = likelihood_metrics(score_rows(model, examples, device), groups)
+    sources = Sequences([examples.source[group[0]].tolist() for group in groups])
+    decoded = decode_sources(model, sources, config.decode, device)
+    outputs = [codec.symbols(hypotheses[0].tokens) for hypotheses in decoded]
+    found |= output_metrics(codec, outputs, references)
+    if not corpus:
+        return found, {}, outputs
+    texts = [codec.tokenizer.join(symbols) for symbols in outputs]
     normal = [[codec.normalize(text) for text in choices] for choices in references]
-    corpus, signatures = metrics.corpus_scores(texts, normal, config.evaluate.bleu_tokenize)
-    symbols = [codec.symbols(output.tokens) for output in outputs]
-    found |= corpus
-    found |= {f"distinct_{n}": metrics.distinct(symbols, n) for n in (1, 2)}
-    found["rows"] = len(first)
-    return found, signatures
+    scores, signatures = metrics.corpus_scores(texts, normal, config.evaluate.bleu_tokenize)
+    return found | scores, signatures, outputs
 
 
-LOWER_IS_BETTER = {"loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "ter", "exposure_gap"}
+LOWER_IS_BETTER = {"loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "ter"}
 HIGHER_IS_BETTER = {"exact_match", "bleu", "chrf"}
-assert PAD == 0  # `Sequences.padded` fills with it and `collate` tells padding by it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -27,8 +27,25 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
+        raise ModelFolderError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within it, a failed write is an error that names `path`."""
+    try:
+        yield
     except OSError as error:
         raise ModelFolderError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelFolderError(f"{path}: cannot be made: {error.strerror or error}") from None
 
 
 def write_text(path: Path, text: str) -> None:

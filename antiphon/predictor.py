@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,24 +15,19 @@ from numpy.typing import NDArray
 
 from antiphon import bundle
 from antiphon.bundle import Bundle
-from antiphon.config import Config, Decode, Files, Parallel
+from antiphon.config import Config, Decode, Files
 from antiphon.data.batch import Examples, Sequences, collate
 from antiphon.data.rows import Row
 from antiphon.dataset import encode_rows, load_rows
 from antiphon.decoding import Hypothesis
-from antiphon.errors import ConfigError, DataError, ModelFolderError
+from antiphon.devices import pick_device
+from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError
 from antiphon.evaluation import decode_sources, evaluate, score_rows
-from antiphon.training.distributed import pick_device
+from antiphon.symbols import EOS
+
+Data: TypeAlias = str | Path | Files | list[Row] | None
 
 WINDOW = 4096  # inputs held at once while streaming
-
-
-class TooLongError(Exception):
-    """An input is longer than the model allows; `place` is its number in its window."""
-
-    def __init__(self, place: int, reason: str) -> None:
-        self.place = place
-        super().__init__(reason)
 
 
 @dataclass(frozen=True)
@@ -53,9 +49,6 @@ class Prediction:
     n_best: list[Candidate]
     source_tokens: list[str]
     attention: NDArray[np.float32] | None = None
-
-
-EMPTY = Prediction("", [], 0.0, [], [])
 
 
 class Predictor:
@@ -91,75 +84,90 @@ class Predictor:
 
         Errors name an input as `origin` and its number, from 1.
         """
+        if isinstance(inputs, str):
+            raise TypeError("inputs must be a list of texts; for one text give [text]")
         settings = self._decode(beam)
         if not 1 <= n_best <= settings.beam:
             raise ConfigError("n_best", f"must lie between 1 and the beam's width, {settings.beam} (is {n_best})")
-        waiting = iter(inputs)
-        seen = 1
-        while texts := list(islice(waiting, window)):
+        encoded = self._encoded(inputs, origin)
+        failed: AntiphonError | None = None
+        while failed is None:
+            held: list[tuple[str, list[int]]] = []
             try:
-                yield from self._window(texts, settings, n_best, attention)
-            except TooLongError as error:
-                raise DataError(f"{origin}{seen + error.place}: {error}") from None
-            seen += len(texts)
+                held.extend(islice(encoded, window))
+            except AntiphonError as error:  # what came before the bad input is still answered
+                failed = error
+            if not held and failed is None:
+                return
+            yield from self._window(held, settings, n_best, attention)
+        raise failed
+
+    def _encoded(self, inputs: Iterable[str], origin: str) -> Iterator[tuple[str, list[int]]]:
+        limit = self.config.data.max_length
+        for number, text in enumerate(inputs, 1):
+            ids = self.codecs.source.encode(text)
+            if len(ids) - 1 > limit:
+                reason = f"has {len(ids) - 1} tokens; data.max_length of this model is {limit}"
+                raise DataError(f"{origin}{number}: {reason}")
+            yield text, ids
 
     def _decode(self, beam: int | None) -> Decode:
         if beam is not None and beam < 1:
             raise ConfigError("beam", f"must be at least 1 (is {beam})")
         return self.config.decode if beam is None else self.config.decode.model_copy(update={"beam": beam})
 
-    def _window(self, texts: Sequence[str], settings: Decode, n_best: int, attention: bool) -> list[Prediction]:
-        limit = self.config.data.max_length
-        results = [EMPTY] * len(texts)
-        encoded = [self.codecs.source.encode(text) for text in texts]
-        for number, ids in enumerate(encoded):
-            if len(ids) - 1 > limit:
-                raise TooLongError(number, f"has {len(ids) - 1} tokens; data.max_length of this model is {limit}")
-        places = [number for number, ids in enumerate(encoded) if len(ids) > 1]
-        sources = Sequences([encoded[place] for place in places])
-        found = decode_sources(self.model, sources, settings, self.device)
-        for place, hypotheses in zip(places, found, strict=True):
-            results[place] = self._prediction(texts[place], hypotheses[:n_best])
-        if attention:
-            for place, hypotheses in zip(places, found, strict=True):
-                weights = self._attention(encoded[place], hypotheses[0])
-                results[place] = Prediction(**{**vars(results[place]), "attention": weights})
-        return results
+    def _window(
+        self, held: Sequence[tuple[str, list[int]]], settings: Decode, n_best: int, attention: bool
+    ) -> Iterator[Prediction]:
+        filled = [(text, ids) for text, ids in held if len(ids) > 1]  # the end symbol alone is an empty input
+        found = iter(decode_sources(self.model, Sequences([ids for _, ids in filled]), settings, self.device))
+        for text, ids in held:
+            if len(ids) == 1:
+                yield Prediction("", [], 0.0, [], [])
+                continue
+            hypotheses = next(found)
+            weights = self._attention(ids, hypotheses[0]) if attention else None
+            yield self._prediction(text, hypotheses[:n_best], weights)
 
-    def _prediction(self, text: str, hypotheses: Sequence[Hypothesis]) -> Prediction:
+    def _prediction(
+        self, text: str, hypotheses: Sequence[Hypothesis], weights: NDArray[np.float32] | None
+    ) -> Prediction:
         codec = self.codecs.target
         candidates = [Candidate(codec.decode(one.tokens), codec.symbols(one.tokens), one.score) for one in hypotheses]
         best = candidates[0]
-        return Prediction(best.text, best.tokens, best.score, candidates, self.codecs.source.split(text))
+        return Prediction(best.text, best.tokens, best.score, candidates, self.codecs.source.split(text), weights)
 
     @torch.inference_mode()
     def _attention(self, source: list[int], output: Hypothesis) -> NDArray[np.float32] | None:
-        batch = collate(Examples(Sequences([source]), Sequences([[*output.tokens, 2]])), [0]).to(self.device)
+        batch = collate(Examples(Sequences([source]), Sequences([[*output.tokens, EOS]])), [0]).to(self.device)
         weights = self.model.attention(batch.source, batch.source_lengths, batch.target_in)
         return None if weights is None else weights[0].float().cpu().numpy()
 
-    def rows(self, data: str | Path | Files | None) -> list[Row]:
-        """The rows of a table, of parallel files, or of the configured test set."""
-        files: Files | None = str(data) if isinstance(data, Path) else data
+    def rows(self, data: Data) -> list[Row]:
+        """The rows of a table, of parallel files, or of the configured test set; given rows as they are."""
+        if isinstance(data, list) and data and isinstance(data[0], Row):
+            return [row for row in data if isinstance(row, Row)]
+        files: Files | None = str(data) if isinstance(data, Path) else data  # type: ignore[assignment]
         if files is None:
             files = self.config.data.test
         if files is None:
             raise DataError(f"{self.folder}: its configuration names no data.test; name the data")
         return load_rows(self.config, files)
 
-    def score(self, data: str | Path | Files | Sequence[Row] | None = None) -> list[float]:
+    def score(self, data: Data = None) -> list[float]:
         """log p(target | source) of every row in nats, the end symbol counted."""
-        rows = data if _is_rows(data) else self.rows(data)  # type: ignore[arg-type]
-        _, examples = encode_rows(self.config, self.codecs, rows)  # type: ignore[arg-type]
-        return score_rows(self.model, examples, self.device).totals
+        return [value for _, value in self.scored(data)]
 
-    def evaluate(self, data: str | Path | Files | None = None, beam: int | None = None) -> dict[str, float]:
+    def scored(self, data: Data = None) -> list[tuple[Row, float]]:
+        """The rows of `data` (bad ones left out, if the configuration skips them), each with its `score`."""
+        rows, examples = encode_rows(self.config, self.codecs, self.rows(data))
+        return list(zip(rows, score_rows(self.model, examples, self.device).totals, strict=True))
+
+    def evaluate(self, data: Data = None, beam: int | None = None) -> dict[str, float]:
         """All metrics on `data`, by default the configured test set."""
         return self.evaluate_signed(data, beam)[0]
 
-    def evaluate_signed(
-        self, data: str | Path | Files | None = None, beam: int | None = None
-    ) -> tuple[dict[str, float], dict[str, str]]:
+    def evaluate_signed(self, data: Data = None, beam: int | None = None) -> tuple[dict[str, float], dict[str, str]]:
         """All metrics, and sacreBLEU's signatures of those it makes."""
         config = self.config.model_copy(update={"decode": self._decode(beam)})
         rows, examples = encode_rows(config, self.codecs, self.rows(data))
@@ -176,14 +184,6 @@ class Predictor:
         for name in (bundle.CARD, "curves.png"):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, target / name)
-
-
-def _is_rows(data: object) -> bool:
-    return (
-        isinstance(data, Sequence)
-        and not isinstance(data, str | Parallel)
-        and all(isinstance(row, Row) for row in data)
-    )
 
 
 def load(folder: str | Path, device: str | None = None) -> Predictor:

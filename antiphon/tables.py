@@ -61,7 +61,7 @@ class Table(Generic[T]):
                 known = nearest(option, [*allowed, *also]) if allowed or also else "it takes no options"
                 raise ConfigError(f"{key}.{option}", f"{self.what} {name!r} has no such option; {known}")
             try:
-                checked[option] = TypeAdapter(hints[option]).validate_python(value)
+                checked[option] = TypeAdapter(hints[option]).validate_python(value, strict=True)
             except ValidationError as error:
                 reason = error.errors()[0]["msg"]
                 raise ConfigError(f"{key}.{option}", f"{reason} (is {value!r})") from None

@@ -1,6 +1,6 @@
 """What the context vector and attention are worth: three contexts x two destinations x three attentions, 3 seeds.
 
-python studies/context.py [THREADS]     writes docs/results/context.md
+python studies/context.py [THREADS]     writes docs/results/context.table.md
 """
 
 from __future__ import annotations

@@ -7,12 +7,14 @@ import os
 import platform
 import statistics
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from antiphon import config as configuration
+from antiphon.files import write_text
 from antiphon.training.loop import train
 
 ROOT = Path(__file__).parent.parent
@@ -37,16 +39,18 @@ def run(study: str, base: Tree, variants: Sequence[Variant], seeds: Sequence[int
     found: Results = {variant.name: [] for variant in variants}
     for seed in seeds:
         for variant in variants:
-            record = folder / f"{'-'.join(variant.name).replace(' ', '_')}-{seed}.json"
+            tree = json.loads(json.dumps(base))
+            for key, value in {**variant.settings, "train.seed": seed}.items():
+                configuration.set_value(tree, key, value)
+            record = folder / f"{zlib.crc32(json.dumps(tree, sort_keys=True).encode()):08x}.json"
             if not record.exists():
-                tree = json.loads(json.dumps(base))
-                for key, value in {**variant.settings, "train.seed": seed}.items():
-                    configuration.set_value(tree, key, value)
                 start = time.monotonic()
                 model = train(configuration.parse(tree, ROOT), folder / "model", overwrite=True, threads=threads)
                 lines = (model / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
                 last = json.loads(lines[-1])
-                record.write_text(json.dumps({**last, "minutes": (time.monotonic() - start) / 60}), encoding="utf-8")
+                write_text(
+                    record, json.dumps({**last, "name": variant.name, "minutes": (time.monotonic() - start) / 60})
+                )
             found[variant.name].append(json.loads(record.read_text(encoding="utf-8")))
     return found
 

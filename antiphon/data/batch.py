@@ -70,6 +70,15 @@ class Batch:
     target_out: Tensor
     positions: Tensor
 
+    def part(self, number: int, parts: int) -> Batch:
+        """Every `parts`-th row from `number` on, as wide as the whole."""
+        if parts == 1:
+            return self
+        source, lengths, target_in, target_out = (
+            value[number::parts] for value in (self.source, self.source_lengths, self.target_in, self.target_out)
+        )
+        return Batch(source, lengths, target_in, target_out, (target_out != PAD).flatten().nonzero().flatten())
+
     def to(self, device: torch.device) -> Batch:
         if device.type == "cpu":
             return self

@@ -9,6 +9,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -76,10 +77,10 @@ def open_bytes(path: str) -> IO[bytes]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def read_lines(path: str) -> Iterator[tuple[int, str | None]]:
-    """Numbered lines of a UTF-8 file: only a newline ends one; a carriage return before it and a
-    byte order mark are stripped. A line that is not UTF-8 is None."""
-    with open_bytes(path) as file:
+def read_lines(path: str, stream: IO[bytes] | None = None) -> Iterator[tuple[int, str | None]]:
+    """Numbered lines of a UTF-8 file, or of an open stream called `path`: only a newline ends one; a carriage
+    return before it and a byte order mark are stripped. A line that is not UTF-8 is None."""
+    with open_bytes(path) if stream is None else nullcontext(stream) as file:
         try:
             for number, line in enumerate(file, 1):
                 if number == 1:

@@ -65,7 +65,7 @@ class RecurrentEncoder(nn.Module):
                 states = torch.cat([states, reverse_within(output, lengths)], -1)
             if self.residual and depth > 0:
                 states = states + below
-        states = states * mask[..., None]
+        states = states.masked_fill(~mask[..., None], 0.0)
         at_end = states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
         last = torch.cat([at_end[:, : self.hidden], states[:, 0, self.hidden :]], -1)
         return Encoded(states, mask, last)

@@ -39,6 +39,12 @@ class SoftmaxHead(nn.Module):
         """-log p of each target, in nats: features [N, features], targets [N] -> [N]."""
         return functional.cross_entropy(self._logits(features), targets - FIRST_OUTPUT, reduction="none")
 
+    def judge(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """-log p of each target, and whether it is the most probable symbol, each [N]."""
+        logits = self._logits(features)
+        classes = targets - FIRST_OUTPUT
+        return functional.cross_entropy(logits, classes, reduction="none"), logits.argmax(-1) == classes
+
     def objective(self, features: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
         """What training minimises, and -log p of each target without gradient, each [N].
 

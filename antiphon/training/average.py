@@ -59,4 +59,11 @@ class Average:
         return {"moving": self.moving, "snapshots": self.snapshots, "updates": self.updates}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.moving, self.snapshots, self.updates = state["moving"], state["snapshots"], state["updates"]
+        """Take back what `state` gave, onto the parameters' devices."""
+
+        def placed(values: list[Tensor]) -> list[Tensor]:
+            return [value.to(p.device) for value, p in zip(values, self.parameters, strict=True)]
+
+        self.moving = placed(state["moving"]) if state["moving"] else []
+        self.snapshots = [placed(values) for values in state["snapshots"]]
+        self.updates = state["updates"]

@@ -10,14 +10,14 @@ import torch
 
 from antiphon.bundle import TRAINING
 from antiphon.errors import TrainingError
-from antiphon.files import write_atomically
+from antiphon.files import make_folder, write_atomically
 
 STATE = "state.pt"
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
     """Write the training state in one step; the one before is there until this one is whole."""
-    (folder / TRAINING).mkdir(exist_ok=True)
+    make_folder(folder / TRAINING)
     write_atomically(folder / TRAINING / STATE, lambda file: torch.save(state, file))
 
 

@@ -10,13 +10,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
-from antiphon.data.batch import Ints
-from antiphon.errors import TrainingError
+from antiphon.devices import pick_device
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,6 @@ class Ranks:
         """Whether this process validates, prints and writes."""
         return self.rank == 0
 
-    def own(self, rows: Ints) -> Ints:
-        """This process's part of a batch's rows."""
-        return rows[self.rank :: self.world]
-
     def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Add up every parameter's gradient over all processes, in one message."""
         if self.world == 1:
@@ -46,6 +42,20 @@ class Ranks:
         for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
             parameter.grad = part.view_as(parameter)
 
+    def sum(self, value: Tensor) -> Tensor:
+        """A value added up over all processes."""
+        if self.world > 1:
+            dist.all_reduce(value)
+        return value
+
+    def share(self, text: str) -> str:
+        """The first process's text, for all."""
+        if self.world == 1:
+            return text
+        box = [text]
+        dist.broadcast_object_list(box, 0)
+        return box[0]
+
     def agree(self, decision: bool) -> bool:
         """The first process's decision, for all."""
         if self.world == 1:
@@ -55,14 +65,7 @@ class Ranks:
         return bool(box.item())
 
 
-def pick_device(name: str | None) -> torch.device:
-    """The named device, or the GPU if there is one, else the CPU."""
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"--device {name}: cannot be used here: {str(error).splitlines()[0]}") from None
-    return device
+ALONE = Ranks(0, 1, torch.device("cpu"))
 
 
 @contextmanager
@@ -72,11 +75,12 @@ def joined(device_name: str | None) -> Iterator[Ranks]:
     if world == 1:
         yield Ranks(0, 1, pick_device(device_name))
         return
+    if device_name in (None, "cuda") and torch.cuda.is_available():
+        device_name = f"cuda:{os.environ['LOCAL_RANK']}"
     device = pick_device(device_name)
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=2))
     try:
         yield Ranks(dist.get_rank(), world, device)
     finally:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from antiphon.bundle import TRAINING
 from antiphon.errors import TrainingError
-from antiphon.files import write_text
+from antiphon.files import make_folder, write_text, writing
 
 LOG = "log.jsonl"
 PLAIN_SECONDS = 30.0  # between plain lines of progress
@@ -36,18 +36,18 @@ class TrainingLog:
     )
 
     def __init__(
-        self, folder: Path, total: int, silent: bool, tensorboard: bool, history: list[dict[str, Any]]
+        self, folder: Path, total: int, silent: bool, tensorboard: bool, first: int, history: list[dict[str, Any]]
     ) -> None:
         self.folder, self.total, self.silent = folder, total, silent
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.history = history
+        self.first = first
         self.started = time.monotonic()
         self.told = 0.0
         self.bar: Progress | None = None
         self.writer = _tensorboard(folder) if tensorboard and not silent else None
         self.headed = False
         if not silent:
-            (folder / TRAINING).mkdir(exist_ok=True)
+            make_folder(folder / TRAINING)
             write_text(folder / TRAINING / LOG, "".join(json.dumps(entry) + "\n" for entry in history))
             if self.console.is_terminal:
                 self.bar = Progress(
@@ -58,7 +58,7 @@ class TrainingLog:
                     console=self.console,
                     transient=True,
                 )
-                self.task = self.bar.add_task("train", total=total, loss="-", rate="-")
+                self.task = self.bar.add_task("train", total=total, completed=self.first, loss="-", rate="-")
                 self.bar.start()
 
     def say(self, line: str) -> None:
@@ -74,17 +74,16 @@ class TrainingLog:
         self.told = time.monotonic()
         if self.bar:
             self.bar.update(self.task, completed=step, loss=f"{loss:.4f}", rate=f"{rate:,.0f}")
-        elif step:
-            spent = self.told - self.started
-            left = spent / step * (self.total - step) / 60
+        else:
+            left = (self.told - self.started) / (step - self.first) * (self.total - step) / 60
             self.say(f"step {step}/{self.total}  loss {loss:.4f}  {rate:,.0f} tokens/s  {left:.1f} min left at most")
 
     def validation(self, entry: dict[str, Any]) -> None:
         """A row of the table, a line of the log, a point of every curve."""
-        self.history.append(entry)
         if self.silent:
             return
-        with open(self.folder / TRAINING / LOG, "a", encoding="utf-8") as file:
+        path = self.folder / TRAINING / LOG
+        with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         if self.writer:
             for name, value in entry.items():

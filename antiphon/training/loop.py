@@ -7,7 +7,8 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,20 @@ from antiphon.config import Config, Train
 from antiphon.data.batch import Batch, Examples, Ints, collate, epoch_batches, replace_unknown
 from antiphon.data.rows import Row
 from antiphon.data.text import TOKENIZERS
-from antiphon.dataset import Codecs, encode_rows, load_rows, split_rows, train_codecs
+from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, load_rows, split_rows, train_codecs
 from antiphon.errors import ConfigError, TrainingError, nearest
 from antiphon.evaluation import HIGHER_IS_BETTER, LOWER_IS_BETTER, validate
+from antiphon.files import writing
 from antiphon.model import Writer
 from antiphon.structures import build
 from antiphon.training import checkpoint
 from antiphon.training.average import Average
 from antiphon.training.card import write_card
-from antiphon.training.distributed import Ranks, joined
+from antiphon.training.distributed import ALONE, Ranks, joined
 from antiphon.training.feeding import FEEDINGS
+from antiphon.training.interrupt import stop_asked
 from antiphon.training.log import TrainingLog, draw_curves
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
-
-DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is configured
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,33 @@ def train(
     check_names(config)
     if threads:
         torch.set_num_threads(threads)
-    with joined(device) as ranks:
+    with joined(device) as ranks, enough_memory():
+        _check_folder(out, resume, overwrite)
+        state = checkpoint.load(out) if resume else None
+        if state and not threads:
+            torch.set_num_threads(state["threads"])
+        prepared = prepare(config, ranks, bundle.load_codecs(out) if resume else None)
+        if state and state["fingerprint"] != fingerprint(prepared):
+            reason = "its training had other data or settings; give the same, or train into another folder"
+            raise TrainingError(f"{out}: {reason}")
         if ranks.first:
-            _make_folder(out, resume, overwrite)
-        prepared = prepare(config)
-        _run(prepared, out, resume, ranks, command)
+            if overwrite and not resume:
+                _clear_folder(out)
+            bundle.save_description(out, prepared.config, prepared.codecs)
+        _run(prepared, out, state, ranks, command)
     return out
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Within it, running out of memory is an error with advice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        advice = "set a smaller train.batch_size (with train.accumulate the result stays the same) or smaller widths"
+        raise TrainingError(f"out of memory; {advice}") from None
 
 
 def check_names(config: Config) -> None:
@@ -105,15 +127,17 @@ def check_names(config: Config) -> None:
         )
 
 
-def prepare(config: Config) -> Prepared:
-    """Read and encode the data, learn the vocabularies, build the model."""
+def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None) -> Prepared:
+    """Read and encode the data, learn the vocabularies unless given, build the model: the same in every process."""
     rows = load_rows(config, config.data.train)
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(valid, float):
         rows, valid_rows = split_rows(rows, valid, config.train.seed)
     else:
         valid_rows = load_rows(config, valid)
-    codecs = train_codecs(config, rows)
+    if codecs is None:  # one process learns them, since not every tokenizer learns the same twice
+        learned = train_codecs(config, rows) if ranks.first else None
+        codecs = Codecs.from_json(ranks.share(learned.to_json() if learned else ""))
     _, train_examples = encode_rows(config, codecs, rows)
     valid_rows, valid_examples = encode_rows(config, codecs, valid_rows)
     if config.decode.max_length is None:
@@ -163,98 +187,116 @@ def batch_loss(
         return objective.sum(), nll.sum()
 
 
-def _run(prepared: Prepared, out: Path, resume: bool, ranks: Ranks, command: str) -> None:
-    config, settings = prepared.config, prepared.config.train
+@dataclass
+class Progress:
+    """Where a training is; all of it is saved."""
+
+    step: int = 0
+    bad: int = 0  # validations since the best
+    seconds: float = 0.0
+    tokens: int = 0  # since the last validation
+    loss: float = 0.0  # summed -log p of those
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _run(prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ranks, command: str) -> None:
+    settings = prepared.config.train
     model = prepared.model.to(ranks.device)
     parameters = list(model.parameters())
+    chosen = settings.optimizer
     optimizer = OPTIMIZERS.build(
-        settings.optimizer.kind,
-        settings.optimizer.options,
-        "train.optimizer",
-        parameters=parameters,
-        learning_rate=settings.learning_rate,
+        chosen.kind, chosen.options, "train.optimizer", parameters=parameters, learning_rate=settings.learning_rate
     )
     schedule = SCHEDULES.build(settings.schedule.kind, settings.schedule.options, "train.schedule")
     feeding = FEEDINGS.build(settings.feeding.kind, settings.feeding.options, "train.feeding")
     average = Average(parameters, settings.ema, settings.average)
     total = total_steps(settings, prepared.train)
     every = settings.validate_every or min(max(steps_per_epoch(settings, prepared.train), 200), 2000)
-    torch.manual_seed(settings.seed + 1_000_003 * ranks.rank)
+    identity = fingerprint(prepared)
 
-    start, spent, bad, history = 0, 0.0, 0, list[dict[str, Any]]()
-    if resume:
-        state = checkpoint.load(out)
-        if state["fingerprint"] != fingerprint(prepared):
-            raise TrainingError(
-                f"{out}: its training had other data or settings; give the same, or train into another folder"
-            )
+    at = Progress(**state["progress"]) if state else Progress()
+    torch.manual_seed(settings.seed + 1_000_003 * ranks.rank + at.step)
+    if state:
         bundle.copy_weights(model, state["weights"], str(out))
         optimizer.load_state_dict(state["optimizer"])
         average.restore(state["average"])
-        torch.set_rng_state(state["random"])
-        torch.set_num_threads(state["threads"])
-        start, spent, bad, history = state["step"], state["seconds"], state["bad"], state["history"]
-    elif ranks.first:
-        bundle.save_description(out, config, prepared.codecs)
+        if ranks.first:
+            torch.set_rng_state(state["random"])
 
-    log = TrainingLog(out, total, not ranks.first, settings.tensorboard, history)
-    if ranks.first:
-        size = sum(p.numel() for p in parameters)
-        log.say(
-            f"{len(prepared.train):,} training rows, {len(prepared.valid):,} validation rows, "
-            f"{len(prepared.codecs.source.vocabulary):,} source and {len(prepared.codecs.target.vocabulary):,} target "
-            f"symbols, {size:,} parameters, {ranks.device}, at most {total:,} updates, validation every {every:,}"
-        )
-    clock = time.monotonic() - spent
-    loss_sum = torch.zeros((), device=ranks.device)
-    tokens, mark = 0, time.monotonic()
-    stop = settings.patience is not None and bad >= settings.patience
+    def save() -> None:
+        if ranks.first:
+            at.seconds = time.monotonic() - clock
+            checkpoint.save(
+                out,
+                {
+                    "fingerprint": identity,
+                    "weights": bundle.parameters(model),
+                    "optimizer": optimizer.state_dict(),
+                    "average": average.state(),
+                    "random": torch.get_rng_state(),
+                    "threads": torch.get_num_threads(),
+                    "progress": vars(at),
+                },
+            )
+
+    log = TrainingLog(out, total, not ranks.first, settings.tensorboard, at.step, at.history)
+    log.say(_summary(prepared, ranks, total, every))
+    clock = time.monotonic() - at.seconds
+    loss_sum = torch.full((), at.loss, device=ranks.device)
+    mark, seen = time.monotonic(), 0
+    stop = settings.patience is not None and at.bad >= settings.patience
     try:
-        for update in updates(settings, prepared.train, start):
-            if stop:
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * schedule(update.step - 1, total)
-            loss_sum += _update(model, optimizer, prepared, update, feeding(update.step - 1), ranks, parameters)
-            average.update()
-            tokens += sum(int(prepared.train.target.lengths[rows].sum()) for rows in update.batches)
-            if log.wants_progress():
-                log.progress(update.step, float(loss_sum) / max(tokens, 1), tokens / (time.monotonic() - mark))
-            if update.step % every and update.step != total:
-                continue
-            average.snapshot()
-            if ranks.first:
-                rate, train_loss = tokens / (time.monotonic() - mark), float(loss_sum) / max(tokens, 1)
-                with average.shipped():
-                    entry = _validation(prepared, ranks, update, train_loss, rate, history)
-                    entry["minutes"] = (time.monotonic() - clock) / 60
-                    if entry["best"]:
-                        bundle.save_weights(out, bundle.parameters(model))
-                bad = 0 if entry["best"] else bad + 1
-                log.validation(entry)
-                stop = settings.patience is not None and bad >= settings.patience
-                checkpoint.save(
-                    out,
-                    {
-                        "fingerprint": fingerprint(prepared),
-                        "weights": bundle.parameters(model),
-                        "optimizer": optimizer.state_dict(),
-                        "average": average.state(),
-                        "random": torch.get_rng_state(),
-                        "threads": torch.get_num_threads(),
-                        "step": update.step,
-                        "seconds": time.monotonic() - clock,
-                        "bad": bad,
-                        "history": history,
-                    },
-                )
-            stop = ranks.agree(stop)
-            loss_sum.zero_()
-            tokens, mark = 0, time.monotonic()
+        with stop_asked() as asked:
+            for update in updates(settings, prepared.train, at.step):
+                if stop:
+                    break
+                for group in optimizer.param_groups:
+                    group["lr"] = settings.learning_rate * schedule(update.step - 1, total)
+                loss_sum += _update(model, optimizer, prepared, update, feeding(update.step - 1), ranks, parameters)
+                average.update()
+                tokens = sum(int(prepared.train.target.lengths[rows].sum()) for rows in update.batches)
+                at.step, at.tokens, seen = update.step, at.tokens + tokens, seen + tokens
+                if log.wants_progress():
+                    log.progress(
+                        update.step, float(loss_sum) * ranks.world / at.tokens, seen / (time.monotonic() - mark)
+                    )
+                if update.step % every == 0 or update.step == total:
+                    at.loss = float(ranks.sum(loss_sum))
+                    average.snapshot()
+                    if ranks.first:
+                        with average.shipped():
+                            entry = _validation(prepared, ranks, update, at)
+                            entry["tokens_per_second"] = seen / (time.monotonic() - mark)
+                            entry["minutes"] = (time.monotonic() - clock) / 60
+                            if entry["best"]:
+                                bundle.save_weights(out, bundle.parameters(model))
+                        at.history.append(entry)
+                        at.bad = 0 if entry["best"] else at.bad + 1
+                        log.validation(entry)
+                        stop = settings.patience is not None and at.bad >= settings.patience
+                    stop = ranks.agree(stop)
+                    loss_sum.zero_()
+                    at.tokens, at.loss = 0, 0.0
+                    save()
+                    mark, seen = time.monotonic(), 0
+                if asked() and ranks.world == 1:
+                    at.loss = float(loss_sum)
+                    save()
+                    raise KeyboardInterrupt(f"stopped at update {at.step} and saved; go on with --resume")
     finally:
         log.close()
     if ranks.first:
-        _finish(prepared, out, history, log, command)
+        _finish(prepared, out, at.history, log, command)
+
+
+def _summary(prepared: Prepared, ranks: Ranks, total: int, every: int) -> str:
+    source, target = (len(side.vocabulary) for side in (prepared.codecs.source, prepared.codecs.target))
+    size = sum(p.numel() for p in prepared.model.parameters())
+    return (
+        f"{len(prepared.train):,} training rows, {len(prepared.valid):,} validation rows, {source:,} source and "
+        f"{target:,} target symbols, {size:,} parameters, {ranks.device}, at most {total:,} updates, "
+        f"validation every {every:,}"
+    )
 
 
 def _update(
@@ -266,7 +308,7 @@ def _update(
     ranks: Ranks,
     parameters: list[nn.Parameter],
 ) -> Tensor:
-    """One update of the weights; the summed -log p of its tokens, still on the device.
+    """One update of the weights; the summed -log p of this process's tokens, still on the device.
 
     The loss is divided by the tokens (or rows) of all micro-batches of all processes, so the split
     into them changes nothing.
@@ -281,10 +323,10 @@ def _update(
     nll_sum = torch.zeros((), device=ranks.device)
     generator = torch.Generator().manual_seed((settings.seed << 32) + update.step)
     for rows in update.batches:
-        own = ranks.own(rows)
-        if not len(own):
+        whole = replace_unknown(collate(examples, rows), settings.unknown, generator)
+        batch = whole.part(ranks.rank, ranks.world).to(ranks.device)
+        if not len(batch.positions):
             continue
-        batch = replace_unknown(collate(examples, own), settings.unknown, generator).to(ranks.device)
         objective, nll = batch_loss(model, batch, reference, settings.label_smoothing, settings.precision)
         (objective / weight).backward()  # type: ignore[no-untyped-call]
         nll_sum += nll
@@ -292,26 +334,22 @@ def _update(
     if settings.clip is not None:
         nn.utils.clip_grad_norm_(parameters, settings.clip)
     optimizer.step()
-    return nll_sum * ranks.world
+    return nll_sum
 
 
-def _validation(
-    prepared: Prepared, ranks: Ranks, update: Update, train_loss: float, rate: float, history: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _validation(prepared: Prepared, ranks: Ranks, update: Update, at: Progress) -> dict[str, Any]:
     """An entry of the history: validation metrics, and whether the watched one is the best so far."""
     config = prepared.config
     found = validate(prepared.model, config, prepared.codecs.target, prepared.valid_rows, prepared.valid, ranks.device)
+    if not math.isfinite(found["loss"]) or not math.isfinite(at.loss):
+        raise TrainingError(
+            f"the loss is no longer a number at update {update.step}; set a lower train.learning_rate or a train.clip"
+        )
     metric = config.train.metric
     sign = 1 if metric in HIGHER_IS_BETTER else -1
-    best = all(sign * found[metric] > sign * entry[metric] for entry in history)
-    return {
-        "step": update.step,
-        "epoch": round(update.epoch, 4),
-        "train_loss": train_loss,
-        **found,
-        "best": best,
-        "tokens_per_second": rate,
-    }
+    best = all(sign * found[metric] > sign * entry[metric] for entry in at.history)
+    epoch, train_loss = round(update.epoch, 4), at.loss / max(at.tokens, 1)
+    return {"step": update.step, "epoch": epoch, "train_loss": train_loss, **found, "best": best}
 
 
 def _finish(prepared: Prepared, out: Path, history: list[dict[str, Any]], log: TrainingLog, command: str) -> None:
@@ -319,7 +357,8 @@ def _finish(prepared: Prepared, out: Path, history: list[dict[str, Any]], log: T
     best = [entry for entry in history if entry["best"]][-1]
     metrics = {"valid": best, "updates": history[-1]["step"], "minutes": history[-1]["minutes"]}
     bundle.save_metrics(out, metrics)
-    draw_curves(history, out / "curves.png")
+    with writing(out / "curves.png"):
+        draw_curves(history, out / "curves.png")
     write_card(out, prepared.config, prepared.codecs, best, history[-1], len(prepared.train), prepared.model, command)
     metric = prepared.config.train.metric
     log.say(f"done: best {metric} {best[metric]:.4f} at update {best['step']}; the model is in {out}")
@@ -339,15 +378,20 @@ def fingerprint(prepared: Prepared) -> str:
     return digest.hexdigest()
 
 
-def _make_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    if resume:
-        checkpoint.load(out)
+def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds something, unless it is a model's and may be gone on with or replaced."""
+    if resume or not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        if not overwrite:
-            raise TrainingError(
-                f"{out}: exists; go on with --resume, replace it with --overwrite, or name another --out"
-            )
-        if not out.is_dir() or not (out / bundle.CONFIG).is_file():
-            raise TrainingError(f"{out}: is not a model folder, so --overwrite leaves it alone; name another --out")
-        shutil.rmtree(out)
+    if not overwrite:
+        raise TrainingError(f"{out}: exists; go on with --resume, replace it with --overwrite, or name another --out")
+    if out.is_symlink() or not (out / bundle.CONFIG).is_file():
+        raise TrainingError(f"{out}: is not a model folder, so --overwrite leaves it alone; name another --out")
+
+
+def _clear_folder(out: Path) -> None:
+    """Remove the old model: only now, when the new one's data has been read and found right."""
+    try:
+        if out.exists():
+            shutil.rmtree(out)
+    except OSError as error:
+        raise TrainingError(f"{out}: cannot be replaced: {error.strerror or error}") from None

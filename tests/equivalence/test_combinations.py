@@ -11,7 +11,7 @@ from models import AXES, NAMES, Choice, covering, make, name, refused, sources, 
 from torch import Tensor
 
 from antiphon.data.batch import pad_sources
-from antiphon.decoding import Limits, beam, greedy, score
+from antiphon.decoding import Limits, beam, forced, greedy
 from antiphon.model import Writer
 from antiphon.symbols import BOS, EOS, PAD
 
@@ -81,16 +81,16 @@ def test_contracts(choice: Choice) -> None:
             stepped.append(answer.log_probs)
         close(torch.stack(stepped, 1), together)
 
-        forced = score(model.step, model.start(ids, lengths), target_out)
+        said = forced(model.step, model.start(ids, lengths), target_out)
         taken = together.gather(2, target_out[..., None]).squeeze(2).masked_fill(target_out == PAD, 0)
-        close(forced, taken)
+        close(said, taken)
 
         for found in (
             greedy(model.step, model.start(ids, lengths), len(rows), CPU, LIMITS),
             beam(model.step, model.start(ids, lengths), len(rows), CPU, LIMITS, width=3, length_penalty=0.7),
         ):
             outputs, _ = pad_sources([[*best[0].tokens, EOS] for best in found])
-            again = score(model.step, model.start(ids, lengths), outputs).sum(1)
+            again = forced(model.step, model.start(ids, lengths), outputs).sum(1)
             torch.testing.assert_close(again, torch.tensor([best[0].score for best in found]), atol=1e-4, rtol=1e-5)
             for i, row in enumerate(rows):
                 one, size = pad_sources([row])

@@ -9,7 +9,7 @@ import torch
 from models import NAMES, Choice, make
 
 from antiphon.data.batch import pad_sources
-from antiphon.decoding import Limits, beam, score
+from antiphon.decoding import Limits, beam, forced
 from antiphon.symbols import EOS, SPECIALS, UNK
 
 CPU = torch.device("cpu")
@@ -43,11 +43,11 @@ def test_all_outputs_and_the_remaining_mass_sum_to_one(choice: Choice) -> None:
             rows = [list(row) for row in itertools.product(symbols, repeat=length)]
             many, sizes = ids.expand(len(rows), -1), lengths.expand(len(rows))
             whole, _ = pad_sources([[*row, EOS] for row in rows])
-            forced = score(model.step, model.start(many, sizes), whole).double()
-            ended += float(forced.sum(1).exp().sum())
+            said = forced(model.step, model.start(many, sizes), whole).double()
+            ended += float(said.sum(1).exp().sum())
             if length == 3:
-                prefix = forced[:, :3].sum(1).exp()
-                going_on = float((prefix * (1 - forced[:, 3].exp())).sum())
+                prefix = said[:, :3].sum(1).exp()
+                going_on = float((prefix * (1 - said[:, 3].exp())).sum())
     assert 0.01 < ended < 0.999, "a trivial distribution would prove nothing"
     assert ended + going_on == pytest.approx(1.0, abs=1e-6)
 
@@ -65,8 +65,8 @@ def test_wide_beam_finds_the_best_of_all_outputs() -> None:
         )
         for source, hypotheses in enumerate(found):
             many = ids[source : source + 1].expand(len(outputs), -1)
-            forced = score(model.step, model.start(many, lengths[source].expand(len(outputs))), whole).sum(1)
-            ranks = forced / sizes**penalty
+            said = forced(model.step, model.start(many, lengths[source].expand(len(outputs))), whole).sum(1)
+            ranks = said / sizes**penalty
             best = [outputs[i] for i in ranks.argsort(descending=True).tolist()]
             assert [hypothesis.tokens for hypothesis in hypotheses] == best
             torch.testing.assert_close(

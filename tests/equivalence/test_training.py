@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from tasks import tiny_config
 from torch import Tensor
 
 from antiphon import bundle
-from antiphon.errors import TrainingError
+from antiphon.errors import DataError, TrainingError
 from antiphon.training import checkpoint
 from antiphon.training.loop import train
 
@@ -26,7 +27,8 @@ def trained(
 ) -> dict[str, Any]:
     """The training state after a run: last weights, history."""
     train(tiny_config(folder, **settings), folder / name, resume=resume, threads=threads)
-    return checkpoint.load(folder / name)
+    state = checkpoint.load(folder / name)
+    return {"weights": state["weights"], **state["progress"]}
 
 
 def assert_equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
@@ -100,7 +102,12 @@ def test_accumulation_equals_one_large_batch(tmp_path: Path, normalize: str) -> 
 @pytest.mark.parametrize("normalize", ["tokens", "rows"])
 def test_two_processes_equal_one(tmp_path: Path, normalize: str) -> None:
     """torchrun with two processes on the CPU: the weights after one and after four updates."""
-    options = {"train__normalize": normalize, "train__validate_every": 1, "train__batch_size": 15}
+    options = {
+        "train__normalize": normalize,
+        "train__validate_every": 1,
+        "train__batch_size": 15,
+        "train__unknown": 0.1,
+    }
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -159,3 +166,47 @@ def test_tensorboard_events_are_written_where_asked_for(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     trained(tmp_path, "m", train__tensorboard=True)
     assert list((tmp_path / "m" / "training" / "tensorboard").glob("events*"))
+
+
+def test_a_training_that_is_asked_to_stop_goes_on_where_it_was(tmp_path: Path) -> None:
+    """SIGINT between validations: saved, status 130, one line; resumed, it ends with the same weights and losses."""
+    options = {"model__dropout": 0.3, "train__unknown": 0.1, "train__max_steps": 600, "train__validate_every": 300}
+    whole = trained(tmp_path, "whole", threads=1, **options)
+    (tmp_path / "c.yaml").write_text(tiny_config(tmp_path, **options).to_yaml())
+    command = [sys.executable, "-m", "antiphon", "train", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "m")]
+    command += ["--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = []
+        while not (lines and lines[-1].startswith("step 1/")):
+            lines.append(process.stderr.readline())
+            assert lines[-1], "it ended before it began"
+        process.send_signal(signal.SIGINT)
+        last = process.stderr.read().strip().splitlines()[-1]
+    assert process.returncode == 130
+    assert last.startswith("stopped at update ")
+    assert last.endswith("go on with --resume")
+    stopped = checkpoint.load(tmp_path / "m")["progress"]["step"]
+    assert 0 < stopped < 600
+    done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    state = checkpoint.load(tmp_path / "m")
+    assert_equal(whole["weights"], state["weights"])
+    for left, right in zip(whole["history"], state["progress"]["history"], strict=True):
+        assert left["loss"] == right["loss"]
+        assert left["train_loss"] == right["train_loss"]
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no longer a number at update 4; set a lower train\.learning_rate"):
+        trained(tmp_path, "m", train__learning_rate=1e30, train__clip=None)
+    assert not (tmp_path / "m" / bundle.WEIGHTS).exists()
+
+
+def test_a_bad_row_leaves_the_model_that_was_to_be_overwritten(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    train(config, tmp_path / "m")
+    (tmp_path / "train.tsv").write_text("only\n")
+    with pytest.raises(DataError, match=r"train\.tsv:1: "):
+        train(config, tmp_path / "m", overwrite=True)
+    assert load_file(tmp_path / "m" / bundle.WEIGHTS)

@@ -10,7 +10,7 @@ import antiphon
 PACKAGE = Path(antiphon.__file__).parent
 FLOORS = [
     {"errors", "symbols"},
-    {"tables", "files"},
+    {"tables", "files", "devices"},
     {"config", "metrics"},
     {"data", "parts"},
     {"decoding", "dataset"},

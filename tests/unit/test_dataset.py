@@ -72,16 +72,15 @@ def test_one_distinct_input_cannot_be_split() -> None:
 
 @given(rows_of)
 def test_by_default_every_row_is_its_own_example(configure: Configure, rows: list[Row]) -> None:
-    assert group_references(configure(), rows) == (list(range(len(rows))), [[row.target] for row in rows])
+    assert group_references(configure(), rows) == [[number] for number in range(len(rows))]
 
 
 @given(rows_of)
 def test_grouped_rows_are_references_of_one_input(configure: Configure, rows: list[Row]) -> None:
-    first, references = group_references(configure(data__references="group"), rows)
-    assert [rows[i].source for i in first] == list(dict.fromkeys(row.source for row in rows))
-    for i, targets in zip(first, references, strict=True):
-        assert targets == [row.target for row in rows if row.source == rows[i].source]
-        assert rows[i].target == targets[0]
+    groups = group_references(configure(data__references="group"), rows)
+    assert [rows[group[0]].source for group in groups] == list(dict.fromkeys(row.source for row in rows))
+    for group in groups:
+        assert group == [number for number, row in enumerate(rows) if row.source == rows[group[0]].source]
 
 
 # --- lengths ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from antiphon.decoding import Hypothesis, Limits, Step, beam, greedy, score
+from antiphon.decoding import Hypothesis, Limits, Step, beam, forced, greedy, score
 from antiphon.symbols import BOS, EOS, SPECIALS, UNK
 
 CPU = torch.device("cpu")
@@ -103,8 +103,9 @@ def test_every_output_keeps_the_limits_and_carries_its_own_score(seed: int, widt
             assert 2 <= len(h.tokens) <= 6
             assert UNK not in h.tokens
             target = torch.tensor([[*h.tokens, EOS]])
-            forced = score(stepper(tables), Chain(torch.tensor([chain])), target)
-            assert float(forced.sum()) == pytest.approx(h.score, abs=1e-4)
+            said = forced(stepper(tables), Chain(torch.tensor([chain])), target)
+            assert float(said.sum()) == pytest.approx(h.score, abs=1e-4)
+            assert score(stepper(tables), Chain(torch.tensor([chain])), target)[0][0].tokens == h.tokens
             assert h.rank_score == pytest.approx(h.score / (len(h.tokens) + 1), abs=1e-5)
 
 

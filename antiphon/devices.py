@@ -1,0 +1,23 @@
+"""Where tensors live."""
+
+from __future__ import annotations
+
+import torch
+
+from antiphon.errors import TrainingError
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The named device, or the GPU if there is one, else the CPU; one that cannot be used is an error.
+
+    TF32 is switched off: with it, one fused call and the same steps one by one would differ by more
+    than rounding, and so would a row alone and in a batch.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise TrainingError(f"--device {name}: cannot be used here: {str(error).splitlines()[0]}") from None
+    return device

@@ -14,7 +14,7 @@ from antiphon.data.rows import Problems, Row
 from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, load_rows, split_rows, train_codecs
 from antiphon.evaluation import output_metrics
 from antiphon.symbols import UNK
-from antiphon.training.loop import check_names
+from antiphon.training.prepare import check_names
 
 
 @dataclass

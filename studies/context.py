@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import sys
 
-from grid import ROOT, Tree, Variant, data, hardware, mean_and_spread, run
+from grid import ROOT, Tree, Variant, data, hardware, run, write_table
 
 UPDATES, SEEDS = 1500, (1, 2, 3)
 BASE: Tree = {
@@ -43,26 +43,8 @@ def main(threads: int) -> None:
         for attention, context, to in itertools.product(ATTENTIONS, CONTEXTS, DESTINATIONS)
     ]
     found = run("context", BASE, variants, SEEDS, threads)
-    rows = []
-    for name, results in found.items():
-        cells = [
-            mean_and_spread([r["loss"] for r in results], digits=3),
-            mean_and_spread([r["token_error_rate_teacher"] for r in results], 100),
-            mean_and_spread([r["token_error_rate"] for r in results], 100),
-            mean_and_spread([1 - r["exact_match"] for r in results], 100, 1),
-            mean_and_spread([r["minutes"] for r in results], digits=1),
-        ]
-        rows.append(f"| {' | '.join([*name, *cells])} |")
-    table = "\n".join(rows)
-    (ROOT / "docs/results/context.table.md").write_text(
-        f"""Mean of {len(SEEDS)} seeds ± half the range; {UPDATES:,} updates of 64 rows each; {hardware(threads)}.
-
-| attention | context | enters | dev loss | teacher-forced TER % | free-running TER % | words wrong % | minutes |
-|---|---|---|---|---|---|---|---|
-{table}
-""",
-        encoding="utf-8",
-    )
+    about = f"{len(SEEDS)} seeds, {UPDATES:,} updates of 64 rows each; {hardware(threads)}"
+    write_table(ROOT / "docs/results/context.table.md", found, ("attention", "context", "enters"), about)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from context import BASE, SEEDS, UPDATES
-from grid import ROOT, Variant, hardware, mean_and_spread, run
+from grid import ROOT, Variant, hardware, run, write_table
 
 HALF = {"start": 1.0, "end": 0.5, "steps": UPDATES}
 FEEDINGS: dict[str, object] = {
@@ -28,27 +28,8 @@ def main(threads: int) -> None:
         for name, feeding in FEEDINGS.items()
     ]
     found = run("feeding", BASE, variants, SEEDS, threads)
-    rows = []
-    for name, results in found.items():
-        cells = [
-            mean_and_spread([r["loss"] for r in results], digits=3),
-            mean_and_spread([r["token_error_rate_teacher"] for r in results], 100),
-            mean_and_spread([r["token_error_rate"] for r in results], 100),
-            mean_and_spread([r["exposure_gap"] for r in results], 100),
-            mean_and_spread([1 - r["exact_match"] for r in results], 100, 1),
-            mean_and_spread([r["minutes"] for r in results], digits=1),
-        ]
-        rows.append(f"| {' | '.join([*name, *cells])} |")
-    table = "\n".join(rows)
-    (ROOT / "docs/results/feeding.table.md").write_text(
-        f"""Mean of {len(SEEDS)} seeds ± half the range; {UPDATES:,} updates of 64 rows each; {hardware(threads)}.
-
-| attention | feeding | dev loss | teacher-forced TER % | free-running TER % | gap, points | words wrong % | minutes |
-|---|---|---|---|---|---|---|---|
-{table}
-""",
-        encoding="utf-8",
-    )
+    about = f"{len(SEEDS)} seeds, {UPDATES:,} updates of 64 rows each; {hardware(threads)}"
+    write_table(ROOT / "docs/results/feeding.table.md", found, ("attention", "feeding"), about)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import platform
 import statistics
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,28 @@ def run(study: str, base: Tree, variants: Sequence[Variant], seeds: Sequence[int
                 )
             found[variant.name].append(json.loads(record.read_text(encoding="utf-8")))
     return found
+
+
+COLUMNS: dict[str, tuple[Callable[[Tree], float], float, int]] = {
+    "dev loss": (lambda r: r["loss"], 1, 3),
+    "teacher-forced TER %": (lambda r: r["token_error_rate_teacher"], 100, 2),
+    "free-running TER %": (lambda r: r["token_error_rate"], 100, 2),
+    "gap, points": (lambda r: r["exposure_gap"], 100, 2),
+    "words wrong %": (lambda r: 1 - r["exact_match"], 100, 1),
+    "minutes": (lambda r: r["minutes"], 1, 1),
+}
+
+
+def write_table(path: Path, found: Results, names: Sequence[str], about: str) -> None:
+    """The results as a table: a row a variant, its `names`, and the mean of its seeds ± half the range."""
+    lines = [f"Mean of the seeds ± half the range; {about}.", "", f"| {' | '.join([*names, *COLUMNS])} |"]
+    lines.append("|---" * (len(names) + len(COLUMNS)) + "|")
+    for name, results in found.items():
+        cells = [
+            mean_and_spread([value(r) for r in results], scale, digits) for value, scale, digits in COLUMNS.values()
+        ]
+        lines.append(f"| {' | '.join([*name, *cells])} |")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def data(path: str) -> str:

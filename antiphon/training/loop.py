@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,45 +15,22 @@ import torch
 from torch import Tensor, nn
 
 from antiphon import bundle
-from antiphon.config import Config, Train
-from antiphon.data.batch import Batch, Examples, Ints, collate, epoch_batches, replace_unknown
-from antiphon.data.rows import Row
-from antiphon.data.text import TOKENIZERS
-from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, load_rows, split_rows, train_codecs
-from antiphon.errors import ConfigError, TrainingError, nearest
-from antiphon.evaluation import HIGHER_IS_BETTER, LOWER_IS_BETTER, validate
+from antiphon.config import Config
+from antiphon.data.batch import Batch, collate, replace_unknown
+from antiphon.errors import TrainingError
+from antiphon.evaluation import HIGHER_IS_BETTER, validate
 from antiphon.files import writing
 from antiphon.model import Writer
-from antiphon.structures import build
 from antiphon.training import checkpoint
 from antiphon.training.average import Average
 from antiphon.training.card import write_card
-from antiphon.training.distributed import ALONE, Ranks, joined
+from antiphon.training.distributed import Ranks, joined
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.interrupt import stop_asked
 from antiphon.training.log import TrainingLog, draw_curves
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Data and model, ready to train: the same in every process."""
-
-    config: Config
-    codecs: Codecs
-    train: Examples
-    valid: Examples
-    valid_rows: list[Row]
-    model: Writer
-
-
-@dataclass(frozen=True)
-class Update:
-    """One update of the weights: its place, and the rows of its micro-batches."""
-
-    step: int
-    epoch: float
-    batches: list[Ints]
+from antiphon.training.plan import Update, steps_per_epoch, total_steps, updates
+from antiphon.training.prepare import Prepared, check_names, fingerprint, prepare
 
 
 def train(
@@ -102,78 +77,6 @@ def enough_memory() -> Iterator[None]:
             raise
         advice = "set a smaller train.batch_size (with train.accumulate the result stays the same) or smaller widths"
         raise TrainingError(f"out of memory; {advice}") from None
-
-
-def check_names(config: Config) -> None:
-    """Refuse a wrong choice before any data is read."""
-    step = nn.Parameter(torch.zeros(1))
-    OPTIMIZERS.build(
-        config.train.optimizer.kind,
-        config.train.optimizer.options,
-        "train.optimizer",
-        parameters=[step],
-        learning_rate=1.0,
-    )
-    SCHEDULES.build(config.train.schedule.kind, config.train.schedule.options, "train.schedule")
-    FEEDINGS.build(config.train.feeding.kind, config.train.feeding.options, "train.feeding")
-    for side in ("source", "target"):
-        tokens = getattr(config, side).tokens
-        TOKENIZERS.build(tokens.kind, tokens.options, f"{side}.tokens")
-    build(config, 5, 5)
-    metrics = LOWER_IS_BETTER | HIGHER_IS_BETTER
-    if config.train.metric not in metrics:
-        raise ConfigError(
-            "train.metric", f"unknown metric {config.train.metric!r}; {nearest(config.train.metric, metrics)}"
-        )
-
-
-def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None) -> Prepared:
-    """Read and encode the data, learn the vocabularies unless given, build the model: the same in every process."""
-    rows = load_rows(config, config.data.train)
-    valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
-    if isinstance(valid, float):
-        rows, valid_rows = split_rows(rows, valid, config.train.seed)
-    else:
-        valid_rows = load_rows(config, valid)
-    if codecs is None:  # one process learns them, since not every tokenizer learns the same twice
-        learned = train_codecs(config, rows) if ranks.first else None
-        codecs = Codecs.from_json(ranks.share(learned.to_json() if learned else ""))
-    _, train_examples = encode_rows(config, codecs, rows)
-    valid_rows, valid_examples = encode_rows(config, codecs, valid_rows)
-    if config.decode.max_length is None:
-        longest = int(train_examples.target.lengths.max())
-        config = config.model_copy(
-            update={"decode": config.decode.model_copy(update={"max_length": longest + longest // 2 + 5})}
-        )
-    torch.manual_seed(config.train.seed)
-    model = build(config, len(codecs.source.vocabulary), len(codecs.target.vocabulary))
-    return Prepared(config, codecs, train_examples, valid_examples, valid_rows, model)
-
-
-def updates(settings: Train, examples: Examples, start: int) -> Iterator[Update]:
-    """The updates of a training from number `start` on: a pure function of data and settings."""
-    step, total = 0, total_steps(settings, examples)
-    for epoch in count():
-        batches = epoch_batches(examples, settings.batch_size, settings.batch_tokens, settings.seed, epoch)
-        groups = math.ceil(len(batches) / settings.accumulate)
-        for index in range(groups):
-            if step >= total:
-                return
-            step += 1
-            if step > start:
-                group = batches[index * settings.accumulate : (index + 1) * settings.accumulate]
-                yield Update(step, epoch + (index + 1) / groups, group)
-
-
-def steps_per_epoch(settings: Train, examples: Examples) -> int:
-    """Updates in the first epoch; by tokens, later ones may differ a little."""
-    batches = epoch_batches(examples, settings.batch_size, settings.batch_tokens, settings.seed, 0)
-    return math.ceil(len(batches) / settings.accumulate)
-
-
-def total_steps(settings: Train, examples: Examples) -> int:
-    """The ceiling in updates."""
-    return min(settings.max_steps or 1 << 60, settings.epochs * steps_per_epoch(settings, examples))
 
 
 def batch_loss(
@@ -362,20 +265,6 @@ def _finish(prepared: Prepared, out: Path, history: list[dict[str, Any]], log: T
     write_card(out, prepared.config, prepared.codecs, best, history[-1], len(prepared.train), prepared.model, command)
     metric = prepared.config.train.metric
     log.say(f"done: best {metric} {best[metric]:.4f} at update {best['step']}; the model is in {out}")
-
-
-def fingerprint(prepared: Prepared) -> str:
-    """What must not change between a training and its resumption: data and settings, but not ceilings."""
-    harmless = {
-        "train": {"epochs", "max_steps", "patience", "tensorboard"},
-        "data": {"test", "train", "valid"},
-        "evaluate": True,
-    }
-    digest = hashlib.sha256(prepared.config.model_dump_json(by_alias=True, exclude=harmless).encode())  # type: ignore[arg-type]
-    for examples in (prepared.train, prepared.valid):
-        for side in (examples.source, examples.target):
-            digest.update(side.ids.tobytes() + side.lengths.tobytes())
-    return digest.hexdigest()
 
 
 def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:

@@ -12,7 +12,7 @@ from antiphon import config as configuration
 from antiphon.checkup import Report, check
 from antiphon.config import Config
 from antiphon.errors import AntiphonError, ConfigError, DataError
-from antiphon.training.loop import prepare
+from antiphon.training.prepare import prepare
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -143,7 +143,7 @@ def test_a_wrong_configuration_is_told_as_in_training(write: Write, keys: dict[s
 
 
 def prepare_like_training(config: Config) -> None:
-    from antiphon.training.loop import check_names
+    from antiphon.training.prepare import check_names
 
     check_names(config)
     prepare(config)

@@ -17,7 +17,7 @@ from antiphon.config import Config, Parallel
 from antiphon.data.encode import TextCodec
 from antiphon.dataset import load_rows, text_settings
 from antiphon.errors import AntiphonError, ConfigError
-from antiphon.training.loop import check_names
+from antiphon.training.prepare import check_names
 
 Write = Callable[[str, str | bytes], Path]
 Configure = Callable[..., Config]

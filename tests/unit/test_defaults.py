@@ -18,7 +18,8 @@ from antiphon.data.batch import Examples, Sequences
 from antiphon.dataset import load_rows, split_rows
 from antiphon.errors import AntiphonError, ConfigError, DataError
 from antiphon.symbols import EOS
-from antiphon.training.loop import check_names, total_steps
+from antiphon.training.plan import total_steps
+from antiphon.training.prepare import check_names
 
 Write = Callable[[str, str | bytes], Path]
 

@@ -54,7 +54,7 @@ def test_the_readme_lists_every_choice() -> None:
 
 def test_every_recipe_is_a_valid_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     from antiphon import config
-    from antiphon.training.loop import check_names
+    from antiphon.training.prepare import check_names
 
     monkeypatch.setenv("ANTIPHON_DATA", "data")
     recipes = sorted((ROOT / "configs").glob("*.yaml"))

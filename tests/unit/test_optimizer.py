@@ -19,8 +19,10 @@ from antiphon.config import Config
 from antiphon.data.batch import Examples, Sequences
 from antiphon.errors import ConfigError
 from antiphon.symbols import EOS
-from antiphon.training.loop import prepare, total_steps, train, updates
+from antiphon.training.loop import train
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
+from antiphon.training.plan import total_steps, updates
+from antiphon.training.prepare import prepare
 
 Configure = Callable[..., Config]
 

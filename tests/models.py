@@ -106,12 +106,19 @@ def name(choice: Choice) -> str:
 
 
 def make(choice: Choice, source_symbols: int = 9, target_symbols: int = 8, seed: int = 0) -> Writer:
-    """An untrained model with weights large enough that its outputs differ from row to row."""
+    """An untrained model with weights large enough that its outputs differ from row to row.
+
+    A rectified state is not bounded: under such weights it dies or grows by orders of magnitude, and
+    rounding with it, so its weights are smaller and its biases positive.
+    """
     torch.manual_seed(seed)
+    relu = choice[NAMES.index("cell")] == "rnn_relu"
     model = many_to_many(settings(choice), source_symbols, target_symbols)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(torch.randn_like(parameter) * 0.6)
+            parameter.copy_(torch.randn_like(parameter) * (0.35 if relu else 0.6))
+            if relu and parameter.dim() == 1:
+                parameter += 0.3
         model.embedding.weight[PAD] = 0
         model.source.embedding.weight[PAD] = 0
     return model.eval()

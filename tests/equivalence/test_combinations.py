@@ -58,12 +58,16 @@ def close(left: Tensor, right: Tensor) -> None:
 @pytest.mark.parametrize("choice", CASES)
 def test_contracts(choice: Choice) -> None:
     """Padding, batch and order change nothing; one call = step by step; every score is the same sum."""
-    model = make(choice)
     rows = sources(6)
     target_in, target_out = targets(6)
-    together = log_probs(model, rows, target_in)
+    for seed in range(10):
+        model = make(choice, seed=seed)
+        together = log_probs(model, rows, target_in)
+        if together[..., EOS:].std(dim=0).mean() > 1e-3:
+            break
+    else:
+        pytest.fail("the rows' outputs must differ, or this compares nothing")
     assert torch.isfinite(together[..., EOS:]).all()
-    assert together[..., EOS:].std(dim=0).mean() > 1e-3, "the rows' outputs must differ, or this compares nothing"
 
     close(log_probs(model, rows, target_in, extra_padding=5), together)
     order = [3, 0, 5, 1, 4, 2]

@@ -51,7 +51,8 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     with joined(device) as ranks, enough_memory():
-        _check_folder(out, resume, overwrite)
+        if ranks.first:  # the others would see what the first has begun to write
+            _check_folder(out, resume, overwrite)
         state = checkpoint.load(out) if resume else None
         if state and not threads:
             torch.set_num_threads(state["threads"])

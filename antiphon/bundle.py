@@ -27,7 +27,7 @@ from antiphon.config import Config
 from antiphon.data.encode import TextCodec
 from antiphon.dataset import Codecs
 from antiphon.errors import ConfigError, ModelFolderError
-from antiphon.files import make_folder, void, write_atomically, write_text
+from antiphon.files import make_folder, write_atomically, write_text
 from antiphon.model import Writer
 from antiphon.structures import build
 
@@ -53,7 +53,7 @@ def parameters(model: Writer) -> dict[str, Tensor]:
 def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
     """Write `weights.safetensors`."""
     plain = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in weights.items()}
-    write_atomically(folder / WEIGHTS, lambda file: void(file.write(save(plain, {"format": str(FORMAT)}))))
+    write_atomically(folder / WEIGHTS, lambda file: file.write(save(plain, {"format": str(FORMAT)})))
 
 
 def save_description(folder: Path, config: Config, codecs: Codecs) -> None:

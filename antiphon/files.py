@@ -12,7 +12,7 @@ from typing import IO
 from antiphon.errors import ModelFolderError
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write to a temporary file beside `path`, flush it to disk, and put it in place in one step."""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -50,8 +50,4 @@ def make_folder(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` for text."""
-    write_atomically(path, lambda file: void(file.write(text.encode("utf-8"))))
-
-
-def void(_: object) -> None:
-    """Drop a value, so that a lambda returns nothing."""
+    write_atomically(path, lambda file: file.write(text.encode("utf-8")))

@@ -7,11 +7,12 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from antiphon.config import Model
-from antiphon.data.batch import pad_sources
+from antiphon.data.batch import Sequences
 from antiphon.errors import ConfigError
 from antiphon.model import Writer
 from antiphon.structures import many_to_many
@@ -130,6 +131,12 @@ def sources(count: int, seed: int = 0, symbols: int = 9) -> list[list[int]]:
     return [[chance.randrange(SPECIALS, symbols) for _ in range(chance.randint(1, 7))] + [EOS] for _ in range(count)]
 
 
+def pad_sources(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Ids padded to [B, S], and their lengths [B]."""
+    sequences = Sequences(rows)
+    return torch.from_numpy(sequences.padded(np.arange(len(rows)))), torch.from_numpy(sequences.lengths)
+
+
 def targets(count: int, seed: int = 1, symbols: int = 8, longest: int = 6) -> tuple[Tensor, Tensor]:
     """Random targets [count, T]: decoder inputs and outputs."""
     chance = random.Random(seed)
@@ -147,6 +154,7 @@ __all__ = [
     "every_choice",
     "make",
     "name",
+    "pad_sources",
     "refused",
     "settings",
     "sources",

@@ -99,13 +99,6 @@ def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
     )
 
 
-def pad_sources(sources: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Sources as [B, S] and their lengths [B]."""
-    sequences = Sequences(sources)
-    rows = range(len(sequences))
-    return torch.from_numpy(sequences.padded(np.asarray(rows, dtype=np.int64))), torch.from_numpy(sequences.lengths)
-
-
 def replace_unknown(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     """The batch with a share of its source symbols replaced by UNK, so that UNK is trained for.
 

@@ -7,10 +7,9 @@ import random
 
 import pytest
 import torch
-from models import AXES, NAMES, Choice, covering, make, name, refused, sources, targets
+from models import AXES, NAMES, Choice, covering, make, name, pad_sources, refused, sources, targets
 from torch import Tensor
 
-from antiphon.data.batch import pad_sources
 from antiphon.decoding import Limits, beam, forced, greedy
 from antiphon.model import Writer
 from antiphon.symbols import BOS, EOS, PAD

@@ -6,9 +6,8 @@ import itertools
 
 import pytest
 import torch
-from models import NAMES, Choice, make
+from models import NAMES, Choice, make, pad_sources
 
-from antiphon.data.batch import pad_sources
 from antiphon.decoding import Limits, beam, forced
 from antiphon.symbols import EOS, SPECIALS, UNK
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from models import pad_sources
 
-from antiphon.data.batch import Examples, Sequences, collate, epoch_batches, pad_sources, replace_unknown
+from antiphon.data.batch import Examples, Sequences, collate, epoch_batches, replace_unknown
 from antiphon.symbols import BOS, EOS, PAD, SPECIALS, UNK
 
 sequence = st.lists(st.integers(UNK, 30), max_size=7).map(lambda ids: [*ids, EOS])
@@ -67,6 +68,20 @@ def test_pad_sources_is_collates_source(rows: list[tuple[list[int], list[int]]])
     source, lengths = pad_sources([source for source, _ in rows])
     assert torch.equal(source, batch.source)
     assert torch.equal(lengths, batch.source_lengths)
+
+
+@given(pairs, st.integers(1, 4))
+def test_parts_of_a_batch_are_its_rows_dealt_out(rows: list[tuple[list[int], list[int]]], parts: int) -> None:
+    """The parts' target tokens together are the whole's, and each part has every so-manyth row."""
+    examples = examples_of(rows)
+    whole = collate(examples, range(len(rows)))
+    tokens: list[int] = []
+    for number in range(parts):
+        part = whole.part(number, parts)
+        assert torch.equal(part.source, whole.source[number::parts])
+        assert torch.equal(part.source_lengths, whole.source_lengths[number::parts])
+        tokens += part.target_out.flatten()[part.positions].tolist()
+    assert sorted(tokens) == sorted(whole.target_out.flatten()[whole.positions].tolist())
 
 
 def test_a_batch_on_the_cpu_is_not_copied() -> None:

@@ -87,8 +87,7 @@ def batch_loss(
     with torch.autocast(batch.source.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         features = model(batch.source, batch.source_lengths, batch.target_in, reference)
         kept = features.flatten(0, 1)[batch.positions]
-        objective, nll = model.head.objective(kept, batch.target_out.flatten()[batch.positions], smoothing)
-        return objective.sum(), nll.sum()
+        return model.head.objective(kept, batch.target_out.flatten()[batch.positions], smoothing)
 
 
 @dataclass

@@ -19,17 +19,22 @@ def adamw(
     weight_decay: float = 0.01,
     beta1: float = 0.9,
     beta2: float = 0.999,
+    eps: float = 1e-8,
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
     betas = (beta1, beta2)
-    return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=betas, fused=True)
+    return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=betas, eps=eps, fused=True)
 
 
 def adam(
-    parameters: Iterable[nn.Parameter], learning_rate: float, beta1: float = 0.9, beta2: float = 0.999
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
 ) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba 2015, arXiv 1412.6980)."""
-    return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, beta2), fused=True)
+    return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, beta2), eps=eps, fused=True)
 
 
 OPTIMIZERS: Table[torch.optim.Optimizer] = Table("optimizer", {"adamw": adamw, "adam": adam})

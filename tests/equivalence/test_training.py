@@ -31,6 +31,10 @@ def trained(
     return {"weights": state["weights"], **state["progress"]}
 
 
+# Adam's first steps are g / (|g| + eps): with a tiny eps the rounding of a gradient near zero becomes a whole step
+WELL_CONDITIONED = {"train__optimizer": {"kind": "adamw", "eps": 1e-3}}
+
+
 def assert_equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
     assert left.keys() == right.keys()
     for name in left:
@@ -93,7 +97,7 @@ def test_an_existing_folder_is_refused_and_only_a_model_is_overwritten(tmp_path:
 @pytest.mark.parametrize("normalize", ["tokens", "rows"])
 def test_accumulation_equals_one_large_batch(tmp_path: Path, normalize: str) -> None:
     """The batches of an epoch are the same rows when two halves make one: one batch an epoch shows it."""
-    options = {"train__normalize": normalize, "train__max_steps": 4, "train__validate_every": 1}
+    options = {"train__normalize": normalize, "train__max_steps": 4, "train__validate_every": 1, **WELL_CONDITIONED}
     whole = trained(tmp_path, "whole", **options, train__batch_size=100)
     parts = trained(tmp_path, "parts", **options, train__batch_size=25, train__accumulate=4)
     assert_close(whole["weights"], parts["weights"])
@@ -107,6 +111,7 @@ def test_two_processes_equal_one(tmp_path: Path, normalize: str) -> None:
         "train__validate_every": 1,
         "train__batch_size": 15,
         "train__unknown": 0.1,
+        **WELL_CONDITIONED,
     }
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -228,15 +228,38 @@ def test_the_head_gives_no_probability_to_padding_and_begin() -> None:
     targets = torch.tensor([EOS, 5, 3, 8])
     torch.testing.assert_close(head.nll(features, targets), -found.gather(1, targets[:, None])[:, 0])
     assert head.best(features).equal(found.argmax(1))
-    smooth = 0.9 * head.nll(features, targets) - 0.1 * found[:, EOS:].mean(1)
-    objective, nll = head.objective(features, targets, smoothing=0.1)
-    torch.testing.assert_close(objective, smooth)
-    torch.testing.assert_close(nll, head.nll(features, targets))
-    torch.testing.assert_close(head.objective(features, targets, smoothing=0.0)[0], nll)
+    nll = head.nll(features, targets)
+    torch.testing.assert_close(head.judge(features, targets)[0], nll)
+    smooth = 0.9 * nll - 0.1 * found[:, EOS:].mean(1)
+    objective, summed = head.objective(features, targets, smoothing=0.1)
+    torch.testing.assert_close(objective, smooth.sum())
+    torch.testing.assert_close(summed, nll.sum())
+    torch.testing.assert_close(head.objective(features, targets, smoothing=0.0)[0], nll.sum())
     torch.testing.assert_close(
         objective,
-        torch.nn.functional.cross_entropy(found[:, EOS:], targets - EOS, reduction="none", label_smoothing=0.1),
+        torch.nn.functional.cross_entropy(found[:, EOS:], targets - EOS, reduction="sum", label_smoothing=0.1),
     )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("piece", [1, 20, 1 << 21])
+def test_the_objective_in_pieces_has_the_gradients_of_the_whole(
+    smoothing: float, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("antiphon.parts.heads._CrossEntropy.PIECE", piece)
+    head = SoftmaxHead(3, 9).double()
+    features = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([EOS, 5, 3, 8, 5, 4, EOS])
+    leaves = [features, head.weight, head.bias]
+    plain = torch.nn.functional.cross_entropy(
+        head.log_probs(features)[:, EOS:], targets - EOS, reduction="sum", label_smoothing=smoothing
+    )
+    expected = torch.autograd.grad(3 * plain, leaves)
+    objective, nll = head.objective(features, targets, smoothing)
+    torch.testing.assert_close(objective, plain)
+    assert not nll.requires_grad
+    for found, slope in zip(torch.autograd.grad(3 * objective, leaves), expected, strict=True):
+        torch.testing.assert_close(found, slope)
 
 
 def test_states_expand_reorder_and_select() -> None:

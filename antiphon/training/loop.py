@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shutil
 import time
@@ -118,13 +119,10 @@ def _run(prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ran
     identity = fingerprint(prepared)
 
     at = Progress(**state["progress"]) if state else Progress()
-    torch.manual_seed(settings.seed + 1_000_003 * ranks.rank + at.step)
     if state:
         bundle.copy_weights(model, state["weights"], str(out))
         optimizer.load_state_dict(state["optimizer"])
         average.restore(state["average"])
-        if ranks.first:
-            torch.set_rng_state(state["random"])
 
     def save() -> None:
         if ranks.first:
@@ -136,7 +134,6 @@ def _run(prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ran
                     "weights": bundle.parameters(model),
                     "optimizer": optimizer.state_dict(),
                     "average": average.state(),
-                    "random": torch.get_rng_state(),
                     "threads": torch.get_num_threads(),
                     "progress": vars(at),
                 },
@@ -214,7 +211,8 @@ def _update(
     """One update of the weights; the summed -log p of this process's tokens, still on the device.
 
     The loss is divided by the tokens (or rows) of all micro-batches of all processes, so the split
-    into them changes nothing.
+    into them changes nothing. What is drawn (dropout, feeding, unknown symbols) depends on the seed, the
+    update and the process's number alone, so a resumed training draws the same.
     """
     settings, examples = prepared.config.train, prepared.train
     if settings.normalize == "tokens":
@@ -224,7 +222,8 @@ def _update(
     model.train()
     optimizer.zero_grad(set_to_none=True)
     nll_sum = torch.zeros((), device=ranks.device)
-    generator = torch.Generator().manual_seed((settings.seed << 32) + update.step)
+    generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))
+    torch.manual_seed(_seed(settings.seed, update.step, ranks.rank))
     for rows in update.batches:
         whole = replace_unknown(collate(examples, rows), settings.unknown, generator)
         batch = whole.part(ranks.rank, ranks.world).to(ranks.device)
@@ -238,6 +237,11 @@ def _update(
         nn.utils.clip_grad_norm_(parameters, settings.clip)
     optimizer.step()
     return nll_sum
+
+
+def _seed(*numbers: int) -> int:
+    """One seed from several numbers; neighbours give seeds that have nothing in common."""
+    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest())
 
 
 def _validation(prepared: Prepared, ranks: Ranks, update: Update, at: Progress) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from antiphon import bundle, defaults
 from antiphon import config as configuration
-from antiphon import defaults
 from antiphon.config import Config
 from antiphon.data.rows import ENDINGS, is_table
 from antiphon.errors import ConfigError, DataError, TrainingError
@@ -20,13 +20,13 @@ from antiphon.predictor import Predictor, load
 from antiphon.training.loop import train as run
 
 
-def read_config(path: Path, settings: dict[str, Any] | None = None) -> Config:
-    """The configuration at `path`, or the one chosen for the table at `path`."""
+def read_config(path: Path, settings: dict[str, Any] | None = None, init_from: Path | None = None) -> Config:
+    """The configuration at `path`, or the one chosen for the table at `path`, like that of the model to start from."""
     if path.suffix in (".yaml", ".yml"):
         return configuration.load(path, settings)
-    if is_table(str(path)):
-        return defaults.choose(path, settings)
-    raise DataError(f"{path}: is neither a configuration (.yaml) nor a table ({ENDINGS}, or these with .gz)")
+    if path.is_dir() or is_table(str(path)):
+        return defaults.choose(path, settings, None if init_from is None else bundle.load_config(init_from))
+    raise DataError(f"{path}: is neither a configuration (.yaml) nor a table ({ENDINGS}, text with .gz too)")
 
 
 @contextmanager
@@ -46,25 +46,29 @@ def train(
     overwrite: bool = False,
     device: str | None = None,
     threads: int | None = None,
+    init_from: str | Path | None = None,
 ) -> Predictor:
     """Train from a table, a configuration file or a `Config`, and return the model.
+
+    With `init_from`, the folder of a trained model, training starts from its weights where they fit.
 
     `settings` are dotted keys laid over the configuration, as `--set` does: {"train.epochs": 5}.
     Without `out` the folder is a temporary one, removed with the model; `save` keeps it.
     """
     if not isinstance(what, Config):
         path = Path(what)
-        config = read_config(path, settings)
+        config = read_config(path, settings, None if init_from is None else Path(init_from))
         with naming(path):
-            return train(config, out, None, resume, overwrite, device, threads)
+            return train(config, out, None, resume, overwrite, device, threads, init_from)
     config = what
+    base = None if init_from is None else Path(init_from)
     if out is not None:
-        return load(run(config, Path(out), resume, overwrite, device, threads), device)
+        return load(run(config, Path(out), resume, overwrite, device, threads, init_from=base), device)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("several processes need one folder for the model: name out")
     temporary = Path(tempfile.mkdtemp(prefix="antiphon-"))
     try:
-        model = load(run(config, temporary / "model", resume, overwrite, device, threads), device)
+        model = load(run(config, temporary / "model", resume, overwrite, device, threads, init_from=base), device)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -105,6 +105,9 @@ def train(
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the training in DIR")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the model in DIR")] = False,
+    init_from: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="start from the weights of a trained model, where they fit")
+    ] = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -112,12 +115,12 @@ def train(
     from antiphon.api import naming, read_config
     from antiphon.training.loop import train as run
 
-    config = read_config(what, _settings(settings))
+    config = read_config(what, _settings(settings), init_from)
     if what.suffix not in (".yaml", ".yml"):
         typer.echo("# chosen from the data; saved in the model's config.yaml\n" + config.to_yaml(), err=True)
     command = shlex.join(["antiphon", *sys.argv[1:]])
     with naming(what):
-        run(config, out, resume, overwrite, device, threads, command)
+        run(config, out, resume, overwrite, device, threads, command, init_from)
 
 
 def _load(folder: Path, device: str | None, threads: int | None) -> Predictor:
@@ -165,12 +168,12 @@ def evaluate(
 
 def _lines(file: Path | None, name: str) -> Iterator[str]:
     """Lines of a file or of standard input."""
-    from antiphon.data.rows import NOT_UTF8, read_lines
+    from antiphon.data.rows import read_lines
     from antiphon.errors import DataError
 
-    for number, line in read_lines(name, None if file else sys.stdin.buffer):
+    for number, line, reason in read_lines(name, None if file else sys.stdin.buffer):
         if line is None:
-            raise DataError(f"{name}:{number}: {NOT_UTF8}")
+            raise DataError(f"{name}:{number}: {reason}")
         yield line
 
 

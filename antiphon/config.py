@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from antiphon.errors import ConfigError, nearest
 
@@ -111,6 +111,12 @@ def _optional_files(value: object) -> object:
     return value if value is None else _files(value)
 
 
+def _vectors(value: object) -> object:
+    if isinstance(value, list):
+        raise ValueError("must be a path, or {source: FILE, target: FILE}")  # noqa: TRY004 pydantic's
+    return value if value is None else _files(value)
+
+
 class Data(Section):
     """Where the rows come from. Paths are relative to the configuration's own file; `${VAR}` and
     `${VAR:-default}` expand, an unset variable without a default is an error."""
@@ -184,6 +190,9 @@ class Model(Section):
     decoder: Decoder = Decoder()
     tie: StrictBool = Field(False, description="the target embedding is the output matrix")
     dropout: StrictFloat = Field(0.3, ge=0, lt=1)
+    embeddings: Annotated[str | Parallel | None, BeforeValidator(_vectors)] = Field(
+        None, description="pretrained vectors as text: a file for the source, or {source: FILE, target: FILE}"
+    )
 
 
 class Train(Section):
@@ -192,10 +201,15 @@ class Train(Section):
     validate_every: StrictInt | None = Field(
         None, ge=1, description="updates between validations; by default an epoch, at least 200, at most 2000"
     )
+    save_every: StrictInt | None = Field(None, ge=1, description="updates between saved states, beside validations")
+    save_minutes: StrictFloat | None = Field(10.0, gt=0, description="minutes between saved states, at most")
+    keep: StrictInt = Field(2, ge=1, description="how many of the last saved states are kept")
     patience: StrictInt | None = Field(10, ge=1, description="validations without a better metric before it stops")
     metric: str = Field("token_error_rate", description="what chooses the best model, on validation data")
     batch_size: StrictInt = Field(64, ge=1, description="rows an update and micro-batch")
-    batch_tokens: StrictInt | None = Field(None, ge=1, description="padded source and target tokens instead of rows")
+    batch_tokens: Annotated[StrictInt, Field(ge=1)] | Literal["auto"] | None = Field(
+        None, description="padded source and target tokens instead of rows; auto: as many as memory holds"
+    )
     accumulate: StrictInt = Field(1, ge=1, description="micro-batches an update")
     optimizer: Choice = Choice(kind="adamw")
     learning_rate: StrictFloat = Field(1e-3, gt=0)
@@ -205,11 +219,17 @@ class Train(Section):
     normalize: Literal["tokens", "rows"] = "tokens"
     unknown: StrictFloat = Field(0.01, ge=0, lt=1, description="share of source symbols replaced by UNK")
     feeding: Choice = Choice(kind="teacher")
+    freeze: list[StrictStr] = Field([], description="parts that stay as they are: encoder, source.embedding, ...")
     precision: Literal["float32", "bfloat16"] = "float32"
     ema: StrictFloat | None = Field(None, gt=0, lt=1, description="decay of a moving average of the weights")
     average: StrictInt = Field(1, ge=1, description="validate and ship the mean of the last k checkpoints")
     seed: StrictInt = Field(1, ge=0, lt=1 << 31)
     tensorboard: StrictBool = Field(False, description="also write TensorBoard events (needs the extra)")
+
+    @property
+    def token_budget(self) -> int | None:
+        """`batch_tokens` as a number; `auto` becomes one before the first update."""
+        return self.batch_tokens if isinstance(self.batch_tokens, int) else None
 
     @model_validator(mode="after")
     def _one_average(self) -> Self:
@@ -268,7 +288,7 @@ def parse_value(text: str, key: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError) as error:
-        raise ConfigError(key, f"not a YAML value: {_first_line(error)}") from None
+        raise ConfigError(key, f"not a YAML value: {_yaml_problem(error)}") from None
 
 
 def set_value(tree: dict[str, Any], key: str, value: object) -> None:
@@ -306,7 +326,7 @@ def load_tree(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError("", "is not UTF-8 text", str(path)) from None
     except (YAMLError, ValueError) as error:
-        raise ConfigError("", f"is not YAML: {_first_line(error)}", str(path)) from None
+        raise ConfigError("", f"is not YAML: {_yaml_problem(error)}", str(path)) from None
     if not isinstance(tree, dict):
         raise ConfigError("", "must be a table of keys such as data, model and train", str(path))
     return tree
@@ -334,7 +354,9 @@ def parse(tree: Mapping[str, object], folder: Path) -> Config:
             name: _absolute(getattr(config.data, name), folder, f"data.{name}") for name in ("train", "valid", "test")
         }
     )
-    return config.model_copy(update={"data": data})
+    vectors = _absolute(config.model.embeddings, folder, "model.embeddings")
+    model = config.model.model_copy(update={"embeddings": vectors})
+    return config.model_copy(update={"data": data, "model": model})
 
 
 def _absolute(files: Files | float | None, folder: Path, key: str) -> Files | float | None:
@@ -357,7 +379,11 @@ def _absolute(files: Files | float | None, folder: Path, key: str) -> Files | fl
     return files
 
 
-def _first_line(error: Exception) -> str:
+def _yaml_problem(error: Exception) -> str:
+    """What a YAML reader met, in one line, and where."""
+    if isinstance(error, MarkedYAMLError) and error.problem and error.problem_mark:
+        problem = error.problem.partition(" with value ")[0]  # a key that stands twice, with all that it holds
+        return f"line {error.problem_mark.line + 1}: {' '.join(problem.split())[:200]}"
     return " ".join(str(error).split())[:200]
 
 

@@ -16,8 +16,11 @@ from antiphon.dataset import load_rows
 FEW_SYMBOLS = 500  # so few distinct words are labels or phonemes, not a language's vocabulary
 
 
-def choose(table: Path, settings: Mapping[str, object] | None = None) -> Config:
-    """A whole configuration for `table`. Dotted `settings` (column names, say) are kept as they are."""
+def choose(table: Path, settings: Mapping[str, object] | None = None, like: Config | None = None) -> Config:
+    """A whole configuration for `table`. Dotted `settings` (column names, say) are kept as they are.
+
+    Sides and model are those of `like`, the configuration of a model to start from, where one is given.
+    """
     tree: dict[str, Any] = {"data": {"train": str(table.resolve())}}
     for key, value in (settings or {}).items():
         if key.split(".")[0] == "data" or key.split(".")[-1] == "column":  # all that reading the rows needs
@@ -25,6 +28,10 @@ def choose(table: Path, settings: Mapping[str, object] | None = None) -> Config:
     config = configuration.parse(tree, Path.cwd())
     rows = load_rows(config, config.data.train)
     chosen = _from_rows(rows, config.data.valid)
+    if like is not None:
+        chosen |= like.model_dump(by_alias=True, include={"source", "target", "model", "decode"})
+        chosen["model"]["embeddings"] = None
+        chosen["decode"]["max_length"] = None
     if "train.average" in (settings or {}):
         del chosen["train"]["ema"]
     for key, value in (settings or {}).items():

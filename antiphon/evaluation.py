@@ -18,6 +18,7 @@ from antiphon.data.rows import Row
 from antiphon.dataset import group_references
 from antiphon.decoding import Hypothesis, Limits, beam, greedy
 from antiphon.model import Writer
+from antiphon.symbols import UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source symbols
 LOGITS = 1 << 24  # elements made at once when scoring
@@ -133,12 +134,22 @@ def validate(
 ) -> dict[str, float]:
     """What a training watches: likelihood, and greedy outputs fed with themselves.
 
-    `exposure_gap` is the free-running token error rate less the teacher-forced one.
+    `exposure_gap` is the free-running token error rate less the teacher-forced one. The rest tells what
+    outputs and rows are like: the share of the commonest output (and reference), the outputs' length over the
+    references', and the shares of symbols that the training rows did not have.
     """
     greedy_config = config.model_copy(update={"decode": config.decode.model_copy(update={"beam": 1})})
     corpus = config.train.metric in ("bleu", "chrf", "ter")
-    found, _, _ = _measure(model, greedy_config, codec, rows, examples, device, corpus)
-    return found | {"exposure_gap": found["token_error_rate"] - found["token_error_rate_teacher"]}
+    found, _, outputs = _measure(model, greedy_config, codec, rows, examples, device, corpus)
+    references = [[codec.split(rows[row].target) for row in group] for group in group_references(config, rows)]
+    return found | {
+        "exposure_gap": found["token_error_rate"] - found["token_error_rate_teacher"],
+        "commonest_output": metrics.commonest(outputs),
+        "commonest_reference": metrics.commonest([choices[0] for choices in references]),
+        "length_ratio": metrics.length_ratio(outputs, references),
+        "unknown_source": float((examples.source.ids == UNK).mean()),
+        "unknown_target": float((examples.target.ids == UNK).mean()),
+    }
 
 
 def evaluate(

@@ -1,8 +1,9 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never meets half of one, and a failing disk is noticed."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,16 +12,44 @@ from typing import IO
 
 from antiphon.errors import ModelFolderError
 
+DIGEST = 32  # bytes of a digest
+PARTIAL = ".partial"  # how the names of files being written end
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write to a temporary file beside `path`, flush it to disk, and put it in place in one step."""
+
+class Digesting:
+    """A file being written, and the BLAKE2b digest of what was written so far."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self._hash = file, hashlib.blake2b(digest_size=DIGEST)
+
+    def write(self, data: bytes) -> int:
+        """Write, and take into the digest."""
+        self._hash.update(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        """As a file's."""
+        self.file.flush()
+
+    @property
+    def digest(self) -> bytes:
+        """Of all that was written."""
+        return self._hash.digest()
+
+
+def write_atomically(path: Path, write: Callable[[Digesting], object]) -> None:
+    """Write to a temporary file beside `path`, flush it to disk, read it back, and put it in place in one step."""
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
         try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
+            with os.fdopen(handle, "w+b") as file:
+                digesting = Digesting(file)
+                write(digesting)
                 file.flush()
                 os.fsync(file.fileno())
+                file.seek(0)
+                if hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST)).digest() != digesting.digest:
+                    raise ModelFolderError(f"{path}: does not read back as it was written; the disk may be failing")
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
@@ -29,6 +58,13 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             raise
     except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
         raise ModelFolderError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process left half-written in a folder. Nobody else may be writing there."""
+    for leftover in folder.glob(f".*{PARTIAL}"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
 
 
 @contextlib.contextmanager

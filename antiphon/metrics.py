@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,3 +61,13 @@ def distinct(outputs: Sequence[Symbols], size: int) -> float:
     """Distinct n-grams of `size` over all n-grams of the outputs (Li et al. 2016, arXiv 1510.03055)."""
     grams = [tuple(output[i : i + size]) for output in outputs for i in range(len(output) - size + 1)]
     return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def commonest(outputs: Sequence[Symbols]) -> float:
+    """The share of rows that have the most frequent output."""
+    return max(Counter(map(tuple, outputs)).values(), default=0) / max(len(outputs), 1)
+
+
+def length_ratio(outputs: Sequence[Symbols], references: Sequence[Sequence[Symbols]]) -> float:
+    """The outputs' symbols over those of their first references."""
+    return sum(map(len, outputs)) / max(sum(len(choices[0]) for choices in references), 1)

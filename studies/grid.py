@@ -23,10 +23,11 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the table: its name, and what it sets in the base configuration."""
+    """A row of the table: its name, what it sets in the base configuration, and a model to start from."""
 
     name: tuple[str, ...]
     settings: Mapping[str, object]
+    start: Path | None = None
 
 
 Results = dict[tuple[str, ...], list[Tree]]
@@ -42,10 +43,12 @@ def run(study: str, base: Tree, variants: Sequence[Variant], seeds: Sequence[int
             tree = json.loads(json.dumps(base))
             for key, value in {**variant.settings, "train.seed": seed}.items():
                 configuration.set_value(tree, key, value)
-            record = folder / f"{zlib.crc32(json.dumps(tree, sort_keys=True).encode()):08x}.json"
+            key = json.dumps(tree, sort_keys=True) + (variant.start.name if variant.start else "")
+            record = folder / f"{zlib.crc32(key.encode()):08x}.json"
             if not record.exists():
                 start = time.monotonic()
-                model = train(configuration.parse(tree, ROOT), folder / "model", overwrite=True, threads=threads)
+                config = configuration.parse(tree, ROOT)
+                model = train(config, folder / "model", overwrite=True, threads=threads, init_from=variant.start)
                 lines = (model / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
                 last = json.loads(lines[-1])
                 write_text(

@@ -15,6 +15,7 @@ from antiphon.config import Model
 from antiphon.data.batch import Sequences
 from antiphon.errors import ConfigError
 from antiphon.model import Writer
+from antiphon.parts.recurrent import CELLS, Cell
 from antiphon.structures import many_to_many
 from antiphon.symbols import BOS, EOS, PAD, SPECIALS
 
@@ -35,6 +36,10 @@ AXES: dict[str, Sequence[Any]] = {
 }
 NAMES = list(AXES)
 Choice = tuple[Any, ...]
+
+
+def cell_of(kind: str, inputs: int, hidden: int) -> Cell:
+    return CELLS.build(kind, {}, "cell", inputs=inputs, hidden=hidden)
 
 
 def settings(choice: Choice) -> Model:

@@ -86,3 +86,13 @@ def tiny_config(folder: Path, **settings: Any) -> Config:
     for key, value in settings.items():
         configuration.set_value(tree, key.replace("__", "."), value)
     return configuration.parse(tree, folder)
+
+
+def train_quietly(config: Path, out: Path, resume: bool) -> None:
+    """Train in a process of its own, on one thread, saying nothing."""
+    import os
+
+    from antiphon.training.loop import train
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    train(configuration.load(config), out, resume=resume, threads=1)

@@ -11,14 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import IO, TypeAlias
+from zipfile import BadZipFile, is_zipfile
+
+import numpy as np
 
 from antiphon.errors import DataError, nearest
 
 NOT_UTF8 = "not UTF-8 text"
 BROKEN = (OSError, EOFError, zlib.error)  # what reading a damaged file raises
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+LONGEST_LINE = 16 << 20  # bytes; a longer line is no text, and must not fill the memory
 
 Record: TypeAlias = Sequence[str] | Mapping[str, object]
 Column: TypeAlias = int | str
@@ -77,18 +82,30 @@ def open_bytes(path: str) -> IO[bytes]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def read_lines(path: str, stream: IO[bytes] | None = None) -> Iterator[tuple[int, str | None]]:
-    """Numbered lines of a UTF-8 file, or of an open stream called `path`: only a newline ends one; a carriage
-    return before it and a byte order mark are stripped. A line that is not UTF-8 is None."""
+def read_lines(path: str, stream: IO[bytes] | None = None) -> Iterator[tuple[int, str | None, str]]:
+    """Numbered lines of a UTF-8 file, or of an open stream called `path`; a bad line is None, with the reason.
+
+    Only a newline ends a line; a carriage return before it and a byte order mark are stripped.
+    """
     with open_bytes(path) if stream is None else nullcontext(stream) as file:
         try:
-            for number, line in enumerate(file, 1):
+            for number in count(1):
+                line = file.readline(LONGEST_LINE + 1)
+                if not line:
+                    return
                 if number == 1:
+                    if line.startswith(UTF16):
+                        raise DataError(f"{path}: is UTF-16 text; convert it to UTF-8")
                     line = line.removeprefix(b"\xef\xbb\xbf")
+                if len(line) > LONGEST_LINE:
+                    while line and not line.endswith(b"\n"):
+                        line = file.readline(LONGEST_LINE)
+                    yield number, None, f"longer than {LONGEST_LINE >> 20} MiB"
+                    continue
                 try:
-                    yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+                    yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8"), ""
                 except UnicodeDecodeError:
-                    yield number, None
+                    yield number, None, NOT_UTF8
         except BROKEN as error:
             raise DataError(f"{path}: is damaged: {error}") from None
 
@@ -99,9 +116,9 @@ def has_surrogate(text: str) -> bool:
 
 
 def _tsv(path: str) -> Numbered:
-    for number, line in read_lines(path):
+    for number, line, reason in read_lines(path):
         if line is None:
-            yield number, None, NOT_UTF8
+            yield number, None, reason
         elif line:
             yield number, line.split("\t"), ""
 
@@ -127,9 +144,9 @@ def _csv(path: str) -> Numbered:
 
 
 def _jsonl(path: str) -> Numbered:
-    for number, line in read_lines(path):
+    for number, line, reason in read_lines(path):
         if line is None:
-            yield number, None, NOT_UTF8
+            yield number, None, reason
         elif line.strip():
             try:
                 value = json.loads(line)
@@ -142,29 +159,88 @@ def _jsonl(path: str) -> Numbered:
                 yield number, None, "not a JSON object or list"
 
 
+def _parquet(path: str) -> Numbered:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise DataError(f"{path}: reading Parquet needs the extra: pip install 'antiphon[parquet]'") from None
+    try:
+        with ParquetFile(path) as file:
+            numbers = count(1)
+            for batch in file.iter_batches():
+                for record in batch.to_pylist():
+                    yield next(numbers), record, ""
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ArrowException as error:
+        raise DataError(f"{path}: is not Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _npz(path: str) -> Numbered:
+    """Rows of an array of texts, [rows, columns] or [rows], in `file.npz#array`."""
+    file, _, name = path.partition("#")
+    try:
+        if Path(file).is_file() and not is_zipfile(file):
+            raise DataError(f"{file}: is no .npz file, or a damaged one")
+        with np.load(file, allow_pickle=False) as arrays:
+            if not name:
+                raise DataError(f"{file}: name one of its arrays, as in {file}#{next(iter(arrays.files), 'array')}")
+            if name not in arrays.files:
+                raise DataError(f"{file}: no array {name!r}; {nearest(name, arrays.files)}")
+            array = arrays[name]
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except MemoryError:
+        raise DataError(f"{path}: is larger than the memory") from None
+    except (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError) as error:
+        raise DataError(f"{path}: is not an array of plain values: {str(error).splitlines()[0]}") from None
+    if array.dtype.kind != "U" or array.ndim not in (1, 2):
+        raise DataError(f"{path}: must be texts in rows and columns, but is {array.dtype} {list(array.shape)}")
+    for number, record in enumerate(array.reshape(len(array), -1).tolist(), 1):
+        yield number, record, ""
+
+
 FORMATS: dict[str, Callable[[str], Numbered]] = {
     ".tsv": _tsv,
     ".txt": _tsv,
     ".csv": _csv,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
+    ".parquet": _parquet,
+    ".npz": _npz,
 }
+KEYED = (".jsonl", ".ndjson", ".parquet")  # records with names of their own, so no header
 ENDINGS = ", ".join(FORMATS)
 
 
+def _suffix(path: str) -> str:
+    return Path(path.partition("#")[0].removesuffix(".gz")).suffix.lower()
+
+
 def is_table(path: str) -> bool:
-    """Whether the name of a file says that it holds a table of rows."""
-    return Path(path.removesuffix(".gz")).suffix.lower() in FORMATS
+    """Whether the name of a file, or of an array in one, says that it holds a table of rows."""
+    return _suffix(path) in FORMATS
+
+
+def tables_in(path: str) -> list[str]:
+    """The tables of a folder, in the order of their names; a file alone."""
+    if not Path(path).is_dir():
+        return [path]
+    found = sorted(str(file) for file in Path(path).iterdir() if file.is_file() and is_table(file.name))
+    if not found:
+        raise DataError(f"{path}: is a folder without tables ({ENDINGS}, text with .gz too)")
+    return found
 
 
 def read_table(
     path: str, columns: Sequence[Column], header: bool, problems: Problems
 ) -> Iterator[tuple[int, list[str]]]:
     """The wanted columns of every record of a table, as text, with its line."""
-    suffix = Path(path.removesuffix(".gz")).suffix.lower()
+    suffix = _suffix(path)
     if suffix not in FORMATS:
-        raise DataError(f"{path}: unknown kind of file {suffix!r}; tables end in {ENDINGS} (or these with .gz)")
-    keyed = suffix in (".jsonl", ".ndjson")
+        raise DataError(f"{path}: unknown kind of file {suffix!r}; tables end in {ENDINGS} (text with .gz too)")
+    keyed = suffix in KEYED
     wanted = list(columns)
     first = not keyed and (header or any(isinstance(column, str) for column in columns))
     for line, record, reason in FORMATS[suffix](path):
@@ -240,7 +316,8 @@ def read_rows(
     else:
         numbered = (
             ((path, path), line, values)
-            for path in tables
+            for table in tables
+            for path in tables_in(table)
             for line, values in read_table(path, columns, header, problems)
         )
     for files, line, texts in numbered:
@@ -264,7 +341,7 @@ def _unusable(side: str, text: str) -> str:
 
 def _parallel(
     files: tuple[str, str],
-    pairs: Iterator[tuple[tuple[int, str | None] | None, tuple[int, str | None] | None]],
+    pairs: Iterator[tuple[tuple[int, str | None, str] | None, tuple[int, str | None, str] | None]],
     problems: Problems,
 ) -> Iterator[tuple[int, list[str]]]:
     for left, right in pairs:
@@ -272,9 +349,9 @@ def _parallel(
             longer, shorter = files if right is None else files[::-1]
             line = (left or right or (0,))[0]
             raise DataError(f"{longer}:{line}: has more lines than {shorter}; parallel files need equal numbers")
-        for file, (number, text) in zip(files, (left, right), strict=True):
+        for file, (number, text, reason) in zip(files, (left, right), strict=True):
             if text is None:
-                problems.add(file, number, NOT_UTF8)
+                problems.add(file, number, reason)
                 break
         else:
             yield left[0], [left[1] or "", right[1] or ""]

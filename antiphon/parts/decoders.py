@@ -136,7 +136,7 @@ class RecurrentDecoder(nn.Module):
         layers: list[Layer] = []
         for depth, cell in enumerate(self.cells):
             joined = below if depth == 0 or read is None else torch.cat([below, read], -1)
-            output, final = cell.unroll(self._dropped(joined), state.layers[depth])
+            output, final = cell(self._dropped(joined), state.layers[depth])
             layers.append(final)
             if depth == 0 and self.from_first:
                 read, weights = self._attend(output, state)

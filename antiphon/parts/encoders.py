@@ -57,11 +57,11 @@ class RecurrentEncoder(nn.Module):
         states = inputs
         for depth, cell in enumerate(self.forward_cells):
             below = functional.dropout(states, self.dropout, self.training)
-            states, _ = cell.unroll(below, cell.initial(below))
+            states, _ = cell(below, cell.initial(below))
             if self.backward_cells:
                 backward = self.backward_cells.at(depth)
                 turned = reverse_within(below, lengths)
-                output, _ = backward.unroll(turned, backward.initial(turned))
+                output, _ = backward(turned, backward.initial(turned))
                 states = torch.cat([states, reverse_within(output, lengths)], -1)
             if self.residual and depth > 0:
                 states = states + below

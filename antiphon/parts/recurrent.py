@@ -1,7 +1,7 @@
 """Recurrent cells: the equations of one step, and the fastest way through many.
 
 A cell is a pure function (input, state) -> state with weights. `step` is written as the equations
-are; `unroll` runs a whole padded sequence, in one fused call where there is one, and equals `step`
+are; calling it runs a whole padded sequence, in one fused call where there is one, and equals `step`
 in a loop. Weights are laid out as in `torch.nn`: gates stacked, two biases.
 """
 
@@ -60,7 +60,11 @@ class Cell(nn.Module, ABC):
     def step(self, inputs: Tensor, state: Layer) -> Layer:
         """One step: inputs [rows, inputs], state of [rows, hidden] -> the next state."""
 
-    def unroll(self, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
+    def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor | None:
+        """The values of all gates (0 to 1) at inputs [..., inputs] and the outputs one step before, or None."""
+        return None
+
+    def forward(self, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
         """All steps: inputs [rows, T, inputs] -> outputs [rows, T, hidden] and the state after the last."""
         if self.fused is None:
             outputs = []
@@ -110,6 +114,10 @@ class GruCell(Cell):
     gates = 3
     fused = staticmethod(torch.gru)
 
+    def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor:
+        new, old = self._gates(inputs, before)
+        return torch.sigmoid((new + old)[..., : 2 * self.hidden])
+
     def step(self, inputs: Tensor, state: Layer) -> Layer:
         (h,) = state
         new, old = self._gates(inputs, h)
@@ -134,6 +142,11 @@ class LstmCell(Cell):
     def __init__(self, inputs: int, hidden: int, forget_bias: float = 1.0) -> None:
         super().__init__(inputs, hidden)
         nn.init.constant_(self.input_bias.detach()[hidden : 2 * hidden], forget_bias)
+
+    def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor:
+        new, old = self._gates(inputs, before)
+        i, f, _, o = (new + old).chunk(4, -1)
+        return torch.sigmoid(torch.cat([i, f, o], -1))
 
     def step(self, inputs: Tensor, state: Layer) -> Layer:
         h, c = state

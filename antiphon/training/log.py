@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class TrainingLog:
         self.bar: Progress | None = None
         self.writer = _tensorboard(folder) if tensorboard and not silent else None
         self.headed = False
+        self.warned: set[str] = set()
         if not silent:
             make_folder(folder / TRAINING)
             write_text(folder / TRAINING / LOG, "".join(json.dumps(entry) + "\n" for entry in history))
@@ -65,6 +67,13 @@ class TrainingLog:
         """A line of text."""
         if not self.silent:
             self.console.print(line, markup=False)
+
+    def warn(self, found: Mapping[str, str]) -> None:
+        """Say what is wrong, each kind once."""
+        for kind, message in found.items():
+            if kind not in self.warned:
+                self.warned.add(kind)
+                self.say(f"warning: {message}")
 
     def wants_progress(self) -> bool:
         """Whether it is time to show progress: then, and only then, the loss is read from the device."""
@@ -96,7 +105,7 @@ class TrainingLog:
         cells = (
             f"{entry['step']}",
             f"{entry['epoch']:.1f}",
-            f"{entry['train_loss']:.4f}",
+            "-" if entry["train_loss"] is None else f"{entry['train_loss']:.4f}",
             f"{entry['loss']:.4f}",
             f"{entry['token_error_rate_teacher']:.4f}",
             f"{entry['token_error_rate']:.4f}",

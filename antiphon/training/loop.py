@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import math
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from antiphon import bundle
-from antiphon.config import Config
-from antiphon.data.batch import Batch, collate, replace_unknown
+from antiphon.config import Config, Train
+from antiphon.data.batch import collate
 from antiphon.errors import TrainingError
 from antiphon.evaluation import HIGHER_IS_BETTER, validate
-from antiphon.files import writing
-from antiphon.model import Writer
+from antiphon.files import remove_partial, writing
 from antiphon.training import checkpoint
-from antiphon.training.average import Average
 from antiphon.training.card import write_card
 from antiphon.training.distributed import Ranks, joined
-from antiphon.training.feeding import FEEDINGS
+from antiphon.training.fit import largest_batch
+from antiphon.training.health import cell_health, gradient_norms, warnings
 from antiphon.training.interrupt import stop_asked
 from antiphon.training.log import TrainingLog, draw_curves
-from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
 from antiphon.training.plan import Update, steps_per_epoch, total_steps, updates
-from antiphon.training.prepare import Prepared, check_names, fingerprint, prepare
+from antiphon.training.prepare import Prepared, check_names, differences, identity, prepare
+from antiphon.training.update import Learner, apply, enough_memory, is_out_of_memory
+
+LOG = logging.getLogger("antiphon")
+FAILED_UPDATES = 5  # in a row, before the training goes back to a saved state
+GRACE = 3  # validations before what looks wrong is said
+ROLLBACKS = 3  # without a validation between them, before it gives up
 
 
 def train(
@@ -42,10 +45,12 @@ def train(
     device: str | None = None,
     threads: int | None = None,
     command: str = "",
+    init_from: Path | None = None,
 ) -> Path:
     """Train a model as configured, and return its folder `out`.
 
-    An existing folder is refused without `resume` (go on with its training) or `overwrite`.
+    An existing folder is refused without `resume` (go on with its training) or `overwrite`. The first weights
+    are those of the model in `init_from`, where they fit.
     `threads` bounds the CPU threads of torch. Errors are `AntiphonError`s.
     """
     check_names(config)
@@ -54,41 +59,50 @@ def train(
     with joined(device) as ranks, enough_memory():
         if ranks.first:  # the others would see what the first has begun to write
             _check_folder(out, resume, overwrite)
-        state = checkpoint.load(out) if resume else None
+        state = _state(out) if resume else None
         if state and not threads:
             torch.set_num_threads(state["threads"])
-        prepared = prepare(config, ranks, bundle.load_codecs(out) if resume else None)
-        if state and state["fingerprint"] != fingerprint(prepared):
-            reason = "its training had other data or settings; give the same, or train into another folder"
-            raise TrainingError(f"{out}: {reason}")
+        config = _batch_as_before(config, state)
+        base = bundle.load(init_from, torch.device("cpu")) if init_from and not state else None
+        prepared = prepare(config, ranks, bundle.load_codecs(out) if state else None, base)
+        if prepared.config.train.batch_tokens == "auto":
+            found = int(ranks.share(str(largest_batch(prepared, ranks.device)) if ranks.first else ""))
+            prepared = replace(prepared, config=_with_tokens(prepared.config, found))
+        if state:
+            other = differences(state["identity"], identity(prepared))
+            if other:
+                advice = "give the same, or train into another folder"
+                raise TrainingError(f"{out}: its training was another: {'; '.join(other)}; {advice}")
         if ranks.first:
             if overwrite and not resume:
                 _clear_folder(out)
+            for folder in (out, out / bundle.TRAINING):
+                remove_partial(folder)
             bundle.save_description(out, prepared.config, prepared.codecs)
         _run(prepared, out, state, ranks, command)
     return out
 
 
-@contextmanager
-def enough_memory() -> Iterator[None]:
-    """Within it, running out of memory is an error with advice."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        advice = "set a smaller train.batch_size (with train.accumulate the result stays the same) or smaller widths"
-        raise TrainingError(f"out of memory; {advice}") from None
+def _with_tokens(config: Config, tokens: int) -> Config:
+    return config.model_copy(update={"train": config.train.model_copy(update={"batch_tokens": tokens})})
 
 
-def batch_loss(
-    model: Writer, batch: Batch, reference: float, smoothing: float, precision: str
-) -> tuple[Tensor, Tensor]:
-    """What training minimises and -log p in nats, each summed over the batch's target tokens."""
-    with torch.autocast(batch.source.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        features = model(batch.source, batch.source_lengths, batch.target_in, reference)
-        kept = features.flatten(0, 1)[batch.positions]
-        return model.head.objective(kept, batch.target_out.flatten()[batch.positions], smoothing)
+def _batch_as_before(config: Config, state: dict[str, Any] | None) -> Config:
+    """A training that goes on keeps the batches that were found to fit."""
+    if state is None or config.train.batch_tokens != "auto":
+        return config
+    return _with_tokens(config, int(state["identity"]["train.batch_tokens"]))
+
+
+def _state(out: Path) -> dict[str, Any] | None:
+    """The state to go on from; None for a training that was stopped before it saved its first."""
+    if (out / bundle.CONFIG).is_file() and not checkpoint.states(out):
+        LOG.warning("%s: nothing was saved yet; the training starts from its beginning", out)
+        return None
+    state, damaged = checkpoint.load(out)
+    for message in damaged:
+        LOG.warning("%s; going on from update %d", message, state["progress"]["step"])
+    return state
 
 
 @dataclass
@@ -100,93 +114,210 @@ class Progress:
     seconds: float = 0.0
     tokens: int = 0  # since the last validation
     loss: float = 0.0  # summed -log p of those
+    rate: float = 1.0  # a factor of the learning rate, lowered when updates fail
+    parts: int = 1  # of every batch, more when memory runs out
+    failed: int = 0  # updates in a row whose loss or gradient was not finite; they change no weight
+    skipped: int = 0  # such updates in all
+    rollbacks: int = 0  # since the last validation
     history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Training:
+    """A training while it runs. `at` and the learner's state are saved; all else is made anew."""
+
+    prepared: Prepared
+    out: Path
+    ranks: Ranks
+    learner: Learner
+    at: Progress
+    log: TrainingLog
+    identity: dict[str, str]
+    every: int  # updates between validations
+    loss: Tensor  # summed -log p since the last validation, still on the device
+    began: float  # when the training would have begun, had it never been stopped
+    saved: float  # when it was last saved
+    mark: float  # since when `seen` target tokens were learned from
+    seen: int = 0
 
 
 def _run(prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ranks, command: str) -> None:
     settings = prepared.config.train
-    model = prepared.model.to(ranks.device)
-    parameters = list(model.parameters())
-    chosen = settings.optimizer
-    optimizer = OPTIMIZERS.build(
-        chosen.kind, chosen.options, "train.optimizer", parameters=parameters, learning_rate=settings.learning_rate
-    )
-    schedule = SCHEDULES.build(settings.schedule.kind, settings.schedule.options, "train.schedule")
-    feeding = FEEDINGS.build(settings.feeding.kind, settings.feeding.options, "train.feeding")
-    average = Average(parameters, settings.ema, settings.average)
     total = total_steps(settings, prepared.train)
-    every = settings.validate_every or min(max(steps_per_epoch(settings, prepared.train), 200), 2000)
-    identity = fingerprint(prepared)
-
+    learner = Learner.begin(prepared, ranks, total)
     at = Progress(**state["progress"]) if state else Progress()
     if state:
-        bundle.copy_weights(model, state["weights"], str(out))
-        optimizer.load_state_dict(state["optimizer"])
-        average.restore(state["average"])
-
-    def save() -> None:
-        if ranks.first:
-            at.seconds = time.monotonic() - clock
-            checkpoint.save(
-                out,
-                {
-                    "fingerprint": identity,
-                    "weights": bundle.parameters(model),
-                    "optimizer": optimizer.state_dict(),
-                    "average": average.state(),
-                    "threads": torch.get_num_threads(),
-                    "progress": vars(at),
-                },
-            )
-
+        learner.restore(state["learner"], str(out))
+    every = settings.validate_every or min(max(steps_per_epoch(settings, prepared.train), 200), 2000)
     log = TrainingLog(out, total, not ranks.first, settings.tensorboard, at.step, at.history)
-    log.say(_summary(prepared, ranks, total, every))
-    clock = time.monotonic() - at.seconds
-    loss_sum = torch.full((), at.loss, device=ranks.device)
-    mark, seen = time.monotonic(), 0
-    stop = settings.patience is not None and at.bad >= settings.patience
+    for line in [*prepared.notes, _summary(prepared, ranks, total, every)]:
+        log.say(line)
+    now = time.monotonic()
+    loss = torch.full((), at.loss if ranks.first else 0.0, device=ranks.device)
+    names = identity(prepared)
+    training = Training(prepared, out, ranks, learner, at, log, names, every, loss, now - at.seconds, now, now)
     try:
         with stop_asked() as asked:
-            for update in updates(settings, prepared.train, at.step):
-                if stop:
-                    break
-                for group in optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * schedule(update.step - 1, total)
-                loss_sum += _update(model, optimizer, prepared, update, feeding(update.step - 1), ranks, parameters)
-                average.update()
-                tokens = sum(int(prepared.train.target.lengths[rows].sum()) for rows in update.batches)
-                at.step, at.tokens, seen = update.step, at.tokens + tokens, seen + tokens
-                if log.wants_progress():
-                    log.progress(
-                        update.step, float(loss_sum) * ranks.world / at.tokens, seen / (time.monotonic() - mark)
-                    )
-                if update.step % every == 0 or update.step == total:
-                    at.loss = float(ranks.sum(loss_sum))
-                    average.snapshot()
-                    if ranks.first:
-                        with average.shipped():
-                            entry = _validation(prepared, ranks, update, at)
-                            entry["tokens_per_second"] = seen / (time.monotonic() - mark)
-                            entry["minutes"] = (time.monotonic() - clock) / 60
-                            if entry["best"]:
-                                bundle.save_weights(out, bundle.parameters(model))
-                        at.history.append(entry)
-                        at.bad = 0 if entry["best"] else at.bad + 1
-                        log.validation(entry)
-                        stop = settings.patience is not None and at.bad >= settings.patience
-                    stop = ranks.agree(stop)
-                    loss_sum.zero_()
-                    at.tokens, at.loss = 0, 0.0
-                    save()
-                    mark, seen = time.monotonic(), 0
-                if asked() and ranks.world == 1:
-                    at.loss = float(loss_sum)
-                    save()
-                    raise KeyboardInterrupt(f"stopped at update {at.step} and saved; go on with --resume")
+            if not state:
+                _save(training)
+            while not _reaches_end(training, asked):
+                _roll_back(training)
     finally:
         log.close()
     if ranks.first:
-        _finish(prepared, out, at.history, log, command)
+        _finish(prepared, out, training.at.history, log, command)
+
+
+def _reaches_end(training: Training, asked: Callable[[], bool]) -> bool:
+    """Updates and validations up to the end; False if the numbers fail again and again before that."""
+    settings, ranks, log = training.prepared.config.train, training.ranks, training.log
+    for update in updates(settings, training.prepared.train, training.at.step):
+        at = training.at
+        if settings.patience is not None and at.bad >= settings.patience:
+            break
+        _learn(training, update)
+        if at.failed >= FAILED_UPDATES:
+            return False
+        if log.wants_progress():
+            loss = float(training.loss) * ranks.world / max(at.tokens, 1)
+            log.progress(update.step, loss, training.seen / (time.monotonic() - training.mark))
+        if update.step == training.learner.total or (update.step % training.every == 0 and not at.failed):
+            if not _validate(training, update):
+                return False
+            _save(training)
+            training.mark, training.seen = time.monotonic(), 0
+        elif _save_is_due(training, settings) and not at.failed:
+            _save(training)
+        if asked() and ranks.world == 1:
+            _save(training)
+            raise KeyboardInterrupt(f"stopped at update {at.step} and saved; go on with --resume")
+    return True
+
+
+def _learn(training: Training, update: Update) -> None:
+    """One update, in smaller parts if memory runs out; one that fails is skipped and counted."""
+    at, learner = training.at, training.learner
+    while True:
+        try:
+            nll = apply(learner, update, at.rate, at.parts)
+            break
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or at.parts >= max(map(len, update.batches)):
+                raise
+        at.parts *= 2
+        training.log.say(
+            f"out of memory at update {update.step}: from here on every batch is computed in {at.parts} parts"
+        )
+    at.step = update.step
+    if nll is None:
+        at.failed, at.skipped = at.failed + 1, at.skipped + 1
+        return
+    at.failed = 0
+    training.loss += nll
+    tokens = sum(int(training.prepared.train.target.lengths[rows].sum()) for rows in update.batches)
+    at.tokens, training.seen = at.tokens + tokens, training.seen + tokens
+
+
+def _validate(training: Training, update: Update) -> bool:
+    """Measure the weights that would be shipped, and keep them if they are the best; False if they give no numbers."""
+    at, ranks, learner = training.at, training.ranks, training.learner
+    train_loss = float(ranks.sum(training.loss)) / at.tokens if at.tokens else None  # None: all updates failed
+    learner.average.snapshot()
+    best = healthy = False
+    if ranks.first:
+        gradients = gradient_norms(learner.model, float(learner.norm))
+        with learner.average.shipped():
+            entry = _measured(training, update, train_loss) | {"gradients": gradients}
+            best, healthy = entry["best"], math.isfinite(entry["loss"])
+            if best and healthy:
+                bundle.save_weights(training.out, bundle.parameters(learner.model))
+        if healthy:
+            at.history.append(entry)
+            training.log.validation(entry)
+            if len(at.history) >= GRACE:
+                training.log.warn(warnings(entry))
+    best, healthy = ranks.agree(best), ranks.agree(healthy)
+    if healthy:
+        at.bad = 0 if best else at.bad + 1
+        at.rollbacks = at.tokens = 0
+        training.loss.zero_()
+    return healthy
+
+
+def _measured(training: Training, update: Update, train_loss: float | None) -> dict[str, Any]:
+    """An entry of the history: validation metrics, and whether the watched one is the best so far."""
+    prepared, at = training.prepared, training.at
+    config, target = prepared.config, prepared.codecs.target
+    found = validate(training.learner.model, config, target, prepared.valid_rows, prepared.valid, training.ranks.device)
+    metric = config.train.metric
+    sign = 1 if metric in HIGHER_IS_BETTER else -1
+    sample = collate(prepared.valid, range(min(len(prepared.valid), 64))).to(training.ranks.device)
+    now = time.monotonic()
+    return {
+        "step": update.step,
+        "epoch": round(update.epoch, 4),
+        "train_loss": train_loss,
+        **found,
+        "cells": cell_health(training.learner.model, sample),
+        "best": all(sign * found[metric] > sign * entry[metric] for entry in at.history),
+        "skipped": at.skipped,
+        "rate": at.rate,
+        "tokens_per_second": training.seen / (now - training.mark),
+        "minutes": (now - training.began) / 60,
+    }
+
+
+def _save(training: Training) -> None:
+    """Write all that going on needs."""
+    at, ranks = training.at, training.ranks
+    at.loss = float(ranks.sum(training.loss.clone()))
+    at.seconds = time.monotonic() - training.began
+    if ranks.first:
+        state = {
+            "identity": training.identity,
+            "threads": torch.get_num_threads(),
+            "progress": vars(at),
+            "learner": training.learner.state(),
+        }
+        checkpoint.save(training.out, at.step, state, training.prepared.config.train.keep)
+    training.saved = time.monotonic()
+
+
+def _save_is_due(training: Training, settings: Train) -> bool:
+    """Whether to save between validations: by updates, or by time, which several processes would not agree on."""
+    if settings.save_every and training.at.step % settings.save_every == 0:
+        return True
+    late = settings.save_minutes is not None and time.monotonic() - training.saved > 60 * settings.save_minutes
+    return late and training.ranks.world == 1
+
+
+def _roll_back(training: Training) -> None:
+    """Back to a saved state with half the learning rate; to an older one if that did not help."""
+    before = training.at
+    if before.rollbacks >= ROLLBACKS:
+        raise TrainingError(
+            f"the loss is no number at update {before.step}, and half the learning rate from a saved state, "
+            f"tried {ROLLBACKS} times, does not help; set a lower train.learning_rate or train.clip, or a longer warmup"
+        )
+    state, _ = checkpoint.load(training.out, back=before.rollbacks)
+    training.learner.restore(state["learner"], str(training.out))
+    training.at = replace(
+        Progress(**state["progress"]),
+        bad=before.bad,
+        rate=before.rate / 2,
+        parts=before.parts,
+        skipped=before.skipped,
+        rollbacks=before.rollbacks + 1,
+        history=before.history,
+        failed=0,
+    )
+    training.loss.fill_(training.at.loss if training.ranks.first else 0.0)
+    training.mark, training.seen = time.monotonic(), 0
+    training.log.say(
+        f"the loss is no number at update {before.step}: back to update {training.at.step}, "
+        f"with {training.at.rate:g} times the learning rate"
+    )
+    _save(training)
 
 
 def _summary(prepared: Prepared, ranks: Ranks, total: int, every: int) -> str:
@@ -197,66 +328,6 @@ def _summary(prepared: Prepared, ranks: Ranks, total: int, every: int) -> str:
         f"{target:,} target symbols, {size:,} parameters, {ranks.device}, at most {total:,} updates, "
         f"validation every {every:,}"
     )
-
-
-def _update(
-    model: Writer,
-    optimizer: torch.optim.Optimizer,
-    prepared: Prepared,
-    update: Update,
-    reference: float,
-    ranks: Ranks,
-    parameters: list[nn.Parameter],
-) -> Tensor:
-    """One update of the weights; the summed -log p of this process's tokens, still on the device.
-
-    The loss is divided by the tokens (or rows) of all micro-batches of all processes, so the split
-    into them changes nothing. What is drawn (dropout, feeding, unknown symbols) depends on the seed, the
-    update and the process's number alone, so a resumed training draws the same.
-    """
-    settings, examples = prepared.config.train, prepared.train
-    if settings.normalize == "tokens":
-        weight = sum(int(examples.target.lengths[rows].sum()) for rows in update.batches)
-    else:
-        weight = sum(map(len, update.batches))
-    model.train()
-    optimizer.zero_grad(set_to_none=True)
-    nll_sum = torch.zeros((), device=ranks.device)
-    generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))
-    torch.manual_seed(_seed(settings.seed, update.step, ranks.rank))
-    for rows in update.batches:
-        whole = replace_unknown(collate(examples, rows), settings.unknown, generator)
-        batch = whole.part(ranks.rank, ranks.world).to(ranks.device)
-        if not len(batch.positions):
-            continue
-        objective, nll = batch_loss(model, batch, reference, settings.label_smoothing, settings.precision)
-        (objective / weight).backward()  # type: ignore[no-untyped-call]
-        nll_sum += nll
-    ranks.sum_gradients(parameters)
-    if settings.clip is not None:
-        nn.utils.clip_grad_norm_(parameters, settings.clip)
-    optimizer.step()
-    return nll_sum
-
-
-def _seed(*numbers: int) -> int:
-    """One seed from several numbers; neighbours give seeds that have nothing in common."""
-    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest())
-
-
-def _validation(prepared: Prepared, ranks: Ranks, update: Update, at: Progress) -> dict[str, Any]:
-    """An entry of the history: validation metrics, and whether the watched one is the best so far."""
-    config = prepared.config
-    found = validate(prepared.model, config, prepared.codecs.target, prepared.valid_rows, prepared.valid, ranks.device)
-    if not math.isfinite(found["loss"]) or not math.isfinite(at.loss):
-        raise TrainingError(
-            f"the loss is no longer a number at update {update.step}; set a lower train.learning_rate or a train.clip"
-        )
-    metric = config.train.metric
-    sign = 1 if metric in HIGHER_IS_BETTER else -1
-    best = all(sign * found[metric] > sign * entry[metric] for entry in at.history)
-    epoch, train_loss = round(update.epoch, 4), at.loss / max(at.tokens, 1)
-    return {"step": update.step, "epoch": epoch, "train_loss": train_loss, **found, "best": best}
 
 
 def _finish(prepared: Prepared, out: Path, history: list[dict[str, Any]], log: TrainingLog, command: str) -> None:

@@ -24,7 +24,7 @@ def updates(settings: Train, examples: Examples, start: int) -> Iterator[Update]
     """The updates of a training from number `start` on: a pure function of data and settings."""
     step, total = 0, total_steps(settings, examples)
     for epoch in count():
-        batches = epoch_batches(examples, settings.batch_size, settings.batch_tokens, settings.seed, epoch)
+        batches = epoch_batches(examples, settings.batch_size, settings.token_budget, settings.seed, epoch)
         groups = math.ceil(len(batches) / settings.accumulate)
         for index in range(groups):
             if step >= total:
@@ -37,7 +37,7 @@ def updates(settings: Train, examples: Examples, start: int) -> Iterator[Update]
 
 def steps_per_epoch(settings: Train, examples: Examples) -> int:
     """Updates in the first epoch; by tokens, later ones may differ a little."""
-    batches = epoch_batches(examples, settings.batch_size, settings.batch_tokens, settings.seed, 0)
+    batches = epoch_batches(examples, settings.batch_size, settings.token_budget, settings.seed, 0)
     return math.ceil(len(batches) / settings.accumulate)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from antiphon.config import Config
+from antiphon.bundle import Bundle
+from antiphon.config import Config, Parallel
 from antiphon.data.batch import Examples
 from antiphon.data.rows import Row
 from antiphon.data.text import TOKENIZERS
@@ -20,6 +24,7 @@ from antiphon.structures import build
 from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
+from antiphon.training.start import extended, freeze, take_vectors, take_weights
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Prepared:
     valid: Examples
     valid_rows: list[Row]
     model: Writer
+    notes: list[str]  # what the user should know before it begins
 
 
 def check_names(config: Config) -> None:
@@ -57,17 +63,23 @@ def check_names(config: Config) -> None:
         )
 
 
-def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None) -> Prepared:
-    """Read and encode the data, learn the vocabularies unless given, build the model: the same in every process."""
+def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, base: Bundle | None = None) -> Prepared:
+    """Read and encode the data, learn the vocabularies, build the model: the same in every process.
+
+    With `codecs` a training goes on, and nothing is learned; `base` is a model whose weights are taken where they fit.
+    """
     rows = load_rows(config, config.data.train)
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(valid, float):
         rows, valid_rows = split_rows(rows, valid, config.train.seed)
     else:
         valid_rows = load_rows(config, valid)
+    resumed = codecs is not None
     if codecs is None:  # one process learns them, since not every tokenizer learns the same twice
         learned = train_codecs(config, rows) if ranks.first else None
         codecs = Codecs.from_json(ranks.share(learned.to_json() if learned else ""))
+        if base is not None:
+            codecs = extended(base.codecs, codecs)
     _, train_examples = encode_rows(config, codecs, rows)
     valid_rows, valid_examples = encode_rows(config, codecs, valid_rows)
     if config.decode.max_length is None:
@@ -77,18 +89,52 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None) 
         )
     torch.manual_seed(config.train.seed)
     model = build(config, len(codecs.source.vocabulary), len(codecs.target.vocabulary))
-    return Prepared(config, codecs, train_examples, valid_examples, valid_rows, model)
+    notes: list[str] = []
+    if not resumed:
+        if base is not None:
+            notes += take_weights(model, base, codecs)
+        vectors = config.model.embeddings
+        sides = (vectors.source, vectors.target) if isinstance(vectors, Parallel) else (vectors, None)
+        if sides[0] is not None:
+            notes.append(take_vectors(model.source.embedding.weight, sides[0], codecs.source.vocabulary))
+        if sides[1] is not None:
+            notes.append(take_vectors(model.embedding.weight, sides[1], codecs.target.vocabulary))
+    freeze(model, config.train.freeze)
+    return Prepared(config, codecs, train_examples, valid_examples, valid_rows, model, notes)
 
 
-def fingerprint(prepared: Prepared) -> str:
-    """What must not change between a training and its resumption: data and settings, but not ceilings."""
-    harmless = {
-        "train": {"epochs", "max_steps", "patience", "tensorboard"},
-        "data": {"test", "train", "valid"},
-        "evaluate": True,
-    }
-    digest = hashlib.sha256(prepared.config.model_dump_json(by_alias=True, exclude=harmless).encode())  # type: ignore[arg-type]
-    for examples in (prepared.train, prepared.valid):
+CEILINGS: dict[str, set[str] | bool] = {  # what may change between a training and its resumption
+    "train": {"epochs", "max_steps", "patience", "tensorboard", "save_every", "save_minutes", "keep"},
+    "data": {"test", "train", "valid"},  # their rows must not change; where they stand may
+    "evaluate": True,
+}
+
+
+def identity(prepared: Prepared) -> dict[str, str]:
+    """What must not change between a training and its resumption, by name: settings, and digests of the rows."""
+    settings = prepared.config.model_dump(mode="json", by_alias=True, exclude=CEILINGS)
+    found = dict(_flat(settings, ""))
+    for name, examples in (("training", prepared.train), ("validation", prepared.valid)):
+        digest = hashlib.blake2b(digest_size=16)
         for side in (examples.source, examples.target):
             digest.update(side.ids.tobytes() + side.lengths.tobytes())
-    return digest.hexdigest()
+        found[f"the {name} rows"] = f"{len(examples):,} with the digest {digest.hexdigest()}"
+    return found
+
+
+def _flat(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", json.dumps(value)
+
+
+def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """What differs between two identities, each as `name: was X, is Y`."""
+    names = sorted(old.keys() | new.keys())
+    return [
+        f"{name}: was {old.get(name, 'not there')}, is {new.get(name, 'not there')}"
+        for name in names
+        if old.get(name) != new.get(name)
+    ]

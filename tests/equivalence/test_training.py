@@ -27,8 +27,8 @@ def trained(
 ) -> dict[str, Any]:
     """The training state after a run: last weights, history."""
     train(tiny_config(folder, **settings), folder / name, resume=resume, threads=threads)
-    state = checkpoint.load(folder / name)
-    return {"weights": state["weights"], **state["progress"]}
+    state, _ = checkpoint.load(folder / name)
+    return {**state["learner"], **state["progress"]}
 
 
 # Adam's first steps are g / (|g| + eps): with a tiny eps the rounding of a gradient near zero becomes a whole step
@@ -75,7 +75,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, extra: dict[st
 
 def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
     trained(tmp_path, "m")
-    with pytest.raises(TrainingError, match="other data or settings"):
+    with pytest.raises(TrainingError, match=r"train\.learning_rate: was"):
         train(tiny_config(tmp_path, train__learning_rate=0.1), tmp_path / "m", resume=True)
     with pytest.raises(TrainingError, match="holds no training"):
         train(tiny_config(tmp_path), tmp_path / "none", resume=True)
@@ -125,7 +125,7 @@ def test_two_processes_equal_one(tmp_path: Path, normalize: str) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
-        assert_close(one["weights"], checkpoint.load(tmp_path / f"two{steps}")["weights"])
+        assert_close(one["weights"], checkpoint.load(tmp_path / f"two{steps}")[0]["learner"]["weights"])
 
 
 def test_a_saved_model_predicts_the_same_in_a_fresh_process_without_its_data(tmp_path: Path) -> None:
@@ -173,8 +173,9 @@ def test_tensorboard_events_are_written_where_asked_for(tmp_path: Path) -> None:
     assert list((tmp_path / "m" / "training" / "tensorboard").glob("events*"))
 
 
-def test_a_training_that_is_asked_to_stop_goes_on_where_it_was(tmp_path: Path) -> None:
-    """SIGINT between validations: saved, status 130, one line; resumed, it ends with the same weights and losses."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_asked_to_stop_goes_on_where_it_was(tmp_path: Path, number: signal.Signals) -> None:
+    """Between validations: saved, status 130, one line; resumed, it ends with the same weights and losses."""
     options = {"model__dropout": 0.3, "train__unknown": 0.1, "train__max_steps": 600, "train__validate_every": 300}
     whole = trained(tmp_path, "whole", threads=1, **options)
     (tmp_path / "c.yaml").write_text(tiny_config(tmp_path, **options).to_yaml())
@@ -186,26 +187,29 @@ def test_a_training_that_is_asked_to_stop_goes_on_where_it_was(tmp_path: Path) -
         while not (lines and lines[-1].startswith("step 1/")):
             lines.append(process.stderr.readline())
             assert lines[-1], "it ended before it began"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         last = process.stderr.read().strip().splitlines()[-1]
     assert process.returncode == 130
     assert last.startswith("stopped at update ")
     assert last.endswith("go on with --resume")
-    stopped = checkpoint.load(tmp_path / "m")["progress"]["step"]
+    stopped = checkpoint.load(tmp_path / "m")[0]["progress"]["step"]
     assert 0 < stopped < 600
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    state = checkpoint.load(tmp_path / "m")
-    assert_equal(whole["weights"], state["weights"])
+    state, _ = checkpoint.load(tmp_path / "m")
+    assert_equal(whole["weights"], state["learner"]["weights"])
     for left, right in zip(whole["history"], state["progress"]["history"], strict=True):
         assert left["loss"] == right["loss"]
         assert left["train_loss"] == right["train_loss"]
 
 
-def test_a_loss_that_is_no_number_ends_the_training_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"no longer a number at update 4; set a lower train\.learning_rate"):
-        trained(tmp_path, "m", train__learning_rate=1e30, train__clip=None)
+def test_a_rate_no_rollback_can_mend_ends_the_training_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"tried 3 times, does not help; set a lower train\.learning_rate"):
+        trained(tmp_path, "m", train__learning_rate=1e30, train__clip=None, train__max_steps=40)
     assert not (tmp_path / "m" / bundle.WEIGHTS).exists()
+    state, _ = checkpoint.load(tmp_path / "m")
+    assert all(value.isfinite().all() for value in state["learner"]["weights"].values()), "no failed update is kept"
+    assert state["progress"]["rate"] == 0.125
 
 
 def test_a_bad_row_leaves_the_model_that_was_to_be_overwritten(tmp_path: Path) -> None:

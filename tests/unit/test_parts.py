@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from models import cell_of
 from torch import Tensor, nn
 
 from antiphon.errors import ConfigError
@@ -14,7 +15,7 @@ from antiphon.parts.bridges import Last, ProjectedAll, ProjectedLast
 from antiphon.parts.decoders import RecurrentDecoder
 from antiphon.parts.encoders import RecurrentEncoder, reverse_within
 from antiphon.parts.heads import SoftmaxHead
-from antiphon.parts.recurrent import CELLS, Cell, LstmCell
+from antiphon.parts.recurrent import CELLS, LstmCell
 from antiphon.parts.state import Encoded, Memory, State
 from antiphon.symbols import BOS, EOS, PAD
 
@@ -24,10 +25,6 @@ NATIVE = {
     "gru": (nn.GRUCell, nn.GRU, {}),
     "lstm": (nn.LSTMCell, nn.LSTM, {}),
 }
-
-
-def cell_of(kind: str, inputs: int, hidden: int) -> Cell:
-    return CELLS.build(kind, {}, "cell", inputs=inputs, hidden=hidden)
 
 
 def randomize(module: nn.Module) -> None:
@@ -57,7 +54,7 @@ def test_cells_equal_those_of_torch_with_the_same_weights(kind: str) -> None:
 
     lifted = tuple(value[None] for value in start)
     output, final = layer(inputs, lifted if cell.parts > 1 else lifted[0])
-    own_output, own_final = cell.unroll(inputs, start)
+    own_output, own_final = cell(inputs, start)
     torch.testing.assert_close(own_output, output)
     for left, right in zip(own_final, final if cell.parts > 1 else (final,), strict=True):
         torch.testing.assert_close(left, right[0])
@@ -69,7 +66,7 @@ def test_a_sequence_equals_its_steps(kind: str) -> None:
     randomize(cell)
     inputs = torch.randn(2, 6, 3)
     state = cell.initial(inputs)
-    whole, final = cell.unroll(inputs, state)
+    whole, final = cell(inputs, state)
     for t in range(6):
         state = cell.step(inputs[:, t], state)
         torch.testing.assert_close(whole[:, t], state[0])

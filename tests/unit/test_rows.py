@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,7 +107,7 @@ def test_only_a_newline_ends_a_line(write: Write) -> None:
     odd = "a\u2028b\x0bc\x0cd\x85e\x1cf"
     path = write("t.tsv", f"\ufeff{odd}\tx\r\ny\tz")
     assert texts(read(path)) == [(odd, "x"), ("y", "z")]
-    assert list(read_lines(str(path))) == [(1, f"{odd}\tx"), (2, "y\tz")]
+    assert list(read_lines(str(path))) == [(1, f"{odd}\tx", ""), (2, "y\tz", "")]
 
 
 def test_a_carriage_return_inside_a_line_stays(write: Write) -> None:
@@ -328,12 +329,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path}: cannot be read: No such file or directory"
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_holds_tables(tmp_path: Path) -> None:
     path = tmp_path / "folder.tsv"
     path.mkdir()
     with pytest.raises(DataError) as caught:
         read(path)
-    assert str(caught.value) == f"{path}: is a folder; name a file"
+    wanted = "is a folder without tables (.tsv, .txt, .csv, .jsonl, .ndjson, .parquet, .npz, text with .gz too)"
+    assert str(caught.value) == f"{path}: {wanted}"
 
 
 @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.tsv.zip", "t.gz"])
@@ -375,3 +377,49 @@ def test_any_bytes_are_rows_or_a_message(tmp_path: Path, content: bytes, name: s
         message = str(path)
     assert wrong == []
     assert message.startswith(str(path))
+
+
+# --- other containers ---------------------------------------------------------------------------------
+
+
+def test_a_gigantic_line_is_a_bad_row_and_the_next_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon.data.rows.LONGEST_LINE", 10)
+    path = tmp_path / "a.tsv"
+    path.write_bytes(b"a\tb\n" + b"x" * 11 + b"\nc\td\n" + b"y" * 10 + b"\n" + b"z" * 99)
+    found = list(read_lines(str(path)))
+    assert [line for _, line, _ in found] == ["a\tb", None, "c\td", None, None]
+    assert [number for number, _, _ in found] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_told(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_bytes("\ufeff".encode(encoding) * (encoding != "utf-16") + "a\tb\n".encode(encoding))
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert str(caught.value) == f"{path}: is UTF-16 text; convert it to UTF-8"
+
+
+def test_a_folder_is_its_tables_in_the_order_of_their_names(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    write("f/2.tsv", "c\td\n")
+    first = write("f/1.csv", "a,b\n")
+    write("f/notes.md", "no rows")
+    assert texts(read(first.parent)) == [("a", "b"), ("c", "d")]
+
+
+def test_an_array_of_texts_is_a_table(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", pairs=np.array([["a", "b"], ["c", "d"]]), numbers=np.zeros(3))
+    assert texts(read(Path(f"{tmp_path / 'a.npz'}#pairs"))) == [("a", "b"), ("c", "d")]
+
+
+def test_parquet_has_named_columns(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"word": ["a", "c", None], "sound": ["b", "d", "e"]}), path)
+    problems = Problems()
+    found = list(read_rows([str(path)], None, ("word", "sound"), False, problems))
+    assert texts(found) == [("a", "b"), ("c", "d")]
+    assert problems.first == [f"{path}:3: column 'word' is not text but NoneType"]

@@ -1,0 +1,106 @@
+"""What goes wrong in a training before its loss shows it: measured at every validation, said in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from antiphon.data.batch import Batch
+from antiphon.model import Writer
+from antiphon.parts.recurrent import Cell
+
+SATURATED = 0.05  # a gate is saturated within so much of 0 or 1
+DEAD = 1e-3  # a unit is dead if it never leaves zero by more
+
+IDENTICAL_OUTPUTS, SATURATED_GATES, DEAD_UNITS, UNKNOWN_SYMBOLS = 0.5, 0.9, 0.25, 0.05  # shares that are too much
+SHORT, LONG = 0.5, 2.0  # outputs over references in length
+
+
+def gradient_norms(model: Writer, before_clipping: float) -> dict[str, float]:
+    """The norm of every part's gradient in the last update, and of all (`before_clipping`); nothing if that failed."""
+    if not math.isfinite(before_clipping):
+        return {}
+    squares: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            part = "attention" if name.startswith("decoder.attention.") else name.split(".")[0]
+            squares[part] = squares.get(part, parameter.new_zeros(())) + parameter.grad.square().sum()
+    clipped = float(sum(squares.values(), torch.zeros(()))) ** 0.5
+    factor = before_clipping / clipped if clipped else 1.0
+    return {"all": before_clipping} | {part: float(square) ** 0.5 * factor for part, square in squares.items()}
+
+
+@torch.no_grad()
+def cell_health(model: Writer, batch: Batch) -> dict[str, dict[str, float]]:
+    """For every cell that runs over whole sequences, by its name: the shares of saturated gates and of dead units."""
+    found: dict[str, dict[str, float]] = {}
+
+    def watch(name: str) -> Any:
+        def hook(cell: nn.Module, given: tuple[Any, ...], answer: tuple[Tensor, Any]) -> None:
+            assert isinstance(cell, Cell)
+            inputs, state = given
+            outputs = answer[0]
+            gates = cell.gate_values(inputs, torch.cat([state[0][:, None], outputs[:, :-1]], 1))
+            beyond = (gates - 0.5).abs() > 0.5 - SATURATED if gates is not None else None
+            found[name] = {
+                "saturated": 0.0 if beyond is None else float(beyond.float().mean()),
+                "dead": float((outputs.abs().amax((0, 1)) < DEAD).float().mean()),
+            }
+
+        return hook
+
+    hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules() if isinstance(part, Cell)]
+    try:
+        model.eval()
+        model(batch.source, batch.source_lengths, batch.target_in)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def warnings(entry: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong by a validation's figures, by kind, each with what to do."""
+    found: dict[str, str] = {}
+    share = entry["commonest_output"]
+    if share > IDENTICAL_OUTPUTS and share > entry["commonest_reference"] + 0.25:
+        found["identical outputs"] = (
+            f"outputs are identical for {share:.0%} of inputs: the decoder does not use its input; "
+            "train longer, choose an attention, or raise train.learning_rate"
+        )
+    ratio = entry["length_ratio"]
+    if ratio < SHORT or ratio > LONG:
+        found["length"] = (
+            f"outputs are {ratio:.2g} times as long as their references; "
+            "train longer, or look at decode.length_penalty, min_length and max_length"
+        )
+    for side in ("source", "target"):
+        unknown = entry[f"unknown_{side}"]
+        if unknown > UNKNOWN_SYMBOLS:
+            found[f"unknown {side}"] = (
+                f"{unknown:.0%} of the validation {side} symbols are unknown: they are not in the training rows; "
+                f"choose {side}.tokens with smaller pieces (chars, bpe), or train on rows like them"
+            )
+    for name, cell in entry["cells"].items():
+        if cell["saturated"] > SATURATED_GATES:
+            found[f"saturated {name}"] = (
+                f"{cell['saturated']:.0%} of the gates in {name} are saturated, so little can be learned through them; "
+                "lower train.learning_rate"
+            )
+        if cell["dead"] > DEAD_UNITS:
+            found[f"dead {name}"] = (
+                f"{cell['dead']:.0%} of the units in {name} are dead; lower train.learning_rate, or choose another cell"
+            )
+    for part, norm in entry["gradients"].items():
+        if norm == 0:
+            found[f"gradient {part}"] = f"no gradient reaches {part}: it does not learn"
+    if entry["skipped"]:
+        found["skipped"] = (
+            f"{entry['skipped']:,} updates were skipped, as their loss or gradient was not finite; "
+            "lower train.learning_rate"
+        )
+    return found

@@ -1,0 +1,120 @@
+"""Before the first update: weights from another model (`--init-from`), pretrained vectors, frozen parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from antiphon.bundle import Bundle
+from antiphon.data.encode import TextCodec
+from antiphon.data.rows import read_lines
+from antiphon.data.vocabulary import Vocabulary
+from antiphon.dataset import Codecs
+from antiphon.errors import ConfigError, DataError, nearest
+from antiphon.model import Writer
+from antiphon.symbols import SPECIALS
+
+BY_SYMBOL = {"source.embedding.weight": "source", "embedding.weight": "target", "head.weight": "target"}
+BY_SYMBOL |= {"head.bias": "target"}  # parameters with a row a symbol, and whose symbols
+
+
+def extended(base: Codecs, learned: Codecs) -> Codecs:
+    """The base model's codecs, with the symbols that only the new data has behind their own.
+
+    Both must treat text alike. Learned pieces (bpe, unigram) stay the base's: what they cannot spell is unknown.
+    """
+    return Codecs(_extended(base.source, learned.source), _extended(base.target, learned.target))
+
+
+def _extended(base: TextCodec, learned: TextCodec) -> TextCodec:
+    for name in ("tokens", "normalize", "lowercase"):
+        theirs, own = getattr(base.settings, name), getattr(learned.settings, name)
+        if theirs != own:
+            side = learned.settings.key.split(".")[0]
+            raise ConfigError(f"{side}.{name}", f"is {own}, but the model to start from has {theirs}; give the same")
+    if base.tokenizer.learned() is not None:
+        return base
+    new = [symbol for symbol in learned.vocabulary.symbols if symbol not in base.vocabulary]
+    return TextCodec(learned.settings, learned.tokenizer, Vocabulary([*base.vocabulary.symbols, *new]))
+
+
+@torch.no_grad()
+def take_weights(model: Writer, base: Bundle, codecs: Codecs) -> list[str]:
+    """Copy what fits of `base` into `model`; what was taken and what was not, in words for the user.
+
+    A parameter fits if name and shape agree; of one with a row a symbol, the rows of common symbols are taken.
+    """
+    theirs = dict(base.model.named_parameters())
+    left_out: list[str] = []
+    taken = 0
+    for name, own in model.named_parameters():
+        other = theirs.get(name)
+        if other is None:
+            left_out.append(f"{name} (not in it)")
+        elif other.shape == own.shape:
+            own.copy_(other)
+            taken += 1
+        elif name in BY_SYMBOL and other.shape[1:] == own.shape[1:] and len(other) < len(own):
+            own[: len(other)] = other
+            taken += 1
+        else:
+            left_out.append(f"{name} ({list(other.shape)} there, {list(own.shape)} here)")
+    told = [f"{taken} of {taken + len(left_out)} parameters are taken from the model to start from"]
+    for side in ("source", "target"):
+        old, new = (len(getattr(both, side).vocabulary) for both in (base.codecs, codecs))
+        told.append(f"{side}: {old - SPECIALS:,} symbols are known to it, {new - old:,} are new")
+    return told + [f"not taken: {name}" for name in left_out]
+
+
+def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, list[float]]:
+    """Vectors of known symbols by id, from a text file: a symbol and `size` numbers a line, separated by spaces.
+
+    A first line of two numbers (word2vec's) is skipped. Raises `DataError` with file and line.
+    """
+    found: dict[int, list[float]] = {}
+    for number, line, reason in read_lines(path):
+        if line is None:
+            raise DataError(f"{path}:{number}: {reason}")
+        fields = line.rstrip(" ").rsplit(" ", size)
+        if number == 1 and line.strip().replace(" ", "").isdigit() and len(line.split()) == 2:
+            continue
+        if len(fields) != size + 1:
+            got = len(line.split()) - 1
+            raise DataError(f"{path}:{number}: holds {got} numbers, but model.embedding is {size}")
+        if fields[0] in vocabulary:
+            try:
+                values = [float(field) for field in fields[1:]]
+            except ValueError as error:
+                raise DataError(f"{path}:{number}: {error}") from None
+            if not all(map(math.isfinite, values)):
+                raise DataError(f"{path}:{number}: holds a number that is not finite")
+            found[vocabulary.id(fields[0])] = values
+    return found
+
+
+@torch.no_grad()
+def take_vectors(weight: Tensor, path: str, vocabulary: Vocabulary) -> str:
+    """Put pretrained vectors into an embedding [symbols, size]; the hit rate, in words for the user."""
+    found = read_vectors(path, vocabulary, weight.shape[1])
+    for row, values in found.items():
+        weight[row] = torch.tensor(values, dtype=weight.dtype)
+    known = len(vocabulary) - SPECIALS
+    return f"pretrained vectors for {len(found):,} of {known:,} symbols ({len(found) / max(known, 1):.1%}) from {path}"
+
+
+def freeze(model: Writer, names: Iterable[str]) -> None:
+    """Keep the parts of these names (`encoder`, `source.embedding`, ...) as they are: no update reaches them."""
+    parameters = dict(model.named_parameters())
+    for name in names:
+        chosen = [own for own in parameters if own == name or own.startswith(f"{name}.")]
+        if not chosen:
+            known = {own.rsplit(".", depth)[0] for own in parameters for depth in range(own.count(".") + 1)}
+            close = nearest(name, {own for own in known if own.count(".") <= name.count(".") + 1})
+            raise ConfigError("train.freeze", f"no part is called {name!r}; {close}")
+        for own in chosen:
+            parameters[own].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        raise ConfigError("train.freeze", "nothing is left to learn")

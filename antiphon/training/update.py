@@ -1,0 +1,161 @@
+"""One update of the weights: what is drawn, the loss, its gradients, a step; what fails changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from antiphon import bundle
+from antiphon.data.batch import Batch, collate, replace_unknown
+from antiphon.errors import TrainingError
+from antiphon.model import Writer
+from antiphon.training.average import Average
+from antiphon.training.distributed import Ranks
+from antiphon.training.feeding import FEEDINGS, Feeding
+from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
+from antiphon.training.plan import Update
+from antiphon.training.prepare import Prepared
+
+
+@dataclass
+class Learner:
+    """What updates change, and by which rules: weights, the optimizer's moments, the shipped average."""
+
+    prepared: Prepared
+    ranks: Ranks
+    total: int  # updates in all
+    model: Writer
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    feeding: Feeding
+    average: Average
+    norm: Tensor  # of the last update's whole gradient, before clipping
+
+    @classmethod
+    def begin(cls, prepared: Prepared, ranks: Ranks, total: int) -> Learner:
+        """Before the first update."""
+        settings = prepared.config.train
+        model = prepared.model.to(ranks.device)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        chosen, course, feeding = settings.optimizer, settings.schedule, settings.feeding
+        optimizer = OPTIMIZERS.build(
+            chosen.kind, chosen.options, "train.optimizer", parameters=parameters, learning_rate=settings.learning_rate
+        )
+        return cls(
+            prepared,
+            ranks,
+            total,
+            model,
+            parameters,
+            optimizer,
+            SCHEDULES.build(course.kind, course.options, "train.schedule"),
+            FEEDINGS.build(feeding.kind, feeding.options, "train.feeding"),
+            Average(parameters, settings.ema, settings.average),
+            torch.zeros(()),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """All that updates have changed, as plain values and tensors."""
+        return {
+            "weights": bundle.parameters(self.model),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state(),
+        }
+
+    def restore(self, state: dict[str, Any], where: str) -> None:
+        """Take back what `state` gave."""
+        bundle.copy_weights(self.model, state["weights"], where)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.restore(state["average"])
+
+
+def apply(learner: Learner, update: Update, rate: float, parts: int) -> Tensor | None:
+    """Update the weights; the summed -log p of this process's tokens, still on the device.
+
+    None where the loss or a gradient is not finite: the weights then stay as they are. `rate` is a
+    factor of the learning rate; every batch is computed in `parts` parts, which changes no result.
+    What is drawn (dropout, feeding, unknown symbols) depends on the seed, the update and the process's
+    number alone, so a resumed training draws the same.
+    """
+    settings, ranks = learner.prepared.config.train, learner.ranks
+    for group in learner.optimizer.param_groups:
+        group["lr"] = settings.learning_rate * rate * learner.schedule(update.step - 1, learner.total)
+    learner.model.train()
+    learner.optimizer.zero_grad(set_to_none=True)
+    nll = _backward(learner, update, parts)
+    ranks.sum_gradients(learner.parameters)
+    learner.norm = nn.utils.clip_grad_norm_(learner.parameters, settings.clip or math.inf)
+    if not torch.isfinite(learner.norm + ranks.sum(nll.clone())):
+        return None
+    learner.optimizer.step()
+    learner.average.update()
+    return nll
+
+
+def _backward(learner: Learner, update: Update, parts: int) -> Tensor:
+    """Add up the gradients of all micro-batches; the summed -log p.
+
+    The loss is divided by the tokens (or rows) of all micro-batches of all processes, so the split
+    into them changes nothing.
+    """
+    settings, examples, ranks = learner.prepared.config.train, learner.prepared.train, learner.ranks
+    if settings.normalize == "tokens":
+        weight = sum(int(examples.target.lengths[rows].sum()) for rows in update.batches)
+    else:
+        weight = sum(map(len, update.batches))
+    reference = learner.feeding(update.step - 1)
+    nll_sum = torch.zeros((), device=ranks.device)
+    generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))
+    torch.manual_seed(_seed(settings.seed, update.step, ranks.rank))
+    for rows in update.batches:
+        whole = replace_unknown(collate(examples, rows), settings.unknown, generator).part(ranks.rank, ranks.world)
+        for number in range(parts):
+            batch = whole.part(number, parts).to(ranks.device)
+            if not len(batch.positions):
+                continue
+            objective, nll = batch_loss(learner.model, batch, reference, settings.label_smoothing, settings.precision)
+            (objective / weight).backward()  # type: ignore[no-untyped-call]
+            nll_sum += nll
+    return nll_sum
+
+
+def batch_loss(
+    model: Writer, batch: Batch, reference: float, smoothing: float, precision: str
+) -> tuple[Tensor, Tensor]:
+    """What training minimises and -log p in nats, each summed over the batch's target tokens."""
+    with torch.autocast(batch.source.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        features = model(batch.source, batch.source_lengths, batch.target_in, reference)
+        kept = features.flatten(0, 1)[batch.positions]
+        return model.head.objective(kept, batch.target_out.flatten()[batch.positions], smoothing)
+
+
+def _seed(*numbers: int) -> int:
+    """One seed from several numbers; neighbours give seeds that have nothing in common."""
+    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, the processor's or a GPU's, is used up."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Within it, running out of memory is an error with advice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        advice = "set a smaller train.batch_size (with train.accumulate the result stays the same) or smaller widths"
+        raise TrainingError(f"out of memory; {advice}") from None

@@ -1,0 +1,366 @@
+"""Every kind of bad input that a user is known to give, and the command that meets it.
+
+`python tests/mistakes.py` writes docs/errors.md; tests/unit/test_mistakes.py holds every line of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tasks import tiny_config
+from typer.testing import CliRunner
+
+from antiphon import bundle
+from antiphon.cli import app
+from antiphon.training import checkpoint
+from antiphon.training.loop import train
+
+Content = str | bytes | Callable[[Path], None]
+ROWS = "ab\tX Y\nba\tY X\nabb\tX Y Y\nbaa\tY X X\n"
+CONFIG = """data: {train: rows.tsv, valid: rows.tsv}
+model: {embedding: 4, encoder: {hidden: 4}, decoder: {hidden: 8}}
+train: {max_steps: 1}
+"""
+
+
+def _saved(*arrays: object, **named: object) -> Callable[[Path], None]:
+    return lambda path: np.savez(path, *arrays, **named)  # type: ignore[arg-type]
+
+
+@dataclass
+class Mistake:
+    """What is wrong, in words; the command line, typed in a folder; the files there beside rows.tsv and model/."""
+
+    what: str
+    command: str = "train rows.tsv --out m"
+    files: dict[str, Content] = field(default_factory=dict)
+    model: bool = False  # whether the folder `model`, a trained model, is needed
+
+
+def _rows(what: str, content: Content, name: str = "rows.tsv") -> Mistake:
+    return Mistake(what, f"train {name} --out m", {name: content})
+
+
+def _config(what: str, content: str, **files: Content) -> Mistake:
+    return Mistake(what, "train c.yaml --out m", {"c.yaml": content, **files})
+
+
+def _set(what: str, *pairs: str) -> Mistake:
+    settings = " ".join(f"--set {shlex.quote(pair)}" for pair in pairs)
+    return Mistake(what, f"train c.yaml --out m {settings}", {"c.yaml": CONFIG})
+
+
+def _damage(name: str, change: Callable[[bytes], bytes]) -> dict[str, Content]:
+    def apply(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return {f"model/{name}": apply}
+
+
+def _flip(content: bytes) -> bytes:
+    return content[:-9] + bytes([content[-9] ^ 16]) + content[-8:]
+
+
+def _damage_states(path: Path) -> None:
+    for state in checkpoint.states(path.parent):
+        state.write_bytes(_flip(state.read_bytes()))
+
+
+def _without_test(content: bytes) -> bytes:
+    return re.sub(rb"test:\s+\S+?,", b"test: null,", content)
+
+
+SECTIONS: dict[str, list[Mistake]] = {
+    "Rows": [
+        Mistake("a file that is not there", "train none.tsv --out m"),
+        _rows("another kind of file", ROWS, "rows.xlsx"),
+        Mistake("a folder without tables", "train folder --out m", {"folder/notes.md": "no rows"}),
+        _rows("an empty file", ""),
+        _rows("nothing but empty lines", "\n\n\n"),
+        _rows("a row without the target column", ROWS + "only\n"),
+        _rows("rows with too few columns, many of them", ROWS + "only\n" * 12),
+        _rows("another encoding", ROWS.encode() + "é\tX\n".encode("latin-1")),
+        _rows("UTF-16", ROWS.encode("utf-16")),
+        _rows("a NUL character", ROWS + "a\0b\tX\n"),
+        _rows("an empty source", ROWS + "\tX\n"),
+        _rows("an empty target", ROWS + "ab\t \n"),
+        _rows("a gigantic line", lambda path: path.write_bytes(ROWS.encode() + b"a" * (17 << 20) + b"\tX\n") and None),
+        _rows("a .gz file cut short", gzip.compress(ROWS.encode() * 99, mtime=0)[:-20], "rows.tsv.gz"),
+        _rows("a .gz file that is none", ROWS, "rows.tsv.gz"),
+        _rows("CSV with a quote that is never closed", 'a,X\n"b,Y\n', "rows.csv"),
+        _rows("CSV in another encoding", b"a,X\n\xe9,Y\n", "rows.csv"),
+        _rows("JSON Lines that are not JSON", '["a", "X"]\n{a}\n', "rows.jsonl"),
+        _rows("JSON Lines that are no records", '["a", "X"]\n3\n', "rows.jsonl"),
+        _rows("a record where columns are positions", '{"word": "a", "sounds": "X"}\n', "rows.jsonl"),
+        _rows("a field that is not text", '["a", "X"]\n["b", ["Y"]]\n', "rows.jsonl"),
+        _rows("half of a surrogate pair", '["a", "X"]\n["\\ud800", "Y"]\n', "rows.jsonl"),
+        Mistake(
+            "a record without the field",
+            "train rows.jsonl --out m --set source.column=word --set target.column=sounds",
+            {"rows.jsonl": '{"word": "a", "sounds": "X"}\n{"word": "b"}\n'},
+        ),
+        Mistake(
+            "a list where columns are names",
+            "train rows.jsonl --out m --set source.column=word --set target.column=sounds",
+            {"rows.jsonl": '["a", "X"]\n'},
+        ),
+        Mistake(
+            "a column that the header does not name",
+            "train rows.tsv --out m --set source.column=word --set target.column=sound",
+            {"rows.tsv": "word\tsounds\n" + ROWS},
+        ),
+        Mistake(
+            "a header that names a column twice",
+            "train rows.tsv --out m --set source.column=word --set target.column=sounds",
+            {"rows.tsv": "word\tword\tsounds\n" + ROWS},
+        ),
+        Mistake(
+            "a header that is not text",
+            "train rows.tsv --out m --set source.column=word --set target.column=sounds",
+            {"rows.tsv": b"w\xf6rd\tsounds\n" + ROWS.encode()},
+        ),
+        _config(
+            "parallel files of unequal length",
+            "data: {train: {source: a.txt, target: b.txt}}",
+            **{"a.txt": "a\nb\n", "b.txt": "X\n"},
+        ),
+        _config(
+            "one of two parallel files is missing",
+            "data: {train: {source: a.txt, target: b.txt}}",
+            **{"a.txt": "a\n"},
+        ),
+        _config(
+            "a parallel file in another encoding",
+            "data: {train: {source: a.txt, target: b.txt}}",
+            **{"a.txt": b"\xe9\n", "b.txt": "X\n"},
+        ),
+        _set("a row longer than allowed", "data.max_length=2"),
+        _rows("a file of arrays", _saved(pairs=np.array([["a", "X"]])), "rows.npz"),
+        Mistake(
+            "an array that is not in the file",
+            "train rows.npz#pair --out m",
+            {"rows.npz": _saved(pairs=np.array([["a", "X"]]))},
+        ),
+        Mistake(
+            "an array of Python objects",
+            "train rows.npz#pairs --out m",
+            {"rows.npz": _saved(pairs=np.array([["a", {}]], dtype=object))},
+        ),
+        Mistake("an array of numbers", "train rows.npz#pairs --out m", {"rows.npz": _saved(pairs=np.zeros((2, 2)))}),
+        Mistake("an .npz file that is none", "train rows.npz#pairs --out m", {"rows.npz": ROWS}),
+        _rows("a .parquet file that is none", ROWS, "rows.parquet"),
+        _config(
+            "one input alone, so that none is left to validate with",
+            "data: {train: rows.tsv}",
+            **{"rows.tsv": "a\tX\na\tY\n"},
+        ),
+        _config("an empty validation file", "data: {train: rows.tsv, valid: v.tsv}", **{"v.tsv": ""}),
+    ],
+    "Configuration": [
+        _config("not YAML", "data: [\n"),
+        _config("YAML that is no table", "- data\n"),
+        _config("YAML that would make objects", "data: !!python/object/apply:os.system ['true']\n"),
+        _config("a key twice", "data: {train: rows.tsv}\ndata: {train: rows.tsv}\n"),
+        _config("a configuration in another encoding", "data: {train: r\\xf6ws.tsv}\n".replace("\\xf6", "\udcf6")),
+        _config("no training data", "model: {}\n"),
+        _config("an unknown section", CONFIG + "optimizer: adam\n"),
+        _set("an unknown key", "train.learning_rat=0.1"),
+        _set("an unknown key, deeper", "model.encoder.hiden=3"),
+        _set("a word for a number", "model.encoder.hidden=big"),
+        _set("a number below its least", "model.encoder.layers=0"),
+        _set("a number above its most", "model.dropout=1.5"),
+        _set("a number for yes or no", "model.tie=1"),
+        _set("a value where a table belongs", "model.encoder=3"),
+        _set("a list where a path belongs", "data.train=[]"),
+        _set("one parallel file of two", "data.train={source: rows.tsv}"),
+        _set("a fraction above one", "data.valid=1.5"),
+        _set("an environment variable that is not set", "data.train=${NOT_SET_AT_ALL}/rows.tsv"),
+        _set("an unknown cell", "model.cell=lstn"),
+        _set("an unknown option of a cell", "model.cell.forget=1"),
+        _set("an unknown attention", "model.attention=dott"),
+        _set("dot attention between unequal widths", "model.attention=dot", "model.decoder.hidden=6"),
+        _set("input feeding without attention", "model.attention=none", "model.attention.input_feeding=true"),
+        _set("a previous query without attention", "model.attention=none", "model.attention.query=previous"),
+        _set("attention of the first of one layer", "model.attention.layer=first"),
+        _set("an unknown context", "model.context=lasst"),
+        _set("the last state as context of another width", "model.context=last", "model.decoder.hidden=6"),
+        _set("unknown tokens", "source.tokens=letters"),
+        _set("too few pieces", "source.tokens={kind: bpe, size: 1}"),
+        _set("an empty separator", 'source.tokens={split: ""}'),
+        _set("an unknown normal form", "source.normalize=nfx"),
+        _set("a kind that cannot be read yet", "source.kind=smell"),
+        _set("a structure that the kinds do not make", "structure=one_to_many"),
+        _set("an unknown metric", "train.metric=acuracy"),
+        _set("an unknown optimizer", "train.optimizer=sgdd"),
+        _set("an unknown option of an optimizer", "train.optimizer.momentum=0.9"),
+        _set("an unknown schedule", "train.schedule=cosin"),
+        _set("a negative warm-up", "train.schedule.warmup=-1"),
+        _set("feeding that would rise", "train.feeding={kind: scheduled, start: 0.1, end: 0.5}"),
+        _set("a probability above one", "train.feeding={kind: scheduled, start: 2.0}"),
+        _set("two ways to average", "train.ema=0.9", "train.average=3"),
+        _set("a part that is not there to freeze", "train.freeze=[encodre]"),
+        _set("a value that is not YAML", "train.freeze=["),
+        Mistake(
+            "pretrained vectors of another width",
+            "train c.yaml --out m --set model.embeddings=v.txt",
+            {"c.yaml": CONFIG, "v.txt": "a 1 2 3\n"},
+        ),
+        Mistake(
+            "pretrained vectors that are not there",
+            "train c.yaml --out m --set model.embeddings=v.txt",
+            {"c.yaml": CONFIG},
+        ),
+    ],
+    "Model folders and trainings": [
+        Mistake("a folder that exists", "train c.yaml --out model", {"c.yaml": CONFIG}, model=True),
+        Mistake(
+            "a folder that is no model, to be replaced",
+            "train c.yaml --out f --overwrite",
+            {"c.yaml": CONFIG, "f/precious": "x"},
+        ),
+        Mistake("nothing to go on with", "train c.yaml --out m --resume", {"c.yaml": CONFIG}),
+        Mistake(
+            "going on with other settings", "train model.yaml --out model --resume --set model.dropout=0.5", model=True
+        ),
+        Mistake("going on with other rows", "train model.yaml --out model --resume", {"train.tsv": ROWS}, model=True),
+        Mistake(
+            "going on from damaged states",
+            "train model.yaml --out model --resume",
+            {"model/x": _damage_states},
+            model=True,
+        ),
+        Mistake("no such model", "predict none rows.tsv"),
+        Mistake("a folder that is no model", "predict f rows.tsv", {"f/notes.md": "x"}),
+        Mistake(
+            "a model without its weights",
+            "predict model rows.tsv",
+            {"model/weights.safetensors": Path.unlink},
+            model=True,
+        ),
+        Mistake(
+            "a model without a vocabulary",
+            "predict model rows.tsv",
+            {"model/vocabulary-source.json": Path.unlink},
+            model=True,
+        ),
+        Mistake("weights cut short", "predict model rows.tsv", _damage(bundle.WEIGHTS, lambda b: b[:-7]), model=True),
+        Mistake("weights with a flipped bit", "predict model rows.tsv", _damage(bundle.WEIGHTS, _flip), model=True),
+        Mistake(
+            "a vocabulary that is not JSON", "predict model rows.tsv", {"model/vocabulary-source.json": "{"}, model=True
+        ),
+        Mistake(
+            "a vocabulary of another kind", "predict model rows.tsv", {"model/vocabulary-source.json": "{}"}, model=True
+        ),
+        Mistake(
+            "a vocabulary of another model",
+            "predict model rows.tsv",
+            _damage("vocabulary-source.json", lambda b: b.replace(b'"s"', b'"z"')),
+            model=True,
+        ),
+        Mistake(
+            "a model of a later format",
+            "predict model rows.tsv",
+            _damage(bundle.CONFIG, lambda b: b.replace(b"format: 1", b"format: 2")),
+            model=True,
+        ),
+        Mistake(
+            "a configuration that its weights do not fit",
+            "predict model rows.tsv",
+            _damage(bundle.CONFIG, lambda b: b.replace(b"embedding: 16", b"embedding: 17")),
+            model=True,
+        ),
+        Mistake("a damaged metrics file", "predict model rows.tsv", {"model/metrics.json": "[]"}, model=True),
+        Mistake("no test data", "evaluate model", _damage(bundle.CONFIG, _without_test), model=True),
+        Mistake("an input that is not UTF-8", "predict model in.txt", {"in.txt": b"ab\n\xff\n"}, model=True),
+        Mistake("starting from what is no model", "train rows.tsv --out m --init-from none"),
+        Mistake(
+            "starting from a model of other tokens",
+            "train c.yaml --out m --init-from model",
+            {"c.yaml": CONFIG.replace("data:", "source: {tokens: words}\ndata:")},
+            model=True,
+        ),
+        Mistake("a device that is not there", "predict model rows.tsv --device cuda:99", model=True),
+        Mistake("a module that is not there", "--import no_such_module_at_all check rows.tsv"),
+    ],
+}
+
+
+def make_model(folder: Path) -> None:
+    """The folder `model`, its rows and its configuration `model.yaml`."""
+    config = tiny_config(folder)
+    (folder / "model.yaml").write_text(config.to_yaml())
+    with contextlib.redirect_stderr(io.StringIO()):
+        train(config, folder / "model", threads=1)
+
+
+def meet(mistake: Mistake, folder: Path, model: Path) -> tuple[int, str]:
+    """Run the command in `folder` (copied from `model` where needed): exit status and message, paths made relative."""
+    if mistake.model:
+        shutil.copytree(model, folder, dirs_exist_ok=True)
+        for path in (folder / "model.yaml", folder / "model" / bundle.CONFIG):
+            path.write_text(path.read_text().replace(str(model), str(folder)))
+    (folder / "rows.tsv").write_text(ROWS)
+    for name, content in mistake.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(content):
+            content(path)
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape"))
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        done = CliRunner().invoke(app, shlex.split(mistake.command))
+    finally:
+        os.chdir(before)
+    said = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("#"))
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        said += f"\nTRACEBACK {done.exception!r}"
+    return done.exit_code, said.replace(f"{folder}/", "").replace(str(folder), ".").strip()
+
+
+def page() -> str:
+    """docs/errors.md."""
+    out = [
+        "# What Antiphon says when something is wrong",
+        "",
+        "Every mistake ends with status 1 and one message that names the file and the line, or the key, and leaves",
+        "nothing half-written. This page is written by `python tests/mistakes.py`, and a test holds every line of it.",
+    ]
+    with tempfile.TemporaryDirectory() as top:
+        model = Path(top) / "model"
+        model.mkdir()
+        make_model(model)
+        number = 0
+        for section, mistakes in SECTIONS.items():
+            out += ["", f"## {section}", "", "| what is wrong | command | message |", "|---|---|---|"]
+            for mistake in mistakes:
+                number += 1
+                folder = Path(top) / str(number)
+                folder.mkdir()
+                status, said = meet(mistake, folder, model)
+                if status != 1:
+                    sys.exit(f"{mistake.what}: status {status}: {said}")
+                out.append(f"| {mistake.what} | `{cell(mistake.command)}` | {cell(said)} |")
+    return "\n".join(out) + "\n"
+
+
+def cell(text: str) -> str:
+    """Text as a cell of a table."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
+
+
+if __name__ == "__main__":
+    (Path(__file__).parents[1] / "docs" / "errors.md").write_text(page(), encoding="utf-8")

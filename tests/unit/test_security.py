@@ -1,0 +1,212 @@
+"""Hostile model folders, configurations and data files: nothing runs, nothing outside is read, the reason is said."""
+
+from __future__ import annotations
+
+import builtins
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import struct
+import tracemalloc
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from antiphon import bundle, load
+from antiphon import config as configuration
+from antiphon.data.rows import Problems, read_rows
+from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, TrainingError
+from antiphon.files import DIGEST
+from antiphon.training import checkpoint
+
+CPU = torch.device("cpu")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
+
+
+class Bomb:
+    """A pickle of it makes a file where it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> Any:
+        return (os.mkdir, (self.path,))
+
+
+@pytest.fixture
+def copy(model_folder: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "copy"
+    shutil.copytree(model_folder, folder)
+    return folder
+
+
+def test_every_line_of_the_document_has_its_test() -> None:
+    named = re.findall(r"\| `(test_\w+)` \|", DOCUMENT.read_text(encoding="utf-8"))
+    assert len(named) >= 13
+    assert {name for name in named if name not in globals()} == set()
+
+
+def test_a_pickle_disguised_as_weights_runs_nothing(copy: Path, tmp_path: Path) -> None:
+    for content in (pickle.dumps(Bomb(tmp_path / "ran")), _saved_by_torch(Bomb(tmp_path / "ran"))):
+        (copy / bundle.WEIGHTS).write_bytes(content)
+        with pytest.raises(ModelFolderError, match=r"weights\.safetensors: is damaged"):
+            bundle.load(copy, CPU)
+    assert not (tmp_path / "ran").exists()
+
+
+def _saved_by_torch(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def test_a_state_with_code_runs_nothing(copy: Path, tmp_path: Path) -> None:
+    content = _saved_by_torch({"learner": Bomb(tmp_path / "ran")})
+    for state in checkpoint.states(copy):
+        state.write_bytes(content + hashlib.blake2b(content, digest_size=DIGEST).digest())
+    with pytest.raises(TrainingError, match="no state is left to go on from"):
+        checkpoint.load(copy)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("size", [10 << 30, 1 << 62, (1 << 64) - 1])
+def test_a_header_that_claims_gigabytes_is_refused(copy: Path, size: int) -> None:
+    (copy / bundle.WEIGHTS).write_bytes(struct.pack("<Q", size) + b"{}")
+    with pytest.raises(ModelFolderError, match=r"weights\.safetensors: is damaged"):
+        bundle.load(copy, CPU)
+
+
+def test_offsets_outside_of_the_file_are_refused(copy: Path) -> None:
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1 << 30], "data_offsets": [0, 4 << 30]}}).encode()
+    (copy / bundle.WEIGHTS).write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(ModelFolderError, match=r"weights\.safetensors: is damaged"):
+        bundle.load(copy, CPU)
+
+
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.mkdir", "!!python/object/new:os.mkdir", "!!python/name:os.mkdir"]
+)
+def test_yaml_tags_make_nothing(copy: Path, tmp_path: Path, tag: str) -> None:
+    (copy / bundle.CONFIG).write_text(f"format: 1\ndata: {tag} ['{tmp_path / 'ran'}']\n")
+    with pytest.raises(ModelFolderError, match=r"config\.yaml: "):
+        bundle.load(copy, CPU)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_yaml_aliases_do_not_multiply(tmp_path: Path) -> None:
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [
+        f"{new}: &{new} [*{old}, *{old}, *{old}, *{old}, *{old}, *{old}, *{old}, *{old}]"
+        for old, new in zip("abcdefghij", "bcdefghijk", strict=True)
+    ]
+    path = tmp_path / "c.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_deep_json_is_refused(copy: Path) -> None:
+    (copy / "vocabulary-source.json").write_text("[" * 200_000)
+    with pytest.raises(ModelFolderError, match=r"vocabulary-source\.json: is not JSON"):
+        bundle.load(copy, CPU)
+
+
+@pytest.mark.parametrize("name", [bundle.WEIGHTS, bundle.CONFIG, bundle.CARD, "vocabulary-source.json", "curves.png"])
+def test_a_link_out_of_the_folder_is_refused(copy: Path, tmp_path: Path, name: str) -> None:
+    secret = tmp_path / "secret"
+    shutil.move(copy / name, secret)
+    (copy / name).symlink_to(secret)
+    with pytest.raises(ModelFolderError, match="is a link that leads out of the model folder"):
+        bundle.load(copy, CPU)
+    (copy / name).unlink()
+    shutil.move(secret, copy / "within")
+    (copy / name).symlink_to("within")
+    assert load(copy)
+
+
+def test_links_among_states_are_refused(copy: Path, tmp_path: Path) -> None:
+    state = checkpoint.states(copy)[0]
+    shutil.move(state, tmp_path / "secret")
+    state.symlink_to(tmp_path / "secret")
+    with pytest.raises(ModelFolderError, match="is a link that leads out of the model folder"):
+        checkpoint.load(copy)
+
+
+def test_loading_reads_only_the_folder(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "secret.tsv"
+    secret.write_text("a\tb\n")
+    text = (copy / bundle.CONFIG).read_text()
+    (copy / bundle.CONFIG).write_text(re.sub(r"train: \S+?,", f"train: {secret},", text, count=1))
+    opened: list[str] = []
+    honest = builtins.open
+
+    def watch(file: Any, *rest: Any, **named: Any) -> Any:
+        opened.append(str(file))
+        return honest(file, *rest, **named)
+
+    monkeypatch.setattr(builtins, "open", watch)
+    load(copy).predict(["ab"])
+    assert str(secret) not in opened
+
+
+def test_pickled_arrays_run_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    np.savez(path, pairs=np.array([[Bomb(tmp_path / "ran"), "b"]], dtype=object))
+    with pytest.raises(DataError, match="is not an array of plain values"):
+        list(read_rows([f"{path}#pairs"], None, (0, 1), False, Problems()))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_array_that_claims_terabytes_is_refused(tmp_path: Path) -> None:
+    header = b"{'descr': '<U8', 'fortran_order': False, 'shape': (1000000000000, 2), }".ljust(117) + b"\n"
+    array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
+    with zipfile.ZipFile(tmp_path / "rows.npz", "w") as file:
+        file.writestr("pairs.npy", array)
+    with pytest.raises(DataError, match=r"rows\.npz#pairs: is "):
+        list(read_rows([f"{tmp_path / 'rows.npz'}#pairs"], None, (0, 1), False, Problems()))
+
+
+def test_a_gz_bomb_of_one_line_stays_small(tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b"a\tX\n")
+        for _ in range(64):
+            file.write(b"a" * (16 << 20))
+        file.write(b"\nb\tY\n")
+    problems = Problems(skip=True)
+    tracemalloc.start()
+    try:
+        rows = list(read_rows([str(path)], None, (0, 1), False, problems))
+        peak = tracemalloc.get_traced_memory()[1] >> 20
+    finally:
+        tracemalloc.stop()
+    assert [row.source for row in rows] == ["a", "b"]
+    assert problems.summary().endswith(":2: longer than 16 MiB")
+    assert peak < 100, "megabytes; the line has 1,024"
+
+
+def test_spelling_a_special_symbol_is_ordinary_text(model_folder: Path) -> None:
+    model = load(model_folder)
+    for text in ("<pad>", "</s>", "<unk>", "<s>", "[UNK]"):
+        ids = model.codecs.source.encode(text)
+        assert len(ids) == len(text) + 1
+        assert isinstance(model.predict([text])[0].text, str)
+
+
+def test_errors_of_hostile_folders_are_ours(copy: Path) -> None:
+    for name in (bundle.CONFIG, bundle.WEIGHTS, "vocabulary-target.json"):
+        broken = copy.parent / f"broken-{name}"
+        shutil.copytree(copy, broken)
+        (broken / name).write_bytes(b"\x80\x04\x95" * 50)
+        with pytest.raises(AntiphonError):
+            bundle.load(broken, CPU)

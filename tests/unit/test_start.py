@@ -1,0 +1,180 @@
+"""Starting from another model, from pretrained vectors, with parts that stay as they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tasks import spoken, tiny_config, words, write_table
+from typer.testing import CliRunner
+
+from antiphon import bundle, load
+from antiphon.cli import app
+from antiphon.errors import AntiphonError, ConfigError, DataError
+from antiphon.symbols import SPECIALS
+from antiphon.training import checkpoint
+from antiphon.training.loop import train
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A trained model of words in a few letters."""
+    return train(tiny_config(tmp_path), tmp_path / "base", threads=1)
+
+
+def other_rows(folder: Path) -> None:
+    """New data, with letters and sounds that the base has not seen."""
+    pairs = [(f"{word}ñ", f"{spoken(word)} NY") for word in words(60, 7, "shcteoamn")]
+    write_table(folder / "train.tsv", pairs)
+    write_table(folder / "valid.tsv", pairs[:10])
+
+
+def started(folder: Path, base: Path, name: str = "m", **settings: Any) -> Path:
+    other_rows(folder)
+    # with a tiny rate the first weights can be seen in the trained model
+    options = {"train__learning_rate": 1e-12, "train__max_steps": 1, **settings}
+    config = tiny_config(folder, **options)
+    other_rows(folder)
+    return train(config, folder / name, threads=1, init_from=base)
+
+
+def test_old_symbols_keep_ids_and_vectors_and_new_ones_are_added(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = bundle.load(base, CPU), bundle.load(started(tmp_path, base), CPU)
+    for side, fresh in (("source", ["ñ"]), ("target", ["NY"])):
+        before, after = (getattr(both.codecs, side).vocabulary.symbols for both in (old, new))
+        assert after[: len(before)] == before
+        assert set(fresh) <= set(after[len(before) :])
+    theirs, own = dict(old.model.named_parameters()), dict(new.model.named_parameters())
+    for name, value in theirs.items():
+        torch.testing.assert_close(own[name][: len(value)] if value.dim() else own[name], value, atol=1e-6, rtol=0)
+    said = capsys.readouterr().err
+    assert f"{len(theirs)} of {len(theirs)} parameters are taken from the model to start from" in said
+    assert "symbols are known to it, 1 are new" in said
+
+
+def test_what_does_not_fit_is_listed(tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    started(tmp_path, base, model__decoder__hidden=24, model__encoder__layers=2)
+    said = capsys.readouterr().err
+    assert "not taken: decoder.cells.0.state_weight ([128, 32] there, [96, 24] here)" in said
+    assert "not taken: encoder.forward_cells.1.input_weight (not in it)" in said
+    assert "not taken: source.embedding.weight" not in said
+
+
+def test_text_treated_otherwise_is_refused(tmp_path: Path, base: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^source\.lowercase: is True, but the model to start from has False"):
+        started(tmp_path, base, source__lowercase=True)
+
+
+def test_learned_pieces_stay_those_of_the_base(tmp_path: Path) -> None:
+    pieces = {"source__tokens": {"kind": "bpe", "size": 30}}
+    first = train(tiny_config(tmp_path, **pieces), tmp_path / "base", threads=1)
+    second = started(tmp_path, first, **pieces)
+    name = "vocabulary-source.json"
+    assert json.loads((first / name).read_text()) == json.loads((second / name).read_text())
+
+
+def test_going_on_needs_the_base_no_more(tmp_path: Path, base: Path) -> None:
+    options = {"train__learning_rate": 0.005, "model__dropout": 0.3}
+    whole = started(tmp_path, base, "whole", **options, train__max_steps=8)
+    parts = started(tmp_path, base, "parts", **options, train__max_steps=4)
+    config = tiny_config(tmp_path, **options, train__max_steps=8)
+    other_rows(tmp_path)
+    train(config, parts, resume=True, threads=1, init_from=tmp_path / "gone")
+    assert (whole / bundle.WEIGHTS).read_bytes() == (parts / bundle.WEIGHTS).read_bytes()
+
+
+def test_a_table_alone_takes_the_settings_of_the_model_to_start_from(tmp_path: Path, base: Path) -> None:
+    other_rows(tmp_path)
+    table, out = tmp_path / "train.tsv", tmp_path / "m"
+    command = ["train", str(table), "--init-from", str(base), "--out", str(out), "--set", "train.max_steps=1"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert load(out).config.model == load(base).config.model
+
+
+def test_starting_from_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AntiphonError, match="no such model folder"):
+        started(tmp_path, tmp_path / "none")
+
+
+# --- pretrained vectors -------------------------------------------------------------------------------
+
+
+def with_vectors(folder: Path, lines: list[str], **settings: Any) -> Path:
+    (folder / "vectors.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    options = {"model__embedding": 3, "train__learning_rate": 1e-12, "train__max_steps": 1, **settings}
+    return train(tiny_config(folder, model__embeddings="vectors.txt", **options), folder / "m", threads=1)
+
+
+@pytest.mark.parametrize("first", [[], ["2 3"]])
+def test_vectors_of_known_symbols_are_taken(
+    tmp_path: Path, first: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = bundle.load(with_vectors(tmp_path, [*first, "s 1 2 3", "ж 4 5 6", "h -1 0.5 1e-2"]), CPU)
+    weight, vocabulary = model.model.source.embedding.weight, model.codecs.source.vocabulary
+    for symbol, values in (("s", [1, 2, 3]), ("h", [-1, 0.5, 0.01])):
+        torch.testing.assert_close(weight[vocabulary.id(symbol)], torch.tensor(values, dtype=torch.float32))
+    known = len(vocabulary) - SPECIALS
+    assert f"pretrained vectors for 2 of {known} symbols ({2 / known:.1%})" in capsys.readouterr().err
+
+
+def test_vectors_for_both_sides(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("SH 7 8 9\n")
+    files = {"source": "vectors.txt", "target": "t.txt"}
+    (tmp_path / "vectors.txt").write_text("s 1 2 3\n")
+    options = {"model__embedding": 3, "train__learning_rate": 1e-12, "train__max_steps": 1}
+    folder = train(tiny_config(tmp_path, model__embeddings=files, **options), tmp_path / "m", threads=1)
+    found = bundle.load(folder, CPU)
+    row = found.codecs.target.vocabulary.id("SH")
+    torch.testing.assert_close(found.model.embedding.weight[row], torch.tensor([7.0, 8, 9]))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("s 1 2", "holds 2 numbers, but model.embedding is 3"),
+        ("s 1 2 x", "could not convert string to float: 'x'"),
+        ("s 1 2 nan", "holds a number that is not finite"),
+    ],
+)
+def test_a_bad_vector_is_named_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
+    with pytest.raises(DataError) as caught:
+        with_vectors(tmp_path, ["h 1 2 3", line])
+    assert str(caught.value) == f"{tmp_path / 'vectors.txt'}:2: {reason}"
+
+
+# --- freezing -----------------------------------------------------------------------------------------
+
+
+def test_frozen_parts_stay_and_others_learn(tmp_path: Path, base: Path) -> None:
+    folder = started(tmp_path, base, train__freeze=["encoder", "source.embedding"], train__learning_rate=0.01)
+    old, new = (dict(bundle.load(which, CPU).model.named_parameters()) for which in (base, folder))
+    for name, value in old.items():
+        frozen = name.startswith(("encoder.", "source.embedding."))
+        assert new[name][: len(value)].equal(value) is frozen, name
+    state, _ = checkpoint.load(folder)
+    assert "encoder" not in state["progress"]["history"][-1]["gradients"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("encodre", "no part is called 'encodre'; did you mean 'encoder'?"), ("enc", "no part is called 'enc'")],
+)
+def test_an_unknown_part_is_refused_with_the_nearest(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        train(tiny_config(tmp_path, train__freeze=[name]), tmp_path / "m")
+    assert str(caught.value).startswith(f"train.freeze: {said}")
+
+
+def test_freezing_everything_is_refused(tmp_path: Path) -> None:
+    everything = ["source", "encoder", "bridge", "embedding", "decoder", "head"]
+    with pytest.raises(ConfigError, match=r"^train\.freeze: nothing is left to learn"):
+        train(tiny_config(tmp_path, train__freeze=everything), tmp_path / "m")

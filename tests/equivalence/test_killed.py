@@ -8,6 +8,8 @@ import os
 import random
 import signal
 import time
+from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +37,34 @@ def _outcome(folder: Path) -> dict[str, Any]:
     return {"weights": weights, "metrics": metrics, "log": log, "predicted": predicted}
 
 
-def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> dict[str, int]:
-    """Kill trainings at random moments until so many were killed; how the ends were."""
+def _states(out: Path) -> list[Path]:
+    return sorted((out / bundle.TRAINING).glob("step-*.pt"))
+
+
+def _partial(out: Path) -> list[Path]:
+    return list(out.rglob(f".*{PARTIAL}"))
+
+
+def _wait_for_a_moment(process: BaseProcess, out: Path, chance: random.Random) -> str:
+    """Sleep until a random moment of a training that has just begun, or its end; which kind of moment it is.
+
+    Moments are counted from what the training does and not in seconds, so that a busy machine meets all kinds.
+    """
+    kind = chance.choices(["starting", "learning", "writing"], [1, 3, 2])[0]
+    before = _states(out)
+    if kind == "starting":
+        process.join(chance.uniform(0.0, 0.3))
+        return kind
+    while process.is_alive() and _states(out) == before:
+        time.sleep(0.001)
+    process.join(chance.uniform(0.0, 0.15))
+    while kind == "writing" and process.is_alive() and not _partial(out):
+        pass
+    return kind
+
+
+def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> Counter[str]:
+    """Kill trainings at random moments until so many were killed; the moments, and how many were mid-write."""
     options = {"model__dropout": 0.3, "train__unknown": 0.1, "train__ema": 0.9, "train__max_steps": 240}
     options |= {"train__validate_every": 40, "train__save_every": 3, "train__epochs": 1000}
     path = tmp_path / "c.yaml"
@@ -46,39 +74,36 @@ def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> dict[str, int]:
     process.join()
     wanted = _outcome(tmp_path / "whole")
     chance = random.Random(seed)
-    seen = {"killed": 0, "while writing": 0, "before the first state": 0, "trainings": 0}
+    seen: Counter[str] = Counter()
     while seen["killed"] < kills:
         out = tmp_path / f"killed{seen['trainings']}"
         while True:
-            states = list((out / bundle.TRAINING).glob("step-*.pt"))
             process = FORKSERVER.Process(target=train_quietly, args=(path, out, (out / bundle.CONFIG).exists()))
             process.start()
-            if seen["killed"] < kills:
-                process.join(chance.uniform(0.0, 0.8))
-            else:
-                process.join()
-            if process.exitcode is None:
+            kind = _wait_for_a_moment(process, out, chance) if seen["killed"] < kills else "end"
+            if kind != "end" and process.is_alive():
                 assert process.pid is not None
                 os.kill(process.pid, signal.SIGKILL)
-                process.join()
-                seen["killed"] += process.exitcode == -signal.SIGKILL
-                seen["while writing"] += bool(list(out.rglob(f".*{PARTIAL}")))
-                seen["before the first state"] += not states and not list(out.rglob("step-*.pt"))
-                continue
-            assert process.exitcode == 0
-            break
+            process.join()
+            if process.exitcode != -signal.SIGKILL:
+                break
+            seen.update(["killed", kind] + ["half written"] * bool(_partial(out)))
+        assert process.exitcode == 0
         seen["trainings"] += 1
         assert _outcome(out) == wanted
-        assert not list(out.rglob(f".*{PARTIAL}")), "leftovers are removed"
+        assert not _partial(out), "leftovers are removed"
     return seen
 
 
 def test_killed_at_thirty_moments_it_ends_the_same_bit_for_bit(tmp_path: Path) -> None:
-    assert _kill_and_resume(tmp_path, 30, seed=time.time_ns())["killed"] >= 30
+    seen = _kill_and_resume(tmp_path, 30, seed=time.time_ns())
+    assert seen["killed"] >= 30
+    assert seen["learning"] > 0 < seen["half written"], seen
 
 
 @pytest.mark.slow
 def test_killed_at_a_hundred_moments_it_ends_the_same_bit_for_bit(tmp_path: Path) -> None:
     seen = _kill_and_resume(tmp_path, 100, seed=time.time_ns())
-    print(seen)
+    print(dict(seen))
     assert seen["killed"] >= 100
+    assert min(seen["starting"], seen["learning"], seen["writing"], seen["half written"]) > 0

@@ -20,10 +20,17 @@ from antiphon.predictor import Predictor, load
 from antiphon.training.loop import train as run
 
 
-def read_config(path: Path, settings: dict[str, Any] | None = None, init_from: Path | None = None) -> Config:
-    """The configuration at `path`, or the one chosen for the table at `path`, like that of the model to start from."""
+def read_config(
+    path: Path, settings: dict[str, Any] | None = None, init_from: Path | None = None, resumed: Path | None = None
+) -> Config:
+    """The configuration at `path`, or the one chosen for the table at `path`.
+
+    It is chosen like that of the model to start from; for a training to go on with, in `resumed`, it was chosen then.
+    """
     if path.suffix in (".yaml", ".yml"):
         return configuration.load(path, settings)
+    if resumed is not None and (resumed / bundle.CONFIG).is_file():
+        return configuration.load(resumed / bundle.CONFIG, {"data.train": str(path.resolve()), **(settings or {})})
     if path.is_dir() or is_table(str(path)):
         return defaults.choose(path, settings, None if init_from is None else bundle.load_config(init_from))
     raise DataError(f"{path}: is neither a configuration (.yaml) nor a table ({ENDINGS}, text with .gz too)")
@@ -57,7 +64,8 @@ def train(
     """
     if not isinstance(what, Config):
         path = Path(what)
-        config = read_config(path, settings, None if init_from is None else Path(init_from))
+        kept = Path(out) if resume and out is not None else None
+        config = read_config(path, settings, None if init_from is None else Path(init_from), kept)
         with naming(path):
             return train(config, out, None, resume, overwrite, device, threads, init_from)
     config = what
@@ -69,8 +77,10 @@ def train(
     temporary = Path(tempfile.mkdtemp(prefix="antiphon-"))
     try:
         model = load(run(config, temporary / "model", resume, overwrite, device, threads, init_from=base), device)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt("stopped; nothing is kept, as no folder was named") from None
         raise
     weakref.finalize(model, shutil.rmtree, temporary, ignore_errors=True)
     return model

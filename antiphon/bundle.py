@@ -28,13 +28,14 @@ from antiphon.config import Config
 from antiphon.data.encode import TextCodec
 from antiphon.dataset import Codecs
 from antiphon.errors import ConfigError, ModelFolderError
-from antiphon.files import make_folder, write_atomically, write_text
+from antiphon.files import PARTIAL, make_folder, write_atomically, write_text
 from antiphon.model import Writer
 from antiphon.structures import build
 
 FORMAT = 1
 ABOUT = "antiphon"  # the entry of the weights' header that holds digests
 CONFIG, WEIGHTS, METRICS, CARD, TRAINING = "config.yaml", "weights.safetensors", "metrics.json", "README.md", "training"
+CURVES, ATTENTION = "curves.png", "attention.png"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 no mapping
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ModelFolderError(f"{path}: is damaged: {error}") from None
-    if not isinstance(about, dict) or about.get("weights", "") not in ("", _digest(weights)):
+    for name, value in weights.items():
+        if value.dtype != torch.float32 or not value.isfinite().all():
+            raise ModelFolderError(f"{path}: {name} must hold finite float32 numbers")
+    if not isinstance(about, dict) or ("weights" in about and about["weights"] != _digest(weights)):
         raise ModelFolderError(f"{path}: is damaged: its content is not what was written")
     for name, digest in _vocabulary_digests(folder).items():
         if about.get(name, digest) != digest:
@@ -104,6 +108,16 @@ def save_description(folder: Path, config: Config, codecs: Codecs) -> None:
 def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
     """Write `metrics.json`."""
     write_text(folder / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+
+
+def refuse_strange_files(folder: Path) -> None:
+    """Refuse a folder that is not a model's, or that holds more than a model does, so that nothing else is removed."""
+    load_config(folder)
+    own = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION}
+    own |= {_vocabulary(folder, side).name for side in ("source", "target")}
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in own and PARTIAL not in path.name)
+    if strange:
+        raise ModelFolderError(f"{folder}: holds {strange[0]!r}, which is no part of a model; move it out of there")
 
 
 def load_config(folder: Path) -> Config:
@@ -137,28 +151,40 @@ def load(folder: Path, device: torch.device) -> Bundle:
     config = load_config(folder)
     if not (folder / WEIGHTS).is_file():
         raise ModelFolderError(f"{folder}: is not a complete model: {WEIGHTS} is missing")
+    if config.decode.max_length is None:
+        raise ModelFolderError(f"{folder / CONFIG}: decode.max_length: is missing; every trained model has one")
     try:
         codecs = load_codecs(folder)
+        weights, where = _read_weights(folder), str(folder / WEIGHTS)
+        symbols = len(codecs.source.vocabulary), len(codecs.target.vocabulary)
+        with torch.device("meta"):  # no memory is taken before it is known that the file fills it
+            check_weights(build(config, *symbols), weights, where)
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn, though they are replaced
-            model = build(config, len(codecs.source.vocabulary), len(codecs.target.vocabulary))
+            model = build(config, *symbols)
     except ConfigError as error:
         raise ModelFolderError(str(error.within(str(folder / CONFIG)))) from None
-    copy_weights(model, _read_weights(folder), str(folder / WEIGHTS))
+    copy_weights(model, weights, where)
     return Bundle(config, codecs, model.to(device), _json(folder / METRICS) if (folder / METRICS).is_file() else {})
 
 
-def copy_weights(model: Writer, weights: Mapping[str, Tensor], where: str) -> None:
-    """Put `weights` into the model; names and shapes must be its own."""
+def check_weights(model: Writer, weights: Mapping[str, Tensor], where: str) -> None:
+    """Refuse weights whose names and shapes are not the model's own."""
     own = dict(model.named_parameters())
     if own.keys() != weights.keys():
         odd = sorted(own.keys() ^ weights.keys())
         raise ModelFolderError(f"{where}: does not fit its configuration: {', '.join(odd[:5])} on one side only")
-    with torch.no_grad():
-        for name, parameter in own.items():
-            if parameter.shape != weights[name].shape:
-                found, wanted = list(weights[name].shape), list(parameter.shape)
-                raise ModelFolderError(f"{where}: {name} has the shape {found}, its configuration wants {wanted}")
-            parameter.copy_(weights[name])
+    for name, parameter in own.items():
+        if parameter.shape != weights[name].shape:
+            found, wanted = list(weights[name].shape), list(parameter.shape)
+            raise ModelFolderError(f"{where}: {name} has the shape {found}, its configuration wants {wanted}")
+
+
+@torch.no_grad()
+def copy_weights(model: Writer, weights: Mapping[str, Tensor], where: str) -> None:
+    """Put `weights` into the model; names and shapes must be its own."""
+    check_weights(model, weights, where)
+    for name, parameter in model.named_parameters():
+        parameter.copy_(weights[name])
 
 
 def load_codecs(folder: Path) -> Codecs:
@@ -180,6 +206,8 @@ def _vocabulary(folder: Path, side: str) -> Path:
 
 
 def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        raise ModelFolderError(f"{path}: is no file")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from antiphon.config import Config, Files
+from antiphon.config import Config, Files, Parallel
 from antiphon.data.encode import TextCodec
 from antiphon.data.rows import Problems, Row
-from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, load_rows, split_rows, train_codecs
+from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, input_key, load_rows, split_rows, train_codecs
+from antiphon.errors import shown
 from antiphon.evaluation import output_metrics
 from antiphon.symbols import UNK
 from antiphon.training.prepare import check_names
@@ -39,10 +40,11 @@ def check(config: Config) -> Report:
     train = _read(config, "train", config.data.train, report)
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(valid, float):
-        train, valid_rows = split_rows(train, valid, config.train.seed)
+        train, valid_rows = split_rows(train, valid, config.train.seed, input_key(config))
         report.say(f"valid: {len(valid_rows):,} rows, held out of the training rows by distinct input")
     else:
         valid_rows = _read(config, "valid", valid, report)
+    _show(config, train, report)
     parts = {"train": train, "valid": valid_rows}
     if config.data.test is not None:
         parts["test"] = _read(config, "test", config.data.test, report)
@@ -65,6 +67,18 @@ def _read(config: Config, part: str, files: Files, report: Report) -> list[Row]:
     return rows
 
 
+def _show(config: Config, rows: Sequence[Row], report: Report) -> None:
+    """The first rows as they are read: a wrong column, a header or quotes show at once."""
+    for row in rows[:3]:
+        report.say(f"  {row.file}:{row.line}: {shown(row.source)} -> {shown(row.target)}")
+    if not isinstance(config.data.train, Parallel) and config.source.column == config.target.column:
+        report.warn("source.column and target.column are the same: the model will learn to copy")
+    for side in ("source", "target"):
+        texts = [getattr(row, side) for row in rows]
+        if all(len(text) > 1 and text[0] == text[-1] == '"' for text in texts):
+            report.warn(f"every {side} stands in quotes, which belong to it in .tsv; quoted tables are .csv")
+
+
 def _describe_side(side: str, codec: TextCodec, parts: dict[str, list[Row]], config: Config, report: Report) -> None:
     report.say(f"{side}: {len(codec.vocabulary.symbols):,} symbols ({codec.settings.tokens})")
     for part, rows in parts.items():
@@ -83,9 +97,9 @@ def _describe_side(side: str, codec: TextCodec, parts: dict[str, list[Row]], con
             report.warn(
                 f"{part}: {cut:,} rows have a {side} longer than data.max_length {config.data.max_length}{verdict}"
             )
-        if part != "train" and unknown > 0.02:
+        if unknown > 0.02:
             report.warn(
-                f"{part}: {unknown:.1%} of {side} symbols are not in the training data; other tokens may fit better"
+                f"{part}: {unknown:.1%} of {side} symbols are not in the vocabulary; other tokens may fit better"
             )
 
 
@@ -100,9 +114,10 @@ def _overlaps(config: Config, parts: dict[str, list[Row]], report: Report) -> No
     if several:
         hint = "" if config.data.references == "group" else "; data.references: group counts any of them as right"
         report.say(f"train: {several:,} inputs have several targets{hint}")
-    known = {row.source for row in train}
+    key = input_key(config)
+    known = {key(row.source) for row in train}
     for part, rows in parts.items():
-        shared = {row.source for row in rows} & known if part != "train" else set()
+        shared = {key(row.source) for row in rows} & known if part != "train" else set()
         if shared:
             report.warn(f"{part}: {len(shared):,} inputs also stand in the training rows, such as {min(shared)!r}")
 

@@ -30,13 +30,18 @@ app = typer.Typer(
 )
 
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default all cores")]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; by default all cores")]
 Beam = Annotated[int | None, typer.Option(min=1, help="beam width; 1 is greedy")]
 Json = Annotated[bool, typer.Option("--json", help="write JSON")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="set a key of the configuration")
 ]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a model folder")]
+
+
+def _printable(message: str) -> str:
+    """A message without control characters that a file's content may have brought into it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in message)
 
 
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -48,7 +53,16 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             command(*args, **kwargs)
             sys.stdout.flush()
         except AntiphonError as error:
-            print(error, file=sys.stderr)
+            print(_printable(str(error)), file=sys.stderr)
+            raise typer.Exit(1) from None
+        except typer.Exit:  # a RuntimeError, by its base
+            raise
+        except (MemoryError, RuntimeError) as error:
+            from antiphon.training.update import is_out_of_memory
+
+            if not is_out_of_memory(error):
+                raise
+            print("out of memory; give fewer or shorter inputs at once, or a narrower beam", file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt as interrupt:
             print(interrupt if interrupt.args else "interrupted", file=sys.stderr)
@@ -56,6 +70,10 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:  # the reader, `head` say, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        except OSError as error:  # files of the user's are guarded where they are opened; this is a full disk
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            print(f"standard output: cannot be written: {error.strerror or error}", file=sys.stderr)
+            raise typer.Exit(1) from None
 
     return guarded
 
@@ -79,7 +97,7 @@ def _options(
     for module in imports or []:
         try:
             importlib.import_module(module)
-        except ImportError as error:
+        except (ImportError, ValueError, TypeError) as error:
             raise AntiphonError(f"--import {module}: {error}") from None
     if context.invoked_subcommand is None:
         print(context.get_help())
@@ -115,7 +133,9 @@ def train(
     from antiphon.api import naming, read_config
     from antiphon.training.loop import train as run
 
-    config = read_config(what, _settings(settings), init_from)
+    if resume and overwrite:
+        raise typer.BadParameter("goes on with a model or replaces it, not both", param_hint="--resume --overwrite")
+    config = read_config(what, _settings(settings), init_from, out if resume else None)
     if what.suffix not in (".yaml", ".yml"):
         typer.echo("# chosen from the data; saved in the model's config.yaml\n" + config.to_yaml(), err=True)
     command = shlex.join(["antiphon", *sys.argv[1:]])

@@ -28,14 +28,18 @@ from pydantic import (
 )
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
 
-from antiphon.errors import ConfigError, nearest
+from antiphon.errors import ConfigError, nearest, shown
+
+LONGEST_YAML = 1 << 20  # characters
+WIDEST, DEEPEST = 1 << 16, 256  # of a layer, in layers: more is a slip of the pen
 
 
 class Section(BaseModel):
     """A table of the configuration: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class WithOptions(BaseModel):
@@ -88,7 +92,7 @@ Files = str | list[str] | Parallel
 def _files(value: object) -> object:
     """Say what is wrong with files in one message, where a union would give one a branch."""
     if isinstance(value, Mapping):
-        odd = sorted(set(value) ^ {"source", "target"})
+        odd = sorted(map(str, set(value) ^ {"source", "target"}))
         if odd:
             raise ValueError(f"parallel files are {{source: FILE, target: FILE}}, both and no more (see {odd[0]!r})")
     elif isinstance(value, list):
@@ -151,15 +155,15 @@ class Target(Source):
 
 
 class Encoder(Section):
-    hidden: StrictInt = Field(256, ge=1, description="width of a direction")
-    layers: StrictInt = Field(1, ge=1)
+    hidden: StrictInt = Field(256, ge=1, le=WIDEST, description="width of a direction")
+    layers: StrictInt = Field(1, ge=1, le=DEEPEST)
     bidirectional: StrictBool = True
     residual: StrictBool = False
 
 
 class Decoder(Section):
-    hidden: StrictInt = Field(256, ge=1)
-    layers: StrictInt = Field(1, ge=1)
+    hidden: StrictInt = Field(256, ge=1, le=WIDEST)
+    layers: StrictInt = Field(1, ge=1, le=DEEPEST)
     residual: StrictBool = False
 
 
@@ -183,7 +187,7 @@ class Attention(Choice):
 
 class Model(Section):
     cell: Choice = Choice(kind="lstm")
-    embedding: StrictInt = Field(128, ge=1)
+    embedding: StrictInt = Field(128, ge=1, le=WIDEST)
     encoder: Encoder = Encoder()
     context: Context = Context()
     attention: Attention = Attention(kind="general")
@@ -239,11 +243,14 @@ class Train(Section):
 
 
 class Decode(Section):
-    beam: StrictInt = Field(5, ge=1)
-    length_penalty: StrictFloat = Field(1.0, ge=0)
+    beam: StrictInt = Field(5, ge=1, le=10_000)
+    length_penalty: StrictFloat = Field(1.0, ge=0, le=10)
     min_length: StrictInt = Field(0, ge=0, description="shortest output in tokens, without the end symbol")
     max_length: StrictInt | None = Field(
-        None, ge=1, description="longest output in tokens; by default half as long again as any training target"
+        None,
+        ge=1,
+        le=1_000_000,
+        description="longest output in tokens; by default half as long again as any training target",
     )
 
 
@@ -270,8 +277,16 @@ class Config(Section):
         if isinstance(value, Sequence) and not isinstance(value, str):
             if len(value) == 1:
                 return value[0]
+            if not value:
+                raise ValueError("is an empty list")
             raise ValueError("a list of several sources is not supported yet; give one")
         return value
+
+    @model_validator(mode="after")
+    def _header_of_a_table(self) -> Self:
+        if self.data.header and isinstance(self.data.train, Parallel):
+            raise ValueError("data.header: parallel files have no header")
+        return self
 
     def to_yaml(self) -> str:
         """The configuration as YAML, every value spelled out."""
@@ -283,12 +298,35 @@ class Config(Section):
         return out.getvalue()
 
 
+def _read_yaml(text: str) -> Any:
+    """YAML 1.2 as plain values; what is wrong is a `ValueError` of one line.
+
+    Aliases are refused, since a few lines of them can stand for more values than there is memory.
+    """
+    if len(text) > LONGEST_YAML:
+        raise ValueError(f"is longer than {LONGEST_YAML >> 10} KiB")
+    try:
+        for event in YAML(typ="safe", pure=True).parse(text):
+            if isinstance(event, AliasEvent):
+                line = event.start_mark.line + 1
+                raise ValueError(f"line {line}: write the value again in place of the alias *")  # noqa: TRY004
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        problem = " ".join(str(error.problem).partition(" with value ")[0].split())[:200]
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{line}{problem}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(" ".join(str(error).split())[:200]) from None
+
+
 def parse_value(text: str, key: str) -> Any:
     """The value of `--set key=text`, read as YAML 1.2."""
     try:
-        return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
-        raise ConfigError(key, f"not a YAML value: {_yaml_problem(error)}") from None
+        return _read_yaml(text)
+    except ValueError as error:
+        raise ConfigError(key, f"not a YAML value: {error}") from None
 
 
 def set_value(tree: dict[str, Any], key: str, value: object) -> None:
@@ -320,13 +358,15 @@ def _default_choice(path: Sequence[str]) -> dict[str, Any]:
 def load_tree(path: Path) -> dict[str, Any]:
     """The YAML file at `path` as plain values."""
     try:
-        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError("", f"cannot be read: {error.strerror}", str(path)) from None
     except UnicodeDecodeError:
         raise ConfigError("", "is not UTF-8 text", str(path)) from None
-    except (YAMLError, ValueError) as error:
-        raise ConfigError("", f"is not YAML: {_yaml_problem(error)}", str(path)) from None
+    try:
+        tree = _read_yaml(text)
+    except ValueError as error:
+        raise ConfigError("", f"is not YAML: {error}", str(path)) from None
     if not isinstance(tree, dict):
         raise ConfigError("", "must be a table of keys such as data, model and train", str(path))
     return tree
@@ -367,7 +407,10 @@ def _absolute(files: Files | float | None, folder: Path, key: str) -> Files | fl
                 raise ConfigError(key, f"the environment variable {match[1]} is not set")
             return value
 
-        return os.path.abspath(folder / re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", variable, path))
+        expanded = re.sub(r"\$\{(\w+)(?::-([^}$]*))?\}", variable, path)
+        if not expanded:
+            raise ConfigError(key, "is an empty path")
+        return os.path.abspath(folder / expanded)
 
     match files:
         case str():
@@ -377,14 +420,6 @@ def _absolute(files: Files | float | None, folder: Path, key: str) -> Files | fl
         case Parallel():
             return Parallel(source=one(files.source), target=one(files.target))
     return files
-
-
-def _yaml_problem(error: Exception) -> str:
-    """What a YAML reader met, in one line, and where."""
-    if isinstance(error, MarkedYAMLError) and error.problem and error.problem_mark:
-        problem = error.problem.partition(" with value ")[0]  # a key that stands twice, with all that it holds
-        return f"line {error.problem_mark.line + 1}: {' '.join(problem.split())[:200]}"
-    return " ".join(str(error).split())[:200]
 
 
 def _explain(error: ValidationError) -> ConfigError:
@@ -413,7 +448,8 @@ def _explain(error: ValidationError) -> ConfigError:
     if problem["type"] == "missing":
         return ConfigError(key, "is missing")
     reason = problem["msg"].removeprefix("Value error, ")
-    return ConfigError(key, f"{reason} (is {problem['input']!r})" if not isinstance(problem["input"], dict) else reason)
+    given = "" if isinstance(problem["input"], dict | BaseModel) else f" (is {shown(problem['input'])})"
+    return ConfigError(key, f"{reason}{given}")
 
 
 def _is_section(annotation: object) -> bool:

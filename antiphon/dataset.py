@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from antiphon.config import Config, Files, Parallel, Source
 from antiphon.data.batch import Examples, Sequences
 from antiphon.data.encode import TextCodec, TextSettings
 from antiphon.data.rows import Problems, Row, read_rows
+from antiphon.data.text import normalizer
 from antiphon.errors import DataError
 
 DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is configured
@@ -59,9 +60,16 @@ def load_rows(config: Config, files: Files, problems: Problems | None = None) ->
     return rows
 
 
-def split_rows(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Training and validation rows. All rows of one input fall on the same side; which, its hash decides."""
-    inputs = {row.source for row in rows}
+def input_key(config: Config) -> Callable[[str], str]:
+    """What makes two inputs the same to a model: the text as it is normalised."""
+    return normalizer(config.source.normalize, config.source.lowercase)
+
+
+def split_rows(
+    rows: Sequence[Row], fraction: float, seed: int, key: Callable[[str], str] = str
+) -> tuple[list[Row], list[Row]]:
+    """Training and validation rows. All rows of one input (by its `key`) fall on one side; which, its hash decides."""
+    inputs = {key(row.source) for row in rows}
     if len(inputs) < 2:
         raise DataError(
             f"{rows[0].file}: a fraction for validation needs at least 2 distinct inputs; give data.valid a file"
@@ -71,7 +79,10 @@ def split_rows(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list[Ro
         return hashlib.blake2b(f"{seed}\0{source}".encode(), digest_size=8).digest()
 
     chosen = set(sorted(inputs, key=rank)[: min(max(1, round(len(inputs) * fraction)), len(inputs) - 1)])
-    return [row for row in rows if row.source not in chosen], [row for row in rows if row.source in chosen]
+    sides: tuple[list[Row], list[Row]] = [], []
+    for row in rows:
+        sides[key(row.source) in chosen].append(row)
+    return sides
 
 
 def text_settings(side: Source, key: str) -> TextSettings:
@@ -117,6 +128,7 @@ def group_references(config: Config, rows: Sequence[Row]) -> list[list[int]]:
     if config.data.references == "rows":
         return [[number] for number in range(len(rows))]
     groups: dict[str, list[int]] = {}
+    key = input_key(config)
     for number, row in enumerate(rows):
-        groups.setdefault(row.source, []).append(number)
+        groups.setdefault(key(row.source), []).append(number)
     return list(groups.values())

@@ -12,6 +12,7 @@ from antiphon import config as configuration
 from antiphon.config import Config, Files
 from antiphon.data.rows import Row
 from antiphon.dataset import load_rows
+from antiphon.errors import DataError
 
 FEW_SYMBOLS = 500  # so few distinct words are labels or phonemes, not a language's vocabulary
 
@@ -21,11 +22,15 @@ def choose(table: Path, settings: Mapping[str, object] | None = None, like: Conf
 
     Sides and model are those of `like`, the configuration of a model to start from, where one is given.
     """
-    tree: dict[str, Any] = {"data": {"train": str(table.resolve())}}
+    if table.exists() and not (table.is_file() or table.is_dir()):
+        raise DataError(f"{table}: is a pipe or a device, which cannot be read twice; give a file, or a configuration")
+    given: dict[str, Any] = {"data": {"train": str(table.resolve())}}
     for key, value in (settings or {}).items():
-        if key.split(".")[0] == "data" or key.split(".")[-1] == "column":  # all that reading the rows needs
-            configuration.set_value(tree, key, value)
-    config = configuration.parse(tree, Path.cwd())
+        configuration.set_value(given, key, value)
+    columns = {
+        side: {"column": given[side]["column"]} for side in ("source", "target") if "column" in given.get(side, {})
+    }
+    config = configuration.parse({"data": given["data"], **columns}, Path.cwd())  # all that reading the rows needs
     rows = load_rows(config, config.data.train)
     chosen = _from_rows(rows, config.data.valid)
     if like is not None:

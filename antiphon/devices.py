@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from antiphon.errors import TrainingError
@@ -15,6 +17,8 @@ def pick_device(name: str | None = None) -> torch.device:
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    if name is not None and not re.fullmatch(r"(cpu|mps|cuda(:\d+)?)", name):
+        raise TrainingError(f"--device {name}: unknown; choose cpu, cuda, cuda:1, ... or mps")
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)

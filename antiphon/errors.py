@@ -10,7 +10,12 @@ AntiphonError            the root: anything a user can mend (exit status 1)
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+SHOWN_NAMES = 40
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 100, 100
 
 
 class AntiphonError(Exception):
@@ -46,4 +51,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}known: {', '.join(names)}"
+    more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+    return f"{hint}known: {', '.join(names[:SHOWN_NAMES])}{more}"
+
+
+def shown(value: object) -> str:
+    """A value of the user's as a message shows it: short, whatever it is."""
+    return _SHORT.repr(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -40,24 +40,36 @@ class Digesting:
 def write_atomically(path: Path, write: Callable[[Digesting], object]) -> None:
     """Write to a temporary file beside `path`, flush it to disk, read it back, and put it in place in one step."""
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
+        temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{PARTIAL}"
         try:
-            with os.fdopen(handle, "w+b") as file:
+            with open(temporary, "x+b") as file:
                 digesting = Digesting(file)
                 write(digesting)
                 file.flush()
                 os.fsync(file.fileno())
+                if hasattr(os, "posix_fadvise"):  # so that it is read from the disk, not from memory
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 file.seek(0)
                 if hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST)).digest() != digesting.digest:
                     raise ModelFolderError(f"{path}: does not read back as it was written; the disk may be failing")
-            os.chmod(temporary, 0o644)
             os.replace(temporary, path)
+            _sync_folder(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
     except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
         raise ModelFolderError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is on the disk once its folder is; not every system can be asked for it."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def remove_partial(folder: Path) -> None:

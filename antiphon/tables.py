@@ -12,11 +12,12 @@ import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from antiphon.errors import ConfigError, nearest
+from antiphon.errors import ConfigError, nearest, shown
 
 T = TypeVar("T")
+FINITE = ConfigDict(allow_inf_nan=False)
 
 
 class Table(Generic[T]):
@@ -61,10 +62,10 @@ class Table(Generic[T]):
                 known = nearest(option, [*allowed, *also]) if allowed or also else "it takes no options"
                 raise ConfigError(f"{key}.{option}", f"{self.what} {name!r} has no such option; {known}")
             try:
-                checked[option] = TypeAdapter(hints[option]).validate_python(value, strict=True)
+                checked[option] = TypeAdapter(hints[option], config=FINITE).validate_python(value, strict=True)
             except ValidationError as error:
                 reason = error.errors()[0]["msg"]
-                raise ConfigError(f"{key}.{option}", f"{reason} (is {value!r})") from None
+                raise ConfigError(f"{key}.{option}", f"{reason} (is {shown(value)})") from None
         for option in allowed:
             if option not in checked and parameters[option].default is inspect.Parameter.empty:
                 raise ConfigError(f"{key}.{option}", f"{self.what} {name!r} needs this option")

@@ -8,7 +8,7 @@ from typing import Any
 
 from antiphon.data.text import TOKENIZERS, Tokenizer, normalizer
 from antiphon.data.vocabulary import Vocabulary
-from antiphon.errors import ModelFolderError
+from antiphon.errors import ConfigError, ModelFolderError
 from antiphon.symbols import EOS
 
 
@@ -38,8 +38,14 @@ class TextCodec:
         tokenizer = TOKENIZERS.build(settings.tokens, settings.options, settings.key)
         normalize = normalizer(settings.normalize, settings.lowercase)
         normal = [normalize(text) for text in texts]
-        tokenizer.train(normal)
-        return cls(settings, tokenizer, Vocabulary.build(map(tokenizer.split, normal), tokenizer.min_count))
+        try:
+            tokenizer.train(normal)
+        except ConfigError as error:
+            raise ConfigError(f"{settings.key}.{error.key}", error.reason) from None
+        vocabulary = Vocabulary.build(map(tokenizer.split, normal), tokenizer.min_count)
+        if not vocabulary.symbols:
+            raise ConfigError(settings.key, f"no symbol occurs {tokenizer.min_count} times; lower min_count")
+        return cls(settings, tokenizer, vocabulary)
 
     def split(self, text: str) -> list[str]:
         """The symbols of a text; unknown ones keep their spelling."""

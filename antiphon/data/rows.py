@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
+import math
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,8 +78,8 @@ def open_bytes(path: str) -> IO[bytes]:
         if Path(path).is_dir():
             raise DataError(f"{path}: is a folder; name a file")
         return gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # the latter: a NUL in the name
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def read_lines(path: str, stream: IO[bytes] | None = None) -> Iterator[tuple[int, str | None, str]]:
@@ -96,6 +96,8 @@ def read_lines(path: str, stream: IO[bytes] | None = None) -> Iterator[tuple[int
                 if number == 1:
                     if line.startswith(UTF16):
                         raise DataError(f"{path}: is UTF-16 text; convert it to UTF-8")
+                    if line.count(b"\r") > 1 and b"\n" not in line:
+                        raise DataError(f"{path}: its lines end in carriage returns; convert them to newlines")
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 if len(line) > LONGEST_LINE:
                     while line and not line.endswith(b"\n"):
@@ -115,7 +117,7 @@ def has_surrogate(text: str) -> bool:
     return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _tsv(path: str) -> Numbered:
+def _tsv(path: str, _: Sequence[Column]) -> Numbered:
     for number, line, reason in read_lines(path):
         if line is None:
             yield number, None, reason
@@ -123,27 +125,37 @@ def _tsv(path: str) -> Numbered:
             yield number, line.split("\t"), ""
 
 
-def _csv(path: str) -> Numbered:
-    # bytes that are not UTF-8 become lone surrogates, which no UTF-8 text holds
-    with open_bytes(path) as file, io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="") as text:
-        reader = csv.reader(text, strict=True)
-        while True:
-            try:
-                record = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield reader.line_num, None, f"not CSV: {error}"
-            except BROKEN as error:
-                raise DataError(f"{path}: is damaged: {error}") from None
-            else:
-                if any(map(has_surrogate, record)):
-                    yield reader.line_num, None, NOT_UTF8
-                elif record:
-                    yield reader.line_num, record, ""
+def _csv(path: str, _: Sequence[Column]) -> Numbered:
+    bad: list[tuple[int, str]] = []
+
+    def texts() -> Iterator[str]:
+        for number, line, reason in read_lines(path):
+            if line is None:
+                bad.append((number, reason))
+            yield f"{line or ''}\n"
+
+    csv.field_size_limit(LONGEST_LINE)
+    reader = csv.reader(texts(), strict=True)
+    while True:
+        first = reader.line_num + 1  # a quoted field may span lines
+        try:
+            record = next(reader, None)
+        except csv.Error as error:
+            if reader.line_num > first:  # all that follows the quote would be lost
+                raise DataError(f"{path}:{first}: not CSV: a quote is opened and not closed: {error}") from None
+            yield first, None, f"not CSV: {error}"
+            continue
+        if bad:
+            number, reason = bad[0]
+            bad.clear()
+            yield number, None, reason
+        elif record is None:
+            return
+        elif record:
+            yield first, record, ""
 
 
-def _jsonl(path: str) -> Numbered:
+def _jsonl(path: str, _: Sequence[Column]) -> Numbered:
     for number, line, reason in read_lines(path):
         if line is None:
             yield number, None, reason
@@ -159,7 +171,7 @@ def _jsonl(path: str) -> Numbered:
                 yield number, None, "not a JSON object or list"
 
 
-def _parquet(path: str) -> Numbered:
+def _parquet(path: str, columns: Sequence[Column]) -> Numbered:
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
@@ -167,17 +179,22 @@ def _parquet(path: str) -> Numbered:
         raise DataError(f"{path}: reading Parquet needs the extra: pip install 'antiphon[parquet]'") from None
     try:
         with ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            for column in columns:
+                if not isinstance(column, str):
+                    raise DataError(f"{path}: name source.column and target.column; it has {', '.join(names)}")
+                _position(column, names, path)
             numbers = count(1)
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(batch_size=64, columns=list(columns)):  # a row may be large
                 for record in batch.to_pylist():
                     yield next(numbers), record, ""
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ArrowException as error:
+    except (ArrowException, ValueError, OverflowError) as error:
         raise DataError(f"{path}: is not Parquet: {str(error).splitlines()[0]}") from None
 
 
-def _npz(path: str) -> Numbered:
+def _npz(path: str, _: Sequence[Column]) -> Numbered:
     """Rows of an array of texts, [rows, columns] or [rows], in `file.npz#array`."""
     file, _, name = path.partition("#")
     try:
@@ -189,19 +206,24 @@ def _npz(path: str) -> Numbered:
             if name not in arrays.files:
                 raise DataError(f"{file}: no array {name!r}; {nearest(name, arrays.files)}")
             array = arrays[name]
+            if not isinstance(array, np.ndarray):
+                raise DataError(f"{path}: is not an array")
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
     except MemoryError:
         raise DataError(f"{path}: is larger than the memory") from None
-    except (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError) as error:
+    except (ValueError, TypeError, EOFError, BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(f"{path}: is not an array of plain values: {str(error).splitlines()[0]}") from None
     if array.dtype.kind != "U" or array.ndim not in (1, 2):
         raise DataError(f"{path}: must be texts in rows and columns, but is {array.dtype} {list(array.shape)}")
-    for number, record in enumerate(array.reshape(len(array), -1).tolist(), 1):
-        yield number, record, ""
+    for number, record in enumerate(array, 1):
+        try:
+            yield number, [str(value) for value in np.atleast_1d(record)], ""
+        except (SystemError, ValueError):
+            yield number, None, "holds what is no character"
 
 
-FORMATS: dict[str, Callable[[str], Numbered]] = {
+FORMATS: dict[str, Callable[[str, Sequence[Column]], Numbered]] = {
     ".tsv": _tsv,
     ".txt": _tsv,
     ".csv": _csv,
@@ -215,7 +237,8 @@ ENDINGS = ", ".join(FORMATS)
 
 
 def _suffix(path: str) -> str:
-    return Path(path.partition("#")[0].removesuffix(".gz")).suffix.lower()
+    file, inside, _ = path.partition(".npz#")
+    return ".npz" if inside else Path(file.removesuffix(".gz")).suffix.lower()
 
 
 def is_table(path: str) -> bool:
@@ -227,7 +250,11 @@ def tables_in(path: str) -> list[str]:
     """The tables of a folder, in the order of their names; a file alone."""
     if not Path(path).is_dir():
         return [path]
-    found = sorted(str(file) for file in Path(path).iterdir() if file.is_file() and is_table(file.name))
+    found = sorted(
+        str(file)
+        for file in Path(path).iterdir()
+        if is_table(file.name) and file.is_file() and not file.name.startswith((".", "~"))  # other programs' own
+    )
     if not found:
         raise DataError(f"{path}: is a folder without tables ({ENDINGS}, text with .gz too)")
     return found
@@ -243,7 +270,7 @@ def read_table(
     keyed = suffix in KEYED
     wanted = list(columns)
     first = not keyed and (header or any(isinstance(column, str) for column in columns))
-    for line, record, reason in FORMATS[suffix](path):
+    for line, record, reason in FORMATS[suffix](path, columns):
         if record is None:
             if first:
                 raise DataError(f"{path}:{line}: the header is {reason}")
@@ -251,7 +278,7 @@ def read_table(
             continue
         if first:
             first = False
-            wanted = [_position(column, record, path, line) for column in columns]  # type: ignore[arg-type]
+            wanted = [_position(column, record, f"{path}:{line}") for column in columns]  # type: ignore[arg-type]
             continue
         values = []
         for column in wanted:
@@ -264,13 +291,14 @@ def read_table(
             yield line, values
 
 
-def _position(column: Column, names: Sequence[str], path: str, line: int) -> Column:
+def _position(column: Column, names: Sequence[str], where: str) -> Column:
     if isinstance(column, int):
         return column
     if names.count(column) > 1:
-        raise DataError(f"{path}:{line}: the header names the column {column!r} more than once")
+        raise DataError(f"{where}: the header names the column {column!r} more than once")
     if column not in names:
-        raise DataError(f"{path}:{line}: no column {column!r} in the header; {nearest(column, names)}")
+        hint = f"; it is the position {column} if written without quotes" if column.isdigit() else ""
+        raise DataError(f"{where}: no column {column!r} in the header; {nearest(column, names)}{hint}")
     return names.index(column)
 
 
@@ -283,7 +311,7 @@ def _value(record: Record, column: Column) -> tuple[str, str]:
                 f"name source.column and target.column: the object has the fields {', '.join(map(str, record))}",
             )
         if column not in record:
-            return "", f"no field {column!r}: the object has {', '.join(map(str, record))}"
+            return "", f"no field {column!r}: the object has {', '.join(map(str, record))[:200]}"
         value = record[column]
     else:
         if not isinstance(column, int):
@@ -291,14 +319,22 @@ def _value(record: Record, column: Column) -> tuple[str, str]:
         if not -len(record) <= column < len(record):
             return (
                 "",
-                f"column {column} is missing: the row has {len(record)} columns, counted from 0",
+                f"column {column} is missing: {_columns(record)}",
             )
         value = record[column]
     if isinstance(value, str):
         return value, ""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value), ""
-    return "", f"column {column!r} is not text but {type(value).__name__}"
+        return (str(value), "") if math.isfinite(value) else ("", f"column {column!r} is no number: {value}")
+    return "", f"column {column!r} is " + ("null" if value is None else f"not text but {type(value).__name__}")
+
+
+def _columns(record: Sequence[str]) -> str:
+    """How many columns a row has, and what may be the reason that it has one."""
+    if len(record) != 1:
+        return f"the row has {len(record)} columns, counted from 0"
+    other = next((name for mark, name in ((";", "a semicolon"), ("\t", "a tab")) if mark in record[0]), "")
+    return "the row has only column 0" + (f"; is {other} what separates them?" if other else "")
 
 
 def read_rows(

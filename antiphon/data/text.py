@@ -16,6 +16,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from antiphon.errors import ConfigError, ModelFolderError, nearest
 from antiphon.tables import Table
 
+MOST_PIECES = 1_000_000
 NORMAL_FORMS = {"nfc": "NFC", "nfd": "NFD", "nfkc": "NFKC"}
 
 
@@ -114,15 +115,18 @@ class _Subwords:
     min_count = 1
 
     def __init__(self, size: int = 8000) -> None:
-        if size < 2:
-            raise ConfigError("size", f"must be at least 2 (is {size})")
+        if not 2 <= size <= MOST_PIECES:
+            raise ConfigError("size", f"must lie between 2 and {MOST_PIECES:,} (is {size})")
         self.size = size
         self.pieces: Pieces | None = None
 
     def _learn(self, untrained: Any, trainer: Any, texts: Iterable[str]) -> Any:
         pieces = Pieces(untrained)
         pieces.pre_tokenizer = pre_tokenizers.Metaspace()
-        pieces.train_from_iterator(texts, trainer)
+        try:
+            pieces.train_from_iterator(texts, trainer)
+        except Exception as error:  # the library raises nothing narrower
+            raise ConfigError("size", f"{self.size:,} pieces cannot be learned: {error}") from None
         return json.loads(pieces.to_str())["model"]
 
     def _assemble(self, model: Any) -> None:
@@ -148,6 +152,7 @@ class _Subwords:
     def restore(self, learned: Any) -> None:
         try:
             self._restore(learned)
+            self.split("a")
         except Exception as error:
             raise ModelFolderError(f"a vocabulary file holds no {type(self).__name__.lower()} model: {error}") from None
 

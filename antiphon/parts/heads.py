@@ -78,7 +78,7 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        symbols = len(weight)
+        symbols, learned = len(weight), any(ctx.needs_input_grad[1:3])
         elsewhere = smoothing / (symbols - FIRST_OUTPUT)
         objective = at_least_float32(features.new_zeros(()))
         nll = objective.clone()
@@ -96,10 +96,12 @@ class _CrossEntropy(torch.autograd.Function):
             if smoothing:
                 above[:, FIRST_OUTPUT:] -= elsewhere
             above.scatter_add_(1, target[:, None], above.new_full((len(target), 1), smoothing - 1))
-            slopes[2].add_(above.sum(0))
+            if learned:
+                slopes[2].add_(above.sum(0))
             above = above.to(piece.dtype)
             torch.mm(above, weight.to(piece.dtype), out=slope)
-            slopes[1].add_(above.T @ piece)
+            if learned:
+                slopes[1].add_(above.T @ piece)
         ctx.save_for_backward(*slopes)
         ctx.mark_non_differentiable(nll)
         return objective, nll

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from antiphon.errors import ConfigError
 from antiphon.parts.state import Layer
 from antiphon.tables import Table
 
@@ -141,6 +142,8 @@ class LstmCell(Cell):
 
     def __init__(self, inputs: int, hidden: int, forget_bias: float = 1.0) -> None:
         super().__init__(inputs, hidden)
+        if abs(forget_bias) > 100:
+            raise ConfigError("forget_bias", f"must lie between -100 and 100 (is {forget_bias:g})")
         nn.init.constant_(self.input_bias.detach()[hidden : 2 * hidden], forget_bias)
 
     def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor:

@@ -44,9 +44,20 @@ class Ranks:
 
     def sum(self, value: Tensor) -> Tensor:
         """A value added up over all processes."""
-        if self.world > 1:
-            dist.all_reduce(value)
+        if self.world == 1:
+            return value
+        value = value.clone()
+        dist.all_reduce(value)
         return value
+
+    def totals(self, *values: float) -> list[float]:
+        """Numbers added up over all processes; one process alone asks no device."""
+        if self.world == 1:
+            return list(values)
+        box = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(box)
+        found: list[float] = box.tolist()
+        return found
 
     def share(self, text: str) -> str:
         """The first process's text, for all."""

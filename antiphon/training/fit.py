@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,6 @@ from antiphon.data.batch import collate
 from antiphon.errors import TrainingError
 from antiphon.training.prepare import Prepared
 from antiphon.training.update import batch_loss, is_out_of_memory
-
-if sys.platform != "win32":
-    import resource
 
 LEAST, MOST = 512, 65_536  # padded source and target tokens; more makes an update no better
 SHARE = 0.5  # of the memory that is free, at most
@@ -30,6 +27,7 @@ def largest_batch(prepared: Prepared, device: torch.device) -> int:
     lengths = prepared.train.source.lengths + prepared.train.target.lengths
     longest = np.argsort(-lengths, kind="stable")
     tokens, found = LEAST, 0
+    _forget_peak()
     before = _peak()
     while tokens <= MOST:
         rows = longest[: max(1, tokens // int(lengths[longest[0]]))]
@@ -56,18 +54,26 @@ def largest_batch(prepared: Prepared, device: torch.device) -> int:
     return found
 
 
+def _forget_peak() -> None:
+    """From here on `_peak` is about what comes."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def _peak() -> int:
-    """The most memory this process ever had, in bytes; 0 where the system does not say."""
-    if sys.platform == "win32":
-        return 0
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used if sys.platform == "darwin" else used * 1024
+    """The most memory this process had, in bytes; 0 where the system does not say."""
+    return _bytes("/proc/self/status", "VmHWM:") or 0
 
 
 def _free() -> int | None:
     """Memory that can be had, in bytes, where the system says so."""
+    return _bytes("/proc/meminfo", "MemAvailable:")
+
+
+def _bytes(path: str, name: str) -> int | None:
+    """A figure of a file of Linux's, which counts in KiB."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path(path).read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from antiphon.data.batch import Batch
 from antiphon.model import Writer
+from antiphon.parts.encoders import length_mask
 from antiphon.parts.recurrent import Cell
+from antiphon.symbols import PAD
 
 SATURATED = 0.05  # a gate is saturated within so much of 0 or 1
 DEAD = 1e-3  # a unit is dead if it never leaves zero by more
@@ -38,17 +40,18 @@ def gradient_norms(model: Writer, before_clipping: float) -> dict[str, float]:
 def cell_health(model: Writer, batch: Batch) -> dict[str, dict[str, float]]:
     """For every cell that runs over whole sequences, by its name: the shares of saturated gates and of dead units."""
     found: dict[str, dict[str, float]] = {}
+    encoder, decoder = length_mask(batch.source_lengths, batch.source.shape[1]), batch.target_out != PAD
 
     def watch(name: str) -> Any:
         def hook(cell: nn.Module, given: tuple[Any, ...], answer: tuple[Tensor, Any]) -> None:
             assert isinstance(cell, Cell)
             inputs, state = given
-            outputs = answer[0]
+            outputs, kept = answer[0], encoder if name.startswith("encoder") else decoder
             gates = cell.gate_values(inputs, torch.cat([state[0][:, None], outputs[:, :-1]], 1))
             beyond = (gates - 0.5).abs() > 0.5 - SATURATED if gates is not None else None
             found[name] = {
-                "saturated": 0.0 if beyond is None else float(beyond.float().mean()),
-                "dead": float((outputs.abs().amax((0, 1)) < DEAD).float().mean()),
+                "saturated": 0.0 if beyond is None else float(beyond[kept].float().mean()),
+                "dead": float((outputs[kept].abs().amax(0) < DEAD).float().mean()),
             }
 
         return hook

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
@@ -79,12 +80,16 @@ class TrainingLog:
         """Whether it is time to show progress: then, and only then, the loss is read from the device."""
         return not self.silent and time.monotonic() - self.told > (BAR_SECONDS if self.bar else PLAIN_SECONDS)
 
+    def back_to(self, step: int) -> None:
+        """The training goes on from an earlier update: rate and time left are counted from there."""
+        self.first, self.started = step, time.monotonic()
+
     def progress(self, step: int, loss: float, rate: float) -> None:
         self.told = time.monotonic()
         if self.bar:
             self.bar.update(self.task, completed=step, loss=f"{loss:.4f}", rate=f"{rate:,.0f}")
         else:
-            left = (self.told - self.started) / (step - self.first) * (self.total - step) / 60
+            left = (self.told - self.started) / max(step - self.first, 1) * (self.total - step) / 60
             self.say(f"step {step}/{self.total}  loss {loss:.4f}  {rate:,.0f} tokens/s  {left:.1f} min left at most")
 
     def validation(self, entry: dict[str, Any]) -> None:
@@ -95,10 +100,11 @@ class TrainingLog:
         with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         if self.writer:
-            for name, value in entry.items():
-                if isinstance(value, int | float) and name != "step":
-                    self.writer.add_scalar(name, value, entry["step"])
-            self.writer.flush()
+            with writing(self.folder / TRAINING / "tensorboard"):
+                for name, value in entry.items():
+                    if isinstance(value, int | float) and name != "step":
+                        self.writer.add_scalar(name, value, entry["step"])
+                self.writer.flush()
         if not self.headed:
             self.headed = True
             self.say("  ".join(name.rjust(width) for name, width in self.COLUMNS))
@@ -131,8 +137,8 @@ def _tensorboard(folder: Path) -> Any:
     return SummaryWriter(str(folder / TRAINING / "tensorboard"))
 
 
-def draw_curves(history: list[dict[str, Any]], path: Path) -> None:
-    """A picture of training and validation loss, and of both token error rates, over updates."""
+def draw_curves(history: list[dict[str, Any]]) -> bytes:
+    """A picture (PNG) of training and validation loss, and of both token error rates, over updates."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -151,5 +157,7 @@ def draw_curves(history: list[dict[str, Any]], path: Path) -> None:
         axis.axvline(best[-1], color="grey", linestyle=":", label="best")
         axis.set_ylim(bottom=0)
         axis.legend()
-    figure.savefig(path, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, format="png")
     pyplot.close(figure)
+    return picture.getvalue()

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from antiphon import bundle
-from antiphon.config import Config, Train
+from antiphon.config import Config
 from antiphon.data.batch import collate
 from antiphon.errors import TrainingError
 from antiphon.evaluation import HIGHER_IS_BETTER, validate
-from antiphon.files import remove_partial, writing
+from antiphon.files import PARTIAL, remove_partial, write_atomically
 from antiphon.training import checkpoint
 from antiphon.training.card import write_card
 from antiphon.training.distributed import Ranks, joined
@@ -29,7 +29,7 @@ from antiphon.training.interrupt import stop_asked
 from antiphon.training.log import TrainingLog, draw_curves
 from antiphon.training.plan import Update, steps_per_epoch, total_steps, updates
 from antiphon.training.prepare import Prepared, check_names, differences, identity, prepare
-from antiphon.training.update import Learner, apply, enough_memory, is_out_of_memory
+from antiphon.training.update import Learner, apply, enough_memory
 
 LOG = logging.getLogger("antiphon")
 FAILED_UPDATES = 5  # in a row, before the training goes back to a saved state
@@ -59,7 +59,7 @@ def train(
     with joined(device) as ranks, enough_memory():
         if ranks.first:  # the others would see what the first has begun to write
             _check_folder(out, resume, overwrite)
-        state = _state(out) if resume else None
+        state = _state(out, init_from) if resume else None
         if state and not threads:
             torch.set_num_threads(state["threads"])
         config = _batch_as_before(config, state)
@@ -91,15 +91,21 @@ def _batch_as_before(config: Config, state: dict[str, Any] | None) -> Config:
     """A training that goes on keeps the batches that were found to fit."""
     if state is None or config.train.batch_tokens != "auto":
         return config
-    return _with_tokens(config, int(state["identity"]["train.batch_tokens"]))
+    before = state["identity"]["train.batch_tokens"]
+    return config if before == "null" else _with_tokens(config, int(before))
 
 
-def _state(out: Path) -> dict[str, Any] | None:
+def _state(out: Path, init_from: Path | None) -> dict[str, Any] | None:
     """The state to go on from; None for a training that was stopped before it saved its first."""
-    if (out / bundle.CONFIG).is_file() and not checkpoint.states(out):
-        LOG.warning("%s: nothing was saved yet; the training starts from its beginning", out)
+    begun = (out / bundle.CONFIG).is_file() and not (out / bundle.WEIGHTS).exists()
+    if begun and not checkpoint.states(out):
+        bundle.refuse_strange_files(out)
+        again = ", without --init-from unless it is given again" if not init_from else ""
+        LOG.warning("%s: nothing was saved yet; the training starts from its beginning%s", out, again)
         return None
     state, damaged = checkpoint.load(out)
+    if state.get("progress", {}).keys() != vars(Progress()).keys():
+        raise TrainingError(f"{out}: its training was saved by another version; train again")
     for message in damaged:
         LOG.warning("%s; going on from update %d", message, state["progress"]["step"])
     return state
@@ -110,6 +116,8 @@ class Progress:
     """Where a training is; all of it is saved."""
 
     step: int = 0
+    epoch: float = 0.0
+    validated: int = -1  # the update of the last validation
     bad: int = 0  # validations since the best
     seconds: float = 0.0
     tokens: int = 0  # since the last validation
@@ -145,26 +153,30 @@ def _run(prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ran
     settings = prepared.config.train
     total = total_steps(settings, prepared.train)
     learner = Learner.begin(prepared, ranks, total)
+    resumed = state is not None
     at = Progress(**state["progress"]) if state else Progress()
     if state:
         learner.restore(state["learner"], str(out))
+        state.clear()  # as large as the learner itself
     every = settings.validate_every or min(max(steps_per_epoch(settings, prepared.train), 200), 2000)
     log = TrainingLog(out, total, not ranks.first, settings.tensorboard, at.step, at.history)
     for line in [*prepared.notes, _summary(prepared, ranks, total, every)]:
         log.say(line)
     now = time.monotonic()
-    loss = torch.full((), at.loss if ranks.first else 0.0, device=ranks.device)
+    loss = torch.full((), at.loss / ranks.world, device=ranks.device)
     names = identity(prepared)
     training = Training(prepared, out, ranks, learner, at, log, names, every, loss, now - at.seconds, now, now)
     try:
         with stop_asked() as asked:
-            if not state:
+            if not resumed:
                 _save(training)
             while not _reaches_end(training, asked):
                 _roll_back(training)
     finally:
         log.close()
     if ranks.first:
+        if all(entry["train_loss"] is None for entry in training.at.history):
+            raise TrainingError("no update gave a finite loss, so nothing was learned; lower train.learning_rate")
         _finish(prepared, out, training.at.history, log, command)
 
 
@@ -175,50 +187,52 @@ def _reaches_end(training: Training, asked: Callable[[], bool]) -> bool:
         at = training.at
         if settings.patience is not None and at.bad >= settings.patience:
             break
-        _learn(training, update)
+        stop, late = _learn(training, update, asked())
         if at.failed >= FAILED_UPDATES:
             return False
         if log.wants_progress():
             loss = float(training.loss) * ranks.world / max(at.tokens, 1)
             log.progress(update.step, loss, training.seen / (time.monotonic() - training.mark))
-        if update.step == training.learner.total or (update.step % training.every == 0 and not at.failed):
-            if not _validate(training, update):
+        if update.step % training.every == 0 and not at.failed:
+            if not _validate(training):
                 return False
             _save(training)
-            training.mark, training.seen = time.monotonic(), 0
-        elif _save_is_due(training, settings) and not at.failed:
+        elif settings.save_every and update.step % settings.save_every == 0 and not at.failed:
             _save(training)
-        if asked() and ranks.world == 1:
-            _save(training)
+        elif stop or late:
+            _save(training, planned=False)
+        if stop:
             raise KeyboardInterrupt(f"stopped at update {at.step} and saved; go on with --resume")
+    if training.at.validated != training.at.step:
+        if not _validate(training):
+            return False
+        _save(training)
     return True
 
 
-def _learn(training: Training, update: Update) -> None:
-    """One update, in smaller parts if memory runs out; one that fails is skipped and counted."""
-    at, learner = training.at, training.learner
-    while True:
-        try:
-            nll = apply(learner, update, at.rate, at.parts)
-            break
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or at.parts >= max(map(len, update.batches)):
-                raise
-        at.parts *= 2
+def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
+    """One update; one that fails is skipped and counted. Whether any process wants to stop, or to save for the time."""
+    at = training.at
+    minutes = training.prepared.config.train.save_minutes
+    late = minutes is not None and time.monotonic() - training.saved > 60 * minutes
+    done = apply(training.learner, update, at.rate, at.parts, (stop, late))
+    if done.parts > at.parts:
+        at.parts = done.parts
         training.log.say(
             f"out of memory at update {update.step}: from here on every batch is computed in {at.parts} parts"
         )
-    at.step = update.step
-    if nll is None:
+    at.step, at.epoch = update.step, update.epoch
+    if done.nll is None:
         at.failed, at.skipped = at.failed + 1, at.skipped + 1
-        return
+        return done.wishes
     at.failed = 0
-    training.loss += nll
+    training.loss += done.nll
     tokens = sum(int(training.prepared.train.target.lengths[rows].sum()) for rows in update.batches)
     at.tokens, training.seen = at.tokens + tokens, training.seen + tokens
+    return done.wishes
 
 
-def _validate(training: Training, update: Update) -> bool:
+def _validate(training: Training) -> bool:
     """Measure the weights that would be shipped, and keep them if they are the best; False if they give no numbers."""
     at, ranks, learner = training.at, training.ranks, training.learner
     train_loss = float(ranks.sum(training.loss)) / at.tokens if at.tokens else None  # None: all updates failed
@@ -227,24 +241,26 @@ def _validate(training: Training, update: Update) -> bool:
     if ranks.first:
         gradients = gradient_norms(learner.model, float(learner.norm))
         with learner.average.shipped():
-            entry = _measured(training, update, train_loss) | {"gradients": gradients}
+            entry = _measured(training, train_loss) | {"gradients": gradients}
             best, healthy = entry["best"], math.isfinite(entry["loss"])
             if best and healthy:
                 bundle.save_weights(training.out, bundle.parameters(learner.model))
         if healthy:
             at.history.append(entry)
             training.log.validation(entry)
-            if len(at.history) >= GRACE:
-                training.log.warn(warnings(entry))
+            found = warnings(entry)
+            training.log.warn(found if len(at.history) >= GRACE else {k: v for k, v in found.items() if k == "skipped"})
     best, healthy = ranks.agree(best), ranks.agree(healthy)
     if healthy:
         at.bad = 0 if best else at.bad + 1
         at.rollbacks = at.tokens = 0
+        at.validated = at.step
         training.loss.zero_()
+    training.mark, training.seen = time.monotonic(), 0
     return healthy
 
 
-def _measured(training: Training, update: Update, train_loss: float | None) -> dict[str, Any]:
+def _measured(training: Training, train_loss: float | None) -> dict[str, Any]:
     """An entry of the history: validation metrics, and whether the watched one is the best so far."""
     prepared, at = training.prepared, training.at
     config, target = prepared.config, prepared.codecs.target
@@ -254,8 +270,8 @@ def _measured(training: Training, update: Update, train_loss: float | None) -> d
     sample = collate(prepared.valid, range(min(len(prepared.valid), 64))).to(training.ranks.device)
     now = time.monotonic()
     return {
-        "step": update.step,
-        "epoch": round(update.epoch, 4),
+        "step": at.step,
+        "epoch": round(at.epoch, 4),
         "train_loss": train_loss,
         **found,
         "cells": cell_health(training.learner.model, sample),
@@ -267,10 +283,10 @@ def _measured(training: Training, update: Update, train_loss: float | None) -> d
     }
 
 
-def _save(training: Training) -> None:
-    """Write all that going on needs."""
+def _save(training: Training, planned: bool = True) -> None:
+    """Write all that going on needs; `planned` if it is the same moment in every such training."""
     at, ranks = training.at, training.ranks
-    at.loss = float(ranks.sum(training.loss.clone()))
+    at.loss = float(ranks.sum(training.loss))
     at.seconds = time.monotonic() - training.began
     if ranks.first:
         state = {
@@ -279,16 +295,8 @@ def _save(training: Training) -> None:
             "progress": vars(at),
             "learner": training.learner.state(),
         }
-        checkpoint.save(training.out, at.step, state, training.prepared.config.train.keep)
+        checkpoint.save(training.out, at.step, state, training.prepared.config.train.keep, planned)
     training.saved = time.monotonic()
-
-
-def _save_is_due(training: Training, settings: Train) -> bool:
-    """Whether to save between validations: by updates, or by time, which several processes would not agree on."""
-    if settings.save_every and training.at.step % settings.save_every == 0:
-        return True
-    late = settings.save_minutes is not None and time.monotonic() - training.saved > 60 * settings.save_minutes
-    return late and training.ranks.world == 1
 
 
 def _roll_back(training: Training) -> None:
@@ -311,8 +319,9 @@ def _roll_back(training: Training) -> None:
         history=before.history,
         failed=0,
     )
-    training.loss.fill_(training.at.loss if training.ranks.first else 0.0)
+    training.loss.fill_(training.at.loss / training.ranks.world)
     training.mark, training.seen = time.monotonic(), 0
+    training.log.back_to(training.at.step)
     training.log.say(
         f"the loss is no number at update {before.step}: back to update {training.at.step}, "
         f"with {training.at.rate:g} times the learning rate"
@@ -335,8 +344,8 @@ def _finish(prepared: Prepared, out: Path, history: list[dict[str, Any]], log: T
     best = [entry for entry in history if entry["best"]][-1]
     metrics = {"valid": best, "updates": history[-1]["step"], "minutes": history[-1]["minutes"]}
     bundle.save_metrics(out, metrics)
-    with writing(out / "curves.png"):
-        draw_curves(history, out / "curves.png")
+    picture = draw_curves(history)
+    write_atomically(out / bundle.CURVES, lambda file: file.write(picture))
     write_card(out, prepared.config, prepared.codecs, best, history[-1], len(prepared.train), prepared.model, command)
     metric = prepared.config.train.metric
     log.say(f"done: best {metric} {best[metric]:.4f} at update {best['step']}; the model is in {out}")
@@ -344,18 +353,22 @@ def _finish(prepared: Prepared, out: Path, history: list[dict[str, Any]], log: T
 
 def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that holds something, unless it is a model's and may be gone on with or replaced."""
-    if resume or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if resume or not out.exists() or (out.is_dir() and all(PARTIAL in path.name for path in out.iterdir())):
         return
     if not overwrite:
         raise TrainingError(f"{out}: exists; go on with --resume, replace it with --overwrite, or name another --out")
     if out.is_symlink() or not (out / bundle.CONFIG).is_file():
         raise TrainingError(f"{out}: is not a model folder, so --overwrite leaves it alone; name another --out")
+    bundle.refuse_strange_files(out)
 
 
 def _clear_folder(out: Path) -> None:
     """Remove the old model: only now, when the new one's data has been read and found right."""
     try:
-        if out.exists():
-            shutil.rmtree(out)
+        if (out / bundle.TRAINING).exists():
+            shutil.rmtree(out / bundle.TRAINING)
+        # the configuration last: it says that the folder is a model's, should this be cut off
+        for path in sorted(out.glob("*"), key=lambda path: path.name == bundle.CONFIG):
+            path.unlink()
     except OSError as error:
         raise TrainingError(f"{out}: cannot be replaced: {error.strerror or error}") from None

@@ -22,6 +22,7 @@ def adamw(
     eps: float = 1e-8,
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+    _check_eps(eps)
     betas = (beta1, beta2)
     return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=betas, eps=eps, fused=True)
 
@@ -34,7 +35,13 @@ def adam(
     eps: float = 1e-8,
 ) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba 2015, arXiv 1412.6980)."""
+    _check_eps(eps)
     return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, beta2), eps=eps, fused=True)
+
+
+def _check_eps(eps: float) -> None:
+    if eps <= 0:
+        raise ConfigError("eps", f"must be above 0, since it keeps a division finite (is {eps})")
 
 
 OPTIMIZERS: Table[torch.optim.Optimizer] = Table("optimizer", {"adamw": adamw, "adam": adam})
@@ -66,23 +73,25 @@ class Constant(Schedule):
         return 1.0
 
 
-class Linear(Schedule):
-    """A straight line down to `end`."""
+class _Falling(Schedule):
+    """A schedule that ends at the factor `end`."""
 
     def __init__(self, warmup: int = 0, end: float = 0.0) -> None:
         super().__init__(warmup)
+        if not 0 <= end <= 1:
+            raise ConfigError("end", f"is a factor of the learning rate, from 0 to 1 (is {end})")
         self.end = end
+
+
+class Linear(_Falling):
+    """A straight line down to `end`."""
 
     def after(self, step: int, total: int) -> float:
         return self.end + (1 - self.end) * (1 - min(1.0, step / total))
 
 
-class Cosine(Schedule):
+class Cosine(_Falling):
     """Half a cosine down to `end` (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts)."""
-
-    def __init__(self, warmup: int = 0, end: float = 0.0) -> None:
-        super().__init__(warmup)
-        self.end = end
 
     def after(self, step: int, total: int) -> float:
         return self.end + (1 - self.end) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))

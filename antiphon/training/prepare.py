@@ -16,7 +16,7 @@ from antiphon.config import Config, Parallel
 from antiphon.data.batch import Examples
 from antiphon.data.rows import Row
 from antiphon.data.text import TOKENIZERS
-from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, load_rows, split_rows, train_codecs
+from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, input_key, load_rows, split_rows, train_codecs
 from antiphon.errors import ConfigError, nearest
 from antiphon.evaluation import HIGHER_IS_BETTER, LOWER_IS_BETTER
 from antiphon.model import Writer
@@ -55,7 +55,8 @@ def check_names(config: Config) -> None:
     for side in ("source", "target"):
         tokens = getattr(config, side).tokens
         TOKENIZERS.build(tokens.kind, tokens.options, f"{side}.tokens")
-    build(config, 5, 5)
+    with torch.device("meta"):  # no memory is taken
+        freeze(build(config, 5, 5), config.train.freeze)
     metrics = LOWER_IS_BETTER | HIGHER_IS_BETTER
     if config.train.metric not in metrics:
         raise ConfigError(
@@ -71,7 +72,7 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
     rows = load_rows(config, config.data.train)
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(valid, float):
-        rows, valid_rows = split_rows(rows, valid, config.train.seed)
+        rows, valid_rows = split_rows(rows, valid, config.train.seed, input_key(config))
     else:
         valid_rows = load_rows(config, valid)
     resumed = codecs is not None
@@ -103,16 +104,18 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
     return Prepared(config, codecs, train_examples, valid_examples, valid_rows, model, notes)
 
 
-CEILINGS: dict[str, set[str] | bool] = {  # what may change between a training and its resumption
+HARMLESS: dict[str, set[str] | bool] = {  # what may change between a training and its resumption
     "train": {"epochs", "max_steps", "patience", "tensorboard", "save_every", "save_minutes", "keep"},
     "data": {"test", "train", "valid"},  # their rows must not change; where they stand may
+    "model": {"embeddings"},  # read before the first update only
+    "decode": {"beam", "length_penalty"},  # validation is greedy
     "evaluate": True,
 }
 
 
 def identity(prepared: Prepared) -> dict[str, str]:
     """What must not change between a training and its resumption, by name: settings, and digests of the rows."""
-    settings = prepared.config.model_dump(mode="json", by_alias=True, exclude=CEILINGS)
+    settings = prepared.config.model_dump(mode="json", by_alias=True, exclude=HARMLESS)
     found = dict(_flat(settings, ""))
     for name, examples in (("training", prepared.train), ("validation", prepared.valid)):
         digest = hashlib.blake2b(digest_size=16)

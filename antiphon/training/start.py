@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -30,13 +29,16 @@ def extended(base: Codecs, learned: Codecs) -> Codecs:
 
 
 def _extended(base: TextCodec, learned: TextCodec) -> TextCodec:
+    side = learned.settings.key.split(".")[0]
     for name in ("tokens", "normalize", "lowercase"):
         theirs, own = getattr(base.settings, name), getattr(learned.settings, name)
         if theirs != own:
-            side = learned.settings.key.split(".")[0]
             raise ConfigError(f"{side}.{name}", f"is {own}, but the model to start from has {theirs}; give the same")
     if base.tokenizer.learned() is not None:
         return base
+    theirs, own = (codec.settings.options.get("separator") for codec in (base, learned))
+    if theirs != own:
+        raise ConfigError(f"{side}.tokens", f"split at {own!r}, but the model to start from at {theirs!r}")
     new = [symbol for symbol in learned.vocabulary.symbols if symbol not in base.vocabulary]
     return TextCodec(learned.settings, learned.tokenizer, Vocabulary([*base.vocabulary.symbols, *new]))
 
@@ -47,7 +49,7 @@ def take_weights(model: Writer, base: Bundle, codecs: Codecs) -> list[str]:
 
     A parameter fits if name and shape agree; of one with a row a symbol, the rows of common symbols are taken.
     """
-    theirs = dict(base.model.named_parameters())
+    theirs = dict(base.model.named_parameters(remove_duplicate=False))  # a tied matrix fits by either name
     left_out: list[str] = []
     taken = 0
     for name, own in model.named_parameters():
@@ -63,33 +65,48 @@ def take_weights(model: Writer, base: Bundle, codecs: Codecs) -> list[str]:
         else:
             left_out.append(f"{name} ({list(other.shape)} there, {list(own.shape)} here)")
     told = [f"{taken} of {taken + len(left_out)} parameters are taken from the model to start from"]
+    here = dict(model.named_parameters(remove_duplicate=False))
+    left_out += [f"{name} (there, not here)" for name, _ in base.model.named_parameters() if name not in here]
     for side in ("source", "target"):
         old, new = (len(getattr(both, side).vocabulary) for both in (base.codecs, codecs))
         told.append(f"{side}: {old - SPECIALS:,} symbols are known to it, {new - old:,} are new")
     return told + [f"not taken: {name}" for name in left_out]
 
 
-def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, list[float]]:
-    """Vectors of known symbols by id, from a text file: a symbol and `size` numbers a line, separated by spaces.
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tensor]:
+    """Vectors of known symbols by id, from a text file: a symbol and `size` numbers a line, white space between.
 
     A first line of two numbers (word2vec's) is skipped. Raises `DataError` with file and line.
     """
-    found: dict[int, list[float]] = {}
+    found: dict[int, Tensor] = {}
     for number, line, reason in read_lines(path):
         if line is None:
             raise DataError(f"{path}:{number}: {reason}")
-        fields = line.rstrip(" ").rsplit(" ", size)
-        if number == 1 and line.strip().replace(" ", "").isdigit() and len(line.split()) == 2:
+        words = line.split()
+        header = number == 1 and len(words) == 2 and all(map(str.isdigit, words))
+        if not words or (header and int(words[1]) == size):
             continue
+        if number == 1 and (header or all(map(_is_number, words[1:]))) and len(words) - 1 != size:
+            wide = int(words[1]) if header else len(words) - 1
+            raise DataError(f"{path}:1: the vectors are {wide} wide, but model.embedding is {size}")
+        fields = line.rsplit(None, size)  # a symbol may hold spaces of its own
         if len(fields) != size + 1:
-            got = len(line.split()) - 1
+            got = len(words) - 1
             raise DataError(f"{path}:{number}: holds {got} numbers, but model.embedding is {size}")
         if fields[0] in vocabulary:
             try:
-                values = [float(field) for field in fields[1:]]
+                values = torch.tensor([float(field) for field in fields[1:]])
             except ValueError as error:
                 raise DataError(f"{path}:{number}: {error}") from None
-            if not all(map(math.isfinite, values)):
+            if not values.isfinite().all():
                 raise DataError(f"{path}:{number}: holds a number that is not finite")
             found[vocabulary.id(fields[0])] = values
     return found
@@ -100,14 +117,16 @@ def take_vectors(weight: Tensor, path: str, vocabulary: Vocabulary) -> str:
     """Put pretrained vectors into an embedding [symbols, size]; the hit rate, in words for the user."""
     found = read_vectors(path, vocabulary, weight.shape[1])
     for row, values in found.items():
-        weight[row] = torch.tensor(values, dtype=weight.dtype)
+        weight[row] = values
     known = len(vocabulary) - SPECIALS
+    if not found:
+        raise DataError(f"{path}: holds a vector for none of the {known:,} symbols; do tokens and lowercase fit it?")
     return f"pretrained vectors for {len(found):,} of {known:,} symbols ({len(found) / max(known, 1):.1%}) from {path}"
 
 
 def freeze(model: Writer, names: Iterable[str]) -> None:
     """Keep the parts of these names (`encoder`, `source.embedding`, ...) as they are: no update reaches them."""
-    parameters = dict(model.named_parameters())
+    parameters = dict(model.named_parameters(remove_duplicate=False))  # tied ones by both names
     for name in names:
         chosen = [own for own in parameters if own == name or own.startswith(f"{name}.")]
         if not chosen:

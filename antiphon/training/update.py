@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from antiphon.training.feeding import FEEDINGS, Feeding
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
 from antiphon.training.plan import Update
 from antiphon.training.prepare import Prepared
+
+OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")  # as torch's parts say it
 
 
 @dataclass
@@ -77,27 +79,47 @@ class Learner:
         self.average.restore(state["average"])
 
 
-def apply(learner: Learner, update: Update, rate: float, parts: int) -> Tensor | None:
-    """Update the weights; the summed -log p of this process's tokens, still on the device.
+class Applied(NamedTuple):
+    """What came of an update."""
 
-    None where the loss or a gradient is not finite: the weights then stay as they are. `rate` is a
-    factor of the learning rate; every batch is computed in `parts` parts, which changes no result.
-    What is drawn (dropout, feeding, unknown symbols) depends on the seed, the update and the process's
-    number alone, so a resumed training draws the same.
+    nll: Tensor | None  # summed -log p of this process's tokens, on the device; None if the weights stayed as they were
+    parts: int  # in which every batch was computed
+    wishes: list[bool]  # those of any process
+
+
+def apply(learner: Learner, update: Update, rate: float, parts: int, wishes: Sequence[bool] = ()) -> Applied:
+    """Update the weights, unless the loss or a gradient is not finite.
+
+    `rate` is a factor of the learning rate. Every batch is computed in `parts` parts, and in twice as many
+    where that takes more memory than there is; the result is the same but for rounding and what dropout
+    draws. `wishes` are passed among the processes. What is drawn (dropout, feeding, unknown symbols) depends
+    on the seed, the update and the process's number alone, so a resumed training draws the same.
     """
     settings, ranks = learner.prepared.config.train, learner.ranks
     for group in learner.optimizer.param_groups:
         group["lr"] = settings.learning_rate * rate * learner.schedule(update.step - 1, learner.total)
     learner.model.train()
-    learner.optimizer.zero_grad(set_to_none=True)
-    nll = _backward(learner, update, parts)
+    while True:
+        learner.optimizer.zero_grad(set_to_none=True)
+        try:
+            nll, full = _backward(learner, update, parts), False
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            nll, full = torch.zeros((), device=ranks.device), True
+        anywhere, *wished = ranks.totals(full, *wishes)
+        if not anywhere:
+            break
+        if parts >= max(map(len, update.batches)):
+            raise MemoryError
+        parts *= 2
     ranks.sum_gradients(learner.parameters)
     learner.norm = nn.utils.clip_grad_norm_(learner.parameters, settings.clip or math.inf)
-    if not torch.isfinite(learner.norm + ranks.sum(nll.clone())):
-        return None
-    learner.optimizer.step()
-    learner.average.update()
-    return nll
+    sound = bool(torch.isfinite(learner.norm + ranks.sum(nll)))
+    if sound:
+        learner.optimizer.step()
+        learner.average.update()
+    return Applied(nll if sound else None, parts, list(map(bool, wished)))
 
 
 def _backward(learner: Learner, update: Update, parts: int) -> Tensor:
@@ -145,7 +167,7 @@ def _seed(*numbers: int) -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, the processor's or a GPU's, is used up."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
     )
 
 

@@ -18,6 +18,7 @@ from tasks import tiny_config, train_quietly
 
 from antiphon import bundle, load
 from antiphon.files import PARTIAL
+from antiphon.training import checkpoint
 
 # children are forked from a process that has torch loaded and has computed nothing
 FORKSERVER = multiprocessing.get_context("forkserver")
@@ -38,7 +39,7 @@ def _outcome(folder: Path) -> dict[str, Any]:
 
 
 def _states(out: Path) -> list[Path]:
-    return sorted((out / bundle.TRAINING).glob("step-*.pt"))
+    return checkpoint.states(out)
 
 
 def _partial(out: Path) -> list[Path]:

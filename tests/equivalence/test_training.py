@@ -103,6 +103,14 @@ def test_accumulation_equals_one_large_batch(tmp_path: Path, normalize: str) -> 
     assert_close(whole["weights"], parts["weights"])
 
 
+def _port() -> int:
+    """A port that is free."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 @pytest.mark.parametrize("normalize", ["tokens", "rows"])
 def test_two_processes_equal_one(tmp_path: Path, normalize: str) -> None:
     """torchrun with two processes on the CPU: the weights after one and after four updates."""
@@ -113,9 +121,7 @@ def test_two_processes_equal_one(tmp_path: Path, normalize: str) -> None:
         "train__unknown": 0.1,
         **WELL_CONDITIONED,
     }
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _port()
     for steps in (1, 4):
         one = trained(tmp_path, f"one{steps}", **options, train__max_steps=steps)
         config = tiny_config(tmp_path, **options, train__max_steps=steps)
@@ -219,3 +225,36 @@ def test_a_bad_row_leaves_the_model_that_was_to_be_overwritten(tmp_path: Path) -
     with pytest.raises(DataError, match=r"train\.tsv:1: "):
         train(config, tmp_path / "m", overwrite=True)
     assert load_file(tmp_path / "m" / bundle.WEIGHTS)
+
+
+def test_several_processes_stop_together_and_go_on(tmp_path: Path) -> None:
+    options = {"train__max_steps": 4000, "train__validate_every": 2000, **WELL_CONDITIONED}
+    (tmp_path / "c.yaml").write_text(tiny_config(tmp_path, **options).to_yaml())
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(_port())]
+    command += ["-m", "antiphon", "train", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "m")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        while not (line := process.stderr.readline()).startswith("step 1/"):
+            assert line, "it ended before it began"
+        process.send_signal(signal.SIGTERM)  # torchrun passes it on
+        said = process.stderr.read()
+    assert "stopped at update " in said
+    stopped = checkpoint.load(tmp_path / "m")[0]["progress"]["step"]
+    assert 0 < stopped < 2000
+    tiny = {**options, "train__max_steps": stopped + 2}
+    state = trained(tmp_path, "m", resume=True, threads=1, **tiny)
+    assert len(state["history"]) == 1
+
+
+def test_a_training_cut_short_before_its_first_validation_is_validated(tmp_path: Path) -> None:
+    """Stopped after update 5, and gone on with a ceiling of 5."""
+    options = {"train__validate_every": 100, "train__max_steps": 5, "train__save_every": 5}
+    whole = trained(tmp_path, "whole", **options)
+    state, _ = checkpoint.load(tmp_path / "whole")
+    state["progress"] |= {"history": [], "validated": -1}
+    for path in checkpoint.states(tmp_path / "whole"):
+        path.unlink()
+    checkpoint.save(tmp_path / "whole", 5, state, keep=1)
+    again = trained(tmp_path, "whole", resume=True, **options)
+    assert [entry["loss"] for entry in again["history"]] == [entry["loss"] for entry in whole["history"]]

@@ -57,12 +57,12 @@ def test_a_fraction_is_held_out_as_training_does(write: Write) -> None:
 def test_the_test_rows_are_read_too(write: Write) -> None:
     report = check(config_of(write, data__test=str(write("test.tsv", "a\tZ\n"))))
     assert line(report, "test:") == "test: 1 rows, 1 distinct inputs"
-    assert warnings(report, "test: 100.0% of target symbols are not in the training data")
+    assert warnings(report, "test: 100.0% of target symbols are not in the vocabulary")
 
 
 def test_unknown_symbols_are_warned_about(write: Write) -> None:
     report = check(config_of(write, valid="xyz\tA\n"))
-    assert warnings(report, "valid: 100.0% of source symbols are not in the training data")
+    assert warnings(report, "valid: 100.0% of source symbols are not in the vocabulary")
     assert not warnings(report, "of target symbols")
 
 

@@ -90,7 +90,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model__context": {"from": "last", "pool": "max"}}, "model.context.pool: context 'last' has no such option; *"),
     ({"source__tokens": "charz"}, "source.tokens: unknown tokenizer 'charz'; did you mean 'chars'? *"),
     ({"target__tokens": {"kind": "bpe", "siz": 9}}, "target.tokens.siz: tokenizer 'bpe' has no such option; *'size'*"),
-    ({"target__tokens": {"kind": "bpe", "size": 1}}, "target.tokens.size: must be at least 2 (is 1)"),
+    ({"target__tokens": {"kind": "bpe", "size": 1}}, "target.tokens.size: must lie between 2 and 1,000,000 (is 1)"),
     ({"target__tokens": {"kind": "words", "min_count": 0}}, "target.tokens.min_count: must be at least 1 (is 0)"),
     ({"source__tokens": {"split": ""}}, "source.tokens.separator: must not be empty; *"),
     ({"source__tokens": {"splt": " "}}, "source.tokens: needs the key 'kind', or just the name*"),
@@ -333,3 +333,53 @@ def test_a_variable_may_have_a_default(configure: Configure, monkeypatch: pytest
 
 def test_a_fraction_is_no_path(configure: Configure) -> None:
     assert configure(data__valid=0.25).data.valid == 0.25
+
+
+@pytest.mark.parametrize("key", ["format", "data", "more"])
+def test_aliases_are_refused_wherever_they_stand(write: Write, key: str) -> None:
+    laughs = "a: &a [x, x]\n" + "".join(
+        f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefghij", "bcdefghijk", strict=True)
+    )
+    with pytest.raises(ConfigError, match="write the value again in place of the alias"):
+        configuration.load(write("c.yaml", f"{laughs}{key}: *k\n"))
+
+
+@pytest.mark.parametrize(
+    "text", ["data: " + "[" * 3000, "a: !!bool x", "a: !!int ''", "a: !!float ''", "x" * (2 << 20)]
+)
+def test_odd_yaml_is_one_line(write: Write, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(write("c.yaml", text))
+    assert ": is not YAML: " in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"train__learning_rate": float("inf")}, "train.learning_rate: "),
+        ({"model__cell": {"kind": "lstm", "forget_bias": float("nan")}}, "model.cell.forget_bias: "),
+        ({"model__cell": {"kind": "lstm", "forget_bias": 1e300}}, "model.cell.forget_bias: must lie between"),
+        ({"train__schedule": {"kind": "linear", "end": -5.0}}, "train.schedule.end: is a factor"),
+        ({"train__optimizer": {"kind": "adam", "eps": 0.0}}, "train.optimizer.eps: must be above 0"),
+        ({"model__encoder__hidden": 10**9}, "model.encoder.hidden: "),
+        ({"model__encoder__layers": 10**8}, "model.encoder.layers: "),
+        ({"decode__max_length": 10**12}, "decode.max_length: "),
+        ({"data__train": ""}, "data.train: is an empty path"),
+        ({"data__header": True, "data__train": {"source": "a", "target": "b"}}, "data.header: parallel files have no"),
+        ({"data__train": {1: "a", "source": "b"}}, "data.train: parallel files are"),
+        ({"source": []}, "source: is an empty list"),
+        ({"train__freeze": ["encodre"]}, "train.freeze: no part is called 'encodre'; did you mean 'encoder'"),
+    ],
+)
+def test_values_beyond_all_bounds_are_refused(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    tree: dict[str, Any] = {"data": {"train": "a.tsv"}}
+    for key, value in settings.items():
+        configuration.set_value(tree, key.replace("__", "."), value)
+
+    def read() -> None:
+        check_names(configuration.parse(tree, tmp_path))
+
+    with pytest.raises(ConfigError) as caught:
+        read()
+    assert said in str(caught.value)

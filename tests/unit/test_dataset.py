@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from antiphon.config import Config, Parallel
 from antiphon.data.rows import Row
 from antiphon.dataset import encode_rows, group_references, load_rows, split_rows, train_codecs
-from antiphon.errors import DataError
+from antiphon.errors import ConfigError, DataError
 from antiphon.symbols import EOS, UNK
 
 Write = Callable[[str, str | bytes], Path]
@@ -181,3 +181,22 @@ def test_named_columns_reach_the_reader(configure: Configure, write: Write) -> N
     path = str(write("t.csv", "id,out,in\n1,x,a\n"))
     config = configure(source__column="in", target__column="out")
     assert [(row.source, row.target) for row in load_rows(config, path)] == [("a", "x")]
+
+
+def test_inputs_that_are_the_same_to_the_model_stay_on_one_side() -> None:
+    rows = [row(text, line=line) for line, text in enumerate(["apple", "Apple", "APPLE", "pear", "Pear", "fig"], 1)]
+    for seed in range(20):
+        train, valid = split_rows(rows, 0.4, seed, str.lower)
+        assert not {one.source.lower() for one in train} & {one.source.lower() for one in valid}
+
+
+def test_a_vocabulary_without_a_symbol_is_refused(configure: Configure) -> None:
+    config = configure(target__tokens={"kind": "words", "min_count": 100})
+    with pytest.raises(ConfigError, match=r"^target\.tokens: no symbol occurs 100 times"):
+        train_codecs(config, [row("ab", "X Y")])
+
+
+def test_too_few_pieces_for_the_characters_are_refused(configure: Configure) -> None:
+    config = configure(source__tokens={"kind": "unigram", "size": 2})
+    with pytest.raises(ConfigError, match=r"^source\.tokens\.size: 2 pieces cannot be learned"):
+        train_codecs(config, [row("abcdef", "X")])

@@ -165,13 +165,30 @@ def test_the_last_states_are_kept_and_no_more(tmp_path: Path) -> None:
     assert [state.stem for state in checkpoint.states(out)] == [f"step-{step:09}" for step in (12, 11, 10)]
 
 
-def test_states_are_saved_by_time_too(tmp_path: Path) -> None:
-    out = train(
-        tiny_config(tmp_path, train__keep=99, train__save_minutes=1e-9, train__max_steps=6, train__validate_every=6),
-        tmp_path / "m",
-        threads=1,
-    )
-    assert len(checkpoint.states(out)) == 7
+def test_states_are_saved_by_time_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[tuple[int, bool]] = []
+    honest = checkpoint.save
+
+    def save(folder: Path, step: int, state: Any, keep: int, planned: bool) -> None:
+        honest(folder, step, state, keep, planned)
+        saved.append((step, planned))
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    options = {"train__save_minutes": 1e-9, "train__max_steps": 6, "train__validate_every": 3}
+    out = train(tiny_config(tmp_path, **options), tmp_path / "m", threads=1)
+    assert saved == [(0, True), (1, False), (2, False), (3, True), (4, False), (5, False), (6, True)]
+    assert [state.stem for state in checkpoint.states(out)] == ["step-000000006", "step-000000003"]
+
+
+def test_a_pause_is_gone_on_from_and_not_gone_back_to(tmp_path: Path) -> None:
+    for step, planned in ((4, True), (8, True), (9, False), (10, False)):
+        checkpoint.save(tmp_path, step, {"step": step}, keep=2, planned=planned)
+    assert [state.stem for state in checkpoint.states(tmp_path)] == [
+        "pause-000000010",
+        "step-000000008",
+        "step-000000004",
+    ]
+    assert [checkpoint.load(tmp_path, back)[0]["step"] for back in (None, 0, 1, 2)] == [10, 8, 4, 4]
 
 
 def test_a_missing_state_is_named(tmp_path: Path) -> None:
@@ -180,3 +197,52 @@ def test_a_missing_state_is_named(tmp_path: Path) -> None:
     (out / bundle.CONFIG).unlink()
     with pytest.raises(TrainingError, match="holds no training to go on with"):
         train(tiny_config(tmp_path), out, resume=True, threads=1)
+
+
+def test_replacing_a_model_leaves_a_folder_alone_that_holds_more(tmp_path: Path) -> None:
+    out = train(tiny_config(tmp_path), tmp_path / "m", threads=1)
+    (out / "notes.txt").write_text("precious")
+    before = contents(out)
+    with pytest.raises(ModelFolderError, match=r"m: holds 'notes\.txt', which is no part of a model"):
+        train(tiny_config(tmp_path), out, overwrite=True, threads=1)
+    assert contents(out) == before
+    (out / "notes.txt").unlink()
+    train(tiny_config(tmp_path), out, overwrite=True, threads=1)
+
+
+def test_a_foreign_folder_with_a_config_is_neither_replaced_nor_gone_on_with(tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "config.yaml").write_text("server: {port: 80}\n")
+    before = contents(app)
+    for how in ({"overwrite": True}, {"resume": True}):
+        with pytest.raises(ModelFolderError, match=r"config\.yaml"):
+            train(tiny_config(tmp_path), app, threads=1, **how)
+        assert contents(app) == before
+
+
+def test_a_finished_model_without_its_states_is_not_trained_anew(tmp_path: Path) -> None:
+    out = train(tiny_config(tmp_path), tmp_path / "m", threads=1)
+    shutil.rmtree(out / bundle.TRAINING)
+    before = contents(out)
+    with pytest.raises(TrainingError, match="holds no training to go on with"):
+        train(tiny_config(tmp_path), out, resume=True, threads=1)
+    assert contents(out) == before
+
+
+def test_what_a_killed_beginning_leaves_is_no_obstacle(tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    out.mkdir()
+    (out / f".config.yaml.12345678{PARTIAL}").write_text("for")
+    train(tiny_config(tmp_path), out, threads=1)
+    assert load(out).predict(["shoe"])
+    assert not list(out.glob(f".*{PARTIAL}"))
+
+
+def test_files_are_as_open_as_the_user_wants(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_text(tmp_path / "file", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600

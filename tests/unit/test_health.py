@@ -159,14 +159,14 @@ def test_an_exploding_training_recovers_at_a_lower_rate(tmp_path: Path, monkeypa
     """While the rate is above a quarter of the one asked for, gradients overflow."""
     honest = update.apply
 
-    def explode(learner: Any, this: Any, rate: float, parts: int) -> Any:
+    def explode(learner: Any, this: Any, rate: float, *rest: Any) -> Any:
         if rate > 0.25 and this.step > 4:
             for parameter in learner.parameters:
                 parameter.register_hook(lambda gradient: gradient * torch.inf)
         else:
             for parameter in learner.parameters:
                 parameter._backward_hooks = None
-        return honest(learner, this, rate, parts)
+        return honest(learner, this, rate, *rest)
 
     monkeypatch.setattr("antiphon.training.loop.apply", explode)
     state = run(tmp_path, train__max_steps=12)
@@ -202,7 +202,6 @@ def test_out_of_memory_splits_the_batch_and_changes_nothing(
     capsys.readouterr()
     parts = run(tmp_path, "parts", **options)
     said = capsys.readouterr().err
-    assert "out of memory at update 1: from here on every batch is computed in 2 parts" in said
     assert "out of memory at update 1: from here on every batch is computed in 4 parts" in said
     assert parts["progress"]["parts"] == 4
     for name, value in whole["learner"]["weights"].items():
@@ -269,3 +268,26 @@ def test_not_even_the_least_batch_fits(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(fit, "batch_loss", loss)
     with pytest.raises(TrainingError, match="out of memory with 512 tokens a batch"):
         fit.largest_batch(prepare(tiny_config(tmp_path)), torch.device("cpu"))
+
+
+def test_a_training_without_one_good_update_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poisoned(monkeypatch, lambda number: True)
+    with pytest.raises(TrainingError, match=r"^no update gave a finite loss"):
+        run(tmp_path, train__max_steps=4)
+
+
+def test_padding_counts_neither_as_saturated_nor_as_dead(tmp_path: Path) -> None:
+    run(tmp_path)
+    model = bundle.load(tmp_path / "m", torch.device("cpu")).model
+    rows = [[4 + number % 5, 5, EOS] for number in range(15)]
+    short = Examples(Sequences(rows), Sequences([[4, EOS]] * 15))
+    padded = Examples(Sequences([*rows, [4] * 40 + [EOS]]), Sequences([*[[4, EOS]] * 15, [4] * 40 + [EOS]]))
+    alone = health.cell_health(model, collate(short, range(15)))
+    beside = health.cell_health(model, collate(padded, range(15)).part(0, 1))
+    assert alone == beside
+    wide = collate(padded, range(16))
+    fifteen = Batch(
+        wide.source[:15], wide.source_lengths[:15], wide.target_in[:15], wide.target_out[:15], wide.positions[:30]
+    )
+    for name, found in health.cell_health(model, fifteen).items():
+        assert found == pytest.approx(alone[name], abs=1e-6)

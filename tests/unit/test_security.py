@@ -20,9 +20,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from antiphon import bundle, load
 from antiphon import config as configuration
+from antiphon.cli import app
 from antiphon.data.rows import Problems, read_rows
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, TrainingError
 from antiphon.files import DIGEST
@@ -115,6 +118,70 @@ def test_yaml_aliases_do_not_multiply(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hidden", "60000"),
+        ("layers", "200"),
+        ("layers", "100000000"),
+        ("embedding", "9223372036854775807"),
+        ("beam", "1000000000"),
+        ("max_length", ""),
+        ("length_penalty", "1.0e+300"),
+    ],
+)
+def test_a_configuration_larger_than_its_weights_takes_no_memory(copy: Path, key: str, value: str) -> None:
+    text = (copy / bundle.CONFIG).read_text()
+    changed = re.sub(rf"(?<=\b{key}: )[\d.]+(?=[,}}\n])", value, text)
+    assert changed != text
+    (copy / bundle.CONFIG).write_text(changed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFolderError):
+            bundle.load(copy, CPU)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_no_numbers_are_refused(copy: Path, value: float) -> None:
+    weights = load_file(copy / bundle.WEIGHTS)
+    weights["head.bias"][0] = value
+    save_file(weights, copy / bundle.WEIGHTS)
+    with pytest.raises(ModelFolderError, match=r"head\.bias must hold finite float32 numbers"):
+        bundle.load(copy, CPU)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int64, torch.complex64])
+def test_weights_of_another_kind_are_refused(copy: Path, dtype: torch.dtype) -> None:
+    weights = load_file(copy / bundle.WEIGHTS)
+    save_file({name: value.to(dtype) for name, value in weights.items()}, copy / bundle.WEIGHTS)
+    with pytest.raises(ModelFolderError, match="must hold finite float32 numbers"):
+        bundle.load(copy, CPU)
+
+
+@pytest.mark.parametrize("name", ["vocabulary-source.json", bundle.WEIGHTS, bundle.METRICS, bundle.CONFIG])
+def test_a_pipe_in_the_place_of_a_file_is_refused(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    if name == bundle.METRICS:  # of no use in prediction, so it is passed over
+        bundle.load(copy, CPU)
+        return
+    with pytest.raises(ModelFolderError):
+        bundle.load(copy, CPU)
+
+
+def test_messages_hold_no_control_characters(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("w\x1b[31mrd\tb\na\tX\n")
+    done = CliRunner().invoke(
+        app, ["train", str(tmp_path / "t.tsv"), "--out", "m", "--set", "source.column=x", "--set", "target.column=b"]
+    )
+    assert done.exit_code == 1
+    assert r"w\x1b[31mrd" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
 def test_deep_json_is_refused(copy: Path) -> None:
     (copy / "vocabulary-source.json").write_text("[" * 200_000)
     with pytest.raises(ModelFolderError, match=r"vocabulary-source\.json: is not JSON"):
@@ -176,13 +243,14 @@ def test_an_array_that_claims_terabytes_is_refused(tmp_path: Path) -> None:
         list(read_rows([f"{tmp_path / 'rows.npz'}#pairs"], None, (0, 1), False, Problems()))
 
 
-def test_a_gz_bomb_of_one_line_stays_small(tmp_path: Path) -> None:
-    path = tmp_path / "rows.tsv.gz"
+@pytest.mark.parametrize(("ending", "mark"), [("tsv", b"\t"), ("csv", b",")])
+def test_a_gz_bomb_of_one_line_stays_small(tmp_path: Path, ending: str, mark: bytes) -> None:
+    path = tmp_path / f"rows.{ending}.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
-        file.write(b"a\tX\n")
+        file.write(b"a" + mark + b"X\n")
         for _ in range(64):
             file.write(b"a" * (16 << 20))
-        file.write(b"\nb\tY\n")
+        file.write(b"\nb" + mark + b"Y\n")
     problems = Problems(skip=True)
     tracemalloc.start()
     try:

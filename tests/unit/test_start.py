@@ -178,3 +178,42 @@ def test_freezing_everything_is_refused(tmp_path: Path) -> None:
     everything = ["source", "encoder", "bridge", "embedding", "decoder", "head"]
     with pytest.raises(ConfigError, match=r"^train\.freeze: nothing is left to learn"):
         train(tiny_config(tmp_path, train__freeze=everything), tmp_path / "m")
+
+
+def test_a_frozen_head_is_frozen_where_it_is_tied(tmp_path: Path) -> None:
+    options = {"model__tie": True, "model__decoder__hidden": 32, "train__max_steps": 4}
+    first = train(tiny_config(tmp_path, **options, train__freeze=["head"]), tmp_path / "m", threads=1)
+    state = checkpoint.load(first)[0]["learner"]["weights"]
+    torch.manual_seed(1)
+    begun = checkpoint.load(
+        train(tiny_config(tmp_path, **options, train__freeze=["head"], train__learning_rate=1e-12), tmp_path / "n")
+    )[0]["learner"]["weights"]
+    torch.testing.assert_close(state["embedding.weight"], begun["embedding.weight"], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["s 1 2 3 4"], "vectors.txt:1: the vectors are 4 wide, but model.embedding is 3"),
+        (["7 4", "s 1 2 3 4"], "vectors.txt:1: the vectors are 4 wide, but model.embedding is 3"),
+        (["ж 4 5 6"], "vectors.txt: holds a vector for none of the"),
+        (["s 1 2 1e39"], "vectors.txt:1: holds a number that is not finite"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(tmp_path: Path, lines: list[str], said: str) -> None:
+    with pytest.raises(DataError) as caught:
+        with_vectors(tmp_path, lines)
+    assert said in str(caught.value)
+
+
+def test_vectors_may_be_separated_by_tabs_and_several_spaces(tmp_path: Path) -> None:
+    model = bundle.load(with_vectors(tmp_path, ["s\t1\t2\t3", "", "h  4 5  6 "]), CPU)
+    weight, vocabulary = model.model.source.embedding.weight, model.codecs.source.vocabulary
+    torch.testing.assert_close(weight[vocabulary.id("h")], torch.tensor([4.0, 5.0, 6.0]))
+    torch.testing.assert_close(weight[vocabulary.id("s")], torch.tensor([1.0, 2.0, 3.0]))
+
+
+def test_another_separator_is_refused(tmp_path: Path) -> None:
+    base = train(tiny_config(tmp_path, target__tokens={"split": " "}), tmp_path / "base", threads=1)
+    with pytest.raises(ConfigError, match=r"^target\.tokens: split at 'H', but the model to start from at ' '"):
+        started(tmp_path, base, target__tokens={"split": "H"})

@@ -13,16 +13,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from antiphon.answers import Prediction
     from antiphon.api import train
     from antiphon.errors import AntiphonError
-    from antiphon.predictor import Prediction, Predictor, load
+    from antiphon.predictor import Predictor, load
 
 __version__ = "0.1.0"
 __all__ = ["AntiphonError", "Prediction", "Predictor", "__version__", "load", "train"]
 
 _HOMES = {
     "AntiphonError": "antiphon.errors",
-    "Prediction": "antiphon.predictor",
+    "Prediction": "antiphon.answers",
     "Predictor": "antiphon.predictor",
     "load": "antiphon.predictor",
     "train": "antiphon.api",

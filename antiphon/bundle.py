@@ -2,8 +2,8 @@
 
 config.yaml               the whole configuration, `format: 1`
 weights.safetensors       every parameter, by its name
-vocabulary-source.json    normalisation, tokenizer and symbols of a side
-vocabulary-target.json
+vocabulary-source.json    how a side is read, and what was learned of it: tokenizer and symbols, labels, a scale
+vocabulary-target.json    (vocabulary-source-2.json and so on, where there are several sources)
 metrics.json              what was measured
 README.md                 the model card
 training/                 what `--resume` needs; not needed to use the model
@@ -25,12 +25,14 @@ from torch import Tensor
 
 from antiphon import config as configuration
 from antiphon.config import Config
-from antiphon.data.encode import TextCodec
-from antiphon.dataset import Codecs
+from antiphon.data.codec import Codec
+from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json, codec_to_text
+from antiphon.dataset import Codecs, side_names
 from antiphon.errors import ConfigError, ModelFolderError
 from antiphon.files import PARTIAL, make_folder, write_atomically, write_text
-from antiphon.model import Writer
+from antiphon.model import Model, Writer
 from antiphon.structures import build
+from antiphon.tables import Table
 
 FORMAT = 1
 ABOUT = "antiphon"  # the entry of the weights' header that holds digests
@@ -44,11 +46,11 @@ class Bundle:
 
     config: Config
     codecs: Codecs
-    model: Writer
+    model: Model
     metrics: dict[str, Any]
 
 
-def parameters(model: Writer) -> dict[str, Tensor]:
+def parameters(model: Model) -> dict[str, Tensor]:
     """Every parameter once, by name; tied ones under their first."""
     return {name: value.detach() for name, value in model.named_parameters()}
 
@@ -72,7 +74,7 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
 
 def _vocabulary_digests(folder: Path) -> dict[str, str]:
     """Digests of the vocabulary files, by their names."""
-    paths = [_vocabulary(folder, side) for side in ("source", "target")]
+    paths = sorted(folder.glob("vocabulary-*.json"))
     return {path.name: hashlib.blake2b(_content(path), digest_size=16).hexdigest() for path in paths}
 
 
@@ -100,9 +102,8 @@ def save_description(folder: Path, config: Config, codecs: Codecs) -> None:
     """Write all that loading needs but the weights."""
     make_folder(folder)
     write_text(folder / CONFIG, config.to_yaml())
-    for side in ("source", "target"):
-        codec: TextCodec = getattr(codecs, side)
-        write_text(_vocabulary(folder, side), json.dumps(codec.to_json(), ensure_ascii=False, indent=1) + "\n")
+    for side, codec in codecs.named.items():
+        write_text(_vocabulary(folder, side), codec_to_text(codec))
 
 
 def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -112,9 +113,9 @@ def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 
 def refuse_strange_files(folder: Path) -> None:
     """Refuse a folder that is not a model's, or that holds more than a model does, so that nothing else is removed."""
-    load_config(folder)
+    config = load_config(folder)
     own = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION}
-    own |= {_vocabulary(folder, side).name for side in ("source", "target")}
+    own |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in own and PARTIAL not in path.name)
     if strange:
         raise ModelFolderError(f"{folder}: holds {strange[0]!r}, which is no part of a model; move it out of there")
@@ -151,23 +152,22 @@ def load(folder: Path, device: torch.device) -> Bundle:
     config = load_config(folder)
     if not (folder / WEIGHTS).is_file():
         raise ModelFolderError(f"{folder}: is not a complete model: {WEIGHTS} is missing")
-    if config.decode.max_length is None:
-        raise ModelFolderError(f"{folder / CONFIG}: decode.max_length: is missing; every trained model has one")
     try:
-        codecs = load_codecs(folder)
+        codecs = load_codecs(folder, config)
         weights, where = _read_weights(folder), str(folder / WEIGHTS)
-        symbols = len(codecs.source.vocabulary), len(codecs.target.vocabulary)
         with torch.device("meta"):  # no memory is taken before it is known that the file fills it
-            check_weights(build(config, *symbols), weights, where)
+            check_weights(build(config, codecs), weights, where)
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn, though they are replaced
-            model = build(config, *symbols)
+            model = build(config, codecs)
+        if isinstance(model, Writer) and config.decode.max_length is None:
+            raise ConfigError("decode.max_length", "is missing; every trained model that writes has one")
     except ConfigError as error:
         raise ModelFolderError(str(error.within(str(folder / CONFIG)))) from None
     copy_weights(model, weights, where)
     return Bundle(config, codecs, model.to(device), _json(folder / METRICS) if (folder / METRICS).is_file() else {})
 
 
-def check_weights(model: Writer, weights: Mapping[str, Tensor], where: str) -> None:
+def check_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
     """Refuse weights whose names and shapes are not the model's own."""
     own = dict(model.named_parameters())
     if own.keys() != weights.keys():
@@ -180,25 +180,30 @@ def check_weights(model: Writer, weights: Mapping[str, Tensor], where: str) -> N
 
 
 @torch.no_grad()
-def copy_weights(model: Writer, weights: Mapping[str, Tensor], where: str) -> None:
+def copy_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
     """Put `weights` into the model; names and shapes must be its own."""
     check_weights(model, weights, where)
     for name, parameter in model.named_parameters():
         parameter.copy_(weights[name])
 
 
-def load_codecs(folder: Path) -> Codecs:
-    """The two sides' codecs of a model folder."""
-    return Codecs(_codec(folder, "source"), _codec(folder, "target"))
+def load_codecs(folder: Path, config: Config) -> Codecs:
+    """The codecs of a model folder; each must be of the configured kind."""
+    *sources, target = side_names(len(config.sources))
+    found = [_codec(folder, name, SOURCES, side.kind) for name, side in zip(sources, config.sources, strict=True)]
+    return Codecs(tuple(found), _codec(folder, target, TARGETS, config.target.kind))
 
 
-def _codec(folder: Path, side: str) -> TextCodec:
+def _codec(folder: Path, side: str, table: Table[Codec], kind: str) -> Codec:
     path = _vocabulary(folder, side)
     value = _json(path)
     try:
-        return TextCodec.from_json(value, side)
+        codec = codec_from_json(table, value, side)
     except (ModelFolderError, ConfigError) as error:
         raise ModelFolderError(f"{path}: {error}") from None
+    if codec.kind != kind:
+        raise ModelFolderError(f"{path}: is for {codec.kind}, but the configuration says {kind}")
+    return codec
 
 
 def _vocabulary(folder: Path, side: str) -> Path:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from antiphon import metrics
 from antiphon.config import Config, Files, Parallel
-from antiphon.data.encode import TextCodec
+from antiphon.data.codec import Codec
+from antiphon.data.encode import LabelCodec, TextCodec
 from antiphon.data.rows import Problems, Row
-from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, input_key, load_rows, split_rows, train_codecs
+from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, load_rows, split_rows, train_codecs, untrained
 from antiphon.errors import shown
 from antiphon.evaluation import output_metrics
 from antiphon.symbols import UNK
@@ -36,30 +39,32 @@ class Report:
 def check(config: Config) -> Report:
     """Everything that can be known of a training without training; wrong rows are in the report."""
     check_names(config)
-    report = Report()
-    train = _read(config, "train", config.data.train, report)
+    report, reading = Report(), untrained(config)
+    train = _read(config, "train", config.data.train, reading, report)
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(valid, float):
-        train, valid_rows = split_rows(train, valid, config.train.seed, input_key(config))
+        train, valid_rows = split_rows(train, valid, config.train.seed, reading.key_of)
         report.say(f"valid: {len(valid_rows):,} rows, held out of the training rows by distinct input")
     else:
-        valid_rows = _read(config, "valid", valid, report)
-    _show(config, train, report)
+        valid_rows = _read(config, "valid", valid, reading, report)
+    _show(config, reading, train, report)
     parts = {"train": train, "valid": valid_rows}
     if config.data.test is not None:
-        parts["test"] = _read(config, "test", config.data.test, report)
+        parts["test"] = _read(config, "test", config.data.test, reading, report)
     codecs = train_codecs(config, train)
-    for side in ("source", "target"):
-        _describe_side(side, getattr(codecs, side), parts, config, report)
-    _overlaps(config, parts, report)
+    for number, (side, codec) in enumerate(codecs.named.items()):
+        report.say(f"{side}: {codec.about()}")
+        values = {part: [(*row.sources, row.target)[number] for row in rows] for part, rows in parts.items()}
+        _describe_side(side, codec, values, config, report)
+    _overlaps(config, codecs, parts, report)
     _baselines(config, codecs, train, valid_rows, report)
     return report
 
 
-def _read(config: Config, part: str, files: Files, report: Report) -> list[Row]:
+def _read(config: Config, part: str, files: Files, codecs: Codecs, report: Report) -> list[Row]:
     problems = Problems(skip=config.data.on_error == "skip")
-    rows = load_rows(config, files, problems)
-    report.say(f"{part}: {len(rows):,} rows, {len({row.source for row in rows}):,} distinct inputs")
+    rows = load_rows(config, files, problems, codecs)
+    report.say(f"{part}: {len(rows):,} rows, {len(set(map(codecs.key_of, rows))):,} distinct inputs")
     if problems.first:
         bad = problems.reasons.total()
         report.bad_rows += 0 if problems.skip else bad
@@ -67,28 +72,44 @@ def _read(config: Config, part: str, files: Files, report: Report) -> list[Row]:
     return rows
 
 
-def _show(config: Config, rows: Sequence[Row], report: Report) -> None:
+def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -> None:
     """The first rows as they are read: a wrong column, a header or quotes show at once."""
     for row in rows[:3]:
-        report.say(f"  {row.file}:{row.line}: {shown(row.source)} -> {shown(row.target)}")
-    if not isinstance(config.data.train, Parallel) and config.source.column == config.target.column:
+        *sources, target = map(shown, codecs.shown(row))
+        report.say(f"  {row.file}:{row.line}: {' + '.join(sources)} -> {target}")
+    places = [side.place(number) for number, side in enumerate([*config.sources, config.target])]
+    if not isinstance(config.data.train, Parallel) and places[-1] in places[:-1]:
         report.warn("source.column and target.column are the same: the model will learn to copy")
-    for side in ("source", "target"):
-        texts = [getattr(row, side) for row in rows]
-        if all(len(text) > 1 and text[0] == text[-1] == '"' for text in texts):
+    for number, (side, codec) in enumerate(codecs.named.items()):
+        texts = [(*row.sources, row.target)[number] for row in rows]
+        if isinstance(codec, TextCodec) and all(len(text) > 1 and text[0] == text[-1] == '"' for text in texts):
             report.warn(f"every {side} stands in quotes, which belong to it in .tsv; quoted tables are .csv")
 
 
-def _describe_side(side: str, codec: TextCodec, parts: dict[str, list[Row]], config: Config, report: Report) -> None:
-    report.say(f"{side}: {len(codec.vocabulary.symbols):,} symbols ({codec.settings.tokens})")
-    for part, rows in parts.items():
-        encoded = [codec.encode(getattr(row, side)) for row in rows]
-        lengths = np.array([len(ids) - 1 for ids in encoded])
+def _describe_side(side: str, codec: Codec, parts: dict[str, list[Any]], config: Config, report: Report) -> None:
+    if isinstance(codec, LabelCodec):
+        _describe_labels(codec, parts, report)
+    if not codec.steps:
+        return
+    for part, values in parts.items():
+        encoded = []
+        for value in values:
+            try:
+                encoded.append(codec.encode(value))
+            except ValueError as error:
+                report.bad_rows += config.data.on_error == "fail"
+                report.warn(f"{part}: the {side} {error}")
+        lengths = np.array([len(steps) - codec.ends for steps in encoded] or [0])
         middle, high, longest = (int(np.percentile(lengths, q)) for q in (50, 99, 100))
-        unknown = sum(ids.count(UNK) for ids in encoded) / max(1, int(lengths.sum()))
-        report.say(
-            f"  {part}: tokens a row: median {middle}, 99% at most {high}, longest {longest}; unknown {unknown:.3%}"
-        )
+        line = f"  {part}: {codec.unit} a row: median {middle}, 99% at most {high}, longest {longest}"
+        if isinstance(codec, TextCodec):
+            unknown = sum(list(ids).count(UNK) for ids in encoded) / max(1, int(lengths.sum()))
+            line += f"; unknown {unknown:.3%}"
+            if unknown > 0.02:
+                report.warn(
+                    f"{part}: {unknown:.1%} of {side} symbols are not in the vocabulary; other tokens may fit better"
+                )
+        report.say(line)
         cut = int((lengths > config.data.max_length).sum())
         if cut:
             skipped = config.data.on_error == "skip"
@@ -97,40 +118,62 @@ def _describe_side(side: str, codec: TextCodec, parts: dict[str, list[Row]], con
             report.warn(
                 f"{part}: {cut:,} rows have a {side} longer than data.max_length {config.data.max_length}{verdict}"
             )
-        if unknown > 0.02:
-            report.warn(
-                f"{part}: {unknown:.1%} of {side} symbols are not in the vocabulary; other tokens may fit better"
-            )
 
 
-def _overlaps(config: Config, parts: dict[str, list[Row]], report: Report) -> None:
+def _describe_labels(codec: LabelCodec, parts: dict[str, list[Any]], report: Report) -> None:
+    """How the training rows' labels are spread."""
+    values = parts["train"]
+    counts = Counter(label for value in values for label in (value if codec.steps else [value]))
+    total = counts.total()
+    spread = ", ".join(f"{shown(label)} {count / total:.1%}" for label, count in counts.most_common(10))
+    report.say(f"  {spread}{', ...' if len(counts) > 10 else ''}")
+
+
+def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], report: Report) -> None:
     train = parts["train"]
-    repeated = len(train) - len({(row.source, row.target) for row in train})
-    if repeated:
-        report.warn(f"train: {repeated:,} rows repeat another row")
-    several = sum(
-        count > 1 for count in Counter(source for source, _ in {(r.source, r.target) for r in train}).values()
-    )
+    pairs = {(codecs.key_of(row), codecs.target.key_of(row.target)) for row in train}
+    if len(train) > len(pairs):
+        report.warn(f"train: {len(train) - len(pairs):,} rows repeat another row")
+    several = sum(count > 1 for count in Counter(source for source, _ in pairs).values())
     if several:
         hint = "" if config.data.references == "group" else "; data.references: group counts any of them as right"
         report.say(f"train: {several:,} inputs have several targets{hint}")
-    key = input_key(config)
-    known = {key(row.source) for row in train}
+    known = set(map(codecs.key_of, train))
     for part, rows in parts.items():
-        shared = {key(row.source) for row in rows} & known if part != "train" else set()
+        shared = {codecs.key_of(row): row for row in rows if codecs.key_of(row) in known} if part != "train" else {}
         if shared:
-            report.warn(f"{part}: {len(shared):,} inputs also stand in the training rows, such as {min(shared)!r}")
+            first = min((codecs.shown(row)[:-1] for row in shared.values()), key=repr)
+            such = shown(first[0] if len(first) == 1 else first)
+            report.warn(f"{part}: {len(shared):,} inputs also stand in the training rows, such as {such}")
 
 
 def _baselines(config: Config, codecs: Codecs, train: Sequence[Row], valid: list[Row], report: Report) -> None:
-    """What no effort scores on validation data: the input itself, and the most frequent training target."""
-    groups = group_references(config, valid)
+    """What no effort scores on validation data."""
+    codec = codecs.target
+    if isinstance(codec, TextCodec):
+        _text_baselines(config, codecs, codec, train, valid, report)
+    elif isinstance(codec, LabelCodec):
+        counts = Counter(label for row in train for label in _labels(codec, row))
+        (frequent, _), truth = counts.most_common(1)[0], [label for row in valid for label in _labels(codec, row)]
+        share = metrics.accuracy([frequent] * len(truth), truth)
+        report.say(f"baseline, always {frequent!r}: accuracy {share:.4f}")
+
+
+def _labels(codec: LabelCodec, row: Row) -> Sequence[str]:
+    return row.target if codec.steps else [row.target]
+
+
+def _text_baselines(
+    config: Config, codecs: Codecs, codec: TextCodec, train: Sequence[Row], valid: list[Row], report: Report
+) -> None:
+    """The input itself, and the most frequent training target."""
+    groups = group_references(config, codecs, valid)
     references = [[valid[row].target for row in group] for group in groups]
     frequent = Counter(row.target for row in train).most_common(1)[0][0]
-    for name, texts in (
-        ("copy the input", [valid[group[0]].source for group in groups]),
-        (f"always {frequent!r}", [frequent] * len(groups)),
-    ):
-        found = output_metrics(codecs.target, [codecs.target.split(text) for text in texts], references)
+    baselines = {f"always {frequent!r}": [frequent] * len(groups)}
+    if isinstance(codecs.sources[0], TextCodec):
+        baselines = {"copy the input": [valid[group[0]].sources[0] for group in groups]} | baselines
+    for name, texts in baselines.items():
+        found = output_metrics(codec, [codec.split(text) for text in texts], references)
         scores = ", ".join(f"{metric} {value:.4f}" for metric, value in found.items())
         report.say(f"baseline, {name}: {scores}")

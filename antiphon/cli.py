@@ -18,8 +18,9 @@ from antiphon import __version__
 from antiphon.errors import AntiphonError
 
 if TYPE_CHECKING:
+    from antiphon.answers import Prediction
     from antiphon.config import Files
-    from antiphon.predictor import Prediction, Predictor
+    from antiphon.predictor import Predictor
 
 app = typer.Typer(
     add_completion=False,
@@ -243,9 +244,9 @@ def _one_line(text: str, breaks: str = "\n\r") -> str:
 
 
 def _json_prediction(found: Prediction, n_best: int) -> str:
-    value: dict[str, Any] = {"text": found.text, "tokens": found.tokens, "score": found.score}
+    value = found.to_json()
     if n_best > 1:
-        value["n_best"] = [vars(candidate) for candidate in found.n_best]
+        value["n_best"] = [vars(candidate) for candidate in getattr(found, "n_best", [])]
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -265,9 +266,11 @@ def score(
     model = _load(folder, device, threads)
     for row, value in model.scored(files):
         if as_json:
-            print(json.dumps({"source": row.source, "target": row.target, "score": value}, ensure_ascii=False))
+            *read, wanted = model.codecs.shown(row)
+            found = {"source": read[0] if len(read) == 1 else read, "target": wanted, "score": value}
+            print(json.dumps(found, ensure_ascii=False))
         else:
-            print(*(_one_line(text, "\n\r\t") for text in (row.source, row.target)), f"{value:.6f}", sep="\t")
+            print(*(_one_line(text, "\n\r\t") for text in model.codecs.shown(row)), f"{value:.6f}", sep="\t")
 
 
 @app.command()

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,7 @@ from pydantic import (
     StrictInt,
     StrictStr,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -71,12 +72,6 @@ class Choice(WithOptions):
         if isinstance(value, Mapping) and "kind" not in value:
             raise ValueError("needs the key 'kind', or just the name")
         return value
-
-
-def _tokens(value: object) -> object:
-    if isinstance(value, Mapping) and "split" in value and "kind" not in value:
-        return {"kind": "split", "separator": value["split"], **{k: v for k, v in value.items() if k != "split"}}
-    return value
 
 
 class Parallel(Section):
@@ -140,18 +135,31 @@ class Data(Section):
     on_error: Literal["fail", "skip"] = Field("fail", description="what a bad row does")
 
 
-class Source(Section):
-    kind: Literal["text"] = Field("text", description="what the model reads")
-    column: StrictInt | StrictStr = Field(0, description="the column, by name or position")
-    tokens: Annotated[Choice, BeforeValidator(_tokens)] = Choice(kind="chars")
-    normalize: Literal["nfc", "nfd", "nfkc", "none"] = "nfc"
-    lowercase: StrictBool = False
+class Side(WithOptions):
+    """What stands on a side of a row, and where; the other keys are options of the kind."""
 
+    kind: str = Field("text", description="text, category, vector, image, frames, none, label, labels, number, ...")
+    column: StrictInt | StrictStr | None = Field(None, description="the column, by name or position")
+    columns: list[StrictInt | StrictStr] | None = Field(None, description="the columns whose numbers make a vector")
 
-class Target(Source):
-    kind: Literal["text"] = Field("text", description="what the model writes")
-    column: StrictInt | StrictStr = Field(1, description="the column, by name or position")
-    tokens: Annotated[Choice, BeforeValidator(_tokens)] = Choice(kind="words")
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, value: object) -> object:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.column is not None and self.columns is not None:
+            raise ValueError("column and columns are two ways to one end; choose one of them")
+        if self.columns == []:
+            raise ValueError("columns: is an empty list")
+        return self
+
+    def place(self, otherwise: int) -> int | str | tuple[int | str, ...]:
+        """The configured column or columns."""
+        if self.columns is not None:
+            return tuple(self.columns)
+        return otherwise if self.column is None else self.column
 
 
 class Encoder(Section):
@@ -185,10 +193,20 @@ class Attention(Choice):
     layer: Literal["first", "last"] = Field("last", description="the decoder layer that asks; first: GNMT")
 
 
+class Image(Section):
+    channels: list[Annotated[StrictInt, Field(ge=1, le=WIDEST)]] = Field(
+        [32, 64, 128], min_length=1, max_length=8, description="of the convolutions; each halves the picture"
+    )
+
+
 class Model(Section):
     cell: Choice = Choice(kind="lstm")
     embedding: StrictInt = Field(128, ge=1, le=WIDEST)
+    image: Image = Image()
     encoder: Encoder = Encoder()
+    pooling: Literal["last", "mean", "max", "attention"] = Field(
+        "last", description="what a reader makes of the encoder's states"
+    )
     context: Context = Context()
     attention: Attention = Attention(kind="general")
     decoder: Decoder = Decoder()
@@ -209,7 +227,9 @@ class Train(Section):
     save_minutes: StrictFloat | None = Field(10.0, gt=0, description="minutes between saved states, at most")
     keep: StrictInt = Field(2, ge=1, description="how many of the last saved states are kept")
     patience: StrictInt | None = Field(10, ge=1, description="validations without a better metric before it stops")
-    metric: str = Field("token_error_rate", description="what chooses the best model, on validation data")
+    metric: str | None = Field(
+        None, description="what chooses the best model, on validation data; by default the target's own"
+    )
     batch_size: StrictInt = Field(64, ge=1, description="rows an update and micro-batch")
     batch_tokens: Annotated[StrictInt, Field(ge=1)] | Literal["auto"] | None = Field(
         None, description="padded source and target tokens instead of rows; auto: as many as memory holds"
@@ -262,25 +282,32 @@ class Config(Section):
     """A whole configuration."""
 
     format: Literal[1] = 1
-    structure: Literal["many_to_many"] | None = Field(None, description="inferred; if stated, checked")
+    structure: Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many", "synchronous"] | None = Field(
+        None, description="inferred from the kinds of source and target; if stated, checked"
+    )
     data: Data
-    source: Source = Source()
-    target: Target = Target()
+    sources: list[Side] = Field([Side()], alias="source", description="what the model reads: one, or a list of several")
+    target: Side = Field(Side(), description="what the model says")
     model: Model = Model()
     train: Train = Train()
     decode: Decode = Decode()
     evaluate: Evaluate = Evaluate()
 
-    @field_validator("source", mode="before")
+    @field_validator("sources", mode="before")
     @classmethod
-    def _one_source(cls, value: object) -> object:
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            if len(value) == 1:
-                return value[0]
-            if not value:
-                raise ValueError("is an empty list")
-            raise ValueError("a list of several sources is not supported yet; give one")
-        return value
+    def _one_or_several(cls, value: object) -> object:
+        if value == []:
+            raise ValueError("is an empty list")
+        return value if isinstance(value, list) else [value]
+
+    @field_serializer("sources")
+    def _one_alone(self, sources: list[Side]) -> object:
+        tables = [side.model_dump(exclude_none=True) for side in sources]
+        return tables[0] if len(tables) == 1 else tables
+
+    @field_serializer("target")
+    def _without_nulls(self, target: Side) -> object:
+        return target.model_dump(exclude_none=True)
 
     @model_validator(mode="after")
     def _header_of_a_table(self) -> Self:
@@ -388,7 +415,7 @@ def parse(tree: Mapping[str, object], folder: Path) -> Config:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise _explain(error) from None
+        raise _explain(error, tree) from None
     data = config.data.model_copy(
         update={
             name: _absolute(getattr(config.data, name), folder, f"data.{name}") for name in ("train", "valid", "test")
@@ -422,17 +449,21 @@ def _absolute(files: Files | float | None, folder: Path, key: str) -> Files | fl
     return files
 
 
-def _explain(error: ValidationError) -> ConfigError:
+def _explain(error: ValidationError, tree: Mapping[str, object]) -> ConfigError:
     """The first of pydantic's errors in the words of the configuration."""
     problem = error.errors()[0]
     steps = [str(step) for step in problem["loc"]]
+    if steps[:2] == ["source", "0"] and not isinstance(tree.get("source"), list):
+        del steps[1]
     section: Any = Config
     path: list[str] = []
     for step in steps:
         fields = {(f.alias or name): f for name, f in section.model_fields.items()} if _is_section(section) else {}
         if step in fields:
-            section = fields[step].annotation
+            section = _item(fields[step].annotation)
             path.append(step)
+        elif step.isdigit() and _is_section(section):
+            path.append(step)  # of a list of sections
         elif not fields and path and not step.isdigit():
             break  # pydantic's name for a branch of a union, not a key
         else:
@@ -441,7 +472,8 @@ def _explain(error: ValidationError) -> ConfigError:
     if problem["type"] == "extra_forbidden":
         holder: Any = Config
         for step in path[:-1]:
-            holder = {(f.alias or n): f for n, f in holder.model_fields.items()}[step].annotation
+            if not step.isdigit():
+                holder = _item({(f.alias or n): f for n, f in holder.model_fields.items()}[step].annotation)
         return ConfigError(
             key, f"unknown key; {nearest(path[-1], [f.alias or n for n, f in holder.model_fields.items()])}"
         )
@@ -450,6 +482,11 @@ def _explain(error: ValidationError) -> ConfigError:
     reason = problem["msg"].removeprefix("Value error, ")
     given = "" if isinstance(problem["input"], dict | BaseModel) else f" (is {shown(problem['input'])})"
     return ConfigError(key, f"{reason}{given}")
+
+
+def _item(annotation: Any) -> Any:
+    """What a list is of; anything else is itself."""
+    return get_args(annotation)[0] if get_origin(annotation) is list else annotation
 
 
 def _is_section(annotation: object) -> bool:

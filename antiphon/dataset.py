@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from antiphon.config import Config, Files, Parallel, Source
+from antiphon.config import Config, Files, Parallel
+from antiphon.config import Side as SideConfig
 from antiphon.data.batch import Examples, Sequences
-from antiphon.data.encode import TextCodec, TextSettings
-from antiphon.data.rows import Problems, Row, read_rows
-from antiphon.data.text import normalizer
-from antiphon.errors import DataError
+from antiphon.data.codec import Array, Codec
+from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
+from antiphon.data.rows import Problems, Row, Side, read_rows
+from antiphon.errors import ConfigError, DataError
+from antiphon.tables import Table
 
 DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is configured
 LOG = logging.getLogger("antiphon")
@@ -27,28 +29,79 @@ def tell_skipped(problems: Problems) -> None:
 
 @dataclass(frozen=True)
 class Codecs:
-    """The two sides' codecs."""
+    """The codecs of all sides."""
 
-    source: TextCodec
-    target: TextCodec
+    sources: tuple[Codec, ...]
+    target: Codec
+
+    @property
+    def named(self) -> dict[str, Codec]:
+        """Every codec by its side's name: source, source-2, ..., target."""
+        return dict(zip(side_names(len(self.sources)), (*self.sources, self.target), strict=True))
 
     def to_json(self) -> str:
-        """Both as one JSON text."""
-        return json.dumps([self.source.to_json(), self.target.to_json()])
+        """All of them as one JSON text."""
+        return json.dumps([codec.to_json() for codec in self.named.values()])
 
     @classmethod
     def from_json(cls, text: str) -> Codecs:
         """What `to_json` gave."""
-        source, target = json.loads(text)
-        return cls(TextCodec.from_json(source, "source"), TextCodec.from_json(target, "target"))
+        *sources, target = json.loads(text)
+        names = side_names(len(sources))
+        found = [codec_from_json(SOURCES, value, name) for value, name in zip(sources, names, strict=False)]
+        return cls(tuple(found), codec_from_json(TARGETS, target, "target"))
+
+    def key_of(self, row: Row) -> Hashable:
+        """What makes the inputs of two rows the same to a model."""
+        return tuple(codec.key_of(value) for codec, value in zip(self.sources, row.sources, strict=True))
+
+    def shown(self, row: Row) -> tuple[str, ...]:
+        """A row's sources and its target, each as one line."""
+        return tuple(
+            codec.shown(value) for codec, value in zip(self.named.values(), (*row.sources, row.target), strict=True)
+        )
 
 
-def load_rows(config: Config, files: Files, problems: Problems | None = None) -> list[Row]:
+def side_names(sources: int) -> list[str]:
+    """source, source-2, ..., target: what files and messages call the sides."""
+    return ["source", *(f"source-{number}" for number in range(2, sources + 1)), "target"]
+
+
+def untrained(config: Config) -> Codecs:
+    """Codecs that have learned nothing yet: enough to read rows. A wrong option is a `ConfigError`."""
+    several = len(config.sources) > 1
+    sources = [
+        _untrained(SOURCES, side, f"source.{number}" if several else "source")
+        for number, side in enumerate(config.sources)
+    ]
+    return Codecs(tuple(sources), _untrained(TARGETS, config.target, "target"))
+
+
+def _untrained(table: Table[Codec], side: SideConfig, key: str) -> Codec:
+    table.row(side.kind, f"{key}.kind")
+    return table.build(side.kind, side.options, key, also=side.own_keys(), where=key)
+
+
+def _sides(config: Config, codecs: Codecs) -> list[Side]:
+    """How rows are read; sources that are not configured otherwise stand in the first columns, the target behind."""
+    found = []
+    for number, (name, codec) in enumerate(codecs.named.items()):
+        side = config.target if name == "target" else config.sources[number]
+        found.append(Side(name.replace("-", " "), side.place(number) if codec.reads else None, codec.read))
+    return found
+
+
+def load_rows(
+    config: Config, files: Files, problems: Problems | None = None, codecs: Codecs | None = None
+) -> list[Row]:
     """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so."""
     found = problems if problems is not None else Problems(config.data.on_error == "skip")
-    parallel = (files.source, files.target) if isinstance(files, Parallel) else None
+    sides = _sides(config, codecs or untrained(config))
+    parallel = [files.source, files.target] if isinstance(files, Parallel) else []
+    if parallel and len([side for side in sides if side.columns is not None]) != len(parallel):
+        raise ConfigError("data.train", "parallel files are for one source and a target; give a table")
     tables = [] if isinstance(files, Parallel) else [files] if isinstance(files, str) else files
-    rows = list(read_rows(tables, parallel, (config.source.column, config.target.column), config.data.header, found))
+    rows = list(read_rows(tables, parallel, sides, config.data.header, found))
     if problems is None:
         found.raise_any()
         tell_skipped(found)
@@ -60,75 +113,84 @@ def load_rows(config: Config, files: Files, problems: Problems | None = None) ->
     return rows
 
 
-def input_key(config: Config) -> Callable[[str], str]:
-    """What makes two inputs the same to a model: the text as it is normalised."""
-    return normalizer(config.source.normalize, config.source.lowercase)
-
-
 def split_rows(
-    rows: Sequence[Row], fraction: float, seed: int, key: Callable[[str], str] = str
+    rows: Sequence[Row], fraction: float, seed: int, key: Callable[[Row], Hashable] = lambda row: row.sources
 ) -> tuple[list[Row], list[Row]]:
     """Training and validation rows. All rows of one input (by its `key`) fall on one side; which, its hash decides."""
-    inputs = {key(row.source) for row in rows}
+    inputs = {key(row) for row in rows}
     if len(inputs) < 2:
         raise DataError(
             f"{rows[0].file}: a fraction for validation needs at least 2 distinct inputs; give data.valid a file"
         )
 
-    def rank(source: str) -> bytes:
-        return hashlib.blake2b(f"{seed}\0{source}".encode(), digest_size=8).digest()
+    def rank(found: Hashable) -> bytes:
+        text = found[0] if isinstance(found, tuple) and len(found) == 1 else found
+        return hashlib.blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest()
 
     chosen = set(sorted(inputs, key=rank)[: min(max(1, round(len(inputs) * fraction)), len(inputs) - 1)])
     sides: tuple[list[Row], list[Row]] = [], []
     for row in rows:
-        sides[key(row.source) in chosen].append(row)
+        sides[key(row) in chosen].append(row)
     return sides
 
 
-def text_settings(side: Source, key: str) -> TextSettings:
-    """A side's part of the configuration, in the codec's own terms."""
-    return TextSettings(side.tokens.kind, side.tokens.options, side.normalize, side.lowercase, f"{key}.tokens")
-
-
 def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
-    """Tokenizers and vocabularies of both sides, from training rows only."""
-    return Codecs(
-        TextCodec.train(text_settings(config.source, "source"), [row.source for row in rows]),
-        TextCodec.train(text_settings(config.target, "target"), [row.target for row in rows]),
-    )
+    """The codecs of all sides, learned from training rows only."""
+    codecs = untrained(config)
+    for number, codec in enumerate(codecs.sources):
+        codec.learn([row.sources[number] for row in rows])
+    codecs.target.learn([row.target for row in rows])
+    return codecs
 
 
 def encode_rows(config: Config, codecs: Codecs, rows: Sequence[Row]) -> tuple[list[Row], Examples]:
-    """Rows and their ids. Rows longer than `data.max_length` tokens are bad rows."""
+    """Rows and their arrays. Rows longer than `data.max_length` steps are bad rows."""
     problems = Problems(config.data.on_error == "skip")
     kept: list[Row] = []
-    sources: list[list[int]] = []
-    targets: list[list[int]] = []
-    limit = config.data.max_length
+    encoded: list[list[Array | Sequence[int]]] = []
     for row in rows:
-        source, target = codecs.source.encode(row.source), codecs.target.encode(row.target)
-        if max(len(source), len(target)) - 1 > limit:
-            side, length = ("source", len(source)) if len(source) > len(target) else ("target", len(target))
-            problems.add(
-                row.file, row.line, f"too long: the {side} has {length - 1} tokens, data.max_length is {limit}"
-            )
-            continue
-        kept.append(row)
-        sources.append(source)
-        targets.append(target)
+        try:
+            encoded.append(_encoded(codecs, row, config.data.max_length))
+        except ValueError as error:
+            problems.add(row.file, row.line, str(error))
+        else:
+            kept.append(row)
     problems.raise_any()
     tell_skipped(problems)
     if rows and not kept:
         raise DataError(problems.summary())
-    return kept, Examples(Sequences(sources), Sequences(targets))
+    *sources, target = map(Sequences, zip(*encoded, strict=True)) if encoded else [Sequences([])] * len(codecs.named)
+    return kept, Examples(tuple(sources), target)
 
 
-def group_references(config: Config, rows: Sequence[Row]) -> list[list[int]]:
+def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]]:
+    """A row's arrays; a `ValueError` says what is wrong with it."""
+    found = []
+    long: list[tuple[int, str, str]] = []
+    for (name, codec), value in zip(codecs.named.items(), (*row.sources, row.target), strict=True):
+        name = name.replace("-", " ")
+        try:
+            found.append(codec.encode(value))
+        except ValueError as error:
+            raise ValueError(f"the {name} {error}") from None
+        if codec.steps and len(found[-1]) - codec.ends > limit:
+            long.append((len(found[-1]) - codec.ends, name, codec.unit))
+    if long:
+        length, name, unit = max(long, key=lambda item: item[0])
+        raise ValueError(f"too long: the {name} has {length} {unit}, data.max_length is {limit}")
+    if codecs.target.form == "each":
+        steps, wanted = len(found[0]) - codecs.sources[0].ends, len(found[-1])
+        if steps != wanted:
+            source, target = codecs.sources[0].unit, codecs.target.unit
+            raise ValueError(f"the target has {wanted} {target} for {steps} {source} of the source")
+    return found
+
+
+def group_references(config: Config, codecs: Codecs, rows: Sequence[Row]) -> list[list[int]]:
     """Rows that are references of one input: every row alone, or all rows of an input together."""
     if config.data.references == "rows":
         return [[number] for number in range(len(rows))]
-    groups: dict[str, list[int]] = {}
-    key = input_key(config)
+    groups: dict[Hashable, list[int]] = {}
     for number, row in enumerate(rows):
-        groups.setdefault(key(row.source), []).append(number)
+        groups.setdefault(codecs.key_of(row), []).append(number)
     return list(groups.values())

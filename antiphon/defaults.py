@@ -10,10 +10,13 @@ from typing import Any
 
 from antiphon import config as configuration
 from antiphon.config import Config, Files
+from antiphon.data.codec import Codec
+from antiphon.data.encode import TextCodec
 from antiphon.data.rows import Row
-from antiphon.dataset import load_rows
+from antiphon.dataset import load_rows, untrained
 from antiphon.errors import DataError
 
+ROWS_A_LABEL = 20  # targets of which each stands in so many rows, on average, are labels
 FEW_SYMBOLS = 500  # so few distinct words are labels or phonemes, not a language's vocabulary
 
 
@@ -27,22 +30,32 @@ def choose(table: Path, settings: Mapping[str, object] | None = None, like: Conf
     given: dict[str, Any] = {"data": {"train": str(table.resolve())}}
     for key, value in (settings or {}).items():
         configuration.set_value(given, key, value)
-    columns = {
-        side: {"column": given[side]["column"]} for side in ("source", "target") if "column" in given.get(side, {})
-    }
-    config = configuration.parse({"data": given["data"], **columns}, Path.cwd())  # all that reading the rows needs
-    rows = load_rows(config, config.data.train)
+    sides = {} if like is None else like.model_dump(by_alias=True, include={"sources", "target"})
+    for side in ("source", "target"):
+        if side in given:
+            sides[side] = _merged(sides.get(side), given[side])
+    config = configuration.parse({"data": given["data"], **sides}, Path.cwd())  # all that reading the rows needs
+    codecs = untrained(config)
+    rows = load_rows(config, config.data.train, codecs=codecs)
     chosen = _from_rows(rows, config.data.valid)
     if like is not None:
-        chosen |= like.model_dump(by_alias=True, include={"source", "target", "model", "decode"})
+        chosen |= like.model_dump(by_alias=True, include={"sources", "target", "model", "decode"})
         chosen["model"]["embeddings"] = None
         chosen["decode"]["max_length"] = None
+    else:
+        chosen["source"] = _side(sides.get("source", {}), codecs.sources, [row.sources[0] for row in rows])
+        chosen["target"] = _target(sides.get("target", {}), codecs.target, [row.target for row in rows])
     if "train.average" in (settings or {}):
         del chosen["train"]["ema"]
     for key, value in (settings or {}).items():
         configuration.set_value(chosen, key, value)
     chosen["data"]["train"] = config.data.model_dump()["train"]
     return configuration.parse(chosen, Path.cwd())
+
+
+def _merged(theirs: Any, own: Any) -> Any:
+    """A side as a model to start from has it, with what the user gives laid over."""
+    return {**theirs, **own} if isinstance(theirs, dict) and isinstance(own, dict) else own
 
 
 def _from_rows(rows: Sequence[Row], valid: Files | float | None) -> dict[str, Any]:
@@ -58,11 +71,10 @@ def _from_rows(rows: Sequence[Row], valid: Files | float | None) -> dict[str, An
             "valid": fraction,
             "on_error": "fail",
         },
-        "source": {"tokens": _tokens([row.source for row in rows])},
-        "target": {"tokens": _tokens([row.target for row in rows])},
         "model": {
             "embedding": 128 if middle else 256,
             "encoder": {"hidden": hidden},
+            "pooling": "attention",
             "decoder": {"hidden": 2 * hidden},
             "attention": "general",
             "dropout": 0.4 if small else 0.3,
@@ -85,6 +97,21 @@ def _updates(rows: int, batch: int) -> int:
     """At least 3,000 updates, so that a small table is learned; 20 to 80 times through larger ones."""
     epochs = 80 if rows < 20_000 else 25
     return max(3000, min(epochs * rows // batch, 200_000))
+
+
+def _side(given: Any, codecs: Sequence[Codec], values: Sequence[Any]) -> Any:
+    """A text's tokens are chosen; what the user says of other kinds stays as it is."""
+    if len(codecs) > 1 or not isinstance(codecs[0], TextCodec) or isinstance(given, list):
+        return given
+    return {"kind": "text", "tokens": _tokens(values)}
+
+
+def _target(given: Any, codec: Codec, values: Sequence[Any]) -> Any:
+    """Text with few distinct values, each of many rows, is a label, unless the user says more of it."""
+    plain = isinstance(codec, TextCodec) and isinstance(given, dict) and given.keys() <= {"column"}
+    if plain and len(values) >= ROWS_A_LABEL * len(set(values)) > ROWS_A_LABEL:
+        return {"kind": "label"}
+    return _side(given, [codec], values)
 
 
 def _tokens(texts: Sequence[str]) -> Any:

@@ -47,11 +47,11 @@ def many_to_many(
     data = out.parent / f"{out.name}-data"
     data.mkdir(parents=True, exist_ok=True)
     say("1. The data: CMUdict, 0.1 M English words with their phonemes, stress removed.")
-    rows = [Row(word, phonemes, "cmudict.dict", line) for line, (word, phonemes) in enumerate(cmudict_rows(), 1)]
+    rows = [Row((word,), phonemes, "cmudict.dict", line) for line, (word, phonemes) in enumerate(cmudict_rows(), 1)]
     rest, test = split_rows(rows, 0.02, SEED)
     training, valid = split_rows(rest, 0.01, SEED)
     for name, part in (("train", training), ("valid", valid), ("test", test)):
-        write_text(data / f"{name}.tsv", "".join(f"{row.source}\t{row.target}\n" for row in part))
+        write_text(data / f"{name}.tsv", "".join(f"{row.sources[0]}\t{row.target}\n" for row in part))
         say(f"   {data / name}.tsv: {len(part):,} rows")
     say("2. The configuration; every key is explained in the README.")
     write_text(data / "g2p.yaml", G2P)
@@ -67,11 +67,11 @@ def many_to_many(
     say(f"   token error rate {scores['token_error_rate']:.4f}, words wholly right {scores['exact_match']:.4f}, beam 5")
     say("5. Five of them:")
     shown = test[:: max(1, len(test) // 5)][:5]
-    for row, guess in zip(shown, model.predict([row.source for row in shown]), strict=True):
+    for row, guess in zip(shown, model.predict([row.sources[0] for row in shown]), strict=True):
         verdict = "right" if guess.text == row.target else f"the dictionary says {row.target}"
-        say(f"   {row.source:15} {guess.text}   ({verdict})")
+        say(f"   {row.sources[0]:15} {guess.text}   ({verdict})")
     picture = out / "attention.png"
-    draw_attention(model.predict([shown[0].source], attention=True)[0], picture)
+    draw_attention(model.predict([shown[0].sources[0]], attention=True)[0], picture)
     say(f"6. Saved: the model in {out}, its card {out / 'README.md'}, where it looked {picture}.")
     say(
         "Next:\n"

@@ -1,4 +1,4 @@
-"""A model and encoded rows to scores: likelihoods, decoded outputs, metrics."""
+"""A model and encoded rows to scores: likelihoods, outputs, metrics."""
 
 from __future__ import annotations
 
@@ -12,29 +12,36 @@ from torch import Tensor
 
 from antiphon import metrics
 from antiphon.config import Config, Decode
-from antiphon.data.batch import Batch, Examples, Ints, Sequences, collate
-from antiphon.data.encode import TextCodec
+from antiphon.data.batch import Batch, Examples, Ints, Sequences, collate, pad
+from antiphon.data.codec import Codec
+from antiphon.data.encode import LabelCodec, TextCodec
+from antiphon.data.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.rows import Row
-from antiphon.dataset import group_references
+from antiphon.dataset import Codecs, group_references
 from antiphon.decoding import Hypothesis, Limits, beam, greedy
-from antiphon.model import Writer
+from antiphon.model import Model, Reader, Writer
 from antiphon.symbols import UNK
 
-ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source symbols
+ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
 LOGITS = 1 << 24  # elements made at once when scoring
 
 
 @dataclass(frozen=True)
 class RowScores:
-    """Forced scoring of every row: log p of each target token, and whether it was the most probable."""
+    """Forced scoring of every row: the loss of each target step, and whether the best answer was the target."""
 
-    log_probs: list[NDArray[np.float64]]
+    losses: list[NDArray[np.float64]]
     correct: list[NDArray[np.bool_]]
 
     @property
     def totals(self) -> list[float]:
-        """log p(y|x) of every row in nats, the end symbol counted."""
-        return [float(row.sum()) for row in self.log_probs]
+        """log p(y|x) of every row in nats, the end symbol counted; of numbers, the summed error with a minus."""
+        return [-float(row.sum()) for row in self.losses]
+
+    @property
+    def mean(self) -> float:
+        """The mean loss of all steps."""
+        return -sum(self.totals) / max(sum(map(len, self.losses)), 1)
 
 
 def batches_by_length(lengths: Ints, width: int = 1) -> Iterator[Ints]:
@@ -48,46 +55,46 @@ def batches_by_length(lengths: Ints, width: int = 1) -> Iterator[Ints]:
 
 
 @torch.inference_mode()
-def score_rows(model: Writer, examples: Examples, device: torch.device) -> RowScores:
-    """Teacher-forced log-probabilities of every row's target, in float32."""
-    log_probs: list[NDArray[np.float64]] = [np.empty(0)] * len(examples)
+def score_rows(model: Model, examples: Examples, device: torch.device) -> RowScores:
+    """The losses of every row's target, teacher-forced where a decoder is fed, in float32."""
+    losses: list[NDArray[np.float64]] = [np.empty(0)] * len(examples)
     correct: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)] * len(examples)
     model.eval()
-    for rows in batches_by_length(examples.source.lengths + examples.target.lengths):
+    for rows in batches_by_length(examples.source_lengths + examples.target.lengths):
         batch = collate(examples, rows).to(device)
-        nll, hit = _forced(model, batch)
-        nll_rows, hit_rows = nll.cpu().double().numpy(), hit.cpu().numpy()
+        loss, hit = _forced(model, batch)
+        loss_rows, hit_rows = loss.cpu().double().numpy(), hit.cpu().numpy()
         for place, row in enumerate(rows):
             length = int(examples.target.lengths[row])
-            log_probs[row], correct[row] = -nll_rows[place, :length], hit_rows[place, :length].copy()
-    return RowScores(log_probs, correct)
+            losses[row], correct[row] = loss_rows[place, :length].copy(), hit_rows[place, :length].copy()
+    return RowScores(losses, correct)
 
 
-def _forced(model: Writer, batch: Batch) -> tuple[Tensor, Tensor]:
-    """-log p [B, T] of every target token and whether it is the most probable one; zero at padding."""
-    features = model(batch.source, batch.source_lengths, batch.target_in)
-    kept = features.flatten(0, 1)[batch.positions]
-    targets = batch.target_out.flatten()[batch.positions]
-    nll = features.new_zeros(batch.target_out.numel())
-    hit = torch.zeros(batch.target_out.numel(), dtype=torch.bool, device=features.device)
-    piece = max(1, LOGITS // len(model.head.bias))
-    for part in torch.split(torch.arange(len(targets), device=targets.device), piece):
+def _forced(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The loss [B, T] of every target step and whether the answer is right; zero at padding."""
+    target = batch.target.values
+    kept = model(batch.sources, target).flatten(0, 1)[batch.positions]
+    targets = target.flatten(0, 1)[batch.positions]
+    loss = kept.new_zeros(target.shape[0] * target.shape[1])
+    hit = torch.zeros(len(loss), dtype=torch.bool, device=kept.device)
+    size = sum(len(parameter) for parameter in model.head.parameters() if parameter.dim() == 1)
+    for part in torch.split(torch.arange(len(targets), device=targets.device), max(1, LOGITS // size)):
         places = batch.positions[part]
-        nll[places], hit[places] = model.head.judge(kept[part], targets[part])
-    return nll.view(batch.target_out.shape), hit.view(batch.target_out.shape)
+        loss[places], hit[places] = model.head.judge(kept[part], targets[part])
+    return loss.view(target.shape[:2]), hit.view(target.shape[:2])
 
 
 @torch.inference_mode()
-def decode_sources(model: Writer, sources: Sequences, settings: Decode, device: torch.device) -> list[list[Hypothesis]]:
-    """The best outputs of every source, in order. Batches and padding do not change them."""
+def decode_sources(
+    model: Writer, sources: Sequence[Sequences], settings: Decode, device: torch.device
+) -> list[list[Hypothesis]]:
+    """The best outputs of every row, in order. Batches and padding do not change them."""
     assert settings.max_length is not None, "filled in before training"
     limits = Limits(settings.max_length, min(settings.min_length, settings.max_length))
-    results: list[list[Hypothesis]] = [[]] * len(sources)
+    results: list[list[Hypothesis]] = [[]] * len(sources[0])
     model.eval()
-    for rows in batches_by_length(sources.lengths, settings.beam):
-        ids = torch.from_numpy(sources.padded(rows)).to(device)
-        lengths = torch.from_numpy(sources.lengths[rows]).to(device)
-        state = model.start(ids, lengths)
+    for rows in batches_by_length(_lengths(sources), settings.beam):
+        state = model.start([pad(source, rows).to(device) for source in sources])
         if settings.beam == 1:
             found = greedy(model.step, state, len(rows), device, limits)
         else:
@@ -97,25 +104,40 @@ def decode_sources(model: Writer, sources: Sequences, settings: Decode, device: 
     return results
 
 
-def likelihood_metrics(scores: RowScores, groups: Sequence[Sequence[int]]) -> dict[str, float]:
-    """`loss` (nats a target token, end symbol in), `perplexity`, and the teacher-forced token error rate.
+@torch.inference_mode()
+def read_sources(
+    model: Reader, sources: Sequence[Sequences], ends: int, device: torch.device
+) -> list[NDArray[np.float32]]:
+    """The answers [steps, size] of every row, in order, as the head gives them; `ends` steps have none."""
+    results: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(sources[0])
+    model.eval()
+    for rows in batches_by_length(_lengths(sources)):
+        features = model.features([pad(source, rows).to(device) for source in sources])
+        answers = model.head.answer(features).float().cpu().numpy()
+        for place, row in enumerate(rows):
+            length = 1 if model.pooling is not None else int(sources[0].lengths[row]) - ends
+            results[row] = answers[place, :length].copy()
+    return results
 
-    The last counts the steps at which the most probable symbol is not the reference's (the end symbol's
+
+def _lengths(sources: Sequence[Sequences]) -> Ints:
+    return Examples(tuple(sources), sources[0]).source_lengths
+
+
+def token_rate(scores: RowScores, groups: Sequence[Sequence[int]]) -> float:
+    """The teacher-forced token error rate.
+
+    It counts the steps at which the most probable symbol is not the reference's (the end symbol's
     step in), over the references' lengths, as `token_error_rate` counts edits; of several references
     the one with the lowest rate counts.
     """
-    loss = -sum(scores.totals) / sum(len(row) for row in scores.log_probs)
     wrong = length = 0
     for rows in groups:
         found = [(int((~scores.correct[row]).sum()), len(scores.correct[row]) - 1) for row in rows]
         best = min(found, key=lambda item: (item[0] / max(item[1], 1), item[0]))
         wrong += best[0]
         length += best[1]
-    return {
-        "loss": loss,
-        "perplexity": float(np.exp(min(loss, 700.0))),
-        "token_error_rate_teacher": wrong / max(length, 1),
-    }
+    return wrong / max(length, 1)
 
 
 def output_metrics(
@@ -129,64 +151,149 @@ def output_metrics(
     return {"token_error_rate": rate, "exact_match": metrics.exact_match(texts, truths)}
 
 
-def validate(
-    model: Writer, config: Config, codec: TextCodec, rows: Sequence[Row], examples: Examples, device: torch.device
-) -> dict[str, float]:
+@dataclass(frozen=True)
+class Task:
+    """All that measuring takes: a model, its configuration and codecs, rows and their arrays."""
+
+    model: Model
+    config: Config
+    codecs: Codecs
+    rows: Sequence[Row]
+    examples: Examples
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores, sacreBLEU's signatures, and what was said and wanted, as symbols, where that is symbols."""
+
+    scores: dict[str, float]
+    signatures: dict[str, str]
+    outputs: list[list[str]]
+    references: list[list[list[str]]]
+
+
+def validate(task: Task) -> dict[str, float]:
     """What a training watches: likelihood, and greedy outputs fed with themselves.
 
     `exposure_gap` is the free-running token error rate less the teacher-forced one. The rest tells what
     outputs and rows are like: the share of the commonest output (and reference), the outputs' length over the
     references', and the shares of symbols that the training rows did not have.
     """
-    greedy_config = config.model_copy(update={"decode": config.decode.model_copy(update={"beam": 1})})
-    corpus = config.train.metric in ("bleu", "chrf", "ter")
-    found, _, outputs = _measure(model, greedy_config, codec, rows, examples, device, corpus)
-    references = [[codec.split(rows[row].target) for row in group] for group in group_references(config, rows)]
-    return found | {
-        "exposure_gap": found["token_error_rate"] - found["token_error_rate_teacher"],
-        "commonest_output": metrics.commonest(outputs),
-        "commonest_reference": metrics.commonest([choices[0] for choices in references]),
-        "length_ratio": metrics.length_ratio(outputs, references),
-        "unknown_source": float((examples.source.ids == UNK).mean()),
-        "unknown_target": float((examples.target.ids == UNK).mean()),
-    }
+    found = _measure(task, task.config.decode.model_copy(update={"beam": 1}), task.config.train.metric in CORPUS)
+    scores = dict(found.scores)
+    if "token_error_rate" in scores:
+        scores["exposure_gap"] = scores["token_error_rate"] - scores["token_error_rate_teacher"]
+        scores["length_ratio"] = metrics.length_ratio(found.outputs, found.references)
+        scores["unknown_target"] = float((task.examples.target.values == UNK).mean())
+    if found.outputs:
+        scores["commonest_output"] = metrics.commonest(found.outputs)
+        scores["commonest_reference"] = metrics.commonest([choices[0] for choices in found.references])
+    symbols = [source.values for source in task.examples.sources if source.values.dtype.kind == "i"]
+    if symbols:
+        scores["unknown_source"] = float((np.concatenate(symbols) == UNK).mean())
+    return scores
 
 
-def evaluate(
-    model: Writer, config: Config, codec: TextCodec, rows: Sequence[Row], examples: Examples, device: torch.device
-) -> tuple[dict[str, float], dict[str, str]]:
-    """All metrics of the design for text, with the configured beam, and sacreBLEU's signatures."""
-    found, signatures, outputs = _measure(model, config, codec, rows, examples, device, corpus=True)
-    if all(len(row.source.split()) == 1 for row in rows):
-        found["wer"] = 1.0 - found["exact_match"]
-    found |= {f"distinct_{n}": metrics.distinct(outputs, n) for n in (1, 2)}
-    return found | {"rows": len(outputs)}, signatures
+def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
+    """All metrics of the design for the kind of target, with the configured beam, and sacreBLEU's signatures."""
+    found = _measure(task, task.config.decode, corpus=True)
+    scores = dict(found.scores)
+    if isinstance(task.codecs.target, TextCodec):
+        if all(isinstance(row.sources[0], str) and len(row.sources[0].split()) == 1 for row in task.rows):
+            scores["wer"] = 1.0 - scores["exact_match"]
+        scores |= {f"distinct_{n}": metrics.distinct(found.outputs, n) for n in (1, 2)}
+    return scores | {"rows": len(found.outputs) or len(task.rows)}, found.signatures
 
 
-def _measure(
-    model: Writer,
-    config: Config,
-    codec: TextCodec,
-    rows: Sequence[Row],
-    examples: Examples,
-    device: torch.device,
-    corpus: bool,
-) -> tuple[dict[str, float], dict[str, str], list[list[str]]]:
-    """Likelihoods, outputs decoded and compared; sacreBLEU's signatures; the outputs as symbols."""
-    groups = group_references(config, rows)
-    references = [[rows[row].target for row in group] for group in groups]
-    found = likelihood_metrics(score_rows(model, examples, device), groups)
-    sources = Sequences([examples.source[group[0]].tolist() for group in groups])
-    decoded = decode_sources(model, sources, config.decode, device)
+def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:
+    codec = task.codecs.target
+    if isinstance(codec, TextCodec):
+        return _measure_text(task, codec, decode, corpus)
+    assert isinstance(task.model, Reader)
+    answers = read_sources(task.model, task.examples.sources, task.codecs.sources[0].ends, task.device)
+    scores = score_rows(task.model, task.examples, task.device)
+    if isinstance(codec, LabelCodec):
+        return _measure_labels(task, codec, scores, answers)
+    assert isinstance(codec, ScaledCodec)
+    return _measure_numbers(task, codec, scores, answers)
+
+
+def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) -> Measured:
+    """Likelihoods, outputs decoded and compared."""
+    assert isinstance(task.model, Writer)
+    groups = group_references(task.config, task.codecs, task.rows)
+    references = [[task.rows[row].target for row in group] for group in groups]
+    scores = score_rows(task.model, task.examples, task.device)
+    found = _likelihood(scores) | {"token_error_rate_teacher": token_rate(scores, groups)}
+    sources = [source.take([group[0] for group in groups]) for source in task.examples.sources]
+    decoded = decode_sources(task.model, sources, decode, task.device)
     outputs = [codec.symbols(hypotheses[0].tokens) for hypotheses in decoded]
     found |= output_metrics(codec, outputs, references)
-    if not corpus:
-        return found, {}, outputs
-    texts = [codec.tokenizer.join(symbols) for symbols in outputs]
-    normal = [[codec.normalize(text) for text in choices] for choices in references]
-    scores, signatures = metrics.corpus_scores(texts, normal, config.evaluate.bleu_tokenize)
-    return found | scores, signatures, outputs
+    signatures: dict[str, str] = {}
+    if corpus:
+        texts = [codec.tokenizer.join(symbols) for symbols in outputs]
+        normal = [[codec.normalize(text) for text in choices] for choices in references]
+        bleu, signatures = metrics.corpus_scores(texts, normal, task.config.evaluate.bleu_tokenize)
+        found |= bleu
+    return Measured(found, signatures, outputs, [[codec.split(text) for text in choices] for choices in references])
 
 
-LOWER_IS_BETTER = {"loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "ter"}
-HIGHER_IS_BETTER = {"exact_match", "bleu", "chrf"}
+def _likelihood(scores: RowScores) -> dict[str, float]:
+    """`loss` (nats a target token, end symbol in) and `perplexity`."""
+    return {"loss": scores.mean, "perplexity": float(np.exp(min(scores.mean, 700.0)))}
+
+
+def _measure_labels(
+    task: Task, codec: LabelCodec, scores: RowScores, answers: Sequence[NDArray[np.float32]]
+) -> Measured:
+    """Accuracy over all labels, the mean F1 of the labels, and for a label a step the share of rows wholly right."""
+    outputs = [codec.names(map(int, answer.argmax(-1))) for answer in answers]
+    wanted = [codec.names(map(int, task.examples.target[row])) for row in range(len(task.rows))]
+    said, truth = ([label for row in rows for label in row] for rows in (outputs, wanted))
+    found = _likelihood(scores) | {
+        "accuracy": metrics.accuracy(said, truth),
+        "macro_f1": metrics.macro_f1(said, truth),
+    }
+    if codec.steps:
+        found["exact_match"] = float(np.mean([row.all() for row in scores.correct]))
+    return Measured(found, {}, outputs, [[row] for row in wanted])
+
+
+def _measure_numbers(
+    task: Task, codec: ScaledCodec, scores: RowScores, answers: Sequence[NDArray[np.float32]]
+) -> Measured:
+    """Of numbers the errors, in their own unit; of bits the negative log-likelihood a frame."""
+    if isinstance(codec, NumbersCodec) and codec.bits:
+        hits = np.concatenate(scores.correct)
+        return Measured({"loss": scores.mean, "nll_per_frame": scores.mean, "accuracy": float(hits.mean())}, {}, [], [])
+    said = codec.restored(np.concatenate(answers))
+    truth = codec.restored(np.concatenate([task.examples.target[row] for row in range(len(task.rows))]))
+    return Measured({"loss": scores.mean, "mse": metrics.mse(said, truth), "mae": metrics.mae(said, truth)}, {}, [], [])
+
+
+def confusion(task: Task) -> dict[str, dict[str, int]]:
+    """For every label that was wanted, how often each label was said."""
+    codec, model = task.codecs.target, task.model
+    assert isinstance(codec, LabelCodec)
+    assert isinstance(model, Reader)
+    answers = read_sources(model, task.examples.sources, task.codecs.sources[0].ends, task.device)
+    said = [label for answer in answers for label in codec.names(map(int, answer.argmax(-1)))]
+    truth = [label for row in range(len(task.rows)) for label in codec.names(map(int, task.examples.target[row]))]
+    return metrics.confusion(said, truth)
+
+
+CORPUS = ("bleu", "chrf", "ter")
+LOWER_IS_BETTER = {
+    "loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "ter", "mse", "mae", "nll_per_frame"
+}  # fmt: skip
+HIGHER_IS_BETTER = {"exact_match", "bleu", "chrf", "accuracy", "macro_f1"}
+
+
+def metrics_of(target: type[Codec]) -> set[str]:
+    """The metrics that can choose the best model for a kind of target."""
+    if issubclass(target, TextCodec):
+        return {"loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "exact_match", *CORPUS}
+    if issubclass(target, LabelCodec):
+        return {"loss", "perplexity", "accuracy", "macro_f1"} | ({"exact_match"} if target.steps else set())
+    return {"loss"} if target.steps else {"loss", "mse", "mae"}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from antiphon.answers import TextPrediction
 from antiphon.errors import AntiphonError
-from antiphon.predictor import Prediction
 
 END = "⏎"
 
 
-def draw_attention(prediction: Prediction, path: Path) -> None:
+def draw_attention(prediction: TextPrediction, path: Path) -> None:
     """Attention weights as a grid: a row an output symbol, a column an input symbol. The file's ending is its kind."""
     if prediction.attention is None:
         raise AntiphonError("this model has no attention to draw; train one with model.attention: general")

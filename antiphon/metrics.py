@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 Symbols = Sequence[str]
+Numbers = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,36 @@ def corpus_scores(
         scores[name] = float(scorer.corpus_score(list(outputs), streams).score)  # type: ignore[arg-type]
         signatures[name] = str(scorer.get_signature())
     return scores, signatures
+
+
+def accuracy(said: Sequence[str], truth: Sequence[str]) -> float:
+    """The share of labels that are right."""
+    return sum(a == b for a, b in zip(said, truth, strict=True)) / len(truth) if truth else 0.0
+
+
+def macro_f1(said: Sequence[str], truth: Sequence[str]) -> float:
+    """The mean over all labels, said or wanted, of F1 = 2 hits / (said + wanted)."""
+    found, wanted = Counter(said), Counter(truth)
+    hits = Counter(a for a, b in zip(said, truth, strict=True) if a == b)
+    labels = found.keys() | wanted.keys()
+    return sum(2 * hits[label] / (found[label] + wanted[label]) for label in sorted(labels)) / max(len(labels), 1)
+
+
+def confusion(said: Sequence[str], truth: Sequence[str]) -> dict[str, dict[str, int]]:
+    """For every wanted label, how often each label was said for it."""
+    pairs = Counter(zip(truth, said, strict=True))
+    rows, columns = sorted(set(truth)), sorted(set(said) | set(truth))
+    return {row: {column: pairs[row, column] for column in columns} for row in rows}
+
+
+def mse(said: Numbers, truth: Numbers) -> float:
+    """The mean squared error, over all numbers."""
+    return float(np.mean((said.astype(np.float64) - truth) ** 2))
+
+
+def mae(said: Numbers, truth: Numbers) -> float:
+    """The mean absolute error, over all numbers."""
+    return float(np.mean(np.abs(said.astype(np.float64) - truth)))
 
 
 def distinct(outputs: Sequence[Symbols], size: int) -> float:

@@ -1,49 +1,116 @@
-"""A model: parts put together. A writer reads a source and writes a target of any length."""
+"""The two models every structure is: parts put together.
+
+A writer reads its sources and writes a target of any length. A reader gives one answer a row, or one a step.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from antiphon.decoding import Step
 from antiphon.parts.bridges import Bridge
 from antiphon.parts.decoders import RecurrentDecoder
-from antiphon.parts.encoders import RecurrentEncoder
-from antiphon.parts.heads import SoftmaxHead
-from antiphon.parts.sources import Embedding, TextSource
-from antiphon.parts.state import Memory, State
+from antiphon.parts.encoders import Encoder
+from antiphon.parts.heads import Head, SoftmaxHead
+from antiphon.parts.pooling import Pooling
+from antiphon.parts.sources import Embedding, Source
+from antiphon.parts.state import Encoded, Memory, State
+from antiphon.symbols import BOS
+
+Input = tuple[Tensor, Tensor]
+"""A source as a batch holds it: values [B, steps, ...] and lengths [B]."""
 
 
-class Writer(nn.Module):
+class Channel(nn.Module):
+    """A source and its encoder."""
+
+    def __init__(self, source: Source, encoder: Encoder) -> None:
+        super().__init__()
+        self.source, self.encoder = source, encoder
+
+    def forward(self, values: Tensor, lengths: Tensor) -> Encoded:
+        encoded: Encoded = self.encoder(*self.source(values, lengths))
+        return encoded
+
+
+class Model(nn.Module):
+    """What writers and readers share: sources with their encoders, and a head.
+
+    The first source's parts are `source` and `encoder`, further ones stand in `others`.
+    """
+
+    head: Head
+
+    def __init__(self, channels: Sequence[Channel]) -> None:
+        super().__init__()
+        self.source, self.encoder = channels[0].source, channels[0].encoder
+        self.others = nn.ModuleList(channels[1:])
+
+    def encode(self, sources: Sequence[Input]) -> Encoded:
+        """All sources encoded; several are one memory: their states side by side, their last states joined."""
+        first: Encoded = self.encoder(*self.source(*sources[0]))
+        if not self.others:
+            return first
+        found = [first, *(channel(*given) for channel, given in zip(self.others, sources[1:], strict=True))]
+        states, masks, lasts = zip(*found, strict=True)
+        return Encoded(torch.cat(states, 1), torch.cat(masks, 1), torch.cat(lasts, -1))
+
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Tensor:
+        """Readout features [B, T, features] of every target step; target [B, T] or [B, T, numbers]."""
+        raise NotImplementedError
+
+
+class Reader(Model):
+    """source -> encoder -> pooling? -> head: one answer a row, or without a pooling one a source step."""
+
+    def __init__(self, channels: Sequence[Channel], pooling: Pooling | None, head: Head, dropout: float) -> None:
+        super().__init__(channels)
+        self.pooling, self.head, self.dropout = pooling, head, dropout
+
+    def features(self, sources: Sequence[Input]) -> Tensor:
+        """Readout features [B, 1, features] of every row, or [B, S, features] of every step, padding included."""
+        encoded = self.encode(sources)
+        states = encoded.states if self.pooling is None else self.pooling(encoded)[:, None]
+        return functional.dropout(states, self.dropout, self.training)
+
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Tensor:
+        """As `features`, cut to the target's steps (an end symbol of the source has no answer)."""
+        return self.features(sources)[:, : target.shape[1]]
+
+
+class Writer(Model):
     """source -> encoder -> bridge -> decoder -> head: p(y|x) = prod_t p(y_t | y_<t, x).
 
     Training calls `forward` and the head; decoding calls `start` once and `step` once a symbol.
     """
 
+    head: SoftmaxHead
+
     def __init__(
         self,
-        source: TextSource,
-        encoder: RecurrentEncoder,
+        channels: Sequence[Channel],
         bridge: Bridge,
         embedding: Embedding,
         decoder: RecurrentDecoder,
         head: SoftmaxHead,
         context_every_step: bool,
     ) -> None:
-        super().__init__()
-        self.source, self.encoder, self.bridge = source, encoder, bridge
-        self.embedding, self.decoder, self.head = embedding, decoder, head
+        super().__init__(channels)
+        self.bridge, self.embedding, self.decoder, self.head = bridge, embedding, decoder, head
         self.context_every_step = context_every_step
 
-    def start(self, source: Tensor, lengths: Tensor) -> State:
-        """source ids [B, S] and lengths [B] -> the decoder's state before the first step."""
-        vectors = self.source(source)
-        encoded = self.encoder(vectors, lengths)
+    def start(self, sources: Sequence[Input]) -> State:
+        """The sources of B rows -> the decoder's state before the first step."""
+        encoded = self.encode(sources)
         context = self.bridge.context(encoded)
         attention = self.decoder.attention
         memory = None if attention is None else Memory(encoded.states, attention.keys(encoded.states), encoded.mask)
         layers = self.bridge.start(context)
-        fed = context.new_zeros(len(source), self.decoder.features) if self.decoder.input_feeding else None
+        fed = context.new_zeros(len(context), self.decoder.features) if self.decoder.input_feeding else None
         return State(layers, context if self.context_every_step else None, memory, fed)
 
     def step(self, tokens: Tensor, state: State) -> Step[State]:
@@ -51,20 +118,20 @@ class Writer(nn.Module):
         decoded = self.decoder.step(self.embedding(tokens), state)
         return Step(self.head.log_probs(decoded.features), decoded.state, decoded.attention)
 
-    def forward(self, source: Tensor, lengths: Tensor, target_in: Tensor, reference: float = 1.0) -> Tensor:
-        """Readout features [B, T, features] of every target step.
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Tensor:
+        """Readout features [B, T, features] of every step of target [B, T].
 
-        source [B, S], lengths [B], target_in [B, T] starting with BOS. `reference` is the probability,
-        for each token on its own, that the decoder is fed the reference; else it is fed its own most
-        probable symbol of the step before (scheduled sampling, Bengio et al. 2015, arXiv 1506.03099).
+        `reference` is the probability, for each token on its own, that the decoder is fed the reference; else it
+        is fed its own most probable symbol of the step before (scheduled sampling, Bengio et al. 2015, arXiv
+        1506.03099).
         """
-        state = self.start(source, lengths)
+        state, fed = self.start(sources), _shifted(target)
         if reference >= 1.0:
-            return self.decoder.unroll(self.embedding(target_in), state).features
-        given = torch.rand(target_in.shape, device=target_in.device) < reference
+            return self.decoder.unroll(self.embedding(fed), state).features
+        given = torch.rand(fed.shape, device=fed.device) < reference
         features: list[Tensor] = []
-        for step in range(target_in.shape[1]):
-            tokens = target_in[:, step]
+        for step in range(fed.shape[1]):
+            tokens = fed[:, step]
             if features:
                 with torch.no_grad():
                     tokens = torch.where(given[:, step], tokens, self.head.best(features[-1]))
@@ -73,6 +140,11 @@ class Writer(nn.Module):
             state = decoded.state
         return torch.stack(features, 1)
 
-    def attention(self, source: Tensor, lengths: Tensor, target_in: Tensor) -> Tensor | None:
-        """Attention weights [B, T, S] while the decoder is fed `target_in`; None without attention."""
-        return self.decoder.unroll(self.embedding(target_in), self.start(source, lengths)).attention
+    def attention(self, sources: Sequence[Input], target: Tensor) -> Tensor | None:
+        """Attention weights [B, T, S] while the decoder is fed the target; None without attention."""
+        return self.decoder.unroll(self.embedding(_shifted(target)), self.start(sources)).attention
+
+
+def _shifted(target: Tensor) -> Tensor:
+    """What the decoder reads while it writes target [B, T]: BOS, then all but the last."""
+    return torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)

@@ -4,51 +4,33 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from antiphon import bundle
+from antiphon.answers import Candidate, Prediction, TextPrediction, answered, empty
 from antiphon.bundle import Bundle
 from antiphon.config import Config, Decode, Files
 from antiphon.data.batch import Examples, Sequences, collate
+from antiphon.data.encode import TextCodec
 from antiphon.data.rows import Row
 from antiphon.dataset import encode_rows, load_rows
 from antiphon.decoding import Hypothesis
 from antiphon.devices import pick_device
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError
-from antiphon.evaluation import decode_sources, evaluate, score_rows
+from antiphon.evaluation import Task, confusion, decode_sources, evaluate, read_sources, score_rows
+from antiphon.model import Reader, Writer
 from antiphon.symbols import EOS
 
 Data: TypeAlias = str | Path | Files | list[Row] | None
+Held: TypeAlias = tuple[list[Any], list[Any]] | None  # an input's values and their arrays; None if it is empty
 
 WINDOW = 4096  # inputs held at once while streaming
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One output: its text, its symbols, and log p(text | input) in nats with the end symbol."""
-
-    text: str
-    tokens: list[str]
-    score: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The best output for one input, the `n_best` in order, attention [tokens + 1, source symbols + 1] if asked for."""
-
-    text: str
-    tokens: list[str]
-    score: float
-    n_best: list[Candidate]
-    source_tokens: list[str]
-    attention: NDArray[np.float32] | None = None
 
 
 class Predictor:
@@ -63,17 +45,20 @@ class Predictor:
         self.device = device
 
     def predict(
-        self, inputs: Iterable[str], beam: int | None = None, n_best: int = 1, attention: bool = False
-    ) -> list[Prediction]:
-        """The outputs for `inputs`, in order; an empty input gives an empty output.
+        self, inputs: Iterable[Any], beam: int | None = None, n_best: int = 1, attention: bool = False
+    ) -> list[Any]:
+        """The answers to `inputs`, in order; an empty input gives an empty answer.
 
-        `beam` overrides the configured width; `n_best` is at most the width.
+        An input is what stands in the source's column: a text, the path of an image or its array, a list of
+        numbers or an array. With several sources it is a tuple of these, or their texts with tabs between. Which
+        class of answer comes depends on the kind of target (see `antiphon/answers.py`).
+        `beam` overrides the configured width; `n_best` is at most the width; both are for text alone.
         """
         return list(self.stream(inputs, beam, n_best, attention))
 
     def stream(
         self,
-        inputs: Iterable[str],
+        inputs: Iterable[Any],
         beam: int | None = None,
         n_best: int = 1,
         attention: bool = False,
@@ -92,7 +77,7 @@ class Predictor:
         encoded = self._encoded(inputs, origin)
         failed: AntiphonError | None = None
         while failed is None:
-            held: list[tuple[str, list[int]]] = []
+            held: list[Held] = []
             try:
                 held.extend(islice(encoded, window))
             except AntiphonError as error:  # what came before the bad input is still answered
@@ -102,45 +87,84 @@ class Predictor:
             yield from self._window(held, settings, n_best, attention)
         raise failed
 
-    def _encoded(self, inputs: Iterable[str], origin: str) -> Iterator[tuple[str, list[int]]]:
+    def _encoded(self, inputs: Iterable[Any], origin: str) -> Iterator[Held]:
         limit = self.config.data.max_length
-        for number, text in enumerate(inputs, 1):
-            ids = self.codecs.source.encode(text)
-            if len(ids) - 1 > limit:
-                reason = f"has {len(ids) - 1} tokens; data.max_length of this model is {limit}"
-                raise DataError(f"{origin}{number}: {reason}")
-            yield text, ids
+        for number, given in enumerate(inputs, 1):
+            parts = self._parts(given, f"{origin}{number}")
+            if parts is None:
+                yield None
+                continue
+            values, arrays = [], []
+            for codec, part in zip(self.codecs.sources, parts, strict=True):
+                try:
+                    text = isinstance(codec, TextCodec) and isinstance(part, str)  # white space is an input too
+                    values.append(part if text else codec.read(part, ""))
+                    arrays.append(codec.encode(values[-1]))
+                except ValueError as error:
+                    raise DataError(f"{origin}{number}: the input {error}") from None
+                length = len(arrays[-1]) - codec.ends
+                if codec.steps and length > limit:
+                    reason = f"has {length} {codec.unit}; data.max_length of this model is {limit}"
+                    raise DataError(f"{origin}{number}: {reason}")
+            yield None if len(parts) == 1 and len(arrays[0]) == codec.ends else (values, arrays)
+
+    def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
+        """What an input has for each source; None for an empty one."""
+        reading = [codec.reads for codec in self.codecs.sources]
+        wanted = sum(reading)
+        if wanted == 1:
+            parts = [given]
+        elif isinstance(given, str):
+            parts = given.split("\t") if given.strip() else []
+        else:
+            parts = list(given)
+        if wanted and (not parts or (isinstance(parts[0], str) and not any(parts))):
+            return None
+        if wanted and len(parts) != wanted:
+            raise DataError(f"{where}: has {len(parts)} of {wanted} sources; a tab separates them")
+        found = iter(parts)
+        return [next(found) if reads else "" for reads in reading]
 
     def _decode(self, beam: int | None) -> Decode:
         if beam is not None and beam < 1:
             raise ConfigError("beam", f"must be at least 1 (is {beam})")
         return self.config.decode if beam is None else self.config.decode.model_copy(update={"beam": beam})
 
-    def _window(
-        self, held: Sequence[tuple[str, list[int]]], settings: Decode, n_best: int, attention: bool
-    ) -> Iterator[Prediction]:
-        filled = [(text, ids) for text, ids in held if len(ids) > 1]  # the end symbol alone is an empty input
-        found = iter(decode_sources(self.model, Sequences([ids for _, ids in filled]), settings, self.device))
-        for text, ids in held:
-            if len(ids) == 1:
-                yield Prediction("", [], 0.0, [], [])
-                continue
-            hypotheses = next(found)
-            weights = self._attention(ids, hypotheses[0]) if attention else None
-            yield self._prediction(text, hypotheses[:n_best], weights)
+    def _window(self, held: Sequence[Held], settings: Decode, n_best: int, attention: bool) -> Iterator[Prediction]:
+        filled = [one for one in held if one is not None]
+        columns = zip(*(arrays for _, arrays in filled), strict=True) if filled else [()] * len(self.codecs.sources)
+        sources = [Sequences(column) for column in columns]
+        if isinstance(self.model, Writer):
+            found = iter(decode_sources(self.model, sources, settings, self.device))
+        else:
+            assert isinstance(self.model, Reader)
+            answers = iter(read_sources(self.model, sources, self.codecs.sources[0].ends, self.device))
+        for one in held:
+            if one is None:
+                yield empty(self.codecs.target)
+            elif isinstance(self.model, Writer):
+                hypotheses = next(found)
+                weights = self._attention(one[1], hypotheses[0]) if attention else None
+                yield self._written(one[0], hypotheses[:n_best], weights)
+            else:
+                yield answered(self.codecs.target, next(answers))
 
-    def _prediction(
-        self, text: str, hypotheses: Sequence[Hypothesis], weights: NDArray[np.float32] | None
-    ) -> Prediction:
-        codec = self.codecs.target
+    def _written(
+        self, values: Sequence[Any], hypotheses: Sequence[Hypothesis], weights: NDArray[np.float32] | None
+    ) -> TextPrediction:
+        codec, first = self.codecs.target, self.codecs.sources[0]
+        assert isinstance(codec, TextCodec)
         candidates = [Candidate(codec.decode(one.tokens), codec.symbols(one.tokens), one.score) for one in hypotheses]
         best = candidates[0]
-        return Prediction(best.text, best.tokens, best.score, candidates, self.codecs.source.split(text), weights)
+        read = first.split(values[0]) if isinstance(first, TextCodec) else []
+        return TextPrediction(best.text, best.tokens, best.score, candidates, read, weights)
 
     @torch.inference_mode()
-    def _attention(self, source: list[int], output: Hypothesis) -> NDArray[np.float32] | None:
-        batch = collate(Examples(Sequences([source]), Sequences([[*output.tokens, EOS]])), [0]).to(self.device)
-        weights = self.model.attention(batch.source, batch.source_lengths, batch.target_in)
+    def _attention(self, arrays: Sequence[Any], output: Hypothesis) -> NDArray[np.float32] | None:
+        assert isinstance(self.model, Writer)
+        examples = Examples(tuple(Sequences([array]) for array in arrays), Sequences([[*output.tokens, EOS]]))
+        batch = collate(examples, [0]).to(self.device)
+        weights = self.model.attention(batch.sources, batch.target.values)
         return None if weights is None else weights[0].float().cpu().numpy()
 
     def rows(self, data: Data) -> list[Row]:
@@ -152,10 +176,10 @@ class Predictor:
             files = self.config.data.test
         if files is None:
             raise DataError(f"{self.folder}: its configuration names no data.test; name the data")
-        return load_rows(self.config, files)
+        return load_rows(self.config, files, codecs=self.codecs)
 
     def score(self, data: Data = None) -> list[float]:
-        """log p(target | source) of every row in nats, the end symbol counted."""
+        """log p(target | source) of every row in nats, the end symbol counted; of numbers, minus the squared error."""
         return [value for _, value in self.scored(data)]
 
     def scored(self, data: Data = None) -> list[tuple[Row, float]]:
@@ -169,9 +193,16 @@ class Predictor:
 
     def evaluate_signed(self, data: Data = None, beam: int | None = None) -> tuple[dict[str, float], dict[str, str]]:
         """All metrics, and sacreBLEU's signatures of those it makes."""
+        return evaluate(self._task(data, beam))
+
+    def confusion(self, data: Data = None) -> dict[str, dict[str, int]]:
+        """For every label in `data`, how often each label was said; for targets `label` and `labels`."""
+        return confusion(self._task(data, None))
+
+    def _task(self, data: Data, beam: int | None) -> Task:
         config = self.config.model_copy(update={"decode": self._decode(beam)})
         rows, examples = encode_rows(config, self.codecs, self.rows(data))
-        return evaluate(self.model, config, self.codecs.target, rows, examples, self.device)
+        return Task(self.model, config, self.codecs, rows, examples, self.device)
 
     def save(self, folder: str | Path) -> None:
         """Write the model into a new folder (without what only `--resume` needs)."""

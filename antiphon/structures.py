@@ -1,64 +1,147 @@
-"""The structures as functions from a configuration to a model: the only place that knows names of both.
+"""The five structures as functions from a configuration to a model: the only place that knows names of both.
 
-Today there is `many_to_many`; the schema and everything around it are made for all five.
+one_to_one      one vector, image or category -> one label or number     source, encoder, head
+one_to_many     one vector, image or category -> a sequence              source, encoder, bridge, decoder, head
+many_to_one     a sequence -> one label or number                        source, encoder, pooling, head
+many_to_many    a sequence -> a sequence of another length               source, encoder, bridge, decoder, head
+synchronous     a sequence -> one label or vector a step                 source, encoder, head
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from antiphon.config import Config, Model
+from antiphon.data.kinds import SOURCES as SOURCE_KINDS
+from antiphon.data.kinds import TARGETS as TARGET_KINDS
+from antiphon.data.kinds import codec_class
+from antiphon.dataset import Codecs
 from antiphon.errors import ConfigError
-from antiphon.model import Writer
+from antiphon.model import Channel, Reader, Writer
+from antiphon.model import Model as Built
 from antiphon.parts.attention import ATTENTIONS, Attention
 from antiphon.parts.bridges import BRIDGES
 from antiphon.parts.decoders import RecurrentDecoder
-from antiphon.parts.encoders import RecurrentEncoder
-from antiphon.parts.heads import SoftmaxHead
-from antiphon.parts.recurrent import CELLS, Cell
-from antiphon.parts.sources import Embedding, TextSource
+from antiphon.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
+from antiphon.parts.heads import HEADS, SoftmaxHead
+from antiphon.parts.pooling import Pooling
+from antiphon.parts.recurrent import CELLS, Cell, MakeCell
+from antiphon.parts.sources import SOURCES, Embedding
 
 
-def many_to_many(model: Model, source_symbols: int, target_symbols: int) -> Writer:
-    """text -> text of another length: source, encoder, bridge, decoder, head."""
+class Side(Protocol):
+    """What a structure must know of a side: the part that takes or gives it, its size, whether it has steps."""
 
-    def make_cell(inputs: int, hidden: int) -> Cell:
-        return CELLS.build(model.cell.kind, model.cell.options, "model.cell", inputs=inputs, hidden=hidden)
+    @property
+    def part(self) -> str: ...
 
-    source = TextSource(source_symbols, model.embedding)
-    encoder = RecurrentEncoder(source.size, make_cell, dropout=model.dropout, **model.encoder.model_dump())
-    decoder_width = model.decoder.hidden
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def steps(self) -> bool: ...
+
+
+def one_to_one(model: Model, sources: Sequence[Side], target: Side) -> Reader:
+    """One thing -> one answer."""
+    return _reader(model, sources, target, pooled=True)
+
+
+def one_to_many(model: Model, sources: Sequence[Side], target: Side) -> Writer:
+    """One thing -> a sequence."""
+    return _writer(model, sources, target)
+
+
+def many_to_one(model: Model, sources: Sequence[Side], target: Side) -> Reader:
+    """A sequence -> one answer."""
+    return _reader(model, sources, target, pooled=True)
+
+
+def many_to_many(model: Model, sources: Sequence[Side], target: Side) -> Writer:
+    """A sequence -> a sequence of another length."""
+    return _writer(model, sources, target)
+
+
+def synchronous(model: Model, sources: Sequence[Side], target: Side) -> Reader:
+    """A sequence -> an answer a step."""
+    if len(sources) > 1:
+        raise ConfigError("source", f"an answer for each step needs the steps of one source, not of {len(sources)}")
+    return _reader(model, sources, target, pooled=False)
+
+
+def _reader(model: Model, sources: Sequence[Side], target: Side, pooled: bool) -> Reader:
+    channels = _channels(model, sources)
+    memory = channels[0].encoder.size
+    pooling = Pooling(model.pooling, memory, memory * len(channels)) if pooled else None
+    size = pooling.size if pooling else memory
+    head = HEADS.build(target.part, {}, "target.kind", features=size, symbols=target.size)
+    return Reader(channels, pooling, head, model.dropout)
+
+
+def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
+    channels = _channels(model, sources)
+    memory, hidden = channels[0].encoder.size, model.decoder.hidden
     bridge = BRIDGES.build(
         model.context.from_,
         model.context.options,
         "model.context",
         also=model.context.own_keys(),
-        memory=encoder.size,
-        hidden=decoder_width,
+        memory=memory,
+        last=memory * len(channels),
+        hidden=hidden,
         layers=model.decoder.layers,
         state_parts=CELLS.row(model.cell.kind, "model.cell").parts,  # type: ignore[attr-defined]
     )
     every_step = model.context.to == "every_step"
-    embedding = Embedding(target_symbols, model.embedding)
-    attention = _attention(model, decoder_width, encoder.size)
+    embedding = Embedding(target.size, model.embedding)
     try:
         decoder = RecurrentDecoder(
             model.embedding,
-            make_cell,
-            features=model.embedding if model.tie else decoder_width,
+            _cells(model),
+            features=model.embedding if model.tie else hidden,
             dropout=model.dropout,
             context=bridge.size if every_step else 0,
-            attention=attention,
-            memory=encoder.size,
+            attention=_attention(model, hidden, memory),
+            memory=memory,
             query=model.attention.query,
             input_feeding=model.attention.input_feeding,
             layer=model.attention.layer,
             **model.decoder.model_dump(),
         )
     except ConfigError as error:
+        if error.key.startswith("model."):
+            raise
         raise ConfigError(f"model.{error.key}", error.reason) from None
-    head = SoftmaxHead(decoder.features, target_symbols, embedding.weight if model.tie else None)
-    return Writer(source, encoder, bridge, embedding, decoder, head, every_step)
+    head = SoftmaxHead(decoder.features, target.size, embedding.weight if model.tie else None)
+    return Writer(channels, bridge, embedding, decoder, head, every_step)
+
+
+def _cells(model: Model) -> MakeCell:
+    def make(inputs: int, hidden: int) -> Cell:
+        return CELLS.build(model.cell.kind, model.cell.options, "model.cell", inputs=inputs, hidden=hidden)
+
+    return make
+
+
+def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
+    """A source and an encoder for each: recurrent for a sequence, else feed-forward, all with states of one width."""
+    width = model.encoder.hidden
+    if model.encoder.bidirectional and any(side.steps for side in sources):
+        width *= 2
+    found = []
+    for side in sources:
+        options = model.image.model_dump() if side.part == "image" else {}
+        source = SOURCES.build(side.part, options, "model.image", inputs=side.size, size=model.embedding)
+        encoder: Encoder
+        if side.steps:
+            settings = model.encoder.model_dump()
+            encoder = RecurrentEncoder(source.size, _cells(model), dropout=model.dropout, **settings)
+        else:
+            layers, residual = model.encoder.layers, model.encoder.residual
+            encoder = FeedForwardEncoder(source.size, width, layers, residual, model.dropout)
+        found.append(Channel(source, encoder))
+    return found
 
 
 def _attention(model: Model, query: int, memory: int) -> Attention | None:
@@ -68,19 +151,36 @@ def _attention(model: Model, query: int, memory: int) -> Attention | None:
     )
 
 
-STRUCTURES: dict[str, Callable[[Model, int, int], Writer]] = {"many_to_many": many_to_many}
-BY_KINDS = {("text", "text"): "many_to_many"}
+STRUCTURES: dict[str, Callable[[Model, Sequence[Side], Side], Built]] = {
+    "one_to_one": one_to_one,
+    "one_to_many": one_to_many,
+    "many_to_one": many_to_one,
+    "many_to_many": many_to_many,
+    "synchronous": synchronous,
+}
 
 
 def structure_of(config: Config) -> str:
     """The structure that the kinds of source and target make; a stated one must agree."""
-    kinds = (config.source.kind, config.target.kind)
-    found = BY_KINDS[kinds]
+    several = len(config.sources) > 1
+    sources = [
+        codec_class(SOURCE_KINDS, side.kind, f"source.{number}.kind" if several else "source.kind")
+        for number, side in enumerate(config.sources)
+    ]
+    target = codec_class(TARGET_KINDS, config.target.kind, "target.kind")
+    many = any(source.steps for source in sources)
+    kinds = f"{' and '.join(side.kind for side in config.sources)} -> {config.target.kind}"
+    if target.form == "each":
+        if not many:
+            raise ConfigError("target.kind", f"{kinds}: an answer for each step needs a source with steps")
+        found = "synchronous"
+    else:
+        found = f"{'many' if many else 'one'}_to_{'many' if target.form == 'any' else 'one'}"
     if config.structure not in (None, found):
-        raise ConfigError("structure", f"is {config.structure}, but {kinds[0]} -> {kinds[1]} makes {found}")
+        raise ConfigError("structure", f"is {config.structure}, but {kinds} makes {found}")
     return found
 
 
-def build(config: Config, source_symbols: int, target_symbols: int) -> Writer:
-    """An untrained model for vocabularies of these sizes (special symbols counted)."""
-    return STRUCTURES[structure_of(config)](config.model, source_symbols, target_symbols)
+def build(config: Config, codecs: Codecs) -> Built:
+    """An untrained model for what these codecs have learned."""
+    return STRUCTURES[structure_of(config)](config.model, codecs.sources, codecs.target)

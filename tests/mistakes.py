@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tasks import tiny_config
 from typer.testing import CliRunner
 
@@ -51,6 +52,19 @@ class Mistake:
 
 def _rows(what: str, content: Content, name: str = "rows.tsv") -> Mistake:
     return Mistake(what, f"train {name} --out m", {name: content})
+
+
+def _kinds(what: str, source: str, target: str, rows: str, valid: str | None = None, **files: Content) -> Mistake:
+    """Rows of other kinds than text."""
+    data = "data: {train: rows.tsv, valid: valid.tsv}"
+    config = CONFIG.replace("data: {train: rows.tsv, valid: rows.tsv}", f"{data}\nsource: {source}\ntarget: {target}")
+    return _config(what, config, **{"rows.tsv": rows, "valid.tsv": valid or rows}, **files)
+
+
+def _image(width: int, height: int) -> bytes:
+    content = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).save(content, "PNG")
+    return content.getvalue()
 
 
 def _config(what: str, content: str, **files: Content) -> Mistake:
@@ -163,7 +177,25 @@ SECTIONS: dict[str, list[Mistake]] = {
             "train rows.npz#pairs --out m",
             {"rows.npz": _saved(pairs=np.array([["a", {}]], dtype=object))},
         ),
-        Mistake("an array of numbers", "train rows.npz#pairs --out m", {"rows.npz": _saved(pairs=np.zeros((2, 2)))}),
+        Mistake(
+            "an array of more than rows and columns",
+            "train rows.npz#pairs --out m",
+            {"rows.npz": _saved(pairs=np.zeros((2, 2, 2)))},
+        ),
+        _kinds("a vector that is none", "vector", "text", "[1, 2]\tX\n[1, two]\tY\n"),
+        _kinds("a vector of texts", "vector", "text", '[1, 2]\tX\n["a", "b"]\tY\n'),
+        _kinds("vectors of different widths", "vector", "text", "[1, 2]\tX\n[1, 2, 3]\tY\n"),
+        _kinds("frames in place of a vector", "vector", "text", "[1, 2]\tX\n[[1, 2], [3, 4]]\tY\n"),
+        _kinds("frames of different widths", "frames", "label", "[[1, 2], [3]]\tX\n"),
+        _kinds("frames whose file is missing", "frames", "label", "walk.npy\tX\n"),
+        _kinds("a vector that holds what is not finite", "vector", "label", "[1, 2]\tX\n[1e99, 2]\tY\n"),
+        _kinds("a number that is a word", "text", "number", "a\t1.5\nb\tmany\n"),
+        _kinds("a label for each word, one too few", "{kind: text, tokens: words}", "labels", "a b\tX Y\na b c\tX Y\n"),
+        _kinds("a label that no training row has", "text", "label", "a\tX\nb\tY\n", valid="c\tZ\n"),
+        _kinds("an image that is missing", "image", "label", "a.png\tX\n"),
+        _kinds("an image that is none", "image", "label", "a.png\tX\n", **{"a.png": b"no image"}),
+        _kinds("an image cut short", "image", "label", "a.png\tX\n", **{"a.png": _image(40, 40)[:-60]}),
+        _kinds("an image of too many pixels", "image", "label", "a.png\tX\n", **{"a.png": _image(9000, 9000)}),
         Mistake("an .npz file that is none", "train rows.npz#pairs --out m", {"rows.npz": ROWS}),
         _rows("a .parquet file that is none", ROWS, "rows.parquet"),
         _config(
@@ -210,7 +242,7 @@ SECTIONS: dict[str, list[Mistake]] = {
         _set("too few pieces", "source.tokens={kind: bpe, size: 1}"),
         _set("an empty separator", 'source.tokens={split: ""}'),
         _set("an unknown normal form", "source.normalize=nfx"),
-        _set("a kind that cannot be read yet", "source.kind=smell"),
+        _set("a kind that does not exist", "source.kind=smell"),
         _set("a structure that the kinds do not make", "structure=one_to_many"),
         _set("an unknown metric", "train.metric=acuracy"),
         _set("an unknown optimizer", "train.optimizer=sgdd"),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from antiphon.config import Model
-from antiphon.data.batch import Sequences
+from antiphon.data.batch import Padded, Sequences, pad
 from antiphon.errors import ConfigError
 from antiphon.model import Writer
 from antiphon.parts.recurrent import CELLS, Cell
@@ -34,6 +34,16 @@ AXES: dict[str, Sequence[Any]] = {
     "layer": ("last", "first"),
     "tie": (False, True),
 }
+
+
+class Side(NamedTuple):
+    """What a structure must know of a side."""
+
+    part: str
+    size: int
+    steps: bool = True
+
+
 NAMES = list(AXES)
 Choice = tuple[Any, ...]
 
@@ -119,7 +129,7 @@ def make(choice: Choice, source_symbols: int = 9, target_symbols: int = 8, seed:
     """
     torch.manual_seed(seed)
     relu = choice[NAMES.index("cell")] == "rnn_relu"
-    model = many_to_many(settings(choice), source_symbols, target_symbols)
+    model = many_to_many(settings(choice), [Side("symbols", source_symbols)], Side("symbols", target_symbols))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * (0.35 if relu else 0.6))
@@ -136,14 +146,13 @@ def sources(count: int, seed: int = 0, symbols: int = 9) -> list[list[int]]:
     return [[chance.randrange(SPECIALS, symbols) for _ in range(chance.randint(1, 7))] + [EOS] for _ in range(count)]
 
 
-def pad_sources(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def pad_sources(rows: Sequence[Sequence[int]]) -> Padded:
     """Ids padded to [B, S], and their lengths [B]."""
-    sequences = Sequences(rows)
-    return torch.from_numpy(sequences.padded(np.arange(len(rows)))), torch.from_numpy(sequences.lengths)
+    return pad(Sequences(rows), np.arange(len(rows)))
 
 
 def targets(count: int, seed: int = 1, symbols: int = 8, longest: int = 6) -> tuple[Tensor, Tensor]:
-    """Random targets [count, T]: decoder inputs and outputs."""
+    """Random targets [count, T]: what a decoder reads, and what it writes."""
     chance = random.Random(seed)
     rows = [
         [chance.randrange(SPECIALS, symbols) for _ in range(chance.randint(0, longest))] + [EOS] for _ in range(count)

@@ -8,11 +8,19 @@ from typing import Any
 
 from antiphon import config as configuration
 from antiphon.config import Config
+from antiphon.data.encode import TextCodec
+from antiphon.data.rows import Side
 
 
 def write_table(path: Path, rows: list[tuple[str, str]]) -> Path:
     path.write_text("".join(f"{source}\t{target}\n" for source, target in rows), encoding="utf-8")
     return path
+
+
+def text_sides(*columns: int | str) -> list[Side]:
+    """How rows of texts are read: one source and a target."""
+    read = TextCodec("source").read
+    return [Side(name, column, read) for name, column in zip(("source", "target"), columns, strict=True)]
 
 
 def words(count: int, seed: int, letters: str = "abcdefgh", longest: int = 7) -> list[str]:

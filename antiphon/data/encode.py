@@ -1,59 +1,78 @@
-"""Texts to ids and ids to texts: one `TextCodec` a side, saved with the model as a JSON file."""
+"""Texts to ids and ids to texts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Self
 
-from antiphon.data.text import TOKENIZERS, Tokenizer, normalizer
+from antiphon.data.codec import Codec, as_text
+from antiphon.data.text import TOKENIZERS, normalizer
 from antiphon.data.vocabulary import Vocabulary
-from antiphon.errors import ConfigError, ModelFolderError
-from antiphon.symbols import EOS
+from antiphon.errors import ConfigError
+from antiphon.symbols import EOS, UNK
+
+Tokens = str | dict[str, Any]
+Form = Literal["nfc", "nfd", "nfkc", "none"]
 
 
-@dataclass(frozen=True)
-class TextSettings:
-    """How a side's text is treated, as the user chose it."""
+class TextCodec(Codec):
+    """Normaliser, tokenizer and vocabulary of a side; an encoded text has an end symbol.
 
-    tokens: str
-    options: Mapping[str, Any]
-    normalize: str
-    lowercase: bool
-    key: str  # where the choice stands in the configuration, for messages
+    `tokens` is a row of TOKENIZERS, by name or as a table with its options; `{split: " "}` is short for
+    `{kind: split, separator: " "}`, and a table without a kind gives options of the `DEFAULT`.
+    """
 
+    kind = "text"
+    part = "symbols"
+    steps = True
+    ends = 1
+    form = "any"
+    unit = "tokens"
+    metric = "token_error_rate"
+    DEFAULT = "chars"
 
-class TextCodec:
-    """Normaliser, tokenizer and vocabulary of one side."""
+    def __init__(
+        self, where: str, tokens: Tokens | None = None, normalize: Form = "nfc", lowercase: bool = False
+    ) -> None:
+        super().__init__(where)
+        self.tokens, self.options = _tokens(tokens if tokens is not None else self.DEFAULT, self.DEFAULT)
+        self.normal_form, self.lowercase = normalize, lowercase
+        self.normalize = normalizer(normalize, lowercase)
+        self.tokenizer = TOKENIZERS.build(self.tokens, self.options, "tokens")
+        self.vocabulary = Vocabulary([])
 
-    def __init__(self, settings: TextSettings, tokenizer: Tokenizer, vocabulary: Vocabulary) -> None:
-        self.settings = settings
-        self.normalize = normalizer(settings.normalize, settings.lowercase)
-        self.tokenizer = tokenizer
-        self.vocabulary = vocabulary
+    @property
+    def size(self) -> int:
+        return len(self.vocabulary)
 
-    @classmethod
-    def train(cls, settings: TextSettings, texts: Sequence[str]) -> TextCodec:
+    def read(self, found: object, folder: str) -> str:
+        text = as_text(found)
+        if not text.strip():
+            raise ValueError("is empty")
+        return text
+
+    def learn(self, values: Sequence[str]) -> None:
         """Learn tokenizer and vocabulary from the training side's texts."""
-        tokenizer = TOKENIZERS.build(settings.tokens, settings.options, settings.key)
-        normalize = normalizer(settings.normalize, settings.lowercase)
-        normal = [normalize(text) for text in texts]
+        normal = [self.normalize(text) for text in values]
         try:
-            tokenizer.train(normal)
+            self.tokenizer.train(normal)
         except ConfigError as error:
-            raise ConfigError(f"{settings.key}.{error.key}", error.reason) from None
-        vocabulary = Vocabulary.build(map(tokenizer.split, normal), tokenizer.min_count)
-        if not vocabulary.symbols:
-            raise ConfigError(settings.key, f"no symbol occurs {tokenizer.min_count} times; lower min_count")
-        return cls(settings, tokenizer, vocabulary)
+            raise ConfigError(f"{self.where}.tokens.{error.key}", error.reason) from None
+        self.vocabulary = Vocabulary.build(map(self.tokenizer.split, normal), self.tokenizer.min_count)
+        if not self.vocabulary.symbols:
+            reason = f"no symbol occurs {self.tokenizer.min_count} times; lower min_count"
+            raise ConfigError(f"{self.where}.tokens", reason)
+
+    def key_of(self, value: str) -> str:
+        return self.normalize(value)
 
     def split(self, text: str) -> list[str]:
         """The symbols of a text; unknown ones keep their spelling."""
         return self.tokenizer.split(self.normalize(text))
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, value: str) -> list[int]:
         """The ids of a text, with the end symbol."""
-        return [*map(self.vocabulary.id, self.split(text)), EOS]
+        return [*map(self.vocabulary.id, self.split(value)), EOS]
 
     def symbols(self, ids: Iterable[int]) -> list[str]:
         """The symbols of ids; special ones are left out."""
@@ -64,27 +83,185 @@ class TextCodec:
         """The text of ids; special ones are left out."""
         return self.tokenizer.join(self.symbols(ids))
 
+    def about(self) -> str:
+        return f"{len(self.vocabulary.symbols):,} symbols ({self.tokens})"
+
     def to_json(self) -> dict[str, Any]:
         return {
-            "tokens": self.settings.tokens,
-            "options": dict(self.settings.options),
-            "normalize": self.settings.normalize,
-            "lowercase": self.settings.lowercase,
+            "kind": self.kind,
+            "tokens": self.tokens,
+            "options": dict(self.options),
+            "normalize": self.normal_form,
+            "lowercase": self.lowercase,
             "learned": self.tokenizer.learned(),
             "symbols": self.vocabulary.symbols,
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], key: str) -> TextCodec:
-        """What `to_json` gave; anything else is a `ModelFolderError`."""
-        try:
-            settings = TextSettings(value["tokens"], value["options"], value["normalize"], value["lowercase"], key)
-            symbols = value["symbols"]
-            strings = isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
-            if not strings or not isinstance(settings.options, dict):
-                raise TypeError("options must be a table, symbols a list of strings")
-            tokenizer = TOKENIZERS.build(settings.tokens, settings.options, key)
-            tokenizer.restore(value["learned"])
-            return cls(settings, tokenizer, Vocabulary(symbols))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFolderError(f"a vocabulary file is incomplete or damaged: {error!r}") from None
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        options = value["options"]
+        if not isinstance(options, dict):
+            raise TypeError("options must be a table")
+        made = cls(where, {"kind": value["tokens"], **options}, value["normalize"], value["lowercase"])
+        made.tokenizer.restore(value["learned"])
+        made.vocabulary = Vocabulary.from_json(value["symbols"])
+        return made
+
+    def extended(self, base: Codec) -> Codec:
+        """Both must treat text alike. Learned pieces stay the base's: what they cannot spell is unknown."""
+        if not isinstance(base, TextCodec):
+            return super().extended(base)
+        for name, own, theirs in (
+            ("tokens", self.tokens, base.tokens),
+            ("normalize", self.normal_form, base.normal_form),
+            ("lowercase", self.lowercase, base.lowercase),
+        ):
+            if theirs != own:
+                reason = f"is {own}, but the model to start from has {theirs}; give the same"
+                raise ConfigError(f"{self.where}.{name}", reason)
+        if base.tokenizer.learned() is not None:
+            return base
+        here, there = (codec.options.get("separator") for codec in (self, base))
+        if here != there:
+            raise ConfigError(f"{self.where}.tokens", f"split at {here!r}, but the model to start from at {there!r}")
+        self.vocabulary = base.vocabulary.extended(self.vocabulary)
+        return self
+
+
+class TargetTextCodec(TextCodec):
+    """Text to be written; its tokens are words unless the user says otherwise."""
+
+    DEFAULT = "words"
+
+
+class CategoryCodec(Codec):
+    """One of several names. One that the training rows do not have is unknown, which is trained for."""
+
+    kind = "category"
+    part = "symbols"
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.vocabulary = Vocabulary([])
+
+    @property
+    def size(self) -> int:
+        return len(self.vocabulary)
+
+    def read(self, found: object, folder: str) -> Any:
+        return _name(found)
+
+    def learn(self, values: Sequence[Any]) -> None:
+        self.vocabulary = Vocabulary.build([value] for value in values)
+
+    def encode(self, value: Any) -> list[int]:
+        return [self.vocabulary.id(value)]
+
+    def names(self, ids: Iterable[int]) -> list[str]:
+        """The names of ids."""
+        return [symbol for symbol in map(self.vocabulary.symbol, ids) if symbol is not None]
+
+    def about(self) -> str:
+        return f"{len(self.vocabulary.symbols):,} {self.kind.rstrip('s')} names"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "symbols": self.vocabulary.symbols}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = cls(where)
+        made.vocabulary = Vocabulary.from_json(value["symbols"])
+        return made
+
+    def extended(self, base: Codec) -> Codec:
+        if isinstance(base, CategoryCodec):
+            self.vocabulary = base.vocabulary.extended(self.vocabulary)
+        return self
+
+
+class LabelCodec(CategoryCodec):
+    """The one label of a row. A label that the training rows do not have is an error."""
+
+    kind = "label"
+    part = "labels"
+    metric = "accuracy"
+
+    def encode(self, value: Any) -> list[int]:
+        return self._known([value])
+
+    def _known(self, labels: Sequence[str]) -> list[int]:
+        ids = [self.vocabulary.id(label) for label in labels]
+        if UNK in ids:
+            raise ValueError(f"has a label that no training row has: {labels[ids.index(UNK)]!r}"[:200])
+        return ids
+
+
+class LabelsCodec(LabelCodec):
+    """A label for each step of the source, with white space between them or as a JSON list."""
+
+    kind = "labels"
+    steps = True
+    form = "each"
+    unit = "labels"
+
+    def read(self, found: object, folder: str) -> tuple[str, ...]:
+        parts = found if isinstance(found, list | tuple) else as_text(found).split()
+        if not parts:
+            raise ValueError("is empty")
+        return tuple(map(_name, parts))
+
+    def learn(self, values: Sequence[Sequence[str]]) -> None:
+        self.vocabulary = Vocabulary.build(values)
+
+    def encode(self, value: Sequence[str]) -> list[int]:
+        return self._known(value)
+
+    def shown(self, value: Sequence[str]) -> str:
+        return " ".join(value)
+
+
+class NothingCodec(Codec):
+    """No source at all: a model that writes what its training rows look like (unconditional generation)."""
+
+    kind = "none"
+    part = "symbols"
+    reads = False
+
+    @property
+    def size(self) -> int:
+        return UNK + 1
+
+    def read(self, found: object, folder: str) -> str:
+        return ""
+
+    def encode(self, value: str) -> list[int]:
+        return [EOS]
+
+    def about(self) -> str:
+        return "nothing"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:  # noqa: ARG003 nothing is kept
+        return cls(where)
+
+
+def _name(found: object) -> str:
+    """A label or category: text without space around it, a number, true or false."""
+    text = str(found).lower() if isinstance(found, bool) else as_text(found).strip()
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+def _tokens(value: Tokens, default: str) -> tuple[str, dict[str, Any]]:
+    """A tokenizer's name and options, from what the user wrote."""
+    if isinstance(value, str):
+        return value, {}
+    options = dict(value)
+    if "split" in options and "kind" not in options:
+        return "split", {"separator": options.pop("split"), **options}
+    name = options.pop("kind", default)
+    return (name if isinstance(name, str) else str(name)), options

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import math
+import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import count, zip_longest
+from itertools import count, islice, zip_longest
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from antiphon.errors import DataError, nearest
 
@@ -25,19 +26,32 @@ BROKEN = (OSError, EOFError, zlib.error)  # what reading a damaged file raises
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 LONGEST_LINE = 16 << 20  # bytes; a longer line is no text, and must not fill the memory
 
-Record: TypeAlias = Sequence[str] | Mapping[str, object]
+Record: TypeAlias = Sequence[object] | Mapping[str, object]
 Column: TypeAlias = int | str
 Numbered: TypeAlias = Iterator[tuple[int, Record | None, str]]  # line, record or None, reason if None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example, and where it stands. Without a target column `target` is empty."""
+    """One example as its sides' codecs read it, and where it stands."""
 
-    source: str
-    target: str
+    sources: tuple[Any, ...]
+    target: Any
     file: str
     line: int
+
+
+@dataclass(frozen=True)
+class Side:
+    """A side of every row: what to call it, its columns, and how to read what stands there.
+
+    `read` takes what stands in the one column (or a list of what stands in several) and the folder of the table;
+    its `ValueError` says what is wrong, as the end of a sentence that begins with the side's name.
+    """
+
+    name: str
+    columns: Column | tuple[Column, ...] | None  # None: nothing is read
+    read: Callable[[object, str], Any]
 
 
 @dataclass
@@ -110,11 +124,6 @@ def read_lines(path: str, stream: IO[bytes] | None = None) -> Iterator[tuple[int
                     yield number, None, NOT_UTF8
         except BROKEN as error:
             raise DataError(f"{path}: is damaged: {error}") from None
-
-
-def has_surrogate(text: str) -> bool:
-    """Whether a text holds half of a surrogate pair, which cannot be written as UTF-8."""
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _tsv(path: str, _: Sequence[Column]) -> Numbered:
@@ -194,13 +203,15 @@ def _parquet(path: str, columns: Sequence[Column]) -> Numbered:
         raise DataError(f"{path}: is not Parquet: {str(error).splitlines()[0]}") from None
 
 
-def _npz(path: str, _: Sequence[Column]) -> Numbered:
-    """Rows of an array of texts, [rows, columns] or [rows], in `file.npz#array`."""
+def load_array(path: str) -> NDArray[Any]:
+    """The array of plain values in `file.npy`, or in `file.npz#array`; anything else is a `DataError`."""
     file, _, name = path.partition("#")
     try:
-        if Path(file).is_file() and not is_zipfile(file):
+        if file.endswith(".npz") and Path(file).is_file() and not is_zipfile(file):
             raise DataError(f"{file}: is no .npz file, or a damaged one")
-        with np.load(file, allow_pickle=False) as arrays:
+        with closing_any(np.load(file, allow_pickle=False)) as arrays:
+            if isinstance(arrays, np.ndarray):
+                return arrays
             if not name:
                 raise DataError(f"{file}: name one of its arrays, as in {file}#{next(iter(arrays.files), 'array')}")
             if name not in arrays.files:
@@ -208,17 +219,50 @@ def _npz(path: str, _: Sequence[Column]) -> Numbered:
             array = arrays[name]
             if not isinstance(array, np.ndarray):
                 raise DataError(f"{path}: is not an array")
+            return array
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
     except MemoryError:
         raise DataError(f"{path}: is larger than the memory") from None
-    except (ValueError, TypeError, EOFError, BadZipFile, zlib.error, RuntimeError) as error:
+    except (ValueError, TypeError, EOFError, BadZipFile, zlib.error, RuntimeError, SyntaxError) as error:
         raise DataError(f"{path}: is not an array of plain values: {str(error).splitlines()[0]}") from None
-    if array.dtype.kind != "U" or array.ndim not in (1, 2):
-        raise DataError(f"{path}: must be texts in rows and columns, but is {array.dtype} {list(array.shape)}")
+
+
+def closing_any(opened: Any) -> Any:
+    """A context that closes what has to be closed."""
+    return opened if hasattr(opened, "__exit__") else nullcontext(opened)
+
+
+def _array(path: str, _: Sequence[Column]) -> Numbered:
+    """Rows of an array, [rows, columns] or [rows]."""
+    array = load_array(path)
+    if array.ndim not in (1, 2) or array.dtype.kind not in "Uiufb":
+        raise DataError(
+            f"{path}: must be texts or numbers in rows and columns, but is {array.dtype} {list(array.shape)}; "
+            "give it as one side of data.train: {source: FILE.npz#x, target: FILE.npz#y}"
+        )
     for number, record in enumerate(array, 1):
         try:
-            yield number, [str(value) for value in np.atleast_1d(record)], ""
+            yield (
+                number,
+                [value.item() if value.dtype.kind != "U" else str(value) for value in np.atleast_1d(record)],
+                "",
+            )
+        except (SystemError, ValueError):
+            yield number, None, "holds what is no character"
+
+
+def _items(path: str) -> Iterator[tuple[int, object, str]]:
+    """Numbered items of a side that is a file of its own: lines of a text, or what an array holds."""
+    if _suffix(path) not in (".npz", ".npy"):
+        yield from read_lines(path)
+        return
+    array = load_array(path)
+    if not array.ndim or array.dtype.kind not in "Uiufb":
+        raise DataError(f"{path}: must hold one item a row, but is {array.dtype} {list(array.shape)}")
+    for number, item in enumerate(array, 1):
+        try:
+            yield number, str(item) if array.dtype.kind == "U" and array.ndim == 1 else item, ""
         except (SystemError, ValueError):
             yield number, None, "holds what is no character"
 
@@ -230,7 +274,8 @@ FORMATS: dict[str, Callable[[str, Sequence[Column]], Numbered]] = {
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".parquet": _parquet,
-    ".npz": _npz,
+    ".npz": _array,
+    ".npy": _array,
 }
 KEYED = (".jsonl", ".ndjson", ".parquet")  # records with names of their own, so no header
 ENDINGS = ", ".join(FORMATS)
@@ -262,8 +307,8 @@ def tables_in(path: str) -> list[str]:
 
 def read_table(
     path: str, columns: Sequence[Column], header: bool, problems: Problems
-) -> Iterator[tuple[int, list[str]]]:
-    """The wanted columns of every record of a table, as text, with its line."""
+) -> Iterator[tuple[int, list[object]]]:
+    """What stands in the wanted columns of every record of a table, with its line."""
     suffix = _suffix(path)
     if suffix not in FORMATS:
         raise DataError(f"{path}: unknown kind of file {suffix!r}; tables end in {ENDINGS} (text with .gz too)")
@@ -278,9 +323,10 @@ def read_table(
             continue
         if first:
             first = False
-            wanted = [_position(column, record, f"{path}:{line}") for column in columns]  # type: ignore[arg-type]
+            names = [str(name) for name in record]
+            wanted = [_position(column, names, f"{path}:{line}") for column in columns]
             continue
-        values = []
+        values: list[object] = []
         for column in wanted:
             value, reason = _value(record, column)
             if reason:
@@ -302,92 +348,100 @@ def _position(column: Column, names: Sequence[str], where: str) -> Column:
     return names.index(column)
 
 
-def _value(record: Record, column: Column) -> tuple[str, str]:
-    """A column's text, or a reason why there is none."""
+def _value(record: Record, column: Column) -> tuple[object, str]:
+    """What stands in a column, or a reason why nothing does."""
     if isinstance(record, Mapping):
         if not isinstance(column, str):
             return (
-                "",
+                None,
                 f"name source.column and target.column: the object has the fields {', '.join(map(str, record))}",
             )
         if column not in record:
-            return "", f"no field {column!r}: the object has {', '.join(map(str, record))[:200]}"
+            return None, f"no field {column!r}: the object has {', '.join(map(str, record))[:200]}"
         value = record[column]
     else:
         if not isinstance(column, int):
-            return "", f"no field {column!r}: this row is a list; columns are positions from 0"
+            return None, f"no field {column!r}: this row is a list; columns are positions from 0"
         if not -len(record) <= column < len(record):
-            return (
-                "",
-                f"column {column} is missing: {_columns(record)}",
-            )
+            return None, f"column {column} is missing: {_columns(record)}"
         value = record[column]
-    if isinstance(value, str):
-        return value, ""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return (str(value), "") if math.isfinite(value) else ("", f"column {column!r} is no number: {value}")
-    return "", f"column {column!r} is " + ("null" if value is None else f"not text but {type(value).__name__}")
+    return (None, f"column {column!r} is null") if value is None else (value, "")
 
 
-def _columns(record: Sequence[str]) -> str:
+def _columns(record: Sequence[object]) -> str:
     """How many columns a row has, and what may be the reason that it has one."""
     if len(record) != 1:
         return f"the row has {len(record)} columns, counted from 0"
-    other = next((name for mark, name in ((";", "a semicolon"), ("\t", "a tab")) if mark in record[0]), "")
+    text = str(record[0])
+    other = next((name for mark, name in ((";", "a semicolon"), ("\t", "a tab")) if mark in text), "")
     return "the row has only column 0" + (f"; is {other} what separates them?" if other else "")
 
 
 def read_rows(
     tables: Sequence[str],
-    parallel: tuple[str, str] | None,
-    columns: tuple[Column, Column],
+    parallel: Sequence[str],
+    sides: Sequence[Side],
     header: bool,
     problems: Problems,
 ) -> Iterator[Row]:
-    """Rows of tables, or of two files whose lines belong together, in order."""
+    """Rows of tables, or of files whose items belong together (one a side that reads anything), in order.
+
+    The last side is the target.
+    """
+    reading = [side for side in sides if side.columns is not None]
     if parallel:
-        pairs = zip_longest(read_lines(parallel[0]), read_lines(parallel[1]))
-        sides = parallel
-        numbered = ((sides, line, values) for line, values in _parallel(sides, pairs, problems))
+        numbered = ((tuple(parallel), line, values) for line, values in _parallel(parallel, problems))
     else:
         numbered = (
-            ((path, path), line, values)
+            ((path,) * len(reading), line, values)
             for table in tables
             for path in tables_in(table)
-            for line, values in read_table(path, columns, header, problems)
+            for line, values in _table_values(path, reading, header, problems)
         )
-    for files, line, texts in numbered:
-        for file, side, text in zip(files, ("source", "target"), texts, strict=True):
-            reason = _unusable(side, text)
-            if reason:
-                problems.add(file, line, reason)
+    for files, line, found in numbered:
+        values: list[Any] = []
+        given = iter(zip(files, found, strict=True))
+        for side in sides:
+            file, value = next(given) if side.columns is not None else (files[0], "")
+            try:
+                values.append(side.read(value, os.path.dirname(file)))
+            except ValueError as error:
+                problems.add(file, line, f"the {side.name} {error}")
                 break
         else:
-            yield Row(texts[0], texts[1], files[0], line)
+            yield Row(tuple(values[:-1]), values[-1], files[0], line)
 
 
-def _unusable(side: str, text: str) -> str:
-    """Why a side's text cannot be used, or nothing."""
-    if "\0" in text:
-        return "holds a NUL character"
-    if has_surrogate(text):
-        return NOT_UTF8
-    return "" if text.strip() else f"the {side} is empty"
+def _table_values(
+    path: str, sides: Sequence[Side], header: bool, problems: Problems
+) -> Iterator[tuple[int, list[object]]]:
+    """What stands in each side's column, or a list of what stands in its several columns."""
+    flat = [column for side in sides for column in _as_tuple(side.columns)]
+    for line, values in read_table(path, flat, header, problems):
+        given = iter(values)
+        yield (
+            line,
+            [
+                list(islice(given, len(side.columns))) if isinstance(side.columns, tuple) else next(given)
+                for side in sides
+            ],
+        )
 
 
-def _parallel(
-    files: tuple[str, str],
-    pairs: Iterator[tuple[tuple[int, str | None, str] | None, tuple[int, str | None, str] | None]],
-    problems: Problems,
-) -> Iterator[tuple[int, list[str]]]:
-    for left, right in pairs:
-        if left is None or right is None:
-            longer, shorter = files if right is None else files[::-1]
-            line = (left or right or (0,))[0]
+def _as_tuple(columns: Column | tuple[Column, ...] | None) -> tuple[Column, ...]:
+    return () if columns is None else columns if isinstance(columns, tuple) else (columns,)
+
+
+def _parallel(files: Sequence[str], problems: Problems) -> Iterator[tuple[int, list[object]]]:
+    for items in zip_longest(*map(_items, files)):
+        if None in items:
+            longer = next(file for file, item in zip(files, items, strict=True) if item is not None)
+            shorter = next(file for file, item in zip(files, items, strict=True) if item is None)
+            line = next(item[0] for item in items if item is not None)
             raise DataError(f"{longer}:{line}: has more lines than {shorter}; parallel files need equal numbers")
-        for file, (number, text, reason) in zip(files, (left, right), strict=True):
-            if text is None:
+        for file, (number, value, reason) in zip(files, items, strict=True):
+            if value is None:
                 problems.add(file, number, reason)
                 break
         else:
-            yield left[0], [left[1] or "", right[1] or ""]
+            yield items[0][0], [value for _, value, _ in items]

@@ -26,6 +26,17 @@ class Vocabulary:
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([symbol for symbol, count in ranked if count >= min_count])
 
+    @classmethod
+    def from_json(cls, symbols: object) -> Vocabulary:
+        """The vocabulary of a saved list of symbols."""
+        if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+            raise TypeError("symbols must be a list of strings")
+        return cls(symbols)
+
+    def extended(self, other: Vocabulary) -> Vocabulary:
+        """These symbols, and behind them those that only `other` has."""
+        return Vocabulary([*self.symbols, *(symbol for symbol in other.symbols if symbol not in self)])
+
     def __len__(self) -> int:
         """Number of ids, special ones included: the number of rows of an embedding."""
         return SPECIALS + len(self.symbols)

@@ -7,18 +7,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from antiphon.errors import ConfigError
+from antiphon.parts.pooling import Pool, pooled, scorer
 from antiphon.parts.state import Encoded, Layer
 from antiphon.tables import Table
 
 
 class Bridge(nn.Module, ABC):
-    """C [B, size] from encoder states; decoder layers' first states from C."""
+    """C [B, size] from encoder states; decoder layers' first states from C.
+
+    `memory` is the width of the encoder's states, `last` that of its last state (several sources join theirs).
+    """
 
     size: int
 
@@ -34,15 +37,15 @@ class Bridge(nn.Module, ABC):
 class Last(Bridge):
     """C = h_S. Every decoder layer starts from C itself, an LSTM's cell state from zero."""
 
-    def __init__(self, memory: int, hidden: int, layers: int, state_parts: int) -> None:
+    def __init__(self, memory: int, last: int, hidden: int, layers: int, state_parts: int) -> None:
         super().__init__()
-        if memory != hidden:
+        if last != hidden:
             raise ConfigError(
                 "from",
-                f"last starts every decoder layer from the encoder's last state, which is {memory} wide while "
+                f"last starts every decoder layer from the encoder's last state, which is {last} wide while "
                 f"decoder.hidden is {hidden}; make them equal, or choose projected_last",
             )
-        self.size, self.layers, self.state_parts = memory, layers, state_parts
+        self.size, self.layers, self.state_parts = last, layers, state_parts
 
     def context(self, encoded: Encoded) -> Tensor:
         return encoded.last
@@ -54,10 +57,10 @@ class Last(Bridge):
 class _Projected(Bridge):
     """C = tanh(W x + b). Every layer has its own map: h_0 = tanh(V C + d), an LSTM's c_0 = V' C + d'."""
 
-    def __init__(self, memory: int, hidden: int, layers: int, state_parts: int) -> None:
+    def __init__(self, inputs: int, hidden: int, layers: int, state_parts: int) -> None:
         super().__init__()
         self.size, self.layers, self.state_parts = hidden, layers, state_parts
-        self.project = nn.Linear(memory, hidden)
+        self.project = nn.Linear(inputs, hidden)
         self.first = nn.Linear(hidden, layers * state_parts * hidden)
 
     def start(self, context: Tensor) -> tuple[Layer, ...]:
@@ -69,6 +72,9 @@ class _Projected(Bridge):
 class ProjectedLast(_Projected):
     """C = tanh(W h_S + b)."""
 
+    def __init__(self, memory: int, last: int, hidden: int, layers: int, state_parts: int) -> None:
+        super().__init__(last, hidden, layers, state_parts)
+
     def context(self, encoded: Encoded) -> Tensor:
         return torch.tanh(self.project(encoded.last))
 
@@ -79,27 +85,18 @@ class ProjectedAll(_Projected):
     def __init__(
         self,
         memory: int,
+        last: int,
         hidden: int,
         layers: int,
         state_parts: int,
-        pool: Literal["mean", "max", "attention"] = "mean",
+        pool: Pool = "mean",
     ) -> None:
         super().__init__(memory, hidden, layers, state_parts)
-        self.pool = pool
-        self.score = nn.Linear(memory, 1, bias=False) if pool == "attention" else None
+        self.pool: Pool = pool
+        self.score = scorer(pool, memory)
 
     def context(self, encoded: Encoded) -> Tensor:
-        return torch.tanh(self.project(self._pooled(encoded)))
-
-    def _pooled(self, encoded: Encoded) -> Tensor:
-        states, mask = encoded.states, encoded.mask[..., None]
-        if self.pool == "mean":  # states are zero at padding
-            return states.sum(1) / mask.sum(1).to(states.dtype)
-        if self.pool == "max":
-            return states.masked_fill(~mask, -torch.inf).amax(1)
-        assert self.score is not None
-        weights = torch.softmax(self.score(states).masked_fill(~mask, -torch.inf), 1)
-        return (weights * states).sum(1)
+        return torch.tanh(self.project(pooled(encoded, self.pool, self.score)))
 
 
 BRIDGES: Table[Bridge] = Table(

@@ -23,7 +23,38 @@ def reverse_within(values: Tensor, lengths: Tensor) -> Tensor:
     return values.gather(1, index[..., None].expand_as(values))
 
 
-class RecurrentEncoder(nn.Module):
+class Encoder(nn.Module):
+    """Vectors [B, S, inputs] and lengths [B] -> `Encoded`; `size` is the width of the states."""
+
+    size: int
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Encoded:
+        raise NotImplementedError
+
+
+class FeedForwardEncoder(Encoder):
+    """Layers h = max(0, W x + b) over each vector on its own, for a source that is no sequence.
+
+    Dropout is applied to every layer's input; with `residual`, every layer but the first adds its input.
+    The last state is the mean over the source's vectors: the one there is, or those of a picture's grid.
+    """
+
+    def __init__(self, inputs: int, hidden: int, layers: int = 1, residual: bool = False, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.size, self.residual, self.dropout = hidden, residual, dropout
+        self.layers = nn.ModuleList(nn.Linear(inputs if depth == 0 else hidden, hidden) for depth in range(layers))
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Encoded:
+        mask = length_mask(lengths, inputs.shape[1])
+        states = inputs
+        for depth, layer in enumerate(self.layers):
+            made = functional.relu(layer(functional.dropout(states, self.dropout, self.training)))
+            states = made + states if self.residual and depth > 0 else made
+        states = states.masked_fill(~mask[..., None], 0.0)
+        return Encoded(states, mask, states.sum(1) / lengths[:, None].to(states.dtype))
+
+
+class RecurrentEncoder(Encoder):
     """A stack of recurrent layers, each in one direction or both.
 
     The backward direction reads every row from its own last symbol; nothing is packed. With

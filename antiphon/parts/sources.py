@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.symbols import PAD
+from antiphon.tables import Table
 
 
 class Embedding(nn.Module):
@@ -27,14 +30,72 @@ class Embedding(nn.Module):
         return functional.embedding(ids, self.weight, padding_idx=PAD)
 
 
-class TextSource(nn.Module):
+class Source(nn.Module):
+    """Values [B, steps, ...] and lengths [B] -> vectors [B, S, size] and lengths [B]; S may differ from the steps."""
+
+    size: int
+
+    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+class TextSource(Source):
     """Symbols [B, S] -> vectors [B, S, size]."""
 
-    def __init__(self, symbols: int, size: int) -> None:
+    def __init__(self, inputs: int, size: int) -> None:
         super().__init__()
-        self.embedding = Embedding(symbols, size)
+        self.embedding = Embedding(inputs, size)
         self.size = size
 
-    def forward(self, ids: Tensor) -> Tensor:
-        vectors: Tensor = self.embedding(ids)
-        return vectors
+    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return self.embedding(values), lengths
+
+
+class NumbersSource(Source):
+    """Numbers [B, S, inputs] -> W x + b [B, S, size]."""
+
+    def __init__(self, inputs: int, size: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(inputs, size)
+        self.size = size
+
+    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return self.project(values), lengths
+
+
+class ImageSource(Source):
+    """Pictures [B, 1, height, width, inputs] of bytes -> a grid of vectors [B, rows * columns, size], row by row.
+
+    A small convolutional network: for each of `channels` a 3 x 3 convolution, a normalisation over groups of
+    channels (Wu & He 2018, arXiv 1803.08494; unlike one over the batch it never mixes rows), a rectifier and a
+    2 x 2 maximum, as long as the picture is larger than 4 pixels; then one linear map a cell.
+    """
+
+    def __init__(self, inputs: int, size: int, channels: Sequence[int] = (32, 64, 128)) -> None:
+        super().__init__()
+        widths = [inputs, *channels]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1) for before, after in zip(widths, channels, strict=False)
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(_groups(width), width) for width in channels)
+        self.project = nn.Linear(channels[-1], size)
+        self.size = size
+
+    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        grid = values[:, 0].permute(0, 3, 1, 2).to(self.project.weight.dtype) / 127.5 - 1.0
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            grid = functional.relu(norm(convolution(grid)))
+            if min(grid.shape[2:]) > 4:
+                grid = functional.max_pool2d(grid, 2)
+        vectors = self.project(grid.flatten(2).transpose(1, 2))
+        return vectors, torch.full_like(lengths, vectors.shape[1])
+
+
+def _groups(channels: int) -> int:
+    """The most groups, up to 8, that divide the channels."""
+    return max(count for count in range(1, 9) if channels % count == 0)
+
+
+SOURCES: Table[Source] = Table(
+    "part that reads a source", {"symbols": TextSource, "numbers": NumbersSource, "image": ImageSource}
+)

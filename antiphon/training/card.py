@@ -12,6 +12,12 @@ from antiphon.bundle import CARD
 from antiphon.config import Config
 from antiphon.dataset import Codecs
 from antiphon.files import write_text
+from antiphon.structures import structure_of
+
+SHOWN = (
+    *("loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "exact_match", "exposure_gap"),
+    *("accuracy", "macro_f1", "mse", "mae", "nll_per_frame"),
+)
 
 
 def write_card(
@@ -26,34 +32,35 @@ def write_card(
 ) -> None:
     """Write `README.md` into a model folder."""
     size = sum(p.numel() for p in model.parameters())
-    shown = ("loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "exact_match", "exposure_gap")
-    table = "\n".join(f"| {name} | {best[name]:.4f} |" for name in shown)
+    table = "\n".join(f"| {name} | {best[name]:.4f} |" for name in SHOWN if name in best)
     cell, version = config.model.cell.kind, __version__
-    source, target = codecs.source, codecs.target
+    sides = "\n".join(f"- {name}: {codec.about()}" for name, codec in codecs.named.items())
+    kinds = f"{' and '.join(codec.kind for codec in codecs.sources)} -> {codecs.target.kind}"
+    metric = config.train.metric or codecs.target.metric
+    free = "outputs are greedy, fed with themselves; " if "exposure_gap" in best else ""
     write_text(
         folder / CARD,
         f"""# {folder.resolve().name}
 
-A {config.source.kind} -> {config.target.kind} model ({cell}, {size:,} parameters) made with Antiphon {version}.
+A {kinds} model ({structure_of(config)}, {cell}, {size:,} parameters) made with Antiphon {version}.
 
     antiphon predict {folder.name}        # one input a line, one output a line
 
 ## Data
 
 - trained on {rows:,} rows of `{_names(config.data.train)}`
-- source symbols: {len(source.vocabulary.symbols):,} ({source.settings.tokens})
-- target symbols: {len(target.vocabulary.symbols):,} ({target.settings.tokens})
+{sides}
 - what the data did not show, the model does not know: rare symbols and other domains are where it fails first
 
 ## Validation
 
-{_valid(config)}; outputs are greedy, fed with themselves; the best of all validations is shown.
+{_valid(config)}; {free}the best of all validations is shown.
 
 | metric | value |
 |---|---|
 {table}
 
-Chosen by `{config.train.metric}` at update {best["step"]:,} of {last["step"]:,}; {last["minutes"]:.1f} minutes in all.
+Chosen by `{metric}` at update {best["step"]:,} of {last["step"]:,}; {last["minutes"]:.1f} minutes in all.
 
 ![curves](curves.png)
 

@@ -24,7 +24,7 @@ def largest_batch(prepared: Prepared, device: torch.device) -> int:
     end other programs too, a trial is not made if it would take more than half of what is free.
     """
     model, settings = prepared.model.to(device), prepared.config.train
-    lengths = prepared.train.source.lengths + prepared.train.target.lengths
+    lengths = prepared.train.source_lengths + prepared.train.target.lengths
     longest = np.argsort(-lengths, kind="stable")
     tokens, found = LEAST, 0
     _forget_peak()

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from antiphon.data.batch import Batch
-from antiphon.model import Writer
+from antiphon.data.batch import Batch, Padded
+from antiphon.model import Model
 from antiphon.parts.encoders import length_mask
 from antiphon.parts.recurrent import Cell
-from antiphon.symbols import PAD
 
 SATURATED = 0.05  # a gate is saturated within so much of 0 or 1
 DEAD = 1e-3  # a unit is dead if it never leaves zero by more
@@ -22,7 +21,7 @@ IDENTICAL_OUTPUTS, SATURATED_GATES, DEAD_UNITS, UNKNOWN_SYMBOLS = 0.5, 0.9, 0.25
 SHORT, LONG = 0.5, 2.0  # outputs over references in length
 
 
-def gradient_norms(model: Writer, before_clipping: float) -> dict[str, float]:
+def gradient_norms(model: Model, before_clipping: float) -> dict[str, float]:
     """The norm of every part's gradient in the last update, and of all (`before_clipping`); nothing if that failed."""
     if not math.isfinite(before_clipping):
         return {}
@@ -37,16 +36,18 @@ def gradient_norms(model: Writer, before_clipping: float) -> dict[str, float]:
 
 
 @torch.no_grad()
-def cell_health(model: Writer, batch: Batch) -> dict[str, dict[str, float]]:
+def cell_health(model: Model, batch: Batch) -> dict[str, dict[str, float]]:
     """For every cell that runs over whole sequences, by its name: the shares of saturated gates and of dead units."""
     found: dict[str, dict[str, float]] = {}
-    encoder, decoder = length_mask(batch.source_lengths, batch.source.shape[1]), batch.target_out != PAD
+    decoder = _inside(batch.target)
+    masks = {"encoder": _inside(batch.sources[0]), "decoder": decoder}
+    masks |= {f"others.{number}": _inside(source) for number, source in enumerate(batch.sources[1:])}
 
     def watch(name: str) -> Any:
         def hook(cell: nn.Module, given: tuple[Any, ...], answer: tuple[Tensor, Any]) -> None:
             assert isinstance(cell, Cell)
             inputs, state = given
-            outputs, kept = answer[0], encoder if name.startswith("encoder") else decoder
+            outputs, kept = answer[0], next(mask for part, mask in masks.items() if name.startswith(part))
             gates = cell.gate_values(inputs, torch.cat([state[0][:, None], outputs[:, :-1]], 1))
             beyond = (gates - 0.5).abs() > 0.5 - SATURATED if gates is not None else None
             found[name] = {
@@ -59,30 +60,34 @@ def cell_health(model: Writer, batch: Batch) -> dict[str, dict[str, float]]:
     hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules() if isinstance(part, Cell)]
     try:
         model.eval()
-        model(batch.source, batch.source_lengths, batch.target_in)
+        model(batch.sources, batch.target.values)
     finally:
         for hook in hooks:
             hook.remove()
     return found
 
 
+def _inside(side: Padded) -> Tensor:
+    return length_mask(side.lengths, side.values.shape[1])
+
+
 def warnings(entry: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong by a validation's figures, by kind, each with what to do."""
     found: dict[str, str] = {}
-    share = entry["commonest_output"]
+    share = entry.get("commonest_output", 0.0)
     if share > IDENTICAL_OUTPUTS and share > entry["commonest_reference"] + 0.25:
         found["identical outputs"] = (
-            f"outputs are identical for {share:.0%} of inputs: the decoder does not use its input; "
+            f"outputs are identical for {share:.0%} of inputs: the model does not use its input; "
             "train longer, choose an attention, or raise train.learning_rate"
         )
-    ratio = entry["length_ratio"]
+    ratio = entry.get("length_ratio", 1.0)
     if ratio < SHORT or ratio > LONG:
         found["length"] = (
             f"outputs are {ratio:.2g} times as long as their references; "
             "train longer, or look at decode.length_penalty, min_length and max_length"
         )
     for side in ("source", "target"):
-        unknown = entry[f"unknown_{side}"]
+        unknown = entry.get(f"unknown_{side}", 0.0)
         if unknown > UNKNOWN_SYMBOLS:
             found[f"unknown {side}"] = (
                 f"{unknown:.0%} of the validation {side} symbols are unknown: they are not in the training rows; "

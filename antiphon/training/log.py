@@ -6,9 +6,9 @@ import io
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,20 +22,32 @@ PLAIN_SECONDS = 30.0  # between plain lines of progress
 BAR_SECONDS = 0.5
 
 
+MEASURES = {  # what else is shown of a validation, where it was measured
+    "TER teacher": "token_error_rate_teacher",
+    "TER free": "token_error_rate",
+    "accuracy": "accuracy",
+    "macro F1": "macro_f1",
+    "      mse": "mse",
+}
+
+
+def _column(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda entry: f"{entry[name]:.4f}"
+
+
 class TrainingLog:
     """Everything that one process tells; the others of a distributed training stay silent."""
 
-    COLUMNS = (
-        ("step", 7),
-        ("epoch", 6),
-        ("train loss", 10),
-        ("loss", 8),
-        ("TER teacher", 11),
-        ("TER free", 8),
-        ("best", 4),
-        ("tokens/s", 9),
-        ("minutes", 7),
-    )
+    COLUMNS: ClassVar[dict[str, Callable[[dict[str, Any]], str]]] = {  # each at least as wide as its values
+        "   step": lambda entry: f"{entry['step']}",
+        " epoch": lambda entry: f"{entry['epoch']:.1f}",
+        "train loss": lambda entry: "-" if entry["train_loss"] is None else f"{entry['train_loss']:.4f}",
+        "    loss": lambda entry: f"{entry['loss']:.4f}",
+        **{title: _column(name) for title, name in MEASURES.items()},
+        "best": lambda entry: "*" if entry["best"] else "",
+        " tokens/s": lambda entry: f"{entry['tokens_per_second']:,.0f}",
+        "minutes": lambda entry: f"{entry['minutes']:.1f}",
+    }
 
     def __init__(
         self, folder: Path, total: int, silent: bool, tensorboard: bool, first: int, history: list[dict[str, Any]]
@@ -105,21 +117,11 @@ class TrainingLog:
                     if isinstance(value, int | float) and name != "step":
                         self.writer.add_scalar(name, value, entry["step"])
                 self.writer.flush()
+        columns = {title: cell for title, cell in self.COLUMNS.items() if MEASURES.get(title, "step") in entry}
         if not self.headed:
             self.headed = True
-            self.say("  ".join(name.rjust(width) for name, width in self.COLUMNS))
-        cells = (
-            f"{entry['step']}",
-            f"{entry['epoch']:.1f}",
-            "-" if entry["train_loss"] is None else f"{entry['train_loss']:.4f}",
-            f"{entry['loss']:.4f}",
-            f"{entry['token_error_rate_teacher']:.4f}",
-            f"{entry['token_error_rate']:.4f}",
-            "*" if entry["best"] else "",
-            f"{entry['tokens_per_second']:,.0f}",
-            f"{entry['minutes']:.1f}",
-        )
-        self.say("  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, self.COLUMNS, strict=True)))
+            self.say("  ".join(columns))
+        self.say("  ".join(cell(entry).rjust(len(title)) for title, cell in columns.items()))
 
     def close(self) -> None:
         if self.bar:
@@ -138,7 +140,7 @@ def _tensorboard(folder: Path) -> Any:
 
 
 def draw_curves(history: list[dict[str, Any]]) -> bytes:
-    """A picture (PNG) of training and validation loss, and of both token error rates, over updates."""
+    """A picture (PNG) of training and validation loss, and of the other measures, over updates."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -148,10 +150,11 @@ def draw_curves(history: list[dict[str, Any]]) -> bytes:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     left.plot(steps, [entry["train_loss"] for entry in history], label="training")
     left.plot(steps, [entry["loss"] for entry in history], label="validation")
-    left.set(xlabel="update", ylabel="nats a target token", title="loss")
-    right.plot(steps, [entry["token_error_rate_teacher"] for entry in history], label="fed the reference")
-    right.plot(steps, [entry["token_error_rate"] for entry in history], label="fed its own output")
-    right.set(xlabel="update", ylabel="token error rate", title="validation errors")
+    left.set(xlabel="update", ylabel="a target step", title="loss")
+    for title, name in MEASURES.items():
+        if name in history[-1]:
+            right.plot(steps, [entry[name] for entry in history], label=title.strip())
+    right.set(xlabel="update", title="validation")
     for axis in (left, right):
         best = [entry["step"] for entry in history if entry["best"]]
         axis.axvline(best[-1], color="grey", linestyle=":", label="best")

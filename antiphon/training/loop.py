@@ -18,8 +18,9 @@ from antiphon import bundle
 from antiphon.config import Config
 from antiphon.data.batch import collate
 from antiphon.errors import TrainingError
-from antiphon.evaluation import HIGHER_IS_BETTER, validate
+from antiphon.evaluation import HIGHER_IS_BETTER, Task, validate
 from antiphon.files import PARTIAL, remove_partial, write_atomically
+from antiphon.structures import structure_of
 from antiphon.training import checkpoint
 from antiphon.training.card import write_card
 from antiphon.training.distributed import Ranks, joined
@@ -64,7 +65,7 @@ def train(
             torch.set_num_threads(state["threads"])
         config = _batch_as_before(config, state)
         base = bundle.load(init_from, torch.device("cpu")) if init_from and not state else None
-        prepared = prepare(config, ranks, bundle.load_codecs(out) if state else None, base)
+        prepared = prepare(config, ranks, bundle.load_codecs(out, config) if state else None, base)
         if prepared.config.train.batch_tokens == "auto":
             found = int(ranks.share(str(largest_batch(prepared, ranks.device)) if ranks.first else ""))
             prepared = replace(prepared, config=_with_tokens(prepared.config, found))
@@ -263,18 +264,18 @@ def _validate(training: Training) -> bool:
 def _measured(training: Training, train_loss: float | None) -> dict[str, Any]:
     """An entry of the history: validation metrics, and whether the watched one is the best so far."""
     prepared, at = training.prepared, training.at
-    config, target = prepared.config, prepared.codecs.target
-    found = validate(training.learner.model, config, target, prepared.valid_rows, prepared.valid, training.ranks.device)
-    metric = config.train.metric
+    model, device = training.learner.model, training.ranks.device
+    found = validate(Task(model, prepared.config, prepared.codecs, prepared.valid_rows, prepared.valid, device))
+    metric = prepared.config.train.metric or prepared.codecs.target.metric
     sign = 1 if metric in HIGHER_IS_BETTER else -1
-    sample = collate(prepared.valid, range(min(len(prepared.valid), 64))).to(training.ranks.device)
+    sample = collate(prepared.valid, range(min(len(prepared.valid), 64))).to(device)
     now = time.monotonic()
     return {
         "step": at.step,
         "epoch": round(at.epoch, 4),
         "train_loss": train_loss,
         **found,
-        "cells": cell_health(training.learner.model, sample),
+        "cells": cell_health(model, sample),
         "best": all(sign * found[metric] > sign * entry[metric] for entry in at.history),
         "skipped": at.skipped,
         "rate": at.rate,
@@ -330,11 +331,11 @@ def _roll_back(training: Training) -> None:
 
 
 def _summary(prepared: Prepared, ranks: Ranks, total: int, every: int) -> str:
-    source, target = (len(side.vocabulary) for side in (prepared.codecs.source, prepared.codecs.target))
+    sides = ", ".join(f"{name}: {codec.about()}" for name, codec in prepared.codecs.named.items())
     size = sum(p.numel() for p in prepared.model.parameters())
     return (
-        f"{len(prepared.train):,} training rows, {len(prepared.valid):,} validation rows, {source:,} source and "
-        f"{target:,} target symbols, {size:,} parameters, {ranks.device}, at most {total:,} updates, "
+        f"{len(prepared.train):,} training rows, {len(prepared.valid):,} validation rows; {sides}; "
+        f"{structure_of(prepared.config)}, {size:,} parameters, {ranks.device}, at most {total:,} updates, "
         f"validation every {every:,}"
     )
 
@@ -347,7 +348,7 @@ def _finish(prepared: Prepared, out: Path, history: list[dict[str, Any]], log: T
     picture = draw_curves(history)
     write_atomically(out / bundle.CURVES, lambda file: file.write(picture))
     write_card(out, prepared.config, prepared.codecs, best, history[-1], len(prepared.train), prepared.model, command)
-    metric = prepared.config.train.metric
+    metric = prepared.config.train.metric or prepared.codecs.target.metric
     log.say(f"done: best {metric} {best[metric]:.4f} at update {best['step']}; the model is in {out}")
 
 

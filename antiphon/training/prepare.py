@@ -14,12 +14,12 @@ from torch import nn
 from antiphon.bundle import Bundle
 from antiphon.config import Config, Parallel
 from antiphon.data.batch import Examples
+from antiphon.data.kinds import TARGETS, codec_class
 from antiphon.data.rows import Row
-from antiphon.data.text import TOKENIZERS
-from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, input_key, load_rows, split_rows, train_codecs
+from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, load_rows, split_rows, train_codecs, untrained
 from antiphon.errors import ConfigError, nearest
-from antiphon.evaluation import HIGHER_IS_BETTER, LOWER_IS_BETTER
-from antiphon.model import Writer
+from antiphon.evaluation import metrics_of
+from antiphon.model import Model, Writer
 from antiphon.structures import build
 from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
@@ -36,7 +36,7 @@ class Prepared:
     train: Examples
     valid: Examples
     valid_rows: list[Row]
-    model: Writer
+    model: Model
     notes: list[str]  # what the user should know before it begins
 
 
@@ -52,15 +52,16 @@ def check_names(config: Config) -> None:
     )
     SCHEDULES.build(config.train.schedule.kind, config.train.schedule.options, "train.schedule")
     FEEDINGS.build(config.train.feeding.kind, config.train.feeding.options, "train.feeding")
-    for side in ("source", "target"):
-        tokens = getattr(config, side).tokens
-        TOKENIZERS.build(tokens.kind, tokens.options, f"{side}.tokens")
+    codecs = untrained(config)
     with torch.device("meta"):  # no memory is taken
-        freeze(build(config, 5, 5), config.train.freeze)
-    metrics = LOWER_IS_BETTER | HIGHER_IS_BETTER
-    if config.train.metric not in metrics:
+        model = build(config, codecs)
+        freeze(model, config.train.freeze)
+    if not isinstance(model, Writer) and config.train.feeding.kind != "teacher":
+        raise ConfigError("train.feeding", f"is for decoders; a target of {config.target.kind} is not fed")
+    metric, metrics = config.train.metric, metrics_of(codec_class(TARGETS, config.target.kind, "target.kind"))
+    if metric is not None and metric not in metrics:
         raise ConfigError(
-            "train.metric", f"unknown metric {config.train.metric!r}; {nearest(config.train.metric, metrics)}"
+            "train.metric", f"unknown metric {metric!r} for {config.target.kind}; {nearest(metric, metrics)}"
         )
 
 
@@ -69,12 +70,13 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
 
     With `codecs` a training goes on, and nothing is learned; `base` is a model whose weights are taken where they fit.
     """
-    rows = load_rows(config, config.data.train)
+    reading = codecs or untrained(config)
+    rows = load_rows(config, config.data.train, codecs=reading)
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(valid, float):
-        rows, valid_rows = split_rows(rows, valid, config.train.seed, input_key(config))
+        rows, valid_rows = split_rows(rows, valid, config.train.seed, reading.key_of)
     else:
-        valid_rows = load_rows(config, valid)
+        valid_rows = load_rows(config, valid, codecs=reading)
     resumed = codecs is not None
     if codecs is None:  # one process learns them, since not every tokenizer learns the same twice
         learned = train_codecs(config, rows) if ranks.first else None
@@ -83,25 +85,32 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
             codecs = extended(base.codecs, codecs)
     _, train_examples = encode_rows(config, codecs, rows)
     valid_rows, valid_examples = encode_rows(config, codecs, valid_rows)
-    if config.decode.max_length is None:
-        longest = int(train_examples.target.lengths.max())
-        config = config.model_copy(
-            update={"decode": config.decode.model_copy(update={"max_length": longest + longest // 2 + 5})}
-        )
+    config = _filled_in(config, codecs, train_examples)
     torch.manual_seed(config.train.seed)
-    model = build(config, len(codecs.source.vocabulary), len(codecs.target.vocabulary))
+    model = build(config, codecs)
     notes: list[str] = []
     if not resumed:
         if base is not None:
             notes += take_weights(model, base, codecs)
         vectors = config.model.embeddings
         sides = (vectors.source, vectors.target) if isinstance(vectors, Parallel) else (vectors, None)
-        if sides[0] is not None:
-            notes.append(take_vectors(model.source.embedding.weight, sides[0], codecs.source.vocabulary))
-        if sides[1] is not None:
-            notes.append(take_vectors(model.embedding.weight, sides[1], codecs.target.vocabulary))
+        for name, path in zip(("source", "target"), sides, strict=True):
+            if path is not None:
+                notes.append(take_vectors(model, name, path, codecs))
     freeze(model, config.train.freeze)
     return Prepared(config, codecs, train_examples, valid_examples, valid_rows, model, notes)
+
+
+def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:
+    """The configuration with what is chosen from the data: the watched metric, how long an output may get."""
+    if config.train.metric is None:
+        config = config.model_copy(update={"train": config.train.model_copy(update={"metric": codecs.target.metric})})
+    if config.decode.max_length is None and codecs.target.form == "any":
+        longest = int(examples.target.lengths.max())
+        config = config.model_copy(
+            update={"decode": config.decode.model_copy(update={"max_length": longest + longest // 2 + 5})}
+        )
+    return config
 
 
 HARMLESS: dict[str, set[str] | bool] = {  # what may change between a training and its resumption
@@ -119,8 +128,8 @@ def identity(prepared: Prepared) -> dict[str, str]:
     found = dict(_flat(settings, ""))
     for name, examples in (("training", prepared.train), ("validation", prepared.valid)):
         digest = hashlib.blake2b(digest_size=16)
-        for side in (examples.source, examples.target):
-            digest.update(side.ids.tobytes() + side.lengths.tobytes())
+        for side in (*examples.sources, examples.target):
+            digest.update(side.values.tobytes() + side.lengths.tobytes())
         found[f"the {name} rows"] = f"{len(examples):,} with the digest {digest.hexdigest()}"
     return found
 

@@ -8,43 +8,36 @@ import torch
 from torch import Tensor
 
 from antiphon.bundle import Bundle
-from antiphon.data.encode import TextCodec
+from antiphon.data.encode import CategoryCodec, TextCodec
 from antiphon.data.rows import read_lines
 from antiphon.data.vocabulary import Vocabulary
 from antiphon.dataset import Codecs
 from antiphon.errors import ConfigError, DataError, nearest
-from antiphon.model import Writer
+from antiphon.model import Model
 from antiphon.symbols import SPECIALS
 
-BY_SYMBOL = {"source.embedding.weight": "source", "embedding.weight": "target", "head.weight": "target"}
-BY_SYMBOL |= {"head.bias": "target"}  # parameters with a row a symbol, and whose symbols
+BY_SYMBOL = {"source.embedding.weight": "source", "embedding.weight": "target"}
+BY_SYMBOL |= {"head.weight": "target", "head.bias": "target"}  # parameters with a row a symbol, and whose symbols
 
 
 def extended(base: Codecs, learned: Codecs) -> Codecs:
-    """The base model's codecs, with the symbols that only the new data has behind their own.
+    """The base model's codecs, with what only the new data has behind what they know.
 
     Both must treat text alike. Learned pieces (bpe, unigram) stay the base's: what they cannot spell is unknown.
     """
-    return Codecs(_extended(base.source, learned.source), _extended(base.target, learned.target))
+    if [codec.kind for codec in base.named.values()] != [codec.kind for codec in learned.named.values()]:
+        raise ConfigError("source", "the model to start from has other kinds of source and target")
+    sources = [new.extended(old) for new, old in zip(learned.sources, base.sources, strict=True)]
+    return Codecs(tuple(sources), learned.target.extended(base.target))
 
 
-def _extended(base: TextCodec, learned: TextCodec) -> TextCodec:
-    side = learned.settings.key.split(".")[0]
-    for name in ("tokens", "normalize", "lowercase"):
-        theirs, own = getattr(base.settings, name), getattr(learned.settings, name)
-        if theirs != own:
-            raise ConfigError(f"{side}.{name}", f"is {own}, but the model to start from has {theirs}; give the same")
-    if base.tokenizer.learned() is not None:
-        return base
-    theirs, own = (codec.settings.options.get("separator") for codec in (base, learned))
-    if theirs != own:
-        raise ConfigError(f"{side}.tokens", f"split at {own!r}, but the model to start from at {theirs!r}")
-    new = [symbol for symbol in learned.vocabulary.symbols if symbol not in base.vocabulary]
-    return TextCodec(learned.settings, learned.tokenizer, Vocabulary([*base.vocabulary.symbols, *new]))
+def _by_symbol(name: str) -> bool:
+    """Whether a parameter has a row a symbol."""
+    return name in BY_SYMBOL or (name.startswith("others.") and name.endswith(".source.embedding.weight"))
 
 
 @torch.no_grad()
-def take_weights(model: Writer, base: Bundle, codecs: Codecs) -> list[str]:
+def take_weights(model: Model, base: Bundle, codecs: Codecs) -> list[str]:
     """Copy what fits of `base` into `model`; what was taken and what was not, in words for the user.
 
     A parameter fits if name and shape agree; of one with a row a symbol, the rows of common symbols are taken.
@@ -59,7 +52,7 @@ def take_weights(model: Writer, base: Bundle, codecs: Codecs) -> list[str]:
         elif other.shape == own.shape:
             own.copy_(other)
             taken += 1
-        elif name in BY_SYMBOL and other.shape[1:] == own.shape[1:] and len(other) < len(own):
+        elif _by_symbol(name) and other.shape[1:] == own.shape[1:] and len(other) < len(own):
             own[: len(other)] = other
             taken += 1
         else:
@@ -67,9 +60,10 @@ def take_weights(model: Writer, base: Bundle, codecs: Codecs) -> list[str]:
     told = [f"{taken} of {taken + len(left_out)} parameters are taken from the model to start from"]
     here = dict(model.named_parameters(remove_duplicate=False))
     left_out += [f"{name} (there, not here)" for name, _ in base.model.named_parameters() if name not in here]
-    for side in ("source", "target"):
-        old, new = (len(getattr(both, side).vocabulary) for both in (base.codecs, codecs))
-        told.append(f"{side}: {old - SPECIALS:,} symbols are known to it, {new - old:,} are new")
+    for side, codec in codecs.named.items():
+        old = base.codecs.named[side]
+        if isinstance(codec, TextCodec | CategoryCodec):
+            told.append(f"{side}: {old.size - SPECIALS:,} symbols are known to it, {codec.size - old.size:,} are new")
     return told + [f"not taken: {name}" for name in left_out]
 
 
@@ -113,8 +107,14 @@ def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tens
 
 
 @torch.no_grad()
-def take_vectors(weight: Tensor, path: str, vocabulary: Vocabulary) -> str:
-    """Put pretrained vectors into an embedding [symbols, size]; the hit rate, in words for the user."""
+def take_vectors(model: Model, side: str, path: str, codecs: Codecs) -> str:
+    """Put pretrained vectors into the embedding of the source or the target; the hit rate, in words for the user."""
+    weights = dict(model.named_parameters())
+    weight = weights.get("source.embedding.weight" if side == "source" else "embedding.weight")
+    codec = codecs.named[side]
+    if weight is None or not isinstance(codec, TextCodec | CategoryCodec):
+        raise ConfigError("model.embeddings", f"a {side} of {codec.kind} has no embedding of symbols")
+    vocabulary = codec.vocabulary
     found = read_vectors(path, vocabulary, weight.shape[1])
     for row, values in found.items():
         weight[row] = values
@@ -124,7 +124,7 @@ def take_vectors(weight: Tensor, path: str, vocabulary: Vocabulary) -> str:
     return f"pretrained vectors for {len(found):,} of {known:,} symbols ({len(found) / max(known, 1):.1%}) from {path}"
 
 
-def freeze(model: Writer, names: Iterable[str]) -> None:
+def freeze(model: Model, names: Iterable[str]) -> None:
     """Keep the parts of these names (`encoder`, `source.embedding`, ...) as they are: no update reaches them."""
     parameters = dict(model.named_parameters(remove_duplicate=False))  # tied ones by both names
     for name in names:

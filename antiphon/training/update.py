@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from antiphon import bundle
 from antiphon.data.batch import Batch, collate, replace_unknown
 from antiphon.errors import TrainingError
-from antiphon.model import Writer
+from antiphon.model import Model
 from antiphon.training.average import Average
 from antiphon.training.distributed import Ranks
 from antiphon.training.feeding import FEEDINGS, Feeding
@@ -33,7 +33,7 @@ class Learner:
     prepared: Prepared
     ranks: Ranks
     total: int  # updates in all
-    model: Writer
+    model: Model
     parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
     schedule: Schedule
@@ -133,12 +133,14 @@ def _backward(learner: Learner, update: Update, parts: int) -> Tensor:
         weight = sum(int(examples.target.lengths[rows].sum()) for rows in update.batches)
     else:
         weight = sum(map(len, update.batches))
+    ends = [codec.ends for codec in learner.prepared.codecs.sources]
     reference = learner.feeding(update.step - 1)
     nll_sum = torch.zeros((), device=ranks.device)
     generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))
     torch.manual_seed(_seed(settings.seed, update.step, ranks.rank))
     for rows in update.batches:
-        whole = replace_unknown(collate(examples, rows), settings.unknown, generator).part(ranks.rank, ranks.world)
+        batch = replace_unknown(collate(examples, rows), settings.unknown, generator, ends)
+        whole = batch.part(ranks.rank, ranks.world)
         for number in range(parts):
             batch = whole.part(number, parts).to(ranks.device)
             if not len(batch.positions):
@@ -149,14 +151,12 @@ def _backward(learner: Learner, update: Update, parts: int) -> Tensor:
     return nll_sum
 
 
-def batch_loss(
-    model: Writer, batch: Batch, reference: float, smoothing: float, precision: str
-) -> tuple[Tensor, Tensor]:
-    """What training minimises and -log p in nats, each summed over the batch's target tokens."""
-    with torch.autocast(batch.source.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        features = model(batch.source, batch.source_lengths, batch.target_in, reference)
-        kept = features.flatten(0, 1)[batch.positions]
-        return model.head.objective(kept, batch.target_out.flatten()[batch.positions], smoothing)
+def batch_loss(model: Model, batch: Batch, reference: float, smoothing: float, precision: str) -> tuple[Tensor, Tensor]:
+    """What training minimises and the loss (-log p in nats), each summed over the batch's target steps."""
+    target = batch.target.values
+    with torch.autocast(target.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        kept = model(batch.sources, target, reference).flatten(0, 1)[batch.positions]
+        return model.head.objective(kept, target.flatten(0, 1)[batch.positions], smoothing)
 
 
 def _seed(*numbers: int) -> int:

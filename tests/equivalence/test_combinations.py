@@ -41,13 +41,13 @@ CASES = [
 ]
 
 
-def log_probs(model: Writer, rows: list[list[int]], target_in: Tensor, extra_padding: int = 0) -> Tensor:
+def log_probs(model: Writer, rows: list[list[int]], target: Tensor, extra_padding: int = 0) -> Tensor:
     ids, lengths = pad_sources(rows)
     ids = torch.nn.functional.pad(ids, (0, extra_padding), value=PAD)
-    inputs = torch.nn.functional.pad(target_in, (0, extra_padding), value=PAD)
+    wider = torch.nn.functional.pad(target, (0, extra_padding), value=PAD)
     with torch.inference_mode():
-        found = model.head.log_probs(model(ids, lengths, inputs))
-    return found[:, : target_in.shape[1]]
+        found = model.head.log_probs(model([(ids, lengths)], wider))
+    return found[:, : target.shape[1]]
 
 
 def close(left: Tensor, right: Tensor) -> None:
@@ -61,22 +61,22 @@ def test_contracts(choice: Choice) -> None:
     target_in, target_out = targets(6)
     for seed in range(10):
         model = make(choice, seed=seed)
-        together = log_probs(model, rows, target_in)
+        together = log_probs(model, rows, target_out)
         if together[..., EOS:].std(dim=0).mean() > 1e-3:
             break
     else:
         pytest.fail("the rows' outputs must differ, or this compares nothing")
     assert torch.isfinite(together[..., EOS:]).all()
 
-    close(log_probs(model, rows, target_in, extra_padding=5), together)
+    close(log_probs(model, rows, target_out, extra_padding=5), together)
     order = [3, 0, 5, 1, 4, 2]
-    close(log_probs(model, [rows[i] for i in order], target_in[order]), together[order])
+    close(log_probs(model, [rows[i] for i in order], target_out[order]), together[order])
     for i, row in enumerate(rows):
-        close(log_probs(model, [row], target_in[i : i + 1])[0], together[i])
+        close(log_probs(model, [row], target_out[i : i + 1])[0], together[i])
 
     ids, lengths = pad_sources(rows)
     with torch.inference_mode():
-        state = model.start(ids, lengths)
+        state = model.start([(ids, lengths)])
         stepped = []
         for t in range(target_in.shape[1]):
             answer = model.step(target_in[:, t], state)
@@ -84,24 +84,24 @@ def test_contracts(choice: Choice) -> None:
             stepped.append(answer.log_probs)
         close(torch.stack(stepped, 1), together)
 
-        said = forced(model.step, model.start(ids, lengths), target_out)
+        said = forced(model.step, model.start([(ids, lengths)]), target_out)
         taken = together.gather(2, target_out[..., None]).squeeze(2).masked_fill(target_out == PAD, 0)
         close(said, taken)
 
         for found in (
-            greedy(model.step, model.start(ids, lengths), len(rows), CPU, LIMITS),
-            beam(model.step, model.start(ids, lengths), len(rows), CPU, LIMITS, width=3, length_penalty=0.7),
+            greedy(model.step, model.start([(ids, lengths)]), len(rows), CPU, LIMITS),
+            beam(model.step, model.start([(ids, lengths)]), len(rows), CPU, LIMITS, width=3, length_penalty=0.7),
         ):
             outputs, _ = pad_sources([[*best[0].tokens, EOS] for best in found])
-            again = forced(model.step, model.start(ids, lengths), outputs).sum(1)
+            again = forced(model.step, model.start([(ids, lengths)]), outputs).sum(1)
             torch.testing.assert_close(again, torch.tensor([best[0].score for best in found]), atol=1e-4, rtol=1e-5)
             for i, row in enumerate(rows):
                 one, size = pad_sources([row])
                 wide = len(found[0]) > 1
                 alone = (
-                    beam(model.step, model.start(one, size), 1, CPU, LIMITS, width=3, length_penalty=0.7)
+                    beam(model.step, model.start([(one, size)]), 1, CPU, LIMITS, width=3, length_penalty=0.7)
                     if wide
-                    else greedy(model.step, model.start(one, size), 1, CPU, LIMITS)
+                    else greedy(model.step, model.start([(one, size)]), 1, CPU, LIMITS)
                 )
                 assert alone[0][0].tokens == found[i][0].tokens or abs(alone[0][0].score - found[i][0].score) < 1e-4
 
@@ -111,17 +111,17 @@ def test_free_feeding_reads_its_own_output(choice: Choice) -> None:
     """forward(reference=0) is the chain of most probable symbols; reference=1 is teacher forcing."""
     model = make(choice)
     ids, lengths = pad_sources(sources(5))
-    target_in, _ = targets(5)
+    _, target = targets(5)
     with torch.inference_mode():
-        free = model(ids, lengths, target_in, 0.0)
-        state, last = model.start(ids, lengths), torch.full((5,), BOS)
-        for t in range(target_in.shape[1]):
+        free = model([(ids, lengths)], target, 0.0)
+        state, last = model.start([(ids, lengths)]), torch.full((5,), BOS)
+        for t in range(target.shape[1]):
             answer = model.step(last, state)
             close(model.head.log_probs(free[:, t]), answer.log_probs)
             last, state = answer.log_probs.argmax(-1), answer.state
         torch.manual_seed(0)
-        mixed = model(ids, lengths, target_in, 0.5)
-        assert mixed.shape == free.shape == model(ids, lengths, target_in, 1.0).shape
+        mixed = model([(ids, lengths)], target, 0.5)
+        assert mixed.shape == free.shape == model([(ids, lengths)], target, 1.0).shape
 
 
 @pytest.mark.parametrize("choice", CASES[: len(covering())])
@@ -129,11 +129,11 @@ def test_gradients_equal_finite_differences(choice: Choice) -> None:
     """The loss's gradient along random directions, in float64."""
     model = make(choice).double()
     ids, lengths = pad_sources(sources(3))
-    target_in, target_out = targets(3)
+    _, target_out = targets(3)
     kept = target_out.flatten() != PAD
 
     def loss() -> Tensor:
-        features = model(ids, lengths, target_in).flatten(0, 1)[kept]
+        features = model([(ids, lengths)], target_out).flatten(0, 1)[kept]
         return model.head.objective(features, target_out.flatten()[kept], smoothing=0.1)[0]
 
     loss().backward()

@@ -42,7 +42,7 @@ def test_all_outputs_and_the_remaining_mass_sum_to_one(choice: Choice) -> None:
             rows = [list(row) for row in itertools.product(symbols, repeat=length)]
             many, sizes = ids.expand(len(rows), -1), lengths.expand(len(rows))
             whole, _ = pad_sources([[*row, EOS] for row in rows])
-            said = forced(model.step, model.start(many, sizes), whole).double()
+            said = forced(model.step, model.start([(many, sizes)]), whole).double()
             ended += float(said.sum(1).exp().sum())
             if length == 3:
                 prefix = said[:, :3].sum(1).exp()
@@ -59,12 +59,11 @@ def test_wide_beam_finds_the_best_of_all_outputs() -> None:
     outputs = [row for length in range(longest + 1) for row in itertools.product(symbols, repeat=length)]
     whole, sizes = pad_sources([[*row, EOS] for row in outputs])
     with torch.inference_mode():
-        found = beam(
-            model.step, model.start(ids, lengths), 2, CPU, Limits(longest), width=len(outputs), length_penalty=penalty
-        )
+        state = model.start([(ids, lengths)])
+        found = beam(model.step, state, 2, CPU, Limits(longest), width=len(outputs), length_penalty=penalty)
         for source, hypotheses in enumerate(found):
             many = ids[source : source + 1].expand(len(outputs), -1)
-            said = forced(model.step, model.start(many, lengths[source].expand(len(outputs))), whole).sum(1)
+            said = forced(model.step, model.start([(many, lengths[source].expand(len(outputs)))]), whole).sum(1)
             ranks = said / sizes**penalty
             best = [outputs[i] for i in ranks.argsort(descending=True).tolist()]
             assert [hypothesis.tokens for hypothesis in hypotheses] == best

@@ -252,7 +252,7 @@ def test_a_training_cut_short_before_its_first_validation_is_validated(tmp_path:
     options = {"train__validate_every": 100, "train__max_steps": 5, "train__save_every": 5}
     whole = trained(tmp_path, "whole", **options)
     state, _ = checkpoint.load(tmp_path / "whole")
-    state["progress"] |= {"history": [], "validated": -1}
+    state["progress"] |= {"history": [], "validated": -1, "tokens": 100, "loss": 300.0}
     for path in checkpoint.states(tmp_path / "whole"):
         path.unlink()
     checkpoint.save(tmp_path / "whole", 5, state, keep=1)

@@ -66,8 +66,8 @@ def test_a_table_without_configuration_is_learned(tmp_path: Path) -> None:
     settings = {"train.max_steps": 1200, "train.validate_every": 600}
     model = antiphon.train(table, settings=settings, threads=1)
     assert model.metrics["valid"]["exact_match"] >= 0.85
-    assert model.config.source.tokens.kind == "chars"
-    assert model.config.target.tokens.kind == "words"
+    assert model.config.sources[0].options["tokens"] == "chars"
+    assert model.config.target.options["tokens"] == "words"
 
 
 def test_real_g2p_rows_are_learned(tmp_path: Path, real_data: Path) -> None:

@@ -13,7 +13,7 @@ FLOORS = [
     {"tables", "files", "devices"},
     {"config", "metrics"},
     {"data", "parts"},
-    {"decoding", "dataset"},
+    {"decoding", "dataset", "answers"},
     {"model"},
     {"structures"},
     {"evaluation", "bundle"},

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from models import pad_sources
 
 from antiphon.data.batch import Examples, Sequences, collate, epoch_batches, replace_unknown
-from antiphon.symbols import BOS, EOS, PAD, SPECIALS, UNK
+from antiphon.symbols import EOS, PAD, SPECIALS, UNK
 
 sequence = st.lists(st.integers(UNK, 30), max_size=7).map(lambda ids: [*ids, EOS])
 pairs = st.lists(st.tuples(sequence, sequence), min_size=1, max_size=30)
 
 
 def examples_of(rows: list[tuple[list[int], list[int]]]) -> Examples:
-    return Examples(Sequences([source for source, _ in rows]), Sequences([target for _, target in rows]))
+    return Examples((Sequences([source for source, _ in rows]),), Sequences([target for _, target in rows]))
 
 
 def some_examples(count: int, longest: int = 20) -> Examples:
@@ -27,7 +27,7 @@ def some_examples(count: int, longest: int = 20) -> Examples:
     def side() -> Sequences:
         return Sequences([[*range(SPECIALS, SPECIALS + n), EOS] for n in chance.integers(0, longest, count)])
 
-    return Examples(side(), side())
+    return Examples((side(),), side())
 
 
 @given(st.lists(st.lists(st.integers(0, 1000), max_size=6), max_size=8))
@@ -52,22 +52,20 @@ def test_a_batch_is_its_rows(rows: list[tuple[list[int], list[int]]], data: st.D
     batch = collate(examples_of(rows), chosen)
     for place, row in enumerate(chosen):
         source, target = rows[row]
-        assert batch.source_lengths[place] == len(source)
-        assert batch.source[place].tolist()[: len(source)] == source
-        assert set(batch.source[place].tolist()[len(source) :]) <= {PAD}
-        assert batch.target_out[place].tolist()[: len(target)] == target
-        assert set(batch.target_out[place].tolist()[len(target) :]) <= {PAD}
-    assert (batch.target_in[:, 0] == BOS).all()
-    assert torch.equal(batch.target_in[:, 1:], batch.target_out[:, :-1])
-    assert batch.target_out.flatten()[batch.positions].tolist() == [t for row in chosen for t in rows[row][1]]
+        assert batch.sources[0].lengths[place] == len(source)
+        assert batch.sources[0].values[place].tolist()[: len(source)] == source
+        assert set(batch.sources[0].values[place].tolist()[len(source) :]) <= {PAD}
+        assert batch.target.values[place].tolist()[: len(target)] == target
+        assert set(batch.target.values[place].tolist()[len(target) :]) <= {PAD}
+    assert batch.target.values.flatten()[batch.positions].tolist() == [t for row in chosen for t in rows[row][1]]
 
 
 @given(pairs)
 def test_pad_sources_is_collates_source(rows: list[tuple[list[int], list[int]]]) -> None:
     batch = collate(examples_of(rows), range(len(rows)))
     source, lengths = pad_sources([source for source, _ in rows])
-    assert torch.equal(source, batch.source)
-    assert torch.equal(lengths, batch.source_lengths)
+    assert torch.equal(source, batch.sources[0].values)
+    assert torch.equal(lengths, batch.sources[0].lengths)
 
 
 @given(pairs, st.integers(1, 4))
@@ -78,10 +76,10 @@ def test_parts_of_a_batch_are_its_rows_dealt_out(rows: list[tuple[list[int], lis
     tokens: list[int] = []
     for number in range(parts):
         part = whole.part(number, parts)
-        assert torch.equal(part.source, whole.source[number::parts])
-        assert torch.equal(part.source_lengths, whole.source_lengths[number::parts])
-        tokens += part.target_out.flatten()[part.positions].tolist()
-    assert sorted(tokens) == sorted(whole.target_out.flatten()[whole.positions].tolist())
+        assert torch.equal(part.sources[0].values, whole.sources[0].values[number::parts])
+        assert torch.equal(part.sources[0].lengths, whole.sources[0].lengths[number::parts])
+        tokens += part.target.values.flatten()[part.positions].tolist()
+    assert sorted(tokens) == sorted(whole.target.values.flatten()[whole.positions].tolist())
 
 
 def test_a_batch_on_the_cpu_is_not_copied() -> None:
@@ -97,21 +95,22 @@ def test_replacing_touches_neither_end_nor_padding(
     rows: list[tuple[list[int], list[int]]], share: float, seed: int
 ) -> None:
     batch = collate(examples_of(rows), range(len(rows)))
-    before = batch.source.clone()
+    before = batch.sources[0].values.clone()
     found = replace_unknown(batch, share, torch.Generator().manual_seed(seed))
-    changed = found.source != before
-    assert (found.source[changed] == UNK).all()
+    changed = found.sources[0].values != before
+    assert (found.sources[0].values[changed] == UNK).all()
     assert not changed[before == PAD].any()
-    assert not changed[torch.arange(len(rows)), batch.source_lengths - 1].any()
-    assert torch.equal(batch.source, before)
-    for name in ("source_lengths", "target_in", "target_out", "positions"):
-        assert torch.equal(getattr(found, name), getattr(batch, name))
+    assert not changed[torch.arange(len(rows)), batch.sources[0].lengths - 1].any()
+    assert torch.equal(batch.sources[0].values, before)
+    assert torch.equal(found.sources[0].lengths, batch.sources[0].lengths)
+    assert found.target is batch.target
+    assert found.positions is batch.positions
 
 
 def test_a_share_of_almost_one_replaces_all_but_the_end() -> None:
     batch = collate(examples_of([([7, 8, 9, EOS], [EOS]), ([7, EOS], [EOS])]), [0, 1])
     found = replace_unknown(batch, 1 - 1e-9, torch.Generator().manual_seed(0))
-    assert found.source.tolist() == [[UNK, UNK, UNK, EOS], [UNK, EOS, PAD, PAD]]
+    assert found.sources[0].values.tolist() == [[UNK, UNK, UNK, EOS], [UNK, EOS, PAD, PAD]]
 
 
 def test_no_share_replaces_nothing() -> None:
@@ -120,16 +119,16 @@ def test_no_share_replaces_nothing() -> None:
 
 
 def test_the_share_is_met_on_average() -> None:
-    batch = collate(Examples(Sequences([[9] * 20_000 + [EOS]]), Sequences([[EOS]])), [0])
+    batch = collate(Examples((Sequences([[9] * 20_000 + [EOS]]),), Sequences([[EOS]])), [0])
     found = replace_unknown(batch, 0.1, torch.Generator().manual_seed(3))
-    assert abs(float((found.source == UNK).float().mean()) - 0.1) < 0.01
+    assert abs(float((found.sources[0].values == UNK).float().mean()) - 0.1) < 0.01
 
 
 def test_replacing_is_the_same_by_seed() -> None:
     batch = collate(some_examples(9), range(9))
 
     def replaced(seed: int) -> list[Any]:
-        return replace_unknown(batch, 0.3, torch.Generator().manual_seed(seed)).source.tolist()
+        return replace_unknown(batch, 0.3, torch.Generator().manual_seed(seed)).sources[0].values.tolist()
 
     assert replaced(1) == replaced(1)
     assert replaced(1) != replaced(2)
@@ -159,15 +158,15 @@ def test_no_batch_has_more_padded_tokens_than_asked(rows: list[tuple[list[int], 
     examples = examples_of(rows)
     for chosen in epoch_batches(examples, 1, bound, 1, 0):
         batch = collate(examples, chosen)
-        assert batch.source.numel() + batch.target_out.numel() <= bound or len(chosen) == 1
+        assert batch.sources[0].values.numel() + batch.target.values.numel() <= bound or len(chosen) == 1
 
 
 def test_batches_of_tokens_are_filled() -> None:
     examples = some_examples(500)
     batches = epoch_batches(examples, 1, 400, 1, 0)
-    padded = [int(np.prod(collate(examples, rows).source.shape)) for rows in batches]
+    padded = [int(np.prod(collate(examples, rows).sources[0].values.shape)) for rows in batches]
     padded = [
-        p + int(np.prod(collate(examples, rows).target_out.shape)) for p, rows in zip(padded, batches, strict=True)
+        p + int(np.prod(collate(examples, rows).target.values.shape)) for p, rows in zip(padded, batches, strict=True)
     ]
     assert sum(p > 300 for p in padded) > 0.8 * len(padded)
 
@@ -191,7 +190,7 @@ def test_rows_of_similar_length_lie_together() -> None:
     examples = some_examples(800)
 
     def padding(batches: list[Any]) -> int:
-        return sum(collate(examples, rows).target_out.numel() for rows in batches)
+        return sum(collate(examples, rows).target.values.numel() for rows in batches)
 
     shuffled = np.random.default_rng(0).permutation(800)
     assert padding(epoch_batches(examples, 8, None, 1, 0)) < 0.8 * padding(np.split(shuffled, 100))

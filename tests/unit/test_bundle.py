@@ -62,8 +62,7 @@ def test_a_saved_copy_is_the_same_model(model_folder: Path, tmp_path: Path) -> N
     second = load_predictor(tmp_path / "saved", "cpu")
     assert second.config == first.config
     assert second.metrics == first.metrics
-    for side in ("source", "target"):
-        assert getattr(second.codecs, side).to_json() == getattr(first.codecs, side).to_json()
+    assert second.codecs.to_json() == first.codecs.to_json()
     own = dict(second.model.named_parameters())
     for name, value in first.model.named_parameters():
         assert torch.equal(value, own[name])
@@ -82,8 +81,7 @@ def test_tied_weights_are_saved_once(model_folder: Path, tmp_path: Path) -> None
     loaded = bundle.load(model_folder, CPU)
     model = loaded.config.model.model_copy(update={"tie": True})
     config = loaded.config.model_copy(update={"model": model})
-    sizes = len(loaded.codecs.source.vocabulary), len(loaded.codecs.target.vocabulary)
-    tied = bundle.build(config, *sizes)
+    tied = bundle.build(config, loaded.codecs)
     bundle.save_description(tmp_path / "tied", config, loaded.codecs)
     bundle.save_weights(tmp_path / "tied", bundle.parameters(tied))
     again = bundle.load(tmp_path / "tied", CPU).model

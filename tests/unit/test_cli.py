@@ -144,7 +144,7 @@ def test_wrong_usage_is_status_2(run: Run, arguments: list[str]) -> None:
         ("data: {train: pairs.tsv}\nmodel: {cell: lstmm}\n", "model.cell: unknown cell 'lstmm'; did you mean 'lstm'? "),
         ("data: {train: pairs.tsv}\nmodel: {attention: genral}\n", "model.attention: unknown attention 'genral'; "),
         ("data: {train: pairs.tsv}\nsource: {tokens: charz}\n", "source.tokens: unknown tokenizer 'charz'; "),
-        ("data: {train: pairs.tsv}\ntrain: {metric: blue}\n", "train.metric: unknown metric 'blue'; "),
+        ("data: {train: pairs.tsv}\ntrain: {metric: blue}\n", "train.metric: unknown metric 'blue' for text; "),
         ("data: {train: pairs.tsv}\ntrain: {epochs: many}\n", "train.epochs: "),
         ("data: {train: '${NO_SUCH}/x'}\n", "data.train: the environment variable NO_SUCH is not set"),
         ("data: {train: [", "is not YAML: "),

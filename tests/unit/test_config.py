@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from antiphon import config as configuration
 from antiphon.config import Config, Parallel
-from antiphon.data.encode import TextCodec
-from antiphon.dataset import load_rows, text_settings
+from antiphon.dataset import load_rows, untrained
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.training.prepare import check_names
 
@@ -27,8 +26,8 @@ def whole_check(configure: Configure, keys: dict[str, Any]) -> None:
     """All that is checked before data is read, and the tokenizers."""
     config = configure(**keys)
     check_names(config)
-    for side in ("source", "target"):
-        TextCodec.train(text_settings(getattr(config, side), side), ["a"])
+    for codec in untrained(config).named.values():
+        codec.learn(["a"])
 
 
 def scheduled(**options: object) -> dict[str, object]:
@@ -43,7 +42,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"model__encoder__hiden": 3}, "model.encoder.hiden: unknown key; did you mean 'hidden'? known: *"),
     ({"model__decoder__bidirectional": True}, "model.decoder.bidirectional: unknown key; *"),
     ({"decode__beams": 3}, "decode.beams: unknown key; did you mean 'beam'? known: *"),
-    ({"source__lower": True}, "source.lower: unknown key; did you mean 'lowercase'? known: *"),
+    (
+        {"source__lower": True},
+        "source.lower: kind of source 'text' has no such option; did you mean 'lowercase'? known: *",
+    ),
     ({"evaluate__bleu": "13a"}, "evaluate.bleu: unknown key; *bleu_tokenize"),
     # wrong types and bounds
     ({"model__encoder__hidden": "wide"}, "model.encoder.hidden: *integer*(is 'wide')"),
@@ -62,12 +64,27 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"data__on_error": "ignore"}, "data.on_error: *'fail' or 'skip' (is 'ignore')"),
     ({"data__references": "both"}, "data.references: *'rows' or 'group' (is 'both')"),
     ({"source__normalize": "nfx"}, "source.normalize: *'nfc'*(is 'nfx')"),
-    ({"source__kind": "smell"}, "source.kind: *'text'*(is 'smell')"),
-    ({"target__kind": "smell"}, "target.kind: *'text'*(is 'smell')"),
+    ({"source__kind": "vectr"}, "source.kind: unknown kind of source 'vectr'; did you mean 'vector'? *"),
+    ({"target__kind": "image"}, "target.kind: unknown kind of target 'image'; *"),
     ({"model": "lstm"}, "model: *(is 'lstm')"),
     ({"data": None}, "data: *(is None)"),
     ({"format": 2}, "format: *1 (is 2)"),
-    ({"source": [{}, {}]}, "source: a list of several sources is not supported yet; give one*"),
+    ({"source": [{}, {"kind": "smell"}]}, "source.1.kind: unknown kind of source 'smell'; *"),
+    ({"source": [{}, {"column": 0.5}]}, "source.1.column: * (is 0.5)"),
+    (
+        {"source": [{}, {}], "target": "labels"},
+        "source: an answer for each step needs the steps of one source, not of 2",
+    ),
+    ({"source": "vector", "target": "labels"}, "target.kind: vector -> labels: an answer for each step needs *"),
+    ({"source__kind": "vector", "source__lowercase": True}, "source.lowercase: kind of source 'vector' has no such *"),
+    (
+        {"source": {"kind": "vector", "column": 0, "columns": [1]}},
+        "source: column and columns are two ways to one end*",
+    ),
+    ({"target": "label", "train__feeding": "free"}, "train.feeding: is for decoders; a target of label is not fed"),
+    ({"target": "label", "train__metric": "bleu"}, "train.metric: unknown metric 'bleu' for label; *"),
+    ({"source": {"kind": "image", "size": 4}}, "source.size: must lie between 8 and 512 pixels (is 4)"),
+    ({"source": {"kind": "frames", "width": 0}}, "source.width: must be at least 1 (is 0)"),
     # choices
     ({"model__cell": "lstmm"}, "model.cell: unknown cell 'lstmm'; did you mean 'lstm'? known: gru, lstm, *"),
     ({"model__cell": {"kind": "gru", "x": 1}}, "model.cell.x: cell 'gru' has no such option; *"),
@@ -93,7 +110,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"target__tokens": {"kind": "bpe", "size": 1}}, "target.tokens.size: must lie between 2 and 1,000,000 (is 1)"),
     ({"target__tokens": {"kind": "words", "min_count": 0}}, "target.tokens.min_count: must be at least 1 (is 0)"),
     ({"source__tokens": {"split": ""}}, "source.tokens.separator: must not be empty; *"),
-    ({"source__tokens": {"splt": " "}}, "source.tokens: needs the key 'kind', or just the name*"),
+    ({"source__tokens": {"splt": " "}}, "source.tokens.splt: tokenizer 'chars' has no such option; *"),
     ({"train__optimizer": "adamww"}, "train.optimizer: unknown optimizer 'adamww'; did you mean 'adamw'? *"),
     ({"train__optimizer": {"kind": "adam", "weight_decay": 1}}, "train.optimizer.weight_decay: optimizer 'adam' has *"),
     ({"train__optimizer": {"kind": "adamw", "beta1": 3}}, "train.optimizer*beta*3*"),
@@ -109,7 +126,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (scheduled(start=0.2, end=0.4), "train.feeding.end: must not be above start (0.4 > 0.2)"),
     (scheduled(steps=0), "train.feeding.steps: must be at least 1 (is 0)"),
     (scheduled(step=9), "train.feeding.step: feeding 'scheduled' has no such option; did you mean 'steps'? *"),
-    ({"train__metric": "bleuu"}, "train.metric: unknown metric 'bleuu'; did you mean 'bleu'? *"),
+    ({"train__metric": "bleuu"}, "train.metric: unknown metric 'bleuu' for text; did you mean 'bleu'? *"),
     # combinations
     (
         {"model__attention": "dot", "model__encoder__hidden": 8, "model__decoder__hidden": 8},
@@ -127,7 +144,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "model.attention.layer: first needs at least 2 decoder layers; set decoder.layers, or layer: last",
     ),
     ({"train__ema": 0.9, "train__average": 2}, "train: ema and average are two ways to one end; choose one of them"),
-    ({"structure": "one_to_one"}, "structure: *'many_to_many'*'one_to_one'*"),
+    ({"structure": "one_to_one"}, "structure: is one_to_one, but text -> text makes many_to_many"),
     # data
     ({"data__train": "${NO_SUCH_VARIABLE}/x"}, "data.train: the environment variable NO_SUCH_VARIABLE is not set"),
     (
@@ -183,7 +200,12 @@ def test_a_bare_name_is_a_table_with_that_kind(configure: Configure) -> None:
     assert configure(model__cell="gru") == configure(model__cell={"kind": "gru"})
     assert configure(model__attention="dot") == configure(model__attention={"kind": "dot"})
     assert configure(model__context="last") == configure(model__context={"from": "last"})
-    assert configure(source__tokens={"split": "|"}) == configure(source__tokens={"kind": "split", "separator": "|"})
+    assert configure(source="category") == configure(source={"kind": "category"}) == configure(source=["category"])
+    one, other = (
+        untrained(configure(source__tokens=tokens)).sources[0].to_json()
+        for tokens in ({"split": "|"}, {"kind": "split", "separator": "|"})
+    )
+    assert one == other
 
 
 def test_an_empty_list_of_files_is_refused(configure: Configure) -> None:
@@ -251,7 +273,7 @@ def test_numbers_and_words_follow_yaml_1_2(write: Write) -> None:
     path = write("c.yaml", "data: {train: no, test: yes}\nsource: {column: no}\ntrain: {learning_rate: 1e-3}\n")
     config = configuration.load(path)
     assert config.train.learning_rate == 0.001
-    assert config.source.column == "no"
+    assert config.sources[0].column == "no"
     assert config.data.train == str(path.parent / "no")
     assert config.data.test == str(path.parent / "yes")
 

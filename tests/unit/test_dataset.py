@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from antiphon.config import Config, Parallel
 from antiphon.data.rows import Row
-from antiphon.dataset import encode_rows, group_references, load_rows, split_rows, train_codecs
+from antiphon.dataset import encode_rows, group_references, load_rows, split_rows, train_codecs, untrained
 from antiphon.errors import ConfigError, DataError
 from antiphon.symbols import EOS, UNK
 
@@ -19,12 +19,12 @@ Write = Callable[[str, str | bytes], Path]
 Configure = Callable[..., Config]
 
 rows_of = st.lists(st.tuples(st.text("abcdef", min_size=1, max_size=2), st.text("xy", min_size=1)), max_size=40).map(
-    lambda pairs: [Row(source, target, "t.tsv", line) for line, (source, target) in enumerate(pairs, 1)]
+    lambda pairs: [Row((source,), target, "t.tsv", line) for line, (source, target) in enumerate(pairs, 1)]
 )
 
 
 def row(source: str, target: str = "x", line: int = 1) -> Row:
-    return Row(source, target, "t.tsv", line)
+    return Row((source,), target, "t.tsv", line)
 
 
 # --- splitting ----------------------------------------------------------------------------------------
@@ -32,14 +32,14 @@ def row(source: str, target: str = "x", line: int = 1) -> Row:
 
 @given(rows_of, st.floats(0.01, 0.99), st.integers(0, 5))
 def test_a_fraction_splits_by_distinct_input(rows: list[Row], fraction: float, seed: int) -> None:
-    inputs = {row.source for row in rows}
+    inputs = {row.sources[0] for row in rows}
     if len(inputs) < 2:
         return
     train, valid = split_rows(rows, fraction, seed)
     assert sorted(train + valid, key=lambda row: row.line) == rows
     assert train
     assert valid
-    known, held = {row.source for row in train}, {row.source for row in valid}
+    known, held = {row.sources[0] for row in train}, {row.sources[0] for row in valid}
     assert not known & held
     assert abs(len(held) - fraction * len(inputs)) <= 1
     for part in (train, valid):
@@ -48,12 +48,12 @@ def test_a_fraction_splits_by_distinct_input(rows: list[Row], fraction: float, s
 
 @given(rows_of, st.randoms(use_true_random=False))
 def test_a_split_depends_on_inputs_and_seed_alone(rows: list[Row], chance: object) -> None:
-    if len({row.source for row in rows}) < 2:
+    if len({row.sources[0] for row in rows}) < 2:
         return
     mixed = list(rows)
     chance.shuffle(mixed)  # type: ignore[attr-defined]
     first, second = split_rows(rows, 0.3, 1)[1], split_rows(mixed, 0.3, 1)[1]
-    assert {row.source for row in first} == {row.source for row in second}
+    assert {row.sources[0] for row in first} == {row.sources[0] for row in second}
 
 
 def test_another_seed_splits_otherwise() -> None:
@@ -72,15 +72,15 @@ def test_one_distinct_input_cannot_be_split() -> None:
 
 @given(rows_of)
 def test_by_default_every_row_is_its_own_example(configure: Configure, rows: list[Row]) -> None:
-    assert group_references(configure(), rows) == [[number] for number in range(len(rows))]
+    assert group_references(configure(), untrained(configure()), rows) == [[number] for number in range(len(rows))]
 
 
 @given(rows_of)
 def test_grouped_rows_are_references_of_one_input(configure: Configure, rows: list[Row]) -> None:
-    groups = group_references(configure(data__references="group"), rows)
-    assert [rows[group[0]].source for group in groups] == list(dict.fromkeys(row.source for row in rows))
+    groups = group_references(configure(data__references="group"), untrained(configure()), rows)
+    assert [rows[group[0]].sources[0] for group in groups] == list(dict.fromkeys(row.sources[0] for row in rows))
     for group in groups:
-        assert group == [number for number, row in enumerate(rows) if row.source == rows[group[0]].source]
+        assert group == [number for number, row in enumerate(rows) if row.sources[0] == rows[group[0]].sources[0]]
 
 
 # --- lengths ------------------------------------------------------------------------------------------
@@ -116,14 +116,14 @@ def test_encoded_rows_are_the_codecs_ids_in_order(configure: Configure, rows: li
     kept, examples = encode_rows(configure(), codecs, rows)
     assert kept == rows
     for i, one in enumerate(rows):
-        assert examples.source[i].tolist() == codecs.source.encode(one.source)
+        assert examples.sources[0][i].tolist() == codecs.sources[0].encode(one.sources[0])
         assert codecs.target.decode(examples.target[i].tolist()) == one.target
         assert examples.target[i][-1] == EOS
 
 
 def test_codecs_know_the_rows_they_were_given_only(configure: Configure) -> None:
     codecs = train_codecs(configure(), [row("ab", "X")])
-    assert codecs.source.encode("abc") == [*codecs.source.encode("ab")[:-1], UNK, EOS]
+    assert codecs.sources[0].encode("abc") == [*codecs.sources[0].encode("ab")[:-1], UNK, EOS]
     assert codecs.target.encode("Y") == [UNK, EOS]
 
 
@@ -135,7 +135,7 @@ def test_files_may_be_one_several_or_parallel(configure: Configure, write: Write
     source, target = str(write("s", "a\nb\n")), str(write("t", "x\ny\n"))
 
     def pairs(files: str | list[str] | Parallel) -> list[tuple[str, str]]:
-        return [(row.source, row.target) for row in load_rows(configure(), files)]
+        return [(row.sources[0], row.target) for row in load_rows(configure(), files)]
 
     assert pairs(one) == [("a", "x")]
     assert pairs([one, two]) == pairs(Parallel(source=source, target=target)) == [("a", "x"), ("b", "y")]
@@ -180,14 +180,14 @@ def test_bad_rows_alone_are_told_either_way(configure: Configure, write: Write, 
 def test_named_columns_reach_the_reader(configure: Configure, write: Write) -> None:
     path = str(write("t.csv", "id,out,in\n1,x,a\n"))
     config = configure(source__column="in", target__column="out")
-    assert [(row.source, row.target) for row in load_rows(config, path)] == [("a", "x")]
+    assert [(row.sources[0], row.target) for row in load_rows(config, path)] == [("a", "x")]
 
 
 def test_inputs_that_are_the_same_to_the_model_stay_on_one_side() -> None:
     rows = [row(text, line=line) for line, text in enumerate(["apple", "Apple", "APPLE", "pear", "Pear", "fig"], 1)]
     for seed in range(20):
-        train, valid = split_rows(rows, 0.4, seed, str.lower)
-        assert not {one.source.lower() for one in train} & {one.source.lower() for one in valid}
+        train, valid = split_rows(rows, 0.4, seed, lambda row: row.sources[0].lower())
+        assert not {one.sources[0].lower() for one in train} & {one.sources[0].lower() for one in valid}
 
 
 def test_a_vocabulary_without_a_symbol_is_refused(configure: Configure) -> None:

@@ -51,7 +51,7 @@ def test_a_table_of_any_size_is_trained_for_at_least_3000_updates(tmp_path: Path
     assert isinstance(config.data.valid, float)
     train, _ = split_rows(load_rows(config, config.data.train), config.data.valid, config.train.seed)
     sequences = Sequences([[EOS]] * len(train))
-    assert total_steps(config.train, Examples(sequences, sequences)) >= 3000
+    assert total_steps(config.train, Examples((sequences,), sequences)) >= 3000
     assert config.train.patience is not None
     assert config.train.validate_every is not None
     assert config.train.patience * config.train.validate_every >= 3000
@@ -74,16 +74,16 @@ def test_more_rows_never_get_less_training_or_a_smaller_model(tmp_path: Path, co
 
 def test_single_words_are_read_by_characters_and_phonemes_by_words(write: Write) -> None:
     config = choose(word_table(write))
-    assert config.source.tokens.kind == "chars"
-    assert config.target.tokens.kind == "words"
+    assert config.sources[0].options["tokens"] == "chars"
+    assert config.target.options["tokens"] == "words"
 
 
 def test_sentences_of_many_words_are_read_by_pieces(write: Write) -> None:
     chance = random.Random(1)
     lines = (" ".join("".join(chance.choices("abcdefgh", k=4)) for _ in range(8)) for _ in range(120))
     config = choose(write("t.tsv", "".join(f"{line}\t{line}\n" for line in lines)))
-    assert config.source.tokens.kind == "bpe"
-    assert config.target.tokens.kind == "bpe"
+    assert config.sources[0].options["tokens"]["kind"] == "bpe"
+    assert config.target.options["tokens"]["kind"] == "bpe"
 
 
 # --- what the user set --------------------------------------------------------------------------------
@@ -146,8 +146,8 @@ def test_validation_rows_of_the_user_leave_the_training_rows_whole(write: Write)
 def test_columns_are_used_while_looking_at_the_data(write: Write) -> None:
     path = write("t.csv", "id,out,in\n" + "".join(f"{i},A B C D E F,word{i}\n" for i in range(20)))
     config = choose(path, source__column="in", target__column="out")
-    assert (config.source.column, config.target.column) == ("in", "out")
-    assert (config.source.tokens.kind, config.target.tokens.kind) == ("chars", "words")
+    assert (config.sources[0].column, config.target.column) == ("in", "out")
+    assert (config.sources[0].options["tokens"], config.target.options["tokens"]) == ("chars", "words")
 
 
 # --- mistakes -----------------------------------------------------------------------------------------

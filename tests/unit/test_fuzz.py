@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
-from tasks import TINY
+from tasks import TINY, text_sides
 
 from antiphon import config as configuration
-from antiphon.data.encode import TextCodec
+from antiphon.data.kinds import SOURCES, codec_from_json
 from antiphon.data.rows import Problems, read_rows
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.training.prepare import check_names
@@ -42,16 +42,16 @@ def read(name: str, content: bytes, columns: Any, header: bool) -> None:
         path.write_bytes(content)
         problems = Problems()
         try:
-            for row in read_rows([str(path)], None, columns, header, problems):
-                assert row.source.strip()
+            for row in read_rows([str(path)], [], text_sides(*columns), header, problems):
+                assert row.sources[0].strip()
                 assert row.target.strip()
-                (row.source + row.target).encode()
+                (row.sources[0] + row.target).encode()
             problems.raise_any()
         except AntiphonError as error:
             assert str(path) in str(error)
 
 
-@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.npz", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.npz", "a.npy", "a.parquet"])
 @pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_every_reader_reads_or_refuses(name: str, count: int) -> None:
     @tries(count)
@@ -166,7 +166,7 @@ def test_any_json_is_a_vocabulary_or_refused(count: int) -> None:
     @given(st.dictionaries(st.sampled_from(names), VALUES, min_size=1, max_size=2))
     def check(changes: dict[str, Any]) -> None:
         try:
-            TextCodec.from_json(sound | changes, "source").encode("ab")
+            codec_from_json(SOURCES, sound | changes, "source").encode("ab")
         except AntiphonError as error:
             assert isinstance(error, ModelFolderError) or str(error)
 

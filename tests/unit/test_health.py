@@ -11,7 +11,7 @@ from models import cell_of
 from tasks import tiny_config
 
 from antiphon import bundle, metrics
-from antiphon.data.batch import Batch, Examples, Sequences, collate
+from antiphon.data.batch import Batch, Examples, Padded, Sequences, collate
 from antiphon.errors import TrainingError
 from antiphon.parts.recurrent import CELLS
 from antiphon.symbols import EOS
@@ -176,7 +176,7 @@ def test_an_exploding_training_recovers_at_a_lower_rate(tmp_path: Path, monkeypa
 
 
 def rows_of(batch: Batch) -> int:
-    return len(batch.source)
+    return len(batch.target.values)
 
 
 def limited(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
@@ -226,7 +226,7 @@ def test_an_error_that_is_not_about_memory_passes(tmp_path: Path, monkeypatch: p
 def test_watching_cells_leaves_no_hook(tmp_path: Path) -> None:
     run(tmp_path)
     model = bundle.load(tmp_path / "m", torch.device("cpu")).model
-    batch = collate(Examples(Sequences([[4, 5, EOS]]), Sequences([[4, EOS]])), [0])
+    batch = collate(Examples((Sequences([[4, 5, EOS]]),), Sequences([[4, EOS]])), [0])
     assert health.cell_health(model, batch)
     assert not any(part._forward_hooks for part in model.modules())
 
@@ -239,7 +239,7 @@ def test_the_largest_batch_that_fits_is_found_and_kept(tmp_path: Path, monkeypat
     honest = fit.batch_loss
 
     def loss(model: Any, batch: Batch, *rest: Any) -> Any:
-        if batch.source.numel() + batch.target_out.numel() > 1024:
+        if batch.sources[0].values.numel() + batch.target.values.numel() > 1024:
             raise torch.OutOfMemoryError("out of memory")
         return honest(model, batch, *rest)
 
@@ -280,14 +280,13 @@ def test_padding_counts_neither_as_saturated_nor_as_dead(tmp_path: Path) -> None
     run(tmp_path)
     model = bundle.load(tmp_path / "m", torch.device("cpu")).model
     rows = [[4 + number % 5, 5, EOS] for number in range(15)]
-    short = Examples(Sequences(rows), Sequences([[4, EOS]] * 15))
-    padded = Examples(Sequences([*rows, [4] * 40 + [EOS]]), Sequences([*[[4, EOS]] * 15, [4] * 40 + [EOS]]))
+    short = Examples((Sequences(rows),), Sequences([[4, EOS]] * 15))
+    padded = Examples((Sequences([*rows, [4] * 40 + [EOS]]),), Sequences([*[[4, EOS]] * 15, [4] * 40 + [EOS]]))
     alone = health.cell_health(model, collate(short, range(15)))
     beside = health.cell_health(model, collate(padded, range(15)).part(0, 1))
     assert alone == beside
     wide = collate(padded, range(16))
-    fifteen = Batch(
-        wide.source[:15], wide.source_lengths[:15], wide.target_in[:15], wide.target_out[:15], wide.positions[:30]
-    )
+    source, target = (Padded(values[:15], lengths[:15]) for values, lengths in (*wide.sources, wide.target))
+    fifteen = Batch((source,), target, wide.positions[:30])
     for name, found in health.cell_health(model, fifteen).items():
         assert found == pytest.approx(alone[name], abs=1e-6)

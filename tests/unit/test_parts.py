@@ -182,13 +182,13 @@ def encoded(lengths: list[int], width: int) -> Encoded:
 
 def test_contexts_equal_their_equations() -> None:
     found = encoded([4, 2], 3)
-    last = Last(3, 3, layers=2, state_parts=2)
+    last = Last(3, 3, 3, layers=2, state_parts=2)
     assert last.context(found).equal(found.last)
     for h, c in last.start(found.last):
         assert h.equal(found.last)
         assert c.abs().sum() == 0
 
-    projected = ProjectedLast(3, 5, layers=2, state_parts=2)
+    projected = ProjectedLast(3, 3, 5, layers=2, state_parts=2)
     torch.testing.assert_close(projected.context(found), torch.tanh(projected.project(found.last)))
     starts = projected.start(projected.context(found))
     assert len(starts) == 2
@@ -199,9 +199,9 @@ def test_contexts_equal_their_equations() -> None:
         "max": [found.states[0, :4].amax(0), found.states[1, :2].amax(0)],
     }
     for pool, wanted in pools.items():
-        bridge = ProjectedAll(3, 5, layers=1, state_parts=1, pool=pool)  # type: ignore[arg-type]
+        bridge = ProjectedAll(3, 3, 5, layers=1, state_parts=1, pool=pool)  # type: ignore[arg-type]
         torch.testing.assert_close(bridge.context(found), torch.tanh(bridge.project(torch.stack(wanted))))
-    bridge = ProjectedAll(3, 5, layers=1, state_parts=1, pool="attention")
+    bridge = ProjectedAll(3, 3, 5, layers=1, state_parts=1, pool="attention")
     assert bridge.score is not None
     row = found.states[1, :2]
     wanted_row = torch.softmax(row @ bridge.score.weight[0], 0) @ row

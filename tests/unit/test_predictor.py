@@ -44,7 +44,7 @@ def test_an_empty_input_gives_an_empty_output_in_its_place(model: Predictor, tex
 def test_the_score_of_an_output_is_what_score_gives(model: Predictor, text: str) -> None:
     for candidate in model.predict([text], n_best=3)[0].n_best:
         if candidate.text:
-            assert model.score([Row(text, candidate.text, "t", 1)]) == pytest.approx([candidate.score], abs=1e-4)
+            assert model.score([Row((text,), candidate.text, "t", 1)]) == pytest.approx([candidate.score], abs=1e-4)
 
 
 @given(st.text("abcde", min_size=1, max_size=6))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tasks import text_sides
 
 from antiphon.data.rows import Problems, Row, is_table, read_lines, read_rows
 from antiphon.errors import DataError
@@ -26,7 +27,7 @@ def read(
 ) -> list[Row]:
     """The rows of tables; bad ones raise."""
     found = problems or Problems()
-    rows = list(read_rows([str(file) for file in files], None, columns, header, found))
+    rows = list(read_rows([str(file) for file in files], [], text_sides(*columns), header, found))
     if problems is None:
         found.raise_any()
     return rows
@@ -34,14 +35,14 @@ def read(
 
 def read_parallel(source: Path, target: Path, problems: Problems | None = None) -> list[Row]:
     found = problems or Problems()
-    rows = list(read_rows([], (str(source), str(target)), (0, 1), False, found))
+    rows = list(read_rows([], (str(source), str(target)), text_sides(0, 1), False, found))
     if problems is None:
         found.raise_any()
     return rows
 
 
 def texts(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    return [(row.source, row.target) for row in rows]
+    return [(row.sources[0], row.target) for row in rows]
 
 
 # --- right files --------------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ def test_json_objects_have_named_fields(write: Write) -> None:
 
 def test_several_tables_follow_each_other(write: Write) -> None:
     first, second = write("1.tsv", "a\tb\n"), write("2.csv", "c,d\n")
-    assert [(row.source, Path(row.file).name, row.line) for row in read(first, second)] == [
+    assert [(row.sources[0], Path(row.file).name, row.line) for row in read(first, second)] == [
         ("a", "1.tsv", 1),
         ("c", "2.csv", 1),
     ]
@@ -163,8 +164,8 @@ def test_other_files_are_no_tables(name: str) -> None:
 BAD: list[tuple[str, str | bytes, int, str]] = [
     ("t.tsv", "a\tb\nonly\n", 2, "column 1 is missing: the row has only column 0"),
     ("t.tsv", b"a\tb\nc\xff\td\n", 2, "not UTF-8 text"),
-    ("t.tsv", "a\tb\nc\0\td\n", 2, "holds a NUL character"),
-    ("t.tsv", "a\tb\nc\td\0\n", 2, "holds a NUL character"),
+    ("t.tsv", "a\tb\nc\0\td\n", 2, "the source holds a NUL character"),
+    ("t.tsv", "a\tb\nc\td\0\n", 2, "the target holds a NUL character"),
     ("t.tsv", "a\tb\n\td\n", 2, "the source is empty"),
     ("t.tsv", "a\tb\n  \td\n", 2, "the source is empty"),
     ("t.tsv", "a\tb\nc\t\n", 2, "the target is empty"),
@@ -174,15 +175,15 @@ BAD: list[tuple[str, str | bytes, int, str]] = [
     ("t.csv", 'a,b\n"c"x,d\n', 2, "not CSV: "),
     ("t.csv", 'a,b\nc,"d\n', 2, "not CSV: "),
     ("t.csv", "a,b\nc,\n", 2, "the target is empty"),
-    ("t.csv", "a,b\nc,d\0\n", 2, "holds a NUL character"),
+    ("t.csv", "a,b\nc,d\0\n", 2, "the target holds a NUL character"),
     ("t.jsonl", '["a","b"]\n{"a": \n', 2, "not JSON: "),
     ("t.jsonl", '["a","b"]\n"text"\n', 2, "not a JSON object or list"),
     ("t.jsonl", '["a","b"]\n["c"]\n', 2, "column 1 is missing: the row has only column 0"),
     ("t.jsonl", '["a","b"]\n["c", null]\n', 2, "column 1 is null"),
-    ("t.jsonl", '["a","b"]\n["c", true]\n', 2, "column 1 is not text but bool"),
-    ("t.jsonl", '["a","b"]\n["c", ["d"]]\n', 2, "column 1 is not text but list"),
-    ("t.jsonl", '["a","b"]\n["c", "\\u0000"]\n', 2, "holds a NUL character"),
-    ("t.jsonl", '["a","b"]\n["c", "\\ud800"]\n', 2, "not "),
+    ("t.jsonl", '["a","b"]\n["c", true]\n', 2, "the target is not text but bool"),
+    ("t.jsonl", '["a","b"]\n["c", ["d"]]\n', 2, "the target is not text but list"),
+    ("t.jsonl", '["a","b"]\n["c", "\\u0000"]\n', 2, "the target holds a NUL character"),
+    ("t.jsonl", '["a","b"]\n["c", "\\ud800"]\n', 2, "the target is not UTF-8 text"),
     ("t.jsonl", '["a","b"]\n' + "[" * 100_000 + "\n", 2, "not JSON: "),
     ("t.jsonl", '["a","b"]\n{"s": "c"}\n', 2, "name source.column and target.column: the object has the fields s"),
     ("t.jsonl", b'["a","b"]\n["\xff","d"]\n', 2, "not UTF-8 text"),
@@ -300,8 +301,8 @@ def test_parallel_files_of_unequal_length_are_refused(write: Write) -> None:
         (b"a\nc\n", b"b\n\xff\n", 1, "not UTF-8 text"),
         (b"a\n\n", b"b\nd\n", 0, "the source is empty"),
         (b"a\nc\n", b"b\n\n", 1, "the target is empty"),
-        (b"a\n\0\n", b"b\nd\n", 0, "holds a NUL character"),
-        (b"a\nc\n", b"b\n\0\n", 1, "holds a NUL character"),
+        (b"a\n\0\n", b"b\nd\n", 0, "the source holds a NUL character"),
+        (b"a\nc\n", b"b\n\0\n", 1, "the target holds a NUL character"),
     ],
 )
 def test_a_bad_row_of_parallel_files_names_the_file_it_stands_in(
@@ -334,7 +335,7 @@ def test_a_folder_holds_tables(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(DataError) as caught:
         read(path)
-    wanted = "is a folder without tables (.tsv, .txt, .csv, .jsonl, .ndjson, .parquet, .npz, text with .gz too)"
+    wanted = "is a folder without tables (.tsv, .txt, .csv, .jsonl, .ndjson, .parquet, .npz, .npy, text with .gz too)"
     assert str(caught.value) == f"{path}: {wanted}"
 
 
@@ -370,7 +371,7 @@ def test_any_bytes_are_rows_or_a_message(tmp_path: Path, content: bytes, name: s
     path = tmp_path / name
     path.write_bytes(content)
     try:
-        wrong = [row for row in read(path) if not row.source.strip() or not row.target.strip()]
+        wrong = [row for row in read(path) if not row.sources[0].strip() or not row.target.strip()]
     except DataError as error:
         wrong, message = [], str(error)
     else:
@@ -420,7 +421,7 @@ def test_parquet_has_named_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"word": ["a", "c", None], "sound": ["b", "d", "e"]}), path)
     problems = Problems()
-    found = list(read_rows([str(path)], None, ("word", "sound"), False, problems))
+    found = list(read_rows([str(path)], [], text_sides("word", "sound"), False, problems))
     assert texts(found) == [("a", "b"), ("c", "d")]
     assert problems.first == [f"{path}:3: column 'word' is null"]
 
@@ -434,7 +435,7 @@ def test_a_quote_that_is_never_closed_ends_the_reading(write: Write) -> None:
 
 def test_a_record_of_several_lines_stands_where_it_begins(write: Write) -> None:
     found = read(write("t.csv", 'a,X\n"b\nc",Y\nd,Z\n'))
-    assert [(row.source, row.line) for row in found] == [("a", 1), ("b\nc", 2), ("d", 4)]
+    assert [(row.sources[0], row.line) for row in found] == [("a", 1), ("b\nc", 2), ("d", 4)]
 
 
 def test_utf16_csv_is_told(write: Write) -> None:
@@ -454,7 +455,7 @@ def test_another_separator_is_guessed_at(write: Write) -> None:
 
 @pytest.mark.parametrize("text", ['["a", NaN]', '["a", 1e999]'])
 def test_what_is_no_number_is_no_text(write: Write, text: str) -> None:
-    with pytest.raises(DataError, match="column 1 is no number"):
+    with pytest.raises(DataError, match="the target is no number"):
         read(write("t.jsonl", text + "\n"))
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tasks import text_sides
 from typer.testing import CliRunner
 
 from antiphon import bundle, load
@@ -230,7 +231,7 @@ def test_pickled_arrays_run_nothing(tmp_path: Path) -> None:
     path = tmp_path / "rows.npz"
     np.savez(path, pairs=np.array([[Bomb(tmp_path / "ran"), "b"]], dtype=object))
     with pytest.raises(DataError, match="is not an array of plain values"):
-        list(read_rows([f"{path}#pairs"], None, (0, 1), False, Problems()))
+        list(read_rows([f"{path}#pairs"], [], text_sides(0, 1), False, Problems()))
     assert not (tmp_path / "ran").exists()
 
 
@@ -240,7 +241,7 @@ def test_an_array_that_claims_terabytes_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "rows.npz", "w") as file:
         file.writestr("pairs.npy", array)
     with pytest.raises(DataError, match=r"rows\.npz#pairs: is "):
-        list(read_rows([f"{tmp_path / 'rows.npz'}#pairs"], None, (0, 1), False, Problems()))
+        list(read_rows([f"{tmp_path / 'rows.npz'}#pairs"], [], text_sides(0, 1), False, Problems()))
 
 
 @pytest.mark.parametrize(("ending", "mark"), [("tsv", b"\t"), ("csv", b",")])
@@ -254,11 +255,11 @@ def test_a_gz_bomb_of_one_line_stays_small(tmp_path: Path, ending: str, mark: by
     problems = Problems(skip=True)
     tracemalloc.start()
     try:
-        rows = list(read_rows([str(path)], None, (0, 1), False, problems))
+        rows = list(read_rows([str(path)], [], text_sides(0, 1), False, problems))
         peak = tracemalloc.get_traced_memory()[1] >> 20
     finally:
         tracemalloc.stop()
-    assert [row.source for row in rows] == ["a", "b"]
+    assert [row.sources[0] for row in rows] == ["a", "b"]
     assert problems.summary().endswith(":2: longer than 16 MiB")
     assert peak < 100, "megabytes; the line has 1,024"
 
@@ -266,7 +267,7 @@ def test_a_gz_bomb_of_one_line_stays_small(tmp_path: Path, ending: str, mark: by
 def test_spelling_a_special_symbol_is_ordinary_text(model_folder: Path) -> None:
     model = load(model_folder)
     for text in ("<pad>", "</s>", "<unk>", "<s>", "[UNK]"):
-        ids = model.codecs.source.encode(text)
+        ids = model.codecs.sources[0].encode(text)
         assert len(ids) == len(text) + 1
         assert isinstance(model.predict([text])[0].text, str)
 

@@ -48,7 +48,7 @@ def test_old_symbols_keep_ids_and_vectors_and_new_ones_are_added(
 ) -> None:
     old, new = bundle.load(base, CPU), bundle.load(started(tmp_path, base), CPU)
     for side, fresh in (("source", ["ñ"]), ("target", ["NY"])):
-        before, after = (getattr(both.codecs, side).vocabulary.symbols for both in (old, new))
+        before, after = (both.codecs.named[side].to_json()["symbols"] for both in (old, new))
         assert after[: len(before)] == before
         assert set(fresh) <= set(after[len(before) :])
     theirs, own = dict(old.model.named_parameters()), dict(new.model.named_parameters())
@@ -119,7 +119,7 @@ def test_vectors_of_known_symbols_are_taken(
     tmp_path: Path, first: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = bundle.load(with_vectors(tmp_path, [*first, "s 1 2 3", "ж 4 5 6", "h -1 0.5 1e-2"]), CPU)
-    weight, vocabulary = model.model.source.embedding.weight, model.codecs.source.vocabulary
+    weight, vocabulary = model.model.source.embedding.weight, model.codecs.sources[0].vocabulary
     for symbol, values in (("s", [1, 2, 3]), ("h", [-1, 0.5, 0.01])):
         torch.testing.assert_close(weight[vocabulary.id(symbol)], torch.tensor(values, dtype=torch.float32))
     known = len(vocabulary) - SPECIALS
@@ -208,7 +208,7 @@ def test_vectors_that_do_not_fit_are_refused(tmp_path: Path, lines: list[str], s
 
 def test_vectors_may_be_separated_by_tabs_and_several_spaces(tmp_path: Path) -> None:
     model = bundle.load(with_vectors(tmp_path, ["s\t1\t2\t3", "", "h  4 5  6 "]), CPU)
-    weight, vocabulary = model.model.source.embedding.weight, model.codecs.source.vocabulary
+    weight, vocabulary = model.model.source.embedding.weight, model.codecs.sources[0].vocabulary
     torch.testing.assert_close(weight[vocabulary.id("h")], torch.tensor([4.0, 5.0, 6.0]))
     torch.testing.assert_close(weight[vocabulary.id("s")], torch.tensor([1.0, 2.0, 3.0]))
 

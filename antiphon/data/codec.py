@@ -1,0 +1,126 @@
+"""A side of a row: what stands in a column, the value it is read as, and the array a model is given.
+
+A codec is made from what the user chose, learns from the training rows' values alone (`learn`), and is
+saved with the model as a JSON file. Sources: text, category, vector, image, frames, none. Targets: text,
+label, labels, number, numbers. The tables of both stand in `antiphon/data/kinds.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon.errors import ModelFolderError
+
+Array = NDArray[Any]
+
+
+class Codec(ABC):
+    """One side of every row.
+
+    Class attributes say what a model must know: `part` names the part that takes or gives such
+    arrays, `steps` is whether a value is a sequence, `ends` the end symbols of an encoded one.
+    A target's `form`: "one" answer a row, one for "each" source step, or a sequence of "any" length.
+    """
+
+    kind: ClassVar[str]
+    part: ClassVar[str]
+    steps: ClassVar[bool] = False
+    ends: ClassVar[int] = 0
+    form: ClassVar[Literal["one", "each", "any"]] = "one"
+    unit: ClassVar[str] = "steps"
+    metric: ClassVar[str] = "loss"  # of a target: what chooses the best model unless the user says
+    reads: ClassVar[bool] = True  # whether anything is read for it
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Symbols of the vocabulary, special ones counted; or numbers a step; or channels of an image."""
+
+    @abstractmethod
+    def read(self, found: object, folder: str) -> Any:
+        """The value of what stands in a column; paths in it are relative to `folder`.
+
+        A `ValueError` says what is wrong, as the end of a sentence that begins with the side: "is empty".
+        """
+
+    def learn(self, values: Sequence[Any]) -> None:  # noqa: B027 one has nothing to learn
+        """Learn from the training rows' values, where there is something to learn."""
+
+    @abstractmethod
+    def encode(self, value: Any) -> Array | Sequence[int]:
+        """A value as an array [steps, ...]; of ids (ints), of numbers (float32), or of pixels (uint8).
+
+        A `ValueError` says why a value does not fit what was learned.
+        """
+
+    def key_of(self, value: Any) -> Hashable:
+        """What makes two values the same to a model."""
+        return value.tobytes() if isinstance(value, np.ndarray) else value
+
+    def shown(self, value: Any) -> str:
+        """A value as one line for a reader."""
+        return str(value)
+
+    @abstractmethod
+    def about(self) -> str:
+        """What was learned, in a few words."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """All that `restore` needs, as a JSON value."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        """What `to_json` gave; a `KeyError`, `TypeError` or `ValueError` says that it is something else."""
+
+    def extended(self, base: Codec) -> Codec:
+        """This codec, with what only the training rows have behind what the model to start from knows."""
+        return self
+
+
+def as_text(found: object) -> str:
+    """What stands in a column, as text."""
+    if isinstance(found, str):
+        if "\0" in found:
+            raise ValueError("holds a NUL character")
+        if has_surrogate(found):
+            raise ValueError("is not UTF-8 text")
+        return found
+    if isinstance(found, np.generic):
+        found = found.item()
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        if isinstance(found, float) and not np.isfinite(found):
+            raise ValueError(f"is no number: {found}")
+        return str(found)
+    raise ValueError(f"is not text but {_named(found)}")
+
+
+def _named(found: object) -> str:
+    if found is None:
+        return "null"
+    return f"an array {list(found.shape)}" if isinstance(found, np.ndarray) else type(found).__name__
+
+
+def has_surrogate(text: str) -> bool:
+    """Whether a text holds half of a surrogate pair, which cannot be written as UTF-8."""
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def within(folder: str, name: str) -> str:
+    """The path that a cell of a table names, relative to the table's folder."""
+    return os.path.join(folder, name)
+
+
+def damaged(error: Exception) -> ModelFolderError:
+    """What to say of a codec's file that is not what was written."""
+    return ModelFolderError(f"a vocabulary file is incomplete or damaged: {error!r}")

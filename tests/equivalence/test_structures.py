@@ -1,0 +1,190 @@
+"""The contracts for every structure: padding, batch and order change nothing; all of a memory is one memory."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models import Side
+from torch import Tensor
+
+from antiphon.config import Model
+from antiphon.data.batch import Examples, Sequences, collate
+from antiphon.decoding import Limits, beam, forced, greedy
+from antiphon.model import Model as Built
+from antiphon.model import Reader, Writer
+from antiphon.structures import STRUCTURES
+from antiphon.symbols import EOS, SPECIALS
+
+CPU = torch.device("cpu")
+CHANCE = np.random.default_rng(3)
+ROWS = 6
+LENGTHS = [5, 2, 7, 1, 4, 3]
+TEXT = [[*CHANCE.integers(SPECIALS, 9, n).tolist(), EOS] for n in LENGTHS]
+FRAMES = [CHANCE.normal(size=(n, 3)).astype(np.float32) for n in LENGTHS]
+VECTOR = [CHANCE.normal(size=(1, 3)).astype(np.float32) for _ in LENGTHS]
+CATEGORY = [[int(CHANCE.integers(SPECIALS, 9))] for _ in LENGTHS]
+IMAGE = [CHANCE.integers(0, 256, (1, 13, 10, 3)).astype(np.uint8) for _ in LENGTHS]
+SOURCES: dict[str, tuple[Side, Any]] = {
+    "text": (Side("symbols", 9), TEXT),
+    "frames": (Side("numbers", 3), FRAMES),
+    "vector": (Side("numbers", 3, steps=False), VECTOR),
+    "category": (Side("symbols", 9, steps=False), CATEGORY),
+    "image": (Side("image", 3, steps=False), IMAGE),
+}
+STEPS = {"one": [1] * ROWS, "text": LENGTHS, "frames": LENGTHS}
+POOLINGS = ["last", "mean", "max", "attention"]
+CASES = [
+    *(("one_to_one", (s,), t, "last") for s in ("vector", "category", "image") for t in ("labels", "numbers")),
+    *(("one_to_many", s, "symbols", "last") for s in (("vector",), ("category",), ("image",), ("image", "category"))),
+    *(
+        ("many_to_one", (s,), t, p)
+        for s, t, p in itertools.product(("text", "frames"), ("labels", "numbers"), POOLINGS)
+    ),
+    *(("many_to_one", ("text", "vector"), "labels", p) for p in POOLINGS),
+    *(("many_to_many", s, "symbols", "last") for s in (("frames",), ("text", "category"), ("text", "text", "image"))),
+    *(("synchronous", (s,), t, "last") for s in ("text", "frames") for t in ("labels", "numbers", "bits")),
+]
+
+
+def make(structure: str, names: tuple[str, ...], target: str, pooling: str, cell: str, both: bool) -> Built:
+    model = Model.model_validate(
+        {
+            "cell": cell,
+            "embedding": 5,
+            "image": {"channels": [4, 6]},
+            "encoder": {"hidden": 4, "layers": 2, "bidirectional": both, "residual": True},
+            "pooling": pooling,
+            "decoder": {"hidden": 6},
+            "attention": "additive",
+            "dropout": 0.0,
+        }
+    )
+    torch.manual_seed(1)
+    sides = [SOURCES[name][0] for name in names]
+    built = STRUCTURES[structure](model, sides, Side(target, 8 if target in ("labels", "symbols") else 2))
+    with torch.no_grad():
+        for name, parameter in built.named_parameters():
+            if "norm" not in name:
+                parameter.copy_(torch.randn_like(parameter) * 0.5)
+    return built.eval()
+
+
+def targets(structure: str, target: str, names: tuple[str, ...]) -> list[Any]:
+    if target == "symbols":
+        return [[*CHANCE.integers(SPECIALS, 8, n % 4).tolist(), EOS] for n in LENGTHS]
+    steps = LENGTHS if structure == "synchronous" else [1] * ROWS
+    if target == "labels":
+        return [CHANCE.integers(SPECIALS, 8, n).tolist() for n in steps]
+    return [CHANCE.integers(0, 2, (n, 2)).astype(np.float32) for n in steps]
+
+
+def losses(model: Built, examples: Examples, rows: list[int], padding: int = 0) -> list[Tensor]:
+    """The loss of every target step, a tensor a row."""
+    batch = collate(examples, rows)
+
+    def wider(values: Tensor) -> Tensor:
+        return torch.cat([values, values.new_zeros(len(values), padding, *values.shape[2:])], 1)
+
+    image = [source.values.dtype == torch.uint8 for source in batch.sources]
+    one = [int(source.lengths.max()) == 1 for source in batch.sources]
+    sources = [
+        (values if picture or single else wider(values), lengths)
+        for (values, lengths), picture, single in zip(batch.sources, image, one, strict=True)
+    ]
+    target = batch.target.values
+    with torch.inference_mode():
+        kept = model(sources, target).flatten(0, 1)[batch.positions]
+        found, _ = model.head.judge(kept, target.flatten(0, 1)[batch.positions])
+    return list(found.split(batch.target.lengths.tolist()))
+
+
+@pytest.mark.parametrize(("cell", "both"), [("lstm", True), ("gru", False)])
+@pytest.mark.parametrize(("structure", "names", "target", "pooling"), CASES)
+def test_contracts(structure: str, names: tuple[str, ...], target: str, pooling: str, cell: str, both: bool) -> None:
+    model = make(structure, names, target, pooling, cell, both)
+    sources = tuple(Sequences(SOURCES[name][1]) for name in names)
+    examples = Examples(sources, Sequences(targets(structure, target, names)))
+    together = losses(model, examples, list(range(ROWS)))
+    assert torch.cat(together).std() > 1e-3, "rows must differ, or this compares nothing"
+    padded = losses(model, examples, list(range(ROWS)), padding=3)
+    order = [3, 0, 5, 1, 4, 2]
+    mixed = losses(model, examples, order)
+    for row in range(ROWS):
+        alone = losses(model, examples, [row])[0]
+        for found in (alone, padded[row], mixed[order.index(row)]):
+            torch.testing.assert_close(found, together[row], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("structure", "names", "target", "pooling"), [case for case in CASES if case[2] == "symbols"])
+def test_what_is_decoded_depends_on_its_row_alone(
+    structure: str, names: tuple[str, ...], target: str, pooling: str
+) -> None:
+    model = make(structure, names, target, pooling, "lstm", True)
+    assert isinstance(model, Writer)
+    sources = [Sequences(SOURCES[name][1]) for name in names]
+    examples = Examples(tuple(sources), Sequences(targets(structure, target, names)))
+    limits = Limits(6)
+    with torch.inference_mode():
+        batch = collate(examples, range(ROWS))
+        start = model.start(batch.sources)
+        for found, width in (
+            (greedy(model.step, start, ROWS, CPU, limits), 1),
+            (beam(model.step, start, ROWS, CPU, limits, width=3), 3),
+        ):
+            for row in range(ROWS):
+                state = model.start(collate(examples, [row]).sources)
+                alone = (
+                    greedy(model.step, state, 1, CPU, limits)
+                    if width == 1
+                    else beam(model.step, state, 1, CPU, limits, width=3)
+                )
+                assert alone[0][0].tokens == found[row][0].tokens
+                assert alone[0][0].score == pytest.approx(found[row][0].score, abs=1e-4)
+        said = forced(model.step, start, batch.target.values).sum(1)
+        for row, loss in enumerate(losses(model, examples, list(range(ROWS)))):
+            assert float(said[row]) == pytest.approx(-float(loss.sum()), abs=1e-4)
+
+
+@pytest.mark.parametrize("target", ["labels", "numbers", "bits"])
+def test_a_one_directional_reader_never_looks_ahead(target: str) -> None:
+    """Each step's answer is that of the prefix that ends there: what a live stream will be told."""
+    model = make("synchronous", ("frames",), target, "last", "gru", both=False)
+    assert isinstance(model, Reader)
+    frames = torch.from_numpy(FRAMES[2])[None]
+    with torch.inference_mode():
+        whole = model.head.answer(model.features([(frames, torch.tensor([7]))]))
+        for end in range(1, 8):
+            part = model.head.answer(model.features([(frames[:, :end], torch.tensor([end]))]))
+            torch.testing.assert_close(part[:, -1], whole[:, end - 1])
+
+
+@pytest.mark.parametrize("target", ["labels", "numbers", "bits"])
+def test_gradients_equal_finite_differences(target: str) -> None:
+    structure = "synchronous"
+    model = make(structure, ("text",), target, "last", "lstm", both=True).double()
+    examples = Examples((Sequences(TEXT),), Sequences(targets(structure, target, ("text",))))
+    batch = collate(examples, range(ROWS))
+    wanted = batch.target.values.flatten(0, 1)[batch.positions]
+    wanted = wanted.double() if wanted.is_floating_point() else wanted
+
+    def loss() -> Tensor:
+        kept = model(batch.sources, batch.target.values).flatten(0, 1)[batch.positions]
+        return model.head.objective(kept, wanted, 0.1)[0]
+
+    loss().backward()
+    torch.manual_seed(1)
+    for label, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{label} has no part in the loss"
+        direction = torch.randn_like(parameter)
+        slope, step = float((parameter.grad * direction).sum()), 1e-6
+        with torch.no_grad():
+            parameter += step * direction
+            above = float(loss())
+            parameter -= 2 * step * direction
+            below = float(loss())
+            parameter += step * direction
+        assert slope == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-5), label

@@ -1,0 +1,279 @@
+"""What stands in a column, for every kind of source and target: read, scaled, encoded, shown, saved."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from antiphon.data.codec import Codec
+from antiphon.data.encode import CategoryCodec, LabelCodec, LabelsCodec
+from antiphon.data.images import LARGEST, ImageCodec
+from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
+from antiphon.data.numbers import FURTHEST, FramesCodec, NumberCodec, NumbersCodec, VectorCodec
+from antiphon.errors import AntiphonError
+from antiphon.symbols import SPECIALS, UNK
+
+
+def learned(codec: Any, *found: object, folder: str = "") -> Any:
+    codec.learn([codec.read(one, folder) for one in found])
+    return codec
+
+
+finite = st.floats(-1e6, 1e6, width=32)
+
+
+# --- labels and categories ----------------------------------------------------------------------------
+
+
+def test_labels_are_numbered_behind_the_special_symbols() -> None:
+    codec = learned(LabelCodec("target"), "b", "a", "b", 7, True)
+    assert codec.vocabulary.symbols == ["b", "7", "a", "true"]
+    assert codec.encode("b") == [SPECIALS]
+    assert codec.names([SPECIALS, 0, UNK]) == ["b"]
+    with pytest.raises(ValueError, match="has a label that no training row has: 'c'"):
+        codec.encode("c")
+
+
+def test_an_unseen_category_is_unknown() -> None:
+    codec = learned(CategoryCodec("source"), "en", "de")
+    assert codec.encode("zh") == [UNK]
+
+
+@pytest.mark.parametrize("found", ["NOUN  VERB", ["NOUN", "VERB"]])
+def test_labels_are_text_or_a_list(found: object) -> None:
+    codec = learned(LabelsCodec("target"), found)
+    assert codec.names(codec.encode(codec.read(found, ""))) == ["NOUN", "VERB"]
+    assert codec.shown(codec.read(found, "")) == "NOUN VERB"
+
+
+@pytest.mark.parametrize("found", ["", "  ", [], ["a", ""], None, {"a": 1}])
+@pytest.mark.parametrize("kind", [LabelCodec, LabelsCodec])
+def test_what_is_no_label_is_refused(kind: type[Codec], found: object) -> None:
+    with pytest.raises(ValueError, match=r"^is "):
+        kind("target").read(found, "")
+
+
+# --- numbers ------------------------------------------------------------------------------------------
+
+
+@given(arrays.arrays(np.float32, st.tuples(st.integers(2, 6), st.integers(1, 4)), elements=finite))
+def test_scaled_numbers_have_mean_0_and_deviation_1_and_come_back(values: Any) -> None:
+    codec = learned(VectorCodec("source", scale="each"), *values)
+    found = np.concatenate([codec._scaled(row[None]) for row in values])
+    wide = values.astype(np.float64)
+    still = wide.std(0) < 1e-4 * np.maximum(1, np.abs(wide).max(0))
+    if not codec.bits:
+        np.testing.assert_allclose(found.mean(0)[~still], 0, atol=1e-2)
+        np.testing.assert_allclose(found.std(0)[~still], 1, atol=1e-2)
+    np.testing.assert_allclose(codec.restored(found), values, rtol=1e-3, atol=1e-3 * np.abs(values).max() + 1e-6)
+
+
+def test_one_scale_for_all_numbers_is_theirs_together() -> None:
+    codec = learned(VectorCodec("source", scale="all"), [0, 10], [2, 4])
+    assert codec.mean.tolist() == [4, 4]
+    np.testing.assert_allclose(codec.deviation, np.std([0, 10, 2, 4]))
+
+
+def test_bits_and_unscaled_numbers_stay_as_they_are() -> None:
+    for codec in (learned(VectorCodec("s"), [0, 1], [1, 1]), learned(VectorCodec("s", scale="none"), [5, 1], [3, 1])):
+        assert codec.encode(np.asarray([[1, 0]], np.float32)).tolist() == [[1, 0]]
+
+
+def test_an_outlier_is_cut_off_in_a_source_but_not_in_a_target() -> None:
+    source, target = learned(VectorCodec("s"), [1], [2], [3]), learned(NumberCodec("t"), 1, 2, 3)
+    assert source.encode(source.read([1e9], "")).tolist() == [[FURTHEST]]
+    assert target.encode(target.read(1e9, ""))[0, 0] > 1e8
+
+
+@pytest.mark.parametrize("found", ["[1, 2.5]", [1, 2.5], ["1", "2.5"], np.array([1, 2.5]), (1, 2.5)])
+def test_a_vector_may_stand_in_many_ways(found: object) -> None:
+    assert VectorCodec("s").read(found, "").tolist() == [[1, 2.5]]
+
+
+@pytest.mark.parametrize("found", ["[[1, 2], [3, 4]]", [[1, 2], [3, 4]], np.array([[1, 2], [3, 4]])])
+def test_frames_may_stand_in_many_ways(found: object, tmp_path: Path) -> None:
+    assert FramesCodec("s").read(found, "").tolist() == [[1, 2], [3, 4]]
+    np.save(tmp_path / "walk.npy", np.array([[1, 2], [3, 4]]))
+    assert FramesCodec("s").read("walk.npy", str(tmp_path)).tolist() == [[1, 2], [3, 4]]
+    assert FramesCodec("s", width=1).read(found, "").shape == (4, 1)
+    assert FramesCodec("s").read([1, 2, 3], "").shape == (3, 1)
+
+
+WRONG = [
+    "",
+    "one",
+    "[1, two]",
+    "[[1], [2, 3]]",
+    "NaN",
+    "[1e999]",
+    [],
+    [[]],
+    {},
+    None,
+    ["x"],
+    [None],
+    "9" * 5000,
+    "nan.npy",
+]
+
+
+@pytest.mark.parametrize("found", WRONG, ids=repr)
+@pytest.mark.parametrize("kind", [VectorCodec, FramesCodec, NumberCodec, NumbersCodec])
+def test_what_is_no_number_is_refused(kind: type[Codec], found: object, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^(is|must|holds|has|names) "):
+        kind("source").read(found, str(tmp_path))
+
+
+def test_bits_are_a_target_of_their_own() -> None:
+    codec = learned(NumbersCodec("t"), [[0, 1], [1, 1]])
+    assert (codec.bits, codec.part) == (True, "bits")
+    with pytest.raises(ValueError, match="numbers other than 0 and 1"):
+        codec.encode(codec.read([[0, 2]], ""))
+    assert learned(NumbersCodec("t"), [[0, 2]]).part == "numbers"
+    assert not learned(NumberCodec("t"), 0, 1).bits, "a number is a number"
+
+
+# --- images -------------------------------------------------------------------------------------------
+
+MODES = ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA", "La", "RGBa", "I;16"]
+
+
+def picture(mode: str, width: int = 17, height: int = 11) -> Image.Image:
+    """A ramp from black to white, from left to right."""
+    ramp = np.linspace(0, 255, width, dtype=np.uint8)[None].repeat(height, 0)
+    gray = Image.fromarray(ramp)
+    if mode == "I;16":
+        return Image.fromarray(ramp.astype(np.uint16) * 257)
+    if mode in ("La", "RGBa"):
+        return gray.convert("LA" if mode == "La" else "RGBA").convert(mode)
+    if mode == "LAB":
+        return Image.merge("LAB", [gray, Image.new("L", gray.size, 128), Image.new("L", gray.size, 128)])
+    return gray.convert("RGB" if mode in ("HSV", "LAB", "PA") else "L").convert(mode)
+
+
+SAVABLE = [(mode, ".png") for mode in ("1", "L", "P", "RGB", "RGBA", "LA", "I;16")]
+SAVABLE += [(mode, ".tiff") for mode in MODES if mode not in ("HSV", "La", "RGBa")]
+SAVABLE += [("CMYK", ".jpg"), ("YCbCr", ".jpg"), ("L", ".npy")]
+
+
+@pytest.mark.parametrize(("mode", "suffix"), SAVABLE)
+def test_images_of_every_mode_are_the_same_ramp(mode: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npy":
+        found: object = np.asarray(picture("L"))
+    else:
+        picture(mode).save(path)
+        found = path.name
+    codec = learned(ImageCodec("source", color=False), found, folder=str(tmp_path))
+    pixels = codec.encode(codec.read(found, str(tmp_path)))
+    assert pixels.shape == (1, 11, 17, 1)
+    assert pixels.dtype == np.uint8
+    row = pixels[0, 5, :, 0].astype(int)
+    if mode == "1":
+        assert set(row) <= {0, 255}
+    else:
+        assert abs(row - np.linspace(0, 255, 17)).max() < (32 if mode == "PA" else 16), "PA has 6 steps of gray"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 300), (300, 1), (7, 13), (256, 257), (1000, 3)])
+@pytest.mark.parametrize("size", [None, 8, 20])
+def test_images_of_odd_sizes_get_one_size(width: int, height: int, size: int | None, tmp_path: Path) -> None:
+    picture("RGB", 24, 16).save(tmp_path / "first.png")
+    picture("L", width, height).save(tmp_path / "odd.png")
+    codec = learned(ImageCodec("source", size=size), "first.png", "odd.png", folder=str(tmp_path))
+    shapes = {codec.encode(codec.read(name, str(tmp_path))).shape for name in ("first.png", "odd.png")}
+    assert shapes == {(1, 16, 24, 3) if size is None else (1, size, size, 3)}
+
+
+def test_what_is_see_through_is_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (9, 9), (255, 0, 0, 0)).save(tmp_path / "a.png")
+    assert (ImageCodec("s").read("a.png", str(tmp_path)) == 255).all()
+
+
+def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
+    for number, shade in enumerate((0, 200)):
+        Image.new("L", (9, 9), shade).save(tmp_path / "a.png")
+        os.utime(tmp_path / "a.png", (number, number))
+        assert (ImageCodec("s").read("a.png", str(tmp_path)) == shade).all()
+
+
+@pytest.mark.parametrize(
+    "found", [np.zeros((3,)), np.zeros((2, 2, 2)), np.full((3, 3), 256), np.full((3, 3), -1), np.full((3, 3), np.nan)]
+)
+def test_an_array_that_is_no_picture_is_refused(found: Any) -> None:
+    with pytest.raises(ValueError, match=r"^must "):
+        ImageCodec("s").read(found, "")
+
+
+def test_fractions_and_bytes_are_the_same_picture() -> None:
+    ramp = np.linspace(0, 255, 9, dtype=np.uint8)[None].repeat(9, 0)
+    assert (ImageCodec("s").read(ramp / 255, "") == ImageCodec("s").read(ramp, "")).all()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_picture_or_refused(tmp_path: Path, content: bytes) -> None:
+    whole = io.BytesIO()
+    picture("RGB").save(whole, "PNG")
+    path = tmp_path / "a.png"
+    for number, mixed in enumerate((content, whole.getvalue()[:40] + content, whole.getvalue()[: len(content)])):
+        path.write_bytes(mixed)
+        os.utime(path, ns=(0, 4 * (hash(content) % 10**12) + number))
+        try:
+            said = str(ImageCodec("s").read("a.png", str(tmp_path)).dtype)
+        except ValueError as error:
+            said = str(error)
+        assert said == "uint8" or str(path) in said
+
+
+# --- saved --------------------------------------------------------------------------------------------
+
+SAVED: list[Codec] = [
+    learned(CategoryCodec("source"), "a", "b"),
+    learned(LabelCodec("target"), "a", "b"),
+    learned(LabelsCodec("target"), "a b"),
+    learned(VectorCodec("source"), [1, 2], [3, 5]),
+    learned(FramesCodec("source", width=2), [[1, 2], [3, 5]]),
+    learned(NumberCodec("target"), 1, 4),
+    learned(NumbersCodec("target"), [[1, 2]], [[3, 5]]),
+    learned(ImageCodec("source"), np.zeros((9, 8), np.uint8)),
+]
+EXAMPLE: dict[str, Any] = {
+    "category": "b", "label": "b", "labels": "b a", "vector": [7, 8], "frames": [7, 8, 9, 1],
+    "number": 9, "numbers": [[4, 5], [6, 7]], "image": np.full((5, 5), 9, np.uint8),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("codec", SAVED, ids=lambda codec: codec.kind)
+def test_a_codec_read_back_from_json_is_the_same(codec: Codec) -> None:
+    table = SOURCES if codec.kind in SOURCES else TARGETS
+    again = codec_from_json(table, json.loads(json.dumps(codec.to_json())), "source")
+    assert again.to_json() == codec.to_json()
+    value = codec.read(EXAMPLE[codec.kind], "")
+    np.testing.assert_array_equal(again.encode(again.read(EXAMPLE[codec.kind], "")), codec.encode(value))
+    assert again.size == codec.size
+    assert codec.shown(value)
+    assert codec.about()
+    assert codec.key_of(value) == again.key_of(again.read(EXAMPLE[codec.kind], ""))
+
+
+@pytest.mark.parametrize("codec", SAVED, ids=lambda codec: codec.kind)
+@pytest.mark.parametrize("wrong", [None, -3, [3], "x", {}, [float("nan")], LARGEST + 1], ids=str)
+def test_json_with_a_wrong_value_is_refused_or_the_same(codec: Codec, wrong: object) -> None:
+    """Each key changed in turn; what is taken all the same must still encode."""
+    table = SOURCES if codec.kind in SOURCES else TARGETS
+    for key in codec.to_json():
+        with contextlib.suppress(AntiphonError):
+            found = codec_from_json(table, {**codec.to_json(), key: wrong}, "source")
+            with contextlib.suppress(ValueError):
+                assert len(found.encode(found.read(EXAMPLE[codec.kind], "")))

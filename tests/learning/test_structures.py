@@ -1,0 +1,207 @@
+"""Every structure must learn: tasks made by code, held-out rows right to a threshold, from a file to an answer."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tasks import words
+
+import antiphon
+from antiphon import config as configuration
+from antiphon.predictor import Predictor
+
+CHANCE = np.random.default_rng(7)
+ROWS, HELD = 1200, 100
+
+
+def learned(folder: Path, rows: list[dict[str, Any]], steps: int, **settings: Any) -> Predictor:
+    """Train on all rows but the last 200, which validate and test; sources and target are columns of a JSONL table."""
+    for name, part in (("train", rows[:-200]), ("valid", rows[-200:-100]), ("test", rows[-100:])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+    tree: dict[str, Any] = {
+        "data": {"train": "train.jsonl", "valid": "valid.jsonl", "test": "test.jsonl"},
+        "model": {"embedding": 24, "encoder": {"hidden": 32}, "decoder": {"hidden": 64}, "dropout": 0.0},
+        "train": {
+            "epochs": 1000,
+            "max_steps": steps,
+            "batch_size": 32,
+            "learning_rate": 0.005,
+            "validate_every": steps // 2,
+        },
+        "decode": {"beam": 2},
+    }
+    for key, value in settings.items():
+        configuration.set_value(tree, key.replace("__", "."), value)
+    return antiphon.train(configuration.parse(tree, folder), out=folder / "model", threads=1)
+
+
+def test_one_to_one_learns_a_quadrant_from_a_vector(tmp_path: Path) -> None:
+    points = CHANCE.normal(size=(ROWS, 2))
+    rows = [{"x": x.tolist(), "y": f"{'N' if x[1] > 0 else 'S'}{'E' if x[0] > 0 else 'W'}"} for x in points]
+    source, target = {"kind": "vector", "column": "x"}, {"kind": "label", "column": "y"}
+    model = learned(tmp_path, rows, 200, source=source, target=target)
+    assert model.evaluate()["accuracy"] >= 0.95
+    found = model.predict([[2, 2], "[-2, -2]", np.array([2, -2]), ""])
+    assert [one.label for one in found] == ["NE", "SW", "SE", ""]
+    assert sum(found[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert next(iter(found[0].probabilities)) == "NE"
+
+
+def bar(upright: bool, place: int) -> np.ndarray[Any, Any]:
+    picture = CHANCE.integers(0, 60, (12, 12)).astype(np.uint8)
+    picture[(slice(None), place) if upright else (place, slice(None))] = 255
+    return picture
+
+
+def test_one_to_one_learns_an_image_from_a_file_and_from_an_array(tmp_path: Path) -> None:
+    """Lines that stand or lie: files named in a column."""
+    rows = []
+    for number in range(500):
+        upright = bool(number % 2)
+        Image.fromarray(bar(upright, int(CHANCE.integers(12)))).save(tmp_path / f"{number}.png")
+        rows.append({"file": f"{number}.png", "what": "stands" if upright else "lies"})
+    source, target = {"kind": "image", "column": "file"}, {"kind": "label", "column": "what"}
+    model = learned(tmp_path, rows, 60, source=source, target=target, model__image__channels=[8, 16])
+    assert model.evaluate()["accuracy"] >= 0.95
+    assert [one.label for one in model.predict([str(tmp_path / "4.png"), bar(True, 3)])] == ["lies", "stands"]
+
+
+def test_one_to_one_learns_a_number(tmp_path: Path) -> None:
+    points = CHANCE.uniform(-1, 1, size=(ROWS, 2))
+    rows = [{"x": x.tolist(), "y": float(100 + 30 * x[0] * x[1])} for x in points]
+    model = learned(
+        tmp_path, rows, 400, source={"kind": "vector", "column": "x"}, target={"kind": "number", "column": "y"}
+    )
+    variance = np.var([row["y"] for row in rows])
+    scores = model.evaluate()
+    assert scores["mse"] < 0.1 * variance
+    assert scores["loss"] == pytest.approx(scores["mse"] / float(model.codecs.target.deviation[0] ** 2), rel=1e-4)  # type: ignore[attr-defined]
+    assert model.predict([[1, 1]])[0].value == pytest.approx(130, abs=12)
+
+
+NUMERALS = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
+
+
+def test_one_to_many_learns_to_spell_a_category(tmp_path: Path) -> None:
+    rows = [{"n": number % 10, "word": NUMERALS[number % 10]} for number in range(400)]
+    source, target = {"kind": "category", "column": "n"}, {"column": "word", "tokens": "chars"}
+    model = learned(tmp_path, rows, 150, source=source, target=target, model__attention="none")
+    assert model.evaluate()["exact_match"] == 1.0
+    assert [one.text for one in model.predict(["5", 7, ""])] == ["fünf", "sieben", ""]
+
+
+def test_one_to_many_learns_to_describe_an_image(tmp_path: Path) -> None:
+    """Where the line is, in words, attending over the grid."""
+    rows = []
+    for number in range(900):
+        upright, place = bool(number % 2), int(CHANCE.integers(3))
+        Image.fromarray(bar(upright, 2 + 4 * place)).save(tmp_path / f"{number}.png")
+        where = ("left", "middle", "right") if upright else ("top", "middle", "bottom")
+        rows.append({"file": f"{number}.png", "text": f"{'stands' if upright else 'lies'} {where[place]}"})
+    source, target = {"kind": "image", "column": "file"}, {"column": "text", "tokens": "words"}
+    attention = {"kind": "additive", "query": "previous"}
+    model = learned(
+        tmp_path, rows, 250, source=source, target=target, model__attention=attention, model__image__channels=[8, 16]
+    )
+    assert model.evaluate()["exact_match"] >= 0.9
+
+
+def test_one_to_many_from_nothing_says_what_the_rows_say(tmp_path: Path) -> None:
+    rows = [{"word": NUMERALS[5]} for _ in range(250)]
+    model = learned(
+        tmp_path, rows, 60, source="none", target={"column": "word", "tokens": "chars"}, model__attention="none"
+    )
+    assert [one.text for one in model.predict(["", "x"])] == ["fünf", "fünf"]
+    assert model.evaluate()["loss"] < 0.05
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+def test_many_to_one_learns_whether_ab_stands_in_a_word(tmp_path: Path, pooling: str) -> None:
+    chosen = [word for word in words(3000, 5, "abc", 9) if len(word) > 4]
+    half = [w for w in chosen if "ab" in w][:600] + [w for w in chosen if "ab" not in w][:600]
+    random.Random(1).shuffle(half)
+    rows = [{"word": word, "has": "ab" in word} for word in half]
+    source, target = {"column": "word"}, {"kind": "label", "column": "has"}
+    model = learned(tmp_path, rows, 250, source=source, target=target, model__pooling=pooling)
+    assert model.evaluate()["accuracy"] >= 0.95
+    assert [one.label for one in model.predict(["ccabcc", "bacbca"])] == ["true", "false"]
+
+
+def test_many_to_one_learns_the_sum_of_frames(tmp_path: Path) -> None:
+    frames = [CHANCE.normal(size=(int(CHANCE.integers(1, 8)), 2)) for _ in range(ROWS)]
+    rows = [{"x": x.tolist(), "y": float(x[:, 0].sum())} for x in frames]
+    source, target = {"kind": "frames", "column": "x"}, {"kind": "number", "column": "y"}
+    model = learned(tmp_path, rows, 300, source=source, target=target)
+    assert model.evaluate()["loss"] < 0.1
+
+
+def test_many_to_many_reads_a_text_and_a_category(tmp_path: Path) -> None:
+    """The category says whether the word is to be copied or turned round."""
+    change: dict[str, Callable[[str], str]] = {"copy": str, "turn": lambda word: word[::-1]}
+    rows = [
+        {"word": word, "do": do, "out": change[do](word)}
+        for number, word in enumerate(words(1600, 2, "abcdefgh", 6))
+        for do in [("copy", "turn")[number % 2]]
+    ]
+    sources = [{"column": "word"}, {"kind": "category", "column": "do"}]
+    target = {"column": "out", "tokens": "chars"}
+    model = learned(tmp_path, rows, 500, source=sources, target=target, model__context="projected_all")
+    assert model.evaluate()["exact_match"] >= 0.9
+    assert [one.text for one in model.predict(["abcde\tcopy", ("abcde", "turn"), ""])] == ["abcde", "edcba", ""]
+
+
+def test_synchronous_learns_the_running_parity_of_a_text(tmp_path: Path) -> None:
+    rows = []
+    for word in words(ROWS, 4, "01", 10):
+        ones = np.cumsum([int(bit) for bit in word]) % 2
+        rows.append({"word": word, "labels": ["odd" if one else "even" for one in ones]})
+    source, target = {"column": "word"}, {"kind": "labels", "column": "labels"}
+    model = learned(tmp_path, rows, 400, source=source, target=target, model__encoder__bidirectional=False)
+    scores = model.evaluate()
+    assert scores["accuracy"] >= 0.98
+    assert model.predict(["0110"])[0].labels == ["even", "odd", "even", "even"]
+    assert model.predict([""])[0].labels == []
+    table = model.confusion()
+    assert sum(map(sum, (row.values() for row in table.values()))) == sum(len(row["labels"]) for row in rows[-100:])
+
+
+def test_synchronous_learns_the_running_sum_of_frames(tmp_path: Path) -> None:
+    frames = [CHANCE.normal(size=(int(CHANCE.integers(1, 8)), 1)) for _ in range(ROWS)]
+    rows = [{"x": x.tolist(), "y": np.cumsum(x, 0).tolist()} for x in frames]
+    source, target = {"kind": "frames", "column": "x"}, {"kind": "numbers", "column": "y"}
+    model = learned(tmp_path, rows, 300, source=source, target=target)
+    assert model.evaluate()["loss"] < 0.1
+    np.testing.assert_allclose(model.predict([[[1.0], [1.0], [-1.0]]])[0].values[:, 0], [1, 2, 1], atol=0.35)
+
+
+def test_synchronous_learns_the_next_frame_of_bits(tmp_path: Path) -> None:
+    """A light that walks round: which of four is next."""
+    rows = []
+    for _ in range(600):
+        start, length = int(CHANCE.integers(4)), int(CHANCE.integers(2, 9))
+        lights = np.eye(4, dtype=int)[(start + np.arange(length + 1)) % 4]
+        rows.append({"now": lights[:-1].tolist(), "next": lights[1:].tolist()})
+    source, target = {"kind": "frames", "column": "now"}, {"kind": "numbers", "column": "next"}
+    model = learned(tmp_path, rows, 500, source=source, target=target, model__encoder__bidirectional=False)
+    scores = model.evaluate()
+    assert scores["nll_per_frame"] < 0.05
+    assert scores["accuracy"] >= 0.98
+    assert model.predict([[[1, 0, 0, 0]]])[0].values.argmax(-1).tolist() == [1]
+
+
+def test_a_table_of_labels_without_configuration_is_learned(tmp_path: Path) -> None:
+    """Two targets for many rows are labels."""
+    path = tmp_path / "rows.tsv"
+    path.write_text(
+        "".join(f"{w}\t{'yes' if 'a' in w else 'no'}\n" for w in words(800, 3, "abcd", 6)), encoding="utf-8"
+    )
+    model = antiphon.train(path, settings={"train.max_steps": 300, "train.validate_every": 150}, threads=1)
+    assert model.config.target.kind == "label"
+    assert model.metrics["valid"]["accuracy"] >= 0.95

@@ -94,7 +94,7 @@ class NumberPrediction:
 
 @dataclass(frozen=True)
 class NumbersPrediction:
-    """The expected numbers of every step [steps, size]; of bits, their probabilities."""
+    """The expected numbers of every step [steps, size], of a live stream's step [size]; of bits, the probabilities."""
 
     values: NDArray[np.float32]
 
@@ -103,23 +103,46 @@ class NumbersPrediction:
         return json.dumps(self.to_json()["values"]) if len(self.values) else ""
 
     def to_json(self) -> dict[str, Any]:
-        return {"values": [[float(f"{number:.6g}") for number in step] for step in self.values]}
+        plain = [float(f"{number:.6g}") for number in self.values.flatten()]
+        return {"values": np.asarray(plain, dtype=object).reshape(self.values.shape).tolist()}
+
+
+@dataclass(frozen=True)
+class LiveEnd:
+    """The end of a sequence in a live stream."""
+
+    text: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {}
 
 
 def answered(codec: Codec, answer: NDArray[np.float32]) -> Prediction:
     """What a reader's head gave for one row, [steps, size], in the words of the target."""
     if isinstance(codec, LabelCodec):
+        if not codec.steps:
+            return _label(codec, answer[0])
         best = answer.argmax(-1)
-        names = codec.names(map(int, best))
-        if codec.steps:
-            return LabelsPrediction(names, np.exp(answer[np.arange(len(best)), best]).astype(float).tolist())
-        order = np.argsort(-answer[0], kind="stable")[: len(codec.vocabulary.symbols)]
-        probabilities = dict(zip(codec.names(map(int, order)), np.exp(answer[0][order]).tolist(), strict=True))
-        return LabelPrediction(names[0], probabilities)
-    assert isinstance(codec, ScaledCodec)
-    bits = isinstance(codec, NumbersCodec) and codec.bits
-    values = answer if bits else codec.restored(answer)
+        probabilities = np.exp(answer[np.arange(len(best)), best]).astype(float).tolist()
+        return LabelsPrediction(codec.names(map(int, best)), probabilities)
+    values = _values(codec, answer)
     return NumbersPrediction(values) if codec.steps else NumberPrediction(float(values[0, 0]))
+
+
+def answered_step(codec: Codec, answer: NDArray[np.float32]) -> Prediction:
+    """What a reader's head gave for one step of a live stream, [size]."""
+    return _label(codec, answer) if isinstance(codec, LabelCodec) else NumbersPrediction(_values(codec, answer))
+
+
+def _label(codec: LabelCodec, answer: NDArray[np.float32]) -> LabelPrediction:
+    order = np.argsort(-answer, kind="stable")[: len(codec.vocabulary.symbols)]
+    names = codec.names(map(int, order))
+    return LabelPrediction(names[0], dict(zip(names, np.exp(answer[order]).tolist(), strict=True)))
+
+
+def _values(codec: Codec, answer: NDArray[np.float32]) -> NDArray[np.float32]:
+    assert isinstance(codec, ScaledCodec)
+    return answer if isinstance(codec, NumbersCodec) and codec.bits else codec.restored(answer)
 
 
 def empty(codec: Codec) -> Prediction:

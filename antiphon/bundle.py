@@ -30,7 +30,7 @@ from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json, codec_to_text
 from antiphon.dataset import Codecs, side_names
 from antiphon.errors import ConfigError, ModelFolderError
 from antiphon.files import PARTIAL, make_folder, write_atomically, write_text
-from antiphon.model import Model, Writer
+from antiphon.model import LanguageModel, Model, Writer
 from antiphon.structures import build
 from antiphon.tables import Table
 
@@ -159,7 +159,7 @@ def load(folder: Path, device: torch.device) -> Bundle:
             check_weights(build(config, codecs), weights, where)
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn, though they are replaced
             model = build(config, codecs)
-        if isinstance(model, Writer) and config.decode.max_length is None:
+        if isinstance(model, Writer | LanguageModel) and config.decode.max_length is None:
             raise ConfigError("decode.max_length", "is missing; every trained model that writes has one")
     except ConfigError as error:
         raise ModelFolderError(str(error.within(str(folder / CONFIG)))) from None

@@ -218,7 +218,14 @@ def predict(
     as_json: Json = False,
     beam: Beam = None,
     n_best: Annotated[int, typer.Option(min=1, help="outputs an input; needs --json")] = 1,
-    stream: Annotated[bool, typer.Option("--stream", help="answer every line at once, not in large batches")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="draw symbols by their probability")] = False,
+    temperature: Annotated[float | None, typer.Option(help="of --sample: below 1 surer, above 1 bolder")] = None,
+    top_k: Annotated[int | None, typer.Option(help="of --sample: among so many most probable symbols")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="of --sample: among the fewest that hold this probability")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="of --sample: another seed, other draws")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="answer each line at once; labels: a step a line")] = False,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -227,6 +234,9 @@ def predict(
         raise typer.BadParameter("needs --json", param_hint="--n-best")
     from antiphon.predictor import WINDOW
 
+    drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    drawn = {name: value for name, value in drawn.items() if value is not None}
+    how = drawn if sample or drawn else None
     model = _load(folder, device, threads)
     if n_best > (beam or model.config.decode.beam):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
@@ -234,7 +244,11 @@ def predict(
     terminal = file is None and sys.stdin.isatty()
     lines = _prompted(_lines(file, name)) if terminal else _lines(file, name)
     one_by_one = stream or terminal
-    for found in model.stream(lines, beam, n_best, window=1 if one_by_one else WINDOW, origin=f"{name}:"):
+    if stream and model.answers_steps:
+        for answer in model.live(lines, origin=f"{name}:"):
+            print(json.dumps(answer.to_json(), ensure_ascii=False) if as_json else _one_line(answer.text), flush=True)
+        return
+    for found in model.stream(lines, beam, n_best, sample=how, window=1 if one_by_one else WINDOW, origin=f"{name}:"):
         print(_json_prediction(found, n_best) if as_json else _one_line(found.text), flush=one_by_one)
 
 

@@ -262,7 +262,15 @@ class Train(Section):
         return self
 
 
+class Sample(Section):
+    temperature: StrictFloat = Field(1.0, gt=0, le=100, description="below 1: surer, above 1: more surprising")
+    top_k: StrictInt = Field(0, ge=0, description="only among so many most probable symbols; 0: all")
+    top_p: StrictFloat = Field(1.0, gt=0, le=1, description="only among the fewest symbols that hold this probability")
+    seed: StrictInt = Field(1, ge=0, lt=1 << 31)
+
+
 class Decode(Section):
+    sample: Sample | None = Field(None, description="draw symbols by their probability in place of a beam")
     beam: StrictInt = Field(5, ge=1, le=10_000)
     length_penalty: StrictFloat = Field(1.0, ge=0, le=10)
     min_length: StrictInt = Field(0, ge=0, description="shortest output in tokens, without the end symbol")
@@ -424,6 +432,16 @@ def parse(tree: Mapping[str, object], folder: Path) -> Config:
     vectors = _absolute(config.model.embeddings, folder, "model.embeddings")
     model = config.model.model_copy(update={"embeddings": vectors})
     return config.model_copy(update={"data": data, "model": model})
+
+
+def sample_settings(options: Mapping[str, Any]) -> Sample:
+    """How to sample, from plain values; what is wrong is a `ConfigError`."""
+    try:
+        return Sample.model_validate(options)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        reason = f"{problem['msg']} (is {shown(problem['input'])})"
+        raise ConfigError(".".join(map(str, problem["loc"])), reason) from None
 
 
 def _absolute(files: Files | float | None, folder: Path, key: str) -> Files | float | None:

@@ -165,12 +165,12 @@ def encode_rows(config: Config, codecs: Codecs, rows: Sequence[Row]) -> tuple[li
 
 def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]]:
     """A row's arrays; a `ValueError` says what is wrong with it."""
-    found = []
+    found: list[Array | Sequence[int]] = []
     long: list[tuple[int, str, str]] = []
     for (name, codec), value in zip(codecs.named.items(), (*row.sources, row.target), strict=True):
         name = name.replace("-", " ")
         try:
-            found.append(codec.encode(value))
+            found.append(found[0] if codec.form == "next" else codec.encode(value))
         except ValueError as error:
             raise ValueError(f"the {name} {error}") from None
         if codec.steps and len(found[-1]) - codec.ends > limit:

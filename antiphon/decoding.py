@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,18 +75,32 @@ def _allowed(log_probs: Tensor, length: int, limits: Limits) -> Tensor:
     return log_probs
 
 
+Choose = Callable[[Tensor, Tensor], Tensor]
+"""log-probabilities [rows, symbols] and the rows' numbers [rows] -> the symbol that is said [rows]."""
+
+
 def greedy(
-    step: StepFunction[S], state: S, sources: int, device: torch.device, limits: Limits
+    step: StepFunction[S],
+    state: S,
+    sources: int,
+    device: torch.device,
+    limits: Limits,
+    first: Tensor | None = None,
+    choose: Choose | None = None,
 ) -> list[list[Hypothesis]]:
-    """The most probable symbol at every step. Finished rows leave the batch."""
+    """The most probable symbol at every step, or the one that `choose` draws. Finished rows leave the batch.
+
+    `first` [sources] is what the model reads first, by default BOS.
+    """
     live = torch.arange(sources, device=device)
     tokens = torch.full((sources, limits.max_length + 1), PAD, dtype=torch.long, device=device)
     scores = torch.zeros(sources, device=device)
-    last = torch.full((sources,), BOS, dtype=torch.long, device=device)
+    last = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
     for length in range(limits.max_length + 1):
         answer = step(last, state)
-        best, last = _allowed(answer.log_probs, length, limits).max(-1)
-        scores[live] += best
+        allowed = _allowed(answer.log_probs, length, limits)
+        last = allowed.argmax(-1) if choose is None else choose(allowed, live)
+        scores[live] += allowed.gather(1, last[:, None])[:, 0]
         tokens[live, length] = last
         going = (last != EOS).nonzero().flatten()
         if not len(going):
@@ -94,6 +109,28 @@ def greedy(
         if len(going) < len(last):
             live, last, state = live[going], last[going], state.select(going)
     return [[_hypothesis(row, score, 0.0)] for row, score in zip(tokens.tolist(), scores.tolist(), strict=True)]
+
+
+def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator]) -> Choose:
+    """Draw each symbol from softmax(log p / temperature), among the `top_k` most probable (0: all), and of these
+    among the fewest that hold `top_p` of the probability (Holtzman et al. 2020, arXiv 1904.09751).
+
+    Each row draws from its own `noise`, by its largest log p / temperature + Gumbel noise, so that it never depends
+    on the rows beside it.
+    """
+
+    def choose(log_probs: Tensor, rows: Tensor) -> Tensor:
+        scores = log_probs.double() / temperature
+        if top_k and top_k < scores.shape[-1]:
+            scores = scores.masked_fill(scores < scores.topk(top_k, -1).values[:, -1:], -torch.inf)
+        if top_p < 1:
+            ordered, place = torch.softmax(scores, -1).sort(dim=-1, descending=True, stable=True)
+            beyond = ordered.cumsum(-1) - ordered >= top_p  # the first to reach it still counts
+            scores = scores.masked_fill(torch.zeros_like(beyond).scatter(1, place, beyond), -torch.inf)
+        gumbel = np.stack([noise[row].gumbel(size=scores.shape[-1]) for row in rows.tolist()])
+        return (scores + torch.from_numpy(gumbel).to(scores.device)).argmax(-1)
+
+    return choose
 
 
 def _hypothesis(row: Sequence[int], score: float, length_penalty: float) -> Hypothesis:
@@ -109,6 +146,7 @@ def beam(
     limits: Limits,
     width: int,
     length_penalty: float = 1.0,
+    first: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """Beam search: the `width` best prefixes of every source, extended until `width` outputs have ended.
 
@@ -125,7 +163,8 @@ def beam(
     scores = torch.full((sources, width), -torch.inf, device=device)
     scores[:, 0] = 0.0  # all prefixes are empty at first: only one of them counts
     ended = torch.zeros(sources, dtype=torch.long, device=device)
-    last = torch.full((sources * width,), BOS, dtype=torch.long, device=device)
+    begin = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
+    last = begin.repeat_interleave(width)
 
     for length in range(limits.max_length + 1):
         answer = step(last, state)

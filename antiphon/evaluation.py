@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon import metrics
-from antiphon.config import Config, Decode
+from antiphon.config import Config, Decode, Sample
 from antiphon.data.batch import Batch, Examples, Ints, Sequences, collate, pad
 from antiphon.data.codec import Codec
-from antiphon.data.encode import LabelCodec, TextCodec
+from antiphon.data.encode import LabelCodec, NextCodec, TextCodec
 from antiphon.data.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, group_references
-from antiphon.decoding import Hypothesis, Limits, beam, greedy
-from antiphon.model import Model, Reader, Writer
+from antiphon.decoding import Choose, Hypothesis, Limits, beam, greedy, sampler
+from antiphon.model import LanguageModel, Model, Reader, Writer
 from antiphon.symbols import UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
@@ -86,22 +86,44 @@ def _forced(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def decode_sources(
-    model: Writer, sources: Sequence[Sequences], settings: Decode, device: torch.device
+    model: Writer | LanguageModel,
+    sources: Sequence[Sequences],
+    settings: Decode,
+    device: torch.device,
+    numbers: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
-    """The best outputs of every row, in order. Batches and padding do not change them."""
+    """The best outputs of every row, in order, or sampled ones. Batches and padding do not change them.
+
+    What a row draws when it is sampled depends on the seed and on its number in `numbers` (by default its place).
+    A language model's sources are prompts; its outputs go on behind them.
+    """
     assert settings.max_length is not None, "filled in before training"
     limits = Limits(settings.max_length, min(settings.min_length, settings.max_length))
     results: list[list[Hypothesis]] = [[]] * len(sources[0])
     model.eval()
     for rows in batches_by_length(_lengths(sources), settings.beam):
-        state = model.start([pad(source, rows).to(device) for source in sources])
-        if settings.beam == 1:
-            found = greedy(model.step, state, len(rows), device, limits)
+        given = [pad(source, rows).to(device) for source in sources]
+        state, first = model.start(given), None
+        if isinstance(model, LanguageModel):
+            ids, lengths = given[0]
+            first = ids.gather(1, lengths[:, None] - 1)[:, 0]
+        if settings.sample is not None:
+            own = [numbers[row] if numbers is not None else int(row) for row in rows]
+            choose = _sampler(settings.sample, own)
+            found = greedy(model.step, state, len(rows), device, limits, first, choose)
+        elif settings.beam == 1:
+            found = greedy(model.step, state, len(rows), device, limits, first)
         else:
-            found = beam(model.step, state, len(rows), device, limits, settings.beam, settings.length_penalty)
+            penalty = settings.length_penalty
+            found = beam(model.step, state, len(rows), device, limits, settings.beam, penalty, first)
         for row, hypotheses in zip(rows, found, strict=True):
             results[row] = hypotheses
     return results
+
+
+def _sampler(settings: Sample, rows: Sequence[int]) -> Choose:
+    noise = [np.random.default_rng([settings.seed, row]) for row in rows]
+    return sampler(settings.temperature, settings.top_k, settings.top_p, noise)
 
 
 @torch.inference_mode()
@@ -174,13 +196,15 @@ class Measured:
 
 
 def validate(task: Task) -> dict[str, float]:
-    """What a training watches: likelihood, and greedy outputs fed with themselves.
+    """What a training watches: likelihood, and greedy outputs fed with themselves (never sampled ones).
 
     `exposure_gap` is the free-running token error rate less the teacher-forced one. The rest tells what
     outputs and rows are like: the share of the commonest output (and reference), the outputs' length over the
     references', and the shares of symbols that the training rows did not have.
     """
-    found = _measure(task, task.config.decode.model_copy(update={"beam": 1}), task.config.train.metric in CORPUS)
+    found = _measure(
+        task, task.config.decode.model_copy(update={"beam": 1, "sample": None}), task.config.train.metric in CORPUS
+    )
     scores = dict(found.scores)
     if "token_error_rate" in scores:
         scores["exposure_gap"] = scores["token_error_rate"] - scores["token_error_rate_teacher"]
@@ -210,6 +234,8 @@ def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:
     codec = task.codecs.target
     if isinstance(codec, TextCodec):
         return _measure_text(task, codec, decode, corpus)
+    if isinstance(codec, NextCodec):
+        return _measure_next(task)
     assert isinstance(task.model, Reader)
     answers = read_sources(task.model, task.examples.sources, task.codecs.sources[0].ends, task.device)
     scores = score_rows(task.model, task.examples, task.device)
@@ -242,6 +268,16 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
 def _likelihood(scores: RowScores) -> dict[str, float]:
     """`loss` (nats a target token, end symbol in) and `perplexity`."""
     return {"loss": scores.mean, "perplexity": float(np.exp(min(scores.mean, 700.0)))}
+
+
+def _measure_next(task: Task) -> Measured:
+    """Of a language model: the likelihood, the share of symbols it would have said, bits a character."""
+    scores = score_rows(task.model, task.examples, task.device)
+    found = _likelihood(scores) | {"accuracy": float(np.concatenate(scores.correct).mean())}
+    source = task.codecs.sources[0]
+    if isinstance(source, TextCodec) and source.tokens == "chars":
+        found["bits_per_char"] = scores.mean / float(np.log(2))
+    return Measured(found, {}, [], [])
 
 
 def _measure_labels(
@@ -296,4 +332,6 @@ def metrics_of(target: type[Codec]) -> set[str]:
         return {"loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "exact_match", *CORPUS}
     if issubclass(target, LabelCodec):
         return {"loss", "perplexity", "accuracy", "macro_f1"} | ({"exact_match"} if target.steps else set())
+    if issubclass(target, NextCodec):
+        return {"loss", "perplexity", "accuracy"}
     return {"loss"} if target.steps else {"loss", "mse", "mae"}

@@ -14,11 +14,11 @@ from torch.nn import functional
 from antiphon.decoding import Step
 from antiphon.parts.bridges import Bridge
 from antiphon.parts.decoders import RecurrentDecoder
-from antiphon.parts.encoders import Encoder
+from antiphon.parts.encoders import Encoder, RecurrentEncoder
 from antiphon.parts.heads import Head, SoftmaxHead
 from antiphon.parts.pooling import Pooling
-from antiphon.parts.sources import Embedding, Source
-from antiphon.parts.state import Encoded, Memory, State
+from antiphon.parts.sources import Embedding, Source, TextSource
+from antiphon.parts.state import Encoded, Layer, Memory, State
 from antiphon.symbols import BOS
 
 Input = tuple[Tensor, Tensor]
@@ -77,9 +77,63 @@ class Reader(Model):
         states = encoded.states if self.pooling is None else self.pooling(encoded)[:, None]
         return functional.dropout(states, self.dropout, self.training)
 
+    @property
+    def streams(self) -> bool:
+        """Whether it can answer each step at once: an answer a step, and nothing read backwards."""
+        return self.pooling is None and isinstance(self.encoder, RecurrentEncoder) and self.encoder.one_way
+
+    def begin(self, rows: int) -> tuple[Layer, ...]:
+        """The state of so many live streams before their first step."""
+        assert isinstance(self.encoder, RecurrentEncoder)
+        return self.encoder.begin(next(self.encoder.parameters()).new_zeros(rows, 0))
+
+    def read_step(self, values: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
+        """One step of live streams, values [R, ...]: readout features [R, features], and the states after."""
+        assert isinstance(self.encoder, RecurrentEncoder)
+        vectors, _ = self.source(values[:, None], torch.ones(len(values), dtype=torch.long, device=values.device))
+        return self.encoder.step(vectors[:, 0], layers)
+
     def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Tensor:
         """As `features`, cut to the target's steps (an end symbol of the source has no answer)."""
         return self.features(sources)[:, : target.shape[1]]
+
+
+class LanguageModel(Reader):
+    """A synchronous reader whose answer is the next symbol: p(y) = prod_t p(y_t | y_<t).
+
+    It reads BOS and all but the last symbol; its source and its target are the same ids [B, T], EOS at the end. It
+    generates as a writer does, with `start` and `step`.
+    """
+
+    encoder: RecurrentEncoder
+    source: TextSource
+    head: SoftmaxHead
+
+    def features(self, sources: Sequence[Input]) -> Tensor:
+        ((ids, lengths),) = sources
+        return super().features([(_shifted(ids), lengths)])
+
+    def run(self, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
+        """Symbols read [B, S], from given states: the readout features [B, S, features], and the states after."""
+        states, layers = self.encoder.run(self.source.embedding(ids), layers)
+        return functional.dropout(states, self.dropout, self.training), layers
+
+    def start(self, sources: Sequence[Input]) -> State:
+        """Prompts [B, S], padded, of lengths [B] -> the state after BOS and all of a prompt but its last symbol."""
+        ((ids, lengths),) = sources
+        state = State(self.encoder.begin(self.source.embedding(ids[:, 0])))
+        read = _shifted(ids)
+        for place in range(int(lengths.max())):
+            after = self.encoder.step(self.source.embedding(read[:, place]), state.layers)[1]
+            going = (place < lengths)[:, None]
+            layers = (zip(new, old, strict=True) for new, old in zip(after, state.layers, strict=True))
+            state = State(tuple(tuple(torch.where(going, new, old) for new, old in layer) for layer in layers))
+        return state
+
+    def step(self, tokens: Tensor, state: State) -> Step[State]:
+        """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""
+        states, layers = self.encoder.step(self.source.embedding(tokens), state.layers)
+        return Step(self.head.log_probs(states), State(layers))
 
 
 class Writer(Model):

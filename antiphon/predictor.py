@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from antiphon import bundle
-from antiphon.answers import Candidate, Prediction, TextPrediction, answered, empty
+from antiphon.answers import Candidate, LiveEnd, Prediction, TextPrediction, answered, answered_step, empty
 from antiphon.bundle import Bundle
-from antiphon.config import Config, Decode, Files
+from antiphon.config import Config, Decode, Files, sample_settings
 from antiphon.data.batch import Examples, Sequences, collate
 from antiphon.data.encode import TextCodec
 from antiphon.data.rows import Row
@@ -24,7 +24,7 @@ from antiphon.decoding import Hypothesis
 from antiphon.devices import pick_device
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError
 from antiphon.evaluation import Task, confusion, decode_sources, evaluate, read_sources, score_rows
-from antiphon.model import Reader, Writer
+from antiphon.model import LanguageModel, Reader, Writer
 from antiphon.symbols import EOS
 
 Data: TypeAlias = str | Path | Files | list[Row] | None
@@ -45,16 +45,23 @@ class Predictor:
         self.device = device
 
     def predict(
-        self, inputs: Iterable[Any], beam: int | None = None, n_best: int = 1, attention: bool = False
+        self,
+        inputs: Iterable[Any],
+        beam: int | None = None,
+        n_best: int = 1,
+        attention: bool = False,
+        sample: Mapping[str, Any] | None = None,
     ) -> list[Any]:
         """The answers to `inputs`, in order; an empty input gives an empty answer.
 
         An input is what stands in the source's column: a text, the path of an image or its array, a list of
         numbers or an array. With several sources it is a tuple of these, or their texts with tabs between. Which
         class of answer comes depends on the kind of target (see `antiphon/answers.py`).
-        `beam` overrides the configured width; `n_best` is at most the width; both are for text alone.
+        `beam` overrides the configured width; `n_best` is at most the width; both are for text alone. `sample` draws
+        symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`. To a language model an
+        input is a prompt, and its answer goes on behind it.
         """
-        return list(self.stream(inputs, beam, n_best, attention))
+        return list(self.stream(inputs, beam, n_best, attention, sample))
 
     def stream(
         self,
@@ -62,6 +69,7 @@ class Predictor:
         beam: int | None = None,
         n_best: int = 1,
         attention: bool = False,
+        sample: Mapping[str, Any] | None = None,
         window: int = WINDOW,
         origin: str = "input ",
     ) -> Iterator[Prediction]:
@@ -71,11 +79,12 @@ class Predictor:
         """
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
-        settings = self._decode(beam)
+        settings = self._decode(beam, sample)
         if not 1 <= n_best <= settings.beam:
             raise ConfigError("n_best", f"must lie between 1 and the beam's width, {settings.beam} (is {n_best})")
         encoded = self._encoded(inputs, origin)
         failed: AntiphonError | None = None
+        answered = 0
         while failed is None:
             held: list[Held] = []
             try:
@@ -84,8 +93,46 @@ class Predictor:
                 failed = error
             if not held and failed is None:
                 return
-            yield from self._window(held, settings, n_best, attention)
+            yield from self._window(held, settings, n_best, attention, answered)
+            answered += len(held)
         raise failed
+
+    @property
+    def answers_steps(self) -> bool:
+        """Whether it gives an answer for each step of its source, so that `live` is for it."""
+        return isinstance(self.model, Reader) and self.model.pooling is None and not self._writes
+
+    @property
+    def _writes(self) -> bool:
+        return isinstance(self.model, Writer | LanguageModel)
+
+    def live(self, steps: Iterable[Any], origin: str = "step ") -> Iterator[Prediction]:
+        """Answer every step of a stream at once, in constant memory: the answers of the whole sequence, one by one.
+
+        A step is a symbol, or a vector as a list or as JSON; an empty one ends a sequence, and the next begins anew.
+        """
+        model, codec = self.model, self.codecs.sources[0]
+        if not isinstance(model, Reader) or not model.streams:
+            raise ModelFolderError(
+                f"{self.folder}: cannot answer a stream step by step: that takes a target of labels or numbers "
+                "and model.encoder.bidirectional: false"
+            )
+        model.eval()
+        state = model.begin(1)
+        for number, given in enumerate(steps, 1):
+            if isinstance(given, str) and not given:
+                state = model.begin(1)
+                yield LiveEnd()
+                continue
+            try:
+                step = Sequences([codec.read_step(given)])
+            except ValueError as error:
+                raise DataError(f"{origin}{number}: the input {error}") from None
+            with torch.inference_mode():
+                values = torch.from_numpy(step.padded([0])[:, 0]).to(self.device)
+                features, state = model.read_step(values, state)
+                answer = model.head.answer(features)[0].float().cpu().numpy()
+            yield answered_step(self.codecs.target, answer)
 
     def _encoded(self, inputs: Iterable[Any], origin: str) -> Iterator[Held]:
         limit = self.config.data.max_length
@@ -102,11 +149,14 @@ class Predictor:
                     arrays.append(codec.encode(values[-1]))
                 except ValueError as error:
                     raise DataError(f"{origin}{number}: the input {error}") from None
+                if isinstance(self.model, LanguageModel):
+                    arrays[-1] = arrays[-1][: -codec.ends]  # a prompt goes on
                 length = len(arrays[-1]) - codec.ends
                 if codec.steps and length > limit:
                     reason = f"has {length} {codec.unit}; data.max_length of this model is {limit}"
                     raise DataError(f"{origin}{number}: {reason}")
-            yield None if len(parts) == 1 and len(arrays[0]) == codec.ends else (values, arrays)
+            nothing = 0 if isinstance(self.model, LanguageModel) else self.codecs.sources[0].ends
+            yield None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays)
 
     def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
         """What an input has for each source; None for an empty one."""
@@ -125,24 +175,30 @@ class Predictor:
         found = iter(parts)
         return [next(found) if reads else "" for reads in reading]
 
-    def _decode(self, beam: int | None) -> Decode:
+    def _decode(self, beam: int | None, sample: Mapping[str, Any] | None = None) -> Decode:
         if beam is not None and beam < 1:
             raise ConfigError("beam", f"must be at least 1 (is {beam})")
-        return self.config.decode if beam is None else self.config.decode.model_copy(update={"beam": beam})
+        settings = self.config.decode
+        if beam is not None:
+            settings = settings.model_copy(update={"beam": beam})
+        return settings if sample is None else settings.model_copy(update={"sample": sample_settings(sample)})
 
-    def _window(self, held: Sequence[Held], settings: Decode, n_best: int, attention: bool) -> Iterator[Prediction]:
+    def _window(
+        self, held: Sequence[Held], settings: Decode, n_best: int, attention: bool, before: int
+    ) -> Iterator[Prediction]:
         filled = [one for one in held if one is not None]
         columns = zip(*(arrays for _, arrays in filled), strict=True) if filled else [()] * len(self.codecs.sources)
         sources = [Sequences(column) for column in columns]
-        if isinstance(self.model, Writer):
-            found = iter(decode_sources(self.model, sources, settings, self.device))
+        if isinstance(self.model, Writer | LanguageModel):
+            numbers = [before + place for place, one in enumerate(held) if one is not None]
+            found = iter(decode_sources(self.model, sources, settings, self.device, numbers))
         else:
             assert isinstance(self.model, Reader)
             answers = iter(read_sources(self.model, sources, self.codecs.sources[0].ends, self.device))
         for one in held:
             if one is None:
                 yield empty(self.codecs.target)
-            elif isinstance(self.model, Writer):
+            elif self._writes:
                 hypotheses = next(found)
                 weights = self._attention(one[1], hypotheses[0]) if attention else None
                 yield self._written(one[0], hypotheses[:n_best], weights)
@@ -152,16 +208,22 @@ class Predictor:
     def _written(
         self, values: Sequence[Any], hypotheses: Sequence[Hypothesis], weights: NDArray[np.float32] | None
     ) -> TextPrediction:
-        codec, first = self.codecs.target, self.codecs.sources[0]
-        assert isinstance(codec, TextCodec)
-        candidates = [Candidate(codec.decode(one.tokens), codec.symbols(one.tokens), one.score) for one in hypotheses]
-        best = candidates[0]
+        first = self.codecs.sources[0]
         read = first.split(values[0]) if isinstance(first, TextCodec) else []
+        goes_on = isinstance(self.model, LanguageModel)
+        codec = first if goes_on else self.codecs.target
+        assert isinstance(codec, TextCodec)
+        candidates = []
+        for one in hypotheses:
+            said = [*(read if goes_on else []), *codec.symbols(one.tokens)]
+            candidates.append(Candidate(codec.tokenizer.join(said), said, one.score))
+        best = candidates[0]
         return TextPrediction(best.text, best.tokens, best.score, candidates, read, weights)
 
     @torch.inference_mode()
     def _attention(self, arrays: Sequence[Any], output: Hypothesis) -> NDArray[np.float32] | None:
-        assert isinstance(self.model, Writer)
+        if not isinstance(self.model, Writer):
+            return None
         examples = Examples(tuple(Sequences([array]) for array in arrays), Sequences([[*output.tokens, EOS]]))
         batch = collate(examples, [0]).to(self.device)
         weights = self.model.attention(batch.sources, batch.target.values)

@@ -18,7 +18,7 @@ from antiphon.data.kinds import TARGETS as TARGET_KINDS
 from antiphon.data.kinds import codec_class
 from antiphon.dataset import Codecs
 from antiphon.errors import ConfigError
-from antiphon.model import Channel, Reader, Writer
+from antiphon.model import Channel, LanguageModel, Reader, Writer
 from antiphon.model import Model as Built
 from antiphon.parts.attention import ATTENTIONS, Attention
 from antiphon.parts.bridges import BRIDGES
@@ -27,7 +27,7 @@ from antiphon.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncode
 from antiphon.parts.heads import HEADS, SoftmaxHead
 from antiphon.parts.pooling import Pooling
 from antiphon.parts.recurrent import CELLS, Cell, MakeCell
-from antiphon.parts.sources import SOURCES, Embedding
+from antiphon.parts.sources import SOURCES, Embedding, TextSource
 
 
 class Side(Protocol):
@@ -67,7 +67,25 @@ def synchronous(model: Model, sources: Sequence[Side], target: Side) -> Reader:
     """A sequence -> an answer a step."""
     if len(sources) > 1:
         raise ConfigError("source", f"an answer for each step needs the steps of one source, not of {len(sources)}")
+    if target.part == "next":
+        return _language_model(model, sources)
     return _reader(model, sources, target, pooled=False)
+
+
+def _language_model(model: Model, sources: Sequence[Side]) -> LanguageModel:
+    """A sequence of symbols -> the next one; it never reads backwards."""
+    one_way = model.model_copy(update={"encoder": model.encoder.model_copy(update={"bidirectional": False})})
+    channels = _channels(one_way, sources)
+    source, memory = channels[0].source, channels[0].encoder.size
+    if not isinstance(source, TextSource):
+        raise ConfigError("target.kind", "the next symbol needs a source of text")
+    if model.tie and memory != model.embedding:
+        reason = (
+            f"the embedding is {model.embedding} wide and the output {memory}; make encoder.hidden equal to embedding"
+        )
+        raise ConfigError("model.tie", reason)
+    head = SoftmaxHead(memory, sources[0].size, source.embedding.weight if model.tie else None)
+    return LanguageModel(channels, None, head, model.dropout)
 
 
 def _reader(model: Model, sources: Sequence[Side], target: Side, pooled: bool) -> Reader:
@@ -170,7 +188,9 @@ def structure_of(config: Config) -> str:
     target = codec_class(TARGET_KINDS, config.target.kind, "target.kind")
     many = any(source.steps for source in sources)
     kinds = f"{' and '.join(side.kind for side in config.sources)} -> {config.target.kind}"
-    if target.form == "each":
+    if target.form == "next" and config.sources[0].kind != "text":
+        raise ConfigError("target.kind", f"{kinds}: the next symbol needs a source of text")
+    if target.form in ("each", "next"):
         if not many:
             raise ConfigError("target.kind", f"{kinds}: an answer for each step needs a source with steps")
         found = "synchronous"

@@ -25,14 +25,15 @@ class Codec(ABC):
 
     Class attributes say what a model must know: `part` names the part that takes or gives such
     arrays, `steps` is whether a value is a sequence, `ends` the end symbols of an encoded one.
-    A target's `form`: "one" answer a row, one for "each" source step, or a sequence of "any" length.
+    A target's `form`: "one" answer a row, one for "each" source step, a sequence of "any" length, or the source's
+    "next" symbol.
     """
 
     kind: ClassVar[str]
     part: ClassVar[str]
     steps: ClassVar[bool] = False
     ends: ClassVar[int] = 0
-    form: ClassVar[Literal["one", "each", "any"]] = "one"
+    form: ClassVar[Literal["one", "each", "any", "next"]] = "one"
     unit: ClassVar[str] = "steps"
     metric: ClassVar[str] = "loss"  # of a target: what chooses the best model unless the user says
     reads: ClassVar[bool] = True  # whether anything is read for it
@@ -61,6 +62,10 @@ class Codec(ABC):
 
         A `ValueError` says why a value does not fit what was learned.
         """
+
+    def read_step(self, found: object) -> Array | Sequence[int]:
+        """One step of a live stream, encoded [1, ...]; a `ValueError` says why it is none."""
+        raise ValueError("has no steps")
 
     def key_of(self, value: Any) -> Hashable:
         """What makes two values the same to a model."""

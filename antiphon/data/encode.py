@@ -74,6 +74,12 @@ class TextCodec(Codec):
         """The ids of a text, with the end symbol."""
         return [*map(self.vocabulary.id, self.split(value)), EOS]
 
+    def read_step(self, found: object) -> list[int]:
+        ids = self.encode(as_text(found))[:-1]
+        if len(ids) != 1:
+            raise ValueError(f"has {len(ids)} tokens; a stream has one a line")
+        return ids
+
     def symbols(self, ids: Iterable[int]) -> list[str]:
         """The symbols of ids; special ones are left out."""
         found = map(self.vocabulary.symbol, ids)
@@ -218,6 +224,36 @@ class LabelsCodec(LabelCodec):
 
     def shown(self, value: Sequence[str]) -> str:
         return " ".join(value)
+
+
+class NextCodec(Codec):
+    """The source's own next symbol: a language model. There is nothing to read beside the source."""
+
+    kind = "next"
+    part = "next"
+    steps = True
+    form = "next"
+    reads = False
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def read(self, found: object, folder: str) -> str:
+        return ""
+
+    def encode(self, value: str) -> list[int]:
+        raise NotImplementedError("its ids are the source's")
+
+    def about(self) -> str:
+        return "the next symbol"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:  # noqa: ARG003 nothing is kept
+        return cls(where)
 
 
 class NothingCodec(Codec):

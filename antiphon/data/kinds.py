@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from antiphon.data.codec import Codec, damaged
-from antiphon.data.encode import CategoryCodec, LabelCodec, LabelsCodec, NothingCodec, TargetTextCodec, TextCodec
+from antiphon.data.encode import (
+    CategoryCodec,
+    LabelCodec,
+    LabelsCodec,
+    NextCodec,
+    NothingCodec,
+    TargetTextCodec,
+    TextCodec,
+)
 from antiphon.data.images import ImageCodec
 from antiphon.data.numbers import FramesCodec, NumberCodec, NumbersCodec, VectorCodec
 from antiphon.errors import ModelFolderError
@@ -32,6 +40,7 @@ TARGETS: Table[Codec] = Table(
         "labels": LabelsCodec,
         "number": NumberCodec,
         "numbers": NumbersCodec,
+        "next": NextCodec,
     },
 )
 

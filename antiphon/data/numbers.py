@@ -141,6 +141,9 @@ class FramesCodec(ScaledCodec):
             return values.reshape(-1, self.width)
         return values.reshape(len(values), -1)
 
+    def read_step(self, found: object) -> Floats:
+        return self.encode(_numbers(found, "").reshape(1, -1))
+
     def to_json(self) -> dict[str, Any]:
         return super().to_json() | {"width": self.width}
 

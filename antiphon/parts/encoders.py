@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.parts.recurrent import Cells, MakeCell
-from antiphon.parts.state import Encoded
+from antiphon.parts.state import Encoded, Layer
 
 
 def length_mask(lengths: Tensor, steps: int) -> Tensor:
@@ -81,6 +81,36 @@ class RecurrentEncoder(Encoder):
         widths = [inputs] + [self.size] * (layers - 1)
         self.forward_cells = Cells(make_cell(width, hidden) for width in widths)
         self.backward_cells = Cells(make_cell(width, hidden) for width in widths if bidirectional)
+
+    @property
+    def one_way(self) -> bool:
+        """Whether no state depends on what comes after it: then it can be run step by step."""
+        return not self.backward_cells
+
+    def begin(self, like: Tensor) -> tuple[Layer, ...]:
+        """The state of every layer before the first step, for the rows of `like` [rows, ...]."""
+        return tuple(cell.initial(like) for cell in self.forward_cells)
+
+    def step(self, inputs: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
+        """One step of a one-directional encoder: inputs [R, inputs] and the layers' states -> the top state, theirs."""
+        after: list[Layer] = []
+        states = inputs
+        for depth, cell in enumerate(self.forward_cells):
+            below = functional.dropout(states, self.dropout, self.training)
+            after.append(cell.step(below, layers[depth]))
+            states = after[-1][0] + below if self.residual and depth > 0 else after[-1][0]
+        return states, tuple(after)
+
+    def run(self, inputs: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
+        """All steps of a one-directional encoder from given states; equals `step` in a loop. inputs [B, S, inputs]."""
+        after: list[Layer] = []
+        states = inputs
+        for depth, cell in enumerate(self.forward_cells):
+            below = functional.dropout(states, self.dropout, self.training)
+            output, final = cell(below, layers[depth])
+            after.append(final)
+            states = output + below if self.residual and depth > 0 else output
+        return states, tuple(after)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Encoded:
         """inputs [B, S, inputs], lengths [B] -> states; `last` joins forward h_S with backward h_1."""

@@ -105,7 +105,7 @@ def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:
     """The configuration with what is chosen from the data: the watched metric, how long an output may get."""
     if config.train.metric is None:
         config = config.model_copy(update={"train": config.train.model_copy(update={"metric": codecs.target.metric})})
-    if config.decode.max_length is None and codecs.target.form == "any":
+    if config.decode.max_length is None and codecs.target.form in ("any", "next"):
         longest = int(examples.target.lengths.max())
         config = config.model_copy(
             update={"decode": config.decode.model_copy(update={"max_length": longest + longest // 2 + 5})}

@@ -15,6 +15,7 @@ from tasks import words
 
 import antiphon
 from antiphon import config as configuration
+from antiphon.errors import AntiphonError
 from antiphon.predictor import Predictor
 
 CHANCE = np.random.default_rng(7)
@@ -205,3 +206,59 @@ def test_a_table_of_labels_without_configuration_is_learned(tmp_path: Path) -> N
     model = antiphon.train(path, settings={"train.max_steps": 300, "train.validate_every": 150}, threads=1)
     assert model.config.target.kind == "label"
     assert model.metrics["valid"]["accuracy"] >= 0.95
+
+
+def test_a_language_model_learns_and_goes_on_with_a_prompt(tmp_path: Path) -> None:
+    """Six letters in the order of the alphabet: where it begins is all there is to know, ln 8 nats in seven symbols."""
+    rows = [{"word": "abcdefghabcdefgh"[start : start + 6]} for start in CHANCE.integers(0, 8, 500).tolist()]
+    model = learned(tmp_path, rows, 200, source={"column": "word"}, target="next")
+    scores = model.evaluate()
+    assert scores["bits_per_char"] == pytest.approx(scores["loss"] / np.log(2))
+    assert scores["loss"] < np.log(8) / 7 + 0.1
+    assert [one.text for one in model.predict(["cd", "", "gha"], beam=3)] == ["cdefgh", "", "ghabcd"]
+    (tmp_path / "two.jsonl").write_text('{"word": "abcdef"}\n{"word": "abcdfe"}\n', encoding="utf-8")
+    likely, unlikely = model.score(tmp_path / "two.jsonl")
+    assert likely == pytest.approx(-np.log(8), abs=0.8)
+    assert unlikely < likely - 2
+
+
+def test_samples_depend_on_seed_and_place_alone(tmp_path: Path) -> None:
+    rows = [{"word": word} for word in words(400, 9, "abcd", 6)]
+    model = learned(tmp_path, rows, 60, source={"column": "word"}, target="next")
+    prompts = ["a", "b", "", "cab", "a"]
+    found = [one.text for one in model.predict(prompts, sample={})]
+    assert found == [one.text for one in model.predict(prompts, sample={"seed": 1})]
+    assert found == [one.text for one in model.stream(prompts, sample={}, window=2)]
+    assert found != [one.text for one in model.predict(prompts, sample={"seed": 2})]
+    assert all(text.startswith(prompt) for text, prompt in zip(found, prompts, strict=True))
+    greedy = [one.text for one in model.predict(prompts, beam=1)]
+    assert [one.text for one in model.predict(prompts, sample={"top_k": 1})] == greedy
+    assert [one.text for one in model.predict(prompts, sample={"top_p": 1e-6})] == greedy
+    assert [one.text for one in model.predict(prompts, sample={"temperature": 0.01})] == greedy
+
+
+def test_a_stream_is_answered_as_the_whole_is(tmp_path: Path) -> None:
+    """Frames to labels and words to labels, one step a line, for every one-directional model; sequences end with ''."""
+    frames = [CHANCE.normal(size=(int(CHANCE.integers(1, 8)), 2)).round(3) for _ in range(300)]
+    rows = [{"x": x.tolist(), "y": ["up" if v > 0 else "down" for v in np.cumsum(x[:, 0])]} for x in frames]
+    source, target = {"kind": "frames", "column": "x"}, {"kind": "labels", "column": "y"}
+    encoder = {"hidden": 12, "layers": 2, "residual": True, "bidirectional": False}
+    (tmp_path / "frames").mkdir()
+    model = learned(tmp_path / "frames", rows, 40, source=source, target=target, model__encoder=encoder)
+    some = frames[:5]
+    steps = [step for x in some for step in [*map(json.dumps, x.tolist()), ""]]
+    found = [one.text for one in model.live(steps)]
+    assert found == [label for whole in model.predict([x.tolist() for x in some]) for label in [*whole.labels, ""]]
+    first = next(model.live(iter([some[0][0].tolist()])))
+    assert first.to_json()["probabilities"][first.text] == pytest.approx(
+        model.predict([some[0][:1]])[0].probabilities[0]
+    )
+    assert list(model.live([])) == []
+    with pytest.raises(AntiphonError, match=r"^step 2: the input has 3 numbers a step, but the training rows have 2"):
+        list(model.live([[1, 2], [1, 2, 3]]))
+
+    (tmp_path / "text").mkdir()
+    rows = [{"x": " ".join(word), "y": list(word.upper())} for word in words(300, 3, "ab", 8)]
+    both = learned(tmp_path / "text", rows, 20, source={"column": "x", "tokens": "words"}, target=target)
+    with pytest.raises(AntiphonError, match=r"cannot answer a stream step by step: .*bidirectional: false"):
+        list(both.live(["a"]))

@@ -168,7 +168,8 @@ class CategoryCodec(Codec):
         return [symbol for symbol in map(self.vocabulary.symbol, ids) if symbol is not None]
 
     def about(self) -> str:
-        return f"{len(self.vocabulary.symbols):,} {self.kind.rstrip('s')} names"
+        what = "categories" if self.kind == "category" else "labels"
+        return f"{len(self.vocabulary.symbols):,} {what}"
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "symbols": self.vocabulary.symbols}

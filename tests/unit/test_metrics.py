@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import metrics as sklearn
 
+from antiphon import metrics
 from antiphon.metrics import EditCount, corpus_scores, distinct, exact_match, token_edits
 
 symbols = st.lists(st.sampled_from(["a", "b", "cc", "AH0"]), max_size=8)
@@ -139,3 +142,26 @@ def test_distinct_is_the_share_of_different_n_grams(outputs: list[list[str]], si
 def test_n_grams_do_not_cross_rows() -> None:
     assert distinct([["a"], ["b"]], 2) == 0.0
     assert distinct([["a", "b"], ["a", "b"]], 2) == 0.5
+
+
+labels = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abc")), min_size=1, max_size=30)
+
+
+@given(labels)
+def test_label_metrics_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
+    said, truth = [a for a, _ in pairs], [b for _, b in pairs]
+    assert metrics.accuracy(said, truth) == pytest.approx(sklearn.accuracy_score(truth, said))
+    assert metrics.macro_f1(said, truth) == pytest.approx(
+        sklearn.f1_score(truth, said, average="macro", zero_division=0.0)
+    )
+    names = [*"abcd"]
+    table = metrics.confusion(said, truth)
+    found = [[table.get(row, {}).get(column, 0) for column in names] for row in names]
+    assert found == sklearn.confusion_matrix(truth, said, labels=names).tolist()
+
+
+@given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=1, max_size=20))
+def test_number_metrics_are_scikit_learns(pairs: list[tuple[float, float]]) -> None:
+    said, truth = (np.asarray(side) for side in zip(*pairs, strict=True))
+    assert metrics.mse(said, truth) == pytest.approx(sklearn.mean_squared_error(truth, said))
+    assert metrics.mae(said, truth) == pytest.approx(sklearn.mean_absolute_error(truth, said))

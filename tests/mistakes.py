@@ -193,6 +193,7 @@ SECTIONS: dict[str, list[Mistake]] = {
         _kinds("a label for each word, one too few", "{kind: text, tokens: words}", "labels", "a b\tX Y\na b c\tX Y\n"),
         _kinds("a label that no training row has", "text", "label", "a\tX\nb\tY\n", valid="c\tZ\n"),
         _kinds("an image that is missing", "image", "label", "a.png\tX\n"),
+        _kinds("an image outside of the table's folder", "image", "label", "../a.png\tX\n"),
         _kinds("an image that is none", "image", "label", "a.png\tX\n", **{"a.png": b"no image"}),
         _kinds("an image cut short", "image", "label", "a.png\tX\n", **{"a.png": _image(40, 40)[:-60]}),
         _kinds("an image of too many pixels", "image", "label", "a.png\tX\n", **{"a.png": _image(9000, 9000)}),

@@ -48,7 +48,7 @@ class Codec(ABC):
 
     @abstractmethod
     def read(self, found: object, folder: str) -> Any:
-        """The value of what stands in a column; paths in it are relative to `folder`.
+        """The value of what stands in a column; paths in it are relative to `folder`, the table's, if there is one.
 
         A `ValueError` says what is wrong, as the end of a sentence that begins with the side: "is empty".
         """
@@ -122,8 +122,14 @@ def has_surrogate(text: str) -> bool:
 
 
 def within(folder: str, name: str) -> str:
-    """The path that a cell of a table names, relative to the table's folder."""
-    return os.path.join(folder, name)
+    """The path that a cell of a table names, relative to the table's folder, which it must not lead out of.
+
+    Without a folder the name is the user's own, who may name any file.
+    """
+    path = os.path.join(folder, name)
+    if folder and os.path.commonpath([folder, os.path.abspath(path)]) != folder:
+        raise ValueError(f"names {name}, which leads out of the table's folder; put the table above its files")
+    return path
 
 
 def damaged(error: Exception) -> ModelFolderError:

@@ -404,7 +404,7 @@ def read_rows(
         for side in sides:
             file, value = next(given) if side.columns is not None else (files[0], "")
             try:
-                values.append(side.read(value, os.path.dirname(file)))
+                values.append(side.read(value, os.path.dirname(os.path.abspath(file))))
             except ValueError as error:
                 problems.add(file, line, f"the {side.name} {error}")
                 break

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tasks import text_sides
 from typer.testing import CliRunner
@@ -27,7 +28,10 @@ from typer.testing import CliRunner
 from antiphon import bundle, load
 from antiphon import config as configuration
 from antiphon.cli import app
-from antiphon.data.rows import Problems, read_rows
+from antiphon.data.codec import Codec
+from antiphon.data.images import ImageCodec
+from antiphon.data.numbers import FramesCodec
+from antiphon.data.rows import Problems, Side, read_rows
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, TrainingError
 from antiphon.files import DIGEST
 from antiphon.training import checkpoint
@@ -279,3 +283,34 @@ def test_errors_of_hostile_folders_are_ours(copy: Path) -> None:
         (broken / name).write_bytes(b"\x80\x04\x95" * 50)
         with pytest.raises(AntiphonError):
             bundle.load(broken, CPU)
+
+
+@pytest.mark.parametrize("name", ["../secret.npy", "/etc/passwd.npy", "a/../../secret.npy", "..//secret.npy"])
+@pytest.mark.parametrize("codec", [FramesCodec("source"), ImageCodec("source")], ids=["frames", "image"])
+def test_a_table_names_nothing_outside_of_its_folder(tmp_path: Path, codec: Codec, name: str) -> None:
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "secret.npy", np.ones((2, 2)))
+    table = tmp_path / "in" / "rows.tsv"
+    table.write_text(f"{name}\tX\n")
+    problems = Problems()
+    sides = [Side("source", 0, codec.read), Side("target", 1, lambda found, _: found)]
+    assert list(read_rows([str(table)], [], sides, False, problems)) == []
+    assert "leads out of the table's folder" in problems.summary()
+
+
+def test_an_image_bomb_is_not_decoded(tmp_path: Path) -> None:
+    """A small file of 144 million pixels."""
+    Image.new("1", (12_000, 12_000)).save(tmp_path / "bomb.png")
+    assert (tmp_path / "bomb.png").stat().st_size < 1 << 20
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"is an image of 12,000 x 12,000 pixels"):
+        ImageCodec("source").read("bomb.png", str(tmp_path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 22
+
+
+def test_pickled_frames_run_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "walk.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"^names .*walk\.npy: is not an array of plain values"):
+        FramesCodec("source").read("walk.npy", str(tmp_path))

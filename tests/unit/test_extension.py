@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,23 @@ def test_a_cell_of_ones_own_trains_and_predicts(tmp_path: Path) -> None:
     missing = antiphon(tmp_path, "--import", "nowhere", "predict", "m")
     assert missing.returncode == 1
     assert missing.stderr.startswith("--import nowhere: ")
+
+
+def test_the_page_about_parts_runs(tmp_path: Path) -> None:
+    """Its modules, as they stand there: the cell, and a kind of source that trains, predicts and refuses."""
+    page = (Path(__file__).parents[2] / "docs" / "parts.md").read_text(encoding="utf-8")
+    cell, place = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "leaky.py").write_text(cell)
+    (tmp_path / "place.py").write_text(place)
+    rows = [(f"{north},{east}", "north" if north > 0 else "south") for north in range(-80, 81, 5) for east in (-90, 9)]
+    write_table(tmp_path / "places.tsv", [row for row in rows if not row[0].startswith("0")])
+    settings = ["--set", "source.kind=place", "--set", "target=label", "--set", "train.max_steps=200"]
+    settings += ["--set", "model.cell={kind: leaky, rate: 0.3}", "--set", "train.validate_every=100"]
+    train = ["--import", "place", "--import", "leaky", "train", "places.tsv", "--out", "m", *settings]
+    done = antiphon(tmp_path, *train)
+    assert done.returncode == 0, done.stderr
+    found = antiphon(tmp_path, "--import", "place", "--import", "leaky", "predict", "m", text="48.2,16.4\n-33.9,18.4\n")
+    assert found.stdout.split() == ["north", "south"], found.stderr
+    wrong = antiphon(tmp_path, "--import", "place", "--import", "leaky", "predict", "m", text="Vienna\n")
+    assert wrong.returncode == 1
+    assert wrong.stderr == "standard input:1: the input must be latitude,longitude in degrees\n"

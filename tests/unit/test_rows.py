@@ -335,8 +335,8 @@ def test_a_folder_holds_tables(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(DataError) as caught:
         read(path)
-    wanted = "is a folder without tables (.tsv, .txt, .csv, .jsonl, .ndjson, .parquet, .npz, .npy, text with .gz too)"
-    assert str(caught.value) == f"{path}: {wanted}"
+    endings = ".tsv, .txt, .csv, .jsonl, .ndjson, .conllu, .parquet, .npz, .npy, text with .gz too"
+    assert str(caught.value) == f"{path}: is a folder without tables ({endings})"
 
 
 @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.tsv.zip", "t.gz"])
@@ -492,3 +492,35 @@ def test_arrays_that_are_none_are_told(tmp_path: Path) -> None:
     assert read(Path(f"{path}#empty")) == []
     with pytest.raises(DataError, match=r"#notes\.txt: is not an array"):
         read(Path(f"{path}#notes.txt"))
+
+
+SENTENCES = """# text = He can't stop
+1\tHe\the\tPRON\tPRP\t_\t3\tnsubj\t_\t_
+2-3\tcan't\t_\t_\t_\t_\t_\t_\t_\t_
+2\tca\tcan\tAUX\tMD\t_\t3\taux\t_\t_
+3\tn't\tnot\tPART\tRB\t_\t3\tadvmod\t_\t_
+3.1\tgone\tgo\tVERB\t_\t_\t_\t_\t_\t_
+
+# newpar
+
+1\tNew York\tNew York\tPROPN\tNNP\t_\t0\troot\t_\t_
+"""
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\n\n\n"])
+def test_conllu_sentences_are_rows_of_fields(write: Write, ending: str) -> None:
+    path = write("a.conllu", SENTENCES + ending)
+    assert texts(read(path, columns=("form", "upos"))) == [("He ca n't", "PRON AUX PART"), ("New_York", "PROPN")]
+    assert [row.line for row in read(path, columns=("form", "lemma"))] == [2, 10]
+    with pytest.raises(DataError, match="no field 'pos': the object has id, form, lemma, upos"):
+        read(path, columns=("form", "pos"))
+
+
+def test_a_broken_conllu_sentence_is_a_bad_row(write: Write) -> None:
+    path = write("a.conllu", SENTENCES.replace("\tMD", "") + "\n3-4\tx\t_\t_\t_\t_\t_\t_\t_\t_\n")
+    problems = Problems(skip=True)
+    assert texts(read(path, columns=("form", "upos"), problems=problems)) == [("New_York", "PROPN")]
+    assert problems.first == [
+        f"{path}:2: line 4 is not the 10 columns of CoNLL-U",
+        f"{path}:12: holds no words",
+    ]

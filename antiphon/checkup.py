@@ -75,8 +75,9 @@ def _read(config: Config, part: str, files: Files, codecs: Codecs, report: Repor
 def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -> None:
     """The first rows as they are read: a wrong column, a header or quotes show at once."""
     for row in rows[:3]:
-        *sources, target = map(shown, codecs.shown(row))
-        report.say(f"  {row.file}:{row.line}: {' + '.join(sources)} -> {target}")
+        sides = {name: shown(text) for name, text in codecs.shown(row).items()}
+        target = sides.pop("target", codecs.target.kind)
+        report.say(f"  {row.file}:{row.line}: {' + '.join(sides.values())} -> {target}")
     places = [side.place(number) for number, side in enumerate([*config.sources, config.target])]
     if not isinstance(config.data.train, Parallel) and places[-1] in places[:-1]:
         report.warn("source.column and target.column are the same: the model will learn to copy")
@@ -142,8 +143,8 @@ def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], repor
     for part, rows in parts.items():
         shared = {codecs.key_of(row): row for row in rows if codecs.key_of(row) in known} if part != "train" else {}
         if shared:
-            first = min((codecs.shown(row)[:-1] for row in shared.values()), key=repr)
-            such = shown(first[0] if len(first) == 1 else first)
+            inputs = [[text for name, text in codecs.shown(row).items() if name != "target"] for row in shared.values()]
+            such = " + ".join(map(shown, min(inputs)))
             report.warn(f"{part}: {len(shared):,} inputs also stand in the training rows, such as {such}")
 
 

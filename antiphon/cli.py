@@ -279,12 +279,11 @@ def score(
     files = _files(data, source, target)
     model = _load(folder, device, threads)
     for row, value in model.scored(files):
+        sides = model.codecs.shown(row)
         if as_json:
-            *read, wanted = model.codecs.shown(row)
-            found = {"source": read[0] if len(read) == 1 else read, "target": wanted, "score": value}
-            print(json.dumps(found, ensure_ascii=False))
+            print(json.dumps({**sides, "score": value}, ensure_ascii=False))
         else:
-            print(*(_one_line(text, "\n\r\t") for text in model.codecs.shown(row)), f"{value:.6f}", sep="\t")
+            print(*(_one_line(text, "\n\r\t") for text in sides.values()), f"{value:.6f}", sep="\t")
 
 
 @app.command()

@@ -55,11 +55,10 @@ class Codecs:
         """What makes the inputs of two rows the same to a model."""
         return tuple(codec.key_of(value) for codec, value in zip(self.sources, row.sources, strict=True))
 
-    def shown(self, row: Row) -> tuple[str, ...]:
-        """A row's sources and its target, each as one line."""
-        return tuple(
-            codec.shown(value) for codec, value in zip(self.named.values(), (*row.sources, row.target), strict=True)
-        )
+    def shown(self, row: Row) -> dict[str, str]:
+        """A row's sources and its target by name, each as one line; a side that is not read is left out."""
+        sides = zip(self.named.items(), (*row.sources, row.target), strict=True)
+        return {name: codec.shown(value) for (name, codec), value in sides if codec.reads}
 
 
 def side_names(sources: int) -> list[str]:

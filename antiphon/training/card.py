@@ -12,6 +12,7 @@ from antiphon.bundle import CARD
 from antiphon.config import Config
 from antiphon.dataset import Codecs
 from antiphon.files import write_text
+from antiphon.parts.recurrent import Cell
 from antiphon.structures import structure_of
 
 SHOWN = (
@@ -33,7 +34,8 @@ def write_card(
     """Write `README.md` into a model folder."""
     size = sum(p.numel() for p in model.parameters())
     table = "\n".join(f"| {name} | {best[name]:.4f} |" for name in SHOWN if name in best)
-    cell, version = config.model.cell.kind, __version__
+    recurrent = any(isinstance(part, Cell) for part in model.modules())
+    cell, version = f"{config.model.cell.kind}, " if recurrent else "", __version__
     sides = "\n".join(f"- {name}: {codec.about()}" for name, codec in codecs.named.items())
     kinds = f"{' and '.join(codec.kind for codec in codecs.sources)} -> {codecs.target.kind}"
     metric = config.train.metric or codecs.target.metric
@@ -42,7 +44,7 @@ def write_card(
         folder / CARD,
         f"""# {folder.resolve().name}
 
-A {kinds} model ({structure_of(config)}, {cell}, {size:,} parameters) made with Antiphon {version}.
+A {kinds} model ({structure_of(config)}, {cell}{size:,} parameters) made with Antiphon {version}.
 
     antiphon predict {folder.name}        # one input a line, one output a line
 

@@ -118,7 +118,7 @@ def test_options_reach_the_optimizer() -> None:
 
 def some_examples(count: int) -> Examples:
     rows = [[5] * (i % 7) + [EOS] for i in range(count)]
-    return Examples(Sequences(rows), Sequences(rows))
+    return Examples((Sequences(rows),), Sequences(rows))
 
 
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4), st.integers(1, 4), st.none() | st.integers(1, 30))

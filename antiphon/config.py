@@ -244,7 +244,10 @@ class Train(Section):
     unknown: StrictFloat = Field(0.01, ge=0, lt=1, description="share of source symbols replaced by UNK")
     feeding: Choice = Choice(kind="teacher")
     freeze: list[StrictStr] = Field([], description="parts that stay as they are: encoder, source.embedding, ...")
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32",
+        description="of the products in training; auto: bfloat16 where that is clearly faster on this machine",
+    )
     ema: StrictFloat | None = Field(None, gt=0, lt=1, description="decay of a moving average of the weights")
     average: StrictInt = Field(1, ge=1, description="validate and ship the mean of the last k checkpoints")
     seed: StrictInt = Field(1, ge=0, lt=1 << 31)

@@ -1,20 +1,72 @@
-"""The largest batch that fits into memory, found by trying (`train.batch_tokens: auto`)."""
+"""What fits this machine, found by trying: settings of `train` that are `auto`."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from antiphon.config import Config
 from antiphon.data.batch import collate
 from antiphon.errors import TrainingError
+from antiphon.training.distributed import Ranks
 from antiphon.training.prepare import Prepared
 from antiphon.training.update import batch_loss, is_out_of_memory
 
 LEAST, MOST = 512, 65_536  # padded source and target tokens; more makes an update no better
 SHARE = 0.5  # of the memory that is free, at most
+ROUNDS = 5  # of timing, each precision in turn
+WORTH = 1.15  # times as fast, or float32 it stays
+
+
+def fitted(prepared: Prepared, ranks: Ranks) -> Prepared:
+    """With every setting that is `auto` found by the first process, for all of them."""
+    for name, find in FOUND.items():
+        if getattr(prepared.config.train, name) == "auto":
+            found = ranks.share(json.dumps(find(prepared, ranks.device)) if ranks.first else "")
+            prepared = replace(prepared, config=_with(prepared.config, name, json.loads(found)))
+    return prepared
+
+
+def as_before(config: Config, identity: Mapping[str, str]) -> Config:
+    """A training that goes on keeps what was found for it when it began."""
+    for name in FOUND:
+        before = json.loads(identity[f"train.{name}"])
+        if getattr(config.train, name) == "auto" and before is not None:
+            config = _with(config, name, before)
+    return config
+
+
+def _with(config: Config, name: str, value: object) -> Config:
+    return config.model_copy(update={"train": config.train.model_copy(update={name: value})})
+
+
+def faster_precision(prepared: Prepared, device: torch.device) -> str:
+    """bfloat16 where the loss and gradients of a usual batch take clearly less time in it, as they do where the
+    processor multiplies it natively; else float32. No weight changes."""
+    model, settings = prepared.model.to(device), prepared.config.train
+    order = np.argsort(prepared.train.source_lengths + prepared.train.target.lengths, kind="stable")
+    middle = max(0, (len(order) - settings.batch_size) // 2)
+    batch = collate(prepared.train, order[middle : middle + settings.batch_size]).to(device)
+    seconds: dict[str, list[float]] = {"float32": [], "bfloat16": []}
+    for number in range(1 + ROUNDS):
+        for precision, taken in seconds.items():
+            began = time.perf_counter()
+            loss, nll = batch_loss(model, batch, 1.0, settings.label_smoothing, precision)
+            loss.backward()  # type: ignore[no-untyped-call]
+            float(nll)  # a device that works on its own has to be waited for
+            model.zero_grad(set_to_none=True)
+            if number:  # the first warms up
+                taken.append(time.perf_counter() - began)
+    plain, short = (statistics.median(taken) for taken in seconds.values())
+    return "bfloat16" if plain > WORTH * short else "float32"
 
 
 def largest_batch(prepared: Prepared, device: torch.device) -> int:
@@ -77,3 +129,9 @@ def _bytes(path: str, name: str) -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
+
+
+FOUND: dict[str, Callable[[Prepared, torch.device], object]] = {
+    "precision": faster_precision,  # first: how much fits depends on it
+    "batch_tokens": largest_batch,
+}

@@ -24,7 +24,7 @@ from antiphon.structures import structure_of
 from antiphon.training import checkpoint
 from antiphon.training.card import write_card
 from antiphon.training.distributed import Ranks, joined
-from antiphon.training.fit import largest_batch
+from antiphon.training.fit import as_before, fitted
 from antiphon.training.health import cell_health, gradient_norms, warnings
 from antiphon.training.interrupt import stop_asked
 from antiphon.training.log import TrainingLog, draw_curves
@@ -63,12 +63,10 @@ def train(
         state = _state(out, init_from) if resume else None
         if state and not threads:
             torch.set_num_threads(state["threads"])
-        config = _batch_as_before(config, state)
+        config = as_before(config, state["identity"]) if state else config
         base = bundle.load(init_from, torch.device("cpu")) if init_from and not state else None
         prepared = prepare(config, ranks, bundle.load_codecs(out, config) if state else None, base)
-        if prepared.config.train.batch_tokens == "auto":
-            found = int(ranks.share(str(largest_batch(prepared, ranks.device)) if ranks.first else ""))
-            prepared = replace(prepared, config=_with_tokens(prepared.config, found))
+        prepared = fitted(prepared, ranks)
         if state:
             other = differences(state["identity"], identity(prepared))
             if other:
@@ -82,18 +80,6 @@ def train(
             bundle.save_description(out, prepared.config, prepared.codecs)
         _run(prepared, out, state, ranks, command)
     return out
-
-
-def _with_tokens(config: Config, tokens: int) -> Config:
-    return config.model_copy(update={"train": config.train.model_copy(update={"batch_tokens": tokens})})
-
-
-def _batch_as_before(config: Config, state: dict[str, Any] | None) -> Config:
-    """A training that goes on keeps the batches that were found to fit."""
-    if state is None or config.train.batch_tokens != "auto":
-        return config
-    before = state["identity"]["train.batch_tokens"]
-    return config if before == "null" else _with_tokens(config, int(before))
 
 
 def _state(out: Path, init_from: Path | None) -> dict[str, Any] | None:

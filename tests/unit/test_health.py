@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -252,10 +253,28 @@ def test_the_largest_batch_that_fits_is_found_and_kept(tmp_path: Path, monkeypat
     assert bundle.load(out, torch.device("cpu")).config.train.batch_tokens == found
 
 
-def test_finding_the_batch_changes_no_weight(tmp_path: Path) -> None:
+@pytest.mark.parametrize("faster", ["float32", "bfloat16"])
+def test_the_faster_precision_is_found_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faster: str) -> None:
+    honest = fit.batch_loss
+
+    def loss(*given: Any) -> Any:
+        time.sleep(0.0 if given[-1] == faster else 0.1)
+        return honest(*given)
+
+    monkeypatch.setattr(fit, "batch_loss", loss)
+    config = tiny_config(tmp_path, train__precision="auto", train__max_steps=8)
+    out = train(config, tmp_path / "m", threads=1)
+    assert bundle.load(out, torch.device("cpu")).config.train.precision == faster
+    monkeypatch.setattr(fit, "batch_loss", None)  # nothing is measured again
+    train(tiny_config(tmp_path, train__precision="auto", train__max_steps=12), out, resume=True, threads=1)
+    assert bundle.load(out, torch.device("cpu")).config.train.precision == faster
+
+
+def test_finding_what_fits_changes_no_weight(tmp_path: Path) -> None:
     prepared = prepare(tiny_config(tmp_path))
     before = {name: value.clone() for name, value in prepared.model.named_parameters()}
     assert fit.largest_batch(prepared, torch.device("cpu")) >= fit.LEAST
+    assert fit.faster_precision(prepared, torch.device("cpu")) in ("float32", "bfloat16")
     for name, value in prepared.model.named_parameters():
         assert value.equal(before[name])
         assert value.grad is None

@@ -14,7 +14,7 @@ from antiphon.config import Config, Files, Parallel
 from antiphon.data.codec import Codec
 from antiphon.data.encode import LabelCodec, TextCodec
 from antiphon.data.rows import Problems, Row
-from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, load_rows, split_rows, train_codecs, untrained
+from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, held_out, load_rows, train_codecs, untrained
 from antiphon.errors import shown
 from antiphon.evaluation import output_metrics
 from antiphon.symbols import UNK
@@ -43,7 +43,7 @@ def check(config: Config) -> Report:
     train = _read(config, "train", config.data.train, reading, report)
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(valid, float):
-        train, valid_rows = split_rows(train, valid, config.train.seed, reading.key_of)
+        train, valid_rows = held_out(config, reading, train, valid)
         report.say(f"valid: {len(valid_rows):,} rows, held out of the training rows by distinct input")
     else:
         valid_rows = _read(config, "valid", valid, reading, report)
@@ -90,7 +90,7 @@ def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -
 def _describe_side(side: str, codec: Codec, parts: dict[str, list[Any]], config: Config, report: Report) -> None:
     if isinstance(codec, LabelCodec):
         _describe_labels(codec, parts, report)
-    if not codec.steps:
+    if not codec.steps or not codec.reads:
         return
     for part, values in parts.items():
         encoded = []
@@ -111,7 +111,7 @@ def _describe_side(side: str, codec: Codec, parts: dict[str, list[Any]], config:
                     f"{part}: {unknown:.1%} of {side} symbols are not in the vocabulary; other tokens may fit better"
                 )
         report.say(line)
-        cut = int((lengths > config.data.max_length).sum())
+        cut = 0 if codec.whole else int((lengths > config.data.max_length).sum())
         if cut:
             skipped = config.data.on_error == "skip"
             report.bad_rows += 0 if skipped else cut

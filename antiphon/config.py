@@ -230,11 +230,16 @@ class Train(Section):
     metric: str | None = Field(
         None, description="what chooses the best model, on validation data; by default the target's own"
     )
-    batch_size: StrictInt = Field(64, ge=1, description="rows an update and micro-batch")
+    batch_size: StrictInt = Field(
+        64, ge=1, description="rows an update and micro-batch; places in which one long text is read at once"
+    )
     batch_tokens: Annotated[StrictInt, Field(ge=1)] | Literal["auto"] | None = Field(
         None, description="padded source and target tokens instead of rows; auto: as many as memory holds"
     )
     accumulate: StrictInt = Field(1, ge=1, description="micro-batches an update")
+    bptt: StrictInt = Field(
+        128, ge=1, description="of one long text: steps of a piece, through which gradients go back"
+    )
     optimizer: Choice = Choice(kind="adamw")
     learning_rate: StrictFloat = Field(1e-3, gt=0)
     schedule: Choice = Choice(kind="cosine")

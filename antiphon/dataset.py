@@ -6,14 +6,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from antiphon.config import Config, Files, Parallel
 from antiphon.config import Side as SideConfig
 from antiphon.data.batch import Examples, Sequences
 from antiphon.data.codec import Array, Codec
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
-from antiphon.data.rows import Problems, Row, Side, read_rows
+from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
 from antiphon.errors import ConfigError, DataError
 from antiphon.tables import Table
 
@@ -95,12 +95,16 @@ def load_rows(
 ) -> list[Row]:
     """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so."""
     found = problems if problems is not None else Problems(config.data.on_error == "skip")
-    sides = _sides(config, codecs or untrained(config))
+    reading = codecs or untrained(config)
+    sides = _sides(config, reading)
     parallel = [files.source, files.target] if isinstance(files, Parallel) else []
     if parallel and len([side for side in sides if side.columns is not None]) != len(parallel):
         raise ConfigError("data.train", "parallel files are for one source and a target; give a table")
     tables = [] if isinstance(files, Parallel) else [files] if isinstance(files, str) else files
-    rows = list(read_rows(tables, parallel, sides, config.data.header, found))
+    if reading.sources[0].whole:
+        rows = list(read_texts(tables, sides[0], found))
+    else:
+        rows = list(read_rows(tables, parallel, sides, config.data.header, found))
     if problems is None:
         found.raise_any()
         tell_skipped(found)
@@ -131,6 +135,26 @@ def split_rows(
     for row in rows:
         sides[key(row) in chosen].append(row)
     return sides
+
+
+def split_text(row: Row, fraction: float) -> tuple[list[Row], list[Row]]:
+    """One long text as training and validation rows: the `fraction` at its end validates."""
+    (text,) = row.sources
+    cut = int(len(text) * (1 - fraction))
+    if not text[:cut].strip() or not text[cut:].strip():
+        raise DataError(f"{row.file}: is too short for a fraction for validation; give data.valid a file")
+    return [replace(row, sources=(text[:cut],))], [
+        replace(row, sources=(text[cut:],), line=row.line + text.count("\n", 0, cut))
+    ]
+
+
+def held_out(config: Config, codecs: Codecs, rows: list[Row], fraction: float) -> tuple[list[Row], list[Row]]:
+    """Training and validation rows, where validation is a fraction: of the inputs, or of one long text its tail."""
+    if codecs.sources[0].whole:
+        if len(rows) > 1:
+            raise ConfigError("data.valid", "a fraction is for one long text; give a file")
+        return split_text(rows[0], fraction)
+    return split_rows(rows, fraction, config.train.seed, codecs.key_of)
 
 
 def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
@@ -172,7 +196,7 @@ def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]
             found.append(found[0] if codec.form == "next" else codec.encode(value))
         except ValueError as error:
             raise ValueError(f"the {name} {error}") from None
-        if codec.steps and len(found[-1]) - codec.ends > limit:
+        if codec.steps and not codecs.sources[0].whole and len(found[-1]) - codec.ends > limit:
             long.append((len(found[-1]) - codec.ends, name, codec.unit))
     if long:
         length, name, unit = max(long, key=lambda item: item[0])

@@ -20,7 +20,7 @@ from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, group_references
 from antiphon.decoding import Choose, Hypothesis, Limits, beam, greedy, sampler
 from antiphon.model import LanguageModel, Model, Reader, Writer
-from antiphon.symbols import UNK
+from antiphon.symbols import PAD, UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
 LOGITS = 1 << 24  # elements made at once when scoring
@@ -72,6 +72,8 @@ def score_rows(model: Model, examples: Examples, device: torch.device) -> RowSco
 
 def _forced(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
     """The loss [B, T] of every target step and whether the answer is right; zero at padding."""
+    if isinstance(model, LanguageModel):
+        return _read_on(model, batch.target.values)
     target = batch.target.values
     kept = model(batch.sources, target).flatten(0, 1)[batch.positions]
     targets = target.flatten(0, 1)[batch.positions]
@@ -82,6 +84,20 @@ def _forced(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
         places = batch.positions[part]
         loss[places], hit[places] = model.head.judge(kept[part], targets[part])
     return loss.view(target.shape[:2]), hit.view(target.shape[:2])
+
+
+def _read_on(model: LanguageModel, target: Tensor) -> tuple[Tensor, Tensor]:
+    """As `_forced`, in pieces from which the state is carried on, so that no length takes more memory."""
+    layers, found = model.begin(len(target)), []
+    size = max(model.encoder.size, len(model.head.bias))
+    steps = max(1, LOGITS // (size * len(target)))
+    for read, said in zip(torch.split(model.read(target), steps, 1), torch.split(target, steps, 1), strict=True):
+        features, layers = model.run(read, layers)
+        loss, hit = model.head.judge(features.flatten(0, 1), said.flatten())
+        found.append((loss.view_as(said), hit.view_as(said)))
+    losses, hits = (torch.cat(pieces, 1) for pieces in zip(*found, strict=True))
+    inside = target != PAD
+    return losses.where(inside, 0.0), hits & inside
 
 
 @torch.inference_mode()

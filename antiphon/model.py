@@ -101,28 +101,35 @@ class Reader(Model):
 class LanguageModel(Reader):
     """A synchronous reader whose answer is the next symbol: p(y) = prod_t p(y_t | y_<t).
 
-    It reads BOS and all but the last symbol; its source and its target are the same ids [B, T], EOS at the end. It
-    generates as a writer does, with `start` and `step`.
+    It reads `begin` and all but the last symbol; its source and its target are the same ids [B, T]. It generates as
+    a writer does, with `start` and `step`. One long text is learned with `run`, piece by piece.
     """
 
     encoder: RecurrentEncoder
     source: TextSource
     head: SoftmaxHead
 
+    def __init__(self, channel: Channel, head: SoftmaxHead, dropout: float, begin: int = BOS) -> None:
+        super().__init__([channel], None, head, dropout)
+        self.first = begin
+
     def features(self, sources: Sequence[Input]) -> Tensor:
-        ((ids, lengths),) = sources
-        return super().features([(_shifted(ids), lengths)])
+        ((ids, _),) = sources
+        return self.run(self.read(ids), self.begin(len(ids)))[0]
+
+    def read(self, target: Tensor) -> Tensor:
+        """What is read while target [B, T] is said: `begin`, then all but the last."""
+        return _shifted(target, self.first)
 
     def run(self, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
-        """Symbols read [B, S], from given states: the readout features [B, S, features], and the states after."""
+        """Symbols read [B, S], from given states: readout features [B, S, features], and the states after."""
         states, layers = self.encoder.run(self.source.embedding(ids), layers)
         return functional.dropout(states, self.dropout, self.training), layers
 
     def start(self, sources: Sequence[Input]) -> State:
-        """Prompts [B, S], padded, of lengths [B] -> the state after BOS and all of a prompt but its last symbol."""
+        """Prompts [B, S], padded, of lengths [B] -> the state after all of a prompt but its last symbol."""
         ((ids, lengths),) = sources
-        state = State(self.encoder.begin(self.source.embedding(ids[:, 0])))
-        read = _shifted(ids)
+        state, read = State(self.begin(len(ids))), self.read(ids)
         for place in range(int(lengths.max())):
             after = self.encoder.step(self.source.embedding(read[:, place]), state.layers)[1]
             going = (place < lengths)[:, None]
@@ -199,6 +206,6 @@ class Writer(Model):
         return self.decoder.unroll(self.embedding(_shifted(target)), self.start(sources)).attention
 
 
-def _shifted(target: Tensor) -> Tensor:
+def _shifted(target: Tensor, first: int = BOS) -> Tensor:
     """What the decoder reads while it writes target [B, T]: BOS, then all but the last."""
-    return torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
+    return torch.cat([torch.full_like(target[:, :1], first), target[:, :-1]], 1)

@@ -150,7 +150,7 @@ class Predictor:
                 except ValueError as error:
                     raise DataError(f"{origin}{number}: the input {error}") from None
                 if isinstance(self.model, LanguageModel):
-                    arrays[-1] = arrays[-1][: -codec.ends]  # a prompt goes on
+                    arrays[-1] = arrays[-1][: len(arrays[-1]) - codec.ends]  # a prompt goes on
                 length = len(arrays[-1]) - codec.ends
                 if codec.steps and length > limit:
                     reason = f"has {length} {codec.unit}; data.max_length of this model is {limit}"
@@ -216,7 +216,7 @@ class Predictor:
         candidates = []
         for one in hypotheses:
             said = [*(read if goes_on else []), *codec.symbols(one.tokens)]
-            candidates.append(Candidate(codec.tokenizer.join(said), said, one.score))
+            candidates.append(Candidate(codec.join(said), said, one.score))
         best = candidates[0]
         return TextPrediction(best.text, best.tokens, best.score, candidates, read, weights)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from antiphon.config import Config, Model
+from antiphon.data.encode import TextCodec
 from antiphon.data.kinds import SOURCES as SOURCE_KINDS
 from antiphon.data.kinds import TARGETS as TARGET_KINDS
 from antiphon.data.kinds import codec_class
@@ -31,7 +32,8 @@ from antiphon.parts.sources import SOURCES, Embedding, TextSource
 
 
 class Side(Protocol):
-    """What a structure must know of a side: the part that takes or gives it, its size, whether it has steps."""
+    """What a structure must know of a side: the part that takes or gives it, its size, whether it has steps, and
+    what stands before the first of its symbols."""
 
     @property
     def part(self) -> str: ...
@@ -41,6 +43,9 @@ class Side(Protocol):
 
     @property
     def steps(self) -> bool: ...
+
+    @property
+    def begin(self) -> int: ...
 
 
 def one_to_one(model: Model, sources: Sequence[Side], target: Side) -> Reader:
@@ -85,7 +90,7 @@ def _language_model(model: Model, sources: Sequence[Side]) -> LanguageModel:
         )
         raise ConfigError("model.tie", reason)
     head = SoftmaxHead(memory, sources[0].size, source.embedding.weight if model.tie else None)
-    return LanguageModel(channels, None, head, model.dropout)
+    return LanguageModel(channels[0], head, model.dropout, sources[0].begin)
 
 
 def _reader(model: Model, sources: Sequence[Side], target: Side, pooled: bool) -> Reader:
@@ -188,8 +193,10 @@ def structure_of(config: Config) -> str:
     target = codec_class(TARGET_KINDS, config.target.kind, "target.kind")
     many = any(source.steps for source in sources)
     kinds = f"{' and '.join(side.kind for side in config.sources)} -> {config.target.kind}"
-    if target.form == "next" and config.sources[0].kind != "text":
+    if target.form == "next" and not issubclass(sources[0], TextCodec):
         raise ConfigError("target.kind", f"{kinds}: the next symbol needs a source of text")
+    if any(source.whole for source in sources) and target.form != "next":
+        raise ConfigError("target.kind", f"{kinds}: of one long text only the next symbol can be learned; choose next")
     if target.form in ("each", "next"):
         if not many:
             raise ConfigError("target.kind", f"{kinds}: an answer for each step needs a source with steps")

@@ -48,10 +48,15 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Examples:
-    """Encoded rows: one `Sequences` a source, and the targets."""
+    """Encoded rows: one `Sequences` a source, and the targets.
+
+    With `lanes` they are pieces of one long text that is read in so many places at once: the first `lanes` rows, then
+    the rows behind these, and so on.
+    """
 
     sources: tuple[Sequences, ...]
     target: Sequences
+    lanes: int | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -61,6 +66,32 @@ class Examples:
         """Steps of all sources of every row together."""
         total: Ints = np.sum([source.lengths for source in self.sources], axis=0, dtype=np.int64)
         return total
+
+
+def in_lanes(examples: Examples, begin: int, lanes: int, steps: int) -> Examples:
+    """Long texts as one, dealt out to `lanes` of equal length and cut into pieces of `steps` symbols, for truncated
+    back-propagation through time. A piece's source is the symbol before each of its symbols, `begin` the very first.
+
+    What is left over at the end, fewer symbols than lanes, is left out.
+    """
+    ids = examples.target.values
+    length = len(ids) // lanes
+    before = np.concatenate([np.asarray([begin], ids.dtype), ids[:-1]])
+    sources, targets = (side[: lanes * length].reshape(lanes, length) for side in (before, ids))
+    places = [(lane, start) for start in range(0, length, steps) for lane in range(lanes)]
+    cut = (Sequences(side[lane, start : start + steps] for lane, start in places) for side in (sources, targets))
+    return Examples((next(cut),), next(cut), lanes)
+
+
+def cut_long(examples: Examples, least: int, most: int) -> Examples:
+    """Long texts cut into at most `most` rows each, of at least `least` symbols, so that they are read side by side."""
+    rows = [
+        piece
+        for row in range(len(examples))
+        for piece in np.array_split(examples.target[row], max(1, min(most, len(examples.target[row]) // least)))
+    ]
+    cut = Sequences(rows)
+    return Examples((cut,), cut)
 
 
 class Padded(NamedTuple):
@@ -138,9 +169,12 @@ def replace_unknown(batch: Batch, share: float, generator: torch.Generator, ends
 def epoch_batches(examples: Examples, batch_size: int, batch_tokens: int | None, seed: int, epoch: int) -> list[Ints]:
     """Row numbers of every batch of an epoch: a pure function of its arguments.
 
-    Rows are shuffled, sorted by length within pools of 100 batches, cut, and the batches shuffled.
+    Pieces of a long text are visited in their order. Other rows are shuffled, sorted by length within pools of 100
+    batches, cut, and the batches shuffled.
     With `batch_tokens` a batch has as many rows as fit, counting padded source and target tokens.
     """
+    if examples.lanes is not None:
+        return [np.arange(first, first + examples.lanes) for first in range(0, len(examples), examples.lanes)]
     order = np.random.default_rng([seed, epoch])
     rows = order.permutation(len(examples))
     sources, targets = examples.source_lengths, examples.target.lengths

@@ -1,8 +1,8 @@
 """A side of a row: what stands in a column, the value it is read as, and the array a model is given.
 
 A codec is made from what the user chose, learns from the training rows' values alone (`learn`), and is
-saved with the model as a JSON file. Sources: text, category, vector, image, frames, none. Targets: text,
-label, labels, number, numbers. The tables of both stand in `antiphon/data/kinds.py`.
+saved with the model as a JSON file. Sources: text, long_text, category, vector, image, frames, none. Targets:
+text, label, labels, number, numbers, next. The tables of both stand in `antiphon/data/kinds.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon.errors import ModelFolderError
+from antiphon.symbols import BOS
 
 Array = NDArray[Any]
 
@@ -37,9 +38,15 @@ class Codec(ABC):
     unit: ClassVar[str] = "steps"
     metric: ClassVar[str] = "loss"  # of a target: what chooses the best model unless the user says
     reads: ClassVar[bool] = True  # whether anything is read for it
+    whole: ClassVar[bool] = False  # of a source: a file is one value, learned in pieces
 
     def __init__(self, where: str) -> None:
         self.where = where
+
+    @property
+    def begin(self) -> int:
+        """Of symbols: the id that stands before the first of them."""
+        return BOS
 
     @property
     @abstractmethod

@@ -9,7 +9,7 @@ from antiphon.data.codec import Codec, as_text
 from antiphon.data.text import TOKENIZERS, normalizer
 from antiphon.data.vocabulary import Vocabulary
 from antiphon.errors import ConfigError
-from antiphon.symbols import EOS, UNK
+from antiphon.symbols import BOS, EOS, UNK
 
 Tokens = str | dict[str, Any]
 Form = Literal["nfc", "nfd", "nfkc", "none"]
@@ -75,7 +75,8 @@ class TextCodec(Codec):
         return [*map(self.vocabulary.id, self.split(value)), EOS]
 
     def read_step(self, found: object) -> list[int]:
-        ids = self.encode(as_text(found))[:-1]
+        ids = self.encode(as_text(found))
+        del ids[len(ids) - self.ends :]
         if len(ids) != 1:
             raise ValueError(f"has {len(ids)} tokens; a stream has one a line")
         return ids
@@ -85,9 +86,13 @@ class TextCodec(Codec):
         found = map(self.vocabulary.symbol, ids)
         return [symbol for symbol in found if symbol is not None]
 
+    def join(self, symbols: Sequence[str]) -> str:
+        """The text of symbols."""
+        return self.tokenizer.join(symbols)
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids; special ones are left out."""
-        return self.tokenizer.join(self.symbols(ids))
+        return self.join(self.symbols(ids))
 
     def about(self) -> str:
         return f"{len(self.vocabulary.symbols):,} symbols ({self.tokens})"
@@ -138,6 +143,44 @@ class TargetTextCodec(TextCodec):
     """Text to be written; its tokens are words unless the user says otherwise."""
 
     DEFAULT = "words"
+
+
+class LongTextCodec(TextCodec):
+    """One long text, such as a book: a whole file is one value. A line end is a symbol; there is no end symbol."""
+
+    kind = "long_text"
+    whole = True
+    ends = 0
+    LINE_END = "\n"
+
+    @property
+    def begin(self) -> int:
+        """A line end, since that is what stands before a line wherever there are several."""
+        return self.vocabulary.id(self.LINE_END) if self.LINE_END in self.vocabulary else BOS
+
+    def learn(self, values: Sequence[str]) -> None:
+        super().learn([line for text in values for line in text.split(self.LINE_END) if line])
+        if any(self.LINE_END in text for text in values):
+            self.vocabulary = Vocabulary([self.LINE_END, *self.vocabulary.symbols])
+
+    def split(self, text: str) -> list[str]:
+        first, *lines = map(self.tokenizer.split, self.normalize(text).split(self.LINE_END))
+        return [*first, *(symbol for line in lines for symbol in (self.LINE_END, *line))]
+
+    def encode(self, value: str) -> list[int]:
+        return list(map(self.vocabulary.id, self.split(value)))
+
+    def join(self, symbols: Sequence[str]) -> str:
+        lines: list[list[str]] = [[]]
+        for symbol in symbols:
+            if symbol == self.LINE_END:
+                lines.append([])
+            else:
+                lines[-1].append(symbol)
+        return self.LINE_END.join(map(self.tokenizer.join, lines))
+
+    def shown(self, value: str) -> str:
+        return value[:100].replace(self.LINE_END, " ")
 
 
 class CategoryCodec(Codec):

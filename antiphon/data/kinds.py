@@ -11,6 +11,7 @@ from antiphon.data.encode import (
     CategoryCodec,
     LabelCodec,
     LabelsCodec,
+    LongTextCodec,
     NextCodec,
     NothingCodec,
     TargetTextCodec,
@@ -25,6 +26,7 @@ SOURCES: Table[Codec] = Table(
     "kind of source",
     {
         "text": TextCodec,
+        "long_text": LongTextCodec,
         "category": CategoryCodec,
         "vector": VectorCodec,
         "image": ImageCodec,

@@ -461,6 +461,21 @@ def _as_tuple(columns: Column | tuple[Column, ...] | None) -> tuple[Column, ...]
     return () if columns is None else columns if isinstance(columns, tuple) else (columns,)
 
 
+def read_texts(paths: Sequence[str], side: Side, problems: Problems) -> Iterator[Row]:
+    """Whole files as one row each; every line of them ends with a newline, also the last."""
+    for path in paths:
+        lines = []
+        for number, line, reason in read_lines(path):
+            if line is None:
+                problems.add(path, number, reason)
+            else:
+                lines.append(f"{line}\n")
+        try:
+            yield Row((side.read("".join(lines), os.path.dirname(os.path.abspath(path))),), "", path, 1)
+        except ValueError as error:
+            problems.add(path, 1, f"the {side.name} {error}")
+
+
 def _parallel(files: Sequence[str], problems: Problems) -> Iterator[tuple[int, list[object]]]:
     for items in zip_longest(*map(_items, files)):
         if None in items:

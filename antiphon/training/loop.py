@@ -34,6 +34,7 @@ from antiphon.training.update import Learner, apply, enough_memory
 
 LOG = logging.getLogger("antiphon")
 FAILED_UPDATES = 5  # in a row, before the training goes back to a saved state
+SAMPLE = 1 << 15  # steps, padding in, of the rows whose cells are looked at
 GRACE = 3  # validations before what looks wrong is said
 ROLLBACKS = 3  # without a validation between them, before it gives up
 
@@ -254,7 +255,8 @@ def _measured(training: Training, train_loss: float | None) -> dict[str, Any]:
     found = validate(Task(model, prepared.config, prepared.codecs, prepared.valid_rows, prepared.valid, device))
     metric = prepared.config.train.metric or prepared.codecs.target.metric
     sign = 1 if metric in HIGHER_IS_BETTER else -1
-    sample = collate(prepared.valid, range(min(len(prepared.valid), 64))).to(device)
+    few = max(1, min(64, SAMPLE // int(prepared.valid.source_lengths.max())))
+    sample = collate(prepared.valid, range(min(len(prepared.valid), few))).to(device)
     now = time.monotonic()
     return {
         "step": at.step,
@@ -275,12 +277,13 @@ def _save(training: Training, planned: bool = True) -> None:
     at, ranks = training.at, training.ranks
     at.loss = float(ranks.sum(training.loss))
     at.seconds = time.monotonic() - training.began
+    learned = training.learner.state()  # in every process: each knows a part
     if ranks.first:
         state = {
             "identity": training.identity,
             "threads": torch.get_num_threads(),
             "progress": vars(at),
-            "learner": training.learner.state(),
+            "learner": learned,
         }
         checkpoint.save(training.out, at.step, state, training.prepared.config.train.keep, planned)
     training.saved = time.monotonic()
@@ -319,8 +322,11 @@ def _roll_back(training: Training) -> None:
 def _summary(prepared: Prepared, ranks: Ranks, total: int, every: int) -> str:
     sides = ", ".join(f"{name}: {codec.about()}" for name, codec in prepared.codecs.named.items())
     size = sum(p.numel() for p in prepared.model.parameters())
+    whole = prepared.train.lanes is not None
+    counts = [len(part.target.values) if whole else len(part) for part in (prepared.train, prepared.valid)]
+    what = "symbols" if whole else "rows"
     return (
-        f"{len(prepared.train):,} training rows, {len(prepared.valid):,} validation rows; {sides}; "
+        f"{counts[0]:,} training {what}, {counts[1]:,} validation {what}; {sides}; "
         f"{structure_of(prepared.config)}, {size:,} parameters, {ranks.device}, at most {total:,} updates, "
         f"validation every {every:,}"
     )

@@ -13,10 +13,10 @@ from torch import nn
 
 from antiphon.bundle import Bundle
 from antiphon.config import Config, Parallel
-from antiphon.data.batch import Examples
+from antiphon.data.batch import Examples, cut_long, in_lanes
 from antiphon.data.kinds import TARGETS, codec_class
 from antiphon.data.rows import Row
-from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, load_rows, split_rows, train_codecs, untrained
+from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, held_out, load_rows, train_codecs, untrained
 from antiphon.errors import ConfigError, nearest
 from antiphon.evaluation import metrics_of
 from antiphon.model import Model, Writer
@@ -25,6 +25,8 @@ from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
 from antiphon.training.start import extended, freeze, take_vectors, take_weights
+
+TAIL = 4096  # symbols of a long validation text read in one go, at least; each begins without a past
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
     rows = load_rows(config, config.data.train, codecs=reading)
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(valid, float):
-        rows, valid_rows = split_rows(rows, valid, config.train.seed, reading.key_of)
+        rows, valid_rows = held_out(config, reading, rows, valid)
     else:
         valid_rows = load_rows(config, valid, codecs=reading)
     resumed = codecs is not None
@@ -85,6 +87,9 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
             codecs = extended(base.codecs, codecs)
     _, train_examples = encode_rows(config, codecs, rows)
     valid_rows, valid_examples = encode_rows(config, codecs, valid_rows)
+    if codecs.sources[0].whole:
+        train_examples = _pieces(config, codecs, train_examples)
+        valid_examples = cut_long(valid_examples, TAIL, config.train.batch_size)
     config = _filled_in(config, codecs, train_examples)
     torch.manual_seed(config.train.seed)
     model = build(config, codecs)
@@ -99,6 +104,17 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
                 notes.append(take_vectors(model, name, path, codecs))
     freeze(model, config.train.freeze)
     return Prepared(config, codecs, train_examples, valid_examples, valid_rows, model, notes)
+
+
+def _pieces(config: Config, codecs: Codecs, examples: Examples) -> Examples:
+    """One long text as the pieces that training reads in turn, carrying the state over."""
+    lanes, symbols = config.train.batch_size, len(examples.target.values)
+    if config.train.batch_tokens is not None:
+        raise ConfigError("train.batch_tokens", "is for rows; a long text is read in train.batch_size places at once")
+    if symbols < 2 * lanes:
+        reason = f"the training text has {symbols} symbols, too few for {lanes} places at once; set a smaller one"
+        raise ConfigError("train.batch_size", reason)
+    return in_lanes(examples, codecs.sources[0].begin, lanes, config.train.bptt)
 
 
 def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:

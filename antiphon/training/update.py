@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from antiphon import bundle
 from antiphon.data.batch import Batch, collate, replace_unknown
 from antiphon.errors import TrainingError
-from antiphon.model import Model
+from antiphon.model import LanguageModel, Model
+from antiphon.parts.state import Layer
 from antiphon.training.average import Average
 from antiphon.training.distributed import Ranks
 from antiphon.training.feeding import FEEDINGS, Feeding
@@ -40,6 +41,7 @@ class Learner:
     feeding: Feeding
     average: Average
     norm: Tensor  # of the last update's whole gradient, before clipping
+    layers: tuple[Layer, ...] | None = None  # of a long text: the states after this process's last pieces
 
     @classmethod
     def begin(cls, prepared: Prepared, ranks: Ranks, total: int) -> Learner:
@@ -70,6 +72,7 @@ class Learner:
             "weights": bundle.parameters(self.model),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state(),
+            "layers": None if self.layers is None else _map_layers(self.layers, self._gathered),
         }
 
     def restore(self, state: dict[str, Any], where: str) -> None:
@@ -77,6 +80,16 @@ class Learner:
         bundle.copy_weights(self.model, state["weights"], where)
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.restore(state["average"])
+        if state.get("layers") is not None:
+            rank, world = self.ranks.rank, self.ranks.world
+            self.layers = _map_layers(state["layers"], lambda value: value[rank::world].to(self.ranks.device))
+
+    def _gathered(self, own: Tensor) -> Tensor:
+        """Of every process's rows [B / processes, ...], dealt out in turn, all [B, ...]."""
+        rows = int(self.ranks.totals(len(own))[0])
+        whole = own.new_zeros(rows, *own.shape[1:])
+        whole[self.ranks.rank :: self.ranks.world] = own
+        return self.ranks.sum(whole)
 
 
 class Applied(NamedTuple):
@@ -102,11 +115,11 @@ def apply(learner: Learner, update: Update, rate: float, parts: int, wishes: Seq
     while True:
         learner.optimizer.zero_grad(set_to_none=True)
         try:
-            nll, full = _backward(learner, update, parts), False
+            (nll, layers), full = _backward(learner, update, parts), False
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            nll, full = torch.zeros((), device=ranks.device), True
+            nll, layers, full = torch.zeros((), device=ranks.device), None, True
         anywhere, *wished = ranks.totals(full, *wishes)
         if not anywhere:
             break
@@ -117,18 +130,20 @@ def apply(learner: Learner, update: Update, rate: float, parts: int, wishes: Seq
     learner.norm = nn.utils.clip_grad_norm_(learner.parameters, settings.clip or math.inf)
     sound = bool(torch.isfinite(learner.norm + ranks.sum(nll)))
     if sound:
+        learner.layers = layers
         learner.optimizer.step()
         learner.average.update()
     return Applied(nll if sound else None, parts, list(map(bool, wished)))
 
 
-def _backward(learner: Learner, update: Update, parts: int) -> Tensor:
-    """Add up the gradients of all micro-batches; the summed -log p.
+def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tuple[Layer, ...] | None]:
+    """Add up the gradients of all micro-batches; the summed -log p, and of a long text the states after.
 
     The loss is divided by the tokens (or rows) of all micro-batches of all processes, so the split
     into them changes nothing.
     """
     settings, examples, ranks = learner.prepared.config.train, learner.prepared.train, learner.ranks
+    layers = learner.layers
     if settings.normalize == "tokens":
         weight = sum(int(examples.target.lengths[rows].sum()) for rows in update.batches)
     else:
@@ -141,22 +156,59 @@ def _backward(learner: Learner, update: Update, parts: int) -> Tensor:
     for rows in update.batches:
         batch = replace_unknown(collate(examples, rows), settings.unknown, generator, ends)
         whole = batch.part(ranks.rank, ranks.world)
+        if examples.lanes is not None and (layers is None or rows[0] == 0):  # an epoch begins: nothing was read yet
+            assert isinstance(learner.model, LanguageModel)
+            layers = learner.model.begin(len(whole.target.values))
         for number in range(parts):
             batch = whole.part(number, parts).to(ranks.device)
             if not len(batch.positions):
                 continue
-            objective, nll = batch_loss(learner.model, batch, reference, settings.label_smoothing, settings.precision)
+            with lower_precision(ranks.device, settings.precision):
+                if layers is None:
+                    features = learner.model(batch.sources, batch.target.values, reference)
+                else:
+                    features, layers = _read_on(learner.model, batch, layers, number, parts)
+                objective, nll = objective_of(learner.model, features, batch, settings.label_smoothing)
             (objective / weight).backward()  # type: ignore[no-untyped-call]
             nll_sum += nll
-    return nll_sum
+    return nll_sum, layers
+
+
+def _read_on(
+    model: Model, batch: Batch, layers: tuple[Layer, ...], number: int, parts: int
+) -> tuple[Tensor, tuple[Layer, ...]]:
+    """Pieces of a long text from the states after those before: their features, and all states after.
+
+    The batch has every `parts`-th row of the states' from `number` on. No gradient goes from a piece to the one before.
+    """
+    assert isinstance(model, LanguageModel)
+    features, after = model.run(batch.sources[0].values, _map_layers(layers, lambda value: value[number::parts]))
+    merged = _map_layers(layers, Tensor.clone)
+    for whole, part in zip(merged, after, strict=True):
+        for value, new in zip(whole, part, strict=True):
+            value[number::parts] = new.detach()
+    return features, merged
+
+
+def _map_layers(layers: tuple[Layer, ...], change: Callable[[Tensor], Tensor]) -> tuple[Layer, ...]:
+    return tuple(tuple(map(change, layer)) for layer in layers)
+
+
+def lower_precision(device: torch.device, precision: str) -> torch.autocast:
+    """Within it, products are computed in `train.precision`."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def objective_of(model: Model, features: Tensor, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
+    """What training minimises and the loss (-log p in nats), each summed over the batch's target steps."""
+    kept, targets = (values.flatten(0, 1)[batch.positions] for values in (features, batch.target.values))
+    return model.head.objective(kept, targets, smoothing)
 
 
 def batch_loss(model: Model, batch: Batch, reference: float, smoothing: float, precision: str) -> tuple[Tensor, Tensor]:
-    """What training minimises and the loss (-log p in nats), each summed over the batch's target steps."""
-    target = batch.target.values
-    with torch.autocast(target.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        kept = model(batch.sources, target, reference).flatten(0, 1)[batch.positions]
-        return model.head.objective(kept, target.flatten(0, 1)[batch.positions], smoothing)
+    """`objective_of` a batch of rows."""
+    with lower_precision(batch.target.values.device, precision):
+        return objective_of(model, model(batch.sources, batch.target.values, reference), batch, smoothing)
 
 
 def _seed(*numbers: int) -> int:

@@ -138,7 +138,7 @@ class Data(Section):
 class Side(WithOptions):
     """What stands on a side of a row, and where; the other keys are options of the kind."""
 
-    kind: str = Field("text", description="text, category, vector, image, frames, none, label, labels, number, ...")
+    kind: str = Field("text", description="text, category, vector, image, frames, label, labels, number, ...")
     column: StrictInt | StrictStr | None = Field(None, description="the column, by name or position")
     columns: list[StrictInt | StrictStr] | None = Field(None, description="the columns whose numbers make a vector")
 

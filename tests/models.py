@@ -42,6 +42,7 @@ class Side(NamedTuple):
     part: str
     size: int
     steps: bool = True
+    begin: int = BOS
 
 
 NAMES = list(AXES)

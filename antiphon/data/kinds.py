@@ -18,7 +18,7 @@ from antiphon.data.encode import (
     TextCodec,
 )
 from antiphon.data.images import ImageCodec
-from antiphon.data.numbers import FramesCodec, NumberCodec, NumbersCodec, VectorCodec
+from antiphon.data.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
 from antiphon.errors import ModelFolderError
 from antiphon.tables import Table
 
@@ -31,6 +31,7 @@ SOURCES: Table[Codec] = Table(
         "vector": VectorCodec,
         "image": ImageCodec,
         "frames": FramesCodec,
+        "grid": GridCodec,
         "none": NothingCodec,
     },
 )

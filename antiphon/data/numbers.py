@@ -154,6 +154,22 @@ class FramesCodec(ScaledCodec):
         return made
 
 
+class GridCodec(ScaledCodec):
+    """Features of a picture's places, computed elsewhere: [places, size] or [rows, columns, size]. No sequence:
+    each place is encoded on its own, and an attention looks at them all."""
+
+    kind = "grid"
+
+    def _shaped(self, values: Array) -> Floats:
+        if values.ndim not in (2, 3):
+            reason = f"must be [places, numbers] or [rows, columns, numbers], but is an array {list(values.shape)}"
+            raise ValueError(reason)
+        return values.reshape(-1, values.shape[-1])
+
+    def shown(self, value: Floats) -> str:
+        return f"grid of {len(value)} places"
+
+
 class NumberCodec(ScaledCodec):
     """The one number of a row."""
 

@@ -25,12 +25,14 @@ ROWS = 6
 LENGTHS = [5, 2, 7, 1, 4, 3]
 TEXT = [[*CHANCE.integers(SPECIALS, 9, n).tolist(), EOS] for n in LENGTHS]
 FRAMES = [CHANCE.normal(size=(n, 3)).astype(np.float32) for n in LENGTHS]
+GRID = [CHANCE.normal(size=(n, 3)).astype(np.float32) for n in LENGTHS]
 VECTOR = [CHANCE.normal(size=(1, 3)).astype(np.float32) for _ in LENGTHS]
 CATEGORY = [[int(CHANCE.integers(SPECIALS, 9))] for _ in LENGTHS]
 IMAGE = [CHANCE.integers(0, 256, (1, 13, 10, 3)).astype(np.uint8) for _ in LENGTHS]
 SOURCES: dict[str, tuple[Side, Any]] = {
     "text": (Side("symbols", 9), TEXT),
     "frames": (Side("numbers", 3), FRAMES),
+    "grid": (Side("numbers", 3, steps=False), GRID),
     "vector": (Side("numbers", 3, steps=False), VECTOR),
     "category": (Side("symbols", 9, steps=False), CATEGORY),
     "image": (Side("image", 3, steps=False), IMAGE),
@@ -39,7 +41,7 @@ STEPS = {"one": [1] * ROWS, "text": LENGTHS, "frames": LENGTHS}
 POOLINGS = ["last", "mean", "max", "attention"]
 CASES = [
     *(("one_to_one", (s,), t, "last") for s in ("vector", "category", "image") for t in ("labels", "numbers")),
-    *(("one_to_many", s, "symbols", "last") for s in (("vector",), ("category",), ("image",), ("image", "category"))),
+    *(("one_to_many", s, "symbols", "last") for s in (("vector",), ("grid",), ("image",), ("image", "category"))),
     *(
         ("many_to_one", (s,), t, p)
         for s, t, p in itertools.product(("text", "frames"), ("labels", "numbers"), POOLINGS)

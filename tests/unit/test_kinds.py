@@ -20,7 +20,7 @@ from antiphon.data.codec import Codec
 from antiphon.data.encode import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.data.images import LARGEST, ImageCodec
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
-from antiphon.data.numbers import FURTHEST, FramesCodec, NumberCodec, NumbersCodec, VectorCodec
+from antiphon.data.numbers import FURTHEST, FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
 from antiphon.errors import AntiphonError
 from antiphon.symbols import SPECIALS, UNK
 
@@ -108,6 +108,15 @@ def test_frames_may_stand_in_many_ways(found: object, tmp_path: Path) -> None:
     assert FramesCodec("s").read("walk.npy", str(tmp_path)).tolist() == [[1, 2], [3, 4]]
     assert FramesCodec("s", width=1).read(found, "").shape == (4, 1)
     assert FramesCodec("s").read([1, 2, 3], "").shape == (3, 1)
+
+
+def test_a_grid_is_places_with_features_and_nothing_else() -> None:
+    codec = learned(GridCodec("s", scale="none"), np.ones((2, 3, 4)))
+    assert codec.read(np.arange(24).reshape(2, 3, 4), "").tolist() == np.arange(24).reshape(6, 4).tolist()
+    assert codec.size == 4
+    for wrong in ([1, 2, 3], np.ones((1, 2, 3, 4))):
+        with pytest.raises(ValueError, match="must be \\[places, numbers\\]"):
+            codec.read(wrong, "")
 
 
 WRONG = [
@@ -244,12 +253,14 @@ SAVED: list[Codec] = [
     learned(LabelsCodec("target"), "a b"),
     learned(VectorCodec("source"), [1, 2], [3, 5]),
     learned(FramesCodec("source", width=2), [[1, 2], [3, 5]]),
+    learned(GridCodec("source"), [[1, 2], [3, 5]]),
     learned(NumberCodec("target"), 1, 4),
     learned(NumbersCodec("target"), [[1, 2]], [[3, 5]]),
     learned(ImageCodec("source"), np.zeros((9, 8), np.uint8)),
 ]
 EXAMPLE: dict[str, Any] = {
     "category": "b", "label": "b", "labels": "b a", "vector": [7, 8], "frames": [7, 8, 9, 1],
+    "grid": [[[7, 8]], [[9, 1]]],
     "number": 9, "numbers": [[4, 5], [6, 7]], "image": np.full((5, 5), 9, np.uint8),
 }  # fmt: skip
 

@@ -39,6 +39,7 @@ class Learner:
     schedule: Schedule
     feeding: Feeding
     average: Average
+    weights: Tensor | None  # [symbols], of the target's classes
     norm: Tensor  # of the last update's whole gradient, before clipping
 
     @classmethod
@@ -48,6 +49,7 @@ class Learner:
         model = prepared.model.to(ranks.device)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         chosen, course, feeding = settings.optimizer, settings.schedule, settings.feeding
+        weights = prepared.codecs.target.class_weights
         optimizer = OPTIMIZERS.build(
             chosen.kind, chosen.options, "train.optimizer", parameters=parameters, learning_rate=settings.learning_rate
         )
@@ -61,6 +63,7 @@ class Learner:
             SCHEDULES.build(course.kind, course.options, "train.schedule"),
             FEEDINGS.build(feeding.kind, feeding.options, "train.feeding"),
             Average(parameters, settings.ema, settings.average),
+            weights if weights is None else torch.tensor(weights, device=ranks.device),
             torch.zeros(()),
         )
 
@@ -145,18 +148,30 @@ def _backward(learner: Learner, update: Update, parts: int) -> Tensor:
             batch = whole.part(number, parts).to(ranks.device)
             if not len(batch.positions):
                 continue
-            objective, nll = batch_loss(learner.model, batch, reference, settings.label_smoothing, settings.precision)
+            objective, nll = batch_loss(
+                learner.model, batch, reference, settings.label_smoothing, settings.precision, learner.weights
+            )
             (objective / weight).backward()  # type: ignore[no-untyped-call]
             nll_sum += nll
     return nll_sum
 
 
-def batch_loss(model: Model, batch: Batch, reference: float, smoothing: float, precision: str) -> tuple[Tensor, Tensor]:
-    """What training minimises and the loss (-log p in nats), each summed over the batch's target steps."""
+def batch_loss(
+    model: Model,
+    batch: Batch,
+    reference: float,
+    smoothing: float,
+    precision: str,
+    weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What training minimises and the loss (-log p in nats), each summed over the batch's target steps.
+
+    `weights` [symbols] are those of the target's classes, where they differ.
+    """
     target = batch.target.values
     with torch.autocast(target.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        kept = model(batch.sources, target, reference).flatten(0, 1)[batch.positions]
-        return model.head.objective(kept, target.flatten(0, 1)[batch.positions], smoothing)
+        features = model(batch.sources, target, reference)
+        return model.head.objective(features, target, batch.positions, smoothing, weights)
 
 
 def _seed(*numbers: int) -> int:

@@ -226,12 +226,13 @@ def test_the_head_gives_no_probability_to_padding_and_begin() -> None:
     torch.testing.assert_close(head.nll(features, targets), -found.gather(1, targets[:, None])[:, 0])
     assert head.best(features).equal(found.argmax(1))
     nll = head.nll(features, targets)
-    torch.testing.assert_close(head.judge(features, targets)[0], nll)
+    given = features[None], targets[None], torch.arange(4)
+    torch.testing.assert_close(head.judge(*given)[0], nll)
     smooth = 0.9 * nll - 0.1 * found[:, EOS:].mean(1)
-    objective, summed = head.objective(features, targets, smoothing=0.1)
+    objective, summed = head.objective(*given, smoothing=0.1)
     torch.testing.assert_close(objective, smooth.sum())
     torch.testing.assert_close(summed, nll.sum())
-    torch.testing.assert_close(head.objective(features, targets, smoothing=0.0)[0], nll.sum())
+    torch.testing.assert_close(head.objective(*given, smoothing=0.0)[0], nll.sum())
     torch.testing.assert_close(
         objective,
         torch.nn.functional.cross_entropy(found[:, EOS:], targets - EOS, reduction="sum", label_smoothing=0.1),
@@ -252,7 +253,7 @@ def test_the_objective_in_pieces_has_the_gradients_of_the_whole(
         head.log_probs(features)[:, EOS:], targets - EOS, reduction="sum", label_smoothing=smoothing
     )
     expected = torch.autograd.grad(3 * plain, leaves)
-    objective, nll = head.objective(features, targets, smoothing)
+    objective, nll = head.objective(features[None], targets[None], torch.arange(7), smoothing)
     torch.testing.assert_close(objective, plain)
     assert not nll.requires_grad
     for found, slope in zip(torch.autograd.grad(3 * objective, leaves), expected, strict=True):

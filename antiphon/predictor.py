@@ -112,15 +112,15 @@ class Predictor:
         A step is a symbol, or a vector as a list or as JSON; an empty one ends a sequence, and the next begins anew.
         """
         model, codec = self.model, self.codecs.sources[0]
-        if not isinstance(model, Reader) or not model.streams:
-            raise ModelFolderError(
-                f"{self.folder}: cannot answer a stream step by step: that takes a target of labels or numbers "
-                "and model.encoder.bidirectional: false"
-            )
         if not model.head.stepwise:
             raise ModelFolderError(
                 f"{self.folder}: cannot answer a stream step by step: a CRF chooses all labels of a sequence together, "
                 "when it has ended; give whole sequences"
+            )
+        if not isinstance(model, Reader) or not model.streams:
+            raise ModelFolderError(
+                f"{self.folder}: cannot answer a stream step by step: that takes a target of labels or numbers "
+                "and model.encoder.bidirectional: false"
             )
         model.eval()
         state, only = model.begin(1), torch.zeros(1, dtype=torch.long, device=self.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any, Literal, Self
 
 from antiphon.data.codec import Codec, as_text
@@ -209,10 +208,7 @@ class LabelCodec(CategoryCodec):
             raise ConfigError("weights", str(error)) from None
 
     def learn(self, values: Sequence[Any]) -> None:
-        self._learn(values)
-
-    def _learn(self, labels: Iterable[str]) -> None:
-        counts = Counter(labels)
+        counts = Counter(values)
         self.vocabulary = Vocabulary.build([counts.elements()])
         for label in self.weights:
             if label not in counts:
@@ -280,7 +276,7 @@ class LabelsCodec(LabelCodec):
         return tuple(map(_name, parts))
 
     def learn(self, values: Sequence[Sequence[str]]) -> None:
-        self._learn(chain.from_iterable(values))
+        super().learn([label for labels in values for label in labels])
 
     def encode(self, value: Sequence[str]) -> list[int]:
         return self._known(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class LabelPrediction:
 
 @dataclass(frozen=True)
 class LabelsPrediction:
-    """The most probable label of every step, and its probability."""
+    """The labels of every step, each step's most probable or of a CRF the row's, and their probabilities."""
 
     labels: list[str]
     probabilities: list[float]
@@ -117,21 +117,31 @@ class LiveEnd:
         return {}
 
 
-def answered(codec: Codec, answer: NDArray[np.float32]) -> Prediction:
-    """What a reader's head gave for one row, [steps, size], in the words of the target."""
+class Answer(NamedTuple):
+    """What a reader's head gave for one row.
+
+    `said`: ids of labels [steps], or numbers [steps, size]. `values` [steps, size]: log p of every label, or again the
+    numbers.
+    """
+
+    said: NDArray[Any]
+    values: NDArray[np.float32]
+
+
+def answered(codec: Codec, answer: Answer) -> Prediction:
+    """A row's answer in the words of the target."""
     if isinstance(codec, LabelCodec):
         if not codec.steps:
-            return _label(codec, answer[0])
-        best = answer.argmax(-1)
-        probabilities = np.exp(answer[np.arange(len(best)), best]).astype(float).tolist()
-        return LabelsPrediction(codec.names(map(int, best)), probabilities)
-    values = _values(codec, answer)
+            return _label(codec, answer.values[0])
+        probabilities = np.exp(answer.values[np.arange(len(answer.said)), answer.said]).astype(float).tolist()
+        return LabelsPrediction(codec.names(map(int, answer.said)), probabilities)
+    values = _values(codec, answer.said)
     return NumbersPrediction(values) if codec.steps else NumberPrediction(float(values[0, 0]))
 
 
-def answered_step(codec: Codec, answer: NDArray[np.float32]) -> Prediction:
-    """What a reader's head gave for one step of a live stream, [size]."""
-    return _label(codec, answer) if isinstance(codec, LabelCodec) else NumbersPrediction(_values(codec, answer))
+def answered_step(codec: Codec, values: NDArray[np.float32]) -> Prediction:
+    """The answer to one step of a live stream, from the values [size] that a reader's head gave for it."""
+    return _label(codec, values) if isinstance(codec, LabelCodec) else NumbersPrediction(_values(codec, values))
 
 
 def _label(codec: LabelCodec, answer: NDArray[np.float32]) -> LabelPrediction:

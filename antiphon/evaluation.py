@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,19 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon import metrics
+from antiphon.answers import Answer
 from antiphon.config import Config, Decode, Sample
-from antiphon.data.batch import Batch, Examples, Ints, Sequences, collate, pad
+from antiphon.data.batch import Batch, Examples, Ints, Padded, Sequences, collate, pad
 from antiphon.data.codec import Codec
-from antiphon.data.encode import LabelCodec, NextCodec, TextCodec
+from antiphon.data.encode import LabelCodec, LabelsCodec, NextCodec, TextCodec
 from antiphon.data.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, group_references
 from antiphon.decoding import Choose, Hypothesis, Limits, beam, greedy, sampler
 from antiphon.model import LanguageModel, Model, Reader, Writer
-from antiphon.symbols import PAD, UNK
+from antiphon.symbols import UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
-LOGITS = 1 << 24  # elements made at once when scoring
+READ = 16_384  # symbols that a language model reads at once; it goes on from the state after them
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,12 @@ class RowScores:
         return -sum(self.totals) / max(sum(map(len, self.losses)), 1)
 
 
-def batches_by_length(lengths: Ints, width: int = 1) -> Iterator[Ints]:
+def batches_by_length(lengths: Ints, width: int = 1, tokens: int = TOKENS) -> Iterator[Ints]:
     """Row numbers in batches of similar length, the longest first; `width` is the beam's."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        rows = max(1, min(ROWS, TOKENS // int(lengths[order[start]])) // width)
+        rows = max(1, min(ROWS, tokens // int(lengths[order[start]])) // width)
         yield order[start : start + rows]
         start += rows
 
@@ -60,44 +63,35 @@ def score_rows(model: Model, examples: Examples, device: torch.device) -> RowSco
     losses: list[NDArray[np.float64]] = [np.empty(0)] * len(examples)
     correct: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)] * len(examples)
     model.eval()
-    for rows in batches_by_length(examples.source_lengths + examples.target.lengths):
+    lengths = examples.source_lengths + examples.target.lengths
+    any_length = isinstance(model, LanguageModel)  # which reads in pieces
+    for rows in batches_by_length(lengths, tokens=sys.maxsize if any_length else TOKENS):
         batch = collate(examples, rows).to(device)
-        loss, hit = _forced(model, batch)
-        loss_rows, hit_rows = loss.cpu().double().numpy(), hit.cpu().numpy()
-        for place, row in enumerate(rows):
-            length = int(examples.target.lengths[row])
-            losses[row], correct[row] = loss_rows[place, :length].copy(), hit_rows[place, :length].copy()
+        loss, hit = _judged(model, batch)
+        steps = examples.target.lengths[rows]
+        for row, own, right in zip(rows, _cut(loss, steps), _cut(hit, steps), strict=True):
+            losses[row], correct[row] = own.astype(np.float64), right
     return RowScores(losses, correct)
 
 
-def _forced(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The loss [B, T] of every target step and whether the answer is right; zero at padding."""
-    if isinstance(model, LanguageModel):
-        return _read_on(model, batch.target.values)
+def _cut(values: Tensor, lengths: Ints) -> list[NDArray[Any]]:
+    """Values [N, ...] of rows of these lengths, one behind the other, as an array a row."""
+    return np.split(values.cpu().numpy(), np.cumsum(lengths)[:-1])
+
+
+def _judged(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The loss of every target step that is not padding and whether the answer is right, each [N]."""
     target = batch.target.values
-    kept = model(batch.sources, target).flatten(0, 1)[batch.positions]
-    targets = target.flatten(0, 1)[batch.positions]
-    loss = kept.new_zeros(target.shape[0] * target.shape[1])
-    hit = torch.zeros(len(loss), dtype=torch.bool, device=kept.device)
-    size = sum(len(parameter) for parameter in model.head.parameters() if parameter.dim() == 1)
-    for part in torch.split(torch.arange(len(targets), device=targets.device), max(1, LOGITS // size)):
-        places = batch.positions[part]
-        loss[places], hit[places] = model.head.judge(kept[part], targets[part])
-    return loss.view(target.shape[:2]), hit.view(target.shape[:2])
-
-
-def _read_on(model: LanguageModel, target: Tensor) -> tuple[Tensor, Tensor]:
-    """As `_forced`, in pieces from which the state is carried on, so that no length takes more memory."""
+    if not isinstance(model, LanguageModel):
+        return model.head.judge(model(batch.sources, target), target, batch.positions)
     layers, found = model.begin(len(target)), []
-    size = max(model.encoder.size, len(model.head.bias))
-    steps = max(1, LOGITS // (size * len(target)))
+    steps = max(1, READ // len(target))
     for read, said in zip(torch.split(model.read(target), steps, 1), torch.split(target, steps, 1), strict=True):
         features, layers = model.run(read, layers)
-        loss, hit = model.head.judge(features.flatten(0, 1), said.flatten())
-        found.append((loss.view_as(said), hit.view_as(said)))
-    losses, hits = (torch.cat(pieces, 1) for pieces in zip(*found, strict=True))
-    inside = target != PAD
-    return losses.where(inside, 0.0), hits & inside
+        judged = model.head.judge(features, said, torch.arange(said.numel(), device=said.device))
+        found.append([values.view_as(said) for values in judged])
+    losses, hits = (torch.cat(pieces, 1).flatten()[batch.positions] for pieces in zip(*found, strict=True))
+    return losses, hits
 
 
 @torch.inference_mode()
@@ -143,18 +137,17 @@ def _sampler(settings: Sample, rows: Sequence[int]) -> Choose:
 
 
 @torch.inference_mode()
-def read_sources(
-    model: Reader, sources: Sequence[Sequences], ends: int, device: torch.device
-) -> list[NDArray[np.float32]]:
-    """The answers [steps, size] of every row, in order, as the head gives them; `ends` steps have none."""
-    results: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(sources[0])
+def read_sources(model: Reader, sources: Sequence[Sequences], ends: int, device: torch.device) -> list[Answer]:
+    """The answers to every row, in order; the last `ends` steps have none."""
+    results: list[Answer] = [Answer(np.empty(0), np.empty((0, 0), np.float32))] * len(sources[0])
     model.eval()
     for rows in batches_by_length(_lengths(sources)):
         features = model.features([pad(source, rows).to(device) for source in sources])
-        answers = model.head.answer(features).float().cpu().numpy()
-        for place, row in enumerate(rows):
-            length = 1 if model.pooling is not None else int(sources[0].lengths[row]) - ends
-            results[row] = answers[place, :length].copy()
+        lengths = np.ones_like(rows) if model.pooling is not None else sources[0].lengths[rows] - ends
+        positions = Padded(features, torch.from_numpy(lengths)).positions.to(device)
+        said, values = model.head.answer(features, positions)
+        for row, *found in zip(rows, _cut(said, lengths), _cut(values.float(), lengths), strict=True):
+            results[row] = Answer(*found)
     return results
 
 
@@ -296,30 +289,28 @@ def _measure_next(task: Task) -> Measured:
     return Measured(found, {}, [], [])
 
 
-def _measure_labels(
-    task: Task, codec: LabelCodec, scores: RowScores, answers: Sequence[NDArray[np.float32]]
-) -> Measured:
-    """Accuracy over all labels, the mean F1 of the labels, and for a label a step the share of rows wholly right."""
-    outputs = [codec.names(map(int, answer.argmax(-1))) for answer in answers]
+def _measure_labels(task: Task, codec: LabelCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
+    """Accuracy and mean F1 of all labels; of a label a step the share of rows wholly right, and the F1 of spans."""
+    outputs = [codec.names(map(int, answer.said)) for answer in answers]
     wanted = [codec.names(map(int, task.examples.target[row])) for row in range(len(task.rows))]
     said, truth = ([label for row in rows for label in row] for rows in (outputs, wanted))
     found = _likelihood(scores) | {
         "accuracy": metrics.accuracy(said, truth),
         "macro_f1": metrics.macro_f1(said, truth),
     }
-    if codec.steps:
+    if isinstance(codec, LabelsCodec):
         found["exact_match"] = float(np.mean([row.all() for row in scores.correct]))
+        if codec.bio:
+            found["span_f1"] = metrics.span_f1(outputs, wanted)
     return Measured(found, {}, outputs, [[row] for row in wanted])
 
 
-def _measure_numbers(
-    task: Task, codec: ScaledCodec, scores: RowScores, answers: Sequence[NDArray[np.float32]]
-) -> Measured:
+def _measure_numbers(task: Task, codec: ScaledCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
     """Of numbers the errors, in their own unit; of bits the negative log-likelihood a frame."""
     if isinstance(codec, NumbersCodec) and codec.bits:
         hits = np.concatenate(scores.correct)
         return Measured({"loss": scores.mean, "nll_per_frame": scores.mean, "accuracy": float(hits.mean())}, {}, [], [])
-    said = codec.restored(np.concatenate(answers))
+    said = codec.restored(np.concatenate([answer.said for answer in answers]))
     truth = codec.restored(np.concatenate([task.examples.target[row] for row in range(len(task.rows))]))
     return Measured({"loss": scores.mean, "mse": metrics.mse(said, truth), "mae": metrics.mae(said, truth)}, {}, [], [])
 
@@ -330,7 +321,7 @@ def confusion(task: Task) -> dict[str, dict[str, int]]:
     assert isinstance(codec, LabelCodec)
     assert isinstance(model, Reader)
     answers = read_sources(model, task.examples.sources, task.codecs.sources[0].ends, task.device)
-    said = [label for answer in answers for label in codec.names(map(int, answer.argmax(-1)))]
+    said = [label for answer in answers for label in codec.names(map(int, answer.said))]
     truth = [label for row in range(len(task.rows)) for label in codec.names(map(int, task.examples.target[row]))]
     return metrics.confusion(said, truth)
 
@@ -339,7 +330,7 @@ CORPUS = ("bleu", "chrf", "ter")
 LOWER_IS_BETTER = {
     "loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "ter", "mse", "mae", "nll_per_frame"
 }  # fmt: skip
-HIGHER_IS_BETTER = {"exact_match", "bleu", "chrf", "accuracy", "macro_f1"}
+HIGHER_IS_BETTER = {"exact_match", "bleu", "chrf", "accuracy", "macro_f1", "span_f1"}
 
 
 def metrics_of(target: type[Codec]) -> set[str]:
@@ -347,7 +338,7 @@ def metrics_of(target: type[Codec]) -> set[str]:
     if issubclass(target, TextCodec):
         return {"loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "exact_match", *CORPUS}
     if issubclass(target, LabelCodec):
-        return {"loss", "perplexity", "accuracy", "macro_f1"} | ({"exact_match"} if target.steps else set())
+        return {"loss", "perplexity", "accuracy", "macro_f1"} | ({"exact_match", "span_f1"} if target.steps else set())
     if issubclass(target, NextCodec):
         return {"loss", "perplexity", "accuracy"}
     return {"loss"} if target.steps else {"loss", "mse", "mae"}

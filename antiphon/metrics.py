@@ -73,6 +73,31 @@ def macro_f1(said: Sequence[str], truth: Sequence[str]) -> float:
     return sum(2 * hits[label] / (found[label] + wanted[label]) for label in sorted(labels)) / max(len(labels), 1)
 
 
+def spans(labels: Symbols) -> set[tuple[int, int, str]]:
+    """The spans (first step, step behind the last, type) that a row's labels O, B-TYPE and I-TYPE mark.
+
+    As conlleval reads them (Tjong Kim Sang & De Meulder 2003): an I- goes on with a span of its type, and else begins
+    one.
+    """
+    found: set[tuple[int, int, str]] = set()
+    start, current = 0, None
+    for place, label in enumerate([*labels, "O"]):
+        prefix, _, kind = label.partition("-")
+        if current is not None and (prefix != "I" or kind != current):
+            found.add((start, place, current))
+            current = None
+        if current is None and prefix != "O":
+            start, current = place, kind
+    return found
+
+
+def span_f1(said: Sequence[Symbols], truth: Sequence[Symbols]) -> float:
+    """F1 = 2 hits / (said + wanted) over the spans of all rows; a hit has the first step, the last and the type."""
+    pairs = [(spans(a), spans(b)) for a, b in zip(said, truth, strict=True)]
+    hits = sum(len(a & b) for a, b in pairs)
+    return 2 * hits / max(sum(len(a) + len(b) for a, b in pairs), 1)
+
+
 def confusion(said: Sequence[str], truth: Sequence[str]) -> dict[str, dict[str, int]]:
     """For every wanted label, how often each label was said for it."""
     pairs = Counter(zip(truth, said, strict=True))

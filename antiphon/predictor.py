@@ -112,13 +112,18 @@ class Predictor:
         A step is a symbol, or a vector as a list or as JSON; an empty one ends a sequence, and the next begins anew.
         """
         model, codec = self.model, self.codecs.sources[0]
+        if not model.head.stepwise:
+            raise ModelFolderError(
+                f"{self.folder}: cannot answer a stream step by step: a CRF chooses all labels of a sequence together, "
+                "when it has ended; give whole sequences"
+            )
         if not isinstance(model, Reader) or not model.streams:
             raise ModelFolderError(
                 f"{self.folder}: cannot answer a stream step by step: that takes a target of labels or numbers "
                 "and model.encoder.bidirectional: false"
             )
         model.eval()
-        state = model.begin(1)
+        state, only = model.begin(1), torch.zeros(1, dtype=torch.long, device=self.device)
         for number, given in enumerate(steps, 1):
             if isinstance(given, str) and not given:
                 state = model.begin(1)
@@ -129,10 +134,9 @@ class Predictor:
             except ValueError as error:
                 raise DataError(f"{origin}{number}: the input {error}") from None
             with torch.inference_mode():
-                values = torch.from_numpy(step.padded([0])[:, 0]).to(self.device)
-                features, state = model.read_step(values, state)
-                answer = model.head.answer(features)[0].float().cpu().numpy()
-            yield answered_step(self.codecs.target, answer)
+                features, state = model.read_step(torch.from_numpy(step.padded([0])[:, 0]).to(self.device), state)
+                values = model.head.answer(features[:, None], only)[1][0].float().cpu().numpy()
+            yield answered_step(self.codecs.target, values)
 
     def _encoded(self, inputs: Iterable[Any], origin: str) -> Iterator[Held]:
         limit = self.config.data.max_length

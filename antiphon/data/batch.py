@@ -100,6 +100,12 @@ class Padded(NamedTuple):
     values: Tensor
     lengths: Tensor
 
+    @property
+    def positions(self) -> Tensor:
+        """The flat indices of the steps that are not padding, row by row; asks the device of the lengths."""
+        inside = torch.arange(self.values.shape[1], device=self.lengths.device) < self.lengths[:, None]
+        return inside.flatten().nonzero().flatten()
+
     def to(self, device: torch.device) -> Padded:
         return self if device.type == "cpu" else Padded(*(value.to(device, non_blocking=True) for value in self))
 
@@ -123,18 +129,13 @@ class Batch:
         *sources, target = (
             Padded(values[number::parts], lengths[number::parts]) for values, lengths in (*self.sources, self.target)
         )
-        return Batch(tuple(sources), target, _positions(target))
+        return Batch(tuple(sources), target, target.positions)
 
     def to(self, device: torch.device) -> Batch:
         if device.type == "cpu":
             return self
         *sources, target = (side.to(device) for side in (*self.sources, self.target))
         return Batch(tuple(sources), target, self.positions.to(device, non_blocking=True))
-
-
-def _positions(target: Padded) -> Tensor:
-    inside = torch.arange(target.values.shape[1]) < target.lengths[:, None]
-    return inside.flatten().nonzero().flatten()
 
 
 def pad(sequences: Sequences, rows: Sequence[int] | Ints) -> Padded:
@@ -145,7 +146,7 @@ def pad(sequences: Sequences, rows: Sequence[int] | Ints) -> Padded:
 def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
     """The given rows of `examples` as a padded batch."""
     target = pad(examples.target, rows)
-    return Batch(tuple(pad(source, rows) for source in examples.sources), target, _positions(target))
+    return Batch(tuple(pad(source, rows) for source in examples.sources), target, target.positions)
 
 
 def replace_unknown(batch: Batch, share: float, generator: torch.Generator, ends: Sequence[int] = (1,)) -> Batch:

@@ -70,6 +70,11 @@ class Codec(ABC):
         A `ValueError` says why a value does not fit what was learned.
         """
 
+    @property
+    def class_weights(self) -> list[float] | None:
+        """Of a target: the weight of every id in what training minimises; None if all are 1."""
+        return None
+
     def read_step(self, found: object) -> Array | Sequence[int]:
         """One step of a live stream, encoded [1, ...]; a `ValueError` says why it is none."""
         raise ValueError("has no steps")

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from antiphon.parts import crf
 from antiphon.parts.state import at_least_float32
 from antiphon.symbols import FIRST_OUTPUT, SPECIALS
 from antiphon.tables import Table
 
 
 class Head(nn.Module):
-    """What readout features [N, features] say: a loss in training, an answer in use."""
+    """What readout features [B, T, features] say of their steps: a loss in training, an answer in use.
 
-    def judge(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    `positions` are the flat indices (row by row) of the N steps that are not padding; `targets` are [B, T], or
+    [B, T, numbers]. What a head gives has one entry for each position, in their order.
+    """
+
+    stepwise: ClassVar[bool] = True  # whether the answer to a step depends on this step's features alone
+
+    def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of every target, and whether the answer is right, each [N]."""
         raise NotImplementedError
 
-    def objective(self, features: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-        """What training minimises, and the loss of the targets without gradient, each summed over all rows."""
+    def objective(
+        self, features: Tensor, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What training minimises, and the loss of the targets without gradient, each summed over all positions.
+
+        `smoothing` and the `weights` [symbols] of classes act on what is minimised alone, and only where targets are
+        classes.
+        """
         raise NotImplementedError
 
-    def answer(self, features: Tensor) -> Tensor:
-        """features [..., features] -> [..., size]: log p of every class, the expected numbers, or p of every bit."""
+    def answer(self, features: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """What is said, ids [N] or numbers [N, size]; and log p of every class [N, size], or again the numbers."""
         raise NotImplementedError
 
 
@@ -42,9 +56,7 @@ class SoftmaxHead(Head):
         self, features: int, symbols: int, weight: nn.Parameter | None = None, first: int = FIRST_OUTPUT
     ) -> None:
         super().__init__()
-        if weight is None:
-            weight = nn.Parameter(torch.empty(symbols, features).uniform_(-(features**-0.5), features**-0.5))
-        self.weight = weight
+        self.weight = _matrix(symbols, features) if weight is None else weight
         self.bias = nn.Parameter(torch.zeros(symbols))
         self.first = first
 
@@ -55,9 +67,6 @@ class SoftmaxHead(Head):
         """features [..., features] -> log p [..., symbols], in float32."""
         return torch.log_softmax(self._logits(features), -1)
 
-    def answer(self, features: Tensor) -> Tensor:
-        return self.log_probs(features)
-
     def best(self, features: Tensor) -> Tensor:
         """features [..., features] -> the most probable symbol's id [...]."""
         return self._logits(features).argmax(-1)
@@ -66,21 +75,32 @@ class SoftmaxHead(Head):
         """-log p of each target, in nats: features [N, features], targets [N] -> [N]."""
         return functional.cross_entropy(self._logits(features), targets, reduction="none")
 
-    def judge(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """-log p of each target, and whether it is the most probable symbol, each [N]."""
-        logits = self._logits(features)
-        return functional.cross_entropy(logits, targets, reduction="none"), logits.argmax(-1) == targets
+        losses, hits = [], []
+        for piece, target in _pieces(len(self.weight), _kept(features, positions), _kept(targets, positions)):
+            logits = self._logits(piece)
+            losses.append(functional.cross_entropy(logits, target, reduction="none"))
+            hits.append(logits.argmax(-1) == target)
+        return torch.cat(losses), torch.cat(hits)
 
-    def objective(self, features: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-        """The summed cross-entropy, and -log p of the targets.
+    def objective(
+        self, features: Tensor, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The summed cross-entropy, each target's times the weight of its class, and -log p of the targets.
 
         With `smoothing` e the objective is the cross-entropy to (1 - e) of the target and e spread
         evenly over all classes (Szegedy et al. 2016, arXiv 1512.00567); without, it is -log p.
         """
+        kept, wanted = _kept(features, positions), _kept(targets, positions)
         objective, nll = _CrossEntropy.apply(  # type: ignore[no-untyped-call]
-            features, self.weight, self.bias, targets, smoothing, self.first
+            kept, self.weight, self.bias, wanted, smoothing, self.first, weights
         )
         return objective, nll
+
+    def answer(self, features: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        log_probs = self.log_probs(_kept(features, positions))
+        return log_probs.argmax(-1), log_probs
 
 
 class LabelHead(SoftmaxHead):
@@ -90,6 +110,76 @@ class LabelHead(SoftmaxHead):
         super().__init__(features, symbols, first=SPECIALS)
 
 
+class CRFHead(Head):
+    """A linear-chain CRF over a row's labels (Lafferty et al. 2001; Lample et al. 2016, arXiv 1603.01360, eq. 1):
+
+    log p(y | x) = start[y_1] + sum_t (W f_t + b)[y_t] + sum_t transitions[y_t, y_t+1] + end[y_T] - log Z.
+
+    What is said is the most probable labelling; the probabilities beside it are each label's own. The loss of a label
+    is -log p of its row over the row's labels. No special symbol is a label.
+    """
+
+    stepwise = False
+
+    def __init__(self, features: int, symbols: int) -> None:
+        super().__init__()
+        labels = symbols - SPECIALS
+        self.weight = _matrix(symbols, features)
+        self.bias = nn.Parameter(torch.zeros(symbols))
+        self.transitions = nn.Parameter(torch.zeros(labels, labels))
+        self.start = nn.Parameter(torch.zeros(labels))
+        self.end = nn.Parameter(torch.zeros(labels))
+
+    def _chain(self, features: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Potentials [B, T, labels], a row's start and end in them, and the mask [B, T] of what is not padding."""
+        rows, steps, _ = features.shape
+        inside = torch.zeros(rows * steps, dtype=torch.bool, device=features.device)
+        mask = inside.index_fill(0, positions, True).view(rows, steps)
+        first = mask & ~functional.pad(mask[:, :-1], (1, 0))
+        last = mask & ~functional.pad(mask[:, 1:], (0, 1))
+        emissions = _logits(features, self.weight, self.bias, SPECIALS)[..., SPECIALS:]
+        return emissions + self.start * first[..., None] + self.end * last[..., None], mask
+
+    def _less_target(self, potentials: Tensor, targets: Tensor) -> Tensor:
+        """The potentials with each step's share of the target's score taken off, so that log Z is -log p(target).
+
+        Nothing large is subtracted from something large, however long a row is.
+        """
+        labels = (targets - SPECIALS).clamp(min=0)  # padding is no label
+        pairs = labels[:, :-1] * len(self.transitions) + labels[:, 1:]
+        # an embedding's gradients are always added up in the same order, an index's are not
+        moves = functional.embedding(pairs, self.transitions.view(-1, 1)).squeeze(-1)
+        own = potentials.gather(-1, labels[..., None]).squeeze(-1) + functional.pad(moves, (1, 0))
+        return potentials - own[..., None]
+
+    def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        potentials, mask = self._chain(features, positions)
+        nll = crf.log_partition(self._less_target(potentials, targets), self.transitions, mask)
+        losses = (nll / mask.sum(1))[:, None].expand(mask.shape)
+        hits = crf.viterbi(potentials, self.transitions, mask) + SPECIALS == targets
+        return _kept(losses, positions), _kept(hits, positions)
+
+    def objective(
+        self, features: Tensor, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The rows' summed cross-entropy, and -log p of the targets.
+
+        With `smoothing` e the cross-entropy is to (1 - e) of the target and e spread evenly over all labellings. With
+        transitions of zero this is the softmax's.
+        """
+        potentials, mask = self._chain(features, positions)
+        relative = self._less_target(potentials, targets)
+        nll = crf.log_partition(relative, self.transitions, mask).sum()
+        even = (relative.mean(-1) * mask).sum() + self.transitions.mean() * mask[:, 1:].sum()
+        return nll - smoothing * even, nll.detach()
+
+    def answer(self, features: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        potentials, mask = self._chain(features, positions)
+        labels = crf.viterbi(potentials, self.transitions, mask) + SPECIALS
+        marginals = crf.log_marginals(potentials, self.transitions, mask)
+        return _kept(labels, positions), _kept(functional.pad(marginals, (SPECIALS, 0), value=-torch.inf), positions)
+
+
 class NumbersHead(Head):
     """Numbers y = W f + b; the loss is the squared error, the mean over a step's numbers."""
 
@@ -97,15 +187,21 @@ class NumbersHead(Head):
         super().__init__()
         self.output = nn.Linear(features, symbols)
 
-    def answer(self, features: Tensor) -> Tensor:
-        return at_least_float32(self.output(features))
+    def _numbers(self, features: Tensor, positions: Tensor) -> Tensor:
+        return at_least_float32(self.output(_kept(features, positions)))
 
-    def judge(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        errors = (self.answer(features) - targets).square().mean(-1)
+    def answer(self, features: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        numbers = self._numbers(features, positions)
+        return numbers, numbers
+
+    def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        errors = (self._numbers(features, positions) - _kept(targets, positions)).square().mean(-1)
         return errors, torch.zeros_like(errors, dtype=torch.bool)
 
-    def objective(self, features: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-        loss = self.judge(features, targets)[0].sum()
+    def objective(
+        self, features: Tensor, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        loss = self.judge(features, targets, positions)[0].sum()
         return loss, loss.detach()
 
 
@@ -113,21 +209,33 @@ class BitsHead(NumbersHead):
     """Bits with p(y_d = 1) = sigmoid(W f + b)_d; the loss is -log p of a step's bits together, in nats.
 
     (Boulanger-Lewandowski et al. 2012, arXiv 1206.6392, call its mean the negative log-likelihood a frame.)
+    What is said of a bit is p.
     """
 
-    def answer(self, features: Tensor) -> Tensor:
-        return torch.sigmoid(at_least_float32(self.output(features)))
+    def answer(self, features: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities = torch.sigmoid(self._numbers(features, positions))
+        return probabilities, probabilities
 
-    def judge(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        logits = at_least_float32(self.output(features))
-        nll = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(-1)
-        return nll, ((logits > 0) == (targets > 0.5)).all(-1)
+    def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        logits, bits = self._numbers(features, positions), _kept(targets, positions)
+        nll = functional.binary_cross_entropy_with_logits(logits, bits, reduction="none").sum(-1)
+        return nll, ((logits > 0) == (bits > 0.5)).all(-1)
 
 
 HEADS: Table[Head] = Table(
     "part that says a target",
-    {"symbols": SoftmaxHead, "labels": LabelHead, "numbers": NumbersHead, "bits": BitsHead},
+    {"symbols": SoftmaxHead, "labels": LabelHead, "crf": CRFHead, "numbers": NumbersHead, "bits": BitsHead},
 )
+
+
+def _matrix(symbols: int, features: int) -> nn.Parameter:
+    """An output matrix [symbols, features] before training."""
+    return nn.Parameter(torch.empty(symbols, features).uniform_(-(features**-0.5), features**-0.5))
+
+
+def _kept(values: Tensor, positions: Tensor) -> Tensor:
+    """Of values [B, T, ...] those at the positions: [N, ...]."""
+    return values.flatten(0, 1)[positions]
 
 
 def _logits(features: Tensor, weight: Tensor, bias: Tensor, first: int) -> Tensor:
@@ -135,6 +243,12 @@ def _logits(features: Tensor, weight: Tensor, bias: Tensor, first: int) -> Tenso
     logits = at_least_float32(functional.linear(features, weight, bias))
     logits[..., :first] = -torch.inf
     return logits
+
+
+def _pieces(symbols: int, *values: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Values [N, ...] in pieces of so many rows that their logits stay in the processor's cache."""
+    rows = max(1, _CrossEntropy.PIECE // symbols)
+    return zip(*(torch.split(value, rows) for value in values), strict=True)
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -149,26 +263,35 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, smoothing: float, first: int
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        smoothing: float,
+        first: int,
+        weights: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         symbols, learned = len(weight), any(ctx.needs_input_grad[1:3])
         elsewhere = smoothing / (symbols - first)
         objective = at_least_float32(features.new_zeros(()))
         nll = objective.clone()
         slopes = torch.empty_like(features), torch.zeros_like(weight), torch.zeros_like(bias)
-        rows = max(1, _CrossEntropy.PIECE // symbols)
-        pieces = (torch.split(values, rows) for values in (features, targets, slopes[0]))
-        for piece, target, slope in zip(*pieces, strict=True):
+        for piece, target, slope in _pieces(symbols, features, targets, slopes[0]):
             log_probs = torch.log_softmax(_logits(piece, weight, bias, first), -1)
-            found = log_probs.gather(1, target[:, None]).sum().neg()
-            nll += found
-            objective += (1 - smoothing) * found
+            found = log_probs.gather(1, target[:, None])[:, 0].neg()
+            nll += found.sum()
+            found *= 1 - smoothing
             if smoothing:
-                objective -= elsewhere * log_probs[:, first:].sum()
+                found -= elsewhere * log_probs[:, first:].sum(1)
             above = log_probs.exp_()
             if smoothing:
                 above[:, first:] -= elsewhere
             above.scatter_add_(1, target[:, None], above.new_full((len(target), 1), smoothing - 1))
+            if weights is not None:
+                found *= weights[target]
+                above *= weights[target, None]
+            objective += found.sum()
             if learned:
                 slopes[2].add_(above.sum(0))
             above = above.to(piece.dtype)
@@ -183,4 +306,4 @@ class _CrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, above: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         slopes: tuple[Tensor, ...] = ctx.saved_tensors
-        return *(slope * above for slope in slopes), None, None, None
+        return *(slope * above for slope in slopes), None, None, None, None

@@ -17,7 +17,7 @@ from antiphon.structures import structure_of
 
 SHOWN = (
     *("loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "exact_match", "exposure_gap"),
-    *("accuracy", "macro_f1", "mse", "mae", "nll_per_frame"),
+    *("accuracy", "macro_f1", "span_f1", "mse", "mae", "nll_per_frame"),
 )
 
 

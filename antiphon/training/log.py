@@ -27,6 +27,7 @@ MEASURES = {  # what else is shown of a validation, where it was measured
     "TER free": "token_error_rate",
     "accuracy": "accuracy",
     "macro F1": "macro_f1",
+    " span F1": "span_f1",
     "      mse": "mse",
 }
 

@@ -14,6 +14,7 @@ from torch import nn
 from antiphon.bundle import Bundle
 from antiphon.config import Config, Parallel
 from antiphon.data.batch import Examples, cut_long, in_lanes
+from antiphon.data.encode import LabelsCodec
 from antiphon.data.kinds import TARGETS, codec_class
 from antiphon.data.rows import Row
 from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, held_out, load_rows, train_codecs, untrained
@@ -119,9 +120,12 @@ def _pieces(config: Config, codecs: Codecs, examples: Examples) -> Examples:
 
 def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:
     """The configuration with what is chosen from the data: the watched metric, how long an output may get."""
+    target = codecs.target
+    if config.train.metric == "span_f1" and isinstance(target, LabelsCodec) and not target.bio:
+        raise ConfigError("train.metric", "span_f1 is of labels O, B-TYPE and I-TYPE; the training rows have others")
     if config.train.metric is None:
-        config = config.model_copy(update={"train": config.train.model_copy(update={"metric": codecs.target.metric})})
-    if config.decode.max_length is None and codecs.target.form in ("any", "next"):
+        config = config.model_copy(update={"train": config.train.model_copy(update={"metric": target.metric})})
+    if config.decode.max_length is None and target.form in ("any", "next"):
         longest = int(examples.target.lengths.max())
         config = config.model_copy(
             update={"decode": config.decode.model_copy(update={"max_length": longest + longest // 2 + 5})}

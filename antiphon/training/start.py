@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 
 import torch
@@ -16,8 +17,8 @@ from antiphon.errors import ConfigError, DataError, nearest
 from antiphon.model import Model
 from antiphon.symbols import SPECIALS
 
-BY_SYMBOL = {"source.embedding.weight": "source", "embedding.weight": "target"}
-BY_SYMBOL |= {"head.weight": "target", "head.bias": "target"}  # parameters with a row a symbol, and whose symbols
+BY_SYMBOL = {"source.embedding.weight": 1, "embedding.weight": 1, "head.weight": 1, "head.bias": 1}
+BY_SYMBOL |= {"head.start": 1, "head.end": 1, "head.transitions": 2}  # along how many of their sides symbols lie
 
 
 def extended(base: Codecs, learned: Codecs) -> Codecs:
@@ -31,16 +32,18 @@ def extended(base: Codecs, learned: Codecs) -> Codecs:
     return Codecs(tuple(sources), learned.target.extended(base.target))
 
 
-def _by_symbol(name: str) -> bool:
-    """Whether a parameter has a row a symbol."""
-    return name in BY_SYMBOL or (name.startswith("others.") and name.endswith(".source.embedding.weight"))
+def _grown(name: str, old: Tensor, new: Tensor) -> bool:
+    """Whether a parameter is larger only because there are more symbols."""
+    embeds = name.startswith("others.") and name.endswith(".source.embedding.weight")
+    sides = BY_SYMBOL.get(name, int(embeds))
+    return old.shape[sides:] == new.shape[sides:] and all(map(operator.le, old.shape[:sides], new.shape))
 
 
 @torch.no_grad()
 def take_weights(model: Model, base: Bundle, codecs: Codecs) -> list[str]:
     """Copy what fits of `base` into `model`; what was taken and what was not, in words for the user.
 
-    A parameter fits if name and shape agree; of one with a row a symbol, the rows of common symbols are taken.
+    A parameter fits if name and shape agree; of one with a row a symbol, what belongs to common symbols is taken.
     """
     theirs = dict(base.model.named_parameters(remove_duplicate=False))  # a tied matrix fits by either name
     left_out: list[str] = []
@@ -52,8 +55,8 @@ def take_weights(model: Model, base: Bundle, codecs: Codecs) -> list[str]:
         elif other.shape == own.shape:
             own.copy_(other)
             taken += 1
-        elif _by_symbol(name) and other.shape[1:] == own.shape[1:] and len(other) < len(own):
-            own[: len(other)] = other
+        elif _grown(name, other, own):
+            own[tuple(map(slice, other.shape))] = other
             taken += 1
         else:
             left_out.append(f"{name} ({list(other.shape)} there, {list(own.shape)} here)")

@@ -40,6 +40,7 @@ class Learner:
     schedule: Schedule
     feeding: Feeding
     average: Average
+    weights: Tensor | None  # [symbols], of the target's classes
     norm: Tensor  # of the last update's whole gradient, before clipping
     layers: tuple[Layer, ...] | None = None  # of a long text: the states after this process's last pieces
 
@@ -50,6 +51,7 @@ class Learner:
         model = prepared.model.to(ranks.device)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         chosen, course, feeding = settings.optimizer, settings.schedule, settings.feeding
+        weights = prepared.codecs.target.class_weights
         optimizer = OPTIMIZERS.build(
             chosen.kind, chosen.options, "train.optimizer", parameters=parameters, learning_rate=settings.learning_rate
         )
@@ -63,6 +65,7 @@ class Learner:
             SCHEDULES.build(course.kind, course.options, "train.schedule"),
             FEEDINGS.build(feeding.kind, feeding.options, "train.feeding"),
             Average(parameters, settings.ema, settings.average),
+            weights if weights is None else torch.tensor(weights, device=ranks.device),
             torch.zeros(()),
         )
 
@@ -168,7 +171,7 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
                     features = learner.model(batch.sources, batch.target.values, reference)
                 else:
                     features, layers = _read_on(learner.model, batch, layers, number, parts)
-                objective, nll = objective_of(learner.model, features, batch, settings.label_smoothing)
+                objective, nll = objective_of(learner.model, features, batch, settings.label_smoothing, learner.weights)
             (objective / weight).backward()  # type: ignore[no-untyped-call]
             nll_sum += nll
     return nll_sum, layers
@@ -199,10 +202,14 @@ def lower_precision(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def objective_of(model: Model, features: Tensor, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
-    """What training minimises and the loss (-log p in nats), each summed over the batch's target steps."""
-    kept, targets = (values.flatten(0, 1)[batch.positions] for values in (features, batch.target.values))
-    return model.head.objective(kept, targets, smoothing)
+def objective_of(
+    model: Model, features: Tensor, batch: Batch, smoothing: float, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """What training minimises and the loss (-log p in nats), each summed over the batch's target steps.
+
+    `weights` [symbols] are those of the target's classes, where they differ.
+    """
+    return model.head.objective(features, batch.target.values, batch.positions, smoothing, weights)
 
 
 def batch_loss(model: Model, batch: Batch, reference: float, smoothing: float, precision: str) -> tuple[Tensor, Tensor]:

@@ -110,7 +110,7 @@ def test_scoring_in_pieces_is_scoring_in_one(tmp_path: Path, monkeypatch: pytest
     rows = Sequences(ids)
     examples = Examples((rows,), rows)
     whole = evaluation.score_rows(prepared.model, examples, torch.device("cpu"))
-    monkeypatch.setattr(evaluation, "LOGITS", 1)  # a piece is one step
+    monkeypatch.setattr(evaluation, "READ", 1)  # a piece is one step
     pieces = evaluation.score_rows(prepared.model, examples, torch.device("cpu"))
     for left, right in zip(whole.losses, pieces.losses, strict=True):
         np.testing.assert_allclose(left, right, atol=1e-5)
@@ -118,7 +118,8 @@ def test_scoring_in_pieces_is_scoring_in_one(tmp_path: Path, monkeypatch: pytest
     model = prepared.model
     assert isinstance(model, LanguageModel)
     model.eval()
-    loss, _ = model.head.judge(model(batch.sources, batch.target.values)[0], batch.target.values[0])
+    features = model(batch.sources, batch.target.values)
+    loss, _ = model.head.judge(features, batch.target.values, batch.positions)
     np.testing.assert_allclose(whole.losses[0], loss.detach().double().numpy(), atol=1e-5)
 
 
@@ -131,7 +132,7 @@ def test_the_state_is_carried_over_pieces_and_begins_anew_with_an_epoch(tmp_path
     model = learner.model
     assert isinstance(model, LanguageModel)
     features, _ = model.run(read, model.begin(4))
-    losses, _ = model.head.judge(features.flatten(0, 1), said.flatten())
+    losses, _ = model.head.judge(features, said, torch.arange(said.numel()))
     expected = [float(piece.sum()) for piece in losses.detach().view_as(said).split(7, 1)]
     found = []
     for one in update_plan(config, prepared, 2 * len(expected)):

@@ -14,6 +14,7 @@ from torch import Tensor
 from antiphon.config import Model
 from antiphon.data.batch import Examples, Sequences, collate
 from antiphon.decoding import Limits, beam, forced, greedy
+from antiphon.evaluation import read_sources
 from antiphon.model import Model as Built
 from antiphon.model import Reader, Writer
 from antiphon.structures import STRUCTURES
@@ -48,8 +49,9 @@ CASES = [
     ),
     *(("many_to_one", ("text", "vector"), "labels", p) for p in POOLINGS),
     *(("many_to_many", s, "symbols", "last") for s in (("frames",), ("text", "category"), ("text", "text", "image"))),
-    *(("synchronous", (s,), t, "last") for s in ("text", "frames") for t in ("labels", "numbers", "bits")),
+    *(("synchronous", (s,), t, "last") for s in ("text", "frames") for t in ("labels", "crf", "numbers", "bits")),
 ]
+CLASSES = ("labels", "crf")
 
 
 def make(structure: str, names: tuple[str, ...], target: str, pooling: str, cell: str, both: bool) -> Built:
@@ -67,7 +69,7 @@ def make(structure: str, names: tuple[str, ...], target: str, pooling: str, cell
     )
     torch.manual_seed(1)
     sides = [SOURCES[name][0] for name in names]
-    built = STRUCTURES[structure](model, sides, Side(target, 8 if target in ("labels", "symbols") else 2))
+    built = STRUCTURES[structure](model, sides, Side(target, 8 if target in (*CLASSES, "symbols") else 2))
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             if "norm" not in name:
@@ -79,7 +81,7 @@ def targets(structure: str, target: str, names: tuple[str, ...]) -> list[Any]:
     if target == "symbols":
         return [[*CHANCE.integers(SPECIALS, 8, n % 4).tolist(), EOS] for n in LENGTHS]
     steps = LENGTHS if structure == "synchronous" else [1] * ROWS
-    if target == "labels":
+    if target in CLASSES:
         return [CHANCE.integers(SPECIALS, 8, n).tolist() for n in steps]
     return [CHANCE.integers(0, 2, (n, 2)).astype(np.float32) for n in steps]
 
@@ -99,8 +101,7 @@ def losses(model: Built, examples: Examples, rows: list[int], padding: int = 0) 
     ]
     target = batch.target.values
     with torch.inference_mode():
-        kept = model(sources, target).flatten(0, 1)[batch.positions]
-        found, _ = model.head.judge(kept, target.flatten(0, 1)[batch.positions])
+        found, _ = model.head.judge(model(sources, target), target, batch.positions)
     return list(found.split(batch.target.lengths.tolist()))
 
 
@@ -119,6 +120,28 @@ def test_contracts(structure: str, names: tuple[str, ...], target: str, pooling:
         alone = losses(model, examples, [row])[0]
         for found in (alone, padded[row], mixed[order.index(row)]):
             torch.testing.assert_close(found, together[row], atol=1e-5, rtol=1e-5)
+
+
+READERS = [case for case in CASES if case[2] != "symbols"]
+
+
+@pytest.mark.parametrize(("structure", "names", "target", "pooling"), READERS)
+def test_what_is_answered_depends_on_its_row_alone(
+    structure: str, names: tuple[str, ...], target: str, pooling: str
+) -> None:
+    model = make(structure, names, target, pooling, "lstm", True)
+    assert isinstance(model, Reader)
+    sources = [Sequences(SOURCES[name][1]) for name in names]
+    ends = int(names[0] == "text")
+    together = read_sources(model, sources, ends, CPU)
+    for row, answer in enumerate(together):
+        (alone,) = read_sources(model, [source.take([row]) for source in sources], ends, CPU)
+        assert len(answer.said) == (LENGTHS[row] if structure == "synchronous" else 1)
+        np.testing.assert_allclose(alone.said, answer.said, atol=1e-5)
+        np.testing.assert_allclose(alone.values, answer.values, atol=1e-5)
+        if target in CLASSES:
+            assert (answer.said >= SPECIALS).all()
+            np.testing.assert_allclose(np.exp(answer.values).sum(1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize(("structure", "names", "target", "pooling"), [case for case in CASES if case[2] == "symbols"])
@@ -158,24 +181,23 @@ def test_a_one_directional_reader_never_looks_ahead(target: str) -> None:
     assert isinstance(model, Reader)
     frames = torch.from_numpy(FRAMES[2])[None]
     with torch.inference_mode():
-        whole = model.head.answer(model.features([(frames, torch.tensor([7]))]))
+        _, whole = model.head.answer(model.features([(frames, torch.tensor([7]))]), torch.arange(7))
         for end in range(1, 8):
-            part = model.head.answer(model.features([(frames[:, :end], torch.tensor([end]))]))
-            torch.testing.assert_close(part[:, -1], whole[:, end - 1])
+            features = model.features([(frames[:, :end], torch.tensor([end]))])
+            torch.testing.assert_close(model.head.answer(features, torch.arange(end))[1][-1], whole[end - 1])
 
 
-@pytest.mark.parametrize("target", ["labels", "numbers", "bits"])
+@pytest.mark.parametrize("target", ["labels", "crf", "numbers", "bits"])
 def test_gradients_equal_finite_differences(target: str) -> None:
     structure = "synchronous"
     model = make(structure, ("text",), target, "last", "lstm", both=True).double()
     examples = Examples((Sequences(TEXT),), Sequences(targets(structure, target, ("text",))))
     batch = collate(examples, range(ROWS))
-    wanted = batch.target.values.flatten(0, 1)[batch.positions]
+    wanted = batch.target.values
     wanted = wanted.double() if wanted.is_floating_point() else wanted
 
     def loss() -> Tensor:
-        kept = model(batch.sources, batch.target.values).flatten(0, 1)[batch.positions]
-        return model.head.objective(kept, wanted, 0.1)[0]
+        return model.head.objective(model(batch.sources, wanted), wanted, batch.positions, 0.1)[0]
 
     loss().backward()
     torch.manual_seed(1)

@@ -15,6 +15,7 @@ from tasks import words
 
 import antiphon
 from antiphon import config as configuration
+from antiphon import metrics
 from antiphon.errors import AntiphonError
 from antiphon.predictor import Predictor
 
@@ -171,6 +172,70 @@ def test_synchronous_learns_the_running_parity_of_a_text(tmp_path: Path) -> None
     assert model.predict([""])[0].labels == []
     table = model.confusion()
     assert sum(map(sum, (row.values() for row in table.values()))) == sum(len(row["labels"]) for row in rows[-100:])
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_a_crf_learns_which_labels_go_together_and_a_softmax_cannot(tmp_path: Path, crf: bool) -> None:
+    """Labels take turns, and nothing says which comes first: log 1/2 is the best of a row, and of a label alone."""
+    rows = []
+    for number in range(600):
+        length, first = int(CHANCE.integers(3, 8)), number % 2
+        rows.append({"x": "." * length, "y": ["ab"[(first + step) % 2] for step in range(length)]})
+    source, target = {"column": "x"}, {"kind": "labels", "column": "y", "crf": crf}
+    rate = {"train__learning_rate": 0.05, "train__metric": "loss"}
+    model = learned(tmp_path, rows, 150, source=source, target=target, model__encoder__bidirectional=False, **rate)
+    scores = np.array(model.score())
+    lengths = np.array([len(row["x"]) for row in rows[-100:]])
+    if not crf:
+        assert (scores / lengths).mean() == pytest.approx(np.log(0.5), abs=0.05)
+        return
+    assert scores.mean() == pytest.approx(np.log(0.5), abs=0.2)
+    assert model.evaluate()["loss"] == pytest.approx(-scores.sum() / lengths.sum(), rel=1e-5)
+    for found in model.predict(["." * length for length in range(3, 8)]):
+        assert found.text.replace(" ", "") in "abababab"
+        assert found.probabilities == pytest.approx([0.5] * len(found.labels), abs=0.2)
+    again = antiphon.load(tmp_path / "model", device="cpu")
+    assert again.predict(["....", ""]) == model.predict(["....", ""])
+    with pytest.raises(AntiphonError, match=r"cannot answer a stream step by step: a CRF chooses all labels"):
+        list(model.live(["."]))
+
+
+def test_spans_are_learned_and_choose_the_best_model(tmp_path: Path) -> None:
+    """Runs of one letter are spans; full stops are none."""
+    rows = []
+    for word in words(600, 6, "ab.", 8):
+        labels = ["O" if x == "." else f"{'I' if before == x else 'B'}-{x}" for before, x in zip(" " + word, word)]  # noqa: B905
+        rows.append({"x": word, "y": labels})
+    target = {"kind": "labels", "column": "y", "crf": True}
+    model = learned(
+        tmp_path, rows, 150, source={"column": "x"}, target=target, train__metric="span_f1", train__label_smoothing=0.1
+    )
+    said = [found.labels for found in model.predict([row["x"] for row in rows[-100:]])]
+    scores = model.evaluate()
+    assert scores["span_f1"] == pytest.approx(metrics.span_f1(said, [row["y"] for row in rows[-100:]]))
+    assert scores["span_f1"] >= 0.9
+    assert model.metrics["valid"]["span_f1"] >= 0.9
+    (tmp_path / "other").mkdir()
+    plain = [{"x": "a", "y": ["B-a"]}, {"x": "b", "y": ["b"]}] * 200
+    with pytest.raises(AntiphonError, match=r"^train.metric: span_f1 is of labels O, B-TYPE and I-TYPE"):
+        learned(tmp_path / "other", plain, 4, source={"column": "x"}, target=target, train__metric="span_f1")
+
+
+def test_weights_of_labels_move_what_is_said_and_not_what_is_reported(tmp_path: Path) -> None:
+    """One row of four is rare whatever the input: balanced, either label is as good; weighing more, it is said."""
+    rows = [{"x": "x", "y": "often" if number % 4 else "rare"} for number in range(400)]
+    for weights, rare in ((None, 0.25), ("balanced", 0.5), ({"rare": 27}, 0.9)):
+        folder = tmp_path / str(rare)
+        folder.mkdir()
+        target = {"kind": "label", "column": "y"} | ({"weights": weights} if weights else {})
+        model = learned(folder, rows, 100, source={"kind": "category", "column": "x"}, target=target)
+        found = model.predict(["x"])[0].probabilities
+        assert found["rare"] == pytest.approx(rare, abs=0.05)
+        loss = -0.25 * np.log(found["rare"]) - 0.75 * np.log(found["often"])
+        assert model.evaluate()["loss"] == pytest.approx(loss, rel=1e-4)
+        lines = [json.loads(line) for line in (folder / "model/training/log.jsonl").read_text().splitlines()]
+        losses = [line["train_loss"] for line in lines if line.get("train_loss") is not None]
+        assert losses[-1] == pytest.approx(loss, abs=0.1), "the loss of the training is without weights too"
 
 
 def test_synchronous_learns_the_running_sum_of_frames(tmp_path: Path) -> None:

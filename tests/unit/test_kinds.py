@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from sklearn.utils.class_weight import compute_class_weight
 
 from antiphon.data.codec import Codec
 from antiphon.data.encode import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.data.images import LARGEST, ImageCodec
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.numbers import FURTHEST, FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, ConfigError
 from antiphon.symbols import SPECIALS, UNK
 
 
@@ -62,6 +63,53 @@ def test_labels_are_text_or_a_list(found: object) -> None:
 def test_what_is_no_label_is_refused(kind: type[Codec], found: object) -> None:
     with pytest.raises(ValueError, match=r"^is "):
         kind("target").read(found, "")
+
+
+@given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=30))
+def test_balanced_weights_are_scikit_learns(labels: list[str]) -> None:
+    names = sorted(set(labels))
+    wanted = dict(zip(names, compute_class_weight("balanced", classes=np.array(names), y=labels), strict=True))
+    for codec in (
+        learned(LabelCodec("target", "balanced"), *labels),
+        learned(LabelsCodec("target", "balanced"), labels[:2], *([label] for label in labels[2:])),
+    ):
+        found = codec.class_weights
+        assert found[:SPECIALS] == [1.0] * SPECIALS
+        assert dict(zip(codec.vocabulary.symbols, found[SPECIALS:], strict=True)) == pytest.approx(wanted)
+
+
+def test_weights_are_by_name_and_else_one() -> None:
+    codec = learned(LabelCodec("target", {"b": 5, 7: 0.5}), "a", "b", 7)
+    assert dict(zip(codec.vocabulary.symbols, codec.class_weights[SPECIALS:], strict=True)) == {
+        "7": 0.5,
+        "a": 1,
+        "b": 5,
+    }
+    assert learned(LabelCodec("target"), "a", "b").class_weights is None
+    wider = learned(LabelCodec("target"), "z", "a").extended(codec)
+    assert wider.class_weights is None
+    wider = codec.extended(learned(LabelCodec("target"), "z", "a"))
+    assert wider.names(range(SPECIALS, SPECIALS + 4)) == ["a", "z", "7", "b"]
+    assert wider.class_weights == [1.0] * SPECIALS + [1, 1, 0.5, 5]
+
+
+@pytest.mark.parametrize("wrong", ["balancd", 3, ["a"], {"a": -1}, {"a": "2"}, {"a": True}, {"a": 10**400}, {None: 1}])
+def test_wrong_weights_are_refused(wrong: object) -> None:
+    with pytest.raises(ConfigError) as error:
+        LabelCodec("target", wrong)
+    assert error.value.key == "weights"
+
+
+def test_a_weight_of_an_unknown_label_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^target.weights.NUON: no training row has this label; did you mean 'NOUN'"):
+        learned(LabelsCodec("target", {"NUON": 2}), "NOUN VERB")
+
+
+def test_labels_saved_before_there_were_weights_and_crfs_are_read() -> None:
+    codec = learned(LabelsCodec("target"), "a b")
+    again = LabelsCodec.from_json({"kind": "labels", "symbols": codec.vocabulary.symbols}, "target")
+    assert again.to_json() == codec.to_json()
+    assert again.part == "labels"
 
 
 # --- numbers ------------------------------------------------------------------------------------------
@@ -251,6 +299,8 @@ SAVED: list[Codec] = [
     learned(CategoryCodec("source"), "a", "b"),
     learned(LabelCodec("target"), "a", "b"),
     learned(LabelsCodec("target"), "a b"),
+    learned(LabelCodec("target", "balanced"), "a", "b", "b"),
+    learned(LabelsCodec("target", crf=True), "a b"),
     learned(VectorCodec("source"), [1, 2], [3, 5]),
     learned(FramesCodec("source", width=2), [[1, 2], [3, 5]]),
     learned(GridCodec("source"), [[1, 2], [3, 5]]),
@@ -272,7 +322,7 @@ def test_a_codec_read_back_from_json_is_the_same(codec: Codec) -> None:
     assert again.to_json() == codec.to_json()
     value = codec.read(EXAMPLE[codec.kind], "")
     np.testing.assert_array_equal(again.encode(again.read(EXAMPLE[codec.kind], "")), codec.encode(value))
-    assert again.size == codec.size
+    assert (again.size, again.part, again.class_weights) == (codec.size, codec.part, codec.class_weights)
     assert codec.shown(value)
     assert codec.about()
     assert codec.key_of(value) == again.key_of(again.read(EXAMPLE[codec.kind], ""))

@@ -165,3 +165,61 @@ def test_number_metrics_are_scikit_learns(pairs: list[tuple[float, float]]) -> N
     said, truth = (np.asarray(side) for side in zip(*pairs, strict=True))
     assert metrics.mse(said, truth) == pytest.approx(sklearn.mean_squared_error(truth, said))
     assert metrics.mae(said, truth) == pytest.approx(sklearn.mean_absolute_error(truth, said))
+
+
+# --- spans --------------------------------------------------------------------------------------------
+
+
+def plain_spans(labels: list[str]) -> list[tuple[int, int, str]]:
+    """By conlleval's two questions, asked of every pair of neighbours: does a span end between them, does one begin?"""
+
+    def begins(before: str, now: str) -> bool:
+        return now != "O" and (now[0] == "B" or before == "O" or before[2:] != now[2:])
+
+    def ends(now: str, after: str) -> bool:
+        return now != "O" and (after == "O" or after[0] == "B" or after[2:] != now[2:])
+
+    wide = ["O", *labels, "O"]
+    firsts = [i for i in range(len(labels)) if begins(wide[i], wide[i + 1])]
+    lasts = [i for i in range(len(labels)) if ends(wide[i + 1], wide[i + 2])]
+    return [(a, b + 1, labels[a][2:]) for a, b in zip(firsts, lasts, strict=True)]
+
+
+bio = st.lists(st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y"]), max_size=8)
+
+
+@given(bio)
+def test_spans_are_conllevals(labels: list[str]) -> None:
+    assert sorted(metrics.spans(labels)) == plain_spans(labels)
+
+
+@given(st.lists(st.tuples(bio, bio), max_size=4))
+def test_span_f1_is_the_harmonic_mean_of_precision_and_recall(pairs: list[tuple[list[str], list[str]]]) -> None:
+    said, truth = ([(row, *span) for row, pair in enumerate(pairs) for span in plain_spans(pair[i])] for i in (0, 1))
+    hits = len(set(said) & set(truth))
+    precision, recall = hits / max(len(said), 1), hits / max(len(truth), 1)
+    wanted = 2 * precision * recall / (precision + recall) if hits else 0.0
+    assert metrics.span_f1([a for a, _ in pairs], [b for _, b in pairs]) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("said", "truth", "score"),
+    [
+        ("O B-X I-X O", "O B-X I-X O", 1.0),
+        ("O B-X I-X O", "O B-X O O", 0.0),  # the last step differs
+        ("B-X I-X I-X", "B-X I-X B-X", 0.0),
+        ("B-X B-X", "B-X I-X", 0.0),
+        ("B-Y I-Y", "B-X I-X", 0.0),  # the type differs
+        ("I-X I-X O B-Y", "B-X I-X O I-Y", 1.0),  # an I- after O begins a span
+        ("B-X I-Y", "B-X B-Y", 1.0),  # and one after another type
+        ("B-X O B-Y", "B-X O O", 2 / 3),
+        ("O O", "O O", 0.0),
+        ("B-A-1 I-A-1 I-A-2", "B-A-1 I-A-1 B-A-2", 1.0),  # a type may hold hyphens
+    ],
+)
+def test_span_f1_of_cases_by_hand(said: str, truth: str, score: float) -> None:
+    assert metrics.span_f1([said.split()], [truth.split()]) == pytest.approx(score)
+
+
+def test_spans_do_not_cross_rows() -> None:
+    assert metrics.span_f1([["B-X"], ["I-X"]], [["B-X"], ["B-X"]]) == 1.0

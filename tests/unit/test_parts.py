@@ -14,10 +14,10 @@ from antiphon.parts.attention import ATTENTIONS, AdditiveAttention, DotAttention
 from antiphon.parts.bridges import Last, ProjectedAll, ProjectedLast
 from antiphon.parts.decoders import RecurrentDecoder
 from antiphon.parts.encoders import RecurrentEncoder, reverse_within
-from antiphon.parts.heads import SoftmaxHead
+from antiphon.parts.heads import LabelHead, SoftmaxHead
 from antiphon.parts.recurrent import CELLS, LstmCell
 from antiphon.parts.state import Encoded, Memory, State
-from antiphon.symbols import BOS, EOS, PAD
+from antiphon.symbols import BOS, EOS, PAD, SPECIALS
 
 NATIVE = {
     "rnn_tanh": (nn.RNNCell, nn.RNN, {"nonlinearity": "tanh"}),
@@ -226,12 +226,13 @@ def test_the_head_gives_no_probability_to_padding_and_begin() -> None:
     torch.testing.assert_close(head.nll(features, targets), -found.gather(1, targets[:, None])[:, 0])
     assert head.best(features).equal(found.argmax(1))
     nll = head.nll(features, targets)
-    torch.testing.assert_close(head.judge(features, targets)[0], nll)
+    given = features[None], targets[None], torch.arange(4)
+    torch.testing.assert_close(head.judge(*given)[0], nll)
     smooth = 0.9 * nll - 0.1 * found[:, EOS:].mean(1)
-    objective, summed = head.objective(features, targets, smoothing=0.1)
+    objective, summed = head.objective(*given, smoothing=0.1)
     torch.testing.assert_close(objective, smooth.sum())
     torch.testing.assert_close(summed, nll.sum())
-    torch.testing.assert_close(head.objective(features, targets, smoothing=0.0)[0], nll.sum())
+    torch.testing.assert_close(head.objective(*given, smoothing=0.0)[0], nll.sum())
     torch.testing.assert_close(
         objective,
         torch.nn.functional.cross_entropy(found[:, EOS:], targets - EOS, reduction="sum", label_smoothing=0.1),
@@ -252,11 +253,28 @@ def test_the_objective_in_pieces_has_the_gradients_of_the_whole(
         head.log_probs(features)[:, EOS:], targets - EOS, reduction="sum", label_smoothing=smoothing
     )
     expected = torch.autograd.grad(3 * plain, leaves)
-    objective, nll = head.objective(features, targets, smoothing)
+    objective, nll = head.objective(features[None], targets[None], torch.arange(7), smoothing)
     torch.testing.assert_close(objective, plain)
     assert not nll.requires_grad
     for found, slope in zip(torch.autograd.grad(3 * objective, leaves), expected, strict=True):
         torch.testing.assert_close(found, slope)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_class_that_weighs_three_is_as_if_its_steps_stood_there_three_times(smoothing: float) -> None:
+    head = LabelHead(3, SPECIALS + 3).double()
+    features = torch.randn(2, 3, 3, dtype=torch.float64)
+    targets = torch.tensor([[4, 5, 6], [5, 5, 4]])
+    positions = torch.tensor([0, 1, 2, 3, 4])
+    weights = torch.ones(SPECIALS + 3, dtype=torch.float64)
+    weights[5], weights[6] = 3, 0
+    repeated = torch.tensor([0, 1, 1, 1, 3, 3, 3, 4, 4, 4])
+    leaves = list(head.parameters())
+    weighed, nll = head.objective(features, targets, positions, smoothing, weights)
+    plain, _ = head.objective(features, targets, repeated, smoothing)
+    torch.testing.assert_close(weighed, plain)
+    torch.testing.assert_close(torch.autograd.grad(weighed, leaves), torch.autograd.grad(plain, leaves))
+    torch.testing.assert_close(nll, head.judge(features, targets, positions)[0].sum().detach())
 
 
 def test_states_expand_reorder_and_select() -> None:

@@ -59,6 +59,24 @@ def test_old_symbols_keep_ids_and_vectors_and_new_ones_are_added(
     assert "symbols are known to it, 1 are new" in said
 
 
+def test_transitions_between_known_labels_are_taken(tmp_path: Path) -> None:
+    def trained(name: str, letters: str, **settings: Any) -> bundle.Bundle:
+        config = tiny_config(tmp_path, target={"kind": "labels", "crf": True}, **settings)
+        rows = [(word, " ".join(word.upper())) for word in words(30, 3, letters)]
+        write_table(tmp_path / "train.tsv", rows)
+        write_table(tmp_path / "valid.tsv", rows[:5])
+        base = tmp_path / "base" if name != "base" else None
+        return bundle.load(train(config, tmp_path / name, threads=1, init_from=base), CPU)
+
+    old = trained("base", "ab")
+    new = trained("m", "abcd", train__learning_rate=1e-12, train__max_steps=1)
+    own = dict(new.model.named_parameters())
+    assert own["head.transitions"].shape == (4, 4)
+    for name, value in old.model.named_parameters():
+        torch.testing.assert_close(own[name][tuple(map(slice, value.shape))], value, atol=1e-6, rtol=0)
+    assert old.model.get_parameter("head.transitions").any()
+
+
 def test_what_does_not_fit_is_listed(tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     started(tmp_path, base, model__decoder__hidden=24, model__encoder__layers=2)

@@ -10,7 +10,7 @@ synchronous     a sequence -> one label or vector a step                 source,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from antiphon.config import Config, Model
 from antiphon.data.kinds import SOURCES as SOURCE_KINDS
@@ -23,6 +23,7 @@ from antiphon.model import Model as Built
 from antiphon.parts.attention import ATTENTIONS, Attention
 from antiphon.parts.bridges import BRIDGES
 from antiphon.parts.decoders import RecurrentDecoder
+from antiphon.parts.dropout import Dropout
 from antiphon.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
 from antiphon.parts.heads import HEADS, SoftmaxHead
 from antiphon.parts.pooling import Pooling
@@ -85,7 +86,7 @@ def _language_model(model: Model, sources: Sequence[Side]) -> LanguageModel:
         )
         raise ConfigError("model.tie", reason)
     head = SoftmaxHead(memory, sources[0].size, source.embedding.weight if model.tie else None)
-    return LanguageModel(channels, None, head, model.dropout)
+    return LanguageModel(channels, None, head, Dropout(model.dropout, model.locked_dropout))
 
 
 def _reader(model: Model, sources: Sequence[Side], target: Side, pooled: bool) -> Reader:
@@ -94,7 +95,7 @@ def _reader(model: Model, sources: Sequence[Side], target: Side, pooled: bool) -
     pooling = Pooling(model.pooling, memory, memory * len(channels)) if pooled else None
     size = pooling.size if pooling else memory
     head = HEADS.build(target.part, {}, "target.kind", features=size, symbols=target.size)
-    return Reader(channels, pooling, head, model.dropout)
+    return Reader(channels, pooling, head, Dropout(model.dropout, model.locked_dropout))
 
 
 def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
@@ -119,6 +120,7 @@ def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
             _cells(model),
             features=model.embedding if model.tie else hidden,
             dropout=model.dropout,
+            locked_dropout=model.locked_dropout,
             context=bridge.size if every_step else 0,
             attention=_attention(model, hidden, memory),
             memory=memory,
@@ -147,6 +149,7 @@ def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
     width = model.encoder.hidden
     if model.encoder.bidirectional and any(side.steps for side in sources):
         width *= 2
+    dropout: dict[str, Any] = {"dropout": model.dropout, "locked_dropout": model.locked_dropout}
     found = []
     for side in sources:
         options = model.image.model_dump() if side.part == "image" else {}
@@ -154,10 +157,10 @@ def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
         encoder: Encoder
         if side.steps:
             settings = model.encoder.model_dump()
-            encoder = RecurrentEncoder(source.size, _cells(model), dropout=model.dropout, **settings)
+            encoder = RecurrentEncoder(source.size, _cells(model), **settings, **dropout)
         else:
             layers, residual = model.encoder.layers, model.encoder.residual
-            encoder = FeedForwardEncoder(source.size, width, layers, residual, model.dropout)
+            encoder = FeedForwardEncoder(source.size, width, layers, residual, **dropout)
         found.append(Channel(source, encoder))
     return found
 

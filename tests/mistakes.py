@@ -230,6 +230,7 @@ SECTIONS: dict[str, list[Mistake]] = {
         _set("an unknown cell", "model.cell=lstn"),
         _set("an unknown option of a cell", "model.cell.forget=1"),
         _set("a bias that is no number", "model.cell.forget_bias=.nan"),
+        _set("a rate at which nothing would be left", "model.cell.zoneout=1.0"),
         _set("a layer of a billion units", "model.encoder.hidden=1000000000"),
         _set("an unknown attention", "model.attention=dott"),
         _set("dot attention between unequal widths", "model.attention=dot", "model.decoder.hidden=6"),

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from antiphon import bundle
 from antiphon.data.batch import Batch, collate, replace_unknown
 from antiphon.errors import TrainingError
 from antiphon.model import Model
+from antiphon.parts.recurrent import dropped_weights
 from antiphon.training.average import Average
 from antiphon.training.distributed import Ranks
 from antiphon.training.feeding import FEEDINGS, Feeding
@@ -155,7 +157,8 @@ def batch_loss(model: Model, batch: Batch, reference: float, smoothing: float, p
     """What training minimises and the loss (-log p in nats), each summed over the batch's target steps."""
     target = batch.target.values
     with torch.autocast(target.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        kept = model(batch.sources, target, reference).flatten(0, 1)[batch.positions]
+        features: Tensor = functional_call(model, dropped_weights(model), (batch.sources, target, reference))
+        kept = features.flatten(0, 1)[batch.positions]
         return model.head.objective(kept, target.flatten(0, 1)[batch.positions], smoothing)
 
 

@@ -53,7 +53,7 @@ CASES = [
 def make(structure: str, names: tuple[str, ...], target: str, pooling: str, cell: str, both: bool) -> Built:
     model = Model.model_validate(
         {
-            "cell": cell,
+            "cell": {"kind": cell, "layer_norm": not both, "zoneout": 0.0 if both else 0.1},
             "embedding": 5,
             "image": {"channels": [4, 6]},
             "encoder": {"hidden": 4, "layers": 2, "bidirectional": both, "residual": True},

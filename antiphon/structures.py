@@ -9,7 +9,7 @@ synchronous     a sequence -> one label or vector a step                 source,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from antiphon.config import Config, Model
@@ -32,7 +32,7 @@ from antiphon.parts.sources import SOURCES, Embedding, TextSource
 
 
 class Side(Protocol):
-    """What a structure must know of a side: the part that takes or gives it, its size, whether it has steps."""
+    """What a structure must know of a side: the part that takes or gives it and its options, its size, its steps."""
 
     @property
     def part(self) -> str: ...
@@ -42,6 +42,9 @@ class Side(Protocol):
 
     @property
     def steps(self) -> bool: ...
+
+    @property
+    def part_options(self) -> Mapping[str, int]: ...
 
 
 def one_to_one(model: Model, sources: Sequence[Side], target: Side) -> Reader:
@@ -79,7 +82,7 @@ def _language_model(model: Model, sources: Sequence[Side]) -> LanguageModel:
     channels = _channels(one_way, sources)
     source, memory = channels[0].source, channels[0].encoder.size
     if not isinstance(source, TextSource):
-        raise ConfigError("target.kind", "the next symbol needs a source of text")
+        raise ConfigError("source.characters", "a language model reads the symbols it writes; leave characters out")
     if model.tie and memory != model.embedding:
         reason = (
             f"the embedding is {model.embedding} wide and the output {memory}; make encoder.hidden equal to embedding"
@@ -153,7 +156,8 @@ def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
     found = []
     for side in sources:
         options = model.image.model_dump() if side.part == "image" else {}
-        source = SOURCES.build(side.part, options, "model.image", inputs=side.size, size=model.embedding)
+        given: dict[str, Any] = {"inputs": side.size, "size": model.embedding, **side.part_options}
+        source = SOURCES.build(side.part, options, "model.image", **given)
         encoder: Encoder
         if side.steps:
             settings = model.encoder.model_dump()

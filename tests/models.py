@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ class Side(NamedTuple):
     part: str
     size: int
     steps: bool = True
+    part_options: Mapping[str, int] = MappingProxyType({})
 
 
 NAMES = list(AXES)

@@ -13,8 +13,8 @@ from antiphon.data.encode import (
     LabelsCodec,
     NextCodec,
     NothingCodec,
+    SourceTextCodec,
     TargetTextCodec,
-    TextCodec,
 )
 from antiphon.data.images import ImageCodec
 from antiphon.data.numbers import FramesCodec, NumberCodec, NumbersCodec, VectorCodec
@@ -24,7 +24,7 @@ from antiphon.tables import Table
 SOURCES: Table[Codec] = Table(
     "kind of source",
     {
-        "text": TextCodec,
+        "text": SourceTextCodec,
         "category": CategoryCodec,
         "vector": VectorCodec,
         "image": ImageCodec,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import torch
@@ -16,8 +17,7 @@ from antiphon.errors import ConfigError, DataError, nearest
 from antiphon.model import Model
 from antiphon.symbols import SPECIALS
 
-BY_SYMBOL = {"source.embedding.weight": "source", "embedding.weight": "target"}
-BY_SYMBOL |= {"head.weight": "target", "head.bias": "target"}  # parameters with a row a symbol, and whose symbols
+BY_SYMBOL = {"source.embedding.weight", "source.characters.weight", "embedding.weight", "head.weight", "head.bias"}
 
 
 def extended(base: Codecs, learned: Codecs) -> Codecs:
@@ -33,7 +33,7 @@ def extended(base: Codecs, learned: Codecs) -> Codecs:
 
 def _by_symbol(name: str) -> bool:
     """Whether a parameter has a row a symbol."""
-    return name in BY_SYMBOL or (name.startswith("others.") and name.endswith(".source.embedding.weight"))
+    return re.sub(r"^others\.\d+\.", "", name) in BY_SYMBOL
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import numpy as np
 
 from antiphon import metrics
 from antiphon.config import Config, Files, Parallel
+from antiphon.data.batch import Sequences
 from antiphon.data.codec import Codec
 from antiphon.data.encode import LabelCodec, TextCodec
 from antiphon.data.rows import Problems, Row
@@ -104,9 +105,11 @@ def _describe_side(side: str, codec: Codec, parts: dict[str, list[Any]], config:
         middle, high, longest = (int(np.percentile(lengths, q)) for q in (50, 99, 100))
         line = f"  {part}: {codec.unit} a row: median {middle}, 99% at most {high}, longest {longest}"
         if isinstance(codec, TextCodec):
-            unknown = sum(list(ids).count(UNK) for ids in encoded) / max(1, int(lengths.sum()))
+            ids = Sequences(encoded).values  # of steps, or of spelled words: their own, then those of their characters
+            spelled = ids.ndim == 2
+            unknown = float(((ids[:, 0] if spelled else ids) == UNK).sum()) / max(1, int(lengths.sum()))
             line += f"; unknown {unknown:.3%}"
-            if unknown > 0.02:
+            if unknown > 0.02 and not spelled:
                 report.warn(
                     f"{part}: {unknown:.1%} of {side} symbols are not in the vocabulary; other tokens may fit better"
                 )

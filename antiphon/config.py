@@ -212,6 +212,7 @@ class Model(Section):
     decoder: Decoder = Decoder()
     tie: StrictBool = Field(False, description="the target embedding is the output matrix")
     dropout: StrictFloat = Field(0.3, ge=0, lt=1)
+    locked_dropout: StrictBool = Field(False, description="dropout of the same entries at all steps of a row")
     embeddings: Annotated[str | Parallel | None, BeforeValidator(_vectors)] = Field(
         None, description="pretrained vectors as text: a file for the source, or {source: FILE, target: FILE}"
     )

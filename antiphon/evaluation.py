@@ -222,7 +222,9 @@ def validate(task: Task) -> dict[str, float]:
     if found.outputs:
         scores["commonest_output"] = metrics.commonest(found.outputs)
         scores["commonest_reference"] = metrics.commonest([choices[0] for choices in found.references])
-    symbols = [source.values for source in task.examples.sources if source.values.dtype.kind == "i"]
+    symbols = [  # spelled words are never wholly unknown
+        source.values for source in task.examples.sources if source.values.dtype.kind == "i" and source.values.ndim == 1
+    ]
     if symbols:
         scores["unknown_source"] = float((np.concatenate(symbols) == UNK).mean())
     return scores

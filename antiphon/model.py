@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from antiphon.decoding import Step
 from antiphon.parts.bridges import Bridge
 from antiphon.parts.decoders import RecurrentDecoder
+from antiphon.parts.dropout import Dropout
 from antiphon.parts.encoders import Encoder, RecurrentEncoder
 from antiphon.parts.heads import Head, SoftmaxHead
 from antiphon.parts.pooling import Pooling
@@ -67,7 +67,7 @@ class Model(nn.Module):
 class Reader(Model):
     """source -> encoder -> pooling? -> head: one answer a row, or without a pooling one a source step."""
 
-    def __init__(self, channels: Sequence[Channel], pooling: Pooling | None, head: Head, dropout: float) -> None:
+    def __init__(self, channels: Sequence[Channel], pooling: Pooling | None, head: Head, dropout: Dropout) -> None:
         super().__init__(channels)
         self.pooling, self.head, self.dropout = pooling, head, dropout
 
@@ -75,7 +75,8 @@ class Reader(Model):
         """Readout features [B, 1, features] of every row, or [B, S, features] of every step, padding included."""
         encoded = self.encode(sources)
         states = encoded.states if self.pooling is None else self.pooling(encoded)[:, None]
-        return functional.dropout(states, self.dropout, self.training)
+        dropped: Tensor = self.dropout(states)
+        return dropped
 
     @property
     def streams(self) -> bool:
@@ -109,7 +110,7 @@ class LanguageModel(Reader):
     source: TextSource
     head: SoftmaxHead
 
-    def __init__(self, channel: Channel, head: SoftmaxHead, dropout: float, begin: int = BOS) -> None:
+    def __init__(self, channel: Channel, head: SoftmaxHead, dropout: Dropout, begin: int = BOS) -> None:
         super().__init__([channel], None, head, dropout)
         self.first = begin
 
@@ -124,7 +125,7 @@ class LanguageModel(Reader):
     def run(self, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
         """Symbols read [B, S], from given states: readout features [B, S, features], and the states after."""
         states, layers = self.encoder.run(self.source.embedding(ids), layers)
-        return functional.dropout(states, self.dropout, self.training), layers
+        return self.dropout(states), layers
 
     def start(self, sources: Sequence[Input]) -> State:
         """Prompts [B, S], padded, of lengths [B] -> the state after all of a prompt but its last symbol."""
@@ -172,7 +173,8 @@ class Writer(Model):
         memory = None if attention is None else Memory(encoded.states, attention.keys(encoded.states), encoded.mask)
         layers = self.bridge.start(context)
         fed = context.new_zeros(len(context), self.decoder.features) if self.decoder.input_feeding else None
-        return State(layers, context if self.context_every_step else None, memory, fed)
+        drawn = self.decoder.draw(context)
+        return State(layers, context if self.context_every_step else None, memory, fed, drawn)
 
     def step(self, tokens: Tensor, state: State) -> Step[State]:
         """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""

@@ -9,8 +9,8 @@ synchronous     a sequence -> one label or vector a step                 source,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from antiphon.config import Config, Model
 from antiphon.data.encode import TextCodec
@@ -24,6 +24,7 @@ from antiphon.model import Model as Built
 from antiphon.parts.attention import ATTENTIONS, Attention
 from antiphon.parts.bridges import BRIDGES
 from antiphon.parts.decoders import RecurrentDecoder
+from antiphon.parts.dropout import Dropout
 from antiphon.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
 from antiphon.parts.heads import HEADS, SoftmaxHead
 from antiphon.parts.pooling import Pooling
@@ -32,8 +33,8 @@ from antiphon.parts.sources import SOURCES, Embedding, TextSource
 
 
 class Side(Protocol):
-    """What a structure must know of a side: the part that takes or gives it, its size, whether it has steps, and
-    what stands before the first of its symbols."""
+    """What a structure must know of a side: the part that takes or gives it and its options, its size, whether it has
+    steps, and what stands before the first of its symbols."""
 
     @property
     def part(self) -> str: ...
@@ -43,6 +44,9 @@ class Side(Protocol):
 
     @property
     def steps(self) -> bool: ...
+
+    @property
+    def part_options(self) -> Mapping[str, int]: ...
 
     @property
     def begin(self) -> int: ...
@@ -83,14 +87,15 @@ def _language_model(model: Model, sources: Sequence[Side]) -> LanguageModel:
     channels = _channels(one_way, sources)
     source, memory = channels[0].source, channels[0].encoder.size
     if not isinstance(source, TextSource):
-        raise ConfigError("target.kind", "the next symbol needs a source of text")
+        raise ConfigError("source.characters", "a language model reads the symbols it writes; leave characters out")
     if model.tie and memory != model.embedding:
         reason = (
             f"the embedding is {model.embedding} wide and the output {memory}; make encoder.hidden equal to embedding"
         )
         raise ConfigError("model.tie", reason)
     head = SoftmaxHead(memory, sources[0].size, source.embedding.weight if model.tie else None)
-    return LanguageModel(channels[0], head, model.dropout, sources[0].begin)
+    dropout = Dropout(model.dropout, model.locked_dropout)
+    return LanguageModel(channels[0], head, dropout, sources[0].begin)
 
 
 def _reader(model: Model, sources: Sequence[Side], target: Side, pooled: bool) -> Reader:
@@ -99,7 +104,7 @@ def _reader(model: Model, sources: Sequence[Side], target: Side, pooled: bool) -
     pooling = Pooling(model.pooling, memory, memory * len(channels)) if pooled else None
     size = pooling.size if pooling else memory
     head = HEADS.build(target.part, {}, "target.kind", features=size, symbols=target.size)
-    return Reader(channels, pooling, head, model.dropout)
+    return Reader(channels, pooling, head, Dropout(model.dropout, model.locked_dropout))
 
 
 def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
@@ -124,6 +129,7 @@ def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
             _cells(model),
             features=model.embedding if model.tie else hidden,
             dropout=model.dropout,
+            locked_dropout=model.locked_dropout,
             context=bridge.size if every_step else 0,
             attention=_attention(model, hidden, memory),
             memory=memory,
@@ -152,17 +158,19 @@ def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
     width = model.encoder.hidden
     if model.encoder.bidirectional and any(side.steps for side in sources):
         width *= 2
+    dropout: dict[str, Any] = {"dropout": model.dropout, "locked_dropout": model.locked_dropout}
     found = []
     for side in sources:
         options = model.image.model_dump() if side.part == "image" else {}
-        source = SOURCES.build(side.part, options, "model.image", inputs=side.size, size=model.embedding)
+        given: dict[str, Any] = {"inputs": side.size, "size": model.embedding, **side.part_options}
+        source = SOURCES.build(side.part, options, "model.image", **given)
         encoder: Encoder
         if side.steps:
             settings = model.encoder.model_dump()
-            encoder = RecurrentEncoder(source.size, _cells(model), dropout=model.dropout, **settings)
+            encoder = RecurrentEncoder(source.size, _cells(model), **settings, **dropout)
         else:
             layers, residual = model.encoder.layers, model.encoder.residual
-            encoder = FeedForwardEncoder(source.size, width, layers, residual, model.dropout)
+            encoder = FeedForwardEncoder(source.size, width, layers, residual, **dropout)
         found.append(Channel(source, encoder))
     return found
 

@@ -21,10 +21,16 @@ FINITE = ConfigDict(allow_inf_nan=False)
 
 
 class Table(Generic[T]):
-    """A mapping from the names users type to constructors of one kind of part."""
+    """A mapping from the names users type to constructors of one kind of part.
 
-    def __init__(self, what: str, rows: Mapping[str, Callable[..., T]]) -> None:
+    `common` is a method of these parts whose parameters are options of every row; it is called once with those given.
+    """
+
+    def __init__(
+        self, what: str, rows: Mapping[str, Callable[..., T]], common: Callable[..., None] | None = None
+    ) -> None:
         self.what = what
+        self.common = common
         self._rows = dict(rows)
 
     def __iter__(self) -> Iterator[str]:
@@ -46,32 +52,52 @@ class Table(Generic[T]):
     def build(
         self, name: str, options: Mapping[str, object], key: str, also: Collection[str] = (), **given: object
     ) -> T:
-        """Construct the row `name` from a user's `options` and what the builder itself gives.
+        """Construct the row `name` from a user's `options` and what the builder itself gives (see `construct`)."""
+        row, what = self.row(name, key), f"{self.what} {name!r}"
+        if self.common is None:
+            return construct(row, options, key, what, also, **given)
+        _, *names = inspect.signature(self.common).parameters
+        shared = set(names) - set(inspect.signature(row).parameters)
+        own = {option: value for option, value in options.items() if option not in shared}
+        common = {option: value for option, value in options.items() if option in shared}
+        made = construct(row, own, key, what, [*also, *shared], **given)
+        construct(self.common, common, key, what, self=made)
+        return made
 
-        Options are checked against the constructor's signature and annotations; an unknown one is
-        an error that names the nearest, of the row's own or of those that stand beside the name (`also`).
-        `key` is where the choice stands in the configuration.
-        """
-        row = self.row(name, key)
-        parameters = inspect.signature(row).parameters
-        hints = typing.get_type_hints(row.__init__ if inspect.isclass(row) else row)
-        allowed = [p for p in parameters if p not in given]
-        checked: dict[str, Any] = {}
-        for option, value in options.items():
-            if option not in allowed:
-                known = nearest(option, [*allowed, *also]) if allowed or also else "it takes no options"
-                raise ConfigError(f"{key}.{option}", f"{self.what} {name!r} has no such option; {known}")
-            try:
-                checked[option] = TypeAdapter(hints[option], config=FINITE).validate_python(value, strict=True)
-            except ValidationError as error:
-                reason = error.errors()[0]["msg"]
-                raise ConfigError(f"{key}.{option}", f"{reason} (is {shown(value)})") from None
-        for option in allowed:
-            if option not in checked and parameters[option].default is inspect.Parameter.empty:
-                raise ConfigError(f"{key}.{option}", f"{self.what} {name!r} needs this option")
+
+def construct(
+    make: Callable[..., T],
+    options: Mapping[str, object],
+    key: str,
+    what: str,
+    also: Collection[str] = (),
+    **given: object,
+) -> T:
+    """Call `make` with a user's `options` and what the caller itself gives.
+
+    Options are checked against the signature and annotations of `make`; an unknown one is an error that names
+    the nearest, of its own or of those that are taken elsewhere (`also`). `key` is where the options stand in the
+    configuration, `what` how a message calls what is made.
+    """
+    parameters = inspect.signature(make).parameters
+    hints = typing.get_type_hints(make.__init__ if inspect.isclass(make) else make)
+    allowed = [p for p in parameters if p not in given]
+    checked: dict[str, Any] = {}
+    for option, value in options.items():
+        if option not in allowed:
+            known = nearest(option, [*allowed, *also]) if allowed or also else "it takes no options"
+            raise ConfigError(f"{key}.{option}", f"{what} has no such option; {known}")
         try:
-            return row(**checked, **given)
-        except ValueError as error:  # a library's own check of a value
-            raise ConfigError(key, f"{self.what} {name!r}: {error}") from None
-        except ConfigError as error:  # a value checked where it is used: the part names its own parameter
-            raise ConfigError(f"{key}.{error.key}" if error.key else key, error.reason) from None
+            checked[option] = TypeAdapter(hints[option], config=FINITE).validate_python(value, strict=True)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ConfigError(f"{key}.{option}", f"{reason} (is {shown(value)})") from None
+    for option in allowed:
+        if option not in checked and parameters[option].default is inspect.Parameter.empty:
+            raise ConfigError(f"{key}.{option}", f"{what} needs this option")
+    try:
+        return make(**checked, **given)
+    except ValueError as error:  # a library's own check of a value
+        raise ConfigError(key, f"{what}: {error}") from None
+    except ConfigError as error:  # a value checked where it is used: the part names its own parameter
+        raise ConfigError(f"{key}.{error.key}" if error.key else key, error.reason) from None

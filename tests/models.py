@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ from antiphon.symbols import BOS, EOS, PAD, SPECIALS
 
 AXES: dict[str, Sequence[Any]] = {
     "cell": ("rnn_tanh", "rnn_relu", "gru", "lstm"),
+    "varied": (False, True),  # layer normalisation and zoneout
     "encoder_layers": (1, 2),
     "decoder_layers": (1, 2, 3),
     "bidirectional": (True, False),
@@ -42,6 +45,7 @@ class Side(NamedTuple):
     part: str
     size: int
     steps: bool = True
+    part_options: Mapping[str, int] = MappingProxyType({})
     begin: int = BOS
 
 
@@ -61,7 +65,7 @@ def settings(choice: Choice) -> Model:
         context["pool"] = at["pool"]
     return Model.model_validate(
         {
-            "cell": at["cell"],
+            "cell": {"kind": at["cell"], "layer_norm": True, "zoneout": 0.2} if at["varied"] else at["cell"],
             "embedding": 5,
             "encoder": {
                 "hidden": 3 if at["bidirectional"] else 6,
@@ -96,6 +100,7 @@ def every_choice() -> Iterator[Choice]:
     return (c for c in itertools.product(*AXES.values()) if canonical(c) and not refused(c))
 
 
+@cache
 def covering() -> list[Choice]:
     """Few combinations in which every possible pair of two axes' values occurs (greedy, fixed seed)."""
     chance = random.Random(1)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from antiphon.symbols import PAD, UNK
 
@@ -152,7 +153,8 @@ def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
 def replace_unknown(batch: Batch, share: float, generator: torch.Generator, ends: Sequence[int] = (1,)) -> Batch:
     """The batch with a share of its source symbols replaced by UNK, so that UNK is trained for.
 
-    Of every source the last `ends` symbols stay; sources that are no symbols are left as they are.
+    Of every source the last `ends` symbols stay; sources that are no symbols are left as they are. Of a spelled word,
+    whose first id is its own, the characters stay.
     """
     if share <= 0:
         return batch
@@ -160,8 +162,10 @@ def replace_unknown(batch: Batch, share: float, generator: torch.Generator, ends
     for (values, lengths), kept in zip(batch.sources, ends, strict=True):
         if values.dtype == torch.int64:
             place = torch.arange(values.shape[1])
-            chosen = torch.rand(values.shape, generator=generator) < share
+            chosen = torch.rand(values.shape[:2], generator=generator) < share
             chosen &= place < (lengths - kept)[:, None]
+            if values.dim() == 3:
+                chosen = functional.pad(chosen[..., None], (0, values.shape[2] - 1))
             values = values.masked_fill(chosen, UNK)
         sources.append(Padded(values, lengths))
     return replace(batch, sources=tuple(sources))

@@ -24,14 +24,14 @@ Array = NDArray[Any]
 class Codec(ABC):
     """One side of every row.
 
-    Class attributes say what a model must know: `part` names the part that takes or gives such
-    arrays, `steps` is whether a value is a sequence, `ends` the end symbols of an encoded one.
+    Attributes say what a model must know: `part` names the part that takes or gives such arrays, `steps` is
+    whether a value is a sequence, `ends` the end symbols of an encoded one.
     A target's `form`: "one" answer a row, one for "each" source step, a sequence of "any" length, or the source's
     "next" symbol.
     """
 
     kind: ClassVar[str]
-    part: ClassVar[str]
+    part: str
     steps: ClassVar[bool] = False
     ends: ClassVar[int] = 0
     form: ClassVar[Literal["one", "each", "any", "next"]] = "one"
@@ -52,6 +52,11 @@ class Codec(ABC):
     @abstractmethod
     def size(self) -> int:
         """Symbols of the vocabulary, special ones counted; or numbers a step; or channels of an image."""
+
+    @property
+    def part_options(self) -> dict[str, int]:
+        """What the part that reads a source's arrays must know beside the size, by its parameters' names."""
+        return {}
 
     @abstractmethod
     def read(self, found: object, folder: str) -> Any:

@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
-from antiphon.data.codec import Codec, as_text
+import numpy as np
+
+from antiphon.data.codec import Array, Codec, as_text
+from antiphon.data.spelling import Spelling
 from antiphon.data.text import TOKENIZERS, normalizer
 from antiphon.data.vocabulary import Vocabulary
 from antiphon.errors import ConfigError, nearest, shown
@@ -72,13 +75,13 @@ class TextCodec(Codec):
         """The symbols of a text; unknown ones keep their spelling."""
         return self.tokenizer.split(self.normalize(text))
 
-    def encode(self, value: str) -> list[int]:
+    def encode(self, value: str) -> Array | Sequence[int]:
         """The ids of a text, with the end symbol."""
         return [*map(self.vocabulary.id, self.split(value)), EOS]
 
-    def read_step(self, found: object) -> list[int]:
+    def read_step(self, found: object) -> Array | Sequence[int]:
         ids = self.encode(as_text(found))
-        del ids[len(ids) - self.ends :]
+        ids = ids[: len(ids) - self.ends]
         if len(ids) != 1:
             raise ValueError(f"has {len(ids)} tokens; a stream has one a line")
         return ids
@@ -139,6 +142,74 @@ class TextCodec(Codec):
             raise ConfigError(f"{self.where}.tokens", f"split at {here!r}, but the model to start from at {there!r}")
         self.vocabulary = base.vocabulary.extended(self.vocabulary)
         return self
+
+
+class SourceTextCodec(TextCodec):
+    """Text to be read. With `characters`, true or a table of `Spelling`'s options, a word is read with its spelling.
+
+    An encoded text is then ids [words + 1, 1 + width]: of each word its own id and those of its characters, which a
+    word that the vocabulary does not hold has too. The last row is the end symbol's.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        tokens: Tokens | None = None,
+        normalize: Form = "nfc",
+        lowercase: bool = False,
+        characters: bool | dict[str, Any] = False,
+    ) -> None:
+        super().__init__(where, tokens, normalize, lowercase)
+        self.spelling: Spelling | None = None
+        if characters is not False:
+            self._spell(Spelling.chosen({} if characters is True else characters))
+
+    def _spell(self, spelling: Spelling) -> None:
+        if self.tokens not in ("words", "split"):
+            reason = f"are of words, and tokens are {self.tokens}; choose tokens: words or split, or no characters"
+            raise ConfigError("characters", reason)
+        self.spelling, self.part = spelling, "spelled_words"
+
+    @property
+    def part_options(self) -> dict[str, int]:
+        if self.spelling is None:
+            return {}
+        widths = {f"character_{name}": self.spelling.options[name] for name in ("embedding", "hidden")}
+        return {"characters": len(self.spelling.vocabulary), **widths}
+
+    def learn(self, values: Sequence[str]) -> None:
+        super().learn(values)
+        if self.spelling is not None:
+            self.spelling.learn(word for text in values for word in self.split(text))
+
+    def encode(self, value: str) -> Array | Sequence[int]:
+        ids = super().encode(value)
+        if self.spelling is None:
+            return ids
+        spelled = [*map(self.spelling.encode, self.split(value)), self.spelling.end]
+        return np.column_stack([ids, spelled]).astype(np.int32)
+
+    def about(self) -> str:
+        if self.spelling is None:
+            return super().about()
+        return f"{super().about()}, spelled with {len(self.spelling.vocabulary.symbols):,} characters"
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | ({} if self.spelling is None else {"characters": self.spelling.to_json()})
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = super().from_json(value, where)
+        if "characters" in value:
+            made._spell(Spelling.from_json(value["characters"]))
+        return made
+
+    def extended(self, base: Codec) -> Codec:
+        found = super().extended(base)
+        theirs = base.spelling if isinstance(base, SourceTextCodec) else None
+        if self.spelling is not None and theirs is not None:
+            self.spelling.vocabulary = theirs.vocabulary.extended(self.spelling.vocabulary)
+        return found
 
 
 class TargetTextCodec(TextCodec):

@@ -14,8 +14,8 @@ from antiphon.data.encode import (
     LongTextCodec,
     NextCodec,
     NothingCodec,
+    SourceTextCodec,
     TargetTextCodec,
-    TextCodec,
 )
 from antiphon.data.images import ImageCodec
 from antiphon.data.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
@@ -25,7 +25,7 @@ from antiphon.tables import Table
 SOURCES: Table[Codec] = Table(
     "kind of source",
     {
-        "text": TextCodec,
+        "text": SourceTextCodec,
         "long_text": LongTextCodec,
         "category": CategoryCodec,
         "vector": VectorCodec,

@@ -20,10 +20,10 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from antiphon.errors import ConfigError
 from antiphon.parts.attention import Attention
+from antiphon.parts.dropout import Dropout
 from antiphon.parts.recurrent import Cells, MakeCell
 from antiphon.parts.state import Layer, State
 
@@ -54,6 +54,7 @@ class RecurrentDecoder(nn.Module):
         query: Literal["previous", "current"] = "current",
         input_feeding: bool = False,
         layer: Literal["first", "last"] = "last",
+        locked_dropout: bool = False,
     ) -> None:
         """`context` is C's width if it enters at every step, else 0; `memory` the encoder states' width."""
         super().__init__()
@@ -64,7 +65,7 @@ class RecurrentDecoder(nn.Module):
             raise ConfigError(
                 "attention.layer", "first needs at least 2 decoder layers; set decoder.layers, or layer: last"
             )
-        self.residual, self.dropout, self.features = residual, dropout, features
+        self.residual, self.dropout, self.features = residual, Dropout(dropout, locked_dropout), features
         self.attention, self.input_feeding = attention, input_feeding
         self.previous, self.from_first = query == "previous", layer == "first"
         read = memory if attention is not None else 0
@@ -79,8 +80,16 @@ class RecurrentDecoder(nn.Module):
         """Whether a step needs the one before: then a known target cannot be unrolled in one call."""
         return self.previous or self.input_feeding
 
-    def _dropped(self, values: Tensor) -> Tensor:
-        return functional.dropout(values, self.dropout, self.training)
+    def draw(self, like: Tensor) -> tuple[Tensor, ...] | None:
+        """What locked dropout does at every step to each layer's input and to the readout, for the rows of `like`."""
+        if not self.dropout.draws:
+            return None
+        widths = [*(cell.input_weight.shape[1] for cell in self.cells), self.features]
+        return tuple(self.dropout.draw(like, width) for width in widths)
+
+    def _dropped(self, values: Tensor, state: State, place: int) -> Tensor:
+        dropped: Tensor = self.dropout(values, None if state.drawn is None else state.drawn[place])
+        return dropped
 
     def _attend(self, queries: Tensor, state: State) -> tuple[Tensor | None, Tensor | None]:
         """queries [B * T, hidden] of decoder rows, or [B, T, hidden] -> c and weights in the same leading shape."""
@@ -99,10 +108,12 @@ class RecurrentDecoder(nn.Module):
             return state.context[:, None].expand(-1, like.shape[1], -1)
         return state.context.repeat_interleave(like.shape[0] // state.context.shape[0], 0)
 
-    def _read_out(self, top: Tensor, read: Tensor | None, context: Tensor | None, inputs: Tensor) -> Tensor:
+    def _read_out(
+        self, top: Tensor, read: Tensor | None, context: Tensor | None, inputs: Tensor, state: State
+    ) -> Tensor:
         parts = [top, read, context, inputs if self.reads_input else None]
         joined = torch.cat([part for part in parts if part is not None], -1)
-        return self._dropped(torch.tanh(self.readout(joined)))
+        return self._dropped(torch.tanh(self.readout(joined)), state, -1)
 
     def step(self, inputs: Tensor, state: State) -> Decoded:
         """One step: embedded inputs [R, inputs] and the state before."""
@@ -115,14 +126,14 @@ class RecurrentDecoder(nn.Module):
         layers: list[Layer] = []
         for depth, cell in enumerate(self.cells):
             joined = below if depth == 0 or not self.from_first or read is None else torch.cat([below, read], -1)
-            layers.append(cell.step(self._dropped(joined), state.layers[depth]))
+            layers.append(cell.advance(self._dropped(joined, state, depth), state.layers[depth]))
             output = layers[-1][0]
             if depth == 0 and self.from_first and not self.previous:
                 read, weights = self._attend(output, state)
             below = output + below if self.residual and depth > 0 else output
         if not self.previous and not self.from_first:
             read, weights = self._attend(below, state)
-        features = self._read_out(below, read, context, inputs)
+        features = self._read_out(below, read, context, inputs, state)
         fed = features if self.input_feeding else None
         return Decoded(features, weights, replace(state, layers=tuple(layers), fed=fed))
 
@@ -136,14 +147,14 @@ class RecurrentDecoder(nn.Module):
         layers: list[Layer] = []
         for depth, cell in enumerate(self.cells):
             joined = below if depth == 0 or read is None else torch.cat([below, read], -1)
-            output, final = cell(self._dropped(joined), state.layers[depth])
+            output, final = cell(self._dropped(joined, state, depth), state.layers[depth])
             layers.append(final)
             if depth == 0 and self.from_first:
                 read, weights = self._attend(output, state)
             below = output + below if self.residual and depth > 0 else output
         if not self.from_first:
             read, weights = self._attend(below, state)
-        features = self._read_out(below, read, context, inputs)
+        features = self._read_out(below, read, context, inputs, state)
         return Decoded(features, weights, replace(state, layers=tuple(layers)))
 
     def _step_by_step(self, inputs: Tensor, state: State) -> Decoded:

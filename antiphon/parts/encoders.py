@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from antiphon.parts.dropout import Dropout
 from antiphon.parts.recurrent import Cells, MakeCell
 from antiphon.parts.state import Encoded, Layer
 
@@ -39,16 +40,24 @@ class FeedForwardEncoder(Encoder):
     The last state is the mean over the source's vectors: the one there is, or those of a picture's grid.
     """
 
-    def __init__(self, inputs: int, hidden: int, layers: int = 1, residual: bool = False, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        layers: int = 1,
+        residual: bool = False,
+        dropout: float = 0.0,
+        locked_dropout: bool = False,
+    ) -> None:
         super().__init__()
-        self.size, self.residual, self.dropout = hidden, residual, dropout
+        self.size, self.residual, self.dropout = hidden, residual, Dropout(dropout, locked_dropout)
         self.layers = nn.ModuleList(nn.Linear(inputs if depth == 0 else hidden, hidden) for depth in range(layers))
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Encoded:
         mask = length_mask(lengths, inputs.shape[1])
         states = inputs
         for depth, layer in enumerate(self.layers):
-            made = functional.relu(layer(functional.dropout(states, self.dropout, self.training)))
+            made = functional.relu(layer(self.dropout(states)))
             states = made + states if self.residual and depth > 0 else made
         states = states.masked_fill(~mask[..., None], 0.0)
         return Encoded(states, mask, states.sum(1) / lengths[:, None].to(states.dtype))
@@ -72,12 +81,13 @@ class RecurrentEncoder(Encoder):
         bidirectional: bool = True,
         residual: bool = False,
         dropout: float = 0.0,
+        locked_dropout: bool = False,
     ) -> None:
         super().__init__()
         self.hidden = hidden
         self.size = hidden * (2 if bidirectional else 1)
         self.residual = residual
-        self.dropout = dropout
+        self.dropout = Dropout(dropout, locked_dropout)
         widths = [inputs] + [self.size] * (layers - 1)
         self.forward_cells = Cells(make_cell(width, hidden) for width in widths)
         self.backward_cells = Cells(make_cell(width, hidden) for width in widths if bidirectional)
@@ -96,8 +106,8 @@ class RecurrentEncoder(Encoder):
         after: list[Layer] = []
         states = inputs
         for depth, cell in enumerate(self.forward_cells):
-            below = functional.dropout(states, self.dropout, self.training)
-            after.append(cell.step(below, layers[depth]))
+            below = self.dropout(states)
+            after.append(cell.advance(below, layers[depth]))
             states = after[-1][0] + below if self.residual and depth > 0 else after[-1][0]
         return states, tuple(after)
 
@@ -106,7 +116,7 @@ class RecurrentEncoder(Encoder):
         after: list[Layer] = []
         states = inputs
         for depth, cell in enumerate(self.forward_cells):
-            below = functional.dropout(states, self.dropout, self.training)
+            below = self.dropout(states)
             output, final = cell(below, layers[depth])
             after.append(final)
             states = output + below if self.residual and depth > 0 else output
@@ -117,7 +127,7 @@ class RecurrentEncoder(Encoder):
         mask = length_mask(lengths, inputs.shape[1])
         states = inputs
         for depth, cell in enumerate(self.forward_cells):
-            below = functional.dropout(states, self.dropout, self.training)
+            below = self.dropout(states)
             states, _ = cell(below, cell.initial(below))
             if self.backward_cells:
                 backward = self.backward_cells.at(depth)

@@ -1,15 +1,16 @@
 """Recurrent cells: the equations of one step, and the fastest way through many.
 
 A cell is a pure function (input, state) -> state with weights. `step` is written as the equations
-are; calling it runs a whole padded sequence, in one fused call where there is one, and equals `step`
-in a loop. Weights are laid out as in `torch.nn`: gates stacked, two biases.
+are, `advance` adds what is chosen for every cell alike; calling it runs a whole padded sequence, in one
+fused call where there is one, and equals `advance` in a loop. Weights are laid out as in `torch.nn`: gates
+stacked, two biases.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,19 @@ from torch.nn import functional
 from antiphon.errors import ConfigError
 from antiphon.parts.state import Layer
 from antiphon.tables import Table
+
+
+def _uniform(weight: Tensor) -> Tensor:
+    """Between -1 / sqrt(hidden) and 1 / sqrt(hidden), as `torch.nn` starts."""
+    bound = weight.shape[1] ** -0.5
+    return nn.init.uniform_(weight, -bound, bound)
+
+
+STARTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "orthogonal": nn.init.orthogonal_,
+    "xavier": nn.init.xavier_uniform_,
+    "uniform": _uniform,
+}
 
 
 class Cell(nn.Module, ABC):
@@ -34,6 +48,9 @@ class Cell(nn.Module, ABC):
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
         self.hidden = hidden
+        self.zoneout = self.weight_drop = 0.0
+        self.input_norm: nn.LayerNorm | None = None
+        self.state_norm: nn.LayerNorm | None = None
         self.input_weight = nn.Parameter(torch.empty(self.gates * hidden, inputs))
         self.state_weight = nn.Parameter(torch.empty(self.gates * hidden, hidden))
         self.input_bias = nn.Parameter(torch.zeros(self.gates * hidden))
@@ -41,6 +58,35 @@ class Cell(nn.Module, ABC):
         for weights, start in ((self.input_weight, nn.init.xavier_uniform_), (self.state_weight, nn.init.orthogonal_)):
             for gate in weights.detach().chunk(self.gates):
                 start(gate)
+
+    def configure(
+        self,
+        layer_norm: bool = False,
+        zoneout: float = 0.0,
+        weight_drop: float = 0.0,
+        initial: Literal["orthogonal", "uniform", "xavier"] | None = None,
+    ) -> None:
+        """The options of every cell.
+
+        `layer_norm` normalises W x and U h, each over all its gates, before the biases (Ba et al. 2016, arXiv
+        1607.06450). In training `zoneout` is the probability with which a unit of a state keeps its value (Krueger
+        et al. 2017, 1606.01305), `weight_drop` that of a recurrent weight to be zero, see `dropped_weights`. `initial`
+        is how the recurrent weights start, by default in the cell's own way.
+        """
+        for name, rate in (("zoneout", zoneout), ("weight_drop", weight_drop)):
+            if not 0 <= rate < 1:
+                raise ConfigError(name, f"must be at least 0 and less than 1 (is {rate:g})")
+        self.zoneout, self.weight_drop = zoneout, weight_drop
+        if layer_norm:
+            self._normalize()
+        if initial is not None:
+            for gate in self.state_weight.detach().chunk(self.gates):
+                STARTS[initial](gate)
+
+    def _normalize(self) -> None:
+        """Add the normalisations (the cell's own biases follow them); a cell with more to normalise adds its own."""
+        self.input_norm = nn.LayerNorm(self.gates * self.hidden, bias=False)
+        self.state_norm = nn.LayerNorm(self.gates * self.hidden, bias=False)
 
     @property
     def weights(self) -> list[Tensor]:
@@ -51,15 +97,31 @@ class Cell(nn.Module, ABC):
         return (like.new_zeros(like.shape[0], self.hidden),) * self.parts
 
     def _gates(self, inputs: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """W x + b and U h + d, each [rows, gates * hidden]."""
+        """W x + b and U h + d, each [rows, gates * hidden]; with layer normalisation LN(W x) + b and LN(U h) + d."""
+        if self.input_norm is None or self.state_norm is None:
+            return (
+                functional.linear(inputs, self.input_weight, self.input_bias),
+                functional.linear(h, self.state_weight, self.state_bias),
+            )
         return (
-            functional.linear(inputs, self.input_weight, self.input_bias),
-            functional.linear(h, self.state_weight, self.state_bias),
+            self.input_norm(functional.linear(inputs, self.input_weight)) + self.input_bias,
+            self.state_norm(functional.linear(h, self.state_weight)) + self.state_bias,
         )
 
     @abstractmethod
     def step(self, inputs: Tensor, state: Layer) -> Layer:
-        """One step: inputs [rows, inputs], state of [rows, hidden] -> the next state."""
+        """The equations of one step: inputs [rows, inputs], state of [rows, hidden] -> the next state."""
+
+    def advance(self, inputs: Tensor, state: Layer) -> Layer:
+        """`step` with zoneout: each unit of the state keeps its value with that probability, in use the expectation."""
+        after = self.step(inputs, state)
+        if not self.zoneout:
+            return after
+        share = 1 - self.zoneout
+        return tuple(
+            old + share * functional.dropout(new - old, self.zoneout, self.training)  # dropout scales by 1 / share
+            for new, old in zip(after, state, strict=True)
+        )
 
     def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor | None:
         """The values of all gates (0 to 1) at inputs [..., inputs] and the outputs one step before, or None."""
@@ -67,10 +129,10 @@ class Cell(nn.Module, ABC):
 
     def forward(self, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
         """All steps: inputs [rows, T, inputs] -> outputs [rows, T, hidden] and the state after the last."""
-        if self.fused is None:
+        if self.fused is None or self.zoneout or self.input_norm is not None:
             outputs = []
             for step in inputs.unbind(1):
-                state = self.step(step, state)
+                state = self.advance(step, state)
                 outputs.append(state[0])
             return torch.stack(outputs, 1), state
         start = [value.unsqueeze(0) for value in state]
@@ -133,7 +195,8 @@ class LstmCell(Cell):
     """Long short-term memory with a forget gate (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
     i, f, o = sigmoid(W x + U h), g = tanh(W_g x + U_g h), c' = f * c + i * g, h' = o * tanh(c').
-    The forget gate's bias starts at `forget_bias` (Jozefowicz et al. 2015).
+    The forget gate's bias starts at `forget_bias` (Jozefowicz et al. 2015). With layer normalisation
+    h' = o * tanh(LN(c')).
     """
 
     gates = 4
@@ -142,9 +205,14 @@ class LstmCell(Cell):
 
     def __init__(self, inputs: int, hidden: int, forget_bias: float = 1.0) -> None:
         super().__init__(inputs, hidden)
+        self.cell_norm: nn.LayerNorm | None = None
         if abs(forget_bias) > 100:
             raise ConfigError("forget_bias", f"must lie between -100 and 100 (is {forget_bias:g})")
         nn.init.constant_(self.input_bias.detach()[hidden : 2 * hidden], forget_bias)
+
+    def _normalize(self) -> None:
+        super()._normalize()
+        self.cell_norm = nn.LayerNorm(self.hidden)
 
     def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor:
         new, old = self._gates(inputs, before)
@@ -156,10 +224,26 @@ class LstmCell(Cell):
         new, old = self._gates(inputs, h)
         i, f, g, o = (new + old).chunk(4, -1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c), c
+        shown = c if self.cell_norm is None else self.cell_norm(c)
+        return torch.sigmoid(o) * torch.tanh(shown), c
 
 
-CELLS: Table[Cell] = Table("cell", {"rnn_tanh": TanhCell, "rnn_relu": ReluCell, "gru": GruCell, "lstm": LstmCell})
+CELLS: Table[Cell] = Table(
+    "cell", {"rnn_tanh": TanhCell, "rnn_relu": ReluCell, "gru": GruCell, "lstm": LstmCell}, Cell.configure
+)
+
+
+def dropped_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A model's recurrent weights by name, with `weight_drop` of each cell's set to zero; none unless it is training.
+
+    DropConnect (Merity et al. 2018, arXiv 1708.02182): put in the place of the weights for one pass over a batch, they
+    are the same at all its steps, and a fused call stays one.
+    """
+    return {
+        f"{name}.state_weight": functional.dropout(cell.state_weight, cell.weight_drop)
+        for name, cell in model.named_modules()
+        if isinstance(cell, Cell) and cell.training and cell.weight_drop
+    }
 
 
 class Cells(nn.ModuleList):

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from antiphon.parts.encoders import RecurrentEncoder
+from antiphon.parts.recurrent import LstmCell
 from antiphon.symbols import PAD
 from antiphon.tables import Table
 
@@ -49,6 +51,30 @@ class TextSource(Source):
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return self.embedding(values), lengths
+
+
+class SpelledWordSource(Source):
+    """Words and their characters [B, S, 1 + width] -> vectors [B, S, size]: a word's embedding, then its spelling.
+
+    The spelling is the last states of a bidirectional LSTM over the characters (Ling et al. 2015, arXiv 1508.02096;
+    Lample et al. 2016, 1603.01360), which reads each distinct one of a batch once.
+    """
+
+    def __init__(
+        self, inputs: int, size: int, characters: int, character_embedding: int, character_hidden: int
+    ) -> None:
+        super().__init__()
+        self.embedding = Embedding(inputs, size)
+        self.characters = Embedding(characters, character_embedding)
+        self.encoder = RecurrentEncoder(character_embedding, LstmCell, character_hidden)
+        self.size = size + self.encoder.size
+
+    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        words, spelled = values[..., 0], values[..., 1:]
+        distinct, place = torch.unique(spelled.flatten(0, 1), dim=0, return_inverse=True)
+        sizes = (distinct != PAD).sum(1).clamp(min=1)  # a step that is padding has no characters
+        spelling = self.encoder(self.characters(distinct[:, : int(sizes.max())]), sizes).last[place]
+        return torch.cat([self.embedding(words), spelling.view(*words.shape, -1)], -1), lengths
 
 
 class NumbersSource(Source):
@@ -97,5 +123,6 @@ def _groups(channels: int) -> int:
 
 
 SOURCES: Table[Source] = Table(
-    "part that reads a source", {"symbols": TextSource, "numbers": NumbersSource, "image": ImageSource}
+    "part that reads a source",
+    {"symbols": TextSource, "spelled_words": SpelledWordSource, "numbers": NumbersSource, "image": ImageSource},
 )

@@ -41,7 +41,7 @@ class Memory:
 class State:
     """All that decoding must carry, for every cell, context and attention.
 
-    `layers` and `fed` have R = B * width rows, those of one source side by side; `memory` and
+    `layers`, `fed` and `drawn` have R = B * width rows, those of one source side by side; `memory` and
     `context` have one row a source, since a beam never changes them.
     """
 
@@ -49,6 +49,7 @@ class State:
     context: Tensor | None = None  # [B, context]: C, where it enters at every step
     memory: Memory | None = None
     fed: Tensor | None = None  # [R, features]: the last readout, with input feeding
+    drawn: tuple[Tensor, ...] | None = None  # [R, width] each: in training, what locked dropout does at every step
 
     @property
     def rows(self) -> int:
@@ -56,7 +57,9 @@ class State:
 
     def _map(self, rows: Tensor) -> State:
         layers = tuple(tuple(value[rows] for value in layer) for layer in self.layers)
-        return replace(self, layers=layers, fed=None if self.fed is None else self.fed[rows])
+        fed = None if self.fed is None else self.fed[rows]
+        drawn = None if self.drawn is None else tuple(value[rows] for value in self.drawn)
+        return replace(self, layers=layers, fed=fed, drawn=drawn)
 
     def expand(self, width: int) -> State:
         """Every source `width` times, side by side: [B] rows become [B * width]."""

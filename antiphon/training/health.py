@@ -39,9 +39,8 @@ def gradient_norms(model: Model, before_clipping: float) -> dict[str, float]:
 def cell_health(model: Model, batch: Batch) -> dict[str, dict[str, float]]:
     """For every cell that runs over whole sequences, by its name: the shares of saturated gates and of dead units."""
     found: dict[str, dict[str, float]] = {}
-    decoder = _inside(batch.target)
-    masks = {"encoder": _inside(batch.sources[0]), "decoder": decoder}
-    masks |= {f"others.{number}": _inside(source) for number, source in enumerate(batch.sources[1:])}
+    masks = {"encoder.": _inside(batch.sources[0]), "decoder.": _inside(batch.target)}
+    masks |= {f"others.{number}.encoder.": _inside(source) for number, source in enumerate(batch.sources[1:])}
 
     def watch(name: str) -> Any:
         def hook(cell: nn.Module, given: tuple[Any, ...], answer: tuple[Tensor, Any]) -> None:
@@ -57,7 +56,11 @@ def cell_health(model: Model, batch: Batch) -> dict[str, dict[str, float]]:
 
         return hook
 
-    hooks = [part.register_forward_hook(watch(name)) for name, part in model.named_modules() if isinstance(part, Cell)]
+    hooks = [
+        part.register_forward_hook(watch(name))
+        for name, part in model.named_modules()
+        if isinstance(part, Cell) and name.startswith(tuple(masks))
+    ]
     try:
         model.eval()
         model(batch.sources, batch.target.values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterable
 
 import torch
@@ -17,8 +18,9 @@ from antiphon.errors import ConfigError, DataError, nearest
 from antiphon.model import Model
 from antiphon.symbols import SPECIALS
 
-BY_SYMBOL = {"source.embedding.weight": 1, "embedding.weight": 1, "head.weight": 1, "head.bias": 1}
-BY_SYMBOL |= {"head.start": 1, "head.end": 1, "head.transitions": 2}  # along how many of their sides symbols lie
+BY_SYMBOL = {"source.embedding.weight": 1, "source.characters.weight": 1, "embedding.weight": 1}
+BY_SYMBOL |= {"head.weight": 1, "head.bias": 1, "head.start": 1, "head.end": 1}
+BY_SYMBOL |= {"head.transitions": 2}  # along how many of a parameter's sides symbols lie
 
 
 def extended(base: Codecs, learned: Codecs) -> Codecs:
@@ -34,8 +36,7 @@ def extended(base: Codecs, learned: Codecs) -> Codecs:
 
 def _grown(name: str, old: Tensor, new: Tensor) -> bool:
     """Whether a parameter is larger only because there are more symbols."""
-    embeds = name.startswith("others.") and name.endswith(".source.embedding.weight")
-    sides = BY_SYMBOL.get(name, int(embeds))
+    sides = BY_SYMBOL.get(re.sub(r"^others\.\d+\.", "", name), 0)
     return old.shape[sides:] == new.shape[sides:] and all(map(operator.le, old.shape[:sides], new.shape))
 
 

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from antiphon import bundle
 from antiphon.data.batch import Batch, collate, replace_unknown
 from antiphon.errors import TrainingError
 from antiphon.model import LanguageModel, Model
+from antiphon.parts.recurrent import dropped_weights
 from antiphon.parts.state import Layer
 from antiphon.training.average import Average
 from antiphon.training.distributed import Ranks
@@ -168,13 +170,31 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
                 continue
             with lower_precision(ranks.device, settings.precision):
                 if layers is None:
-                    features = learner.model(batch.sources, batch.target.values, reference)
+                    features = _features(learner.model, batch, reference)
                 else:
                     features, layers = _read_on(learner.model, batch, layers, number, parts)
                 objective, nll = objective_of(learner.model, features, batch, settings.label_smoothing, learner.weights)
             (objective / weight).backward()  # type: ignore[no-untyped-call]
             nll_sum += nll
     return nll_sum, layers
+
+
+def _features(model: Model, batch: Batch, reference: float) -> Tensor:
+    """Readout features of a batch of rows, through recurrent weights of which some are dropped."""
+    given = (batch.sources, batch.target.values, reference)
+    features: Tensor = functional_call(model, dropped_weights(model), given)
+    return features
+
+
+class _ReadsOn(nn.Module):
+    """A language model's `run` as a module, so that weights can be put in the place of its own."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
+        return self.model.run(ids, layers)
 
 
 def _read_on(
@@ -185,7 +205,8 @@ def _read_on(
     The batch has every `parts`-th row of the states' from `number` on. No gradient goes from a piece to the one before.
     """
     assert isinstance(model, LanguageModel)
-    features, after = model.run(batch.sources[0].values, _map_layers(layers, lambda value: value[number::parts]))
+    reader, before = _ReadsOn(model), _map_layers(layers, lambda value: value[number::parts])
+    features, after = functional_call(reader, dropped_weights(reader), (batch.sources[0].values, before))
     merged = _map_layers(layers, Tensor.clone)
     for whole, part in zip(merged, after, strict=True):
         for value, new in zip(whole, part, strict=True):
@@ -215,7 +236,7 @@ def objective_of(
 def batch_loss(model: Model, batch: Batch, reference: float, smoothing: float, precision: str) -> tuple[Tensor, Tensor]:
     """`objective_of` a batch of rows."""
     with lower_precision(batch.target.values.device, precision):
-        return objective_of(model, model(batch.sources, batch.target.values, reference), batch, smoothing)
+        return objective_of(model, _features(model, batch, reference), batch, smoothing)
 
 
 def _seed(*numbers: int) -> int:

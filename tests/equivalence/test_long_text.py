@@ -157,7 +157,13 @@ def update_plan(config: Config, prepared: Any, count: int) -> list[Any]:
     return list(islice(updates(settings, prepared.train, 0), count))
 
 
-@pytest.mark.parametrize("extra", [{}, {"model__cell": "gru", "train__accumulate": 2}])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"model__cell": "gru", "train__accumulate": 2},
+        {"model__cell": {"kind": "lstm", "weight_drop": 0.3}, "model__locked_dropout": True},
+    ],
+)
 def test_resumed_in_the_middle_of_the_text_equals_uninterrupted(tmp_path: Path, extra: dict[str, Any]) -> None:
     options = {"model__dropout": 0.3, **extra}
     whole = weights_after(tmp_path, "whole", train__max_steps=12, **options)

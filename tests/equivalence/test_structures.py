@@ -18,13 +18,18 @@ from antiphon.evaluation import read_sources
 from antiphon.model import Model as Built
 from antiphon.model import Reader, Writer
 from antiphon.structures import STRUCTURES
-from antiphon.symbols import EOS, SPECIALS
+from antiphon.symbols import EOS, PAD, SPECIALS
 
 CPU = torch.device("cpu")
 CHANCE = np.random.default_rng(3)
 ROWS = 6
 LENGTHS = [5, 2, 7, 1, 4, 3]
 TEXT = [[*CHANCE.integers(SPECIALS, 9, n).tolist(), EOS] for n in LENGTHS]
+LETTERS = [CHANCE.integers(0, 9, (len(row), 4)).tolist() for row in TEXT]
+WORDS = [
+    np.asarray([[word, *sorted(letters, key=lambda letter: letter == PAD)] for word, letters in zip(*row, strict=True)])
+    for row in zip(TEXT, LETTERS, strict=True)
+]
 FRAMES = [CHANCE.normal(size=(n, 3)).astype(np.float32) for n in LENGTHS]
 GRID = [CHANCE.normal(size=(n, 3)).astype(np.float32) for n in LENGTHS]
 VECTOR = [CHANCE.normal(size=(1, 3)).astype(np.float32) for _ in LENGTHS]
@@ -32,24 +37,34 @@ CATEGORY = [[int(CHANCE.integers(SPECIALS, 9))] for _ in LENGTHS]
 IMAGE = [CHANCE.integers(0, 256, (1, 13, 10, 3)).astype(np.uint8) for _ in LENGTHS]
 SOURCES: dict[str, tuple[Side, Any]] = {
     "text": (Side("symbols", 9), TEXT),
+    "words": (
+        Side("spelled_words", 9, part_options={"characters": 9, "character_embedding": 3, "character_hidden": 2}),
+        WORDS,
+    ),
     "frames": (Side("numbers", 3), FRAMES),
     "grid": (Side("numbers", 3, steps=False), GRID),
     "vector": (Side("numbers", 3, steps=False), VECTOR),
     "category": (Side("symbols", 9, steps=False), CATEGORY),
     "image": (Side("image", 3, steps=False), IMAGE),
 }
-STEPS = {"one": [1] * ROWS, "text": LENGTHS, "frames": LENGTHS}
 POOLINGS = ["last", "mean", "max", "attention"]
 CASES = [
     *(("one_to_one", (s,), t, "last") for s in ("vector", "category", "image") for t in ("labels", "numbers")),
     *(("one_to_many", s, "symbols", "last") for s in (("vector",), ("grid",), ("image",), ("image", "category"))),
     *(
         ("many_to_one", (s,), t, p)
-        for s, t, p in itertools.product(("text", "frames"), ("labels", "numbers"), POOLINGS)
+        for s, t, p in itertools.product(("text", "words", "frames"), ("labels", "numbers"), POOLINGS)
     ),
     *(("many_to_one", ("text", "vector"), "labels", p) for p in POOLINGS),
-    *(("many_to_many", s, "symbols", "last") for s in (("frames",), ("text", "category"), ("text", "text", "image"))),
-    *(("synchronous", (s,), t, "last") for s in ("text", "frames") for t in ("labels", "crf", "numbers", "bits")),
+    *(
+        ("many_to_many", s, "symbols", "last")
+        for s in (("frames",), ("words",), ("text", "category"), ("text", "text", "image"))
+    ),
+    *(
+        ("synchronous", (s,), t, "last")
+        for s in ("text", "words", "frames")
+        for t in ("labels", "crf", "numbers", "bits")
+    ),
 ]
 CLASSES = ("labels", "crf")
 
@@ -57,7 +72,7 @@ CLASSES = ("labels", "crf")
 def make(structure: str, names: tuple[str, ...], target: str, pooling: str, cell: str, both: bool) -> Built:
     model = Model.model_validate(
         {
-            "cell": cell,
+            "cell": {"kind": cell, "layer_norm": not both, "zoneout": 0.0 if both else 0.1},
             "embedding": 5,
             "image": {"channels": [4, 6]},
             "encoder": {"hidden": 4, "layers": 2, "bidirectional": both, "residual": True},
@@ -187,11 +202,13 @@ def test_a_one_directional_reader_never_looks_ahead(target: str) -> None:
             torch.testing.assert_close(model.head.answer(features, torch.arange(end))[1][-1], whole[end - 1])
 
 
-@pytest.mark.parametrize("target", ["labels", "crf", "numbers", "bits"])
-def test_gradients_equal_finite_differences(target: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "target"), [*(("text", target) for target in ("labels", "crf", "numbers", "bits")), ("words", "labels")]
+)
+def test_gradients_equal_finite_differences(source: str, target: str) -> None:
     structure = "synchronous"
-    model = make(structure, ("text",), target, "last", "lstm", both=True).double()
-    examples = Examples((Sequences(TEXT),), Sequences(targets(structure, target, ("text",))))
+    model = make(structure, (source,), target, "last", "lstm", both=True).double()
+    examples = Examples((Sequences(SOURCES[source][1]),), Sequences(targets(structure, target, (source,))))
     batch = collate(examples, range(ROWS))
     wanted = batch.target.values
     wanted = wanted.double() if wanted.is_floating_point() else wanted

@@ -57,7 +57,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Pat
     assert not first["head.weight"].equal(other["head.weight"])
 
 
-@pytest.mark.parametrize("extra", [{}, {"train__ema": 0.9}, {"train__average": 3}, {"train__feeding": "scheduled"}])
+DRAWS = {
+    "model__cell": {"kind": "lstm", "zoneout": 0.1, "weight_drop": 0.3, "layer_norm": True},
+    "model__locked_dropout": True,
+    "model__attention__query": "previous",
+}
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, {"train__ema": 0.9}, {"train__average": 3}, {"train__feeding": "scheduled"}, DRAWS]
+)
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, extra: dict[str, Any]) -> None:
     options = {"model__dropout": 0.3, "train__unknown": 0.1, **extra}
     whole = trained(tmp_path, "whole", train__max_steps=12, **options)

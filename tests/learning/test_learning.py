@@ -41,6 +41,20 @@ def test_copying_is_learned(tmp_path: Path) -> None:
     assert accuracy(tmp_path, [(word, word) for word in words(1500, 1)], 400) >= 0.95
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model__cell": {"kind": "gru", "layer_norm": True}},
+        {"model__cell": {"kind": "lstm", "zoneout": 0.05}},
+        {"model__cell": {"kind": "lstm", "weight_drop": 0.1, "initial": "uniform"}},
+        {"model__cell": {"kind": "gru", "initial": "xavier"}, "model__dropout": 0.1, "model__locked_dropout": True},
+    ],
+    ids=["layer_norm", "zoneout", "weight_drop", "locked_dropout"],
+)
+def test_copying_is_learned_with_what_regularizes(tmp_path: Path, options: dict[str, Any]) -> None:
+    assert accuracy(tmp_path, [(word, word) for word in words(1200, 1, "abcdef", 4)], 160, **options) >= 0.9
+
+
 def test_reversing_is_learned_with_a_gru_and_additive_attention_asked_before(tmp_path: Path) -> None:
     rows = [(word, word[::-1]) for word in words(1500, 2)]
     attention = {"kind": "additive", "query": "previous"}

@@ -327,3 +327,28 @@ def test_a_stream_is_answered_as_the_whole_is(tmp_path: Path) -> None:
     both = learned(tmp_path / "text", rows, 20, source={"column": "x", "tokens": "words"}, target=target)
     with pytest.raises(AntiphonError, match=r"cannot answer a stream step by step: .*bidirectional: false"):
         list(both.live(["a"]))
+
+
+def test_spelled_words_that_no_training_row_has_are_understood(tmp_path: Path) -> None:
+    """What a word is called depends on its last letter: told of unseen words, at once and word by word."""
+    chosen = [text.split() for text in (" ".join(words(3, seed, "abcdef", 6)) for seed in range(ROWS // 2))]
+    rows = [{"x": " ".join(line), "y": ["end" if word[-1] in "abc" else "on" for word in line]} for line in chosen]
+    source = {"column": "x", "tokens": "words", "characters": {"embedding": 8, "hidden": 12, "width": 4}}
+    target = {"kind": "labels", "column": "y"}
+    model = learned(
+        tmp_path, rows, 150, source=source, target=target, model__encoder__bidirectional=False, train__unknown=0.2
+    )
+    assert model.evaluate()["accuracy"] >= 0.95
+    unseen = ["ffffffffa", "aaaaaaaaf", "zzb"]
+    found = antiphon.load(tmp_path / "model").predict([" ".join(unseen), unseen[0], ""])
+    assert [one.labels for one in found] == [["end", "on", "end"], ["end"], []]
+    assert [one.text for one in model.live(unseen)] == ["end", "on", "end"]
+
+
+def test_spelled_words_are_shown_as_words_where_a_decoder_attends(tmp_path: Path) -> None:
+    rows = [{"x": " ".join(words(3, seed, "abc", 7)), "y": "said"} for seed in range(300)]
+    source = {"column": "x", "tokens": "words", "characters": True}
+    model = learned(tmp_path, rows, 4, source=source, target={"column": "y", "tokens": "chars"})
+    (found,) = model.predict(["abc unheard cab"], attention=True)
+    assert found.source_tokens == ["abc", "unheard", "cab"]
+    assert found.attention.shape == (len(found.tokens) + 1, 4)

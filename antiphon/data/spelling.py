@@ -1,0 +1,68 @@
+"""Words as their characters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+from antiphon.data.vocabulary import Vocabulary
+from antiphon.errors import ConfigError
+from antiphon.symbols import EOS, PAD
+from antiphon.tables import construct
+
+WIDEST, LONGEST = 1 << 12, 256  # of a vector, of a word
+
+
+class Spelling:
+    """A word's characters as `width` ids, filled up with PAD; of a longer word its beginning and its end.
+
+    `embedding` and `hidden` are what the part that reads them is made of: the width of a character's vector, and of the
+    states of a direction.
+    """
+
+    def __init__(self, embedding: int = 32, hidden: int = 64, width: int = 20) -> None:
+        for name, value, least, most in (
+            ("embedding", embedding, 1, WIDEST),
+            ("hidden", hidden, 1, WIDEST),
+            ("width", width, 2, LONGEST),
+        ):
+            if not least <= value <= most:
+                raise ConfigError(name, f"must lie between {least} and {most:,} (is {value:,})")
+        self.options = {"embedding": embedding, "hidden": hidden, "width": width}
+        self.width = width
+        self.vocabulary = Vocabulary([])
+
+    @classmethod
+    def chosen(cls, options: Mapping[str, object]) -> Self:
+        """A spelling of a user's options."""
+        return construct(cls, options, "characters", "'characters'")
+
+    def learn(self, words: Iterable[str]) -> None:
+        """Learn the characters of the training rows' words."""
+        self.vocabulary = Vocabulary.build(words)
+
+    def encode(self, word: str) -> list[int]:
+        """The ids [width] of a word's characters."""
+        if len(word) > self.width:
+            end = self.width // 2
+            word = word[: self.width - end] + word[-end:]
+        return self._filled([self.vocabulary.id(character) for character in word])
+
+    @property
+    def end(self) -> list[int]:
+        """What stands for the end symbol, which has no characters: itself."""
+        return self._filled([EOS])
+
+    def _filled(self, ids: list[int]) -> list[int]:
+        return ids + [PAD] * (self.width - len(ids))
+
+    def to_json(self) -> dict[str, Any]:
+        """All that `from_json` needs."""
+        return {**self.options, "symbols": self.vocabulary.symbols}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """What `to_json` gave."""
+        made = cls.chosen({name: option for name, option in value.items() if name != "symbols"})
+        made.vocabulary = Vocabulary.from_json(value["symbols"])
+        return made

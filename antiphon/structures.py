@@ -193,6 +193,8 @@ def structure_of(config: Config) -> str:
     if target.form in ("each", "next"):
         if not many:
             raise ConfigError("target.kind", f"{kinds}: an answer for each step needs a source with steps")
+        if "turns" in config.sources[0].options:
+            raise ConfigError("source.turns", f"{kinds}: a dialogue's turns are for a text or one label of their own")
         found = "synchronous"
     else:
         found = f"{'many' if many else 'one'}_to_{'many' if target.form == 'any' else 'one'}"

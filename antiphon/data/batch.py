@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from antiphon.symbols import PAD, UNK
+from antiphon.symbols import PAD, SPECIALS, UNK
 
 Ints = NDArray[np.int64]
 
@@ -117,20 +117,18 @@ def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
     return Batch(tuple(pad(source, rows) for source in examples.sources), target, _positions(target))
 
 
-def replace_unknown(batch: Batch, share: float, generator: torch.Generator, ends: Sequence[int] = (1,)) -> Batch:
+def replace_unknown(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     """The batch with a share of its source symbols replaced by UNK, so that UNK is trained for.
 
-    Of every source the last `ends` symbols stay; sources that are no symbols are left as they are.
+    Special symbols stay, and sources that are no symbols are left as they are.
     """
     if share <= 0:
         return batch
     sources = []
-    for (values, lengths), kept in zip(batch.sources, ends, strict=True):
+    for values, lengths in batch.sources:
         if values.dtype == torch.int64:
-            place = torch.arange(values.shape[1])
             chosen = torch.rand(values.shape, generator=generator) < share
-            chosen &= place < (lengths - kept)[:, None]
-            values = values.masked_fill(chosen, UNK)
+            values = values.masked_fill(chosen & (values >= SPECIALS), UNK)
         sources.append(Padded(values, lengths))
     return replace(batch, sources=tuple(sources))
 

@@ -53,6 +53,10 @@ class Codec(ABC):
         A `ValueError` says what is wrong, as the end of a sentence that begins with the side: "is empty".
         """
 
+    def asked(self, found: object) -> Any:
+        """The value of an input to answer, which may be a text of nothing but white space; paths are the user's own."""
+        return self.read(found, "")
+
     def learn(self, values: Sequence[Any]) -> None:  # noqa: B027 one has nothing to learn
         """Learn from the training rows' values, where there is something to learn."""
 

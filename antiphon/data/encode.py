@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 from antiphon.data.codec import Codec, as_text
@@ -13,6 +14,12 @@ from antiphon.symbols import EOS, UNK
 
 Tokens = str | dict[str, Any]
 Form = Literal["nfc", "nfd", "nfkc", "none"]
+Text = str | tuple[str, ...]  # a text, or the turns of a dialogue, oldest first
+
+
+def turns_of(value: Text) -> tuple[str, ...]:
+    """A text alone, or every turn of a dialogue."""
+    return (value,) if isinstance(value, str) else value
 
 
 class TextCodec(Codec):
@@ -20,6 +27,9 @@ class TextCodec(Codec):
 
     `tokens` is a row of TOKENIZERS, by name or as a table with its options; `{split: " "}` is short for
     `{kind: split, separator: " "}`, and a table without a kind gives options of the `DEFAULT`.
+
+    With `turns` a value is a dialogue: a list of texts, as such or as JSON, of which the last `turns` are kept;
+    any other text is one turn. Each turn is closed by the end symbol.
     """
 
     kind = "text"
@@ -32,9 +42,17 @@ class TextCodec(Codec):
     DEFAULT = "chars"
 
     def __init__(
-        self, where: str, tokens: Tokens | None = None, normalize: Form = "nfc", lowercase: bool = False
+        self,
+        where: str,
+        tokens: Tokens | None = None,
+        normalize: Form = "nfc",
+        lowercase: bool = False,
+        turns: int | None = None,
     ) -> None:
         super().__init__(where)
+        if turns is not None and turns < 1:
+            raise ConfigError("turns", f"must be at least 1 (is {turns})")
+        self.turns = turns
         self.tokens, self.options = _tokens(tokens if tokens is not None else self.DEFAULT, self.DEFAULT)
         self.normal_form, self.lowercase = normalize, lowercase
         self.normalize = normalizer(normalize, lowercase)
@@ -45,15 +63,23 @@ class TextCodec(Codec):
     def size(self) -> int:
         return len(self.vocabulary)
 
-    def read(self, found: object, folder: str) -> str:
-        text = as_text(found)
-        if not text.strip():
-            raise ValueError("is empty")
-        return text
+    def read(self, found: object, folder: str) -> Text:
+        value = self.asked(found)
+        if not all(as_text(text).strip() for text in turns_of(value)):
+            raise ValueError("is empty" if isinstance(value, str) else "has an empty turn")
+        return value
 
-    def learn(self, values: Sequence[str]) -> None:
+    def asked(self, found: object) -> Text:
+        if self.turns is None:
+            return found if isinstance(found, str) else as_text(found)
+        turns = tuple(map(as_text, _turns(found)))
+        if not turns:
+            raise ValueError("is empty")
+        return turns[-self.turns :]
+
+    def learn(self, values: Sequence[Text]) -> None:
         """Learn tokenizer and vocabulary from the training side's texts."""
-        normal = [self.normalize(text) for text in values]
+        normal = [self.normalize(text) for value in values for text in turns_of(value)]
         try:
             self.tokenizer.train(normal)
         except ConfigError as error:
@@ -63,16 +89,23 @@ class TextCodec(Codec):
             reason = f"no symbol occurs {self.tokenizer.min_count} times; lower min_count"
             raise ConfigError(f"{self.where}.tokens", reason)
 
-    def key_of(self, value: str) -> str:
-        return self.normalize(value)
+    def key_of(self, value: Text) -> Hashable:
+        return self.normalize(value) if isinstance(value, str) else tuple(map(self.normalize, value))
+
+    def shown(self, value: Text) -> str:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
     def split(self, text: str) -> list[str]:
         """The symbols of a text; unknown ones keep their spelling."""
         return self.tokenizer.split(self.normalize(text))
 
-    def encode(self, value: str) -> list[int]:
-        """The ids of a text, with the end symbol."""
-        return [*map(self.vocabulary.id, self.split(value)), EOS]
+    def split_turns(self, value: Text) -> list[str]:
+        """The symbols of a text; of a dialogue those of all turns, with an empty one where the next turn begins."""
+        return [symbol for text in turns_of(value) for symbol in ("", *self.split(text))][1:]
+
+    def encode(self, value: Text) -> list[int]:
+        """The ids of a text, or of every turn, with the end symbol."""
+        return [number for text in turns_of(value) for number in (*map(self.vocabulary.id, self.split(text)), EOS)]
 
     def read_step(self, found: object) -> list[int]:
         ids = self.encode(as_text(found))[:-1]
@@ -101,6 +134,7 @@ class TextCodec(Codec):
             "lowercase": self.lowercase,
             "learned": self.tokenizer.learned(),
             "symbols": self.vocabulary.symbols,
+            **({"turns": self.turns} if self.turns is not None else {}),
         }
 
     @classmethod
@@ -108,7 +142,8 @@ class TextCodec(Codec):
         options = value["options"]
         if not isinstance(options, dict):
             raise TypeError("options must be a table")
-        made = cls(where, {"kind": value["tokens"], **options}, value["normalize"], value["lowercase"])
+        further = {"turns": value["turns"]} if "turns" in value else {}
+        made = cls(where, {"kind": value["tokens"], **options}, value["normalize"], value["lowercase"], **further)
         made.tokenizer.restore(value["learned"])
         made.vocabulary = Vocabulary.from_json(value["symbols"])
         return made
@@ -126,7 +161,8 @@ class TextCodec(Codec):
                 reason = f"is {own}, but the model to start from has {theirs}; give the same"
                 raise ConfigError(f"{self.where}.{name}", reason)
         if base.tokenizer.learned() is not None:
-            return base
+            self.options, self.tokenizer, self.vocabulary = base.options, base.tokenizer, base.vocabulary
+            return self
         here, there = (codec.options.get("separator") for codec in (self, base))
         if here != there:
             raise ConfigError(f"{self.where}.tokens", f"split at {here!r}, but the model to start from at {there!r}")
@@ -138,6 +174,11 @@ class TargetTextCodec(TextCodec):
     """Text to be written; its tokens are words unless the user says otherwise."""
 
     DEFAULT = "words"
+
+    def __init__(
+        self, where: str, tokens: Tokens | None = None, normalize: Form = "nfc", lowercase: bool = False
+    ) -> None:
+        super().__init__(where, tokens, normalize, lowercase)
 
 
 class CategoryCodec(Codec):
@@ -291,6 +332,16 @@ def _name(found: object) -> str:
     if not text:
         raise ValueError("is empty")
     return text
+
+
+def _turns(found: object) -> Sequence[object]:
+    """The turns of a dialogue: a list, the JSON of one, or any other text alone."""
+    if isinstance(found, str) and found.lstrip().startswith("["):
+        try:
+            found = json.loads(found)
+        except (ValueError, RecursionError):  # a text that begins with a bracket
+            return [found]
+    return found if isinstance(found, list | tuple) else [found]
 
 
 def _tokens(value: Tokens, default: str) -> tuple[str, dict[str, Any]]:

@@ -149,7 +149,7 @@ def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
         width *= 2
     found = []
     for side in sources:
-        options = model.image.model_dump() if side.part == "image" else {}
+        options = model.image.model_dump() if side.part in ("image", "images") else {}
         source = SOURCES.build(side.part, options, "model.image", inputs=side.size, size=model.embedding)
         encoder: Encoder
         if side.steps:

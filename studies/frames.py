@@ -1,6 +1,6 @@
 """What a label a frame is worth without time: logistic regression on single frames, against which recipes are held.
 
-    python studies/frames.py TRAIN.jsonl TEST.jsonl ...     # pairs of tables with frames and labels, JSON Lines
+python studies/frames.py TRAIN.jsonl TEST.jsonl ...     # pairs of tables with frames and labels, JSON Lines
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A side of a row: what stands in a column, the value it is read as, and the array a model is given.
 
 A codec is made from what the user chose, learns from the training rows' values alone (`learn`), and is
-saved with the model as a JSON file. Sources: text, category, vector, image, frames, none. Targets: text,
+saved with the model as a JSON file. Sources: text, category, vector, image, frames, images, none. Targets: text,
 label, labels, number, numbers. The tables of both stand in `antiphon/data/kinds.py`.
 """
 

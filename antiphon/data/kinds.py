@@ -16,7 +16,7 @@ from antiphon.data.encode import (
     TargetTextCodec,
     TextCodec,
 )
-from antiphon.data.images import ImageCodec
+from antiphon.data.images import ImageCodec, ImagesCodec
 from antiphon.data.numbers import FramesCodec, NumberCodec, NumbersCodec, VectorCodec
 from antiphon.errors import ModelFolderError
 from antiphon.tables import Table
@@ -29,6 +29,7 @@ SOURCES: Table[Codec] = Table(
         "vector": VectorCodec,
         "image": ImageCodec,
         "frames": FramesCodec,
+        "images": ImagesCodec,
         "none": NothingCodec,
     },
 )

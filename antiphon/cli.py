@@ -33,6 +33,11 @@ app = typer.Typer(
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; by default all cores")]
 Beam = Annotated[int | None, typer.Option(min=1, help="beam width; 1 is greedy")]
+Sampled = Annotated[bool, typer.Option("--sample", help="draw symbols by their probability")]
+Temperature = Annotated[float | None, typer.Option(help="of --sample: below 1 surer, above 1 bolder")]
+TopK = Annotated[int | None, typer.Option(help="of --sample: among so many most probable symbols")]
+TopP = Annotated[float | None, typer.Option(help="of --sample: among the fewest that hold this probability")]
+Seed = Annotated[int | None, typer.Option(help="of --sample: another seed, other draws")]
 Json = Annotated[bool, typer.Option("--json", help="write JSON")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="set a key of the configuration")
@@ -208,6 +213,15 @@ def _prompted(lines: Iterator[str]) -> Iterator[str]:
         yield line
 
 
+def _drawing(
+    sample: bool, temperature: float | None, top_k: int | None, top_p: float | None, seed: int | None
+) -> dict[str, Any] | None:
+    """How symbols are drawn, if they are: any of the options says so."""
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    given = {name: value for name, value in options.items() if value is not None}
+    return given if sample or given else None
+
+
 @app.command()
 @_guarded
 def predict(
@@ -218,13 +232,11 @@ def predict(
     as_json: Json = False,
     beam: Beam = None,
     n_best: Annotated[int, typer.Option(min=1, help="outputs an input; needs --json")] = 1,
-    sample: Annotated[bool, typer.Option("--sample", help="draw symbols by their probability")] = False,
-    temperature: Annotated[float | None, typer.Option(help="of --sample: below 1 surer, above 1 bolder")] = None,
-    top_k: Annotated[int | None, typer.Option(help="of --sample: among so many most probable symbols")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="of --sample: among the fewest that hold this probability")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="of --sample: another seed, other draws")] = None,
+    sample: Sampled = False,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    seed: Seed = None,
     stream: Annotated[bool, typer.Option("--stream", help="answer each line at once; labels: a step a line")] = False,
     device: Device = None,
     threads: Threads = None,
@@ -234,9 +246,7 @@ def predict(
         raise typer.BadParameter("needs --json", param_hint="--n-best")
     from antiphon.predictor import WINDOW
 
-    drawn = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-    drawn = {name: value for name, value in drawn.items() if value is not None}
-    how = drawn if sample or drawn else None
+    how = _drawing(sample, temperature, top_k, top_p, seed)
     model = _load(folder, device, threads)
     if n_best > (beam or model.config.decode.beam):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
@@ -250,6 +260,28 @@ def predict(
         return
     for found in model.stream(lines, beam, n_best, sample=how, window=1 if one_by_one else WINDOW, origin=f"{name}:"):
         print(_json_prediction(found, n_best) if as_json else _one_line(found.text), flush=one_by_one)
+
+
+@app.command()
+@_guarded
+def chat(
+    folder: Folder,
+    beam: Beam = None,
+    sample: Sampled = False,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    seed: Seed = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """A dialogue, a line a turn: an empty line ends it, /new begins anew."""
+    model = _load(folder, device, threads)
+    lines = _lines(None, "standard input")
+    for answer in model.chat(
+        _prompted(lines) if sys.stdin.isatty() else lines, beam, _drawing(sample, temperature, top_k, top_p, seed)
+    ):
+        print(_one_line(answer.text), flush=True)
 
 
 def _one_line(text: str, breaks: str = "\n\r") -> str:

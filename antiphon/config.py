@@ -131,6 +131,9 @@ class Data(Section):
     references: Literal["rows", "group"] = Field(
         "rows", description="group: rows with equal input are several references of one"
     )
+    group: StrictInt | StrictStr | None = Field(
+        None, description="a column: neighbouring rows with the same in it are one, a step each"
+    )
     max_length: StrictInt = Field(500, ge=1, description="longer rows, in tokens, are errors")
     on_error: Literal["fail", "skip"] = Field("fail", description="what a bad row does")
 
@@ -330,6 +333,8 @@ class Config(Section):
     def _header_of_a_table(self) -> Self:
         if self.data.header and isinstance(self.data.train, Parallel):
             raise ValueError("data.header: parallel files have no header")
+        if self.data.group is not None and isinstance(self.data.train, Parallel):
+            raise ValueError("data.group: parallel files have no columns; give a table")
         return self
 
     def to_yaml(self) -> str:

@@ -86,7 +86,10 @@ def _sides(config: Config, codecs: Codecs) -> list[Side]:
     found = []
     for number, (name, codec) in enumerate(codecs.named.items()):
         side = config.target if name == "target" else config.sources[number]
-        found.append(Side(name.replace("-", " "), side.place(number) if codec.reads else None, codec.read))
+        place = side.place(number) if codec.reads else None
+        found.append(Side(name.replace("-", " "), place, codec.read, codec.steps and codec.form != "any"))
+    if config.data.group is not None and not any(side.gathers and side.columns is not None for side in found):
+        raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
     return found
 
 
@@ -104,7 +107,7 @@ def load_rows(
     if reading.sources[0].whole:
         rows = list(read_texts(tables, sides[0], found))
     else:
-        rows = list(read_rows(tables, parallel, sides, config.data.header, found))
+        rows = list(read_rows(tables, parallel, sides, config.data.header, found, config.data.group))
     if problems is None:
         found.raise_any()
         tell_skipped(found)

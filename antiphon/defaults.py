@@ -11,7 +11,7 @@ from typing import Any
 from antiphon import config as configuration
 from antiphon.config import Config, Files
 from antiphon.data.codec import Codec
-from antiphon.data.encode import TextCodec
+from antiphon.data.encode import Text, TextCodec, turns_of
 from antiphon.data.rows import Row
 from antiphon.dataset import load_rows, untrained
 from antiphon.errors import DataError
@@ -114,11 +114,11 @@ def _target(given: Any, codec: Codec, values: Sequence[Any]) -> Any:
     return _side(given, [codec], values)
 
 
-def _tokens(texts: Sequence[str]) -> Any:
+def _tokens(values: Sequence[Text]) -> Any:
     """Characters for single words; words where there are few distinct ones; pieces for a language's text."""
-    words = Counter(word for text in texts for word in text.split())
-    if words.total() < 1.2 * len(texts):
+    words = Counter(word for value in values for text in turns_of(value) for word in text.split())
+    if words.total() < 1.2 * len(values):
         return "chars"
     if len(words) <= FEW_SYMBOLS and words.total() >= 5 * len(words):
         return "words"
-    return {"kind": "bpe", "size": 8000 if len(texts) >= 20_000 else 4000 if len(texts) >= 5_000 else 1000}
+    return {"kind": "bpe", "size": 8000 if len(values) >= 20_000 else 4000 if len(values) >= 5_000 else 1000}

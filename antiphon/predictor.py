@@ -17,7 +17,7 @@ from antiphon.answers import Candidate, LiveEnd, Prediction, TextPrediction, ans
 from antiphon.bundle import Bundle
 from antiphon.config import Config, Decode, Files, sample_settings
 from antiphon.data.batch import Examples, Sequences, collate
-from antiphon.data.encode import TextCodec
+from antiphon.data.encode import SourceTextCodec, TextCodec
 from antiphon.data.rows import Row
 from antiphon.dataset import encode_rows, load_rows
 from antiphon.decoding import Hypothesis
@@ -31,6 +31,7 @@ Data: TypeAlias = str | Path | Files | list[Row] | None
 Held: TypeAlias = tuple[list[Any], list[Any]] | None  # an input's values and their arrays; None if it is empty
 
 WINDOW = 4096  # inputs held at once while streaming
+NEW = "/new"  # the line that begins a dialogue anew
 
 
 class Predictor:
@@ -97,6 +98,38 @@ class Predictor:
             answered += len(held)
         raise failed
 
+    def chat(
+        self, lines: Iterable[str], beam: int | None = None, sample: Mapping[str, Any] | None = None
+    ) -> Iterator[Prediction]:
+        """Answer the lines of a dialogue, one by one; a model whose source has `turns` reads the last of both sides.
+
+        An empty line ends it, and `/new` begins anew. Turns that `data.max_length` leaves no room for are forgotten.
+        """
+        codec = self.codecs.sources[0]
+        if not isinstance(self.model, Writer) or len(self.codecs.sources) > 1 or not isinstance(codec, SourceTextCodec):
+            raise ModelFolderError(
+                f"{self.folder}: holds no dialogue; that takes one source of text and a target of text"
+            )
+        said: list[str] = []
+        kept, room = codec.turns or 1, self.config.data.max_length + codec.ends
+
+        def inputs() -> Iterator[str | list[str]]:
+            for line in lines:
+                if not line.strip():
+                    return
+                if line.strip() == NEW:
+                    said.clear()
+                    continue
+                said.append(line)
+                del said[:-kept]
+                while len(said) > 1 and len(codec.encode(tuple(said))) > room:
+                    del said[0]
+                yield said if codec.turns else line
+
+        for answer in self.stream(inputs(), beam, sample=sample, window=1, origin="turn "):
+            said.append(answer.text)
+            yield answer
+
     @property
     def answers_steps(self) -> bool:
         """Whether it gives an answer for each step of its source, so that `live` is for it."""
@@ -148,8 +181,7 @@ class Predictor:
             values, arrays = [], []
             for codec, part in zip(self.codecs.sources, parts, strict=True):
                 try:
-                    text = isinstance(codec, TextCodec) and isinstance(part, str)  # white space is an input too
-                    values.append(part if text else codec.read(part, ""))
+                    values.append(codec.asked(part))
                     arrays.append(codec.encode(values[-1]))
                 except ValueError as error:
                     raise DataError(f"{origin}{number}: the input {error}") from None
@@ -213,7 +245,7 @@ class Predictor:
         self, values: Sequence[Any], hypotheses: Sequence[Hypothesis], weights: NDArray[np.float32] | None
     ) -> TextPrediction:
         first = self.codecs.sources[0]
-        read = first.split(values[0]) if isinstance(first, TextCodec) else []
+        read = first.split_turns(values[0]) if isinstance(first, TextCodec) else []
         goes_on = isinstance(self.model, LanguageModel)
         codec = first if goes_on else self.codecs.target
         assert isinstance(codec, TextCodec)

@@ -161,7 +161,7 @@ def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
     dropout: dict[str, Any] = {"dropout": model.dropout, "locked_dropout": model.locked_dropout}
     found = []
     for side in sources:
-        options = model.image.model_dump() if side.part == "image" else {}
+        options = model.image.model_dump() if side.part in ("image", "images") else {}
         given: dict[str, Any] = {"inputs": side.size, "size": model.embedding, **side.part_options}
         source = SOURCES.build(side.part, options, "model.image", **given)
         encoder: Encoder
@@ -208,6 +208,8 @@ def structure_of(config: Config) -> str:
     if target.form in ("each", "next"):
         if not many:
             raise ConfigError("target.kind", f"{kinds}: an answer for each step needs a source with steps")
+        if "turns" in config.sources[0].options:
+            raise ConfigError("source.turns", f"{kinds}: a dialogue's turns are for a text or one label of their own")
         found = "synchronous"
     else:
         found = f"{'many' if many else 'one'}_to_{'many' if target.form == 'any' else 'one'}"

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,12 @@ def _kinds(what: str, source: str, target: str, rows: str, valid: str | None = N
     data = "data: {train: rows.tsv, valid: valid.tsv}"
     config = CONFIG.replace("data: {train: rows.tsv, valid: rows.tsv}", f"{data}\nsource: {source}\ntarget: {target}")
     return _config(what, config, **{"rows.tsv": rows, "valid.tsv": valid or rows}, **files)
+
+
+def _grouped(what: str, rows: str) -> Mistake:
+    """Groups of rows that are frames and a label."""
+    mistake = _kinds(what, "{kind: frames, column: 1}", "{kind: label, column: 2}", rows)
+    return replace(mistake, command=f"{mistake.command} --set data.group=0")
 
 
 def _image(width: int, height: int) -> bytes:
@@ -188,6 +194,9 @@ SECTIONS: dict[str, list[Mistake]] = {
         _kinds("frames in place of a vector", "vector", "text", "[1, 2]\tX\n[[1, 2], [3, 4]]\tY\n"),
         _kinds("frames of different widths", "frames", "label", "[[1, 2], [3]]\tX\n"),
         _kinds("frames whose file is missing", "frames", "label", "walk.npy\tX\n"),
+        _kinds("a dialogue with an empty turn", "{kind: text, turns: 2}", "text", '["a", ""]\tX\n'),
+        _grouped("a group whose rows stand apart", "a\t1\tX\nb\t2\tX\na\t3\tX\n"),
+        _grouped("a group with two labels", "a\t1\tX\na\t2\tY\n"),
         _kinds("a vector that holds what is not finite", "vector", "label", "[1, 2]\tX\n[1e99, 2]\tY\n"),
         _kinds("a number that is a word", "text", "number", "a\t1.5\nb\tmany\n"),
         _kinds("a label for each word, one too few", "{kind: text, tokens: words}", "labels", "a b\tX Y\na b c\tX Y\n"),

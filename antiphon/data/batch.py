@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from antiphon.symbols import PAD, UNK
+from antiphon.symbols import PAD, SPECIALS, UNK
 
 Ints = NDArray[np.int64]
 
@@ -150,23 +149,22 @@ def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
     return Batch(tuple(pad(source, rows) for source in examples.sources), target, target.positions)
 
 
-def replace_unknown(batch: Batch, share: float, generator: torch.Generator, ends: Sequence[int] = (1,)) -> Batch:
+def replace_unknown(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     """The batch with a share of its source symbols replaced by UNK, so that UNK is trained for.
 
-    Of every source the last `ends` symbols stay; sources that are no symbols are left as they are. Of a spelled word,
-    whose first id is its own, the characters stay.
+    Special symbols stay, and sources that are no symbols are left as they are. Of a spelled word, whose first id is its
+    own, the characters stay.
     """
     if share <= 0:
         return batch
     sources = []
-    for (values, lengths), kept in zip(batch.sources, ends, strict=True):
+    for values, lengths in batch.sources:
         if values.dtype == torch.int64:
-            place = torch.arange(values.shape[1])
-            chosen = torch.rand(values.shape[:2], generator=generator) < share
-            chosen &= place < (lengths - kept)[:, None]
+            known = values >= SPECIALS
             if values.dim() == 3:
-                chosen = functional.pad(chosen[..., None], (0, values.shape[2] - 1))
-            values = values.masked_fill(chosen, UNK)
+                known[..., 1:] = False
+            chosen = torch.rand(values.shape[:2], generator=generator) < share
+            values = values.masked_fill(known & chosen.view(*chosen.shape, *[1] * (values.dim() - 2)), UNK)
         sources.append(Padded(values, lengths))
     return replace(batch, sources=tuple(sources))
 

@@ -1,8 +1,8 @@
 """A side of a row: what stands in a column, the value it is read as, and the array a model is given.
 
 A codec is made from what the user chose, learns from the training rows' values alone (`learn`), and is
-saved with the model as a JSON file. Sources: text, long_text, category, vector, image, frames, grid, none. Targets:
-text, label, labels, number, numbers, next. The tables of both stand in `antiphon/data/kinds.py`.
+saved with the model as a JSON file. Sources: text, long_text, category, vector, image, frames, images, grid, none.
+Targets: text, label, labels, number, numbers, next. The tables of both stand in `antiphon/data/kinds.py`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ class Codec(ABC):
 
         A `ValueError` says what is wrong, as the end of a sentence that begins with the side: "is empty".
         """
+
+    def asked(self, found: object) -> Any:
+        """The value of an input to answer, which may be a text of nothing but white space; paths are the user's own."""
+        return self.read(found, "")
 
     def learn(self, values: Sequence[Any]) -> None:  # noqa: B027 one has nothing to learn
         """Learn from the training rows' values, where there is something to learn."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,7 +18,13 @@ from antiphon.symbols import BOS, EOS, SPECIALS, UNK
 
 Tokens = str | dict[str, Any]
 Form = Literal["nfc", "nfd", "nfkc", "none"]
+Text = str | tuple[str, ...]  # a text, or the turns of a dialogue, oldest first
 HEAVIEST = 1_000_000  # weight of a label
+
+
+def turns_of(value: Text) -> tuple[str, ...]:
+    """A text alone, or every turn of a dialogue."""
+    return (value,) if isinstance(value, str) else value
 
 
 class TextCodec(Codec):
@@ -37,7 +44,11 @@ class TextCodec(Codec):
     DEFAULT = "chars"
 
     def __init__(
-        self, where: str, tokens: Tokens | None = None, normalize: Form = "nfc", lowercase: bool = False
+        self,
+        where: str,
+        tokens: Tokens | None = None,
+        normalize: Form = "nfc",
+        lowercase: bool = False,
     ) -> None:
         super().__init__(where)
         self.tokens, self.options = _tokens(tokens if tokens is not None else self.DEFAULT, self.DEFAULT)
@@ -50,15 +61,18 @@ class TextCodec(Codec):
     def size(self) -> int:
         return len(self.vocabulary)
 
-    def read(self, found: object, folder: str) -> str:
-        text = as_text(found)
-        if not text.strip():
-            raise ValueError("is empty")
-        return text
+    def read(self, found: object, folder: str) -> Text:
+        value = self.asked(found)
+        if not all(as_text(text).strip() for text in turns_of(value)):
+            raise ValueError("is empty" if isinstance(value, str) else "has an empty turn")
+        return value
 
-    def learn(self, values: Sequence[str]) -> None:
+    def asked(self, found: object) -> Text:
+        return found if isinstance(found, str) else as_text(found)
+
+    def learn(self, values: Sequence[Text]) -> None:
         """Learn tokenizer and vocabulary from the training side's texts."""
-        normal = [self.normalize(text) for text in values]
+        normal = [self.normalize(text) for value in values for text in turns_of(value)]
         try:
             self.tokenizer.train(normal)
         except ConfigError as error:
@@ -68,16 +82,23 @@ class TextCodec(Codec):
             reason = f"no symbol occurs {self.tokenizer.min_count} times; lower min_count"
             raise ConfigError(f"{self.where}.tokens", reason)
 
-    def key_of(self, value: str) -> str:
-        return self.normalize(value)
+    def key_of(self, value: Text) -> Hashable:
+        return self.normalize(value) if isinstance(value, str) else tuple(map(self.normalize, value))
+
+    def shown(self, value: Text) -> str:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
     def split(self, text: str) -> list[str]:
         """The symbols of a text; unknown ones keep their spelling."""
         return self.tokenizer.split(self.normalize(text))
 
-    def encode(self, value: str) -> Array | Sequence[int]:
-        """The ids of a text, with the end symbol."""
-        return [*map(self.vocabulary.id, self.split(value)), EOS]
+    def split_turns(self, value: Text) -> list[str]:
+        """The symbols of a text; of a dialogue those of all turns, with an empty one where the next turn begins."""
+        return [symbol for text in turns_of(value) for symbol in ("", *self.split(text))][1:]
+
+    def encode(self, value: Text) -> Array | Sequence[int]:
+        """The ids of a text, or of every turn, with the end symbol."""
+        return [number for text in turns_of(value) for number in (*map(self.vocabulary.id, self.split(text)), EOS)]
 
     def read_step(self, found: object) -> Array | Sequence[int]:
         ids = self.encode(as_text(found))
@@ -136,7 +157,8 @@ class TextCodec(Codec):
                 reason = f"is {own}, but the model to start from has {theirs}; give the same"
                 raise ConfigError(f"{self.where}.{name}", reason)
         if base.tokenizer.learned() is not None:
-            return base
+            self.options, self.tokenizer, self.vocabulary = base.options, base.tokenizer, base.vocabulary
+            return self
         here, there = (codec.options.get("separator") for codec in (self, base))
         if here != there:
             raise ConfigError(f"{self.where}.tokens", f"split at {here!r}, but the model to start from at {there!r}")
@@ -145,10 +167,14 @@ class TextCodec(Codec):
 
 
 class SourceTextCodec(TextCodec):
-    """Text to be read. With `characters`, true or a table of `Spelling`'s options, a word is read with its spelling.
+    """Text to be read.
 
-    An encoded text is then ids [words + 1, 1 + width]: of each word its own id and those of its characters, which a
-    word that the vocabulary does not hold has too. The last row is the end symbol's.
+    With `turns` a value is a dialogue: a list of texts, as such or as JSON, of which the last `turns` are kept;
+    any other text is one turn. Each turn is closed by the end symbol.
+
+    With `characters`, true or a table of `Spelling`'s options, a word is read with its spelling. An encoded text is
+    then ids [words + ends, 1 + width]: of each word its own id and those of its characters, which a word that the
+    vocabulary does not hold has too; of an end the end symbol's.
     """
 
     def __init__(
@@ -158,11 +184,18 @@ class SourceTextCodec(TextCodec):
         normalize: Form = "nfc",
         lowercase: bool = False,
         characters: bool | dict[str, Any] = False,
+        turns: int | None = None,
     ) -> None:
         super().__init__(where, tokens, normalize, lowercase)
+        self._keep(turns)
         self.spelling: Spelling | None = None
         if characters is not False:
             self._spell(Spelling.chosen({} if characters is True else characters))
+
+    def _keep(self, turns: int | None) -> None:
+        if turns is not None and turns < 1:
+            raise ConfigError("turns", f"must be at least 1 (is {turns})")
+        self.turns = turns
 
     def _spell(self, spelling: Spelling) -> None:
         if self.tokens not in ("words", "split"):
@@ -177,16 +210,25 @@ class SourceTextCodec(TextCodec):
         widths = {f"character_{name}": self.spelling.options[name] for name in ("embedding", "hidden")}
         return {"characters": len(self.spelling.vocabulary), **widths}
 
-    def learn(self, values: Sequence[str]) -> None:
+    def asked(self, found: object) -> Text:
+        if self.turns is None:
+            return super().asked(found)
+        turns = tuple(map(as_text, _turns(found)))
+        if not turns:
+            raise ValueError("is empty")
+        return turns[-self.turns :]
+
+    def learn(self, values: Sequence[Text]) -> None:
         super().learn(values)
         if self.spelling is not None:
-            self.spelling.learn(word for text in values for word in self.split(text))
+            self.spelling.learn(word for value in values for text in turns_of(value) for word in self.split(text))
 
-    def encode(self, value: str) -> Array | Sequence[int]:
+    def encode(self, value: Text) -> Array | Sequence[int]:
         ids = super().encode(value)
         if self.spelling is None:
             return ids
-        spelled = [*map(self.spelling.encode, self.split(value)), self.spelling.end]
+        words = [*self.split_turns(value), ""]
+        spelled = [self.spelling.encode(word) if word else self.spelling.end for word in words]
         return np.column_stack([ids, spelled]).astype(np.int32)
 
     def about(self) -> str:
@@ -195,13 +237,15 @@ class SourceTextCodec(TextCodec):
         return f"{super().about()}, spelled with {len(self.spelling.vocabulary.symbols):,} characters"
 
     def to_json(self) -> dict[str, Any]:
-        return super().to_json() | ({} if self.spelling is None else {"characters": self.spelling.to_json()})
+        spelling = {} if self.spelling is None else {"characters": self.spelling.to_json()}
+        return super().to_json() | spelling | ({} if self.turns is None else {"turns": self.turns})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
         made = super().from_json(value, where)
         if "characters" in value:
             made._spell(Spelling.from_json(value["characters"]))
+        made._keep(value.get("turns"))
         return made
 
     def extended(self, base: Codec) -> Codec:
@@ -231,7 +275,7 @@ class LongTextCodec(TextCodec):
         """A line end, since that is what stands before a line wherever there are several."""
         return self.vocabulary.id(self.LINE_END) if self.LINE_END in self.vocabulary else BOS
 
-    def learn(self, values: Sequence[str]) -> None:
+    def learn(self, values: Sequence[Any]) -> None:
         super().learn([line for text in values for line in text.split(self.LINE_END) if line])
         if any(self.LINE_END in text for text in values):
             self.vocabulary = Vocabulary([self.LINE_END, *self.vocabulary.symbols])
@@ -240,7 +284,7 @@ class LongTextCodec(TextCodec):
         first, *lines = map(self.tokenizer.split, self.normalize(text).split(self.LINE_END))
         return [*first, *(symbol for line in lines for symbol in (self.LINE_END, *line))]
 
-    def encode(self, value: str) -> list[int]:
+    def encode(self, value: Any) -> list[int]:
         return list(map(self.vocabulary.id, self.split(value)))
 
     def join(self, symbols: Sequence[str]) -> str:
@@ -252,8 +296,8 @@ class LongTextCodec(TextCodec):
                 lines[-1].append(symbol)
         return self.LINE_END.join(map(self.tokenizer.join, lines))
 
-    def shown(self, value: str) -> str:
-        return value[:100].replace(self.LINE_END, " ")
+    def shown(self, value: Any) -> str:
+        return str(value[:100]).replace(self.LINE_END, " ")
 
 
 class CategoryCodec(Codec):
@@ -482,6 +526,16 @@ def _weights(value: object) -> dict[str, float]:
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= HEAVIEST:
             raise ValueError(f"{label} must weigh from 0 to {HEAVIEST:,} (is {shown(weight)})")
     return {_name(label): float(weight) for label, weight in value.items()}
+
+
+def _turns(found: object) -> Sequence[object]:
+    """The turns of a dialogue: a list, the JSON of one, or any other text alone."""
+    if isinstance(found, str) and found.lstrip().startswith("["):
+        try:
+            found = json.loads(found)
+        except (ValueError, RecursionError):  # a text that begins with a bracket
+            return [found]
+    return found if isinstance(found, list | tuple) else [found]
 
 
 def _tokens(value: Tokens, default: str) -> tuple[str, dict[str, Any]]:

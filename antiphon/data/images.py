@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
@@ -95,6 +96,64 @@ class ImageCodec(Codec):
 
     def extended(self, base: Codec) -> Codec:
         return base if isinstance(base, ImageCodec) else self
+
+
+class ImagesCodec(Codec):
+    """A sequence of pictures: a list of names of files, also as JSON, or an array of pictures."""
+
+    kind = "images"
+    part = "images"
+    steps = True
+
+    def __init__(self, where: str, size: int | None = None, color: bool | None = None) -> None:
+        super().__init__(where)
+        self.each = ImageCodec(where, size, color)
+
+    @property
+    def size(self) -> int:
+        return self.each.size
+
+    def read(self, found: object, folder: str) -> tuple[Pixels, ...]:
+        if isinstance(found, str):
+            try:
+                found = json.loads(found)
+            except (ValueError, RecursionError):
+                found = None
+        if not isinstance(found, list | tuple) and not (isinstance(found, np.ndarray) and found.ndim):
+            raise ValueError("must be a list of images")
+        if not len(found):
+            raise ValueError("is empty")
+        return tuple(self.each.read(picture, folder) for picture in found)
+
+    def learn(self, values: Sequence[Sequence[Pixels]]) -> None:
+        self.each.learn([picture for value in values for picture in value])
+
+    def encode(self, value: Sequence[Pixels]) -> Pixels:
+        return np.concatenate(list(map(self.each.encode, value)))
+
+    def read_step(self, found: object) -> Pixels:
+        return self.each.encode(self.each.read(found, ""))
+
+    def key_of(self, value: Sequence[Pixels]) -> Hashable:
+        return tuple(map(self.each.key_of, value))
+
+    def shown(self, value: Sequence[Pixels]) -> str:
+        return f"{len(value)} images"
+
+    def about(self) -> str:
+        return f"{self.each.about()}, a step"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.each.to_json(), "kind": self.kind}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = cls(where)
+        made.each = ImageCodec.from_json(value, where)
+        return made
+
+    def extended(self, base: Codec) -> Codec:
+        return base if isinstance(base, ImagesCodec) else self
 
 
 def _picture(value: Pixels) -> Image.Image:

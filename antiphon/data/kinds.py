@@ -17,7 +17,7 @@ from antiphon.data.encode import (
     SourceTextCodec,
     TargetTextCodec,
 )
-from antiphon.data.images import ImageCodec
+from antiphon.data.images import ImageCodec, ImagesCodec
 from antiphon.data.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
 from antiphon.errors import ModelFolderError
 from antiphon.tables import Table
@@ -31,6 +31,7 @@ SOURCES: Table[Codec] = Table(
         "vector": VectorCodec,
         "image": ImageCodec,
         "frames": FramesCodec,
+        "images": ImagesCodec,
         "grid": GridCodec,
         "none": NothingCodec,
     },

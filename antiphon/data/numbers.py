@@ -232,6 +232,13 @@ def _plain(values: Floats) -> Any:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
+def _parsed(found: object) -> Any:
+    """Lists of numbers, some of which are texts, as numbers."""
+    if isinstance(found, list | tuple):
+        return [_parsed(item) for item in found]
+    return float(found) if isinstance(found, str) else found
+
+
 def _numbers(found: object, folder: str) -> Array:
     """What stands in a column, or in several, as finite float32 numbers in whatever shape."""
     if isinstance(found, str):
@@ -248,15 +255,15 @@ def _numbers(found: object, folder: str) -> Array:
                 found = json.loads(text)
             except (ValueError, RecursionError):
                 raise ValueError("is no number and no JSON list of numbers") from None
-    if isinstance(found, list | tuple) and any(isinstance(item, str) for item in found):
-        try:
-            found = [float(item) if isinstance(item, str) else item for item in found]
-        except ValueError as error:
-            raise ValueError(f"must be numbers: {error}") from None
     try:
         values = np.asarray(found)
     except ValueError:  # lists of unequal length
         raise ValueError("has rows of different lengths") from None
+    if values.dtype.kind == "U" and isinstance(found, list | tuple):
+        try:
+            values = np.asarray(_parsed(found))
+        except ValueError as error:
+            raise ValueError(f"must be numbers: {error}") from None
     if values.dtype.kind not in "iufb" or (values.dtype.kind == "b" and not isinstance(found, np.ndarray)):
         raise ValueError("must be numbers")
     if not values.size:

@@ -8,10 +8,10 @@ import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import chain, count, islice, zip_longest
+from itertools import chain, count, groupby, islice, zip_longest
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 from zipfile import BadZipFile, is_zipfile
@@ -52,6 +52,7 @@ class Side:
     name: str
     columns: Column | tuple[Column, ...] | None  # None: nothing is read
     read: Callable[[object, str], Any]
+    gathers: bool = False  # of a group of rows, what stands in each; otherwise the one thing that stands in all
 
 
 @dataclass
@@ -412,10 +413,11 @@ def read_rows(
     sides: Sequence[Side],
     header: bool,
     problems: Problems,
+    group: Column | None = None,
 ) -> Iterator[Row]:
     """Rows of tables, or of files whose items belong together (one a side that reads anything), in order.
 
-    The last side is the target.
+    The last side is the target. With `group` neighbouring rows of a table that have the same in that column are one.
     """
     reading = [side for side in sides if side.columns is not None]
     if parallel:
@@ -425,7 +427,7 @@ def read_rows(
             ((path,) * len(reading), line, values)
             for table in tables
             for path in tables_in(table)
-            for line, values in _table_values(path, reading, header, problems)
+            for line, values in _table_values(path, reading, header, problems, group)
         )
     for files, line, found in numbered:
         values: list[Any] = []
@@ -442,19 +444,44 @@ def read_rows(
 
 
 def _table_values(
-    path: str, sides: Sequence[Side], header: bool, problems: Problems
+    path: str, sides: Sequence[Side], header: bool, problems: Problems, group: Column | None
 ) -> Iterator[tuple[int, list[object]]]:
     """What stands in each side's column, or a list of what stands in its several columns."""
     flat = [column for side in sides for column in _as_tuple(side.columns)]
+    if group is not None:
+        yield from _grouped(path, sides, read_table(path, [group, *flat], header, problems), problems)
+        return
     for line, values in read_table(path, flat, header, problems):
-        given = iter(values)
-        yield (
-            line,
-            [
-                list(islice(given, len(side.columns))) if isinstance(side.columns, tuple) else next(given)
-                for side in sides
-            ],
-        )
+        yield line, _by_side(sides, values)
+
+
+def _by_side(sides: Sequence[Side], values: Iterable[object]) -> list[object]:
+    given = iter(values)
+    return [
+        list(islice(given, len(side.columns))) if isinstance(side.columns, tuple) else next(given) for side in sides
+    ]
+
+
+def _grouped(
+    path: str, sides: Sequence[Side], rows: Iterator[tuple[int, list[object]]], problems: Problems
+) -> Iterator[tuple[int, list[object]]]:
+    """Neighbouring rows with the same first value as one, on the line of the first of them."""
+    begun: dict[str, int] = {}
+    for name, members in groupby(rows, key=lambda row: str(row[1][0])):
+        lines, found = zip(*((line, _by_side(sides, values)) for line, (_, *values) in members), strict=True)
+        if begun.setdefault(name, lines[0]) != lines[0]:
+            reason = f"the rows of a group must stand together: {name!r} began on line {begun[name]}; sort the table"
+            problems.add(path, lines[0], reason)
+            continue
+        values: list[object] = []
+        for side, column in zip(sides, zip(*found, strict=True), strict=True):
+            other = next((line for line, value in zip(lines, column, strict=True) if value != column[0]), None)
+            if not side.gathers and other is not None:
+                problems.add(path, other, f"the {side.name} is not that of its group, which begins on line {lines[0]}")
+                break
+            values.append(list(column) if side.gathers else column[0])
+        else:
+            yield lines[0], values
 
 
 def _as_tuple(columns: Column | tuple[Column, ...] | None) -> tuple[Column, ...]:

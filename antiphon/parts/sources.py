@@ -108,13 +108,34 @@ class ImageSource(Source):
         self.size = size
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        grid = values[:, 0].permute(0, 3, 1, 2).to(self.project.weight.dtype) / 127.5 - 1.0
+        vectors = self.project(self._grid(values[:, 0]).flatten(2).transpose(1, 2))
+        return vectors, torch.full_like(lengths, vectors.shape[1])
+
+    def _grid(self, pictures: Tensor) -> Tensor:
+        """Pictures [N, height, width, inputs] -> [N, channels, rows, columns]."""
+        grid = pictures.permute(0, 3, 1, 2).to(self.project.weight.dtype) / 127.5 - 1.0
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             grid = functional.relu(norm(convolution(grid)))
             if min(grid.shape[2:]) > 4:
                 grid = functional.max_pool2d(grid, 2)
-        vectors = self.project(grid.flatten(2).transpose(1, 2))
-        return vectors, torch.full_like(lengths, vectors.shape[1])
+        return grid
+
+
+class ImagesSource(ImageSource):
+    """Sequences of pictures [B, S, height, width, inputs] -> a vector each [B, S, size].
+
+    The convolutions of `ImageSource`, their grid averaged to `ASIDE` cells a side, and one linear map of all cells.
+    """
+
+    ASIDE = 4
+
+    def __init__(self, inputs: int, size: int, channels: Sequence[int] = (32, 64, 128)) -> None:
+        super().__init__(inputs, size, channels)
+        self.project = nn.Linear(channels[-1] * self.ASIDE**2, size)
+
+    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        cells = functional.adaptive_avg_pool2d(self._grid(values.flatten(0, 1)), self.ASIDE)
+        return self.project(cells.flatten(1)).unflatten(0, values.shape[:2]), lengths
 
 
 def _groups(channels: int) -> int:
@@ -124,5 +145,11 @@ def _groups(channels: int) -> int:
 
 SOURCES: Table[Source] = Table(
     "part that reads a source",
-    {"symbols": TextSource, "spelled_words": SpelledWordSource, "numbers": NumbersSource, "image": ImageSource},
+    {
+        "symbols": TextSource,
+        "spelled_words": SpelledWordSource,
+        "numbers": NumbersSource,
+        "image": ImageSource,
+        "images": ImagesSource,
+    },
 )

@@ -153,13 +153,12 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
         weight = sum(int(examples.target.lengths[rows].sum()) for rows in update.batches)
     else:
         weight = sum(map(len, update.batches))
-    ends = [codec.ends for codec in learner.prepared.codecs.sources]
     reference = learner.feeding(update.step - 1)
     nll_sum = torch.zeros((), device=ranks.device)
     generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))
     torch.manual_seed(_seed(settings.seed, update.step, ranks.rank))
     for rows in update.batches:
-        batch = replace_unknown(collate(examples, rows), settings.unknown, generator, ends)
+        batch = replace_unknown(collate(examples, rows), settings.unknown, generator)
         whole = batch.part(ranks.rank, ranks.world)
         if examples.lanes is not None and (layers is None or rows[0] == 0):  # an epoch begins: nothing was read yet
             assert isinstance(learner.model, LanguageModel)

@@ -35,6 +35,7 @@ GRID = [CHANCE.normal(size=(n, 3)).astype(np.float32) for n in LENGTHS]
 VECTOR = [CHANCE.normal(size=(1, 3)).astype(np.float32) for _ in LENGTHS]
 CATEGORY = [[int(CHANCE.integers(SPECIALS, 9))] for _ in LENGTHS]
 IMAGE = [CHANCE.integers(0, 256, (1, 13, 10, 3)).astype(np.uint8) for _ in LENGTHS]
+IMAGES = [CHANCE.integers(0, 256, (n, 13, 10, 3)).astype(np.uint8) for n in LENGTHS]
 SOURCES: dict[str, tuple[Side, Any]] = {
     "text": (Side("symbols", 9), TEXT),
     "words": (
@@ -46,6 +47,7 @@ SOURCES: dict[str, tuple[Side, Any]] = {
     "vector": (Side("numbers", 3, steps=False), VECTOR),
     "category": (Side("symbols", 9, steps=False), CATEGORY),
     "image": (Side("image", 3, steps=False), IMAGE),
+    "images": (Side("images", 3), IMAGES),
 }
 POOLINGS = ["last", "mean", "max", "attention"]
 CASES = [
@@ -56,6 +58,9 @@ CASES = [
         for s, t, p in itertools.product(("text", "words", "frames"), ("labels", "numbers"), POOLINGS)
     ),
     *(("many_to_one", ("text", "vector"), "labels", p) for p in POOLINGS),
+    ("many_to_one", ("images",), "labels", "mean"),
+    ("many_to_many", ("images", "text"), "symbols", "last"),
+    ("synchronous", ("images",), "labels", "last"),
     *(
         ("many_to_many", s, "symbols", "last")
         for s in (("frames",), ("words",), ("text", "category"), ("text", "text", "image"))
@@ -108,11 +113,10 @@ def losses(model: Built, examples: Examples, rows: list[int], padding: int = 0) 
     def wider(values: Tensor) -> Tensor:
         return torch.cat([values, values.new_zeros(len(values), padding, *values.shape[2:])], 1)
 
-    image = [source.values.dtype == torch.uint8 for source in batch.sources]
     one = [int(source.lengths.max()) == 1 for source in batch.sources]
     sources = [
-        (values if picture or single else wider(values), lengths)
-        for (values, lengths), picture, single in zip(batch.sources, image, one, strict=True)
+        (values if single else wider(values), lengths)
+        for (values, lengths), single in zip(batch.sources, one, strict=True)
     ]
     target = batch.target.values
     with torch.inference_mode():

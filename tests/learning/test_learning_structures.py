@@ -115,6 +115,37 @@ def test_one_to_many_learns_to_describe_an_image(tmp_path: Path) -> None:
     assert model.evaluate()["exact_match"] >= 0.9
 
 
+def test_synchronous_learns_which_way_a_line_moves_from_images_in_rows_of_a_table(tmp_path: Path) -> None:
+    """A picture a row: what is asked is whether the line stands further right than in the picture before."""
+    for place in range(12):
+        Image.fromarray(bar(True, place)).save(tmp_path / f"{place}.png")
+    for part, count in (("train", 200), ("valid", 50), ("test", 50)):
+        lines = ["walk,image,moves\n"]
+        for walk in range(count):
+            before = 0
+            for place in CHANCE.integers(12, size=4).tolist():
+                lines.append(f"{walk},{place}.png,{'right' if place > before else 'left'}\n")
+                before = place
+        (tmp_path / f"{part}.csv").write_text("".join(lines), encoding="utf-8")
+    tree: dict[str, Any] = {
+        "data": {"train": "train.csv", "valid": "valid.csv", "test": "test.csv", "group": "walk"},
+        "source": {"kind": "images", "column": "image"},
+        "target": {"kind": "labels", "column": "moves"},
+        "model": {
+            "image": {"channels": [8]},
+            "embedding": 16,
+            "encoder": {"hidden": 24, "bidirectional": False},
+            "dropout": 0.0,
+        },
+        "train": {"epochs": 100, "max_steps": 120, "validate_every": 60, "learning_rate": 0.01, "batch_size": 32},
+    }
+    model = antiphon.train(configuration.parse(tree, tmp_path), out=tmp_path / "model", threads=1)
+    assert model.evaluate()["accuracy"] >= 0.95
+    steps = [str(tmp_path / f"{place}.png") for place in (1, 9, 3)]
+    (whole,) = model.predict([json.dumps(steps)])
+    assert whole.labels == [one.label for one in model.live(steps)] == ["right", "right", "left"]
+
+
 def test_one_to_many_from_nothing_says_what_the_rows_say(tmp_path: Path) -> None:
     rows = [{"word": NUMERALS[5]} for _ in range(250)]
     model = learned(

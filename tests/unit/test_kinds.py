@@ -19,7 +19,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from antiphon.data.codec import Codec
 from antiphon.data.encode import CategoryCodec, LabelCodec, LabelsCodec
-from antiphon.data.images import LARGEST, ImageCodec
+from antiphon.data.images import LARGEST, ImageCodec, ImagesCodec
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.numbers import FURTHEST, FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
 from antiphon.errors import AntiphonError, ConfigError
@@ -307,12 +307,29 @@ SAVED: list[Codec] = [
     learned(NumberCodec("target"), 1, 4),
     learned(NumbersCodec("target"), [[1, 2]], [[3, 5]]),
     learned(ImageCodec("source"), np.zeros((9, 8), np.uint8)),
+    learned(ImagesCodec("source"), np.zeros((2, 9, 8), np.uint8), np.zeros((1, 9, 8), np.uint8)),
 ]
 EXAMPLE: dict[str, Any] = {
     "category": "b", "label": "b", "labels": "b a", "vector": [7, 8], "frames": [7, 8, 9, 1],
     "grid": [[[7, 8]], [[9, 1]]],
     "number": 9, "numbers": [[4, 5], [6, 7]], "image": np.full((5, 5), 9, np.uint8),
+    "images": np.full((3, 5, 5), 9, np.uint8),
 }  # fmt: skip
+
+
+def test_images_are_a_list_of_what_an_image_is(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (3, 9, 8)).astype(np.uint8)
+    names = [f"{number}.png" for number in range(3)]
+    for name, picture_ in zip(names, pictures, strict=True):
+        Image.fromarray(picture_).save(tmp_path / name)
+    codec = learned(ImagesCodec("source", color=False), pictures)
+    for found in (names, json.dumps(names), list(pictures), pictures):
+        np.testing.assert_array_equal(codec.encode(codec.read(found, str(tmp_path)))[..., 0], pictures)
+    np.testing.assert_array_equal(codec.read_step(pictures[1]), codec.encode(codec.read(pictures[1:2], "")))
+    assert codec.key_of(codec.read(pictures, "")) != codec.key_of(codec.read(pictures[:2], ""))
+    for wrong, reason in (("0.png", "must be a list"), ("[]", "is empty"), (["../0.png"], "leads out"), (3, "a list")):
+        with pytest.raises(ValueError, match=reason):
+            codec.read(wrong, str(tmp_path))
 
 
 @pytest.mark.parametrize("codec", SAVED, ids=lambda codec: codec.kind)

@@ -1,0 +1,42 @@
+"""Every recipe reads its data and builds a model that can be trained: on the first rows, where the data is there."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from antiphon import config as configuration
+from antiphon import dataset
+from antiphon.config import Parallel
+from antiphon.data.batch import collate
+from antiphon.data.rows import read_rows
+from antiphon.training.prepare import prepare
+from antiphon.training.update import batch_loss
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_reads_its_data_and_takes_a_step(
+    recipe: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTIPHON_DATA", str(real_data))
+    monkeypatch.setattr(dataset, "read_rows", lambda *given: islice(read_rows(*given), 20))
+    config = configuration.load(recipe, {"data.on_error": "skip"})  # few rows have not every label
+    for files in (config.data.train, config.data.test):
+        assert files is not None
+        for file in (files.source, files.target) if isinstance(files, Parallel) else [files]:
+            path = Path(str(file).partition("#")[0])
+            if not path.exists() and ROOT / "prepared" in path.parents:
+                pytest.skip(f"needs scripts/prepare {path.parent.name}")
+            assert path.exists(), f"{recipe}: {path} is not there"
+    prepared = prepare(config)
+    found = collate(prepared.train, range(2))
+    objective, nll = batch_loss(prepared.model, found, 1.0, config.train.label_smoothing, "float32")
+    objective.backward()
+    assert torch.isfinite(nll)
+    assert all(torch.isfinite(p.grad).all() for p in prepared.model.parameters() if p.grad is not None)

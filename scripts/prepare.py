@@ -70,7 +70,7 @@ def tokens(text: str) -> list[str]:
 
 
 def chat_en(source: Path, out: Path) -> None:
-    """{train,valid,test}.jsonl: a reply and the five turns before it, or as many as there are."""
+    """{train,valid,test}.jsonl: a reply and up to five turns before it, of each the first 60 words."""
     for part in PARTS:
         dialogues = (json.loads(line)["turns"] for line in read_lines(source / f"dialogues-{part}.jsonl.gz"))
         write_lines(
@@ -78,7 +78,7 @@ def chat_en(source: Path, out: Path) -> None:
             (
                 {"turns": turns[max(0, place - 5) : place], "reply": turns[place]}
                 for dialogue in dialogues
-                for turns in [[turn for turn in map(str.strip, dialogue) if turn]]
+                for turns in [[" ".join(turn.split()[:60]) for turn in dialogue if turn.strip()]]
                 for place in range(1, len(turns))
             ),
         )

@@ -69,6 +69,14 @@ def tokens(text: str) -> list[str]:
     return re.findall(r"\w+(?:'\w+)*|[^\w\s]", text.lower())
 
 
+def chars_shakespeare(source: Path, out: Path) -> None:
+    """{train,valid}.txt: the first nine tenths of the characters, and the last."""
+    text = (source / "input.txt").read_text(encoding="utf-8")
+    cut = len(text) * 9 // 10
+    (out / "train.txt").write_text(text[:cut], encoding="utf-8")
+    (out / "valid.txt").write_text(text[cut:], encoding="utf-8")
+
+
 def chat_en(source: Path, out: Path) -> None:
     """{train,valid,test}.jsonl: a reply and up to five turns before it, of each the first 60 words."""
     for part in PARTS:
@@ -204,6 +212,7 @@ def link_images(source: Path, out: Path) -> None:
 PREPARE: dict[str, Callable[[Path, Path], None]] = {
     "captions-emoji": captions_emoji,
     "captions-flickr8k": captions_flickr8k,
+    "chars-shakespeare": chars_shakespeare,
     "chat-en": chat_en,
     "music-poly": music_poly,
     "sentiment-imdb": sentiment_imdb,

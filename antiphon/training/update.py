@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -167,22 +168,48 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
             batch = whole.part(number, parts).to(ranks.device)
             if not len(batch.positions):
                 continue
-            with lower_precision(ranks.device, settings.precision):
-                if layers is None:
-                    features = _features(learner.model, batch, reference)
-                else:
-                    features, layers = _read_on(learner.model, batch, layers, number, parts)
-                objective, nll = objective_of(learner.model, features, batch, settings.label_smoothing, learner.weights)
+            chosen = (settings.label_smoothing, settings.precision, learner.weights)
+            if layers is None:
+                objective, nll = batch_loss(learner.model, batch, reference, *chosen)
+            else:
+                mine = _map_layers(layers, itemgetter(slice(number, None, parts)))
+                objective, nll, after = piece_loss(learner.model, batch, mine, *chosen)
+                layers = _merged(layers, after, number, parts)
             (objective / weight).backward()  # type: ignore[no-untyped-call]
             nll_sum += nll
     return nll_sum, layers
 
 
-def _features(model: Model, batch: Batch, reference: float) -> Tensor:
-    """Readout features of a batch of rows, through recurrent weights of which some are dropped."""
-    given = (batch.sources, batch.target.values, reference)
-    features: Tensor = functional_call(model, dropped_weights(model), given)
-    return features
+def batch_loss(
+    model: Model, batch: Batch, reference: float, smoothing: float, precision: str, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """What training minimises and the loss (-log p in nats), each summed over the batch's target steps.
+
+    `weights` [symbols] are those of the target's classes, where they differ.
+    """
+    target = batch.target.values
+    with _lower_precision(target.device, precision):
+        features: Tensor = functional_call(model, dropped_weights(model), (batch.sources, target, reference))
+        return model.head.objective(features, target, batch.positions, smoothing, weights)
+
+
+def piece_loss(
+    model: Model,
+    batch: Batch,
+    layers: tuple[Layer, ...],
+    smoothing: float,
+    precision: str,
+    weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor, tuple[Layer, ...]]:
+    """As `batch_loss`, of pieces of a long text from the states after those before them; and the states after.
+
+    No gradient goes from a piece to the one before it.
+    """
+    assert isinstance(model, LanguageModel)
+    target, reader = batch.target.values, _ReadsOn(model)
+    with _lower_precision(target.device, precision):
+        features, after = functional_call(reader, dropped_weights(reader), (batch.sources[0].values, layers))
+        return *model.head.objective(features, target, batch.positions, smoothing, weights), after
 
 
 class _ReadsOn(nn.Module):
@@ -196,46 +223,22 @@ class _ReadsOn(nn.Module):
         return self.model.run(ids, layers)
 
 
-def _read_on(
-    model: Model, batch: Batch, layers: tuple[Layer, ...], number: int, parts: int
-) -> tuple[Tensor, tuple[Layer, ...]]:
-    """Pieces of a long text from the states after those before: their features, and all states after.
-
-    The batch has every `parts`-th row of the states' from `number` on. No gradient goes from a piece to the one before.
-    """
-    assert isinstance(model, LanguageModel)
-    reader, before = _ReadsOn(model), _map_layers(layers, lambda value: value[number::parts])
-    features, after = functional_call(reader, dropped_weights(reader), (batch.sources[0].values, before))
+def _merged(layers: tuple[Layer, ...], after: tuple[Layer, ...], number: int, parts: int) -> tuple[Layer, ...]:
+    """States of which every `parts`-th row from `number` on is replaced by those after."""
     merged = _map_layers(layers, Tensor.clone)
     for whole, part in zip(merged, after, strict=True):
         for value, new in zip(whole, part, strict=True):
             value[number::parts] = new.detach()
-    return features, merged
+    return merged
 
 
 def _map_layers(layers: tuple[Layer, ...], change: Callable[[Tensor], Tensor]) -> tuple[Layer, ...]:
     return tuple(tuple(map(change, layer)) for layer in layers)
 
 
-def lower_precision(device: torch.device, precision: str) -> torch.autocast:
+def _lower_precision(device: torch.device, precision: str) -> torch.autocast:
     """Within it, products are computed in `train.precision`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def objective_of(
-    model: Model, features: Tensor, batch: Batch, smoothing: float, weights: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """What training minimises and the loss (-log p in nats), each summed over the batch's target steps.
-
-    `weights` [symbols] are those of the target's classes, where they differ.
-    """
-    return model.head.objective(features, batch.target.values, batch.positions, smoothing, weights)
-
-
-def batch_loss(model: Model, batch: Batch, reference: float, smoothing: float, precision: str) -> tuple[Tensor, Tensor]:
-    """`objective_of` a batch of rows."""
-    with lower_precision(batch.target.values.device, precision):
-        return objective_of(model, _features(model, batch, reference), batch, smoothing)
 
 
 def _seed(*numbers: int) -> int:

@@ -19,7 +19,7 @@ import antiphon
 from antiphon import bundle, evaluation
 from antiphon import config as configuration
 from antiphon.config import Config
-from antiphon.data.batch import Examples, Sequences, collate, cut_long, in_lanes
+from antiphon.data.batch import Batch, Examples, Sequences, collate, cut_long, in_lanes
 from antiphon.data.encode import LongTextCodec
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.model import LanguageModel
@@ -188,14 +188,14 @@ def test_two_processes_equal_one_and_go_on_as_one(tmp_path: Path) -> None:
 def test_batches_in_parts_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where memory runs out, the places are read in parts, each from its own state."""
     whole = weights_after(tmp_path, "whole", **WELL_CONDITIONED)
-    honest = update.objective_of
+    honest = update.piece_loss
 
-    def objective(model: Any, features: Tensor, *rest: Any) -> Any:
-        if len(features) > 2:
+    def loss(model: Any, batch: Batch, *rest: Any) -> Any:
+        if len(batch.target.values) > 2:
             raise torch.OutOfMemoryError("out of memory")
-        return honest(model, features, *rest)
+        return honest(model, batch, *rest)
 
-    monkeypatch.setattr(update, "objective_of", objective)
+    monkeypatch.setattr(update, "piece_loss", loss)
     assert_close(whole, weights_after(tmp_path, "parts", **WELL_CONDITIONED))
 
 

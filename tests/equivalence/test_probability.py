@@ -13,7 +13,7 @@ from antiphon.symbols import EOS, SPECIALS, UNK
 
 CPU = torch.device("cpu")
 BASE: dict[str, object] = {
-    "cell": "lstm", "encoder_layers": 1, "decoder_layers": 1, "bidirectional": True, "residual": False,
+    "cell": "lstm", "varied": False, "encoder_layers": 1, "decoder_layers": 1, "bidirectional": True, "residual": False,
     "context": "projected_last", "pool": "mean", "to": "initial_state", "attention": "none", "query": "current",
     "input_feeding": False, "layer": "last", "tie": False,
 }  # fmt: skip

@@ -151,7 +151,7 @@ def test_what_is_answered_depends_on_its_row_alone(
     model = make(structure, names, target, pooling, "lstm", True)
     assert isinstance(model, Reader)
     sources = [Sequences(SOURCES[name][1]) for name in names]
-    ends = int(names[0] == "text")
+    ends = int(names[0] in ("text", "words"))
     together = read_sources(model, sources, ends, CPU)
     for row, answer in enumerate(together):
         (alone,) = read_sources(model, [source.take([row]) for source in sources], ends, CPU)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from antiphon import config as configuration
 from antiphon.cli import app
-from antiphon.data.encode import TextCodec
+from antiphon.data.encode import SourceTextCodec
 from antiphon.data.kinds import SOURCES, codec_from_json
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
 from antiphon.predictor import NEW, Predictor, load
@@ -24,15 +24,15 @@ from antiphon.training.loop import train
 turns = st.lists(st.text("ab [", min_size=1, max_size=4).filter(str.strip), min_size=1, max_size=5)
 
 
-def codec(kept: int, **options: Any) -> TextCodec:
-    made = TextCodec("source", turns=kept, **options)
+def codec(kept: int, **options: Any) -> SourceTextCodec:
+    made = SourceTextCodec("source", turns=kept, **options)
     made.learn([("ab", "[ A"), ("b",)])
     return made
 
 
 @given(turns, st.integers(1, 4), st.sampled_from(["chars", "words"]))
 def test_the_last_turns_are_encoded_one_behind_the_other(said: list[str], kept: int, tokens: str) -> None:
-    made, plain = codec(kept, tokens=tokens), TextCodec("source", tokens)
+    made, plain = codec(kept, tokens=tokens), SourceTextCodec("source", tokens)
     plain.vocabulary = made.vocabulary
     value = made.read(said, "")
     assert made.encode(value) == [number for turn in said[-kept:] for number in plain.encode(turn)]
@@ -65,8 +65,8 @@ def test_what_is_no_dialogue_is_refused(found: object, reason: str) -> None:
 
 
 def test_a_codec_without_turns_is_saved_as_before() -> None:
-    assert "turns" not in TextCodec("source").to_json()
-    assert TextCodec("source").read("[1, 2]", "") == "[1, 2]"
+    assert "turns" not in SourceTextCodec("source").to_json()
+    assert SourceTextCodec("source").read("[1, 2]", "") == "[1, 2]"
 
 
 @pytest.mark.parametrize("wrong", [0, "2", [2]], ids=str)

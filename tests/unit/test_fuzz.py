@@ -15,8 +15,9 @@ from ruamel.yaml import YAML
 from tasks import TINY, text_sides
 
 from antiphon import config as configuration
+from antiphon.data.encode import LongTextCodec
 from antiphon.data.kinds import SOURCES, codec_from_json
-from antiphon.data.rows import Problems, read_rows
+from antiphon.data.rows import Problems, Side, read_rows, read_texts
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.training.prepare import check_names
 
@@ -58,6 +59,28 @@ def test_every_reader_reads_or_refuses(name: str, count: int) -> None:
     @given(CONTENT, COLUMNS, st.booleans())
     def check(content: bytes, columns: Any, header: bool) -> None:
         read(name, content, columns, header)
+
+    check()
+
+
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_any_file_is_a_long_text_or_refused(count: int) -> None:
+    codec = LongTextCodec("source")
+
+    @tries(count)
+    @given(CONTENT)
+    def check(content: bytes) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "a.txt")
+            Path(path).write_bytes(content)
+            problems = Problems()
+            try:
+                for row in read_texts([path], Side("source", 0, codec.read), problems):
+                    codec.learn(list(row.sources))
+                    assert codec.decode(codec.encode(row.sources[0])) == codec.normalize(row.sources[0])
+                problems.raise_any()
+            except AntiphonError as error:
+                assert path in str(error)
 
     check()
 

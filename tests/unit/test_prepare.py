@@ -154,3 +154,12 @@ def test_a_reply_has_the_turns_before_it(folders: tuple[Path, Path]) -> None:
     assert [row["reply"] for row in rows] == list("234567")
     assert rows[0]["turns"] == ["1"]
     assert rows[-1]["turns"] == list("23456")
+
+
+def test_the_plays_are_cut_and_nothing_is_lost(folders: tuple[Path, Path]) -> None:
+    source, out = folders
+    (source / "input.txt").write_text("Speak, speak.\n\né!\n" * 9)
+    PREPARE.chars_shakespeare(source, out)
+    train, valid = ((out / f"{part}.txt").read_text() for part in ("train", "valid"))
+    assert train + valid == "Speak, speak.\n\né!\n" * 9
+    assert len(train) == 9 * len("Speak, speak.\n\né!\n") * 9 // 10

@@ -45,7 +45,10 @@ def check(config: Config) -> Report:
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(valid, float):
         train, valid_rows = held_out(config, reading, train, valid)
-        report.say(f"valid: {len(valid_rows):,} rows, held out of the training rows by distinct input")
+        if reading.sources[0].whole:
+            report.say(f"valid: the last {valid:.0%} of the training text")
+        else:
+            report.say(f"valid: {len(valid_rows):,} rows, held out of the training rows by distinct input")
     else:
         valid_rows = _read(config, "valid", valid, reading, report)
     _show(config, reading, train, report)

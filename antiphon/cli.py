@@ -251,6 +251,13 @@ def predict(
     if n_best > (beam or model.config.decode.beam):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
     name = str(file or "standard input")
+    if name.removesuffix(".gz").endswith(".conllu"):
+        if as_json or stream:
+            hint = "--json" if as_json else "--stream"
+            raise typer.BadParameter("a .conllu file is answered in CoNLL-U", param_hint=hint)
+        for sentence in model.tag(name):
+            print(sentence, end="")
+        return
     terminal = file is None and sys.stdin.isatty()
     lines = _prompted(_lines(file, name)) if terminal else _lines(file, name)
     one_by_one = stream or terminal

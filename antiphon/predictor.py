@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,8 +18,9 @@ from antiphon.answers import Candidate, LiveEnd, Prediction, TextPrediction, ans
 from antiphon.bundle import Bundle
 from antiphon.config import Config, Decode, Files, sample_settings
 from antiphon.data.batch import Examples, Sequences, collate
+from antiphon.data.conllu import FIELDS, Sentence, sentences
 from antiphon.data.encode import SourceTextCodec, TextCodec
-from antiphon.data.rows import Row
+from antiphon.data.rows import Row, read_lines
 from antiphon.dataset import encode_rows, load_rows
 from antiphon.decoding import Hypothesis
 from antiphon.devices import pick_device
@@ -97,6 +99,25 @@ class Predictor:
             yield from self._window(held, settings, n_best, attention, answered)
             answered += len(held)
         raise failed
+
+    def tag(self, path: str) -> Iterator[str]:
+        """The sentences of a CoNLL-U file as text; in the column that the model has learned stand its labels."""
+        said = self.config.target.column
+        read = self.config.sources[0].column
+        if self.codecs.target.form != "each" or read not in FIELDS or said not in FIELDS:
+            reason = "does not label the words of CoNLL-U; that takes source.column: form and, say, target.column: upos"
+            raise ModelFolderError(f"{self.folder}: {reason}")
+        held: deque[Sentence] = deque()
+
+        def inputs() -> Iterator[str]:
+            for sentence in sentences(read_lines(path)):
+                if sentence.wrong:
+                    raise DataError(f"{path}:{sentence.line}: {sentence.wrong}")
+                held.append(sentence)
+                yield sentence.field(str(read))
+
+        for found in self.stream(inputs(), origin=f"{path}: sentence "):
+            yield held.popleft().replaced(str(said), found.text.split())
 
     def chat(
         self, lines: Iterable[str], beam: int | None = None, sample: Mapping[str, Any] | None = None

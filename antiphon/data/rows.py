@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import chain, count, groupby, islice, zip_longest
+from itertools import count, groupby, islice, zip_longest
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 from zipfile import BadZipFile, is_zipfile
@@ -19,6 +19,7 @@ from zipfile import BadZipFile, is_zipfile
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon.data.conllu import FIELDS, sentences
 from antiphon.errors import DataError, nearest
 
 NOT_UTF8 = "not UTF-8 text"
@@ -181,32 +182,11 @@ def _jsonl(path: str, _: Sequence[Column]) -> Numbered:
                 yield number, None, "not a JSON object or list"
 
 
-CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-
-
 def _conllu(path: str, _: Sequence[Column]) -> Numbered:
-    """Sentences of CoNLL-U, each a record of its words' fields with spaces between; the line is its first word's.
-
-    Words written together (1-2) and words that are not there (1.1) are left out; a space within a field becomes "_".
-    """
-    words: list[list[str]] = []
-    first, wrong = 0, ""
-    for number, line, reason in chain(read_lines(path), [(0, "", "")]):  # an end, if the file has none
-        if line is None:
-            first, wrong = first or number, wrong or f"line {number} is {reason}"
-        elif line and not line.startswith("#"):
-            first = first or number
-            fields = line.split("\t")
-            if len(fields) != len(CONLLU) or not all(fields):
-                wrong = wrong or f"line {number} is not the {len(CONLLU)} columns of CoNLL-U"
-            elif fields[0].isdigit():
-                words.append([field.replace(" ", "_") for field in fields])
-        elif not line and first:
-            if wrong or not words:
-                yield first, None, wrong or "holds no words"
-            else:
-                yield first, dict(zip(CONLLU, map(" ".join, zip(*words, strict=True)), strict=True)), ""
-            words, first, wrong = [], 0, ""
+    """Sentences of CoNLL-U, each a record of its words' fields; the line is its first word's."""
+    for sentence in sentences(read_lines(path)):
+        record = None if sentence.wrong else {name: sentence.field(name) for name in FIELDS}
+        yield sentence.line, record, sentence.wrong
 
 
 def _parquet(path: str, columns: Sequence[Column]) -> Numbered:

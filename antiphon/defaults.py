@@ -78,6 +78,8 @@ def _from_rows(rows: Sequence[Row], valid: Files | float | None) -> dict[str, An
             "decoder": {"hidden": 2 * hidden},
             "attention": "general",
             "dropout": 0.4 if small else 0.3,
+            "locked_dropout": small,
+            "cell": {"kind": "lstm", "weight_drop": 0.3} if small else "lstm",
         },
         "train": {
             "epochs": max(1, math.ceil(updates * batch / count)),
@@ -85,7 +87,7 @@ def _from_rows(rows: Sequence[Row], valid: Files | float | None) -> dict[str, An
             "batch_size": batch,
             "validate_every": every,
             "patience": max(10, math.ceil(3000 / every)),
-            "learning_rate": 1e-3,
+            "learning_rate": 2e-3 if small else 1e-3,
             "schedule": {"kind": "cosine", "warmup": 100},
             "label_smoothing": 0.1,
             "ema": 0.999,
@@ -94,8 +96,8 @@ def _from_rows(rows: Sequence[Row], valid: Files | float | None) -> dict[str, An
 
 
 def _updates(rows: int, batch: int) -> int:
-    """At least 3,000 updates, so that a small table is learned; 20 to 80 times through larger ones."""
-    epochs = 80 if rows < 20_000 else 25
+    """At least 3,000 updates, so that a small table is learned; 25 to 40 times through larger ones."""
+    epochs = 40 if rows < 20_000 else 25
     return max(3000, min(epochs * rows // batch, 200_000))
 
 

@@ -14,12 +14,21 @@ import torch
 from numpy.typing import NDArray
 
 from antiphon import bundle
-from antiphon.answers import Candidate, LiveEnd, Prediction, TextPrediction, answered, answered_step, empty
+from antiphon.answers import (
+    Candidate,
+    LabelsPrediction,
+    LiveEnd,
+    Prediction,
+    TextPrediction,
+    answered,
+    answered_step,
+    empty,
+)
 from antiphon.bundle import Bundle
 from antiphon.config import Config, Decode, Files, sample_settings
 from antiphon.data.batch import Examples, Sequences, collate
 from antiphon.data.conllu import FIELDS, Sentence, sentences
-from antiphon.data.encode import SourceTextCodec, TextCodec
+from antiphon.data.encode import LabelsCodec, SourceTextCodec, TextCodec
 from antiphon.data.rows import Row, read_lines
 from antiphon.dataset import encode_rows, load_rows
 from antiphon.decoding import Hypothesis
@@ -102,9 +111,8 @@ class Predictor:
 
     def tag(self, path: str) -> Iterator[str]:
         """The sentences of a CoNLL-U file as text; in the column that the model has learned stand its labels."""
-        said = self.config.target.column
-        read = self.config.sources[0].column
-        if self.codecs.target.form != "each" or read not in FIELDS or said not in FIELDS:
+        said, read = self.config.target.column, self.config.sources[0].column
+        if not isinstance(self.codecs.target, LabelsCodec) or read not in FIELDS or said not in FIELDS:
             reason = "does not label the words of CoNLL-U; that takes source.column: form and, say, target.column: upos"
             raise ModelFolderError(f"{self.folder}: {reason}")
         held: deque[Sentence] = deque()
@@ -117,7 +125,12 @@ class Predictor:
                 yield sentence.field(str(read))
 
         for found in self.stream(inputs(), origin=f"{path}: sentence "):
-            yield held.popleft().replaced(str(said), found.text.split())
+            assert isinstance(found, LabelsPrediction)
+            sentence = held.popleft()
+            if len(found.labels) != len(sentence.words):
+                reason = f"the model reads {len(found.labels)} tokens in a sentence of {len(sentence.words)} words"
+                raise DataError(f"{path}:{sentence.line}: {reason}")
+            yield sentence.replaced(str(said), found.labels)
 
     def chat(
         self, lines: Iterable[str], beam: int | None = None, sample: Mapping[str, Any] | None = None

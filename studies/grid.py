@@ -86,7 +86,9 @@ def data(path: str) -> str:
 
 
 def mean_and_spread(values: Sequence[float], scale: float = 1.0, digits: int = 2) -> str:
-    """`mean ± half the range`, scaled."""
+    """`mean ± half the range`, scaled; of one value the value alone."""
+    if len(values) == 1:
+        return f"{values[0] * scale:.{digits}f}"
     half = (max(values) - min(values)) / 2
     return f"{statistics.mean(values) * scale:.{digits}f} ± {half * scale:.{digits}f}"
 

@@ -121,10 +121,12 @@ def table(found: list[Run]) -> Iterator[str]:
 def main() -> None:
     """Make the runs that are missing, and the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*MARKS, []])
+    parser.add_argument("names", nargs="*", help=", ".join(MARKS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
+    if unknown := set(given.names) - set(MARKS):
+        parser.error(f"no such recipe: {', '.join(sorted(unknown))}; there are {', '.join(MARKS)}")
     for name in given.names:
         for seed in given.seeds:
             for data_set in MARKS[name].data_sets:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from antiphon.config import Model
 from antiphon.data.batch import Padded, Sequences, pad
@@ -180,3 +181,20 @@ __all__ = [
     "sources",
     "targets",
 ]
+
+
+def assert_slopes(model: nn.Module, loss: Callable[[], Tensor]) -> None:
+    """Every parameter's gradient of a loss in float64 equals finite differences along a random direction."""
+    loss().backward()
+    torch.manual_seed(1)
+    for label, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{label} has no part in the loss"
+        direction = torch.randn_like(parameter)
+        slope, step = float((parameter.grad * direction).sum()), 1e-6
+        with torch.no_grad():
+            parameter += step * direction
+            above = float(loss())
+            parameter -= 2 * step * direction
+            below = float(loss())
+            parameter += step * direction
+        assert slope == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-5), label

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -23,9 +24,9 @@ class Sentence:
         return [place for place, line in enumerate(self.lines) if line.partition("\t")[0].isdigit()]
 
     def field(self, name: str) -> str:
-        """A field of all words with spaces between; a space within it becomes "_"."""
+        """A field of all words with spaces between; white space within it becomes "_"."""
         place = FIELDS.index(name)
-        return " ".join(self.lines[word].split("\t")[place].replace(" ", "_") for word in self.words)
+        return " ".join(re.sub(r"\s", "_", self.lines[word].split("\t")[place]) for word in self.words)
 
     def replaced(self, name: str, values: Sequence[str]) -> str:
         """The sentence as text, with a field of its words replaced."""

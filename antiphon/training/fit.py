@@ -56,16 +56,22 @@ def faster_precision(prepared: Prepared, device: torch.device) -> str:
     middle = max(0, (len(order) - settings.batch_size) // 2)
     batch = collate(prepared.train, order[middle : middle + settings.batch_size]).to(device)
     seconds: dict[str, list[float]] = {"float32": [], "bfloat16": []}
-    for number in range(1 + ROUNDS):
-        for precision, taken in seconds.items():
-            began = time.perf_counter()
-            loss, nll = batch_loss(model, batch, 1.0, settings.label_smoothing, precision)
-            loss.backward()  # type: ignore[no-untyped-call]
-            float(nll)  # a device that works on its own has to be waited for
-            model.zero_grad(set_to_none=True)
-            if number:  # the first warms up
+    try:
+        for _ in range(1 + ROUNDS):
+            for precision, taken in seconds.items():
+                began = time.perf_counter()
+                loss, nll = batch_loss(model, batch, 1.0, settings.label_smoothing, precision)
+                loss.backward()  # type: ignore[no-untyped-call]
+                float(nll)  # a device that works on its own has to be waited for
                 taken.append(time.perf_counter() - began)
-    plain, short = (statistics.median(taken) for taken in seconds.values())
+                model.zero_grad(set_to_none=True)
+    except (MemoryError, RuntimeError) as error:  # the training will compute such a batch in parts
+        if not is_out_of_memory(error):
+            raise
+        return "float32"
+    finally:
+        model.zero_grad(set_to_none=True)
+    plain, short = (statistics.median(taken[1:]) for taken in seconds.values())  # the first warms up
     return "bfloat16" if plain > WORTH * short else "float32"
 
 

@@ -86,9 +86,8 @@ class Learner:
         bundle.copy_weights(self.model, state["weights"], where)
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.restore(state["average"])
-        if state.get("layers") is not None:
-            rank, world = self.ranks.rank, self.ranks.world
-            self.layers = _map_layers(state["layers"], lambda value: value[rank::world].to(self.ranks.device))
+        own, layers = slice(self.ranks.rank, None, self.ranks.world), state.get("layers")
+        self.layers = None if layers is None else _map_layers(layers, lambda value: value[own].to(self.ranks.device))
 
     def _gathered(self, own: Tensor) -> Tensor:
         """Of every process's rows [B / processes, ...], dealt out in turn, all [B, ...]."""
@@ -158,6 +157,7 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
     nll_sum = torch.zeros((), device=ranks.device)
     generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))
     torch.manual_seed(_seed(settings.seed, update.step, ranks.rank))
+    chosen = (settings.label_smoothing, settings.precision, learner.weights)
     for rows in update.batches:
         batch = replace_unknown(collate(examples, rows), settings.unknown, generator)
         whole = batch.part(ranks.rank, ranks.world)
@@ -168,7 +168,6 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
             batch = whole.part(number, parts).to(ranks.device)
             if not len(batch.positions):
                 continue
-            chosen = (settings.label_smoothing, settings.precision, learner.weights)
             if layers is None:
                 objective, nll = batch_loss(learner.model, batch, reference, *chosen)
             else:

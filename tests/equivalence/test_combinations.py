@@ -7,7 +7,7 @@ import random
 
 import pytest
 import torch
-from models import AXES, NAMES, Choice, covering, make, name, pad_sources, refused, sources, targets
+from models import AXES, NAMES, Choice, assert_slopes, covering, make, name, pad_sources, refused, sources, targets
 from torch import Tensor
 
 from antiphon.decoding import Limits, beam, forced, greedy
@@ -136,18 +136,4 @@ def test_gradients_equal_finite_differences(choice: Choice) -> None:
         features = model([(ids, lengths)], target_out)
         return model.head.objective(features, target_out, positions, smoothing=0.1)[0]
 
-    loss().backward()
-    parameters = dict(model.named_parameters())
-    torch.manual_seed(1)
-    for label, parameter in parameters.items():
-        assert parameter.grad is not None, f"{label} has no part in the loss"
-        direction = torch.randn_like(parameter)
-        slope = float((parameter.grad * direction).sum())
-        step = 1e-6
-        with torch.no_grad():
-            parameter += step * direction
-            above = float(loss())
-            parameter -= 2 * step * direction
-            below = float(loss())
-            parameter += step * direction
-        assert slope == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-5), label
+    assert_slopes(model, loss)

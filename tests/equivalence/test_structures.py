@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import Side
+from models import Side, assert_slopes
 from torch import Tensor
 
 from antiphon.config import Model
@@ -220,16 +220,4 @@ def test_gradients_equal_finite_differences(source: str, target: str) -> None:
     def loss() -> Tensor:
         return model.head.objective(model(batch.sources, wanted), wanted, batch.positions, 0.1)[0]
 
-    loss().backward()
-    torch.manual_seed(1)
-    for label, parameter in model.named_parameters():
-        assert parameter.grad is not None, f"{label} has no part in the loss"
-        direction = torch.randn_like(parameter)
-        slope, step = float((parameter.grad * direction).sum()), 1e-6
-        with torch.no_grad():
-            parameter += step * direction
-            above = float(loss())
-            parameter -= 2 * step * direction
-            below = float(loss())
-            parameter += step * direction
-        assert slope == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-5), label
+    assert_slopes(model, loss)

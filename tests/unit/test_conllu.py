@@ -56,6 +56,11 @@ def test_one_field_of_the_words_changes_and_nothing_else(document: list[list[str
         assert [other.lines[place] for place in rest] == [sentence.lines[place] for place in rest]
 
 
+def test_white_space_within_a_field_makes_no_words() -> None:
+    (found,) = parsed(["1\t10\u00a0000 or so" + "\t_" * 8, ""])
+    assert found.field("form") == "10_000_or_so"
+
+
 def test_comments_that_stand_alone_stay() -> None:
     lines = ["# newdoc", "", "# text", "1" + "\ta" * 9, ""]
     (found,) = parsed(lines)
@@ -107,6 +112,11 @@ def test_what_cannot_be_labelled_is_refused(tagger: Path, tmp_path: Path) -> Non
     path.write_text("# one\n1\tthe\n\n")
     model = antiphon.load(tagger)
     with pytest.raises(AntiphonError, match=r"in\.conllu:2: line 2 is not the 10 columns"):
+        list(model.tag(str(path)))
+    path.write_text("1\ta" + "\t_" * 8 + "\n\n")
+    codec = model.codecs.sources[0]
+    codec.split = lambda text: ["a", "a"]  # type: ignore[attr-defined]
+    with pytest.raises(AntiphonError, match=r"in\.conllu:1: the model reads 2 tokens in a sentence of 1 words"):
         list(model.tag(str(path)))
     model.config = model.config.model_copy(update={"target": model.config.target.model_copy(update={"column": 1})})
     with pytest.raises(AntiphonError, match="does not label the words of CoNLL-U"):

@@ -270,6 +270,14 @@ def test_the_faster_precision_is_found_and_kept(tmp_path: Path, monkeypatch: pyt
     assert bundle.load(out, torch.device("cpu")).config.train.precision == faster
 
 
+def test_where_memory_runs_out_the_precision_stays_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loss(*given: Any) -> Any:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(fit, "batch_loss", loss)
+    assert fit.faster_precision(prepare(tiny_config(tmp_path)), torch.device("cpu")) == "float32"
+
+
 def test_finding_what_fits_changes_no_weight(tmp_path: Path) -> None:
     prepared = prepare(tiny_config(tmp_path))
     before = {name: value.clone() for name, value in prepared.model.named_parameters()}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models import Side, pad_sources, sources, targets
+from models import Side, assert_slopes, pad_sources, sources, targets
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -288,19 +288,7 @@ def test_gradients_equal_finite_differences_in_training(kind: str, query: str, r
     def loss() -> Tensor:
         return model.head.objective(run(model, 5, reference), target, kept, 0.1)[0]
 
-    loss().backward()
-    torch.manual_seed(1)
-    for label, parameter in model.named_parameters():
-        assert parameter.grad is not None, f"{label} has no part in the loss"
-        direction = torch.randn_like(parameter)
-        slope, step = float((parameter.grad * direction).sum()), 1e-6
-        with torch.no_grad():
-            parameter += step * direction
-            above = float(loss())
-            parameter -= 2 * step * direction
-            below = float(loss())
-            parameter += step * direction
-        assert slope == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-5), label
+    assert_slopes(model, loss)
 
 
 @pytest.mark.parametrize("kind", KINDS)

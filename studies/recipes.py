@@ -1,6 +1,6 @@
 """Recipes trained and evaluated with several seeds; every run is made once and is a line of docs/results/recipes.jsonl.
 
-python studies/recipes.py NAME ... [--seeds 1 2 3] [--threads 2]      then writes docs/results/recipes.table.md
+python studies/recipes.py NAME ... [--seeds 1 2 3] [--threads 2]      then writes docs/results/structures.md
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import date
+from pathlib import Path
+from string import ascii_uppercase
 
 from grid import ROOT, hardware, mean_and_spread
 
@@ -20,7 +23,9 @@ from antiphon import config as configuration
 from antiphon.files import write_text
 from antiphon.training.loop import train
 
-RUNS, TABLE = ROOT / "docs/results/recipes.jsonl", ROOT / "docs/results/recipes.table.md"
+RUNS = ROOT / "docs/results/recipes.jsonl"
+CONTROLS = ROOT / "docs/results/controls.jsonl"
+TABLE = ROOT / "docs/results/structures.md"
 LANGUAGES = (
     "arabic",
     "english",
@@ -38,35 +43,67 @@ VIDEOS = ("a1", "a2", "a3", "b1", "b3", "c1", "c3")
 
 
 @dataclass(frozen=True)
-class Mark:
-    """What a recipe is held to: a metric and its mark; and the data sets that an environment variable chooses among."""
+class Recipe:
+    """A recipe as it is measured: its metrics on the test rows, the first of them held to a mark.
 
-    metric: str
+    `variable` is the environment variable that chooses among `data_sets`. A control is a recipe `of` another name,
+    with `settings` that take something away from it.
+    """
+
+    structure: str
+    metrics: tuple[str, ...]
     mark: str = ""
+    published: str = ""
     variable: str = ""
     data_sets: tuple[str, ...] = ("",)
+    of: str = ""
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
-MARKS = {
-    "images-mnist": Mark("accuracy", "at least 0.990"),
-    "captions-emoji": Mark("chrf", "at least 30"),
-    "captions-emoji-languages": Mark("chrf"),
-    "captions-flickr8k": Mark("perplexity", "3% below shuffled images"),
-    "sentiment-imdb": Mark("accuracy", "at least 0.890"),
-    "sentiment-sst2": Mark("accuracy", "at least 0.800"),
-    "sentiment-zh": Mark("accuracy", "at least 0.870"),
-    "images-mnist-rows": Mark("accuracy", "at least 0.985"),
-    "images-mnist-pixels": Mark("accuracy", "at least 0.950"),
-    "couplets-zh": Mark("perplexity"),
-    "chat-en": Mark("perplexity"),
-    "inflection-conll2017": Mark("exact_match", "at least 0.930", "INFLECTION", LANGUAGES),
-    "tagging-ud-ewt": Mark("accuracy", "at least 0.935"),
-    "video-facial": Mark("macro_f1", "at least 0.719", "EXPRESSION", EXPRESSIONS),
-    "video-gesture": Mark("macro_f1", "at least 0.462", "VIDEO", VIDEOS),
-    "chars-shakespeare": Mark("loss", "at most 1.48"),
-    "words-ptb": Mark("perplexity", "at most 88"),
-    "music-nottingham": Mark("nll_per_frame", "at most 3.29"),
-    "music-jsb": Mark("nll_per_frame", "at most 8.43"),
+GENERATED = ("perplexity", "bleu", "distinct_1", "distinct_2")
+SHUFFLED = {f"data.{part}": f"../prepared/captions-flickr8k/{part}.tsv" for part in ("train", "valid")}
+NO_SOURCE = {"source": {"kind": "none"}, "model.attention": "none"}
+
+RECIPES = {
+    "images-mnist": Recipe("one_to_one", ("accuracy",), "at least 0.990"),
+    "captions-emoji": Recipe("one_to_many", ("chrf",), "at least 30, and above the nearest picture"),
+    "captions-emoji-languages": Recipe("one_to_many", ("chrf",)),
+    "captions-flickr8k": Recipe(
+        "one_to_many",
+        ("perplexity", "bleu"),
+        "3% below shuffled images",
+        "VGG features, all 6,000 photographs: BLEU-4 14.2",
+    ),
+    "captions-flickr8k, trained on shuffled images": Recipe(
+        "one_to_many", ("perplexity", "bleu"), of="captions-flickr8k", settings=SHUFFLED
+    ),
+    "sentiment-imdb": Recipe("many_to_one", ("accuracy",), "at least 0.890", "from scratch, BiLSTM: 0.8905"),
+    "sentiment-sst2": Recipe("many_to_one", ("accuracy",), "at least 0.800", "from scratch: 0.80 to 0.83"),
+    "sentiment-zh": Recipe("many_to_one", ("accuracy",), "at least 0.870"),
+    "images-mnist-rows": Recipe("many_to_one", ("accuracy",), "at least 0.985"),
+    "images-mnist-pixels": Recipe("many_to_one", ("accuracy",), "at least 0.950", "LSTM 0.872, GRU 0.962, LEM 0.995"),
+    "couplets-zh": Recipe("many_to_many", GENERATED),
+    "couplets-zh, without the source": Recipe("many_to_many", GENERATED, of="couplets-zh", settings=NO_SOURCE),
+    "chat-en": Recipe("many_to_many", GENERATED),
+    "chat-en, the last turn alone": Recipe("many_to_many", GENERATED, of="chat-en", settings={"source.turns": 1}),
+    "chat-en, without the source": Recipe("many_to_many", GENERATED, of="chat-en", settings=NO_SOURCE),
+    "inflection-conll2017": Recipe(
+        "many_to_many",
+        ("exact_match",),
+        "at least 0.930",
+        "mean of 52 languages: baseline 0.778, best 0.953",
+        "INFLECTION",
+        LANGUAGES,
+    ),
+    "tagging-ud-ewt": Recipe("synchronous", ("accuracy",), "at least 0.935", "BiLSTM taggers 0.94 to 0.96"),
+    "video-facial": Recipe("synchronous", ("macro_f1",), "at least 0.719", "", "EXPRESSION", EXPRESSIONS),
+    "video-gesture": Recipe("synchronous", ("macro_f1",), "at least 0.462", "", "VIDEO", VIDEOS),
+    "chars-shakespeare": Recipe(
+        "synchronous", ("loss",), "at most 1.48 nats", "small Transformer 1.4697, minGRU 1.548"
+    ),
+    "words-ptb": Recipe("synchronous", ("perplexity",), "at most 88", "LSTM 78.93, GRU 92.48, AWD-LSTM 57.3"),
+    "music-nottingham": Recipe("synchronous", ("nll_per_frame",), "at most 3.29", "LSTM 3.29, GRU 3.46, RNN 4.05"),
+    "music-jsb": Recipe("synchronous", ("nll_per_frame",), "at most 8.43", "LSTM 8.45, GRU 8.43"),
 }
 
 
@@ -90,51 +127,102 @@ def runs() -> list[Run]:
     return [Run(**json.loads(line)) for line in RUNS.read_text(encoding="utf-8").splitlines()]
 
 
+def folder_of(name: str, data_set: str, seed: int) -> Path:
+    """Where a run's model lies."""
+    return ROOT / "runs/recipes" / "-".join(filter(None, (re.sub(r"[^\w]+", "-", name), data_set, str(seed))))
+
+
 def make(name: str, data_set: str, seed: int, threads: int) -> Run:
     """Train and evaluate."""
-    if MARKS[name].variable:
-        os.environ[MARKS[name].variable] = data_set
-    config = configuration.load(ROOT / "configs" / f"{name}.yaml", {"train.seed": seed})
+    recipe = RECIPES[name]
+    if recipe.variable:
+        os.environ[recipe.variable] = data_set
+    config = configuration.load(ROOT / "configs" / f"{recipe.of or name}.yaml", {**recipe.settings, "train.seed": seed})
     began = time.monotonic()
-    folder = train(config, ROOT / "runs" / "recipes" / f"{name}{data_set}-{seed}", overwrite=True, threads=threads)
+    folder = train(config, folder_of(name, data_set, seed), overwrite=True, threads=threads)
     minutes = (time.monotonic() - began) / 60
     scores = antiphon.load(folder).evaluate()
     return Run(name, data_set, seed, round(minutes, 1), hardware(threads), date.today().isoformat(), scores)
 
 
-def table(found: list[Run]) -> Iterator[str]:
+@dataclass(frozen=True)
+class Control:
+    """What a recipe is to be compared with that is no recipe itself (`studies/controls.py`)."""
+
+    recipe: str
+    control: str
+    scores: dict[str, float]
+
+
+def controls() -> list[Control]:
+    """All controls measured so far."""
+    if not CONTROLS.exists():
+        return []
+    return [Control(**json.loads(line)) for line in CONTROLS.read_text(encoding="utf-8").splitlines()]
+
+
+ABOUT = """# The five structures on real data
+
+Every recipe of `configs/` but those of text to text ([g2p, translation](../log.md)), trained from scratch on the CPU
+and measured on its test rows, next to its controls and to published figures. A score is the mean of the seeds ± half
+their range, over a recipe's data sets where it has several; minutes are the longest run's. What was chosen, was
+chosen on validation data. Made by `studies/recipes.py` and `studies/controls.py` from
+[recipes.jsonl](recipes.jsonl) and [controls.jsonl](controls.jsonl), where every run stands.
+"""
+
+
+def table(found: list[Run], compared: list[Control]) -> Iterator[str]:
     """A row a recipe: of its seeds the mean over its data sets, the mean of these ± half the range, and the minutes."""
-    yield "| recipe | metric | test | mark | runs | minutes a run | hardware |"
-    yield "|---|---|---|---|---|---|---|"
-    for name, mark in MARKS.items():
+    yield ABOUT
+    machines = sorted({run.hardware for run in found})
+    yield from (f"{letter}: {machine}.  " for letter, machine in zip(ascii_uppercase, machines, strict=False))
+    yield ""
+    yield "| structure | recipe | test | held to | published | seeds | minutes a run | on |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, recipe in RECIPES.items():
         own = [run for run in found if run.recipe == name]
         seeds = {run.seed: [other for other in own if other.seed == run.seed] for run in own}
-        whole = [part for part in seeds.values() if {run.data_set for run in part} == set(mark.data_sets)]
-        if whole:
-            means = [sum(run.scores[mark.metric] for run in part) / len(part) for part in whole]
-            minutes = max(run.minutes for part in whole for run in part)
-            machines = "; ".join(sorted({run.hardware for part in whole for run in part}))
-            score = mean_and_spread(means, digits=4)
-            yield f"| {name} | {mark.metric} | {score} | {mark.mark} | {len(own)} | {minutes} | {machines} |"
+        whole = [part for part in seeds.values() if {run.data_set for run in part} == set(recipe.data_sets)]
+        scores = ", ".join(f"{metric} {mean_over(whole, metric)}" for metric in recipe.metrics) if whole else ""
+        minutes = max(run.minutes for part in whole for run in part) if whole else ""
+        used = {machines.index(run.hardware) for part in whole for run in part}
+        shown = f"*{name}*" if recipe.of else f"[{name}](../../configs/{name}.yaml)"
+        kept = [
+            recipe.mark,
+            recipe.published,
+            str(len(whole)),
+            str(minutes),
+            ", ".join(ascii_uppercase[place] for place in sorted(used)),
+        ]
+        yield f"| {recipe.structure} | {shown} | {scores or 'not measured yet'} | {' | '.join(kept)} |"
+        for control in compared:
+            if control.recipe == name:
+                figures = ", ".join(f"{metric} {value:.4g}" for metric, value in control.scores.items())
+                yield f"| | *{control.control}* | {figures} | | | | | |"
+
+
+def mean_over(seeds: list[list[Run]], metric: str) -> str:
+    """The mean of the seeds, and their spread, of the mean over the data sets."""
+    return mean_and_spread([sum(run.scores[metric] for run in part) / len(part) for part in seeds], digits=4)
 
 
 def main() -> None:
     """Make the runs that are missing, and the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help=", ".join(MARKS))
+    parser.add_argument("names", nargs="*", help="; ".join(RECIPES))
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    if unknown := set(given.names) - set(MARKS):
-        parser.error(f"no such recipe: {', '.join(sorted(unknown))}; there are {', '.join(MARKS)}")
+    if unknown := set(given.names) - set(RECIPES):
+        parser.error(f"no such recipe: {'; '.join(sorted(unknown))}; there are {'; '.join(RECIPES)}")
     for name in given.names:
         for seed in given.seeds:
-            for data_set in MARKS[name].data_sets:
+            for data_set in RECIPES[name].data_sets:
                 if not any((run.recipe, run.data_set, run.seed) == (name, data_set, seed) for run in runs()):
                     run = make(name, data_set, seed, given.threads)
                     with RUNS.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(asdict(run)) + "\n")
-    write_text(TABLE, "\n".join(table(runs())) + "\n")
+    write_text(TABLE, "\n".join(table(runs(), controls())) + "\n")
 
 
 if __name__ == "__main__":

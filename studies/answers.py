@@ -1,0 +1,52 @@
+"""Twenty answers as they came: of the models that `studies/recipes.py` trained, to lines that they have not seen.
+
+python studies/answers.py      then writes docs/results/answers.md
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from recipes import ROOT, folder_of
+
+import antiphon
+from antiphon.files import write_text
+
+TAKEN = {
+    "couplets-zh": "A couplet's second line, from its first.",
+    "chat-en": "A reply, from the last three turns.",
+}
+ANSWERS = 20
+
+
+def table(name: str, about: str) -> Iterator[str]:
+    """Rows of the test data drawn with a fixed seed: what was read, what was said, and what stands there."""
+    model = antiphon.load(folder_of(name, "", 1))
+    by_input: dict[Any, str] = {}
+    for row in model.rows(None):
+        by_input.setdefault(row.sources[0], str(row.target))
+    read = random.Random(1).sample(sorted(by_input), ANSWERS)
+    yield f"## {name}\n\n{about}\n"
+    yield "| read | said | in the data |\n|---|---|---|"
+    given = [one if isinstance(one, str) else list(one) for one in read]
+    for one, answer in zip(read, model.predict(given), strict=True):
+        yield f"| {_cell(one)} | {_cell(answer.text)} | {_cell(by_input[one])} |"
+    yield ""
+
+
+def _cell(text: str | Sequence[str]) -> str:
+    return (text if isinstance(text, str) else " / ".join(text)).replace("|", "\\|").replace("\n", " ")
+
+
+def main() -> None:
+    """All tables."""
+    lines = [f"# {ANSWERS} answers to unseen lines, as they came\n", "Drawn from the test rows once, with a seed.\n"]
+    write_text(
+        ROOT / "docs/results/answers.md", "\n".join([*lines, *(one for item in TAKEN.items() for one in table(*item))])
+    )
+
+
+if __name__ == "__main__":
+    main()

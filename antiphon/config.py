@@ -200,6 +200,9 @@ class Image(Section):
     channels: list[Annotated[StrictInt, Field(ge=1, le=WIDEST)]] = Field(
         [32, 64, 128], min_length=1, max_length=8, description="of the convolutions; each halves the picture"
     )
+    jitter: StrictFloat = Field(
+        0.0, ge=0, lt=1, description="in training, how far pictures are moved, turned, stretched, lightened at random"
+    )
 
 
 class Model(Section):

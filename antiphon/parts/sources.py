@@ -94,11 +94,13 @@ class ImageSource(Source):
 
     A small convolutional network: for each of `channels` a 3 x 3 convolution, a normalisation over groups of
     channels (Wu & He 2018, arXiv 1803.08494; unlike one over the batch it never mixes rows), a rectifier and a
-    2 x 2 maximum, as long as the picture is larger than 4 pixels; then one linear map a cell.
+    2 x 2 maximum, as long as the picture is larger than 4 pixels; then one linear map a cell. In training, pictures
+    are first changed at random by up to `jitter` (see `jittered`).
     """
 
-    def __init__(self, inputs: int, size: int, channels: Sequence[int] = (32, 64, 128)) -> None:
+    def __init__(self, inputs: int, size: int, channels: Sequence[int] = (32, 64, 128), jitter: float = 0.0) -> None:
         super().__init__()
+        self.jitter = jitter
         widths = [inputs, *channels]
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, padding=1) for before, after in zip(widths, channels, strict=False)
@@ -108,12 +110,14 @@ class ImageSource(Source):
         self.size = size
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        vectors = self.project(self._grid(values[:, 0]).flatten(2).transpose(1, 2))
+        vectors = self.project(self._grid(values).flatten(2).transpose(1, 2))
         return vectors, torch.full_like(lengths, vectors.shape[1])
 
-    def _grid(self, pictures: Tensor) -> Tensor:
-        """Pictures [N, height, width, inputs] -> [N, channels, rows, columns]."""
-        grid = pictures.permute(0, 3, 1, 2).to(self.project.weight.dtype) / 127.5 - 1.0
+    def _grid(self, values: Tensor) -> Tensor:
+        """Pictures [B, S, height, width, inputs] -> [B * S, channels, rows, columns]."""
+        grid = values.flatten(0, 1).permute(0, 3, 1, 2).to(self.project.weight.dtype) / 127.5 - 1.0
+        if self.training and self.jitter > 0:
+            grid = jittered(grid, self.jitter, values.shape[1])
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             grid = functional.relu(norm(convolution(grid)))
             if min(grid.shape[2:]) > 4:
@@ -129,13 +133,28 @@ class ImagesSource(ImageSource):
 
     ASIDE = 4
 
-    def __init__(self, inputs: int, size: int, channels: Sequence[int] = (32, 64, 128)) -> None:
-        super().__init__(inputs, size, channels)
+    def __init__(self, inputs: int, size: int, channels: Sequence[int] = (32, 64, 128), jitter: float = 0.0) -> None:
+        super().__init__(inputs, size, channels, jitter)
         self.project = nn.Linear(channels[-1] * self.ASIDE**2, size)
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        cells = functional.adaptive_avg_pool2d(self._grid(values.flatten(0, 1)), self.ASIDE)
+        cells = functional.adaptive_avg_pool2d(self._grid(values), self.ASIDE)
         return self.project(cells.flatten(1)).unflatten(0, values.shape[:2]), lengths
+
+
+def jittered(pictures: Tensor, by: float, steps: int = 1) -> Tensor:
+    """Pictures [B * steps, channels, height, width], each row's `steps` changed alike: moved by up to `by` of half
+    their side, stretched, turned and slanted as much, and contrast and brightness of every channel changed by up to
+    `by`. What lies beyond an edge is like the edge."""
+
+    def drawn(*shape: int) -> Tensor:
+        found = (torch.rand(len(pictures) // steps, *shape, device=pictures.device) * 2 - 1) * by
+        return found.repeat_interleave(steps, 0).to(pictures.dtype)
+
+    affine = torch.eye(2, 3, device=pictures.device, dtype=pictures.dtype) + drawn(2, 3)
+    places = functional.affine_grid(affine, list(pictures.shape), align_corners=False)
+    moved = functional.grid_sample(pictures, places, padding_mode="border", align_corners=False)
+    return moved * (1 + drawn(pictures.shape[1], 1, 1)) + drawn(pictures.shape[1], 1, 1)
 
 
 def _groups(channels: int) -> int:

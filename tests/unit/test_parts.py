@@ -16,6 +16,7 @@ from antiphon.parts.decoders import RecurrentDecoder
 from antiphon.parts.encoders import RecurrentEncoder, reverse_within
 from antiphon.parts.heads import LabelHead, SoftmaxHead
 from antiphon.parts.recurrent import CELLS, LstmCell
+from antiphon.parts.sources import ImageSource, jittered
 from antiphon.parts.state import Encoded, Memory, State
 from antiphon.symbols import BOS, EOS, PAD, SPECIALS
 
@@ -308,3 +309,27 @@ def test_a_decoder_refuses_what_needs_attention(options: dict[str, object], key:
         RecurrentDecoder(3, lambda i, h: cell_of("gru", i, h), hidden=4, features=4, **options)  # type: ignore[arg-type]
     assert error.value.key == key
     assert "choose general" in error.value.reason
+
+
+def test_jitter_changes_pictures_in_training_alone() -> None:
+    source = ImageSource(3, 5, [4], jitter=0.2)
+    pictures, lengths = torch.randint(0, 256, (2, 1, 12, 10, 3), dtype=torch.uint8), torch.ones(2, dtype=torch.long)
+    plain = source.eval()(pictures, lengths)[0]
+    assert torch.equal(plain, source(pictures, lengths)[0])
+    source.train()
+    assert not torch.allclose(plain, source(pictures, lengths)[0])
+    source.jitter = 0.0
+    assert torch.equal(plain, source(pictures, lengths)[0])
+
+
+def test_jitter_is_one_for_all_steps_of_a_row_and_bounded() -> None:
+    picture = torch.rand(1, 3, 9, 9) * 2 - 1
+    changed = jittered(picture.repeat(8, 1, 1, 1), 0.1, steps=4)
+    assert torch.equal(changed[:4], changed[:1].repeat(4, 1, 1, 1))
+    assert not torch.allclose(changed[0], changed[4])
+    flat = torch.full((50, 3, 8, 8), 0.5)  # moving changes nothing: contrast and brightness alone
+    found = jittered(flat, 0.1)
+    assert found.min() >= 0.5 * 0.9 - 0.1 - 1e-5
+    assert found.max() <= 0.5 * 1.1 + 0.1 + 1e-5
+    assert torch.equal(jittered(picture, 0.0), jittered(picture, 0.0))
+    assert torch.allclose(jittered(picture, 0.0), picture, atol=1e-5)

@@ -118,6 +118,15 @@ class RecurrentDecoder(nn.Module):
     def step(self, inputs: Tensor, state: State) -> Decoded:
         """One step: embedded inputs [R, inputs] and the state before."""
         context = self._context(state, inputs)
+        top, read, weights, layers = self._advance(inputs, context, state)
+        features = self._read_out(top, read, context, inputs, state)
+        fed = features if self.input_feeding else None
+        return Decoded(features, weights, replace(state, layers=layers, fed=fed))
+
+    def _advance(
+        self, inputs: Tensor, context: Tensor | None, state: State
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, tuple[Layer, ...]]:
+        """A step without its readout: the top output, what attention read and its weights, the layers' states."""
         read = weights = None
         if self.previous:
             read, weights = self._attend(state.layers[0 if self.from_first else -1][0], state)
@@ -133,9 +142,7 @@ class RecurrentDecoder(nn.Module):
             below = output + below if self.residual and depth > 0 else output
         if not self.previous and not self.from_first:
             read, weights = self._attend(below, state)
-        features = self._read_out(below, read, context, inputs, state)
-        fed = features if self.input_feeding else None
-        return Decoded(features, weights, replace(state, layers=tuple(layers), fed=fed))
+        return below, read, weights, tuple(layers)
 
     def unroll(self, inputs: Tensor, state: State) -> Decoded:
         """All steps of a known target: embedded inputs [B, T, inputs]; equals `step` by step."""
@@ -158,11 +165,28 @@ class RecurrentDecoder(nn.Module):
         return Decoded(features, weights, replace(state, layers=tuple(layers)))
 
     def _step_by_step(self, inputs: Tensor, state: State) -> Decoded:
-        features, weights = [], []
-        for step in range(inputs.shape[1]):
-            decoded = self.step(inputs[:, step], state)
-            state = decoded.state
-            features.append(decoded.features)
-            weights.append(decoded.attention)
-        attention = None if self.attention is None else torch.stack([w for w in weights if w is not None], 1)
-        return Decoded(torch.stack(features, 1), attention, state)
+        if self.input_feeding:
+            found: list[Decoded] = []
+            for step in inputs.unbind(1):
+                found.append(self.step(step, state))
+                state = found[-1].state
+            return Decoded(
+                torch.stack([one.features for one in found], 1), _stacked([one.attention for one in found]), state
+            )
+        context = self._context(state, inputs[:, 0])
+        tops, reads, weights = [], [], []
+        for step in inputs.unbind(1):
+            top, read, weight, layers = self._advance(step, context, state)
+            state = replace(state, layers=layers)
+            tops.append(top)
+            reads.append(read)
+            weights.append(weight)
+        # no step needs the readout of another, so it is made of all at once
+        features = self._read_out(torch.stack(tops, 1), _stacked(reads), self._context(state, inputs), inputs, state)
+        return Decoded(features, _stacked(weights), state)
+
+
+def _stacked(steps: list[Tensor | None]) -> Tensor | None:
+    """[R, ...] a step, or None -> [R, T, ...], or None."""
+    found = [step for step in steps if step is not None]
+    return torch.stack(found, 1) if found else None

@@ -152,7 +152,9 @@ def beam(
 
     At each step the 2 * width best extensions are looked at; those among the first `width` that end
     are outputs, and the best `width` others go on. Outputs are kept by rank score. A source is done once it
-    has `width` outputs, or no prefix is left; it then leaves the batch. With width 1 this is `greedy`.
+    has `width` outputs and no prefix is more probable than the best of them, or no prefix is left; it then leaves
+    the batch. (Outputs alone are no reason to stop: a sure model's best prefix outlives `width` improbable early
+    ends.) With width 1 this is `greedy`.
     """
     done_tokens = torch.full((sources, width, limits.max_length + 1), PAD, dtype=torch.long, device=device)
     done_scores = torch.full((sources, width), -torch.inf, device=device)
@@ -196,7 +198,8 @@ def beam(
             symbol = torch.cat([symbol, symbol.new_full((len(live), lack), EOS)], 1)
         tokens = torch.cat([tokens.gather(1, origin[..., None].expand(-1, -1, length)), symbol[..., None]], 2)
 
-        open_ = (ended < width) & (scores[:, 0] > -torch.inf)
+        behind = (ended < width) | (scores[:, 0] > done_scores[live, 0])
+        open_ = behind & (scores[:, 0] > -torch.inf)
         stay = open_.nonzero().flatten()
         if not len(stay):
             break

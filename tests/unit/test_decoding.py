@@ -54,6 +54,21 @@ def starts(chains: int) -> Chain:
     return Chain(torch.arange(chains))
 
 
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 8])
+def test_improbable_early_ends_do_not_stop_a_search_whose_best_prefix_goes_on(width: int) -> None:
+    """A sure chain of ten symbols, each of which could also end, with probability 0.01, or be another."""
+    words, length = 12, 10
+    symbols = SPECIALS + words
+    table = torch.full((symbols, symbols), 0.02 / (words - 1))
+    table[:, :EOS], table[:, EOS] = 0.0, 0.01
+    path = [BOS, *range(SPECIALS, SPECIALS + length), EOS]
+    for last, following in itertools.pairwise(path):
+        table[last, following] = 0.97
+    chain = torch.log(table / table.sum(-1, keepdim=True))[None]
+    found = beam(stepper(chain), starts(1), 1, CPU, Limits(30), width)[0]
+    assert found[0].tokens == tuple(path[1:-1])
+
+
 def all_outputs(table: Tensor, words: int, longest: int, penalty: float) -> list[tuple[float, tuple[int, ...], float]]:
     found = []
     for length in range(longest + 1):

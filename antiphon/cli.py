@@ -42,6 +42,9 @@ Json = Annotated[bool, typer.Option("--json", help="write JSON")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="set a key of the configuration")
 ]
+DecodeSettings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="decode.KEY=VALUE", help="set a key of decode")
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a model folder")]
 
 
@@ -178,12 +181,13 @@ def evaluate(
     target: Annotated[Path | None, typer.Option(help="target lines, with --source")] = None,
     as_json: Json = False,
     beam: Beam = None,
+    settings: DecodeSettings = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Measure a model on data."""
     files = _files(data, source, target)
-    scores, signatures = _load(folder, device, threads).evaluate_signed(files, beam)
+    scores, signatures = _load(folder, device, threads).evaluate_signed(files, beam, _settings(settings))
     if as_json:
         print(json.dumps({**scores, "signatures": signatures}))
         return
@@ -237,6 +241,12 @@ def predict(
     top_k: TopK = None,
     top_p: TopP = None,
     seed: Seed = None,
+    mbr: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="of N sampled outputs the one most like the others")
+    ] = None,
+    prefix: Annotated[str | None, typer.Option(metavar="TEXT", help="what every output begins with")] = None,
+    align: Annotated[bool, typer.Option("--align", help="the source token of each output token; needs --json")] = False,
+    settings: DecodeSettings = None,
     stream: Annotated[bool, typer.Option("--stream", help="answer each line at once; labels: a step a line")] = False,
     device: Device = None,
     threads: Threads = None,
@@ -244,11 +254,14 @@ def predict(
     """Write the output of every input, in order."""
     if n_best > 1 and not as_json:
         raise typer.BadParameter("needs --json", param_hint="--n-best")
+    if align and not as_json:
+        raise typer.BadParameter("needs --json", param_hint="--align")
     from antiphon.predictor import WINDOW
 
     how = _drawing(sample, temperature, top_k, top_p, seed)
     model = _load(folder, device, threads)
-    if n_best > (beam or model.config.decode.beam):
+    chosen = _settings(settings) | ({} if mbr is None else {"decode.mbr.samples": mbr})
+    if n_best > model.most_outputs(beam, chosen):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
     name = str(file or "standard input")
     if name.removesuffix(".gz").endswith(".conllu"):
@@ -265,7 +278,10 @@ def predict(
         for answer in model.live(lines, origin=f"{name}:"):
             print(json.dumps(answer.to_json(), ensure_ascii=False) if as_json else _one_line(answer.text), flush=True)
         return
-    for found in model.stream(lines, beam, n_best, sample=how, window=1 if one_by_one else WINDOW, origin=f"{name}:"):
+    for found in model.stream(
+        lines, beam, n_best, sample=how, window=1 if one_by_one else WINDOW, origin=f"{name}:",
+        prefix=prefix, settings=chosen, token_scores=as_json, align=align,
+    ):  # fmt: skip
         print(_json_prediction(found, n_best) if as_json else _one_line(found.text), flush=one_by_one)
 
 
@@ -279,15 +295,17 @@ def chat(
     top_k: TopK = None,
     top_p: TopP = None,
     seed: Seed = None,
+    settings: DecodeSettings = None,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """A dialogue, a line a turn: an empty line ends it, /new begins anew."""
     model = _load(folder, device, threads)
     lines = _lines(None, "standard input")
-    for answer in model.chat(
-        _prompted(lines) if sys.stdin.isatty() else lines, beam, _drawing(sample, temperature, top_k, top_p, seed)
-    ):
+    if sys.stdin.isatty():
+        lines = _prompted(lines)
+    how = _drawing(sample, temperature, top_k, top_p, seed)
+    for answer in model.chat(lines, beam, how, _settings(settings)):
         print(_one_line(answer.text), flush=True)
 
 
@@ -299,7 +317,7 @@ def _one_line(text: str, breaks: str = "\n\r") -> str:
 def _json_prediction(found: Prediction, n_best: int) -> str:
     value = found.to_json()
     if n_best > 1:
-        value["n_best"] = [vars(candidate) for candidate in getattr(found, "n_best", [])]
+        value["n_best"] = [candidate.to_json() for candidate in getattr(found, "n_best", [])]
     return json.dumps(value, ensure_ascii=False)
 
 

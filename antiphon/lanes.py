@@ -27,7 +27,8 @@ class Diverse:
         self.count, self.strength = groups, strength
 
     def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
-        symbols, lanes = ranked.shape[2], []
+        symbols = ranked.shape[2]
+        lanes: list[Extensions] = []
         chosen = ranked.new_zeros(len(ranked), symbols)
         for own_ranks, own in zip(ranks.chunk(self.count, 1), ranked.chunk(self.count, 1), strict=True):
             width, start = own.shape[1], own.shape[1] * len(lanes)
@@ -60,7 +61,8 @@ class Phrases:
         self.letter = torch.zeros(symbols, dtype=torch.long)  # of each symbol; 0 if it is in no phrase
         self.letter[letters] = torch.arange(1, len(letters) + 1)
         numbers: dict[tuple[tuple[int, ...], frozenset[tuple[int, ...]]], int] = {((), frozenset()): 0}
-        states, after = list(numbers), []
+        states = list(numbers)
+        after: list[list[int]] = []
         for end, met in states:  # which grows while new ones are found
             after.append([])
             for letter in (-1, *letters):

@@ -563,8 +563,10 @@ def _explain(error: ValidationError, tree: Mapping[str, object]) -> ConfigError:
 
 
 def _item(annotation: Any) -> Any:
-    """What a list is of; anything else is itself."""
-    return get_args(annotation)[0] if get_origin(annotation) is list else annotation
+    """What a list is of, or the table that may be left out; anything else is itself."""
+    inner = get_args(annotation)
+    optional = len(inner) == 2 and inner[1] is type(None) and _is_section(inner[0])
+    return inner[0] if get_origin(annotation) is list or optional else annotation
 
 
 def _is_section(annotation: object) -> bool:

@@ -38,6 +38,10 @@ Temperature = Annotated[float | None, typer.Option(help="of --sample: below 1 su
 TopK = Annotated[int | None, typer.Option(help="of --sample: among so many most probable symbols")]
 TopP = Annotated[float | None, typer.Option(help="of --sample: among the fewest that hold this probability")]
 Seed = Annotated[int | None, typer.Option(help="of --sample: another seed, other draws")]
+Members = Annotated[
+    list[Path] | None, typer.Option("--ensemble", metavar="DIR", help="a further model, to be asked with the first")
+]
+Combine = Annotated[str, typer.Option(metavar="log_linear|mean", help="of --ensemble: how models are combined")]
 Json = Annotated[bool, typer.Option("--json", help="write JSON")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="set a key of the configuration")
@@ -152,14 +156,14 @@ def train(
         run(config, out, resume, overwrite, device, threads, command, init_from)
 
 
-def _load(folder: Path, device: str | None, threads: int | None) -> Predictor:
+def _load(folder: Path, device: str | None, threads: int | None, members: list[Path] | None, combine: str) -> Predictor:
     import torch
 
     from antiphon.predictor import load
 
     if threads:
         torch.set_num_threads(threads)
-    return load(folder, device)
+    return load([folder, *(members or [])], device, combine)
 
 
 def _files(data: Path | None, source: Path | None, target: Path | None) -> Files | None:
@@ -182,12 +186,16 @@ def evaluate(
     as_json: Json = False,
     beam: Beam = None,
     settings: DecodeSettings = None,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Measure a model on data."""
     files = _files(data, source, target)
-    scores, signatures = _load(folder, device, threads).evaluate_signed(files, beam, _settings(settings))
+    scores, signatures = _load(folder, device, threads, ensemble, combine).evaluate_signed(
+        files, beam, _settings(settings)
+    )
     if as_json:
         print(json.dumps({**scores, "signatures": signatures}))
         return
@@ -248,6 +256,8 @@ def predict(
     align: Annotated[bool, typer.Option("--align", help="the source token of each output token; needs --json")] = False,
     settings: DecodeSettings = None,
     stream: Annotated[bool, typer.Option("--stream", help="answer each line at once; labels: a step a line")] = False,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -259,7 +269,7 @@ def predict(
     from antiphon.predictor import WINDOW
 
     how = _drawing(sample, temperature, top_k, top_p, seed)
-    model = _load(folder, device, threads)
+    model = _load(folder, device, threads, ensemble, combine)
     chosen = _settings(settings) | ({} if mbr is None else {"decode.mbr.samples": mbr})
     if n_best > model.most_outputs(beam, chosen):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
@@ -296,11 +306,13 @@ def chat(
     top_p: TopP = None,
     seed: Seed = None,
     settings: DecodeSettings = None,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """A dialogue, a line a turn: an empty line ends it, /new begins anew."""
-    model = _load(folder, device, threads)
+    model = _load(folder, device, threads, ensemble, combine)
     lines = _lines(None, "standard input")
     if sys.stdin.isatty():
         lines = _prompted(lines)
@@ -329,12 +341,14 @@ def score(
     source: Annotated[Path | None, typer.Option(help="source lines, with --target")] = None,
     target: Annotated[Path | None, typer.Option(help="target lines, with --source")] = None,
     as_json: Json = False,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Write log p(target | source) of every row, in nats, as the last column."""
     files = _files(data, source, target)
-    model = _load(folder, device, threads)
+    model = _load(folder, device, threads, ensemble, combine)
     for row, value in model.scored(files):
         sides = model.codecs.shown(row)
         if as_json:

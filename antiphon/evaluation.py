@@ -21,8 +21,19 @@ from antiphon.data.encode import LabelCodec, LabelsCodec, NextCodec, TextCodec
 from antiphon.data.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, group_references
-from antiphon.model import LanguageModel, Model, Reader, Writer
-from antiphon.search import TOKENS, batches_by_length, best_of, decode_sources, plain, plan, total_lengths, written
+from antiphon.ensemble import Ensemble
+from antiphon.model import LanguageModel, Model, Reader
+from antiphon.search import (
+    TOKENS,
+    Speaker,
+    batches_by_length,
+    best_of,
+    decode_sources,
+    plain,
+    plan,
+    total_lengths,
+    written,
+)
 from antiphon.symbols import UNK
 
 READ = 16_384  # symbols that a language model reads at once; it goes on from the state after them
@@ -47,13 +58,13 @@ class RowScores:
 
 
 @torch.inference_mode()
-def score_rows(model: Model, examples: Examples, device: torch.device) -> RowScores:
+def score_rows(model: Model | Ensemble, examples: Examples, device: torch.device) -> RowScores:
     """The losses of every row's target, teacher-forced where a decoder is fed, in float32."""
     losses: list[NDArray[np.float64]] = [np.empty(0)] * len(examples)
     correct: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)] * len(examples)
     model.eval()
     lengths = examples.source_lengths + examples.target.lengths
-    any_length = isinstance(model, LanguageModel)  # which reads in pieces
+    any_length = model.goes_on  # a language model, which reads in pieces
     for rows in batches_by_length(lengths, tokens=sys.maxsize if any_length else TOKENS):
         batch = collate(examples, rows).to(device)
         loss, hit = _judged(model, batch)
@@ -68,12 +79,14 @@ def _cut(values: Tensor, lengths: Ints) -> list[NDArray[Any]]:
     return np.split(values.cpu().numpy(), np.cumsum(lengths)[:-1])
 
 
-def _judged(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
+def _judged(model: Model | Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
     """The loss of every target step that is not padding and whether the answer is right, each [N]."""
     target = batch.target.values
-    if not isinstance(model, LanguageModel):
+    if not model.goes_on:
         return model.head.judge(model(batch.sources, target), target, batch.positions)
-    layers, found = model.begin(len(target)), []
+    assert isinstance(model, LanguageModel | Ensemble)
+    layers: Any = model.begin(len(target))
+    found = []
     steps = max(1, READ // len(target))
     for read, said in zip(torch.split(model.read(target), steps, 1), torch.split(target, steps, 1), strict=True):
         features, layers = model.run(read, layers)
@@ -129,7 +142,7 @@ def output_metrics(
 class Task:
     """All that measuring takes: a model, its configuration and codecs, rows and their arrays."""
 
-    model: Model
+    model: Model | Ensemble
     config: Config
     codecs: Codecs
     rows: Sequence[Row]
@@ -199,7 +212,7 @@ def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:
 
 def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) -> Measured:
     """Likelihoods, outputs decoded and compared."""
-    assert isinstance(task.model, Writer)
+    assert isinstance(task.model, Speaker)
     groups = group_references(task.config, task.codecs, task.rows)
     references = [[task.rows[row].target for row in group] for group in groups]
     scores = score_rows(task.model, task.examples, task.device)

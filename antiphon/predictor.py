@@ -32,9 +32,11 @@ from antiphon.data.encode import LabelsCodec, SourceTextCodec, TextCodec
 from antiphon.data.rows import Row, read_lines
 from antiphon.dataset import encode_rows, load_rows
 from antiphon.devices import pick_device
-from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError
+from antiphon.ensemble import Ensemble
+from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
 from antiphon.evaluation import Task, confusion, evaluate, read_sources, score_rows
-from antiphon.model import Reader, Writer
+from antiphon.model import LanguageModel, Model, Reader, Writer
+from antiphon.parts.heads import COMBINATIONS
 from antiphon.rules import ids_of
 from antiphon.search import (
     Search,
@@ -72,10 +74,10 @@ class _Wanted:
 class Predictor:
     """A loaded model. Results never depend on what else is in a batch."""
 
-    def __init__(self, loaded: Bundle, folder: Path, device: torch.device) -> None:
+    def __init__(self, loaded: Bundle, folder: Path, device: torch.device, ensemble: Ensemble | None = None) -> None:
         self.config: Config = loaded.config
         self.codecs = loaded.codecs
-        self.model = loaded.model
+        self.model: Model | Ensemble = ensemble or loaded.model
         self.metrics = loaded.metrics
         self.folder = folder
         self.device = device
@@ -194,7 +196,8 @@ class Predictor:
         An empty line ends it, and `/new` begins anew. Turns that `data.max_length` leaves no room for are forgotten.
         """
         codec = self.codecs.sources[0]
-        if not isinstance(self.model, Writer) or len(self.codecs.sources) > 1 or not isinstance(codec, SourceTextCodec):
+        writes = self._writes and not self.model.goes_on
+        if not writes or len(self.codecs.sources) > 1 or not isinstance(codec, SourceTextCodec):
             raise ModelFolderError(
                 f"{self.folder}: holds no dialogue; that takes one source of text and a target of text"
             )
@@ -432,6 +435,8 @@ class Predictor:
 
     def save(self, folder: str | Path) -> None:
         """Write the model into a new folder (without what only `--resume` needs)."""
+        if isinstance(self.model, Ensemble):
+            raise ModelFolderError("an ensemble is several folders; copy each of them")
         target = Path(folder)
         if target.exists():
             raise ModelFolderError(f"{target}: exists; name a new folder")
@@ -453,7 +458,36 @@ def _beginning(text: str, codec: TextCodec, decode: Decode) -> list[int]:
     return ids
 
 
-def load(folder: str | Path, device: str | None = None) -> Predictor:
-    """Load a model folder for use, onto the GPU if there is one or onto the named device."""
+def load(
+    folder: str | Path | Sequence[str | Path], device: str | None = None, combine: str = "log_linear"
+) -> Predictor:
+    """Load a model folder for use, onto the GPU if there is one or onto the named device.
+
+    Several folders are loaded as one model, an ensemble: with `log_linear` a symbol's log p is the mean of theirs,
+    normalised again, with `mean` its p is the mean of theirs. Their vocabularies must be the same; what is configured
+    is the first one's.
+    """
     place = pick_device(device)
-    return Predictor(bundle.load(Path(folder), place), Path(folder), place)
+    folders = [Path(folder)] if isinstance(folder, str | Path) else [Path(one) for one in folder]
+    if not folders:
+        raise ModelFolderError("an ensemble needs at least one model folder")
+    if combine not in COMBINATIONS:
+        raise ConfigError("combine", f"unknown way {combine!r}; {nearest(combine, COMBINATIONS)}")
+    first, *others = (bundle.load(one, place) for one in folders)
+    if not others:
+        return Predictor(first, folders[0], place)
+    for other, name in zip(others, folders[1:], strict=True):
+        _refuse_strangers(first, other, folders[0], name)
+    members: Any = [one.model for one in (first, *others)]
+    return Predictor(first, folders[0], place, Ensemble(members, COMBINATIONS[combine]).eval())
+
+
+def _refuse_strangers(first: Bundle, other: Bundle, where: Path, name: Path) -> None:
+    """Refuse a member of an ensemble that reads or writes other symbols than the first."""
+    if not isinstance(first.model, Writer | LanguageModel):
+        raise ModelFolderError(f"{where}: does not write; an ensemble is of models that write a sequence")
+    own, theirs = first.codecs.named, other.codecs.named
+    odd = own.keys() ^ theirs.keys() or {side for side in own if own[side].to_json() != theirs[side].to_json()}
+    if odd:
+        reason = "train both on the same rows (a fraction as data.valid depends on train.seed; give it a file)"
+        raise ModelFolderError(f"{name}: vocabulary-{min(odd)}.json is not that of {where}; {reason}")

@@ -16,7 +16,20 @@ from antiphon.config import Decode, Mbr, Sample
 from antiphon.data.batch import Examples, Ints, Sequences, collate, pad
 from antiphon.data.encode import TextCodec
 from antiphon.dataset import Codecs
-from antiphon.decoding import Choose, Coverage, Hypothesis, Lanes, Limits, Rule, Together, beam, greedy, sampler
+from antiphon.decoding import (
+    Choose,
+    Coverage,
+    Hypothesis,
+    Lanes,
+    Limits,
+    Rule,
+    StepFunction,
+    Together,
+    beam,
+    greedy,
+    sampler,
+)
+from antiphon.ensemble import Ensemble
 from antiphon.errors import ConfigError, DataError, nearest
 from antiphon.lanes import Diverse, Phrases
 from antiphon.model import LanguageModel, Model, Writer
@@ -25,7 +38,7 @@ from antiphon.symbols import EOS, UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
 
-Speaker = Writer | LanguageModel  # a model that writes
+Speaker = Writer | LanguageModel | Ensemble  # a model that writes
 Tokens: TypeAlias = tuple[int, ...]
 Utility: TypeAlias = Callable[[Tokens, Tokens], float]
 
@@ -98,7 +111,7 @@ def written_side(model: Speaker, codecs: Codecs) -> TextCodec:
     return codec
 
 
-def refuse_alignment(model: Model, codecs: Codecs, key: str) -> None:
+def refuse_alignment(model: Model | Ensemble, codecs: Codecs, key: str) -> None:
     """Refuse what needs to know which source symbol each output symbol comes from."""
     if not isinstance(model, Speaker) or not model.attends:
         raise ConfigError(key, NO_ATTENTION)
@@ -208,20 +221,21 @@ def _decode(
     model.eval()
     for rows in batches_by_length(total_lengths(sources), width * lanes.count):
         given = [pad(source, rows).to(device) for source in sources]
+        step: StepFunction[Any] = model.step  # of one model or of several
         state, first, count = model.start(given), model.first_read(given), len(rows)
         rules = list(search.rules)
         if prefixes is not None:
             rules.append(Prefix([prefixes[int(row)] for row in rows]))
         if search.sample is not None:
             choose = _sampler(search.sample, [seeds[int(row)] for row in rows])
-            found = greedy(model.step, state, count, device, limits, first, choose, rules)
+            found = greedy(step, state, count, device, limits, first, choose, rules)
         elif settings.beam == 1 and lanes.count == 1:
-            found = greedy(model.step, state, count, device, limits, first, rules=rules)
+            found = greedy(step, state, count, device, limits, first, rules=rules)
         else:
             memory = state.memory if settings.coverage_penalty else None
             coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
             penalty = settings.length_penalty
-            found = beam(model.step, state, count, device, limits, width, penalty, first, rules, lanes, coverage)
+            found = beam(step, state, count, device, limits, width, penalty, first, rules, lanes, coverage)
         for row, hypotheses in zip(rows, found, strict=True):
             results[row] = hypotheses
     return results
@@ -244,7 +258,7 @@ def attention_of(
     model: Speaker, sources: Sequence[Sequences], outputs: Sequence[Tokens], device: torch.device
 ) -> list[NDArray[np.float32]] | None:
     """Attention [symbols + 1, source steps] of every row's output; None if the model has none."""
-    if not isinstance(model, Writer) or not model.attends:
+    if isinstance(model, LanguageModel) or not model.attends:
         return None
     examples = Examples(tuple(sources), Sequences([[*output, EOS] for output in outputs]))
     results: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(examples)

@@ -193,9 +193,8 @@ def evaluate(
 ) -> None:
     """Measure a model on data."""
     files = _files(data, source, target)
-    scores, signatures = _load(folder, device, threads, ensemble, combine).evaluate_signed(
-        files, beam, _settings(settings)
-    )
+    model = _load(folder, device, threads, ensemble, combine)
+    scores, signatures = model.evaluate_signed(files, beam, _settings(settings))
     if as_json:
         print(json.dumps({**scores, "signatures": signatures}))
         return

@@ -66,7 +66,7 @@ def check_names(decode: Decode) -> None:
     """Refuse keys of `decode` that are neither its own nor a rule."""
     for name in decode.options:
         if name not in RULES:
-            known = nearest(name, [*decode.own_keys(), *RULES])
+            known = nearest(name, {*decode.own_keys(), *RULES})
             raise ConfigError(f"decode.{name}", f"unknown key; {known}")
 
 

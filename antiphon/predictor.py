@@ -44,6 +44,7 @@ from antiphon.search import (
     alignment,
     attention_of,
     best_of,
+    check_names,
     decode_sources,
     plan,
     refuse_alignment,
@@ -325,6 +326,7 @@ class Predictor:
         if beam is not None and beam < 1:
             raise ConfigError("beam", f"must be at least 1 (is {beam})")
         decode = (decoding(self.config, settings) if settings else self.config).decode
+        check_names(decode)
         if beam is not None:
             decode = decode.model_copy(update={"beam": beam})
         return decode if sample is None else decode.model_copy(update={"sample": sample_settings(sample)})
@@ -491,3 +493,6 @@ def _refuse_strangers(first: Bundle, other: Bundle, where: Path, name: Path) -> 
     if odd:
         reason = "train both on the same rows (a fraction as data.valid depends on train.seed; give it a file)"
         raise ModelFolderError(f"{name}: vocabulary-{min(odd)}.json is not that of {where}; {reason}")
+    depths = {len(one.config.model.image.channels) for one in (first, other)}
+    if len(depths) > 1 and any(codec.kind == "image" for codec in first.codecs.sources):
+        raise ModelFolderError(f"{name}: looks at other places of a picture than {where}; give both as many channels")

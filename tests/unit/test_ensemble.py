@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -182,6 +183,25 @@ def test_strangers_are_refused(
         load(folders, "cpu", "mane")
     with pytest.raises(AntiphonError, match="an ensemble needs at least one model folder"):
         load([], "cpu")
+
+
+def test_pictures_must_be_looked_at_in_the_same_places(configure: Callable[..., Any], tmp_path: Path) -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "rows.npz", picture=pictures, word=np.asarray(["A B", "B", "A"] * 4))
+    files = {"source": str(tmp_path / "rows.npz#picture"), "target": str(tmp_path / "rows.npz#word")}
+    keys = {"source": "image", "train__max_steps": 2, "model__encoder__hidden": 4, "model__decoder__hidden": 4}
+    folders = [
+        train(
+            configure(data__train=files, data__valid=files, model__image__channels=[4] * depth, **keys),
+            tmp_path / f"m{number}",
+            device="cpu",
+        )
+        for number, depth in enumerate((1, 1, 2))
+    ]
+    (answer,) = load(folders[:2], "cpu").predict([pictures[0]], attention=True)
+    assert answer.attention.shape == (len(answer.tokens) + 1, 16)
+    with pytest.raises(AntiphonError, match=r"m2: looks at other places of a picture than .*m0; give both as many"):
+        load(folders[::2], "cpu")
 
 
 def test_the_command_line_takes_several(folders: list[Path], tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import covering, make, name, pad_sources, sources
 from test_decoding import CPU, Chain
 from torch import Tensor
 
-from antiphon.decoding import Coverage, Hypothesis, Lanes, Limits, Rule, Step, Together, beam, greedy
+from antiphon.decoding import Coverage, Hypothesis, Lanes, Limits, Rule, Step, Together, beam, forced, greedy
 from antiphon.lanes import Diverse, Phrases
 from antiphon.rules import Allowed, EndPenalty, Lexicon, NoRepeat, Prefix
 from antiphon.symbols import BOS, EOS, SPECIALS, UNK
@@ -321,6 +321,37 @@ def test_company_and_padding_change_nothing(choice: Any, kind: str) -> None:
         for a, b in zip(alone, together[row], strict=True):
             assert (a.score, a.rank_score) == pytest.approx((b.score, b.rank_score), abs=1e-4)
         assert all(one.tokens[: len(starting[row])] == starting[row] for one in alone)
+
+
+@given(st.sampled_from(covering()[::5]), st.integers(0, 1000), known_rules(2), st.booleans(), phrases)
+@settings(max_examples=25)
+def test_of_a_model_every_output_that_keeps_the_rules_is_found(
+    choice: Any, seed: int, rules: list[Known], grid: bool, required: list[Tokens]
+) -> None:
+    """Small random models; all outputs are written down, and scored by force."""
+    model, rows = make(choice, target_symbols=SPECIALS + WORDS, seed=seed), sources(2, seed)
+    required = required if grid else []
+    lanes = Phrases(required, SPECIALS + WORDS) if grid else Together()
+    chosen = [*(one.rule for one in rules), *([lanes] if isinstance(lanes, Phrases) else [])]
+    every = [said for length in range(4) for said in itertools.product(SYMBOLS, repeat=length)]
+    with torch.inference_mode():
+        state = model.start([pad_sources(rows)])
+        found = beam(model.step, state, 2, CPU, Limits(3), len(every), 0.7, rules=chosen, lanes=lanes)
+        for source, hypotheses in enumerate(found):
+            kept = [
+                said
+                for said in every
+                if all(one.keeps(source, said, True) for one in rules) and all(holds(said, one) for one in required)
+            ]
+            scores = {}
+            for said in kept:
+                state = model.start([pad_sources([rows[source]])])
+                scores[said] = float(forced(model.step, state, torch.tensor([[*said, EOS]])).sum())
+            penalty = sum(one.end for one in rules)
+            ranks = {said: (scores[said] - penalty) / (len(said) + 1) ** 0.7 for said in kept}
+            assert {one.tokens for one in hypotheses} == set(kept)
+            assert [one.score for one in hypotheses] == pytest.approx([scores[h.tokens] for h in hypotheses], abs=1e-3)
+            assert [h.rank_score for h in hypotheses] == pytest.approx(sorted(ranks.values(), reverse=True), abs=1e-3)
 
 
 def test_coverage_is_equation_14() -> None:

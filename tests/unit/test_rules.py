@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -33,7 +33,19 @@ class Known:
     name: str
     rule: Rule
     keeps: Callable[[int, Tokens, bool], bool]  # source, said so far, whether it ends there
-    end: float = 0.0
+    adds: dict[int, float] = field(default_factory=dict)  # to the rank, whenever a symbol is said
+
+
+@dataclass(frozen=True)
+class Bonus:
+    """A rule that likes some symbols better."""
+
+    adds: dict[int, float]
+
+    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
+        for symbol, bonus in self.adds.items():
+            ranked[:, symbol] += bonus
+        return ranked
 
 
 def allowed(symbols: Sequence[int]) -> Allowed:
@@ -98,7 +110,10 @@ phrases = st.lists(st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=2).ma
 def known_rules(sources: int) -> st.SearchStrategy[list[Known]]:
     """Some of the rules, each at most once."""
     repeat = st.integers(1, 3).map(lambda n: Known("repeat", NoRepeat(n), lambda _, said, __: not repeats(said, n)))
-    end = st.sampled_from([-1.5, 0.7, 4.0]).map(lambda p: Known("end", EndPenalty(p), lambda *_: True, p))
+    end = st.sampled_from([-1.5, 0.7, 4.0]).map(lambda p: Known("end", EndPenalty(p), lambda *_: True, {EOS: -p}))
+    liked = st.dictionaries(st.sampled_from(SYMBOLS), st.sampled_from([-2.0, 1.5]), min_size=1).map(
+        lambda adds: Known("bonus", Bonus(adds), lambda *_: True, adds)
+    )
     some = st.lists(st.sampled_from(SYMBOLS), min_size=1, unique=True).map(
         lambda few: Known("allowed", allowed(few), lambda _, said, __: set(said) <= set(few))
     )
@@ -118,7 +133,7 @@ def known_rules(sources: int) -> st.SearchStrategy[list[Known]]:
             ),
         )
     )
-    return st.lists(st.one_of(repeat, end, some, names, prefix), max_size=3, unique_by=lambda one: one.name)
+    return st.lists(st.one_of(repeat, end, liked, some, names, prefix), max_size=3, unique_by=lambda one: one.name)
 
 
 @dataclass
@@ -135,17 +150,20 @@ class Plain:
     def log_p(self, said: Tokens, symbol: int) -> float:
         return self.table[len(said)][said[-1] if said else BOS][symbol]
 
+    def added(self, *symbols: int) -> float:
+        return sum(one.adds.get(symbol, 0.0) for one in self.rules for symbol in symbols)
+
     def may(self, said: Tokens) -> dict[int, float]:
         """What may follow, and what it adds to the rank."""
         found = {}
         if len(said) < self.limits.max_length:
             for symbol in SYMBOLS:
                 if all(one.keeps(self.source, (*said, symbol), False) for one in self.rules):
-                    found[symbol] = self.log_p(said, symbol)
+                    found[symbol] = self.log_p(said, symbol) + self.added(symbol)
         if len(said) >= self.limits.min_length and all(
             [one.keeps(self.source, said, True) for one in self.rules] + [holds(said, one) for one in self.required]
         ):
-            found[EOS] = self.log_p(said, EOS) - sum(one.end for one in self.rules)
+            found[EOS] = self.log_p(said, EOS) + self.added(EOS)
         return found
 
     def greedy(self) -> list[tuple[Tokens, float]]:
@@ -166,7 +184,7 @@ class Plain:
             for said in itertools.product(SYMBOLS, repeat=length):
                 if EOS in self.may(said) and all(said[i] in self.may(said[:i]) for i in range(length)):
                     score = sum(self.log_p(said[:i], said[i]) for i in range(length)) + self.log_p(said, EOS)
-                    rank = (score - sum(one.end for one in self.rules)) / (length + 1) ** self.penalty
+                    rank = (score + self.added(*said, EOS)) / (length + 1) ** self.penalty
                     found.append((rank, score, said))
         return sorted(found, reverse=True)
 
@@ -321,6 +339,13 @@ def test_company_and_padding_change_nothing(choice: Any, kind: str) -> None:
         for a, b in zip(alone, together[row], strict=True):
             assert (a.score, a.rank_score) == pytest.approx((b.score, b.rank_score), abs=1e-4)
         assert all(one.tokens[: len(starting[row])] == starting[row] for one in alone)
+        for one in alone:
+            target = torch.tensor([[*one.tokens, EOS]])
+            with torch.inference_mode():
+                looked = model.attention([pad_sources([rows[row]])], target)
+            covered = 0.0 if looked is None else 0.4 * float(looked[0][0].sum(0).clamp(max=1).log().sum())
+            wanted = (one.score - 0.3) / (len(one.tokens) + 1) + covered
+            assert one.rank_score == pytest.approx(wanted, abs=1e-4)
 
 
 @given(st.sampled_from(covering()[::5]), st.integers(0, 1000), known_rules(2), st.booleans(), phrases)
@@ -347,8 +372,8 @@ def test_of_a_model_every_output_that_keeps_the_rules_is_found(
             for said in kept:
                 state = model.start([pad_sources([rows[source]])])
                 scores[said] = float(forced(model.step, state, torch.tensor([[*said, EOS]])).sum())
-            penalty = sum(one.end for one in rules)
-            ranks = {said: (scores[said] - penalty) / (len(said) + 1) ** 0.7 for said in kept}
+            added = Plain([], source, Limits(3), rules).added
+            ranks = {said: (scores[said] + added(*said, EOS)) / (len(said) + 1) ** 0.7 for said in kept}
             assert {one.tokens for one in hypotheses} == set(kept)
             assert [one.score for one in hypotheses] == pytest.approx([scores[h.tokens] for h in hypotheses], abs=1e-3)
             assert [h.rank_score for h in hypotheses] == pytest.approx(sorted(ranks.values(), reverse=True), abs=1e-3)

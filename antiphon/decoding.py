@@ -360,13 +360,12 @@ class _Outputs:
 
     def hypotheses(self, count: int) -> list[list[Hypothesis]]:
         """The outputs of every source, `count` lanes each, the best first; what several lanes say counts once."""
-        found: list[list[Hypothesis]] = []
-        for lane, rows in enumerate(zip(self.tokens.tolist(), self.scores.tolist(), self.ranks.tolist(), strict=True)):
-            if lane % count == 0:
-                found.append([])
-            found[-1] += [
-                Hypothesis(_content(row), *scores) for row, *scores in zip(*rows, strict=True) if scores[1] > -torch.inf
-            ]
+        sources = len(self.tokens) // count
+        values = (x.reshape(sources, -1, *x.shape[2:]).tolist() for x in (self.tokens, self.scores, self.ranks))
+        found = [
+            [Hypothesis(_content(row), *own) for row, *own in zip(*rows, strict=True) if own[1] > -torch.inf]
+            for rows in zip(*values, strict=True)
+        ]
         return found if count == 1 else [_distinct(hypotheses) for hypotheses in found]
 
 

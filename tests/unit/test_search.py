@@ -237,6 +237,21 @@ def test_a_wrong_rule_is_refused_before_training(configure: Callable[..., Any], 
         train(config, tmp_path / "m", device="cpu")
 
 
+def test_rules_may_change_between_a_training_and_its_resumption(
+    configure: Callable[..., Any], pairs: Path, tmp_path: Path
+) -> None:
+    """And they never choose weights: validation is without them."""
+    small = {"data__train": str(pairs), "model__encoder__hidden": 4, "model__decoder__hidden": 4}
+    ruled = {"decode__no_repeat_ngram": 1, "decode__min_length": 0, "decode__allowed": ["A"], "decode__beam": 2}
+    first = load(train(configure(train__max_steps=2, **small, **ruled), tmp_path / "m", device="cpu"), "cpu")
+    assert {one.text for one in first.predict(["abc", "de"])} <= {"", "A"}
+    other = configure(train__max_steps=4, decode__mbr={"samples": 3}, decode__eos_penalty=1.0, **small)
+    again = load(train(other, tmp_path / "m", resume=True, device="cpu"), "cpu")
+    assert again.config.decode.rules == {"eos_penalty": 1.0}
+    free = load(train(configure(train__max_steps=2, **small), tmp_path / "free", device="cpu"), "cpu")
+    assert first.metrics["valid"] == free.metrics["valid"]
+
+
 def test_files_of_rules_are_relative_to_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("data: {train: t.tsv}\ndecode: {lexicon: names.txt, allowed: letters.txt}\n")
     decode = configuration.load(tmp_path / "c.yaml").decode

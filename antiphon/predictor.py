@@ -356,39 +356,42 @@ class Predictor:
         origin: str,
     ) -> Iterator[Prediction]:
         assert isinstance(self.model, Speaker)
-        prefixes = [beginning for *_, beginning in held]
-        given = prefixes if any(prefixes) else None
-        found = decode_sources(self.model, sources, search, self.device, numbers, given)
-        rows = [row for row, hypotheses in enumerate(found) for _ in hypotheses[: wanted.n_best]]
-        outputs = [one for hypotheses in found for one in hypotheses[: wanted.n_best]]
-        read = [source.take(rows) for source in sources]
-        tokens, values = [one.tokens for one in outputs], [held[row][0] for row in rows]
-        symbols = written(self.model, self.codecs, search, read, values, tokens, self.device)
-        scores = self._token_scores(read[0], read, tokens) if wanted.token_scores else None
-        looks = wanted.attention or wanted.align
-        weights = attention_of(self.model, read, tokens, self.device) if looks else None
-        first, codec, place = self.codecs.sources[0], written_side(self.model, self.codecs), 0
-        for number, (given_values, *_), hypotheses in zip(numbers, held, found, strict=True):
-            best_of(hypotheses, f"{origin}{number + 1}")
-            source = first.split_turns(given_values[0]) if isinstance(first, TextCodec) else []
-            start, candidates = place, []
-            for one in hypotheses[: wanted.n_best]:
-                said = [*(source if self.model.goes_on else []), *symbols[place]]
-                aligned = alignment(weights[place], source) if wanted.align and weights is not None else None
-                own = None if scores is None else scores[place]
-                candidates.append(Candidate(codec.join(said), said, one.score, own, aligned))
-                place += 1
-            best = candidates[0]
-            seen = weights[start] if wanted.attention and weights is not None else None
-            yield TextPrediction(best.text, best.tokens, best.score, candidates, source, seen)
-
-    def _token_scores(
-        self, first: Sequences, sources: Sequence[Sequences], outputs: Sequence[tuple[int, ...]]
-    ) -> list[list[float]]:
-        """log p of each symbol of the outputs and of their end symbols."""
-        prompts: list[Sequence[int]] = [
-            first[row].tolist() if self.model.goes_on else [] for row in range(len(outputs))
+        first, codec = self.codecs.sources[0], written_side(self.model, self.codecs)
+        prefixes = [beginning for *_, beginning in held] if any(beginning for *_, beginning in held) else None
+        found = decode_sources(self.model, sources, search, self.device, numbers, prefixes)
+        kept = [hypotheses[: wanted.n_best] for hypotheses in found]
+        rows = [row for row, hypotheses in enumerate(kept) for _ in hypotheses]  # of all outputs, one behind the other
+        outputs = [one for hypotheses in kept for one in hypotheses]
+        tokens, given = [one.tokens for one in outputs], [source.take(rows) for source in sources]
+        reads = [first.split_turns(values[0]) if isinstance(first, TextCodec) else [] for values, *_ in held]
+        said = written(self.model, self.codecs, search, given, [held[row][0] for row in rows], tokens, self.device)
+        if self.model.goes_on:
+            said = [[*reads[row], *symbols] for row, symbols in zip(rows, said, strict=True)]
+        scores = self._token_scores(given, tokens) if wanted.token_scores else None
+        weights = attention_of(self.model, given, tokens, self.device) if wanted.attention or wanted.align else None
+        candidates = [
+            Candidate(
+                codec.join(symbols),
+                symbols,
+                outputs[place].score,
+                None if scores is None else scores[place],
+                None if weights is None or not wanted.align else alignment(weights[place], reads[rows[place]]),
+            )
+            for place, symbols in enumerate(said)
         ]
+        ends = itertools.accumulate(map(len, kept))
+        for number, read, hypotheses, end in zip(numbers, reads, kept, ends, strict=True):
+            best_of(hypotheses, f"{origin}{number + 1}")
+            place = end - len(hypotheses)
+            best = candidates[place]
+            looked = None if weights is None or not wanted.attention else weights[place]
+            yield TextPrediction(best.text, best.tokens, best.score, candidates[place:end], read, looked)
+
+    def _token_scores(self, sources: Sequence[Sequences], outputs: Sequence[tuple[int, ...]]) -> list[list[float]]:
+        """log p of each symbol of the outputs and of their end symbols."""
+        prompts: list[list[int]] = [[]] * len(outputs)
+        if self.model.goes_on:
+            prompts = [sources[0][row].tolist() for row in range(len(outputs))]
         targets = Sequences([[*prompt, *output, EOS] for prompt, output in zip(prompts, outputs, strict=True)])
         given = (targets,) if self.model.goes_on else tuple(sources)
         losses = score_rows(self.model, Examples(given, targets), self.device).losses

@@ -129,12 +129,18 @@ def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:
         raise ConfigError("train.metric", "span_f1 is of labels O, B-TYPE and I-TYPE; the training rows have others")
     if config.train.metric is None:
         config = config.model_copy(update={"train": config.train.model_copy(update={"metric": target.metric})})
-    if config.decode.max_length is None and target.form in ("any", "next"):
-        longest = int(examples.target.lengths.max())
-        config = config.model_copy(
-            update={"decode": config.decode.model_copy(update={"max_length": longest + longest // 2 + 5})}
-        )
+    if target.form in ("any", "next"):
+        config = with_longest(config, int(examples.target.lengths.max()))
     return config
+
+
+def with_longest(config: Config, target: int) -> Config:
+    """The configuration with a longest output where none is chosen: half as long again as the longest target."""
+    if config.decode.max_length is not None:
+        return config
+    return config.model_copy(
+        update={"decode": config.decode.model_copy(update={"max_length": target + target // 2 + 5})}
+    )
 
 
 HARMLESS: dict[str, set[str] | bool] = {  # what may change between a training and its resumption

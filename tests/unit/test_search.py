@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from antiphon import config as configuration
+from antiphon.checkup import check
 from antiphon.cli import app
 from antiphon.data.rows import Row
 from antiphon.decoding import Hypothesis
@@ -233,8 +234,10 @@ def test_what_needs_attention_is_refused_without(
 
 def test_a_wrong_rule_is_refused_before_training(configure: Callable[..., Any], pairs: Path, tmp_path: Path) -> None:
     config = configure(data__train=str(pairs), decode__require=["A Q"], decode__beam=2)
-    with pytest.raises(AntiphonError, match=r"^decode\.require: the model never says 'Q'"):
-        train(config, tmp_path / "m", device="cpu")
+    for run in (check, lambda config: train(config, tmp_path / "m", device="cpu")):
+        with pytest.raises(AntiphonError, match=r"^decode\.require: the model never says 'Q'"):
+            run(config)
+    assert check(configure(data__train=str(pairs), decode__require=["A B"], decode__beam=2)).lines
 
 
 def test_rules_may_change_between_a_training_and_its_resumption(

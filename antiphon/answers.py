@@ -26,11 +26,21 @@ class Prediction(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One output: its text, its symbols, and log p(text | input) in nats with the end symbol."""
+    """One output: its text, its symbols, and log p(text | input) in nats with the end symbol.
+
+    If asked for, `token_scores` are log p of each symbol and of the end symbol, which add up to the score, and
+    `alignment` has the place of the source symbol that each symbol has looked at most.
+    """
 
     text: str
     tokens: list[str]
     score: float
+    token_scores: list[float] | None = None
+    alignment: list[int] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `predict --json` writes it: what was not asked for is left out."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,8 @@ class TextPrediction:
     attention: NDArray[np.float32] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"text": self.text, "tokens": self.tokens, "score": self.score}
+        best = self.n_best[0] if self.n_best else Candidate(self.text, self.tokens, self.score)
+        return best.to_json()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from antiphon import metrics
 from antiphon.config import Config, Files, Parallel
@@ -18,8 +19,10 @@ from antiphon.data.rows import Problems, Row
 from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, held_out, load_rows, train_codecs, untrained
 from antiphon.errors import shown
 from antiphon.evaluation import output_metrics
+from antiphon.search import Speaker, plan, written_side
+from antiphon.structures import build
 from antiphon.symbols import UNK
-from antiphon.training.prepare import check_names
+from antiphon.training.prepare import check_names, with_longest
 
 
 @dataclass
@@ -56,6 +59,7 @@ def check(config: Config) -> Report:
     if config.data.test is not None:
         parts["test"] = _read(config, "test", config.data.test, reading, report)
     codecs = train_codecs(config, train)
+    _check_decoding(config, codecs, train)
     for number, (side, codec) in enumerate(codecs.named.items()):
         report.say(f"{side}: {codec.about()}")
         values = {part: [(*row.sources, row.target)[number] for row in rows] for part, rows in parts.items()}
@@ -63,6 +67,19 @@ def check(config: Config) -> Report:
     _overlaps(config, codecs, parts, report)
     _baselines(config, codecs, train, valid_rows, report)
     return report
+
+
+def _check_decoding(config: Config, codecs: Codecs, rows: Sequence[Row]) -> None:
+    """Refuse what `decode` says if it cannot work, as training does."""
+    with torch.device("meta"):  # no memory is taken
+        model = build(config, codecs)
+    if not isinstance(model, Speaker):
+        return
+    codec, longest = written_side(model, codecs), 0
+    for row in rows:
+        length = len(codec.encode(row.sources[0] if model.goes_on else row.target))
+        longest = max(longest, min(length, config.train.bptt) if codec.whole else length)
+    plan(with_longest(config, longest).decode, model, codecs)
 
 
 def _read(config: Config, part: str, files: Files, codecs: Codecs, report: Report) -> list[Row]:

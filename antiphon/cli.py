@@ -38,9 +38,16 @@ Temperature = Annotated[float | None, typer.Option(help="of --sample: below 1 su
 TopK = Annotated[int | None, typer.Option(help="of --sample: among so many most probable symbols")]
 TopP = Annotated[float | None, typer.Option(help="of --sample: among the fewest that hold this probability")]
 Seed = Annotated[int | None, typer.Option(help="of --sample: another seed, other draws")]
+Members = Annotated[
+    list[Path] | None, typer.Option("--ensemble", metavar="DIR", help="a further model, to be asked with the first")
+]
+Combine = Annotated[str, typer.Option(metavar="log_linear|mean", help="of --ensemble: how models are combined")]
 Json = Annotated[bool, typer.Option("--json", help="write JSON")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="set a key of the configuration")
+]
+DecodeSettings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="decode.KEY=VALUE", help="set a key of decode")
 ]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a model folder")]
 
@@ -149,14 +156,14 @@ def train(
         run(config, out, resume, overwrite, device, threads, command, init_from)
 
 
-def _load(folder: Path, device: str | None, threads: int | None) -> Predictor:
+def _load(folder: Path, device: str | None, threads: int | None, members: list[Path] | None, combine: str) -> Predictor:
     import torch
 
     from antiphon.predictor import load
 
     if threads:
         torch.set_num_threads(threads)
-    return load(folder, device)
+    return load([folder, *(members or [])], device, combine)
 
 
 def _files(data: Path | None, source: Path | None, target: Path | None) -> Files | None:
@@ -178,12 +185,16 @@ def evaluate(
     target: Annotated[Path | None, typer.Option(help="target lines, with --source")] = None,
     as_json: Json = False,
     beam: Beam = None,
+    settings: DecodeSettings = None,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Measure a model on data."""
     files = _files(data, source, target)
-    scores, signatures = _load(folder, device, threads).evaluate_signed(files, beam)
+    model = _load(folder, device, threads, ensemble, combine)
+    scores, signatures = model.evaluate_signed(files, beam, _settings(settings))
     if as_json:
         print(json.dumps({**scores, "signatures": signatures}))
         return
@@ -237,18 +248,29 @@ def predict(
     top_k: TopK = None,
     top_p: TopP = None,
     seed: Seed = None,
+    mbr: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="of N sampled outputs the one most like the others")
+    ] = None,
+    prefix: Annotated[str | None, typer.Option(metavar="TEXT", help="what every output begins with")] = None,
+    align: Annotated[bool, typer.Option("--align", help="the source token of each output token; needs --json")] = False,
+    settings: DecodeSettings = None,
     stream: Annotated[bool, typer.Option("--stream", help="answer each line at once; labels: a step a line")] = False,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Write the output of every input, in order."""
     if n_best > 1 and not as_json:
         raise typer.BadParameter("needs --json", param_hint="--n-best")
+    if align and not as_json:
+        raise typer.BadParameter("needs --json", param_hint="--align")
     from antiphon.predictor import WINDOW
 
     how = _drawing(sample, temperature, top_k, top_p, seed)
-    model = _load(folder, device, threads)
-    if n_best > (beam or model.config.decode.beam):
+    model = _load(folder, device, threads, ensemble, combine)
+    chosen = _settings(settings) | ({} if mbr is None else {"decode.mbr.samples": mbr})
+    if n_best > model.most_outputs(beam, chosen):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
     name = str(file or "standard input")
     if name.removesuffix(".gz").endswith(".conllu"):
@@ -265,7 +287,10 @@ def predict(
         for answer in model.live(lines, origin=f"{name}:"):
             print(json.dumps(answer.to_json(), ensure_ascii=False) if as_json else _one_line(answer.text), flush=True)
         return
-    for found in model.stream(lines, beam, n_best, sample=how, window=1 if one_by_one else WINDOW, origin=f"{name}:"):
+    for found in model.stream(
+        lines, beam, n_best, sample=how, window=1 if one_by_one else WINDOW, origin=f"{name}:",
+        prefix=prefix, settings=chosen, token_scores=as_json, align=align,
+    ):  # fmt: skip
         print(_json_prediction(found, n_best) if as_json else _one_line(found.text), flush=one_by_one)
 
 
@@ -279,15 +304,19 @@ def chat(
     top_k: TopK = None,
     top_p: TopP = None,
     seed: Seed = None,
+    settings: DecodeSettings = None,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """A dialogue, a line a turn: an empty line ends it, /new begins anew."""
-    model = _load(folder, device, threads)
+    model = _load(folder, device, threads, ensemble, combine)
     lines = _lines(None, "standard input")
-    for answer in model.chat(
-        _prompted(lines) if sys.stdin.isatty() else lines, beam, _drawing(sample, temperature, top_k, top_p, seed)
-    ):
+    if sys.stdin.isatty():
+        lines = _prompted(lines)
+    how = _drawing(sample, temperature, top_k, top_p, seed)
+    for answer in model.chat(lines, beam, how, _settings(settings)):
         print(_one_line(answer.text), flush=True)
 
 
@@ -299,7 +328,7 @@ def _one_line(text: str, breaks: str = "\n\r") -> str:
 def _json_prediction(found: Prediction, n_best: int) -> str:
     value = found.to_json()
     if n_best > 1:
-        value["n_best"] = [vars(candidate) for candidate in getattr(found, "n_best", [])]
+        value["n_best"] = [candidate.to_json() for candidate in getattr(found, "n_best", [])]
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -311,12 +340,14 @@ def score(
     source: Annotated[Path | None, typer.Option(help="source lines, with --target")] = None,
     target: Annotated[Path | None, typer.Option(help="target lines, with --source")] = None,
     as_json: Json = False,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Write log p(target | source) of every row, in nats, as the last column."""
     files = _files(data, source, target)
-    model = _load(folder, device, threads)
+    model = _load(folder, device, threads, ensemble, combine)
     for row, value in model.scored(files):
         sides = model.codecs.shown(row)
         if as_json:

@@ -284,8 +284,23 @@ class Sample(Section):
     seed: StrictInt = Field(1, ge=0, lt=1 << 31)
 
 
-class Decode(Section):
+class Diversity(Section):
+    groups: StrictInt = Field(ge=2, description="groups of a beam, which choose one after the other")
+    strength: StrictFloat = Field(0.5, gt=0, le=100, description="what a choice of an earlier group costs, in nats")
+
+
+class Mbr(Section):
+    samples: StrictInt = Field(ge=2, le=10_000, description="outputs drawn, as `sample` says")
+    metric: Literal["chrf", "token_error_rate"] = Field("chrf", description="by which the others judge each of them")
+
+
+class Decode(WithOptions):
+    """How outputs are looked for; the other keys are rules of decoding, checked where they are built."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
     sample: Sample | None = Field(None, description="draw symbols by their probability in place of a beam")
+    mbr: Mbr | None = Field(None, description="of many samples the one most like the others (Eikema & Aziz 2020)")
     beam: StrictInt = Field(5, ge=1, le=10_000)
     length_penalty: StrictFloat = Field(1.0, ge=0, le=10)
     min_length: StrictInt = Field(0, ge=0, description="shortest output in tokens, without the end symbol")
@@ -295,6 +310,22 @@ class Decode(Section):
         le=1_000_000,
         description="longest output in tokens; by default half as long again as any training target",
     )
+    coverage_penalty: StrictFloat = Field(
+        0.0, ge=0, le=100, description="beams that leave out part of their source lose (Wu et al. 2016, eq. 14)"
+    )
+    diversity: Diversity | None = Field(None, description="a beam in groups that differ (Vijayakumar et al. 2016)")
+    require: list[StrictStr] = Field([], description="phrases that every output holds (Hokamp & Liu 2017)")
+    allowed: StrictStr | list[StrictStr] | None = Field(
+        None, description="the only symbols that are said: a list, or a file with one a line"
+    )
+    lexicon: StrictStr | None = Field(None, description="a file of the only outputs there are, one a line")
+    replace_unknown: StrictBool = Field(False, description="a source symbol stands in for an unknown one")
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What is said of rules of decoding, by their names."""
+        own = {"allowed": self.allowed, "lexicon": self.lexicon}
+        return {name: value for name, value in (own | self.options).items() if value is not None}
 
 
 class Evaluate(Section):
@@ -385,7 +416,9 @@ def set_value(tree: dict[str, Any], key: str, value: object) -> None:
     """Set `a.b.c` in a tree of tables; a bare name on the way becomes `{kind: name}`."""
     *path, last = key.split(".")
     for depth, name in enumerate(path, 1):
-        below = tree.setdefault(name, _default_choice(path[:depth]))
+        if tree.get(name) is None:
+            tree[name] = _default_choice(path[:depth])
+        below = tree[name]
         if isinstance(below, str):
             below = tree[name] = {"from" if name == "context" else "kind": below}
         if not isinstance(below, dict):
@@ -448,7 +481,20 @@ def parse(tree: Mapping[str, object], folder: Path) -> Config:
     )
     vectors = _absolute(config.model.embeddings, folder, "model.embeddings")
     model = config.model.model_copy(update={"embeddings": vectors})
-    return config.model_copy(update={"data": data, "model": model})
+    named = {name: getattr(config.decode, name) for name in ("allowed", "lexicon")}
+    files = {name: _absolute(path, folder, f"decode.{name}") for name, path in named.items() if isinstance(path, str)}
+    decode = config.decode.model_copy(update=files)
+    return config.model_copy(update={"data": data, "model": model, "decode": decode})
+
+
+def decoding(config: Config, settings: Mapping[str, object]) -> Config:
+    """The configuration of a trained model with keys of `decode` changed; paths are the user's own."""
+    tree = config.model_dump(by_alias=True)
+    for key, value in settings.items():
+        if not key.startswith("decode."):
+            raise ConfigError(key, "a trained model stays as it is; only keys of decode can be set, as in decode.beam")
+        set_value(tree, key, value)
+    return parse(tree, Path())
 
 
 def sample_settings(options: Mapping[str, Any]) -> Sample:
@@ -520,8 +566,10 @@ def _explain(error: ValidationError, tree: Mapping[str, object]) -> ConfigError:
 
 
 def _item(annotation: Any) -> Any:
-    """What a list is of; anything else is itself."""
-    return get_args(annotation)[0] if get_origin(annotation) is list else annotation
+    """What a list is of, or the table that may be left out; anything else is itself."""
+    inner = get_args(annotation)
+    optional = len(inner) == 2 and inner[1] is type(None) and _is_section(inner[0])
+    return inner[0] if get_origin(annotation) is list or optional else annotation
 
 
 def _is_section(annotation: object) -> bool:

@@ -1,12 +1,16 @@
-"""Decoding over a step function and nothing else: greedy, beam search, forced scoring.
+"""Decoding over a step function and nothing else: greedy, sampling, beam search, forced scoring.
 
 A step function maps (tokens [R], state) to the log-probabilities [R, symbols] of what comes next and
 the state after. The state is any value with `expand`, `reorder` and `select` (see `State`). Every way of
 decoding returns the same `Hypothesis`, one list of them a source, the best first.
 
-`score` is sum_t log p(y_t | y_<t, x) in nats, the end symbol counted; `rank_score`, by which a beam is
-ordered, is score / |y|^length_penalty, |y| counting the end symbol (Wu et al. 2016, 1609.08144, has a
-related form). An output that reaches `max_length` must end there, so every score holds an end symbol.
+`score` is sum_t log p(y_t | y_<t, x) of the model itself in nats, the end symbol counted, whatever rules a search
+keeps. `rank_score`, by which a beam is ordered, is score / |y|^length_penalty, |y| counting the end symbol (Wu et al.
+2016, 1609.08144, has a related form), where what rules add to the score, and a coverage penalty, count too. An output
+that reaches `max_length` must end there, so every score holds an end symbol.
+
+A `Rule` says what may follow what has been said, the same in every search. `Lanes` say how a beam divides a source's
+prefixes. A source for which the rules leave no output has no hypothesis.
 """
 
 from __future__ import annotations
@@ -48,10 +52,25 @@ StepFunction = Callable[[Tensor, S], Step[S]]
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of an output, in symbols without the end symbol."""
+    """Bounds of an output, in symbols without the end symbol, and whether it may hold UNK."""
 
     max_length: int
     min_length: int = 0
+    unknown: bool = False
+
+
+class Rule(Protocol):
+    """What may follow what has been said: a function of that alone, so that every search keeps it.
+
+    Rows never depend on each other. See `antiphon/rules.py` for those that a user can choose.
+    """
+
+    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
+        """ranked [R, symbols], by which the next symbols are chosen: log p, and what other rules made of it.
+
+        Returns it with -inf for what may not follow said [R, length], or with something added. `sources` [R] are the
+        places of the rows' sources in the batch.
+        """
 
 
 @dataclass(frozen=True)
@@ -63,20 +82,27 @@ class Hypothesis:
     rank_score: float
 
 
-def _allowed(log_probs: Tensor, length: int, limits: Limits) -> Tensor:
-    """Log-probabilities with -inf for what may not be said after `length` symbols."""
-    log_probs = log_probs.clone()
-    log_probs[:, UNK] = -torch.inf
+def _ranked(
+    log_probs: Tensor, said: Tensor, sources: Tensor, width: int, limits: Limits, rules: Sequence[Rule]
+) -> Tensor:
+    """Log-probabilities [R, symbols] with -inf for what may not follow said [R, length], and what the rules add."""
+    ranked, length = log_probs.clone(), said.shape[1]
+    if not limits.unknown:
+        ranked[:, UNK] = -torch.inf
     if length < limits.min_length:
-        log_probs[:, EOS] = -torch.inf
+        ranked[:, EOS] = -torch.inf
     if length >= limits.max_length:
-        log_probs[:, :EOS] = -torch.inf
-        log_probs[:, EOS + 1 :] = -torch.inf
-    return log_probs
+        ranked[:, :EOS] = -torch.inf
+        ranked[:, EOS + 1 :] = -torch.inf
+    if rules:
+        sources = sources.repeat_interleave(width)
+        for rule in rules:
+            ranked = rule(ranked, said, sources)
+    return ranked
 
 
 Choose = Callable[[Tensor, Tensor], Tensor]
-"""log-probabilities [rows, symbols] and the rows' numbers [rows] -> the symbol that is said [rows]."""
+"""ranked log-probabilities [rows, symbols] and the rows' numbers [rows] -> the symbol that is said [rows]."""
 
 
 def greedy(
@@ -87,6 +113,7 @@ def greedy(
     limits: Limits,
     first: Tensor | None = None,
     choose: Choose | None = None,
+    rules: Sequence[Rule] = (),
 ) -> list[list[Hypothesis]]:
     """The most probable symbol at every step, or the one that `choose` draws. Finished rows leave the batch.
 
@@ -98,9 +125,14 @@ def greedy(
     last = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
     for length in range(limits.max_length + 1):
         answer = step(last, state)
-        allowed = _allowed(answer.log_probs, length, limits)
-        last = allowed.argmax(-1) if choose is None else choose(allowed, live)
-        scores[live] += allowed.gather(1, last[:, None])[:, 0]
+        said = tokens[live, :length] if rules else tokens[:, :length]
+        ranked = _ranked(answer.log_probs, said, live, 1, limits, rules)
+        last = ranked.argmax(-1) if choose is None else choose(ranked, live)
+        found = answer.log_probs.gather(1, last[:, None])[:, 0]
+        if rules:  # which may leave nothing to say
+            stuck = ranked.gather(1, last[:, None])[:, 0] == -torch.inf
+            last, found = last.masked_fill(stuck, EOS), found.masked_fill(stuck, -torch.inf)
+        scores[live] += found
         tokens[live, length] = last
         going = (last != EOS).nonzero().flatten()
         if not len(going):
@@ -108,7 +140,10 @@ def greedy(
         state = answer.state
         if len(going) < len(last):
             live, last, state = live[going], last[going], state.select(going)
-    return [[_hypothesis(row, score, 0.0)] for row, score in zip(tokens.tolist(), scores.tolist(), strict=True)]
+    return [
+        [Hypothesis(_content(row), score, score)] if score > -torch.inf else []
+        for row, score in zip(tokens.tolist(), scores.tolist(), strict=True)
+    ]
 
 
 def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator]) -> Choose:
@@ -133,9 +168,72 @@ def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.ran
     return choose
 
 
-def _hypothesis(row: Sequence[int], score: float, length_penalty: float) -> Hypothesis:
-    end = row.index(EOS)
-    return Hypothesis(tuple(row[:end]), score, score / (end + 1) ** length_penalty)
+def _content(row: Sequence[int]) -> tuple[int, ...]:
+    """What stands before the end symbol."""
+    return tuple(row[: row.index(EOS)])
+
+
+class Extensions(NamedTuple):
+    """The best extensions of every lane, [n, lanes, k] each, in order: what they are ranked by so far (-inf: none),
+    the place of the prefix among its source's, the symbol."""
+
+    ranks: Tensor
+    origin: Tensor
+    symbol: Tensor
+
+
+class Lanes(Protocol):
+    """How a beam divides a source's prefixes: `count` lanes, each of which keeps its own best and its own outputs.
+
+    A lane that has all its outputs goes on no more; with `shared`, none of its source's does.
+    """
+
+    count: int
+    shared: bool
+
+    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
+        """The extensions that the lanes look at, twice as many as they are wide, fewer where there are fewer.
+
+        `ranks` [n, R] of the prefixes said [n, R, length], those of a lane side by side; `ranked` [n, R, symbols], what
+        each symbol adds.
+        """
+
+
+def best_extensions(ranks: Tensor, ranked: Tensor) -> Extensions:
+    """The best extensions of one lane, ranks [n, width] and ranked [n, width, symbols]: [n, 1, 2 * width]."""
+    width, symbols = ranked.shape[1:]
+    # the 2 * width best of a lane are among the 2 * width best of each of its prefixes
+    near = min(2 * width, symbols)
+    best, symbol = ranked.topk(near, -1)
+    top, place = (ranks[..., None] + best).flatten(1).topk(min(2 * width, width * near), -1)
+    found = Extensions(top, place // near, symbol.flatten(1).gather(1, place))
+    return Extensions(*(values[:, None] for values in found))
+
+
+class Together:
+    """All prefixes of a source in one lane: a beam as it is commonly meant."""
+
+    count = 1
+    shared = False
+
+    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
+        return best_extensions(ranks, ranked)
+
+
+class Coverage(NamedTuple):
+    """cp(x, y) = strength * sum_i log min(sum_t a_ti, 1) over the source's symbols i, which is added to an output's
+    rank score (Wu et al. 2016, arXiv 1609.08144, eq. 14): an output that leaves out part of its source loses.
+
+    `mask` [sources, S] is true at the sources' symbols.
+    """
+
+    strength: float
+    mask: Tensor
+
+    def penalty(self, attended: Tensor, sources: Tensor) -> Tensor:
+        """Attention summed over steps [n, k, S], of these sources [n] -> [n, k]."""
+        logs = attended.clamp(torch.finfo(attended.dtype).tiny, 1.0).log()
+        return self.strength * logs.masked_fill(~self.mask[sources][:, None], 0.0).sum(-1)
 
 
 def beam(
@@ -147,113 +245,152 @@ def beam(
     width: int,
     length_penalty: float = 1.0,
     first: Tensor | None = None,
+    rules: Sequence[Rule] = (),
+    lanes: Lanes | None = None,
+    coverage: Coverage | None = None,
 ) -> list[list[Hypothesis]]:
-    """Beam search: the `width` best prefixes of every source, extended until `width` outputs have ended.
+    """Beam search: the `width` best prefixes of every lane, extended until it has `width` outputs.
 
     At each step the 2 * width best extensions are looked at; those among the first `width` that end
-    are outputs, and the best `width` others go on. Outputs are kept by rank score. A source is done once it
-    has `width` outputs and no prefix is more probable than the best of them, or no prefix is left; it then leaves
+    are outputs, and the best `width` others go on. Outputs are kept by rank score. A source is done once its lanes
+    have `width` outputs and no prefix is more probable than the surest of them, or no prefix is left; it then leaves
     the batch. (Outputs alone are no reason to stop: a sure model's best prefix outlives `width` improbable early
-    ends.) With width 1 this is `greedy`.
+    ends.) With one lane and width 1 this is `greedy`.
     """
-    done_tokens = torch.full((sources, width, limits.max_length + 1), PAD, dtype=torch.long, device=device)
-    done_scores = torch.full((sources, width), -torch.inf, device=device)
-    done_ranks = done_scores.clone()
+    lanes = lanes or Together()
+    count, rows = lanes.count, lanes.count * width
+    done = _Outputs.none(sources * count, width, limits.max_length + 1, device)
     live = torch.arange(sources, device=device)  # sources still searched; all below is about these
-    state = state.expand(width)
-    tokens = torch.full((sources, width, 0), PAD, dtype=torch.long, device=device)
-    scores = torch.full((sources, width), -torch.inf, device=device)
-    scores[:, 0] = 0.0  # all prefixes are empty at first: only one of them counts
-    ended = torch.zeros(sources, dtype=torch.long, device=device)
+    state = state.expand(rows)
+    tokens = torch.full((sources, rows, 0), PAD, dtype=torch.long, device=device)
+    ranks = torch.full((sources, count, width), -torch.inf, device=device)
+    ranks[..., 0] = 0.0  # all prefixes are empty at first: only one of a lane counts
+    if lanes.shared:
+        ranks[:, 1:] = -torch.inf
+    ranks = ranks.flatten(1)
+    scores = ranks  # the same as long as no rule adds anything
+    ended = torch.zeros(sources, count, dtype=torch.long, device=device)
+    surest = torch.full((sources, count), -torch.inf, device=device)  # by what prefixes are ranked
+    attended: Tensor | None = None
     begin = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
-    last = begin.repeat_interleave(width)
+    last = begin.repeat_interleave(rows)
 
     for length in range(limits.max_length + 1):
         answer = step(last, state)
-        symbols = answer.log_probs.shape[-1]
-        # the 2 * width best of a source are among the 2 * width best of each of its prefixes
-        near = min(2 * width, symbols)
-        best, symbol = _allowed(answer.log_probs, length, limits).topk(near, -1)
-        total = scores[..., None] + best.view(len(live), width, near)
-        top, place = total.flatten(1).topk(min(2 * width, width * near), -1)
-        origin = place // near
-        symbol = symbol.view(len(live), -1).gather(1, place)
+        ranked = _ranked(answer.log_probs, tokens.flatten(0, 1), live, rows, limits, rules)
+        top, origin, symbol = lanes.extend(ranks, ranked.view(len(live), rows, -1), tokens)
+        size = top.shape[2]
+        origin, symbol = origin.flatten(1), symbol.flatten(1)  # [n, lanes * size]
+        total = top
+        if rules:
+            said = answer.log_probs.view(len(live), -1).gather(1, origin * ranked.shape[1] + symbol)
+            total = (scores.gather(1, origin) + said).view_as(top)
+        if coverage is not None:
+            assert answer.attention is not None, "a coverage penalty is for models that attend"
+            now = answer.attention.view(len(live), rows, -1)
+            attended = now if attended is None else attended + now
 
         finite = top > -torch.inf
-        ends = (symbol == EOS) & finite
-        ends[:, width:] = False
+        ends = (symbol.view_as(top) == EOS) & finite
+        ends[..., width:] = False
         if ends.any():
-            _keep_best(done_tokens, done_scores, done_ranks, live, tokens, top, origin, ends, length, length_penalty)
-        ended = ended + ends.sum(1)
+            final = top / (length + 1) ** length_penalty
+            if coverage is not None and attended is not None:
+                read = attended.gather(1, origin[..., None].expand(-1, -1, attended.shape[2]))
+                final = final + coverage.penalty(read, live).view_as(top)
+            before = tokens.gather(1, origin[..., None].expand(-1, -1, length)).view(*top.shape, length)
+            which = (live[:, None] * count + torch.arange(count, device=device)).flatten()
+            done.keep_best(which, before.flatten(0, 1), *(x.flatten(0, 1) for x in (total, final, ends)))
+        ended = ended + ends.sum(2)
+        surest = torch.maximum(surest, top.masked_fill(~ends, -torch.inf).amax(2))
 
-        # the best extensions that go on: a stable sort puts them first, in order
-        going = (symbol != EOS) & finite
-        order = (~going).int().argsort(dim=1, stable=True)[:, :width]
-        scores = top.gather(1, order).masked_fill(~going.gather(1, order), -torch.inf)
+        # the best extensions of each lane that go on: a stable sort puts them first, in order
+        going = (symbol.view_as(top) != EOS) & finite
+        leading = top.masked_fill(~going, -torch.inf).amax(2)
+        full = (ended >= width) & (leading <= surest)
+        if lanes.shared:  # outputs stand in the last lane, and so do the prefixes that could become better ones
+            full = full[:, -1:]
+        if count > 1:
+            going = going & ~full[..., None]
+        order = (~going).int().argsort(dim=2, stable=True)[..., :width]
+        alive = going.gather(2, order)
+        if size < width:  # fewer extensions than a lane is wide
+            lack = (0, width - size)
+            order, alive = torch.nn.functional.pad(order, lack), torch.nn.functional.pad(alive, lack)
+        ranks = top.gather(2, order).masked_fill(~alive, -torch.inf).flatten(1)
+        scores = total.gather(2, order).masked_fill(~alive, -torch.inf).flatten(1) if rules else ranks
+        order = (order + torch.arange(count, device=device)[:, None] * size).flatten(1)
         origin, symbol = origin.gather(1, order), symbol.gather(1, order)
-        if order.shape[1] < width:  # fewer symbols than beams
-            lack = width - order.shape[1]
-            scores = torch.cat([scores, scores.new_full((len(live), lack), -torch.inf)], 1)
-            origin = torch.cat([origin, origin.new_zeros(len(live), lack)], 1)
-            symbol = torch.cat([symbol, symbol.new_full((len(live), lack), EOS)], 1)
         tokens = torch.cat([tokens.gather(1, origin[..., None].expand(-1, -1, length)), symbol[..., None]], 2)
 
-        behind = (ended < width) | (scores[:, 0] > done_scores[live, 0])
-        open_ = behind & (scores[:, 0] > -torch.inf)
-        stay = open_.nonzero().flatten()
+        stay = (alive.any(2) & ~full).any(1).nonzero().flatten()
         if not len(stay):
             break
-        rows = (torch.arange(len(live), device=device)[:, None] * width + origin).flatten()
-        state = answer.state.reorder(rows)
+        moved = (torch.arange(len(live), device=device)[:, None] * rows + origin).flatten()
+        state = answer.state.reorder(moved)
+        if attended is not None:
+            attended = attended.flatten(0, 1)[moved].view_as(attended)[stay]
         if len(stay) < len(live):
-            live, tokens, scores, ended, symbol = live[stay], tokens[stay], scores[stay], ended[stay], symbol[stay]
-            state = state.select(stay, width)
+            live, tokens, ranks, scores = live[stay], tokens[stay], ranks[stay], scores[stay]
+            ended, surest, symbol = ended[stay], surest[stay], symbol[stay]
+            state = state.select(stay, rows)
         last = symbol.flatten()
-
-    results: list[list[Hypothesis]] = []
-    for rows_, found in zip(done_tokens.tolist(), done_scores.tolist(), strict=True):
-        results.append(
-            [
-                _hypothesis(row, score, length_penalty)
-                for row, score in zip(rows_, found, strict=True)
-                if score > -torch.inf
-            ]
-        )
-    return results
+    return done.hypotheses(count)
 
 
-def _keep_best(
-    done_tokens: Tensor,
-    done_scores: Tensor,
-    done_ranks: Tensor,
-    live: Tensor,
-    tokens: Tensor,
-    top: Tensor,
-    origin: Tensor,
-    ends: Tensor,
-    length: int,
-    length_penalty: float,
-) -> None:
-    """Put the outputs that end now (`ends`, after `length` symbols) among the best of their sources, in order."""
-    width = done_scores.shape[1]
-    ranks = torch.where(ends, top / (length + 1) ** length_penalty, -torch.inf)
-    kept, place = torch.cat([done_ranks[live], ranks], 1).sort(dim=1, descending=True, stable=True)
-    kept, place = kept[:, :width], place[:, :width]
-    endings = done_tokens.new_full((*origin.shape, done_tokens.shape[2]), PAD)
-    endings[..., :length] = tokens.gather(1, origin[..., None].expand(-1, -1, length))
-    endings[..., length] = EOS
-    everything = torch.cat([done_tokens[live], endings], 1)
-    done_ranks[live] = kept
-    done_scores[live] = (
-        torch.cat([done_scores[live], top], 1).gather(1, place).masked_fill(kept == -torch.inf, -torch.inf)
-    )
-    done_tokens[live] = everything.gather(1, place[..., None].expand(-1, -1, everything.shape[2]))
+@dataclass(frozen=True)
+class _Outputs:
+    """The best outputs of every lane so far: tokens [lanes, width, longest], their scores and ranks [lanes, width]."""
+
+    tokens: Tensor
+    scores: Tensor
+    ranks: Tensor
+
+    @classmethod
+    def none(cls, lanes: int, width: int, longest: int, device: torch.device) -> Self:
+        tokens = torch.full((lanes, width, longest), PAD, dtype=torch.long, device=device)
+        nothing = torch.full((lanes, width), -torch.inf, device=device)
+        return cls(tokens, nothing, nothing.clone())
+
+    def keep_best(self, lanes: Tensor, said: Tensor, scores: Tensor, ranks: Tensor, ends: Tensor) -> None:
+        """Put the outputs that end now (`ends` [n, k], after said [n, k, length]) among the best of their lanes [n]."""
+        width, length = self.scores.shape[1], said.shape[2]
+        ranks = torch.where(ends, ranks, -torch.inf)
+        kept, place = torch.cat([self.ranks[lanes], ranks], 1).sort(dim=1, descending=True, stable=True)
+        kept, place = kept[:, :width], place[:, :width]
+        endings = said.new_full((*ends.shape, self.tokens.shape[2]), PAD)
+        endings[..., :length], endings[..., length] = said, EOS
+        tokens = torch.cat([self.tokens[lanes], endings], 1)
+        self.ranks[lanes] = kept
+        self.scores[lanes] = torch.cat([self.scores[lanes], scores], 1).gather(1, place)
+        self.tokens[lanes] = tokens.gather(1, place[..., None].expand(-1, -1, tokens.shape[2]))
+
+    def hypotheses(self, count: int) -> list[list[Hypothesis]]:
+        """The outputs of every source, `count` lanes each, the best first; what several lanes say counts once."""
+        sources = len(self.tokens) // count
+        values = (x.reshape(sources, -1, *x.shape[2:]).tolist() for x in (self.tokens, self.scores, self.ranks))
+        found = [
+            [Hypothesis(_content(row), *own) for row, *own in zip(*rows, strict=True) if own[1] > -torch.inf]
+            for rows in zip(*values, strict=True)
+        ]
+        return found if count == 1 else [_distinct(hypotheses) for hypotheses in found]
+
+
+def _distinct(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
+    """The best first, each output once."""
+    found: dict[tuple[int, ...], Hypothesis] = {}
+    for one in sorted(hypotheses, key=lambda one: -one.rank_score):
+        found.setdefault(one.tokens, one)
+    return list(found.values())
 
 
 def score(step: StepFunction[S], state: S, targets: Tensor, length_penalty: float = 1.0) -> list[list[Hypothesis]]:
     """Forced scoring: targets [B, T], each with EOS and then padding -> one hypothesis a source."""
     totals = forced(step, state, targets).sum(1).tolist()
-    return [[_hypothesis(row, total, length_penalty)] for row, total in zip(targets.tolist(), totals, strict=True)]
+    return [
+        [Hypothesis(_content(row), total, total / (row.index(EOS) + 1) ** length_penalty)]
+        for row, total in zip(targets.tolist(), totals, strict=True)
+    ]
 
 
 def forced(step: StepFunction[S], state: S, targets: Tensor) -> Tensor:

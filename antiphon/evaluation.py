@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,28 @@ from torch import Tensor
 
 from antiphon import metrics
 from antiphon.answers import Answer
-from antiphon.config import Config, Decode, Sample
+from antiphon.config import Config, Decode
 from antiphon.data.batch import Batch, Examples, Ints, Padded, Sequences, collate, pad
 from antiphon.data.codec import Codec
 from antiphon.data.encode import LabelCodec, LabelsCodec, NextCodec, TextCodec
 from antiphon.data.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, group_references
-from antiphon.decoding import Choose, Hypothesis, Limits, beam, greedy, sampler
-from antiphon.model import LanguageModel, Model, Reader, Writer
+from antiphon.ensemble import Ensemble
+from antiphon.model import LanguageModel, Model, Reader
+from antiphon.search import (
+    TOKENS,
+    Speaker,
+    batches_by_length,
+    best_of,
+    decode_sources,
+    plain,
+    plan,
+    total_lengths,
+    written,
+)
 from antiphon.symbols import UNK
 
-ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
 READ = 16_384  # symbols that a language model reads at once; it goes on from the state after them
 
 
@@ -47,24 +57,14 @@ class RowScores:
         return -sum(self.totals) / max(sum(map(len, self.losses)), 1)
 
 
-def batches_by_length(lengths: Ints, width: int = 1, tokens: int = TOKENS) -> Iterator[Ints]:
-    """Row numbers in batches of similar length, the longest first; `width` is the beam's."""
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        rows = max(1, min(ROWS, tokens // int(lengths[order[start]])) // width)
-        yield order[start : start + rows]
-        start += rows
-
-
 @torch.inference_mode()
-def score_rows(model: Model, examples: Examples, device: torch.device) -> RowScores:
+def score_rows(model: Model | Ensemble, examples: Examples, device: torch.device) -> RowScores:
     """The losses of every row's target, teacher-forced where a decoder is fed, in float32."""
     losses: list[NDArray[np.float64]] = [np.empty(0)] * len(examples)
     correct: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)] * len(examples)
     model.eval()
     lengths = examples.source_lengths + examples.target.lengths
-    any_length = isinstance(model, LanguageModel)  # which reads in pieces
+    any_length = model.goes_on  # a language model, which reads in pieces
     for rows in batches_by_length(lengths, tokens=sys.maxsize if any_length else TOKENS):
         batch = collate(examples, rows).to(device)
         loss, hit = _judged(model, batch)
@@ -79,12 +79,14 @@ def _cut(values: Tensor, lengths: Ints) -> list[NDArray[Any]]:
     return np.split(values.cpu().numpy(), np.cumsum(lengths)[:-1])
 
 
-def _judged(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
+def _judged(model: Model | Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
     """The loss of every target step that is not padding and whether the answer is right, each [N]."""
     target = batch.target.values
-    if not isinstance(model, LanguageModel):
+    if not model.goes_on:
         return model.head.judge(model(batch.sources, target), target, batch.positions)
-    layers, found = model.begin(len(target)), []
+    assert isinstance(model, LanguageModel | Ensemble)
+    layers: Any = model.begin(len(target))
+    found = []
     steps = max(1, READ // len(target))
     for read, said in zip(torch.split(model.read(target), steps, 1), torch.split(target, steps, 1), strict=True):
         features, layers = model.run(read, layers)
@@ -95,53 +97,11 @@ def _judged(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def decode_sources(
-    model: Writer | LanguageModel,
-    sources: Sequence[Sequences],
-    settings: Decode,
-    device: torch.device,
-    numbers: Sequence[int] | None = None,
-) -> list[list[Hypothesis]]:
-    """The best outputs of every row, in order, or sampled ones. Batches and padding do not change them.
-
-    What a row draws when it is sampled depends on the seed and on its number in `numbers` (by default its place).
-    A language model's sources are prompts; its outputs go on behind them.
-    """
-    assert settings.max_length is not None, "filled in before training"
-    limits = Limits(settings.max_length, min(settings.min_length, settings.max_length))
-    results: list[list[Hypothesis]] = [[]] * len(sources[0])
-    model.eval()
-    for rows in batches_by_length(_lengths(sources), settings.beam):
-        given = [pad(source, rows).to(device) for source in sources]
-        state, first = model.start(given), None
-        if isinstance(model, LanguageModel):
-            ids, lengths = given[0]
-            first = ids.gather(1, lengths[:, None] - 1)[:, 0]
-        if settings.sample is not None:
-            own = [numbers[row] if numbers is not None else int(row) for row in rows]
-            choose = _sampler(settings.sample, own)
-            found = greedy(model.step, state, len(rows), device, limits, first, choose)
-        elif settings.beam == 1:
-            found = greedy(model.step, state, len(rows), device, limits, first)
-        else:
-            penalty = settings.length_penalty
-            found = beam(model.step, state, len(rows), device, limits, settings.beam, penalty, first)
-        for row, hypotheses in zip(rows, found, strict=True):
-            results[row] = hypotheses
-    return results
-
-
-def _sampler(settings: Sample, rows: Sequence[int]) -> Choose:
-    noise = [np.random.default_rng([settings.seed, row]) for row in rows]
-    return sampler(settings.temperature, settings.top_k, settings.top_p, noise)
-
-
-@torch.inference_mode()
 def read_sources(model: Reader, sources: Sequence[Sequences], ends: int, device: torch.device) -> list[Answer]:
     """The answers to every row, in order; the last `ends` steps have none."""
     results: list[Answer] = [Answer(np.empty(0), np.empty((0, 0), np.float32))] * len(sources[0])
     model.eval()
-    for rows in batches_by_length(_lengths(sources)):
+    for rows in batches_by_length(total_lengths(sources)):
         features = model.features([pad(source, rows).to(device) for source in sources])
         lengths = np.ones_like(rows) if model.pooling is not None else sources[0].lengths[rows] - ends
         positions = Padded(features, torch.from_numpy(lengths)).positions.to(device)
@@ -149,10 +109,6 @@ def read_sources(model: Reader, sources: Sequence[Sequences], ends: int, device:
         for row, *found in zip(rows, _cut(said, lengths), _cut(values.float(), lengths), strict=True):
             results[row] = Answer(*found)
     return results
-
-
-def _lengths(sources: Sequence[Sequences]) -> Ints:
-    return Examples(tuple(sources), sources[0]).source_lengths
 
 
 def token_rate(scores: RowScores, groups: Sequence[Sequence[int]]) -> float:
@@ -186,7 +142,7 @@ def output_metrics(
 class Task:
     """All that measuring takes: a model, its configuration and codecs, rows and their arrays."""
 
-    model: Model
+    model: Model | Ensemble
     config: Config
     codecs: Codecs
     rows: Sequence[Row]
@@ -211,9 +167,7 @@ def validate(task: Task) -> dict[str, float]:
     outputs and rows are like: the share of the commonest output (and reference), the outputs' length over the
     references', and the shares of symbols that the training rows did not have.
     """
-    found = _measure(
-        task, task.config.decode.model_copy(update={"beam": 1, "sample": None}), task.config.train.metric in CORPUS
-    )
+    found = _measure(task, plain(task.config.decode), task.config.train.metric in CORPUS)
     scores = dict(found.scores)
     if "token_error_rate" in scores:
         scores["exposure_gap"] = scores["token_error_rate"] - scores["token_error_rate_teacher"]
@@ -258,14 +212,19 @@ def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:
 
 def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) -> Measured:
     """Likelihoods, outputs decoded and compared."""
-    assert isinstance(task.model, Writer)
+    assert isinstance(task.model, Speaker)
     groups = group_references(task.config, task.codecs, task.rows)
     references = [[task.rows[row].target for row in group] for group in groups]
     scores = score_rows(task.model, task.examples, task.device)
     found = _likelihood(scores) | {"token_error_rate_teacher": token_rate(scores, groups)}
     sources = [source.take([group[0] for group in groups]) for source in task.examples.sources]
-    decoded = decode_sources(task.model, sources, decode, task.device)
-    outputs = [codec.symbols(hypotheses[0].tokens) for hypotheses in decoded]
+    search = plan(decode, task.model, task.codecs)
+    best = []
+    for group, hypotheses in zip(groups, decode_sources(task.model, sources, search, task.device), strict=True):
+        row = task.rows[group[0]]
+        best.append(best_of(hypotheses, f"{row.file}:{row.line}"))
+    values = [task.rows[group[0]].sources for group in groups]
+    outputs = written(task.model, task.codecs, search, sources, values, [one.tokens for one in best], task.device)
     found |= output_metrics(codec, outputs, references)
     signatures: dict[str, str] = {}
     if corpus:

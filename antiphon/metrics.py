@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 Symbols = Sequence[str]
+Tokens = Sequence[Hashable]
 Numbers = NDArray[np.float32]
 
 
@@ -29,7 +30,7 @@ class EditCount:
         return self.edits / self.length if self.length else float(self.edits > 0)
 
 
-def token_edits(outputs: Sequence[Symbols], references: Sequence[Sequence[Symbols]]) -> EditCount:
+def token_edits(outputs: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> EditCount:
     """Insertions, deletions and substitutions; of several references the one with the lowest rate counts."""
     edits = length = 0
     for output, choices in zip(outputs, references, strict=True):
@@ -58,6 +59,11 @@ def corpus_scores(
         scores[name] = float(scorer.corpus_score(list(outputs), streams).score)  # type: ignore[arg-type]
         signatures[name] = str(scorer.get_signature())
     return scores, signatures
+
+
+def sentence_chrf(output: str, reference: str) -> float:
+    """chrF of one output by sacreBLEU (0-100)."""
+    return float(CHRF().sentence_score(output, [reference]).score)
 
 
 def accuracy(said: Sequence[str], truth: Sequence[str]) -> float:

@@ -6,6 +6,7 @@ A writer reads its sources and writes a target of any length. A reader gives one
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,7 @@ class Model(nn.Module):
     """
 
     head: Head
+    goes_on: ClassVar[bool] = False  # whether what it writes goes on behind what it has read
 
     def __init__(self, channels: Sequence[Channel]) -> None:
         super().__init__()
@@ -109,6 +111,8 @@ class LanguageModel(Reader):
     encoder: RecurrentEncoder
     source: TextSource
     head: SoftmaxHead
+    goes_on = True
+    attends = False
 
     def __init__(self, channel: Channel, head: SoftmaxHead, dropout: Dropout, begin: int = BOS) -> None:
         super().__init__([channel], None, head, dropout)
@@ -138,6 +142,11 @@ class LanguageModel(Reader):
             state = State(tuple(tuple(torch.where(going, new, old) for new, old in layer) for layer in layers))
         return state
 
+    def first_read(self, sources: Sequence[Input]) -> Tensor | None:
+        """What the first step reads [B]: the last symbol of each prompt."""
+        ((ids, lengths),) = sources
+        return ids.gather(1, lengths[:, None] - 1)[:, 0]
+
     def step(self, tokens: Tensor, state: State) -> Step[State]:
         """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""
         states, layers = self.encoder.step(self.source.embedding(tokens), state.layers)
@@ -165,6 +174,11 @@ class Writer(Model):
         self.bridge, self.embedding, self.decoder, self.head = bridge, embedding, decoder, head
         self.context_every_step = context_every_step
 
+    @property
+    def attends(self) -> bool:
+        """Whether a step says where in the source it looked."""
+        return self.decoder.attention is not None
+
     def start(self, sources: Sequence[Input]) -> State:
         """The sources of B rows -> the decoder's state before the first step."""
         encoded = self.encode(sources)
@@ -175,6 +189,10 @@ class Writer(Model):
         fed = context.new_zeros(len(context), self.decoder.features) if self.decoder.input_feeding else None
         drawn = self.decoder.draw(context)
         return State(layers, context if self.context_every_step else None, memory, fed, drawn)
+
+    def first_read(self, sources: Sequence[Input]) -> Tensor | None:
+        """What the first step reads: the begin symbol."""
+        return None
 
     def step(self, tokens: Tensor, state: State) -> Step[State]:
         """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""
@@ -203,9 +221,14 @@ class Writer(Model):
             state = decoded.state
         return torch.stack(features, 1)
 
-    def attention(self, sources: Sequence[Input], target: Tensor) -> Tensor | None:
-        """Attention weights [B, T, S] while the decoder is fed the target; None without attention."""
-        return self.decoder.unroll(self.embedding(_shifted(target)), self.start(sources)).attention
+    def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Attention weights [B, T, S] while the decoder is fed the target, and the mask [B, S] of what can be read.
+
+        None without attention.
+        """
+        state = self.start(sources)
+        weights = self.decoder.unroll(self.embedding(_shifted(target)), state).attention
+        return None if weights is None or state.memory is None else (weights, state.memory.mask)
 
 
 def _shifted(target: Tensor, first: int = BOS) -> Tensor:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from antiphon import bundle
 from antiphon.answers import (
@@ -25,33 +25,60 @@ from antiphon.answers import (
     empty,
 )
 from antiphon.bundle import Bundle
-from antiphon.config import Config, Decode, Files, sample_settings
-from antiphon.data.batch import Examples, Sequences, collate
+from antiphon.config import Config, Decode, Files, decoding, sample_settings
+from antiphon.data.batch import Examples, Sequences
 from antiphon.data.conllu import FIELDS, Sentence, sentences
 from antiphon.data.encode import LabelsCodec, SourceTextCodec, TextCodec
 from antiphon.data.rows import Row, read_lines
 from antiphon.dataset import encode_rows, load_rows
-from antiphon.decoding import Hypothesis
 from antiphon.devices import pick_device
-from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError
-from antiphon.evaluation import Task, confusion, decode_sources, evaluate, read_sources, score_rows
-from antiphon.model import LanguageModel, Reader, Writer
+from antiphon.ensemble import Ensemble
+from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
+from antiphon.evaluation import Task, confusion, evaluate, read_sources, score_rows
+from antiphon.model import LanguageModel, Model, Reader, Writer
+from antiphon.parts.heads import COMBINATIONS
+from antiphon.rules import ids_of
+from antiphon.search import (
+    Search,
+    Speaker,
+    alignment,
+    attention_of,
+    best_of,
+    check_names,
+    decode_sources,
+    plan,
+    refuse_alignment,
+    written,
+    written_side,
+)
 from antiphon.symbols import EOS
 
 Data: TypeAlias = str | Path | Files | list[Row] | None
-Held: TypeAlias = tuple[list[Any], list[Any]] | None  # an input's values and their arrays; None if it is empty
+Held: TypeAlias = tuple[list[Any], list[Any], list[int]] | None
+"""An input's values, their arrays, and the ids that its outputs begin with; None if it is empty."""
 
 WINDOW = 4096  # inputs held at once while streaming
 NEW = "/new"  # the line that begins a dialogue anew
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What is asked for: how outputs are looked for by a model that writes, and what is told of them."""
+
+    search: Search | None
+    n_best: int = 1
+    attention: bool = False
+    token_scores: bool = False
+    align: bool = False
+
+
 class Predictor:
     """A loaded model. Results never depend on what else is in a batch."""
 
-    def __init__(self, loaded: Bundle, folder: Path, device: torch.device) -> None:
+    def __init__(self, loaded: Bundle, folder: Path, device: torch.device, ensemble: Ensemble | None = None) -> None:
         self.config: Config = loaded.config
         self.codecs = loaded.codecs
-        self.model = loaded.model
+        self.model: Model | Ensemble = ensemble or loaded.model
         self.metrics = loaded.metrics
         self.folder = folder
         self.device = device
@@ -63,6 +90,10 @@ class Predictor:
         n_best: int = 1,
         attention: bool = False,
         sample: Mapping[str, Any] | None = None,
+        prefix: str | Sequence[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        token_scores: bool = False,
+        align: bool = False,
     ) -> list[Any]:
         """The answers to `inputs`, in order; an empty input gives an empty answer.
 
@@ -72,8 +103,16 @@ class Predictor:
         `beam` overrides the configured width; `n_best` is at most the width; both are for text alone. `sample` draws
         symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`. To a language model an
         input is a prompt, and its answer goes on behind it.
+        `prefix` is what every output begins with, or a list with one for each input. `settings` are dotted keys of
+        `decode` laid over the configuration: {"decode.no_repeat_ngram": 3}. `token_scores` and `align` fill in these
+        fields of the candidates.
         """
-        return list(self.stream(inputs, beam, n_best, attention, sample))
+        return list(
+            self.stream(
+                inputs, beam, n_best, attention, sample,
+                prefix=prefix, settings=settings, token_scores=token_scores, align=align,
+            )
+        )  # fmt: skip
 
     def stream(
         self,
@@ -84,6 +123,10 @@ class Predictor:
         sample: Mapping[str, Any] | None = None,
         window: int = WINDOW,
         origin: str = "input ",
+        prefix: str | Iterable[str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        token_scores: bool = False,
+        align: bool = False,
     ) -> Iterator[Prediction]:
         """Like `predict`, but lazily and in bounded memory: `window` inputs are held at a time.
 
@@ -91,10 +134,15 @@ class Predictor:
         """
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
-        settings = self._decode(beam, sample)
-        if not 1 <= n_best <= settings.beam:
-            raise ConfigError("n_best", f"must lie between 1 and the beam's width, {settings.beam} (is {n_best})")
-        encoded = self._encoded(inputs, origin)
+        decode, most = self._decode(beam, sample, settings), self.most_outputs(beam, settings)
+        if not 1 <= n_best <= most:
+            what = "the beam's width" if decode.mbr is None else "the number of samples"
+            raise ConfigError("n_best", f"must lie between 1 and {what}, {most} (is {n_best})")
+        search = plan(decode, self.model, self.codecs) if isinstance(self.model, Speaker) else None
+        if align:
+            refuse_alignment(self.model, self.codecs, "align")
+        wanted = _Wanted(search, n_best, attention, token_scores, align)
+        encoded = self._encoded(inputs, origin, self._beginnings(prefix, decode))
         failed: AntiphonError | None = None
         answered = 0
         while failed is None:
@@ -105,9 +153,14 @@ class Predictor:
                 failed = error
             if not held and failed is None:
                 return
-            yield from self._window(held, settings, n_best, attention, answered)
+            yield from self._window(held, wanted, answered, origin)
             answered += len(held)
         raise failed
+
+    def most_outputs(self, beam: int | None = None, settings: Mapping[str, Any] | None = None) -> int:
+        """How many outputs can be asked for: the beam's width, or the number of samples."""
+        decode = self._decode(beam, None, settings)
+        return decode.beam if decode.mbr is None else decode.mbr.samples
 
     def tag(self, path: str) -> Iterator[str]:
         """The sentences of a CoNLL-U file as text; in the column that the model has learned stand its labels."""
@@ -133,14 +186,19 @@ class Predictor:
             yield sentence.replaced(str(said), found.labels)
 
     def chat(
-        self, lines: Iterable[str], beam: int | None = None, sample: Mapping[str, Any] | None = None
+        self,
+        lines: Iterable[str],
+        beam: int | None = None,
+        sample: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Iterator[Prediction]:
         """Answer the lines of a dialogue, one by one; a model whose source has `turns` reads the last of both sides.
 
         An empty line ends it, and `/new` begins anew. Turns that `data.max_length` leaves no room for are forgotten.
         """
         codec = self.codecs.sources[0]
-        if not isinstance(self.model, Writer) or len(self.codecs.sources) > 1 or not isinstance(codec, SourceTextCodec):
+        writes = self._writes and not self.model.goes_on
+        if not writes or len(self.codecs.sources) > 1 or not isinstance(codec, SourceTextCodec):
             raise ModelFolderError(
                 f"{self.folder}: holds no dialogue; that takes one source of text and a target of text"
             )
@@ -160,7 +218,7 @@ class Predictor:
                     del said[0]
                 yield said if codec.turns else line
 
-        for answer in self.stream(inputs(), beam, sample=sample, window=1, origin="turn "):
+        for answer in self.stream(inputs(), beam, sample=sample, window=1, origin="turn ", settings=settings):
             said.append(answer.text)
             yield answer
 
@@ -171,7 +229,7 @@ class Predictor:
 
     @property
     def _writes(self) -> bool:
-        return isinstance(self.model, Writer | LanguageModel)
+        return isinstance(self.model, Speaker)
 
     def live(self, steps: Iterable[Any], origin: str = "step ") -> Iterator[Prediction]:
         """Answer every step of a stream at once, in constant memory: the answers of the whole sequence, one by one.
@@ -205,9 +263,12 @@ class Predictor:
                 values = model.head.answer(features[:, None], only)[1][0].float().cpu().numpy()
             yield answered_step(self.codecs.target, values)
 
-    def _encoded(self, inputs: Iterable[Any], origin: str) -> Iterator[Held]:
+    def _encoded(self, inputs: Iterable[Any], origin: str, beginnings: Iterator[list[int]]) -> Iterator[Held]:
         limit = self.config.data.max_length
         for number, given in enumerate(inputs, 1):
+            beginning = next(beginnings, None)
+            if beginning is None:
+                raise ConfigError("prefix", f"is missing for {origin}{number}; give one for each input, if only ''")
             parts = self._parts(given, f"{origin}{number}")
             if parts is None:
                 yield None
@@ -219,14 +280,14 @@ class Predictor:
                     arrays.append(codec.encode(values[-1]))
                 except ValueError as error:
                     raise DataError(f"{origin}{number}: the input {error}") from None
-                if isinstance(self.model, LanguageModel):
+                if self.model.goes_on:
                     arrays[-1] = arrays[-1][: len(arrays[-1]) - codec.ends]  # a prompt goes on
                 length = len(arrays[-1]) - codec.ends
                 if codec.steps and length > limit:
                     reason = f"has {length} {codec.unit}; data.max_length of this model is {limit}"
                     raise DataError(f"{origin}{number}: {reason}")
-            nothing = 0 if isinstance(self.model, LanguageModel) else self.codecs.sources[0].ends
-            yield None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays)
+            nothing = 0 if self.model.goes_on else self.codecs.sources[0].ends
+            yield None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays, beginning)
 
     def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
         """What an input has for each source; None for an empty one."""
@@ -245,59 +306,96 @@ class Predictor:
         found = iter(parts)
         return [next(found) if reads else "" for reads in reading]
 
-    def _decode(self, beam: int | None, sample: Mapping[str, Any] | None = None) -> Decode:
+    def _beginnings(self, prefix: str | Iterable[str] | None, decode: Decode) -> Iterator[list[int]]:
+        """The ids that the outputs of each input begin with."""
+        if prefix is None:
+            return itertools.repeat([])
+        if not isinstance(self.model, Speaker):
+            raise ConfigError("prefix", "is for a model that writes; this one does not")
+        codec = written_side(self.model, self.codecs)
+        if isinstance(prefix, str):
+            return itertools.repeat(_beginning(prefix, codec, decode))
+        return (_beginning(text, codec, decode) for text in prefix)
+
+    def _decode(
+        self,
+        beam: int | None,
+        sample: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Decode:
         if beam is not None and beam < 1:
             raise ConfigError("beam", f"must be at least 1 (is {beam})")
-        settings = self.config.decode
+        decode = (decoding(self.config, settings) if settings else self.config).decode
+        check_names(decode)
         if beam is not None:
-            settings = settings.model_copy(update={"beam": beam})
-        return settings if sample is None else settings.model_copy(update={"sample": sample_settings(sample)})
+            decode = decode.model_copy(update={"beam": beam})
+        return decode if sample is None else decode.model_copy(update={"sample": sample_settings(sample)})
 
-    def _window(
-        self, held: Sequence[Held], settings: Decode, n_best: int, attention: bool, before: int
-    ) -> Iterator[Prediction]:
+    def _window(self, held: Sequence[Held], wanted: _Wanted, before: int, origin: str) -> Iterator[Prediction]:
         filled = [one for one in held if one is not None]
-        columns = zip(*(arrays for _, arrays in filled), strict=True) if filled else [()] * len(self.codecs.sources)
+        columns = zip(*(one[1] for one in filled), strict=True) if filled else [()] * len(self.codecs.sources)
         sources = [Sequences(column) for column in columns]
-        if isinstance(self.model, Writer | LanguageModel):
+        found: Iterator[Prediction]
+        if wanted.search is not None:
             numbers = [before + place for place, one in enumerate(held) if one is not None]
-            found = iter(decode_sources(self.model, sources, settings, self.device, numbers))
+            found = self._written(filled, sources, wanted, wanted.search, numbers, origin)
         else:
             assert isinstance(self.model, Reader)
-            answers = iter(read_sources(self.model, sources, self.codecs.sources[0].ends, self.device))
+            answers = read_sources(self.model, sources, self.codecs.sources[0].ends, self.device)
+            found = (answered(self.codecs.target, answer) for answer in answers)
         for one in held:
-            if one is None:
-                yield empty(self.codecs.target)
-            elif self._writes:
-                hypotheses = next(found)
-                weights = self._attention(one[1], hypotheses[0]) if attention else None
-                yield self._written(one[0], hypotheses[:n_best], weights)
-            else:
-                yield answered(self.codecs.target, next(answers))
+            yield empty(self.codecs.target) if one is None else next(found)
 
     def _written(
-        self, values: Sequence[Any], hypotheses: Sequence[Hypothesis], weights: NDArray[np.float32] | None
-    ) -> TextPrediction:
-        first = self.codecs.sources[0]
-        read = first.split_turns(values[0]) if isinstance(first, TextCodec) else []
-        goes_on = isinstance(self.model, LanguageModel)
-        codec = first if goes_on else self.codecs.target
-        assert isinstance(codec, TextCodec)
-        candidates = []
-        for one in hypotheses:
-            said = [*(read if goes_on else []), *codec.symbols(one.tokens)]
-            candidates.append(Candidate(codec.join(said), said, one.score))
-        best = candidates[0]
-        return TextPrediction(best.text, best.tokens, best.score, candidates, read, weights)
+        self,
+        held: Sequence[tuple[list[Any], list[Any], list[int]]],
+        sources: Sequence[Sequences],
+        wanted: _Wanted,
+        search: Search,
+        numbers: Sequence[int],
+        origin: str,
+    ) -> Iterator[Prediction]:
+        assert isinstance(self.model, Speaker)
+        first, codec = self.codecs.sources[0], written_side(self.model, self.codecs)
+        prefixes = [beginning for *_, beginning in held] if any(beginning for *_, beginning in held) else None
+        found = decode_sources(self.model, sources, search, self.device, numbers, prefixes)
+        kept = [hypotheses[: wanted.n_best] for hypotheses in found]
+        rows = [row for row, hypotheses in enumerate(kept) for _ in hypotheses]  # of all outputs, one behind the other
+        outputs = [one for hypotheses in kept for one in hypotheses]
+        tokens, given = [one.tokens for one in outputs], [source.take(rows) for source in sources]
+        reads = [first.split_turns(values[0]) if isinstance(first, TextCodec) else [] for values, *_ in held]
+        said = written(self.model, self.codecs, search, given, [held[row][0] for row in rows], tokens, self.device)
+        if self.model.goes_on:
+            said = [[*reads[row], *symbols] for row, symbols in zip(rows, said, strict=True)]
+        scores = self._token_scores(given, tokens) if wanted.token_scores else None
+        weights = attention_of(self.model, given, tokens, self.device) if wanted.attention or wanted.align else None
+        candidates = [
+            Candidate(
+                codec.join(symbols),
+                symbols,
+                outputs[place].score,
+                None if scores is None else scores[place],
+                None if weights is None or not wanted.align else alignment(weights[place], reads[rows[place]]),
+            )
+            for place, symbols in enumerate(said)
+        ]
+        ends = itertools.accumulate(map(len, kept))
+        for number, read, hypotheses, end in zip(numbers, reads, kept, ends, strict=True):
+            best_of(hypotheses, f"{origin}{number + 1}")
+            place = end - len(hypotheses)
+            best = candidates[place]
+            looked = None if weights is None or not wanted.attention else weights[place]
+            yield TextPrediction(best.text, best.tokens, best.score, candidates[place:end], read, looked)
 
-    @torch.inference_mode()
-    def _attention(self, arrays: Sequence[Any], output: Hypothesis) -> NDArray[np.float32] | None:
-        if not isinstance(self.model, Writer):
-            return None
-        examples = Examples(tuple(Sequences([array]) for array in arrays), Sequences([[*output.tokens, EOS]]))
-        batch = collate(examples, [0]).to(self.device)
-        weights = self.model.attention(batch.sources, batch.target.values)
-        return None if weights is None else weights[0].float().cpu().numpy()
+    def _token_scores(self, sources: Sequence[Sequences], outputs: Sequence[tuple[int, ...]]) -> list[list[float]]:
+        """log p of each symbol of the outputs and of their end symbols."""
+        prompts: list[list[int]] = [[]] * len(outputs)
+        if self.model.goes_on:
+            prompts = [sources[0][row].tolist() for row in range(len(outputs))]
+        targets = Sequences([[*prompt, *output, EOS] for prompt, output in zip(prompts, outputs, strict=True)])
+        given = (targets,) if self.model.goes_on else tuple(sources)
+        losses = score_rows(self.model, Examples(given, targets), self.device).losses
+        return [(-own[len(prompt) :]).tolist() for own, prompt in zip(losses, prompts, strict=True)]
 
     def rows(self, data: Data) -> list[Row]:
         """The rows of a table, of parallel files, or of the configured test set; given rows as they are."""
@@ -319,25 +417,31 @@ class Predictor:
         rows, examples = encode_rows(self.config, self.codecs, self.rows(data))
         return list(zip(rows, score_rows(self.model, examples, self.device).totals, strict=True))
 
-    def evaluate(self, data: Data = None, beam: int | None = None) -> dict[str, float]:
-        """All metrics on `data`, by default the configured test set."""
-        return self.evaluate_signed(data, beam)[0]
+    def evaluate(
+        self, data: Data = None, beam: int | None = None, settings: Mapping[str, Any] | None = None
+    ) -> dict[str, float]:
+        """All metrics on `data`, by default the configured test set; `settings` as `predict` takes them."""
+        return self.evaluate_signed(data, beam, settings)[0]
 
-    def evaluate_signed(self, data: Data = None, beam: int | None = None) -> tuple[dict[str, float], dict[str, str]]:
+    def evaluate_signed(
+        self, data: Data = None, beam: int | None = None, settings: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, float], dict[str, str]]:
         """All metrics, and sacreBLEU's signatures of those it makes."""
-        return evaluate(self._task(data, beam))
+        return evaluate(self._task(data, beam, settings))
 
     def confusion(self, data: Data = None) -> dict[str, dict[str, int]]:
         """For every label in `data`, how often each label was said; for targets `label` and `labels`."""
-        return confusion(self._task(data, None))
+        return confusion(self._task(data))
 
-    def _task(self, data: Data, beam: int | None) -> Task:
-        config = self.config.model_copy(update={"decode": self._decode(beam)})
+    def _task(self, data: Data, beam: int | None = None, settings: Mapping[str, Any] | None = None) -> Task:
+        config = self.config.model_copy(update={"decode": self._decode(beam, None, settings)})
         rows, examples = encode_rows(config, self.codecs, self.rows(data))
         return Task(self.model, config, self.codecs, rows, examples, self.device)
 
     def save(self, folder: str | Path) -> None:
         """Write the model into a new folder (without what only `--resume` needs)."""
+        if isinstance(self.model, Ensemble):
+            raise ModelFolderError("an ensemble is several folders; copy each of them")
         target = Path(folder)
         if target.exists():
             raise ModelFolderError(f"{target}: exists; name a new folder")
@@ -349,7 +453,49 @@ class Predictor:
                 shutil.copyfile(self.folder / name, target / name)
 
 
-def load(folder: str | Path, device: str | None = None) -> Predictor:
-    """Load a model folder for use, onto the GPU if there is one or onto the named device."""
+def _beginning(text: str, codec: TextCodec, decode: Decode) -> list[int]:
+    try:
+        ids = ids_of(text, codec)
+    except ConfigError as error:
+        raise ConfigError("prefix", error.reason) from None
+    if len(ids) > (decode.max_length or 0):
+        raise ConfigError("prefix", f"has {len(ids)} tokens; decode.max_length is {decode.max_length}")
+    return ids
+
+
+def load(
+    folder: str | Path | Sequence[str | Path], device: str | None = None, combine: str = "log_linear"
+) -> Predictor:
+    """Load a model folder for use, onto the GPU if there is one or onto the named device.
+
+    Several folders are loaded as one model, an ensemble: with `log_linear` a symbol's log p is the mean of theirs,
+    normalised again, with `mean` its p is the mean of theirs. Their vocabularies must be the same; what is configured
+    is the first one's.
+    """
     place = pick_device(device)
-    return Predictor(bundle.load(Path(folder), place), Path(folder), place)
+    folders = [Path(folder)] if isinstance(folder, str | Path) else [Path(one) for one in folder]
+    if not folders:
+        raise ModelFolderError("an ensemble needs at least one model folder")
+    if combine not in COMBINATIONS:
+        raise ConfigError("combine", f"unknown way {combine!r}; {nearest(combine, COMBINATIONS)}")
+    first, *others = (bundle.load(one, place) for one in folders)
+    if not others:
+        return Predictor(first, folders[0], place)
+    for other, name in zip(others, folders[1:], strict=True):
+        _refuse_strangers(first, other, folders[0], name)
+    members: Any = [one.model for one in (first, *others)]
+    return Predictor(first, folders[0], place, Ensemble(members, COMBINATIONS[combine]).eval())
+
+
+def _refuse_strangers(first: Bundle, other: Bundle, where: Path, name: Path) -> None:
+    """Refuse a member of an ensemble that reads or writes other symbols than the first."""
+    if not isinstance(first.model, Writer | LanguageModel):
+        raise ModelFolderError(f"{where}: does not write; an ensemble is of models that write a sequence")
+    own, theirs = first.codecs.named, other.codecs.named
+    odd = own.keys() ^ theirs.keys() or {side for side in own if own[side].to_json() != theirs[side].to_json()}
+    if odd:
+        reason = "train both on the same rows (a fraction as data.valid depends on train.seed; give it a file)"
+        raise ModelFolderError(f"{name}: vocabulary-{min(odd)}.json is not that of {where}; {reason}")
+    depths = {len(one.config.model.image.channels) for one in (first, other)}
+    if len(depths) > 1 and any(codec.kind == "image" for codec in first.codecs.sources):
+        raise ModelFolderError(f"{name}: looks at other places of a picture than {where}; give both as many channels")

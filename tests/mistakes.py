@@ -102,6 +102,10 @@ def _without_test(content: bytes) -> bytes:
     return re.sub(rb"test:\s+\S+?,", b"test: null,", content)
 
 
+def _decode(what: str, arguments: str, **files: Content) -> Mistake:
+    return Mistake(what, f"predict model in.txt {arguments}", {"in.txt": "shoe\n", **files}, model=True)
+
+
 SECTIONS: dict[str, list[Mistake]] = {
     "Rows": [
         Mistake("a file that is not there", "train none.tsv --out m"),
@@ -293,6 +297,35 @@ SECTIONS: dict[str, list[Mistake]] = {
             "pretrained vectors that are not there",
             "train c.yaml --out m --set model.embeddings=v.txt",
             {"c.yaml": CONFIG},
+        ),
+    ],
+    "Decoding": [
+        _decode("a rule of decoding that there is not", "--set decode.no_repeat=2"),
+        _decode("a trained model's key that is not of decoding", "--set model.cell=gru"),
+        _decode("an n-gram of nothing", "--set decode.no_repeat_ngram=0"),
+        _decode("a symbol that the model does not know, as the only one", "--set decode.allowed=[none]"),
+        _decode("a lexicon that is not there", "--set decode.lexicon=names.txt"),
+        _decode("a lexicon with unknown symbols", "--set decode.lexicon=names.txt", **{"names.txt": "SH\nwhat\n"}),
+        _decode("a lexicon with a line too long", "--set decode.lexicon=names.txt", **{"names.txt": "SH " * 18}),
+        _decode("a required phrase of unknown symbols", "--set 'decode.require=[what]'"),
+        _decode("required phrases longer than any output", f"--set 'decode.require=[{'SH ' * 18}]'"),
+        _decode("a required phrase without symbols", "--set 'decode.require=[\"\"]'"),
+        _decode("a required phrase, and sampling", "--set 'decode.require=[SH]' --sample"),
+        _decode("two ways to divide a beam", "--set 'decode.require=[SH]' --set decode.diversity.groups=2"),
+        _decode("groups that cannot share a beam", "--beam 5 --set decode.diversity.groups=2"),
+        _decode("no groups in a diverse beam", "--set decode.diversity.strength=1.0"),
+        _decode("a prefix that cannot be said", "--prefix what"),
+        _decode("a prefix longer than any output", f"--prefix '{'SH ' * 18}'"),
+        _decode(
+            "rules that leave nothing to say",
+            "--set decode.allowed=[SH] --set decode.no_repeat_ngram=1 --set decode.min_length=2",
+        ),
+        _decode("models combined in an unknown way", "--ensemble model --combine mane"),
+        _decode("an ensemble with what is no model", "--ensemble none"),
+        _set("coverage without attention", "model.attention=none", "decode.coverage_penalty=0.2"),
+        replace(
+            _kinds("an unknown symbol replaced from a vector", "vector", "text", "[1]\tX\n[2]\tY\n"),
+            command="train c.yaml --out m --set decode.replace_unknown=true",
         ),
     ],
     "Model folders and trainings": [

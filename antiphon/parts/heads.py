@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -101,6 +102,50 @@ class SoftmaxHead(Head):
     def answer(self, features: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         log_probs = self.log_probs(_kept(features, positions))
         return log_probs.argmax(-1), log_probs
+
+
+Combine = Callable[[Tensor], Tensor]
+"""Log-probabilities of several heads [heads, ..., symbols] -> those of one distribution [..., symbols]."""
+
+
+def log_linear(log_probs: Tensor) -> Tensor:
+    """The mean of log p, normalised again."""
+    return torch.log_softmax(log_probs.mean(0), -1)
+
+
+def mean(log_probs: Tensor) -> Tensor:
+    """log of the mean of p."""
+    return torch.logsumexp(log_probs, 0) - math.log(len(log_probs))
+
+
+COMBINATIONS: dict[str, Combine] = {"log_linear": log_linear, "mean": mean}
+
+
+class CombinedHead(Head):
+    """What several softmax heads say of the same step, as one distribution. Features are theirs, side by side."""
+
+    def __init__(self, heads: Sequence[SoftmaxHead], combine: Combine) -> None:
+        super().__init__()
+        self.heads, self.combine = list(heads), combine
+
+    def combined(self, log_probs: Sequence[Tensor]) -> Tensor:
+        """The log-probabilities [..., symbols] of each head as one."""
+        return self.combine(torch.stack(list(log_probs)))
+
+    def log_probs(self, features: Tensor) -> Tensor:
+        """features [..., features] -> log p [..., symbols], in float32."""
+        own = torch.split(features, [head.weight.shape[1] for head in self.heads], -1)
+        return self.combined([head.log_probs(part) for head, part in zip(self.heads, own, strict=True)])
+
+    def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """-log p of each target, and whether it is the most probable symbol, each [N]."""
+        losses, hits = [], []
+        symbols = len(self.heads) * len(self.heads[0].weight)
+        for piece, target in _pieces(symbols, _kept(features, positions), _kept(targets, positions)):
+            log_probs = self.log_probs(piece)
+            losses.append(-log_probs.gather(1, target[:, None])[:, 0])
+            hits.append(log_probs.argmax(-1) == target)
+        return torch.cat(losses), torch.cat(hits)
 
 
 class LabelHead(SoftmaxHead):

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from antiphon import search
 from antiphon.bundle import Bundle
-from antiphon.config import Config, Parallel
+from antiphon.config import Config, Decode, Parallel
 from antiphon.data.batch import Examples, cut_long, in_lanes
 from antiphon.data.encode import LabelsCodec
 from antiphon.data.kinds import TARGETS, codec_class
@@ -45,6 +46,7 @@ class Prepared:
 
 def check_names(config: Config) -> None:
     """Refuse a wrong choice before any data is read."""
+    search.check_names(config.decode)
     step = nn.Parameter(torch.zeros(1))
     OPTIMIZERS.build(
         config.train.optimizer.kind,
@@ -104,6 +106,8 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
             if path is not None:
                 notes.append(take_vectors(model, name, path, codecs))
     freeze(model, config.train.freeze)
+    if isinstance(model, search.Speaker):
+        search.plan(config.decode, model, codecs)  # refused now, not when it is trained
     return Prepared(config, codecs, train_examples, valid_examples, valid_rows, model, notes)
 
 
@@ -125,19 +129,25 @@ def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:
         raise ConfigError("train.metric", "span_f1 is of labels O, B-TYPE and I-TYPE; the training rows have others")
     if config.train.metric is None:
         config = config.model_copy(update={"train": config.train.model_copy(update={"metric": target.metric})})
-    if config.decode.max_length is None and target.form in ("any", "next"):
-        longest = int(examples.target.lengths.max())
-        config = config.model_copy(
-            update={"decode": config.decode.model_copy(update={"max_length": longest + longest // 2 + 5})}
-        )
+    if target.form in ("any", "next"):
+        config = with_longest(config, int(examples.target.lengths.max()))
     return config
+
+
+def with_longest(config: Config, target: int) -> Config:
+    """The configuration with a longest output where none is chosen: half as long again as the longest target."""
+    if config.decode.max_length is not None:
+        return config
+    return config.model_copy(
+        update={"decode": config.decode.model_copy(update={"max_length": target + target // 2 + 5})}
+    )
 
 
 HARMLESS: dict[str, set[str] | bool] = {  # what may change between a training and its resumption
     "train": {"epochs", "max_steps", "patience", "tensorboard", "save_every", "save_minutes", "keep"},
     "data": {"test", "train", "valid"},  # their rows must not change; where they stand may
     "model": {"embeddings"},  # read before the first update only
-    "decode": {"beam", "length_penalty"},  # validation is greedy
+    "decode": {*Decode.model_fields} - {"min_length", "max_length", "sample"},  # validation is greedy, without rules
     "evaluate": True,
 }
 
@@ -145,6 +155,8 @@ HARMLESS: dict[str, set[str] | bool] = {  # what may change between a training a
 def identity(prepared: Prepared) -> dict[str, str]:
     """What must not change between a training and its resumption, by name: settings, and digests of the rows."""
     settings = prepared.config.model_dump(mode="json", by_alias=True, exclude=HARMLESS)
+    for name in prepared.config.decode.options:
+        del settings["decode"][name]
     found = dict(_flat(settings, ""))
     for name, examples in (("training", prepared.train), ("validation", prepared.valid)):
         digest = hashlib.blake2b(digest_size=16)

@@ -18,6 +18,7 @@ from antiphon.data.text import TOKENIZERS
 from antiphon.parts.attention import ATTENTIONS
 from antiphon.parts.bridges import BRIDGES
 from antiphon.parts.recurrent import CELLS
+from antiphon.rules import RULES
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
 
@@ -43,7 +44,7 @@ def test_the_walk_names_what_exists() -> None:
 
 def test_the_readme_lists_every_choice() -> None:
     """The table of what can be chosen names each row of each table and each key of the configuration."""
-    for table in (CELLS, ATTENTIONS, BRIDGES, TOKENIZERS, OPTIMIZERS, SCHEDULES, FEEDINGS):
+    for table in (CELLS, ATTENTIONS, BRIDGES, TOKENIZERS, OPTIMIZERS, SCHEDULES, FEEDINGS, RULES):
         for row in table:
             assert f"`{row}`" in README, row
     for section, field in Config.model_fields.items():

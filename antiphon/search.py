@@ -1,0 +1,312 @@
+"""From what `decode` says to outputs: a search is made for a model once, and then decodes batch by batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from antiphon import metrics
+from antiphon.config import Decode, Mbr, Sample
+from antiphon.data.batch import Examples, Ints, Sequences, collate, pad
+from antiphon.data.encode import TextCodec
+from antiphon.dataset import Codecs
+from antiphon.decoding import (
+    Choose,
+    Coverage,
+    Hypothesis,
+    Lanes,
+    Limits,
+    Rule,
+    StepFunction,
+    Together,
+    beam,
+    greedy,
+    sampler,
+)
+from antiphon.ensemble import Ensemble
+from antiphon.errors import ConfigError, DataError, nearest
+from antiphon.lanes import Diverse, Phrases
+from antiphon.model import LanguageModel, Model, Writer
+from antiphon.rules import RULES, Prefix, build_rules, ids_of
+from antiphon.symbols import EOS, UNK
+
+ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
+
+Speaker = Writer | LanguageModel | Ensemble  # a model that writes
+Tokens: TypeAlias = tuple[int, ...]
+Utility: TypeAlias = Callable[[Tokens, Tokens], float]
+
+
+@dataclass(frozen=True)
+class Search:
+    """How outputs are looked for: what `decode` says, made for a model."""
+
+    settings: Decode
+    limits: Limits
+    rules: tuple[Rule, ...]
+    lanes: Lanes
+    sample: Sample | None
+    utility: Utility | None  # how much an output is worth if another is right: with `mbr`
+
+    @property
+    def width(self) -> int:
+        """Prefixes a lane holds; 1 without a beam."""
+        if self.sample is not None:
+            return 1
+        return self.settings.beam // (self.lanes.count if isinstance(self.lanes, Diverse) else 1)
+
+
+def check_names(decode: Decode) -> None:
+    """Refuse keys of `decode` that are neither its own nor a rule."""
+    for name in decode.options:
+        if name not in RULES:
+            known = nearest(name, {*decode.own_keys(), *RULES})
+            raise ConfigError(f"decode.{name}", f"unknown key; {known}")
+
+
+def plain(decode: Decode) -> Decode:
+    """Greedy search within the same bounds, without rules: what a training watches."""
+    return Decode(beam=1, min_length=decode.min_length, max_length=decode.max_length)
+
+
+def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
+    """The search that `decode` says; what cannot work is a `ConfigError`, a bad line of its files a `DataError`."""
+    check_names(decode)
+    codec = written_side(model, codecs)
+    assert decode.max_length is not None, "filled in before training"
+    draws = decode.mbr is not None or decode.sample is not None
+    for key, chosen in (("require", decode.require), ("diversity", decode.diversity)):
+        if chosen and draws:
+            raise ConfigError(f"decode.{key}", "is for a beam, and nothing is drawn in one; leave out sample and mbr")
+    if decode.coverage_penalty and not model.attends:
+        raise ConfigError("decode.coverage_penalty", NO_ATTENTION)
+    if decode.replace_unknown:
+        refuse_alignment(model, codecs, "decode.replace_unknown")
+    rules = build_rules(decode.rules, codec=codec, max_length=decode.max_length)
+    lanes: Lanes = Together()
+    if decode.diversity is not None:
+        lanes = _diverse(decode)
+    if decode.require:
+        lanes = _phrases(decode, codec)
+        rules.append(lanes)
+    limits = Limits(decode.max_length, min(decode.min_length, decode.max_length), decode.replace_unknown)
+    sample = decode.sample or (None if decode.mbr is None else Sample())
+    utility = None if decode.mbr is None else _utility(decode.mbr, codec)
+    return Search(decode, limits, tuple(rules), lanes, sample, utility)
+
+
+NO_ATTENTION = "needs the attention of each step, which this model has not; train with model.attention: general"
+
+
+def written_side(model: Speaker, codecs: Codecs) -> TextCodec:
+    """The codec of what the model writes: the target's, or the source's of a language model."""
+    codec = codecs.sources[0] if model.goes_on else codecs.target
+    assert isinstance(codec, TextCodec)
+    return codec
+
+
+def refuse_alignment(model: Model | Ensemble, codecs: Codecs, key: str) -> None:
+    """Refuse what needs to know which source symbol each output symbol comes from."""
+    if not isinstance(model, Speaker) or not model.attends:
+        raise ConfigError(key, NO_ATTENTION)
+    if len(codecs.sources) > 1 or not isinstance(codecs.sources[0], TextCodec):
+        raise ConfigError(key, "needs one source of text, of which an output's symbols can come")
+
+
+def _diverse(decode: Decode) -> Diverse:
+    assert decode.diversity is not None
+    groups = decode.diversity.groups
+    if decode.require:
+        raise ConfigError("decode.diversity", "divides a beam in another way than decode.require; choose one of them")
+    if decode.beam % groups:
+        reason = f"{groups} groups cannot share a beam of {decode.beam}; choose a multiple"
+        raise ConfigError("decode.diversity.groups", reason)
+    return Diverse(groups, decode.diversity.strength)
+
+
+def _phrases(decode: Decode, codec: TextCodec) -> Phrases:
+    try:
+        found = Phrases([ids_of(phrase, codec) for phrase in decode.require], codec.size)
+    except ConfigError as error:
+        raise ConfigError("decode.require", error.reason) from None
+    except ValueError as error:
+        raise ConfigError("decode.require", str(error)) from None
+    assert decode.max_length is not None
+    if found.count - 1 > decode.max_length:
+        reason = f"has {found.count - 1} tokens in all; decode.max_length is {decode.max_length}"
+        raise ConfigError("decode.require", reason)
+    return found
+
+
+def _utility(mbr: Mbr, codec: TextCodec) -> Utility:
+    if mbr.metric == "chrf":
+        return lambda output, other: metrics.sentence_chrf(codec.decode(output), codec.decode(other))
+    return lambda output, other: -metrics.token_edits([output], [[other]]).rate
+
+
+def batches_by_length(lengths: Ints, width: int = 1, tokens: int = TOKENS) -> Iterator[Ints]:
+    """Row numbers in batches of similar length, the longest first; `width` is the beam's."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(1, min(ROWS, tokens // int(lengths[order[start]])) // width)
+        yield order[start : start + rows]
+        start += rows
+
+
+def total_lengths(sources: Sequence[Sequences]) -> Ints:
+    """Steps of all sources of every row together."""
+    return Examples(tuple(sources), sources[0]).source_lengths
+
+
+def decode_sources(
+    model: Speaker,
+    sources: Sequence[Sequences],
+    search: Search,
+    device: torch.device,
+    numbers: Sequence[int] | None = None,
+    prefixes: Sequence[Sequence[int]] | None = None,
+) -> list[list[Hypothesis]]:
+    """The best outputs of every row, in order, or sampled ones. Batches and padding do not change them.
+
+    What a row draws when it is sampled depends on the seed and on its number in `numbers` (by default its place).
+    A language model's sources are prompts; its outputs go on behind them. `prefixes` are ids that each row's outputs
+    begin with. A row for which the rules leave nothing has no output.
+    """
+    count = len(sources[0])
+    seeds = [[number] for number in (numbers if numbers is not None else range(count))]
+    if search.utility is None:
+        return _decode(model, sources, search, device, seeds, prefixes)
+    assert search.settings.mbr is not None
+    draws = search.settings.mbr.samples
+    rows = np.repeat(np.arange(count), draws)
+    repeated = None if prefixes is None else [prefixes[int(row)] for row in rows]
+    seeds = [[*seeds[row], draw] for row in range(count) for draw in range(draws)]
+    drawn = _decode(model, [source.take(rows) for source in sources], search, device, seeds, repeated)
+    return [
+        least_risk([one for found in drawn[start : start + draws] for one in found], search.utility)
+        for start in range(0, len(rows), draws)
+    ]
+
+
+def least_risk(drawn: Sequence[Hypothesis], utility: Utility) -> list[Hypothesis]:
+    """The distinct outputs drawn, by the mean utility of each if any of those drawn is right, which is its rank score:
+    an estimate of minimum Bayes risk (Eikema & Aziz 2020, arXiv 2005.10283)."""
+    counts = Counter(one.tokens for one in drawn)
+    scores = {one.tokens: one.score for one in drawn}
+    worth = {
+        tokens: sum(count * utility(tokens, other) for other, count in counts.items()) / len(drawn) for tokens in counts
+    }
+    ranked = sorted(counts, key=lambda tokens: (-worth[tokens], -scores[tokens], tokens))
+    return [Hypothesis(tokens, scores[tokens], worth[tokens]) for tokens in ranked]
+
+
+@torch.inference_mode()
+def _decode(
+    model: Speaker,
+    sources: Sequence[Sequences],
+    search: Search,
+    device: torch.device,
+    seeds: Sequence[Sequence[int]],
+    prefixes: Sequence[Sequence[int]] | None,
+) -> list[list[Hypothesis]]:
+    results: list[list[Hypothesis]] = [[]] * len(sources[0])
+    settings, limits, lanes, width = search.settings, search.limits, search.lanes, search.width
+    model.eval()
+    for rows in batches_by_length(total_lengths(sources), width * lanes.count):
+        given = [pad(source, rows).to(device) for source in sources]
+        step: StepFunction[Any] = model.step  # of one model or of several
+        state, first, count = model.start(given), model.first_read(given), len(rows)
+        rules = list(search.rules)
+        if prefixes is not None:
+            rules.append(Prefix([prefixes[int(row)] for row in rows]))
+        if search.sample is not None:
+            choose = _sampler(search.sample, [seeds[int(row)] for row in rows])
+            found = greedy(step, state, count, device, limits, first, choose, rules)
+        elif settings.beam == 1 and lanes.count == 1:
+            found = greedy(step, state, count, device, limits, first, rules=rules)
+        else:
+            memory = state.memory if settings.coverage_penalty else None
+            coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
+            penalty = settings.length_penalty
+            found = beam(step, state, count, device, limits, width, penalty, first, rules, lanes, coverage)
+        for row, hypotheses in zip(rows, found, strict=True):
+            results[row] = hypotheses
+    return results
+
+
+def _sampler(settings: Sample, seeds: Sequence[Sequence[int]]) -> Choose:
+    noise = [np.random.default_rng([settings.seed, *seed]) for seed in seeds]
+    return sampler(settings.temperature, settings.top_k, settings.top_p, noise)
+
+
+def best_of(hypotheses: Sequence[Hypothesis], where: str) -> Hypothesis:
+    """The best output; where there is none, an error that names the input."""
+    if not hypotheses:
+        raise DataError(f"{where}: the rules of decode leave nothing to say; loosen them, or widen the beam")
+    return hypotheses[0]
+
+
+@torch.inference_mode()
+def attention_of(
+    model: Speaker, sources: Sequence[Sequences], outputs: Sequence[Tokens], device: torch.device
+) -> list[NDArray[np.float32]] | None:
+    """Attention [symbols + 1, source steps] of every row's output; None if the model has none."""
+    if isinstance(model, LanguageModel) or not model.attends:
+        return None
+    examples = Examples(tuple(sources), Sequences([[*output, EOS] for output in outputs]))
+    results: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(examples)
+    for rows in batches_by_length(examples.source_lengths + examples.target.lengths):
+        batch = collate(examples, rows).to(device)
+        found = model.attention(batch.sources, batch.target.values)
+        assert found is not None
+        weights, mask = (values.cpu().numpy() for values in found)
+        for row, own, inside in zip(rows, weights, mask, strict=True):
+            results[row] = own[: examples.target.lengths[row], inside].astype(np.float32)
+    return results
+
+
+def alignment(weights: NDArray[np.float32], source: Sequence[str]) -> list[int]:
+    """The place of the source symbol that each output symbol has looked at most; the ends of turns are none.
+
+    `weights` [symbols + 1, source steps] are an output's attention; `source` are the source's symbols, "" at ends.
+    """
+    ends = [not symbol for symbol in (*source, "")]
+    return [int(place) for place in np.where(ends, -1.0, weights[:-1, : len(ends)]).argmax(1)]
+
+
+def written(
+    model: Speaker,
+    codecs: Codecs,
+    search: Search,
+    sources: Sequence[Sequences],
+    values: Sequence[Sequence[Any]],
+    outputs: Sequence[Tokens],
+    device: torch.device,
+) -> list[list[str]]:
+    """The symbols of every row's output; with `replace_unknown`, the aligned source symbol for an unknown one.
+
+    `values` are what each row's sources hold, `sources` their arrays.
+    """
+    codec = written_side(model, codecs)
+    symbols = [codec.symbols(output) for output in outputs]
+    unknown = [row for row, output in enumerate(outputs) if UNK in output]
+    if not unknown or not search.settings.replace_unknown:
+        return symbols
+    reading = codecs.sources[0]
+    assert isinstance(reading, TextCodec)
+    some = [source.take(unknown) for source in sources]
+    weights = attention_of(model, some, [outputs[row] for row in unknown], device)
+    assert weights is not None
+    for row, own in zip(unknown, weights, strict=True):
+        read = reading.split_turns(values[row][0])
+        places = alignment(own, read)
+        names = map(codec.vocabulary.symbol, outputs[row])
+        symbols[row] = [read[place] if name is None else name for name, place in zip(names, places, strict=True)]
+    return symbols

@@ -1,0 +1,407 @@
+"""Rules and lanes of decoding against slow, obvious references, on hand-made Markov chains and small models."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from models import covering, make, name, pad_sources, sources
+from test_decoding import CPU, Chain
+from torch import Tensor
+
+from antiphon.decoding import Coverage, Hypothesis, Lanes, Limits, Rule, Step, Together, beam, forced, greedy
+from antiphon.lanes import Diverse, Phrases
+from antiphon.rules import Allowed, EndPenalty, Lexicon, NoRepeat, Prefix
+from antiphon.symbols import BOS, EOS, SPECIALS, UNK
+
+WORDS, LONGEST = 3, 4
+SYMBOLS = range(SPECIALS, SPECIALS + WORDS)
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A rule, and what it says of a whole output or of the beginning of one, as plainly as it can be said."""
+
+    name: str
+    rule: Rule
+    keeps: Callable[[int, Tokens, bool], bool]  # source, said so far, whether it ends there
+    adds: dict[int, float] = field(default_factory=dict)  # to the rank, whenever a symbol is said
+
+
+@dataclass(frozen=True)
+class Bonus:
+    """A rule that likes some symbols better."""
+
+    adds: dict[int, float]
+
+    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
+        for symbol, bonus in self.adds.items():
+            ranked[:, symbol] += bonus
+        return ranked
+
+
+def allowed(symbols: Sequence[int]) -> Allowed:
+    rule = Allowed.__new__(Allowed)
+    rule.forbidden = torch.ones(SPECIALS + WORDS, dtype=torch.bool)
+    rule.forbidden[[EOS, UNK, *symbols]] = False
+    return rule
+
+
+def lexicon(outputs: Sequence[Tokens]) -> Lexicon:
+    rule = Lexicon.__new__(Lexicon)
+    rule.outputs, rule._after = sorted((*output, EOS) for output in outputs), {}
+    return rule
+
+
+def repeats(said: Tokens, size: int) -> bool:
+    grams = [said[i : i + size] for i in range(len(said) - size + 1)]
+    return len(set(grams)) < len(grams)
+
+
+def holds(said: Tokens, phrase: Tokens) -> bool:
+    return any(said[i : i + len(phrase)] == phrase for i in range(len(said)))
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Which chain a row follows, and how much it has said: chains that differ from step to step have no ties."""
+
+    which: Tensor
+    place: int = 0
+
+    def expand(self, width: int) -> Walk:
+        return Walk(self.which.repeat_interleave(width), self.place)
+
+    def reorder(self, rows: Tensor) -> Walk:
+        return Walk(self.which[rows], self.place)
+
+    def select(self, sources: Tensor, width: int = 1) -> Walk:
+        return Walk(self.which.view(-1, width)[sources].flatten(), self.place)
+
+
+def random_tables(chains: int, seed: int) -> Tensor:
+    """log p [chains, steps, last symbol, next symbol]."""
+    size = SPECIALS + WORDS
+    logits = torch.randn(chains, LONGEST + 1, size, size, generator=torch.Generator().manual_seed(seed)) * 2
+    logits[..., :EOS] = -torch.inf
+    return torch.log_softmax(logits, -1)
+
+
+def stepper(tables: Tensor) -> Callable[[Tensor, Walk], Step[Walk]]:
+    return lambda tokens, state: Step(tables[state.which, state.place, tokens], Walk(state.which, state.place + 1))
+
+
+def starts(chains: int) -> Walk:
+    return Walk(torch.arange(chains))
+
+
+outputs = st.lists(st.sampled_from(SYMBOLS), max_size=LONGEST).map(tuple)
+phrases = st.lists(st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=2).map(tuple), min_size=1, max_size=2)
+
+
+def known_rules(sources: int) -> st.SearchStrategy[list[Known]]:
+    """Some of the rules, each at most once."""
+    repeat = st.integers(1, 3).map(lambda n: Known("repeat", NoRepeat(n), lambda _, said, __: not repeats(said, n)))
+    end = st.sampled_from([-1.5, 0.7, 4.0]).map(lambda p: Known("end", EndPenalty(p), lambda *_: True, {EOS: -p}))
+    liked = st.dictionaries(st.sampled_from(SYMBOLS), st.sampled_from([-2.0, 1.5]), min_size=1).map(
+        lambda adds: Known("bonus", Bonus(adds), lambda *_: True, adds)
+    )
+    some = st.lists(st.sampled_from(SYMBOLS), min_size=1, unique=True).map(
+        lambda few: Known("allowed", allowed(few), lambda _, said, __: set(said) <= set(few))
+    )
+    names = st.lists(outputs, min_size=1, max_size=12, unique=True).map(
+        lambda all_: Known(
+            "lexicon",
+            lexicon(all_),
+            lambda _, said, ends: said in all_ if ends else any(one[: len(said)] == said for one in all_),
+        )
+    )
+    prefix = st.lists(outputs, min_size=sources, max_size=sources).map(
+        lambda own: Known(
+            "prefix",
+            Prefix(own),
+            lambda source, said, ends: (
+                said[: len(own[source])] == own[source] if ends else all(a == b for a, b in zip(said, own[source]))  # noqa: B905
+            ),
+        )
+    )
+    return st.lists(st.one_of(repeat, end, liked, some, names, prefix), max_size=3, unique_by=lambda one: one.name)
+
+
+@dataclass
+class Plain:
+    """A source's Markov chain with rules, and searches in it that are written down without a tensor."""
+
+    table: list[list[list[float]]]
+    source: int
+    limits: Limits
+    rules: Sequence[Known]
+    penalty: float = 1.0
+    required: Sequence[Tokens] = ()
+
+    def log_p(self, said: Tokens, symbol: int) -> float:
+        return self.table[len(said)][said[-1] if said else BOS][symbol]
+
+    def added(self, *symbols: int) -> float:
+        return sum(one.adds.get(symbol, 0.0) for one in self.rules for symbol in symbols)
+
+    def may(self, said: Tokens) -> dict[int, float]:
+        """What may follow, and what it adds to the rank."""
+        found = {}
+        if len(said) < self.limits.max_length:
+            for symbol in SYMBOLS:
+                if all(one.keeps(self.source, (*said, symbol), False) for one in self.rules):
+                    found[symbol] = self.log_p(said, symbol) + self.added(symbol)
+        if len(said) >= self.limits.min_length and all(
+            [one.keeps(self.source, said, True) for one in self.rules] + [holds(said, one) for one in self.required]
+        ):
+            found[EOS] = self.log_p(said, EOS) + self.added(EOS)
+        return found
+
+    def greedy(self) -> list[tuple[Tokens, float]]:
+        said: Tokens = ()
+        score = 0.0
+        while choices := self.may(said):
+            best = max(choices, key=lambda symbol: choices[symbol])
+            score += self.log_p(said, best)
+            if best == EOS:
+                return [(said, score)]
+            said = (*said, best)
+        return []
+
+    def all(self) -> list[tuple[float, float, Tokens]]:
+        """Every output that keeps the rules: rank, score, tokens, the best first."""
+        found = []
+        for length in range(self.limits.min_length, self.limits.max_length + 1):
+            for said in itertools.product(SYMBOLS, repeat=length):
+                if EOS in self.may(said) and all(said[i] in self.may(said[:i]) for i in range(length)):
+                    score = sum(self.log_p(said[:i], said[i]) for i in range(length)) + self.log_p(said, EOS)
+                    rank = (score + self.added(*said, EOS)) / (length + 1) ** self.penalty
+                    found.append((rank, score, said))
+        return sorted(found, reverse=True)
+
+    def progress(self, said: Tokens) -> int:
+        """Symbols of the required phrases that have been said, with those of one that `said` ends with."""
+        missing = [phrase for phrase in self.required if not holds(said, phrase)]
+        part = max((n for p in missing for n in range(len(p)) if n and said[-n:] == p[:n]), default=0)
+        return sum(len(p) for p in set(self.required) - set(missing)) + part
+
+    def beam(self, width: int, groups: int = 1, strength: float = 0.0) -> list[tuple[float, float, Tokens]]:
+        """Beam search, diverse with groups, a grid with required phrases: each lane a list of (rank, score, said)."""
+        grid = bool(self.required)
+        lanes = [[(0.0, 0.0, ())] for _ in range(groups)]
+        if grid:
+            lanes = [[(0.0, 0.0, ())], *[[] for _ in range(sum(len(p) for p in set(self.required)))]]
+        done: list[list[tuple[float, float, Tokens]]] = [[] for _ in lanes]
+        surest, leading = [-math.inf for _ in lanes], [-math.inf for _ in lanes]
+        while any(lanes):
+            counts: dict[int, int] = {}
+            after: list[list[tuple[float, float, Tokens]]] = []
+            for number, lane in enumerate(lanes):
+                found = []
+                for rank, score, said in itertools.chain(*lanes) if grid else lane:
+                    for symbol, adds in self.may(said).items():
+                        if grid and number != self.progress(said if symbol == EOS else (*said, symbol)):
+                            continue
+                        chosen = rank + adds - strength * counts.get(symbol, 0)
+                        found.append((chosen, rank + adds, score + self.log_p(said, symbol), said, symbol))
+                found = sorted(found, reverse=True)[: 2 * width]
+                for _, rank, score, said, symbol in found[:width]:
+                    counts[symbol] = counts.get(symbol, 0) + 1
+                    if symbol == EOS:
+                        done[number].append((rank / (len(said) + 1) ** self.penalty, score, said))
+                        surest[number] = max(surest[number], rank)
+                leading[number] = max((rank for _, rank, _, _, symbol in found if symbol != EOS), default=-math.inf)
+                after.append([(r, s, (*said, symbol)) for _, r, s, said, symbol in found if symbol != EOS][:width])
+            full = [len(one) >= width and leading[n] <= surest[n] for n, one in enumerate(done)]
+            lanes = [[] if full[-1 if grid else number] else lane for number, lane in enumerate(after)]
+        best = [one for lane in done for one in sorted(lane, reverse=True)[:width]]
+        return sorted({said: (rank, score, said) for rank, score, said in sorted(best)}.values(), reverse=True)
+
+
+def same(found: list[Hypothesis], wanted: Sequence[tuple[float, float, Tokens]]) -> None:
+    assert [one.tokens for one in found] == [said for _, _, said in wanted]
+    for one, (rank, score, _) in zip(found, wanted, strict=True):
+        assert one.score == pytest.approx(score, abs=1e-4)
+        assert one.rank_score == pytest.approx(rank, abs=1e-4)
+
+
+@given(st.integers(0, 10_000), known_rules(4), st.integers(0, 2))
+def test_greedy_with_rules_is_the_plain_search(seed: int, rules: list[Known], shortest: int) -> None:
+    tables, limits = random_tables(4, seed), Limits(LONGEST, shortest)
+    found = greedy(stepper(tables), starts(4), 4, CPU, limits, rules=[one.rule for one in rules])
+    one = beam(stepper(tables), starts(4), 4, CPU, limits, 1, rules=[one.rule for one in rules])
+    for source, hypotheses in enumerate(found):
+        wanted = Plain(tables[source].tolist(), source, limits, rules).greedy()
+        assert [h.tokens for h in hypotheses] == [h.tokens for h in one[source]] == [said for said, _ in wanted]
+        assert [h.score for h in hypotheses] == pytest.approx([score for _, score in wanted], abs=1e-4)
+
+
+@given(st.integers(0, 10_000), known_rules(3), st.sampled_from([0.0, 0.6, 1.0]), st.integers(0, 2))
+def test_a_beam_wide_enough_finds_every_output_that_keeps_the_rules(
+    seed: int, rules: list[Known], penalty: float, shortest: int
+) -> None:
+    tables, limits = random_tables(3, seed), Limits(LONGEST, shortest)
+    width = sum(WORDS**n for n in range(LONGEST + 1))
+    found = beam(stepper(tables), starts(3), 3, CPU, limits, width, penalty, rules=[one.rule for one in rules])
+    for source, hypotheses in enumerate(found):
+        same(hypotheses, Plain(tables[source].tolist(), source, limits, rules, penalty).all())
+
+
+@given(st.integers(0, 10_000), known_rules(3), st.integers(1, 6), st.sampled_from([0.0, 1.0]))
+def test_a_beam_with_rules_is_the_plain_search(seed: int, rules: list[Known], width: int, penalty: float) -> None:
+    tables, limits = random_tables(3, seed), Limits(LONGEST)
+    found = beam(stepper(tables), starts(3), 3, CPU, limits, width, penalty, rules=[one.rule for one in rules])
+    for source, hypotheses in enumerate(found):
+        same(hypotheses, Plain(tables[source].tolist(), source, limits, rules, penalty).beam(width))
+
+
+@given(st.integers(0, 10_000), known_rules(3), st.integers(1, 3), st.integers(2, 4), st.sampled_from([0.01, 0.5, 3.0]))
+def test_diverse_groups_are_the_plain_search(
+    seed: int, rules: list[Known], width: int, groups: int, strength: float
+) -> None:
+    tables, limits = random_tables(3, seed), Limits(LONGEST)
+    lanes, chosen = Diverse(groups, strength), [one.rule for one in rules]
+    found = beam(stepper(tables), starts(3), 3, CPU, limits, width, rules=chosen, lanes=lanes)
+    for source, hypotheses in enumerate(found):
+        same(hypotheses, Plain(tables[source].tolist(), source, limits, rules).beam(width, groups, strength))
+
+
+@given(st.integers(0, 10_000), known_rules(3), phrases, st.integers(1, 3))
+def test_required_phrases_are_the_plain_grid(seed: int, rules: list[Known], required: list[Tokens], width: int) -> None:
+    tables, limits = random_tables(3, seed), Limits(LONGEST)
+    grid = Phrases(required, SPECIALS + WORDS)
+    chosen = [*(one.rule for one in rules), grid]
+    found = beam(stepper(tables), starts(3), 3, CPU, limits, width, rules=chosen, lanes=grid)
+    for source, hypotheses in enumerate(found):
+        same(hypotheses, Plain(tables[source].tolist(), source, limits, rules, required=required).beam(width))
+        assert all(holds(one.tokens, phrase) for one in hypotheses for phrase in required)
+        if not rules and sum(map(len, set(required))) <= LONGEST:
+            assert hypotheses, "a phrase can always be said"
+
+
+@given(st.integers(0, 10_000), phrases)
+def test_a_wide_grid_finds_every_output_with_the_phrases(seed: int, required: list[Tokens]) -> None:
+    tables, limits = random_tables(2, seed), Limits(LONGEST)
+    grid = Phrases(required, SPECIALS + WORDS)
+    width = sum(WORDS**n for n in range(LONGEST + 1))
+    found = beam(stepper(tables), starts(2), 2, CPU, limits, width, rules=[grid], lanes=grid)
+    for source, hypotheses in enumerate(found):
+        same(hypotheses, Plain(tables[source].tolist(), source, limits, [], required=required).all())
+
+
+@given(st.lists(st.sampled_from(SYMBOLS), max_size=7).map(tuple), phrases)
+def test_the_machine_counts_what_has_been_said(said: Tokens, required: list[Tokens]) -> None:
+    grid = Phrases(required, SPECIALS + WORDS)
+    plain = Plain([], 0, Limits(9), [], required=required)
+    state = grid._states(torch.tensor([said], dtype=torch.long).view(1, -1))
+    assert int(grid.progress[state]) == plain.progress(said)
+    assert (int(grid.progress[state]) == grid.count - 1) == all(holds(said, phrase) for phrase in required)
+
+
+def test_too_many_phrases_and_empty_ones_are_refused() -> None:
+    with pytest.raises(ValueError, match="must be 1 to 8 phrases, none of them empty"):
+        Phrases([(SPECIALS,) * n for n in range(1, 10)], 9)
+    with pytest.raises(ValueError, match="none of them empty"):
+        Phrases([()], 9)
+
+
+def lanes_of(kind: str) -> Lanes:
+    phrase = [(SPECIALS, SPECIALS + 1), (SPECIALS + 2,)]
+    return {"together": Together(), "diverse": Diverse(2, 0.7), "phrases": Phrases(phrase, 8)}[kind]
+
+
+@pytest.mark.parametrize("kind", ["together", "diverse", "phrases"])
+@pytest.mark.parametrize("choice", covering()[::6], ids=name)
+def test_company_and_padding_change_nothing(choice: Any, kind: str) -> None:
+    """A model's outputs with rules, of a row alone and of the row among others, in every kind of lane."""
+    model, rows, lanes = make(choice), sources(7, seed=3), lanes_of(kind)
+    starting = [(SPECIALS + row % 3,) * (row % 2) for row in range(len(rows))]
+
+    def search(chosen: Sequence[int]) -> list[list[Hypothesis]]:
+        ids, lengths = pad_sources([rows[row] for row in chosen])
+        rules: list[Rule] = [NoRepeat(2), EndPenalty(0.3), Prefix([starting[row] for row in chosen])]
+        rules += [lanes] if isinstance(lanes, Phrases) else []
+        with torch.inference_mode():
+            state = model.start([(ids, lengths)])
+            coverage = None if state.memory is None else Coverage(0.4, state.memory.mask)
+            return beam(model.step, state, len(chosen), CPU, Limits(6), 3, rules=rules, lanes=lanes, coverage=coverage)
+
+    together = search(range(len(rows)))
+    for row in range(len(rows)):
+        (alone,) = search([row])
+        assert [one.tokens for one in alone] == [one.tokens for one in together[row]]
+        for a, b in zip(alone, together[row], strict=True):
+            assert (a.score, a.rank_score) == pytest.approx((b.score, b.rank_score), abs=1e-4)
+        assert all(one.tokens[: len(starting[row])] == starting[row] for one in alone)
+        for one in alone:
+            target = torch.tensor([[*one.tokens, EOS]])
+            with torch.inference_mode():
+                looked = model.attention([pad_sources([rows[row]])], target)
+            covered = 0.0 if looked is None else 0.4 * float(looked[0][0].sum(0).clamp(max=1).log().sum())
+            wanted = (one.score - 0.3) / (len(one.tokens) + 1) + covered
+            assert one.rank_score == pytest.approx(wanted, abs=1e-4)
+
+
+@given(st.sampled_from(covering()[::5]), st.integers(0, 1000), known_rules(2), st.booleans(), phrases)
+@settings(max_examples=25)
+def test_of_a_model_every_output_that_keeps_the_rules_is_found(
+    choice: Any, seed: int, rules: list[Known], grid: bool, required: list[Tokens]
+) -> None:
+    """Small random models; all outputs are written down, and scored by force."""
+    model, rows = make(choice, target_symbols=SPECIALS + WORDS, seed=seed), sources(2, seed)
+    required = required if grid else []
+    lanes = Phrases(required, SPECIALS + WORDS) if grid else Together()
+    chosen = [*(one.rule for one in rules), *([lanes] if isinstance(lanes, Phrases) else [])]
+    every = [said for length in range(4) for said in itertools.product(SYMBOLS, repeat=length)]
+    with torch.inference_mode():
+        state = model.start([pad_sources(rows)])
+        found = beam(model.step, state, 2, CPU, Limits(3), len(every), 0.7, rules=chosen, lanes=lanes)
+        for source, hypotheses in enumerate(found):
+            kept = [
+                said
+                for said in every
+                if all(one.keeps(source, said, True) for one in rules) and all(holds(said, one) for one in required)
+            ]
+            scores = {}
+            for said in kept:
+                state = model.start([pad_sources([rows[source]])])
+                scores[said] = float(forced(model.step, state, torch.tensor([[*said, EOS]])).sum())
+            added = Plain([], source, Limits(3), rules).added
+            ranks = {said: (scores[said] + added(*said, EOS)) / (len(said) + 1) ** 0.7 for said in kept}
+            assert {one.tokens for one in hypotheses} == set(kept)
+            assert [one.score for one in hypotheses] == pytest.approx([scores[h.tokens] for h in hypotheses], abs=1e-3)
+            assert [h.rank_score for h in hypotheses] == pytest.approx(sorted(ranks.values(), reverse=True), abs=1e-3)
+
+
+def test_coverage_is_equation_14() -> None:
+    """Two symbols of a source: an output that reads both is ranked above a likelier one that reads only the first."""
+    a, b = SPECIALS, SPECIALS + 1
+    log_probs = torch.log_softmax(torch.tensor([-math.inf] * EOS + [1.0, -math.inf, 0.9, 0.2]), 0)
+    looks = torch.zeros(SPECIALS + 2, 3)  # after a symbol, where the model looks; the third place is padding
+    looks[BOS], looks[a], looks[b] = (torch.tensor(x) for x in ((1.0, 0.0, 0.0), (0.9, 0.1, 0.0), (0.2, 0.8, 0.0)))
+
+    def step(tokens: Tensor, state: Chain) -> Step[Chain]:
+        return Step(log_probs.expand(len(tokens), -1), state, looks[tokens])
+
+    mask = torch.tensor([[True, True, False]])
+    found = beam(
+        step, Chain(torch.zeros(1, dtype=torch.long)), 1, CPU, Limits(1), 3, 1.0, coverage=Coverage(2.0, mask)
+    )[0]
+    assert {one.tokens for one in found} == {(), (a,), (b,)}
+    for one in found:
+        path = [BOS, *one.tokens]
+        attended = [min(float(sum(looks[symbol, place] for symbol in path)), 1.0) for place in (0, 1)]
+        penalty = 2.0 * sum(math.log(max(value, torch.finfo(torch.float32).tiny)) for value in attended)
+        score = sum(float(log_probs[symbol]) for symbol in (*one.tokens, EOS))
+        assert one.score == pytest.approx(score, abs=1e-5)
+        assert one.rank_score == pytest.approx(score / len(path) + penalty, abs=1e-3)
+    assert [one.tokens for one in found] == [(b,), (a,), ()]

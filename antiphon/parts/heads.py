@@ -135,10 +135,14 @@ class CRFHead(Head):
         rows, steps, _ = features.shape
         inside = torch.zeros(rows * steps, dtype=torch.bool, device=features.device)
         mask = inside.index_fill(0, positions, True).view(rows, steps)
+        return self.potentials(features, mask), mask
+
+    def potentials(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Potentials [B, T, labels] of the steps within the mask [B, T], a row's start and end in them."""
         first = mask & ~functional.pad(mask[:, :-1], (1, 0))
         last = mask & ~functional.pad(mask[:, 1:], (0, 1))
         emissions = _logits(features, self.weight, self.bias, SPECIALS)[..., SPECIALS:]
-        return emissions + self.start * first[..., None] + self.end * last[..., None], mask
+        return emissions + self.start * first[..., None] + self.end * last[..., None]
 
     def _less_target(self, potentials: Tensor, targets: Tensor) -> Tensor:
         """The potentials with each step's share of the target's score taken off, so that log Z is -log p(target).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,8 +21,9 @@ from antiphon.data.encode import LabelCodec, LabelsCodec, NextCodec, TextCodec
 from antiphon.data.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, group_references
-from antiphon.decoding import Choose, Hypothesis, Limits, beam, greedy, sampler
-from antiphon.model import LanguageModel, Model, Reader, Writer
+from antiphon.decoding import Choose, Hypothesis, Limits, Step, beam, greedy, sampler
+from antiphon.model import Input, LanguageModel, Model, Reader, Writer
+from antiphon.parts.state import State
 from antiphon.symbols import UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
@@ -94,9 +95,19 @@ def _judged(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
     return losses, hits
 
 
+class Writes(Protocol):
+    """What decoding asks of a model."""
+
+    def eval(self) -> object: ...
+
+    def start(self, sources: Sequence[Input]) -> State: ...
+
+    def step(self, tokens: Tensor, state: State) -> Step[State]: ...
+
+
 @torch.inference_mode()
 def decode_sources(
-    model: Writer | LanguageModel,
+    model: Writes,
     sources: Sequence[Sequences],
     settings: Decode,
     device: torch.device,

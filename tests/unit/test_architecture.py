@@ -19,7 +19,7 @@ FLOORS = [
     {"evaluation", "bundle"},
     {"training"},
     {"predictor", "defaults", "checkup"},
-    {"api", "inspection"},
+    {"api", "inspection", "export"},
     {"demo"},
     {"cli"},
     {"__main__"},

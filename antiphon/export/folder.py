@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,12 +43,13 @@ from antiphon.export.tracing import (
     LABELS,
     LOG_PROBS,
     ROWS,
+    VALUES,
     Graph,
     encode_graph,
     live_graph,
     parts_of,
+    quietly,
     read_graph,
-    read_outputs,
     step_graph,
 )
 from antiphon.files import make_folder, write_atomically, write_text
@@ -176,43 +177,63 @@ def compare(loaded: Bundle, graphs: Graphs) -> float:
     Random sources of several shapes are read; a writer is compared over several steps and several prefixes a source.
     """
     noise = np.random.default_rng(1)
+    difference = _comparison(loaded, graphs)
     worst = 0.0
     for number in range(SHAPES):
         rows = 1 if number == 0 else int(noise.integers(1, MOST_ROWS + 1))
-        longest = 1 if number == 1 else LONGEST
-        lengths = noise.integers(1, longest + 1, rows).tolist()
-        sources = [_sources(codec, lengths, noise) for codec in loaded.codecs.sources]
-        worst = max(worst, _difference(loaded, graphs, sources, noise))
+        lengths = noise.integers(1, 1 if number == 1 else LONGEST, rows, endpoint=True).tolist()
+        worst = max(worst, difference([_sources(codec, lengths, noise) for codec in loaded.codecs.sources], noise))
     return worst
 
 
-def _difference(loaded: Bundle, graphs: Graphs, sources: Sequence[Input], noise: np.random.Generator) -> float:
-    model, codecs = loaded.model, loaded.codecs
-    names = side_names(len(sources))[:-1]
+Difference = Callable[[Sequence[Input], np.random.Generator], float]
+
+
+def _comparison(loaded: Bundle, graphs: Graphs) -> Difference:
+    """The difference over given sources, for a kind of model."""
+    model = loaded.model
+    names = side_names(len(loaded.codecs.sources))[:-1]
     if isinstance(model, Writer):
-        return _stepped(model, Written(graphs["encode"], graphs["step"], names), model.start(sources),
-                        Written(graphs["encode"], graphs["step"], names).start(sources), noise)  # fmt: skip
+        written = Written(graphs["encode"], graphs["step"], names)
+        return lambda sources, noise: _stepped(model, written, model.start(sources), written.start(sources), noise)
     if isinstance(model, LanguageModel):
-        state = State(model.begin(len(sources[0][0])))
-        return _stepped(model, Steps(graphs["step"]), state, state, noise)
+        steps = Steps(graphs["step"])
+
+        def begun(sources: Sequence[Input], noise: np.random.Generator) -> float:
+            state = State(model.begin(len(sources[0][0])))
+            return _stepped(model, steps, state, state, noise)
+
+        return begun
     assert isinstance(model, Reader)
-    found = Session(graphs["read"]).run(given_sources(names, sources))
+    read = Session(graphs["read"])
+    live = Session(graphs["step"]) if "step" in graphs else None
+
+    def answered(sources: Sequence[Input], _: np.random.Generator) -> float:
+        found = read.run(given_sources(names, sources))
+        worst = _answers_apart(model, loaded.codecs.sources[0].ends, sources, found)
+        return worst if live is None else max(worst, _live_apart(model, live, names[0], sources[0][0]))
+
+    return answered
+
+
+def _answers_apart(model: Reader, ends: int, sources: Sequence[Input], found: Mapping[str, Tensor]) -> float:
     features = model.features(sources)
-    lengths = torch.ones(len(features)) if model.pooling is not None else sources[0][1] - codecs.sources[0].ends
+    lengths = torch.ones(len(features)) if model.pooling is not None else sources[0][1] - ends
     positions = (torch.arange(features.shape[1]) < lengths[:, None]).flatten().nonzero().flatten()
-    said, values = model.head.answer(features, positions)
-    wanted = dict(zip(read_outputs(model, isinstance(codecs.target, LabelCodec)), (said, values)[-len(found) :], strict=True))
-    worst = max(_apart(value, found[name].flatten(0, 1)[positions]) for name, value in wanted.items() if name != LABELS)
-    if "step" not in graphs:
-        return worst
-    values, state = sources[0][0], model.begin(len(features))
-    session, parts = Session(graphs["step"]), parts_of(State(state))[0]
-    for step in range(values.shape[1]):
-        one, state = model.read_step(values[:, step], state)
-        found = session.run({names[0]: values[:, step], **parts})
+    values = model.head.answer(features, positions)[1]
+    return _apart(values, found[LOG_PROBS if LOG_PROBS in found else VALUES].flatten(0, 1)[positions])
+
+
+def _live_apart(model: Reader, live: Session, name: str, values: Tensor) -> float:
+    """Over all steps of a stream."""
+    layers, worst = model.begin(len(values)), 0.0
+    parts, _ = parts_of(State(layers))
+    for step in values.unbind(1):
+        features, layers = model.read_step(step, layers)
+        answer = model.head.answer(features[:, None], torch.arange(len(features)))[1]
+        found = live.run({name: step, **parts})
+        worst = max(worst, _apart(answer, found[LOG_PROBS if LOG_PROBS in found else VALUES]))
         parts = {name: found[AFTER + name] for name in parts}
-        answer = model.head.answer(one[:, None], torch.arange(len(one)))[1]
-        worst = max(worst, _apart(answer, next(iter(found.values()))))
     return worst
 
 
@@ -255,7 +276,8 @@ def quantized(graph: Graph) -> Graph:
         full.write_bytes(graph.content)
         options = {"EnableSubgraph": True}
         kinds = ["MatMul", "LSTM", "Gather"]
-        quantize_dynamic(full, small, kinds, weight_type=QuantType.QInt8, extra_options=options)
+        with quietly():
+            quantize_dynamic(full, small, kinds, weight_type=QuantType.QInt8, extra_options=options)
         return replace(graph, content=small.read_bytes())
 
 
@@ -318,7 +340,7 @@ def _said(loaded: Bundle, session: Session, names: Sequence[str], examples: Exam
         answers = session.run(given_sources(names, [pad(source, rows) for source in examples.sources]))
         values = answers.get(LABELS)
         if values is None:
-            values = answers[LOG_PROBS].argmax(-1) if LOG_PROBS in answers else next(iter(answers.values()))
+            values = answers[LOG_PROBS].argmax(-1) if LOG_PROBS in answers else answers[VALUES]
         steps: Ints = examples.sources[0].lengths[rows] - ends
         for row, own, length in zip(rows, values.numpy(), steps, strict=True):
             found[row] = own[:length] if own.shape[0] > 1 else own
@@ -384,7 +406,8 @@ def _state(loaded: Bundle) -> list[dict[str, Any]]:
     changing, fixed = parts_of(state)
     found: list[dict[str, Any]] = []
     for name, value in (changing | fixed).items():
-        shape = ["prefixes", *(["memory"] if name.startswith("memory") else []), *value.shape[2 if name.startswith("memory") else 1 :]]
+        free = ["prefixes", "memory"] if name.startswith("memory") else ["prefixes"]
         kind = "bool" if value.dtype == torch.bool else "float32"
-        found.append({"name": name, "type": kind, "shape": shape} | ({"after": AFTER + name} if name in changing else {}))
+        after = {"after": AFTER + name} if name in changing else {}
+        found.append({"name": name, "type": kind, "shape": [*free, *value.shape[len(free) :]], **after})
     return found

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from antiphon.decoding import Step
 from antiphon.export.tracing import AFTER, ATTENTION, LOG_PROBS, TOKENS, Graph, parts_of, source_inputs, state_of
-from antiphon.model import Input, LanguageModel
+from antiphon.model import Input
 from antiphon.parts.state import State
 
 
@@ -69,11 +68,3 @@ class Written(Steps):
         parts = self._encode.run(given_sources(self._names, sources))
         fixed = {name: value for name, value in parts.items() if name.startswith(("memory_", "context"))}
         return state_of({name: value for name, value in parts.items() if name not in fixed}, fixed)
-
-
-def begun(model: LanguageModel, rows: int) -> State:
-    """The state of a language model before its first symbol."""
-    return State(model.begin(rows))
-
-
-__all__: list[Any] = ["Session", "Steps", "Written", "begun", "given_sources"]

@@ -334,7 +334,7 @@ def _dims(sources: Sequence[Input]) -> tuple[Any]:
 def _traced(
     module: nn.Module, example: tuple[Any, ...], dims: tuple[Any, ...], inputs: list[str], outputs: list[str]
 ) -> Graph:
-    with torch.no_grad(), _quietly():
+    with torch.no_grad(), quietly():
         try:
             exported = torch.export.export(module.eval(), example, dynamic_shapes=dims, strict=False)
             program = torch.onnx.export(exported, dynamo=True, input_names=inputs, output_names=outputs, verbose=False)
@@ -346,8 +346,8 @@ def _traced(
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """The exporter speaks of what concerns nobody here."""
+def quietly() -> Iterator[None]:
+    """Within it, nothing is said of the exporter's own affairs."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

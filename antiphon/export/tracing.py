@@ -124,8 +124,7 @@ class _Read(nn.Module):
     def forward(self, sources: Sequence[Input]) -> list[Tensor]:
         features, head = self.model.features(sources), self.model.head
         if isinstance(head, CRFHead):
-            steps = torch.arange(features.shape[1]) < sources[0][1][:, None] - self.ends
-            return list(_chosen(head, features, steps))
+            return list(_chosen(head, features, sources[0][1] - self.ends))
         rows, steps, _ = features.shape
         return [head.answer(features, torch.arange(rows * steps))[1].unflatten(0, (rows, steps))]
 
@@ -172,7 +171,7 @@ def step_graph(model: Writer | LanguageModel, state: State, quantized: bool) -> 
     dims = (
         {0: rows},
         [{0: rows} for _ in changing],
-        [{0: rows, 1: steps} if name.startswith("memory") else {0: rows} for name in fixed],
+        [{0: rows} | ({1: steps} if name.startswith("memory") and value.shape[1] > 1 else {}) for name, value in fixed.items()],
     )
     given = ([value.clone() for value in part.values()] for part in (changing, fixed))  # no input is another's alias
     example = torch.full((state.rows,), SPECIALS), *given
@@ -282,12 +281,12 @@ def _logits(head: SoftmaxHead, features: Tensor) -> Tensor:
     return functional.linear(features, head.weight, head.bias)
 
 
-def _chosen(head: CRFHead, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _chosen(head: CRFHead, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """The most probable labelling [B, T], and log p of every label [B, T, symbols]: `antiphon/parts/crf.py` in loops."""
-    potentials, moves = head.potentials(features, mask).transpose(0, 1), head.transitions
-    inside = mask.transpose(0, 1)[..., None]
-    goes_on = torch.cat([torch.zeros_like(inside[:1]), inside[1:]])  # what stands before the first step is its own
-    comes = torch.cat([inside[1:], torch.zeros_like(inside[:1])])
+    place, ends = torch.arange(features.shape[1])[:, None], lengths[None]
+    potentials = head.potentials(features, (place == 0).mT.expand(features.shape[:2]), (place == ends - 1).mT)
+    potentials, moves = potentials.transpose(0, 1), head.transitions
+    goes_on, comes = ((place > 0) & (place < ends))[..., None], (place + 1 < ends)[..., None]
 
     def reached(over: Callable[[Tensor, int], Tensor]) -> Tensor:
         def step(before: Tensor, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -326,9 +325,10 @@ def _plain(sources: Sequence[Input]) -> tuple[list[Input]]:
 
 
 def _dims(sources: Sequence[Input]) -> tuple[Any]:
-    """Rows and steps of any number."""
+    """Rows of any number, and steps where the example has several."""
     rows = _dim("sources")
-    return ([({0: rows, 1: _dim(f"steps_{number}")}, {0: rows}) for number, _ in enumerate(sources)],)
+    steps = [{1: _dim(f"steps_{number}")} if values.shape[1] > 1 else {} for number, (values, _) in enumerate(sources)]
+    return ([({0: rows} | some, {0: rows}) for some in steps],)
 
 
 def _traced(
@@ -340,7 +340,7 @@ def _traced(
             program = torch.onnx.export(exported, dynamo=True, input_names=inputs, output_names=outputs, verbose=False)
             assert program is not None
             return Graph(program.model_proto.SerializeToString(), inputs, outputs)
-        except torch.onnx.errors.OnnxExporterError as error:
+        except Exception as error:  # a part of the user's own may fail in any way
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise AntiphonError(f"a part of this model cannot be put into an ONNX graph: {reason}") from error
 

@@ -135,12 +135,12 @@ class CRFHead(Head):
         rows, steps, _ = features.shape
         inside = torch.zeros(rows * steps, dtype=torch.bool, device=features.device)
         mask = inside.index_fill(0, positions, True).view(rows, steps)
-        return self.potentials(features, mask), mask
-
-    def potentials(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Potentials [B, T, labels] of the steps within the mask [B, T], a row's start and end in them."""
         first = mask & ~functional.pad(mask[:, :-1], (1, 0))
         last = mask & ~functional.pad(mask[:, 1:], (0, 1))
+        return self.potentials(features, first, last), mask
+
+    def potentials(self, features: Tensor, first: Tensor, last: Tensor) -> Tensor:
+        """Potentials [B, T, labels], a row's start and end in those of its `first` and `last` steps [B, T]."""
         emissions = _logits(features, self.weight, self.bias, SPECIALS)[..., SPECIALS:]
         return emissions + self.start * first[..., None] + self.end * last[..., None]
 

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import MethodType
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.errors import AntiphonError
-from antiphon.model import Input, LanguageModel, Model, Reader, Writer
+from antiphon.model import Input, LanguageModel, Reader, Writer
 from antiphon.parts.attention import AdditiveAttention
 from antiphon.parts.heads import CRFHead, SoftmaxHead
 from antiphon.parts.recurrent import Cell, GruCell, LstmCell, ReluCell, TanhCell
@@ -108,7 +109,9 @@ class _Step(nn.Module):
         self.model, self.changing, self.fixed = model, changing, fixed
 
     def forward(self, tokens: Tensor, changing: Sequence[Tensor], fixed: Sequence[Tensor]) -> list[Tensor]:
-        parts = (dict(zip(names, values, strict=True)) for names, values in ((self.changing, changing), (self.fixed, fixed)))
+        parts = (
+            dict(zip(names, values, strict=True)) for names, values in ((self.changing, changing), (self.fixed, fixed))
+        )
         answer = self.model.step(tokens, state_of(*parts))
         found = [answer.log_probs, *parts_of(answer.state)[0].values()]
         return found if answer.attention is None else [*found, answer.attention]
@@ -126,7 +129,7 @@ class _Read(nn.Module):
         if isinstance(head, CRFHead):
             return list(_chosen(head, features, sources[0][1] - self.ends))
         rows, steps, _ = features.shape
-        return [head.answer(features, torch.arange(rows * steps))[1].unflatten(0, (rows, steps))]
+        return [head.answer(features, torch.arange(rows * steps))[1].view(rows, steps, -1)]
 
 
 class _Live(nn.Module):
@@ -171,7 +174,10 @@ def step_graph(model: Writer | LanguageModel, state: State, quantized: bool) -> 
     dims = (
         {0: rows},
         [{0: rows} for _ in changing],
-        [{0: rows} | ({1: steps} if name.startswith("memory") and value.shape[1] > 1 else {}) for name, value in fixed.items()],
+        [
+            {0: rows} | ({1: steps} if name.startswith("memory") and value.shape[1] > 1 else {})
+            for name, value in fixed.items()
+        ],
     )
     given = ([value.clone() for value in part.values()] for part in (changing, fixed))  # no input is another's alias
     example = torch.full((state.rows,), SPECIALS), *given
@@ -206,20 +212,20 @@ def traceable(model: Any, quantized: bool) -> Any:
     copied = copy.deepcopy(model).eval().requires_grad_(False)
     for module in copied.modules():
         if isinstance(module, Cell):
-            plain = not module.zoneout and module.input_norm is None and not (quantized and type(module) is not LstmCell)
+            plain = (
+                not module.zoneout and module.input_norm is None and not (quantized and type(module) is not LstmCell)
+            )
             operator = OPERATORS.get(type(module)) if plain else None
-            module.forward = MethodType(_looped, module) if operator is None else _operated(module, operator)
+            run: Any = partial(_looped, module) if operator is None else _operated(module, operator)
+            module.forward = run  # type: ignore[method-assign]
         elif isinstance(module, AdditiveAttention):
             module.scores = MethodType(_scores, module)  # type: ignore[method-assign]
         elif isinstance(module, SpelledWordSource):
-            module.forward = MethodType(_spelled, module)
+            module.forward = MethodType(_spelled, module)  # type: ignore[method-assign]
         elif isinstance(module, SoftmaxHead):
             module.bias[: module.first] = -torch.inf
             module._logits = MethodType(_logits, module)  # type: ignore[method-assign]
     return copied
-
-
-Loop = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 def _scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, inputs: Any, reverse: bool = False) -> Any:
@@ -282,7 +288,10 @@ def _logits(head: SoftmaxHead, features: Tensor) -> Tensor:
 
 
 def _chosen(head: CRFHead, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """The most probable labelling [B, T], and log p of every label [B, T, symbols]: `antiphon/parts/crf.py` in loops."""
+    """The most probable labelling [B, T], and log p of every label [B, T, symbols]: the sums of `parts/crf.py` as loops.
+
+    Each loop carries what it begins with over the step that is its own.
+    """
     place, ends = torch.arange(features.shape[1])[:, None], lengths[None]
     potentials = head.potentials(features, (place == 0).mT.expand(features.shape[:2]), (place == ends - 1).mT)
     potentials, moves = potentials.transpose(0, 1), head.transitions

@@ -243,7 +243,7 @@ class Model:
         return found["log_probs"], State(after, state.fixed)
 
     def _named(self, given: Sequence[tuple[Array, Array]]) -> dict[str, Array]:
-        named = {}
+        named: dict[str, Array] = {}
         for name, (values, lengths) in zip(self._names, given, strict=True):
             named |= {name: values, f"{name}_lengths": lengths}
         return named
@@ -313,15 +313,14 @@ def _sample(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         if name not in SAMPLE:
             raise OptionError(f"sample.{name}: unknown; known: {', '.join(sorted(SAMPLE))}")
     found = {**SAMPLE, **options}
-    for name, sound, bounds in (
-        ("temperature", lambda value: 0 < value <= 100, "above 0 and at most 100"),
-        ("top_k", lambda value: value >= 0 and value == int(value), "a whole number, at least 0"),
-        ("top_p", lambda value: 0 < value <= 1, "above 0 and at most 1"),
-        ("seed", lambda value: 0 <= value < 1 << 31 and value == int(value), "a whole number, at least 0"),
-    ):
+    for name in ("temperature", "top_p"):
+        most, value = (100 if name == "temperature" else 1), found[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+            raise OptionError(f"sample.{name}: must be above 0 and at most {most} (is {value!r})")
+    for name in ("top_k", "seed"):
         value = found[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not sound(value):
-            raise OptionError(f"sample.{name}: must be {bounds} (is {value!r})")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
+            raise OptionError(f"sample.{name}: must be a whole number from 0 to {(1 << 31) - 1:,} (is {value!r})")
     return found
 
 
@@ -354,7 +353,9 @@ def load(folder: str | Path, threads: int = 1) -> Model:
         raise FolderError(f"{place}: no such folder")
     manifest = _json(place / MANIFEST)
     if manifest.get("format") != FORMAT:
-        raise FolderError(f"{place / MANIFEST}: format {manifest.get('format')!r} is not known; this version reads {FORMAT}")
+        raise FolderError(
+            f"{place / MANIFEST}: format {manifest.get('format')!r} is not known; this version reads {FORMAT}"
+        )
     try:
         sides = [_side(place, one) for one in (*manifest["sources"], manifest["target"])]
         graphs = {name: _graph(place, graph, threads) for name, graph in manifest["graphs"].items()}

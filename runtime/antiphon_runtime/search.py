@@ -78,7 +78,9 @@ def _allowed(log_probs: Array, length: int, limits: Limits) -> Array:
     return log_probs
 
 
-def greedy(step: Step, state: State, first: Array, limits: Limits, choose: Choose | None = None) -> list[list[Hypothesis]]:
+def greedy(
+    step: Step, state: State, first: Array, limits: Limits, choose: Choose | None = None
+) -> list[list[Hypothesis]]:
     """The most probable symbol at every step, or the one that `choose` draws; `first` is what is read first."""
     live, last = np.arange(len(first)), first
     tokens = np.full((len(first), limits.longest + 1), PAD, np.int64)

@@ -8,7 +8,9 @@ from typing import Any
 
 from antiphon_runtime.errors import FolderError
 
-PAD, BOS, EOS, UNK, SPECIALS = range(5)  # ids: fills a batch, begins, ends, is unknown; ordinary symbols from SPECIALS on
+PAD, BOS, EOS, UNK, SPECIALS = range(
+    5
+)  # ids: fills a batch, begins, ends, is unknown; ordinary symbols from SPECIALS on
 FORMS = {"nfc": "NFC", "nfd": "NFD", "nfkc": "NFKC"}
 UNKNOWN = "\0"  # the subword tokenizers' name for what they cannot spell; no ordinary text holds it
 

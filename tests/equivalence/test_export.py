@@ -82,12 +82,12 @@ def close(wanted: Any, found: Any) -> None:
         assert wanted.keys() == found.keys()
         for key, value in wanted.items():
             close(value, found[key])
-    elif isinstance(wanted, str | None):
-        assert wanted == found
-    elif isinstance(wanted, list) and (not wanted or isinstance(wanted[0], str)):
-        assert wanted == found
-    else:
+    elif isinstance(wanted, float | np.ndarray) or (
+        isinstance(wanted, list) and isinstance((wanted or [""])[0], float)
+    ):
         np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
+    else:
+        assert wanted == found
 
 
 def shipped(model: Predictor, out: Path, **options: Any) -> tuple[antiphon_runtime.Model, Exported]:
@@ -100,22 +100,18 @@ def shipped(model: Predictor, out: Path, **options: Any) -> tuple[antiphon_runti
 
 
 def few(choices: list[Choice]) -> list[Choice]:
-    """The first choices that have a value, or a cell with an attention, that those before have not."""
-    seen: set[Any] = set()
+    """Few choices in which every value of every axis occurs."""
+    missing = {(axis, value) for choice in choices for axis, value in enumerate(choice)}
     found = []
-    for choice in choices:
-        at = dict(zip(NAMES, choice, strict=True))
-        own = {*at.items(), (at["cell"], at["attention"])}
-        if own - seen:
-            seen |= own
-            found.append(choice)
+    while missing:
+        found.append(max(choices, key=lambda choice: len(missing & set(enumerate(choice)))))
+        missing -= set(enumerate(found[-1]))
     return found
 
 
 QUICK = few(covering())
 CHOICES = [
-    pytest.param(choice, id=name(choice), marks=[] if choice in QUICK[:6] else pytest.mark.slow)
-    for choice in covering()
+    pytest.param(choice, id=name(choice), marks=[] if choice in QUICK else pytest.mark.slow) for choice in covering()
 ]
 
 
@@ -153,7 +149,8 @@ def picture_files(folder: Path) -> list[str]:
 ONE_WAY = {"encoder": {"hidden": 5, "bidirectional": False, "layers": 2}}
 KINDS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
     "bpe to chars": (
-        {"source": {"column": "x", "tokens": {"kind": "bpe", "size": 20}}, "target": {"column": "y", "tokens": "chars"}},
+        {"source": {"column": "x", "tokens": {"kind": "bpe", "size": 20}},
+         "target": {"column": "y", "tokens": "chars"}},
         {"x": TEXTS, "y": WORDS},
     ),
     "unigram, two sources": (
@@ -366,8 +363,8 @@ def test_int8_is_smaller_and_keeps_most_answers(cell: str, tmp_path: Path) -> No
 
     from antiphon.training.loop import train
 
-    wide = {"model__encoder": {"hidden": 32}, "model__cell": cell, "train__max_steps": 400, "train__validate_every": 200}
-    config = tiny_config(tmp_path, **wide)
+    wide = {"model__encoder": {"hidden": 32}, "model__cell": cell, "data__test": "train.tsv"}
+    config = tiny_config(tmp_path, **wide, train__max_steps=400, train__validate_every=400)
     model = load(train(config, tmp_path / "model", device="cpu"), "cpu")
     assert model.evaluate()["token_error_rate"] < 0.3, "learned, or this compares nothing"
     runtime, found = shipped(model, tmp_path / "out", int8=True)
@@ -377,7 +374,7 @@ def test_int8_is_smaller_and_keeps_most_answers(cell: str, tmp_path: Path) -> No
     before, after = found.changes["token_error_rate"]
     assert before == pytest.approx(model.evaluate()["token_error_rate"])
     assert after < before + 0.1
-    inputs = words(100, 9, "shcteoamn")
+    inputs = words(120, 5, "shcteoamn")[:100]  # the training rows'
     kept = [a.text == b.text for a, b in zip(model.predict(inputs), runtime.predict(inputs), strict=True)]
     assert np.mean(kept) > 0.8
 

@@ -95,11 +95,11 @@ def export(
         raise AntiphonError(f"--to {to}: unknown; choose {', '.join(FORMATS)}")
     if target.exists():
         raise ModelFolderError(f"{target}: exists; name a new folder")
-    if not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
-        raise AntiphonError("export needs the extra: pip install 'antiphon[export]'")
     loaded = bundle.load(Path(folder), torch.device("cpu"))
     loaded.model.eval()
     _refuse_unknown(loaded)
+    if not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
+        raise AntiphonError("export needs the extra: pip install 'antiphon[export]'")
     graphs = graphs_of(loaded, int8)
     difference = compare(loaded, graphs)
     if difference > CLOSE:

@@ -104,15 +104,12 @@ class _Encode(nn.Module):
 class _Step(nn.Module):
     """The last symbols [R] of R prefixes and the state, every part [R, ...] -> what comes next."""
 
-    def __init__(self, model: Writer | LanguageModel, changing: Sequence[str], fixed: Sequence[str]) -> None:
+    def __init__(self, model: Writer | LanguageModel) -> None:
         super().__init__()
-        self.model, self.changing, self.fixed = model, changing, fixed
+        self.model = model
 
-    def forward(self, tokens: Tensor, changing: Sequence[Tensor], fixed: Sequence[Tensor]) -> list[Tensor]:
-        parts = (
-            dict(zip(names, values, strict=True)) for names, values in ((self.changing, changing), (self.fixed, fixed))
-        )
-        answer = self.model.step(tokens, state_of(*parts))
+    def forward(self, tokens: Tensor, changing: dict[str, Tensor], fixed: dict[str, Tensor]) -> list[Tensor]:
+        answer = self.model.step(tokens, state_of(changing, fixed))
         found = [answer.log_probs, *parts_of(answer.state)[0].values()]
         return found if answer.attention is None else [*found, answer.attention]
 
@@ -139,10 +136,8 @@ class _Live(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, values: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:
-        names = parts_of(State(self.model.begin(1)))[0]
-        layers = state_of(dict(zip(names, parts, strict=True)), {}).layers
-        features, after = self.model.read_step(values, layers)
+    def forward(self, values: Tensor, parts: dict[str, Tensor]) -> list[Tensor]:
+        features, after = self.model.read_step(values, state_of(parts, {}).layers)
         answer = self.model.head.answer(features[:, None], torch.arange(values.shape[0]))[1]
         return [answer, *parts_of(State(after))[0].values()]
 
@@ -169,21 +164,17 @@ def encode_graph(model: Writer, names: Sequence[str], sources: Sequence[Input], 
 
 def step_graph(model: Writer | LanguageModel, state: State, quantized: bool) -> Graph:
     """The last symbols and the state (an example) -> log-probabilities, what changes of the state, and attention."""
-    changing, fixed = parts_of(state)
+    changing, fixed = map(_apart, parts_of(state))
     rows, steps = _dim("prefixes"), _dim("memory")
+    long = {name for name, value in fixed.items() if name.startswith("memory") and value.shape[1] > 1}
     dims = (
         {0: rows},
-        [{0: rows} for _ in changing],
-        [
-            {0: rows} | ({1: steps} if name.startswith("memory") and value.shape[1] > 1 else {})
-            for name, value in fixed.items()
-        ],
+        {name: {0: rows} for name in changing},
+        {name: {0: rows, 1: steps} if name in long else {0: rows} for name in fixed},
     )
-    given = ([value.clone() for value in part.values()] for part in (changing, fixed))  # no input is another's alias
-    example = torch.full((state.rows,), SPECIALS), *given
+    example = torch.full((state.rows,), SPECIALS), changing, fixed
     outputs = [LOG_PROBS, *(AFTER + name for name in changing), *([ATTENTION] if state.memory is not None else [])]
-    module = _Step(traceable(model, quantized), list(changing), list(fixed))
-    return _traced(module, example, dims, [TOKENS, *changing, *fixed], outputs)
+    return _traced(_Step(traceable(model, quantized)), example, dims, [TOKENS, *changing, *fixed], outputs)
 
 
 def read_graph(
@@ -196,11 +187,11 @@ def read_graph(
 
 def live_graph(model: Reader, name: str, sources: Sequence[Input], labels: bool, quantized: bool) -> Graph:
     """A step [R, ...] of live streams and their states -> the answers [R, size] and the states after it."""
-    parts = parts_of(State(model.begin(ROWS)))[0]
+    parts = _apart(parts_of(State(model.begin(ROWS)))[0])
     rows = _dim("streams")
-    dims = {0: rows}, [{0: rows} for _ in parts]
+    dims = {0: rows}, {part: {0: rows} for part in parts}
     outputs = [*read_outputs(model, labels), *(AFTER + part for part in parts)]
-    example = sources[0][0][:, 0].clone(), [value.clone() for value in parts.values()]
+    example = sources[0][0][:, 0].clone(), parts
     return _traced(_Live(traceable(model, quantized)), example, dims, [name, *parts], outputs)
 
 
@@ -288,7 +279,7 @@ def _logits(head: SoftmaxHead, features: Tensor) -> Tensor:
 
 
 def _chosen(head: CRFHead, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """The most probable labelling [B, T], and log p of every label [B, T, symbols]: the sums of `parts/crf.py` as loops.
+    """The most probable labelling [B, T], and log p of every label [B, T, symbols]: `parts/crf.py` as loops.
 
     Each loop carries what it begins with over the step that is its own.
     """
@@ -322,6 +313,11 @@ def _chosen(head: CRFHead, features: Tensor, lengths: Tensor) -> tuple[Tensor, T
     _, marginals = _scan(marginal, all_[-1].log_softmax(-1), (all_, comes), reverse=True)
     log_probs = functional.pad(marginals.transpose(0, 1), (SPECIALS, 0), value=-torch.inf)
     return labels.transpose(0, 1) + SPECIALS, log_probs
+
+
+def _apart(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parts of an example, none of which is another's alias: the exporter would take both for one input."""
+    return {name: value.clone() for name, value in parts.items()}
 
 
 def _dim(name: str) -> Any:

@@ -389,10 +389,10 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("antiphon.export.folder.compare", lambda *_: 1e-3)
     with pytest.raises(AntiphonError, match=r"its graphs differ from PyTorch by 1.0e-03; nothing is written"):
         export(folder, tmp_path / "out")
-    monkeypatch.setattr("antiphon.export.folder.KINDS", {"image"})
-    with pytest.raises(AntiphonError, match="source: the kind text is one of your own"):
-        export(folder, tmp_path / "out")
     monkeypatch.setattr("antiphon.export.folder.find_spec", lambda _: None)
     with pytest.raises(AntiphonError, match=r"export needs the extra: pip install 'antiphon\[export\]'"):
+        export(folder, tmp_path / "out")
+    monkeypatch.setattr("antiphon.export.folder.KINDS", {"image"})
+    with pytest.raises(AntiphonError, match="source: the kind text is one of your own"):
         export(folder, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -358,6 +358,33 @@ def score(
 
 @app.command()
 @_guarded
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="the folder to write")],
+    to: Annotated[str, typer.Option(help="the format: onnx")] = "onnx",
+    int8: Annotated[bool, typer.Option("--int8", help="weights of 8 bits: smaller, a little less exact")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="what --int8 is measured on; by default the configured test set")
+    ] = None,
+) -> None:
+    """Write a model that runs without PyTorch, after comparing it with PyTorch."""
+    if data is not None and not int8:
+        raise typer.BadParameter("is what --int8 is measured on", param_hint="--data")
+    from antiphon.export.folder import export as run
+
+    found = run(folder, out, to, int8, None if data is None else str(data))
+    print(f"largest difference from PyTorch over 20 shapes: {found.difference:.1e}")
+    print(f"graphs: {found.size / 1e6:,.2f} MB in float32")
+    if found.quantized_size is not None:
+        print(f"graphs: {found.quantized_size / 1e6:,.2f} MB in int8")
+        for name, (before, after) in (found.changes or {}).items():
+            print(f"{name}: {before:.4f} in float32, {after:.4f} in int8")
+        if found.changes is None:
+            print("what int8 changes is not measured: no test data; name some with --data")
+
+
+@app.command()
+@_guarded
 def check(
     what: Annotated[Path, typer.Argument(metavar="CONFIG.yaml|TABLE", help="a configuration, or a table of pairs")],
     settings: Settings = None,

@@ -93,7 +93,7 @@ class Reader(Model):
     def read_step(self, values: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
         """One step of live streams, values [R, ...]: readout features [R, features], and the states after."""
         assert isinstance(self.encoder, RecurrentEncoder)
-        vectors, _ = self.source(values[:, None], torch.ones(len(values), dtype=torch.long, device=values.device))
+        vectors, _ = self.source(values[:, None], torch.ones(values.shape[0], dtype=torch.long, device=values.device))
         return self.encoder.step(vectors[:, 0], layers)
 
     def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Tensor:
@@ -186,7 +186,7 @@ class Writer(Model):
         attention = self.decoder.attention
         memory = None if attention is None else Memory(encoded.states, attention.keys(encoded.states), encoded.mask)
         layers = self.bridge.start(context)
-        fed = context.new_zeros(len(context), self.decoder.features) if self.decoder.input_feeding else None
+        fed = context.new_zeros(context.shape[0], self.decoder.features) if self.decoder.input_feeding else None
         drawn = self.decoder.draw(context)
         return State(layers, context if self.context_every_step else None, memory, fed, drawn)
 

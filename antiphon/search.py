@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from antiphon import metrics
 from antiphon.config import Decode, Mbr, Sample
@@ -23,7 +24,7 @@ from antiphon.decoding import (
     Lanes,
     Limits,
     Rule,
-    StepFunction,
+    Step,
     Together,
     beam,
     greedy,
@@ -32,7 +33,7 @@ from antiphon.decoding import (
 from antiphon.ensemble import Ensemble
 from antiphon.errors import ConfigError, DataError, nearest
 from antiphon.lanes import Diverse, Phrases
-from antiphon.model import LanguageModel, Model, Writer
+from antiphon.model import Input, LanguageModel, Model, Writer
 from antiphon.rules import RULES, Prefix, build_rules, ids_of
 from antiphon.symbols import EOS, UNK
 
@@ -165,8 +166,20 @@ def total_lengths(sources: Sequence[Sequences]) -> Ints:
     return Examples(tuple(sources), sources[0]).source_lengths
 
 
+class Writes(Protocol):
+    """What decoding asks of a model."""
+
+    def eval(self) -> object: ...
+
+    def start(self, sources: Sequence[Input]) -> Any: ...
+
+    def first_read(self, sources: Sequence[Input]) -> Tensor | None: ...
+
+    def step(self, tokens: Tensor, state: Any) -> Step[Any]: ...
+
+
 def decode_sources(
-    model: Speaker,
+    model: Writes,
     sources: Sequence[Sequences],
     search: Search,
     device: torch.device,
@@ -209,7 +222,7 @@ def least_risk(drawn: Sequence[Hypothesis], utility: Utility) -> list[Hypothesis
 
 @torch.inference_mode()
 def _decode(
-    model: Speaker,
+    model: Writes,
     sources: Sequence[Sequences],
     search: Search,
     device: torch.device,
@@ -221,21 +234,20 @@ def _decode(
     model.eval()
     for rows in batches_by_length(total_lengths(sources), width * lanes.count):
         given = [pad(source, rows).to(device) for source in sources]
-        step: StepFunction[Any] = model.step  # of one model or of several
         state, first, count = model.start(given), model.first_read(given), len(rows)
         rules = list(search.rules)
         if prefixes is not None:
             rules.append(Prefix([prefixes[int(row)] for row in rows]))
         if search.sample is not None:
             choose = _sampler(search.sample, [seeds[int(row)] for row in rows])
-            found = greedy(step, state, count, device, limits, first, choose, rules)
+            found = greedy(model.step, state, count, device, limits, first, choose, rules)
         elif settings.beam == 1 and lanes.count == 1:
-            found = greedy(step, state, count, device, limits, first, rules=rules)
+            found = greedy(model.step, state, count, device, limits, first, rules=rules)
         else:
             memory = state.memory if settings.coverage_penalty else None
             coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
             penalty = settings.length_penalty
-            found = beam(step, state, count, device, limits, width, penalty, first, rules, lanes, coverage)
+            found = beam(model.step, state, count, device, limits, width, penalty, first, rules, lanes, coverage)
         for row, hypotheses in zip(rows, found, strict=True):
             results[row] = hypotheses
     return results

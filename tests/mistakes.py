@@ -409,6 +409,9 @@ SECTIONS: dict[str, list[Mistake]] = {
         ),
         Mistake("an unknown device", "predict model rows.tsv --device gpu", model=True),
         Mistake("a device that is not there", "predict model rows.tsv --device cuda:99", model=True),
+        Mistake("an unknown format to export to", "export model out --to tflite", model=True),
+        Mistake("an exported folder that exists", "export model f", {"f/precious": "x"}, model=True),
+        Mistake("a model to export that is not there", "export none out"),
         Mistake("a module that is not there", "--import no_such_module_at_all check rows.tsv"),
     ],
 }

@@ -137,6 +137,6 @@ class RecurrentEncoder(Encoder):
             if self.residual and depth > 0:
                 states = states + below
         states = states.masked_fill(~mask[..., None], 0.0)
-        at_end = states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        at_end = states[torch.arange(lengths.shape[0], device=lengths.device), lengths - 1]
         last = torch.cat([at_end[:, : self.hidden], states[:, 0, self.hidden :]], -1)
         return Encoded(states, mask, last)

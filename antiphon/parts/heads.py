@@ -182,8 +182,12 @@ class CRFHead(Head):
         mask = inside.index_fill(0, positions, True).view(rows, steps)
         first = mask & ~functional.pad(mask[:, :-1], (1, 0))
         last = mask & ~functional.pad(mask[:, 1:], (0, 1))
+        return self.potentials(features, first, last), mask
+
+    def potentials(self, features: Tensor, first: Tensor, last: Tensor) -> Tensor:
+        """Potentials [B, T, labels], a row's start and end in those of its `first` and `last` steps [B, T]."""
         emissions = _logits(features, self.weight, self.bias, SPECIALS)[..., SPECIALS:]
-        return emissions + self.start * first[..., None] + self.end * last[..., None], mask
+        return emissions + self.start * first[..., None] + self.end * last[..., None]
 
     def _less_target(self, potentials: Tensor, targets: Tensor) -> Tensor:
         """The potentials with each step's share of the target's score taken off, so that log Z is -log p(target).

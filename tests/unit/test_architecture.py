@@ -20,7 +20,7 @@ FLOORS = [
     {"evaluation", "bundle"},
     {"training"},
     {"predictor", "defaults", "checkup"},
-    {"api", "inspection"},
+    {"api", "inspection", "export"},
     {"demo"},
     {"cli"},
     {"__main__"},

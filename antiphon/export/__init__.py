@@ -1,0 +1,1 @@
+"""A trained model as ONNX graphs, which run without PyTorch and without this package."""

@@ -1,0 +1,363 @@
+"""A model as ONNX graphs, dynamic in rows and steps.
+
+A writer is two graphs: `encode` makes the decoder's first state from the sources, `step` takes the last symbols and a
+state. A language model is `step` alone, since it begins with zeros. A reader is `read`; one that answers a live stream
+is a `step` too. PyTorch's exporter follows the model's own code. What it cannot follow, loops whose length is not known
+and sizes that depend on values, is put in other words here, on a copy of the model: cells become ONNX's own recurrent
+operators where there is one, else a Scan over their equations.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from types import MethodType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from antiphon.errors import AntiphonError
+from antiphon.model import Input, LanguageModel, Reader, Writer
+from antiphon.parts.attention import AdditiveAttention
+from antiphon.parts.heads import CRFHead, SoftmaxHead
+from antiphon.parts.recurrent import Cell, GruCell, LstmCell, ReluCell, TanhCell
+from antiphon.parts.sources import SpelledWordSource
+from antiphon.parts.state import Layer, Memory, State
+from antiphon.symbols import PAD, SPECIALS
+
+ROWS = 3  # of an example that is traced: 0 and 1 would be special
+LABELS, VALUES, LOG_PROBS, ATTENTION = "labels", "values", "log_probs", "attention"
+TOKENS, AFTER = "tokens", "next_"
+
+
+class Operator(NamedTuple):
+    """ONNX's recurrent operator for a cell: its name, its gates as places among ours, and its options."""
+
+    name: str
+    gates: tuple[int, ...]
+    options: dict[str, Any]
+
+
+OPERATORS: dict[type[Cell], Operator] = {
+    TanhCell: Operator("RNN", (0,), {"activations": ["Tanh"]}),
+    ReluCell: Operator("RNN", (0,), {"activations": ["Relu"]}),
+    GruCell: Operator("GRU", (1, 0, 2), {"linear_before_reset": 1}),
+    LstmCell: Operator("LSTM", (0, 3, 1, 2), {}),
+}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph as the bytes of its file, and the names of its inputs and outputs."""
+
+    content: bytes
+    inputs: list[str]
+    outputs: list[str]
+
+
+def parts_of(state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A state by names: what every step changes [R, ...], and what stays, [B, ...]."""
+    changing = {
+        f"layer_{depth}_{part}": value
+        for depth, layer in enumerate(state.layers)
+        for part, value in enumerate(layer)
+    }  # fmt: skip
+    fixed = {} if state.context is None else {"context": state.context}
+    if state.memory is not None:
+        memory = state.memory
+        fixed |= {"memory_states": memory.states, "memory_keys": memory.keys, "memory_mask": memory.mask}
+    return changing | ({} if state.fed is None else {"fed": state.fed}), fixed
+
+
+def state_of(changing: Mapping[str, Tensor], fixed: Mapping[str, Tensor]) -> State:
+    """The state that `parts_of` has named."""
+    layers: list[list[Tensor]] = []
+    for name, value in changing.items():
+        if name.startswith("layer_"):
+            depth = int(name.split("_")[1])
+            layers += [[]] * (depth + 1 - len(layers))
+            layers[depth] = [*layers[depth], value]
+    names = ("memory_states", "memory_keys", "memory_mask")
+    memory = Memory(*(fixed[name] for name in names)) if names[0] in fixed else None
+    return State(tuple(map(tuple, layers)), fixed.get("context"), memory, changing.get("fed"))
+
+
+class _Encode(nn.Module):
+    """Sources -> the parts of the decoder's first state."""
+
+    def __init__(self, model: Writer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, sources: Sequence[Input]) -> list[Tensor]:
+        changing, fixed = parts_of(self.model.start(sources))
+        return [value.clone() for value in (*changing.values(), *fixed.values())]  # an output is no other's alias
+
+
+class _Step(nn.Module):
+    """The last symbols [R] of R prefixes and the state, every part [R, ...] -> what comes next."""
+
+    def __init__(self, model: Writer | LanguageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, changing: dict[str, Tensor], fixed: dict[str, Tensor]) -> list[Tensor]:
+        answer = self.model.step(tokens, state_of(changing, fixed))
+        found = [answer.log_probs, *parts_of(answer.state)[0].values()]
+        return found if answer.attention is None else [*found, answer.attention]
+
+
+class _Read(nn.Module):
+    """Sources -> the answers to all steps, those to padding included: see `read_outputs`."""
+
+    def __init__(self, model: Reader, ends: int) -> None:
+        super().__init__()
+        self.model, self.ends = model, ends
+
+    def forward(self, sources: Sequence[Input]) -> list[Tensor]:
+        features, head = self.model.features(sources), self.model.head
+        if isinstance(head, CRFHead):
+            return list(_chosen(head, features, sources[0][1] - self.ends))
+        rows, steps, _ = features.shape
+        return [head.answer(features, torch.arange(rows * steps))[1].view(rows, steps, -1)]
+
+
+class _Live(nn.Module):
+    """A step of R streams and the states before it -> the answers [R, size], the states after it."""
+
+    def __init__(self, model: Reader) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, values: Tensor, parts: dict[str, Tensor]) -> list[Tensor]:
+        features, after = self.model.read_step(values, state_of(parts, {}).layers)
+        answer = self.model.head.answer(features[:, None], torch.arange(values.shape[0]))[1]
+        return [answer, *parts_of(State(after))[0].values()]
+
+
+def read_outputs(model: Reader, labels: bool) -> list[str]:
+    """The outputs of `read`: log p of every label (and the labels that a CRF has chosen), or numbers."""
+    if isinstance(model.head, CRFHead):
+        return [LABELS, LOG_PROBS]
+    return [LOG_PROBS] if labels else [VALUES]
+
+
+def source_inputs(names: Sequence[str]) -> list[str]:
+    """The inputs that sources called so are: the values of each, and its lengths."""
+    return [name for source in names for name in (source, f"{source}_lengths")]
+
+
+def encode_graph(model: Writer, names: Sequence[str], sources: Sequence[Input], quantized: bool) -> Graph:
+    """The sources [B, steps, ...] and their lengths [B] -> the state's parts by their names."""
+    with torch.no_grad():
+        changing, fixed = parts_of(model.start(sources))
+    return _traced(_Encode(traceable(model, quantized)), _plain(sources), _dims(sources), source_inputs(names),
+                   [*changing, *fixed])  # fmt: skip
+
+
+def step_graph(model: Writer | LanguageModel, state: State, quantized: bool) -> Graph:
+    """The last symbols and the state (an example) -> log-probabilities, what changes of the state, and attention."""
+    changing, fixed = map(_apart, parts_of(state))
+    rows, steps = _dim("prefixes"), _dim("memory")
+    long = {name for name, value in fixed.items() if name.startswith("memory") and value.shape[1] > 1}
+    dims = (
+        {0: rows},
+        {name: {0: rows} for name in changing},
+        {name: {0: rows, 1: steps} if name in long else {0: rows} for name in fixed},
+    )
+    example = torch.full((state.rows,), SPECIALS), changing, fixed
+    outputs = [LOG_PROBS, *(AFTER + name for name in changing), *([ATTENTION] if state.memory is not None else [])]
+    return _traced(_Step(traceable(model, quantized)), example, dims, [TOKENS, *changing, *fixed], outputs)
+
+
+def read_graph(
+    model: Reader, names: Sequence[str], sources: Sequence[Input], ends: int, labels: bool, quantized: bool
+) -> Graph:
+    """The sources [B, steps, ...] and their lengths [B] -> the answers [B, steps or 1, ...]."""
+    module = _Read(traceable(model, quantized), ends)
+    return _traced(module, _plain(sources), _dims(sources), source_inputs(names), read_outputs(model, labels))
+
+
+def live_graph(model: Reader, name: str, sources: Sequence[Input], labels: bool, quantized: bool) -> Graph:
+    """A step [R, ...] of live streams and their states -> the answers [R, size] and the states after it."""
+    parts = _apart(parts_of(State(model.begin(ROWS)))[0])
+    rows = _dim("streams")
+    dims = {0: rows}, {part: {0: rows} for part in parts}
+    outputs = [*read_outputs(model, labels), *(AFTER + part for part in parts)]
+    example = sources[0][0][:, 0].clone(), parts
+    return _traced(_Live(traceable(model, quantized)), example, dims, [name, *parts], outputs)
+
+
+def traceable(model: Any, quantized: bool) -> Any:
+    """A copy of the model that PyTorch's exporter can follow.
+
+    Of the recurrent operators only the LSTM has a quantised form; to be `quantized`, other cells are written out.
+    """
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in copied.modules():
+        if isinstance(module, Cell):
+            plain = (
+                not module.zoneout and module.input_norm is None and not (quantized and type(module) is not LstmCell)
+            )
+            operator = OPERATORS.get(type(module)) if plain else None
+            run: Any = partial(_looped, module) if operator is None else _operated(module, operator)
+            module.forward = run  # type: ignore[method-assign]
+        elif isinstance(module, AdditiveAttention):
+            module.scores = MethodType(_scores, module)  # type: ignore[method-assign]
+        elif isinstance(module, SpelledWordSource):
+            module.forward = MethodType(_spelled, module)  # type: ignore[method-assign]
+        elif isinstance(module, SoftmaxHead):
+            module.bias[: module.first] = -torch.inf
+            module._logits = MethodType(_logits, module)  # type: ignore[method-assign]
+    return copied
+
+
+def _scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, inputs: Any, reverse: bool = False) -> Any:
+    """`step` (carried, input) -> (carried, output) over the first axis of inputs: what is carried at last, outputs."""
+    from torch._higher_order_ops.scan import scan
+
+    return scan(step, start, inputs, reverse=reverse)
+
+
+def _looped(cell: Cell, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
+    """A cell's equations in a loop, as `Cell.forward`."""
+
+    def step(before: Layer, given: Tensor) -> tuple[Layer, Tensor]:
+        after = cell.advance(given, before)
+        return after, after[0].clone()
+
+    start = tuple(value.clone() for value in state)  # of an LSTM both parts are one tensor of zeros
+    final, outputs = _scan(step, start, inputs.transpose(0, 1))
+    return outputs.transpose(0, 1), tuple(final)
+
+
+def _operated(cell: Cell, operator: Operator) -> Callable[[Tensor, Layer], tuple[Tensor, Layer]]:
+    """A cell as an operator of ONNX, as `Cell.forward`."""
+    weights = [
+        torch.cat([weight.chunk(cell.gates)[gate] for gate in operator.gates]).detach() for weight in cell.weights
+    ]
+    given, kept, biases = weights[0][None], weights[1][None], torch.cat(weights[2:])[None]
+    options = {"hidden_size": cell.hidden, **operator.options}
+
+    def forward(inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
+        rows, steps, _ = inputs.shape
+        outputs, *final = torch.onnx.ops.symbolic_multi_out(
+            operator.name,
+            (inputs.transpose(0, 1), given, kept, biases, None, *(value[None] for value in state)),
+            options,
+            dtypes=[inputs.dtype] * (1 + cell.parts),
+            shapes=[[steps, 1, rows, cell.hidden], *[[1, rows, cell.hidden]] * cell.parts],
+        )
+        return outputs.squeeze(1).transpose(0, 1), tuple(value.squeeze(0) for value in final)
+
+    return forward
+
+
+def _scores(attention: AdditiveAttention, queries: Tensor, keys: Tensor) -> Tensor:
+    """All pairs at once."""
+    return attention._pairs(attention.query(queries), keys)
+
+
+def _spelled(source: SpelledWordSource, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Every word is spelled, also one that was met before."""
+    words, spelled = values[..., 0], values[..., 1:].flatten(0, 1)
+    sizes = (spelled != PAD).sum(1).clamp(min=1)
+    spelling = source.encoder(source.characters(spelled), sizes).last
+    return torch.cat([source.embedding(words), spelling.unflatten(0, words.shape)], -1), lengths
+
+
+def _logits(head: SoftmaxHead, features: Tensor) -> Tensor:
+    """With biases of -inf for what is no class."""
+    return functional.linear(features, head.weight, head.bias)
+
+
+def _chosen(head: CRFHead, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The most probable labelling [B, T], and log p of every label [B, T, symbols]: `parts/crf.py` as loops.
+
+    Each loop carries what it begins with over the step that is its own.
+    """
+    place, ends = torch.arange(features.shape[1])[:, None], lengths[None]
+    potentials = head.potentials(features, (place == 0).mT.expand(features.shape[:2]), (place == ends - 1).mT)
+    potentials, moves = potentials.transpose(0, 1), head.transitions
+    goes_on, comes = ((place > 0) & (place < ends))[..., None], (place + 1 < ends)[..., None]
+
+    def reached(over: Callable[[Tensor, int], Tensor]) -> Tensor:
+        def step(before: Tensor, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            own, going = given
+            after = torch.where(going, over(before[:, :, None] + moves, 1) + own, before)
+            return after, after.clone()
+
+        _, found = _scan(step, potentials[0].clone(), (potentials, goes_on))
+        return found  # type: ignore[no-any-return]
+
+    def choose(after: Tensor, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        scores, going = given
+        label = torch.where(going[:, 0], (scores + moves.T[after]).argmax(-1), after)
+        return label, label.clone()
+
+    def marginal(after: Tensor, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        scores, going = given
+        joint = (scores[:, :, None] + moves).log_softmax(1) + after[:, None]
+        found = torch.where(going, joint.logsumexp(2), after)
+        return found, found.clone()
+
+    best, all_ = reached(torch.amax), reached(torch.logsumexp)
+    _, labels = _scan(choose, best[-1].argmax(-1), (best, comes), reverse=True)
+    _, marginals = _scan(marginal, all_[-1].log_softmax(-1), (all_, comes), reverse=True)
+    log_probs = functional.pad(marginals.transpose(0, 1), (SPECIALS, 0), value=-torch.inf)
+    return labels.transpose(0, 1) + SPECIALS, log_probs
+
+
+def _apart(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Parts of an example, none of which is another's alias: the exporter would take both for one input."""
+    return {name: value.clone() for name, value in parts.items()}
+
+
+def _dim(name: str) -> Any:
+    return torch.export.Dim(name, min=1)
+
+
+def _plain(sources: Sequence[Input]) -> tuple[list[Input]]:
+    """Sources as a module's one argument, of plain tuples."""
+    return ([(values, lengths) for values, lengths in sources],)
+
+
+def _dims(sources: Sequence[Input]) -> tuple[Any]:
+    """Rows of any number, and steps where the example has several."""
+    rows = _dim("sources")
+    steps = [{1: _dim(f"steps_{number}")} if values.shape[1] > 1 else {} for number, (values, _) in enumerate(sources)]
+    return ([({0: rows} | some, {0: rows}) for some in steps],)
+
+
+def _traced(
+    module: nn.Module, example: tuple[Any, ...], dims: tuple[Any, ...], inputs: list[str], outputs: list[str]
+) -> Graph:
+    with torch.no_grad(), quietly():
+        try:
+            exported = torch.export.export(module.eval(), example, dynamic_shapes=dims, strict=False)
+            program = torch.onnx.export(exported, dynamo=True, input_names=inputs, output_names=outputs, verbose=False)
+            assert program is not None
+            return Graph(program.model_proto.SerializeToString(), inputs, outputs)
+        except Exception as error:  # a part of the user's own may fail in any way
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise AntiphonError(f"a part of this model cannot be put into an ONNX graph: {reason}") from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Within it, nothing is said of the exporter's own affairs."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,121 @@
+"""What a model answers: one class for each kind of target. `text` is the answer as the command line prints it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Prediction(Protocol):
+    """An answer."""
+
+    @property
+    def text(self) -> str: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One output: its text, its symbols, and log p(text | input) in nats with the end symbol."""
+
+    text: str
+    tokens: list[str]
+    score: float
+
+
+@dataclass(frozen=True)
+class TextPrediction:
+    """The best output for one input, and the `n_best` in order."""
+
+    text: str
+    tokens: list[str]
+    score: float
+    n_best: list[Candidate]
+    source_tokens: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As one object of `--json`."""
+        return {"text": self.text, "tokens": self.tokens, "score": self.score}
+
+
+@dataclass(frozen=True)
+class LabelPrediction:
+    """The most probable label, and the probability of every label, the largest first."""
+
+    label: str
+    probabilities: dict[str, float]
+
+    @property
+    def text(self) -> str:
+        """The label."""
+        return self.label
+
+    def to_json(self) -> dict[str, Any]:
+        """As one object of `--json`."""
+        return {"label": self.label, "probabilities": self.probabilities}
+
+
+@dataclass(frozen=True)
+class LabelsPrediction:
+    """The labels of every step, each step's most probable or of a CRF the row's, and their probabilities."""
+
+    labels: list[str]
+    probabilities: list[float]
+
+    @property
+    def text(self) -> str:
+        """The labels with spaces between them."""
+        return " ".join(self.labels)
+
+    def to_json(self) -> dict[str, Any]:
+        """As one object of `--json`."""
+        return {"labels": self.labels, "probabilities": self.probabilities}
+
+
+@dataclass(frozen=True)
+class NumberPrediction:
+    """The expected number; None for an empty input."""
+
+    value: float | None
+
+    @property
+    def text(self) -> str:
+        """The number with 6 digits."""
+        return "" if self.value is None else f"{self.value:.6g}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As one object of `--json`."""
+        return {"value": self.value}
+
+
+@dataclass(frozen=True)
+class NumbersPrediction:
+    """The expected numbers of every step [steps, size], of a live stream's step [size]; of bits, the probabilities."""
+
+    values: NDArray[np.float32]
+
+    @property
+    def text(self) -> str:
+        """The numbers as JSON."""
+        return json.dumps(self.to_json()["values"]) if len(self.values) else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As one object of `--json`."""
+        plain = [float(f"{number:.6g}") for number in self.values.flatten()]
+        return {"values": np.asarray(plain, dtype=object).reshape(self.values.shape).tolist()}
+
+
+@dataclass(frozen=True)
+class LiveEnd:
+    """The end of a sequence in a live stream."""
+
+    text: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As one object of `--json`."""
+        return {}

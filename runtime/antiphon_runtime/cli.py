@@ -1,0 +1,78 @@
+"""`antiphon-runtime FOLDER < inputs`: an answer a line, in order."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+
+from antiphon_runtime.errors import InputError, RuntimeModelError
+from antiphon_runtime.model import WINDOW, load
+
+INPUT = "standard input"
+
+
+def main() -> None:
+    """Exit status 0 done, 1 something of the user's is wrong, 2 wrong usage."""
+    parser = argparse.ArgumentParser("antiphon-runtime", description="Answer every line of standard input.")
+    parser.add_argument("folder", metavar="FOLDER", help="what `antiphon export` has written")
+    parser.add_argument("--json", action="store_true", help="JSON Lines, one object an input")
+    parser.add_argument("--beam", type=int, help="beam width; 1 is greedy")
+    parser.add_argument("--n-best", type=int, default=1, help="outputs an input; needs --json")
+    parser.add_argument("--sample", action="store_true", help="draw symbols by their probability")
+    parser.add_argument("--temperature", type=float, help="of --sample: below 1 surer, above 1 bolder")
+    parser.add_argument("--top-k", type=int, help="of --sample: among so many most probable symbols")
+    parser.add_argument("--top-p", type=float, help="of --sample: among the fewest that hold this probability")
+    parser.add_argument("--seed", type=int, help="of --sample: another seed, other draws")
+    parser.add_argument("--stream", action="store_true", help="answer each line at once; labels: a step a line")
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    if asked.n_best > 1 and not asked.json:
+        parser.error("--n-best needs --json")
+    drawn = {name: getattr(asked, name) for name in ("temperature", "top_k", "top_p", "seed")}
+    given = {name: value for name, value in drawn.items() if value is not None}
+    sample = given if asked.sample or given else None
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        model, origin = load(asked.folder, asked.threads), f"{INPUT}:"
+        if asked.stream and model.target.steps and model.structure == "synchronous":
+            answers = model.live(_lines(), origin)
+        else:
+            window = 1 if asked.stream else WINDOW
+            answers = model.stream(_lines(), asked.beam, asked.n_best, sample, window, origin)
+        for answer in answers:
+            if asked.json:
+                value = answer.to_json()
+                if asked.n_best > 1:
+                    value["n_best"] = [vars(candidate) for candidate in getattr(answer, "n_best", [])]
+                line = json.dumps(value, ensure_ascii=False)
+            else:
+                line = answer.text.translate({ord("\n"): " ", ord("\r"): " "})
+            print(line, flush=asked.stream)
+        sys.stdout.flush()
+    except RuntimeModelError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _lines() -> Iterator[str]:
+    """Lines of standard input; only a newline ends one."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        try:
+            yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{INPUT}:{number}: is not UTF-8 text") from None
+
+
+if __name__ == "__main__":
+    main()

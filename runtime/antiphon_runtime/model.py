@@ -1,0 +1,415 @@
+"""An exported model in use: inputs to answers, as `antiphon.load(...).predict` gives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon_runtime.answers import (
+    Candidate,
+    LabelPrediction,
+    LabelsPrediction,
+    LiveEnd,
+    NumberPrediction,
+    NumbersPrediction,
+    Prediction,
+    TextPrediction,
+)
+from antiphon_runtime.errors import FolderError, InputError, OptionError
+from antiphon_runtime.search import Hypothesis, Limits, State, beam, greedy, sampler
+from antiphon_runtime.sides import Category, Nothing, Numbers, Side, Text, side
+
+Array = NDArray[Any]
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]
+"""A graph: arrays by the names of its inputs -> by those of its outputs."""
+Held = tuple[list[Any], list[Array]] | None  # an input's values and their arrays; None if it is empty
+
+FORMAT = 1
+MANIFEST = "antiphon.json"
+WINDOW = 4096  # inputs held at once
+ROWS, TOKENS = 256, 16_384  # of one batch: at most so many rows, and padded source steps
+SAMPLE: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 1}
+
+
+class Model:
+    """A loaded folder. Results never depend on what else is in a batch."""
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any], sides: Sequence[Side], graphs: Mapping[str, Run]):
+        self.folder, self.structure = folder, str(manifest["structure"])
+        *self.sources, self.target = sides
+        self._names = [str(source["name"]) for source in manifest["sources"]]
+        self._graphs = graphs
+        self._state = manifest["state"]
+        self._max_length = int(manifest["max_length"])
+        self._decode: Mapping[str, Any] | None = manifest["decode"]
+        self._continues = "encode" not in graphs and "read" not in graphs  # a language model
+
+    def predict(
+        self,
+        inputs: Iterable[Any],
+        beam: int | None = None,
+        n_best: int = 1,
+        sample: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
+        """The answers to `inputs`, in order; an empty input gives an empty answer.
+
+        An input is a text, the path of an image or its array, a list of numbers or an array; with several sources a
+        tuple of these, or their texts with tabs between. `beam` overrides the configured width; `n_best` is at most the
+        width. `sample` draws symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`.
+        """
+        return list(self.stream(inputs, beam, n_best, sample))
+
+    def stream(
+        self,
+        inputs: Iterable[Any],
+        beam: int | None = None,
+        n_best: int = 1,
+        sample: Mapping[str, Any] | None = None,
+        window: int = WINDOW,
+        origin: str = "input ",
+    ) -> Iterator[Prediction]:
+        """Like `predict`, but lazily: `window` inputs are held at a time. Errors name an input as `origin` and its
+        number, from 1; what came before a bad input is still answered."""
+        if isinstance(inputs, str):
+            raise TypeError("inputs must be a list of texts; for one text give [text]")
+        width = self._width(beam)
+        if not 1 <= n_best <= width:
+            raise OptionError(f"n_best: must lie between 1 and the beam's width, {width} (is {n_best})")
+        drawn = _sample(sample if sample is not None else (self._decode or {}).get("sample"))
+        encoded = self._encoded(inputs, origin)
+        failed: InputError | None = None
+        answered = 0
+        while failed is None:
+            held: list[Held] = []
+            try:
+                held.extend(islice(encoded, window))
+            except InputError as error:
+                failed = error
+            if not held and failed is None:
+                return
+            yield from self._window(held, width, n_best, drawn, answered)
+            answered += len(held)
+        raise failed
+
+    def live(self, steps: Iterable[Any], origin: str = "step ") -> Iterator[Prediction]:
+        """Answer every step of a stream at once, in constant memory. A step is a symbol, or a vector as a list or as
+        JSON; an empty one ends a sequence, and the next begins anew."""
+        if "read" not in self._graphs or "step" not in self._graphs:
+            raise OptionError(
+                f"{self.folder}: cannot answer a stream step by step: that takes labels or numbers for each step, "
+                "judged one by one, and a model that reads in one direction"
+            )
+        begin = {part["name"]: np.zeros((1, part["shape"][1]), np.float32) for part in self._state}
+        state = begin
+        for number, given in enumerate(steps, 1):
+            if isinstance(given, str) and not given:
+                state = begin
+                yield LiveEnd()
+                continue
+            try:
+                step = self.sources[0].read_step(given)
+            except ValueError as error:
+                raise InputError(f"{origin}{number}: the input {error}") from None
+            found = self._graphs["step"]({self._names[0]: step, **state})
+            state = {part["name"]: found[part["after"]] for part in self._state}
+            values = found.get("log_probs", found.get("values"))
+            assert values is not None
+            yield self._label(values[0]) if "log_probs" in found else NumbersPrediction(self._numbers(values[0]))
+
+    def _width(self, beam: int | None) -> int:
+        if beam is not None and beam < 1:
+            raise OptionError(f"beam: must be at least 1 (is {beam})")
+        return beam if beam is not None else int((self._decode or {"beam": 1})["beam"])
+
+    def _encoded(self, inputs: Iterable[Any], origin: str) -> Iterator[Held]:
+        for number, given in enumerate(inputs, 1):
+            parts = self._parts(given, f"{origin}{number}")
+            if parts is None:
+                yield None
+                continue
+            values, arrays = [], []
+            for source, part in zip(self.sources, parts, strict=True):
+                try:
+                    values.append(source.asked(part))
+                    arrays.append(source.encode(values[-1]))
+                except ValueError as error:
+                    raise InputError(f"{origin}{number}: the input {error}") from None
+                if self._continues:
+                    arrays[-1] = arrays[-1][: len(arrays[-1]) - source.ends]  # a prompt goes on
+                length = len(arrays[-1]) - source.ends
+                if source.steps and length > self._max_length:
+                    reason = f"has {length} {source.unit}; the most that this model reads is {self._max_length}"
+                    raise InputError(f"{origin}{number}: {reason}")
+            nothing = 0 if self._continues else self.sources[0].ends
+            yield None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays)
+
+    def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
+        """What an input has for each source; None for an empty one."""
+        reading = [source.reads for source in self.sources]
+        wanted = sum(reading)
+        if wanted == 1:
+            parts = [given]
+        elif isinstance(given, str):
+            parts = given.split("\t") if given.strip() else []
+        else:
+            parts = list(given)
+        if wanted and (not parts or (isinstance(parts[0], str) and not any(parts))):
+            return None
+        if wanted and len(parts) != wanted:
+            raise InputError(f"{where}: has {len(parts)} of {wanted} sources; a tab separates them")
+        found = iter(parts)
+        return [next(found) if reads else "" for reads in reading]
+
+    def _window(
+        self, held: Sequence[Held], width: int, n_best: int, sample: Mapping[str, Any] | None, before: int
+    ) -> Iterator[Prediction]:
+        filled = [one for one in held if one is not None]
+        sources = list(zip(*(arrays for _, arrays in filled), strict=True)) if filled else []
+        if self._decode is None:
+            answers = iter(self._read(sources))
+        else:
+            numbers = [before + place for place, one in enumerate(held) if one is not None]
+            found = iter(self._decoded(sources, width, sample, numbers))
+        for one in held:
+            if one is None:
+                yield self._empty()
+            elif self._decode is None:
+                yield next(answers)
+            else:
+                yield self._written(one[0], next(found)[:n_best])
+
+    def _decoded(
+        self, sources: Sequence[Sequence[Array]], width: int, sample: Mapping[str, Any] | None, numbers: Sequence[int]
+    ) -> list[list[Hypothesis]]:
+        assert self._decode is not None
+        longest = int(self._decode["max_length"])
+        limits = Limits(longest, min(int(self._decode["min_length"]), longest))
+        results: list[list[Hypothesis]] = [[] for _ in numbers]
+        for rows in _batches(sources, width):
+            state, first = self._begun(sources, rows)
+            if sample is not None:
+                noise = [np.random.default_rng([sample["seed"], numbers[row]]) for row in rows]
+                choose = sampler(sample["temperature"], sample["top_k"], sample["top_p"], noise)
+                found = greedy(self._step, state, first, limits, choose)
+            elif width == 1:
+                found = greedy(self._step, state, first, limits)
+            else:
+                found = beam(self._step, state, first, limits, width, float(self._decode["length_penalty"]))
+            for row, hypotheses in zip(rows, found, strict=True):
+                results[row] = hypotheses
+        return results
+
+    def _begun(self, sources: Sequence[Sequence[Array]], rows: Array) -> tuple[State, Array]:
+        """The state before the first symbol that is said, and what is read first."""
+        given = [_padded([source[row] for row in rows]) for source in sources]
+        if self._continues:
+            return self._prompted(*given[0])
+        found = self._graphs["encode"](self._named(given))
+        changing = {part["name"] for part in self._state if "after" in part}
+        state = State(
+            {name: value for name, value in found.items() if name in changing},
+            {name: value for name, value in found.items() if name not in changing},
+        )
+        return state, np.full(len(rows), self._first, np.int64)
+
+    def _prompted(self, ids: Array, lengths: Array) -> tuple[State, Array]:
+        """The state after all of a prompt but its last symbol, and that symbol."""
+        state = State({part["name"]: np.zeros((len(ids), part["shape"][1]), np.float32) for part in self._state}, {})
+        read = np.concatenate([np.full_like(ids[:, :1], self._first), ids[:, :-1]], 1)
+        for place in range(int(lengths.max())):
+            going = (place < lengths)[:, None]
+            _, after = self._step(read[:, place], state)
+            state = State(
+                {name: np.where(going, after.changing[name], value) for name, value in state.changing.items()}, {}
+            )
+        return state, ids[np.arange(len(ids)), lengths - 1]
+
+    @property
+    def _first(self) -> int:
+        said = self.sources[0] if self._continues else self.target
+        assert isinstance(said, Text)
+        return said.begin
+
+    def _step(self, last: Array, state: State) -> tuple[Array, State]:
+        found = self._graphs["step"]({"tokens": last, **state.changing, **state.fixed})
+        after = {part["name"]: found[part["after"]] for part in self._state if "after" in part}
+        return found["log_probs"], State(after, state.fixed)
+
+    def _named(self, given: Sequence[tuple[Array, Array]]) -> dict[str, Array]:
+        named: dict[str, Array] = {}
+        for name, (values, lengths) in zip(self._names, given, strict=True):
+            named |= {name: values, f"{name}_lengths": lengths}
+        return named
+
+    def _written(self, values: Sequence[Any], hypotheses: Sequence[Hypothesis]) -> TextPrediction:
+        first = self.sources[0]
+        read = first.split_turns(values[0]) if isinstance(first, Text) else []
+        codec = first if self._continues else self.target
+        assert isinstance(codec, Text)
+        candidates = []
+        for one in hypotheses:
+            said = [*(read if self._continues else []), *codec.vocabulary.names(one.tokens)]
+            candidates.append(Candidate(codec.join(said), said, one.score))
+        best = candidates[0]
+        return TextPrediction(best.text, best.tokens, best.score, candidates, read)
+
+    def _read(self, sources: Sequence[Sequence[Array]]) -> list[Prediction]:
+        results: list[Prediction] = [LiveEnd()] * (len(sources[0]) if sources else 0)
+        ends = self.sources[0].ends
+        for rows in _batches(sources):
+            given = [_padded([source[row] for row in rows]) for source in sources]
+            found = self._graphs["read"](self._named(given))
+            values = found["log_probs"] if "log_probs" in found else found["values"]
+            labels = found.get("labels")
+            if labels is None and "log_probs" in found:
+                labels = values.argmax(-1)
+            for place, row in enumerate(rows):
+                steps = int(given[0][1][place]) - ends if self.target.steps else 1
+                said = None if labels is None else labels[place, :steps]
+                results[row] = self._answer(said, values[place, :steps])
+        return results
+
+    def _answer(self, labels: Array | None, values: Array) -> Prediction:
+        if labels is None:
+            numbers = self._numbers(values)
+            return NumbersPrediction(numbers) if self.target.steps else NumberPrediction(float(numbers[0, 0]))
+        if not self.target.steps:
+            return self._label(values[0])
+        assert isinstance(self.target, Category)
+        probabilities = np.exp(values[np.arange(len(labels)), labels]).astype(float).tolist()
+        return LabelsPrediction(self.target.names(labels.tolist()), probabilities)
+
+    def _label(self, log_probs: Array) -> LabelPrediction:
+        assert isinstance(self.target, Category)
+        order = np.argsort(-log_probs, kind="stable")[: len(self.target.vocabulary.symbols)]
+        names = self.target.names(order.tolist())
+        return LabelPrediction(names[0], dict(zip(names, np.exp(log_probs[order]).tolist(), strict=True)))
+
+    def _numbers(self, values: Array) -> Array:
+        assert isinstance(self.target, Numbers)
+        return self.target.said(values)
+
+    def _empty(self) -> Prediction:
+        target = self.target
+        if isinstance(target, Category):
+            return LabelsPrediction([], []) if target.steps else LabelPrediction("", {})
+        if isinstance(target, Numbers):
+            return NumbersPrediction(np.empty((0, target.size), np.float32)) if target.steps else NumberPrediction(None)
+        return TextPrediction("", [], 0.0, [], [])
+
+
+def _sample(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """How to draw, checked."""
+    if options is None:
+        return None
+    for name in options:
+        if name not in SAMPLE:
+            raise OptionError(f"sample.{name}: unknown; known: {', '.join(sorted(SAMPLE))}")
+    found = {**SAMPLE, **options}
+    for name in ("temperature", "top_p"):
+        most, value = (100 if name == "temperature" else 1), found[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+            raise OptionError(f"sample.{name}: must be above 0 and at most {most} (is {value!r})")
+    for name in ("top_k", "seed"):
+        value = found[name]
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
+            raise OptionError(f"sample.{name}: must be a whole number from 0 to {(1 << 31) - 1:,} (is {value!r})")
+    return found
+
+
+def _batches(sources: Sequence[Sequence[Array]], width: int = 1) -> Iterator[Array]:
+    """Rows of similar length, the longest first."""
+    if not sources:
+        return
+    lengths = np.sum([[len(array) for array in source] for source in sources], 0)
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(1, min(ROWS, TOKENS // int(lengths[order[start]])) // width)
+        yield order[start : start + rows]
+        start += rows
+
+
+def _padded(arrays: Sequence[Array]) -> tuple[Array, Array]:
+    """Arrays [steps, ...] as one [rows, longest, ...] filled with zeros, and their lengths."""
+    lengths = np.asarray([len(array) for array in arrays], np.int64)
+    out = np.zeros((len(arrays), int(lengths.max()), *arrays[0].shape[1:]), arrays[0].dtype)
+    for row, array in enumerate(arrays):
+        out[row, : len(array)] = array
+    return out, lengths
+
+
+def load(folder: str | Path, threads: int = 1) -> Model:
+    """Load what `antiphon export` has written. Small models are fastest on one thread."""
+    place = Path(folder)
+    if not place.is_dir():
+        raise FolderError(f"{place}: no such folder")
+    manifest = _json(place / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise FolderError(
+            f"{place / MANIFEST}: format {manifest.get('format')!r} is not known; this version reads {FORMAT}"
+        )
+    try:
+        sides = [_side(place, one) for one in (*manifest["sources"], manifest["target"])]
+        graphs = {name: _graph(place, graph, threads) for name, graph in manifest["graphs"].items()}
+        model = Model(place, manifest, sides, graphs)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FolderError(f"{place / MANIFEST}: is damaged: {error!r}") from None
+    if model._decode is not None and not isinstance(model.target, Text | Nothing):
+        raise FolderError(f"{place / MANIFEST}: is damaged: its target is no text")
+    return model
+
+
+def _side(folder: Path, described: Mapping[str, Any]) -> Side:
+    path = _inside(folder, described["vocabulary"])
+    value = _json(path)
+    try:
+        return side(value)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FolderError(f"{path}: is incomplete or damaged: {error!r}") from None
+
+
+def _inside(folder: Path, name: Any) -> Path:
+    if not isinstance(name, str) or Path(name).name != name:
+        raise ValueError(f"{name!r} is no name of a file in the folder")
+    return folder / name
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise FolderError(f"{path}: is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise FolderError(f"{path}: must hold a JSON object")
+    return value
+
+
+def _graph(folder: Path, described: Mapping[str, Any], threads: int) -> Run:
+    import onnxruntime
+
+    path, outputs = _inside(folder, described["file"]), [str(name) for name in described["outputs"]]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    if not path.is_file():
+        raise FolderError(f"{path}: is missing")
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises nothing narrower
+        raise FolderError(f"{path}: is damaged: {str(error).splitlines()[0]}") from None
+    return partial(_run, session, outputs, {given.name for given in session.get_inputs()})
+
+
+def _run(session: Any, outputs: list[str], wanted: set[str], given: Mapping[str, Array]) -> dict[str, Array]:
+    found = session.run(outputs, {name: value for name, value in given.items() if name in wanted})
+    return dict(zip(outputs, found, strict=True))

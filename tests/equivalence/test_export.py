@@ -1,0 +1,398 @@
+"""Exported = eager, and the runtime says what `predict` says, for every structure, kind, cell and attention."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from models import NAMES, Choice, covering, name, settings
+from PIL import Image
+
+from antiphon import bundle
+from antiphon import config as configuration
+from antiphon.config import Config
+from antiphon.dataset import load_rows, train_codecs
+from antiphon.structures import build
+
+pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'antiphon[export]'")
+pytest.importorskip("onnxscript", reason="needs the extra: pip install 'antiphon[export]'")
+
+import antiphon_runtime
+
+from antiphon.errors import AntiphonError
+from antiphon.export.folder import CLOSE, Exported, export
+from antiphon.predictor import Predictor, load
+
+RUNTIME = Path(antiphon_runtime.__file__).parents[1]
+CHANCE = np.random.default_rng(5)
+LENGTHS = [3, 1, 6, 2, 5, 4]
+TEXTS = ["ab ba", "a", "bab aab b", "Éa b", "cab", "b  c"]
+FRAMES = [CHANCE.normal(size=(steps, 3)).round(3).tolist() for steps in LENGTHS]
+VECTORS = [CHANCE.normal(size=3).round(3).tolist() for _ in LENGTHS]
+WORDS = [" ".join(CHANCE.choice(["ab", "ba", "abba", "c"], steps)) for steps in LENGTHS]
+LABELS = [CHANCE.choice(["O", "B-x", "I-x"], steps).tolist() for steps in LENGTHS]
+BITS = [CHANCE.integers(0, 2, (steps, 2)).tolist() for steps in LENGTHS]
+SMALL = {"embedding": 6, "encoder": {"hidden": 5}, "decoder": {"hidden": 7}, "image": {"channels": [4, 6]}}
+
+
+def untrained(folder: Path, tree: dict[str, Any], rows: list[dict[str, Any]], scale: float = 0.6) -> Predictor:
+    """A model with random weights, whose codecs have learned from rows."""
+    table = folder / "rows.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    model = {**SMALL, **tree.get("model", {})}
+    whole = {"data": {"train": str(table)}, "decode": {"beam": 1, "max_length": 6}, **tree, "model": model}
+    config: Config = configuration.parse(whole, folder)
+    codecs = train_codecs(config, load_rows(config, config.data.train))
+    torch.manual_seed(3)
+    built = build(config, codecs)
+    with torch.no_grad():
+        for label, parameter in built.named_parameters():
+            if "norm" not in label:
+                parameter.copy_(torch.randn_like(parameter) * scale)
+    bundle.save_description(folder / "model", config, codecs)
+    bundle.save_weights(folder / "model", bundle.parameters(built))
+    return load(folder / "model", "cpu")
+
+
+def rows_of(**columns: list[Any]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def same(wanted: list[Any], found: list[Any]) -> None:
+    """Answers of the same class, with the same words and nearly the same numbers."""
+    assert len(wanted) == len(found)
+    for one, other in zip(wanted, found, strict=True):
+        assert type(one).__name__ == type(other).__name__
+        left, right = vars(one).copy(), vars(other).copy()
+        left.pop("attention", None)
+        candidates = left.pop("n_best", []), right.pop("n_best", [])
+        for best, again in zip(*candidates, strict=True):
+            close(vars(best), vars(again))
+        close(left, right)
+
+
+def close(wanted: Any, found: Any) -> None:
+    if isinstance(wanted, dict):
+        assert wanted.keys() == found.keys()
+        for key, value in wanted.items():
+            close(value, found[key])
+    elif isinstance(wanted, float | np.ndarray) or (
+        isinstance(wanted, list) and isinstance((wanted or [""])[0], float)
+    ):
+        np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
+    else:
+        assert wanted == found
+
+
+def shipped(model: Predictor, out: Path, **options: Any) -> tuple[antiphon_runtime.Model, Exported]:
+    found = export(model.folder, out, **options)
+    assert found.difference < CLOSE
+    return antiphon_runtime.load(out), found
+
+
+# --- every part of a writer ---------------------------------------------------------------------------
+
+
+def few(choices: list[Choice]) -> list[Choice]:
+    """Few choices in which every value of every axis occurs."""
+    missing = {(axis, value) for choice in choices for axis, value in enumerate(choice)}
+    found = []
+    while missing:
+        found.append(max(choices, key=lambda choice: len(missing & set(enumerate(choice)))))
+        missing -= set(enumerate(found[-1]))
+    return found
+
+
+QUICK = few(covering())
+CHOICES = [
+    pytest.param(choice, id=name(choice), marks=[] if choice in QUICK else pytest.mark.slow) for choice in covering()
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_writer_of_any_parts_says_what_it_says_in_pytorch(choice: Choice, tmp_path: Path) -> None:
+    parts = settings(choice).model_dump(by_alias=True, exclude={"image", "embeddings"})
+    at = dict(zip(NAMES, choice, strict=True))
+    parts["cell"] = {"kind": at["cell"], "layer_norm": True, "zoneout": 0.2} if at["varied"] else at["cell"]
+    parts["context"] = {"from": at["context"], "to": at["to"]}
+    parts["context"] |= {"pool": at["pool"]} if at["context"] == "projected_all" else {}
+    tree = {"source": {"column": "x"}, "target": {"column": "y", "tokens": "chars"}, "model": parts}
+    scale = 0.3 if at["cell"] == "rnn_relu" else 0.6
+    model = untrained(tmp_path, tree, rows_of(x=TEXTS, y=WORDS), scale)
+    runtime, _ = shipped(model, tmp_path / "out")
+    inputs = [*TEXTS, "", "zz a", "c"]
+    same(model.predict(inputs), runtime.predict(inputs))
+    same(model.predict(inputs, beam=3, n_best=3), runtime.predict(inputs, beam=3, n_best=3))
+    drawn = {"temperature": 0.9, "top_k": 5, "top_p": 0.9, "seed": 4}
+    same(model.predict(inputs, sample=drawn), runtime.predict(inputs, sample=drawn))
+
+
+# --- every structure and kind --------------------------------------------------------------------------
+
+
+def picture_files(folder: Path) -> list[str]:
+    paths = []
+    for number, mode in enumerate(["RGB", "L", "RGBA", "RGB", "P", "LA"]):
+        pixels = CHANCE.integers(0, 256, (13 + number, 11, 3), dtype=np.uint8)
+        path = folder / f"{number}.png"
+        Image.fromarray(pixels).convert(mode).save(path)
+        paths.append(path.name)
+    return paths
+
+
+ONE_WAY = {"encoder": {"hidden": 5, "bidirectional": False, "layers": 2}}
+KINDS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
+    "bpe to chars": (
+        {"source": {"column": "x", "tokens": {"kind": "bpe", "size": 20}},
+         "target": {"column": "y", "tokens": "chars"}},
+        {"x": TEXTS, "y": WORDS},
+    ),
+    "unigram, two sources": (
+        {
+            "source": [{"column": "x", "tokens": {"kind": "unigram", "size": 20}}, {"kind": "category", "column": "z"}],
+            "target": {"column": "y", "tokens": {"split": "b"}, "normalize": "nfkc", "lowercase": True},
+            "model": {"attention": "additive"},
+        },
+        {"x": TEXTS, "z": ["en", "de", "en", "fr", "de", "en"], "y": WORDS},
+    ),
+    "dialogue": (
+        {"source": {"column": "x", "tokens": "words", "turns": 2}, "target": {"column": "y"}},
+        {"x": [["a b", "b"], ["a"], ["b a", "c", "a"], ["c"], ["a", "c c"], ["b"]], "y": WORDS},
+    ),
+    "nothing to text": (
+        {"source": {"kind": "none"}, "target": {"column": "y", "tokens": "chars"}, "model": {"attention": "none"}},
+        {"y": WORDS},
+    ),
+    "vector to text": (
+        {"source": {"kind": "vector", "column": "x"}, "target": {"column": "y"}, "model": {"cell": "gru"}},
+        {"x": VECTORS, "y": WORDS},
+    ),
+    "grid to text": (
+        {"source": {"kind": "grid", "column": "x"}, "target": {"column": "y"}},
+        {"x": FRAMES, "y": WORDS},
+    ),
+    "image to text": (
+        {"source": {"kind": "image", "column": "x", "size": 12}, "target": {"column": "y"}},
+        {"x": ["pictures"] * 6, "y": WORDS},
+    ),
+    "images to label": (
+        {"source": {"kind": "images", "column": "x", "size": 12}, "target": {"kind": "label", "column": "y"},
+         "model": {"pooling": "max"}},
+        {"x": [["pictures"]] * 6, "y": ["u", "v", "u", "w", "v", "u"]},
+    ),
+    "text to label": (
+        {"source": {"column": "x"}, "target": {"kind": "label", "column": "y"}, "model": {"pooling": "attention"}},
+        {"x": TEXTS, "y": ["u", "v", "u", "w", "v", "u"]},
+    ),
+    "vector to number": (
+        {"source": {"kind": "vector", "column": "x"}, "target": {"kind": "number", "column": "y"}},
+        {"x": VECTORS, "y": [1.5, 2, -3, 4, 9, 7]},
+    ),
+    "spelled words to labels of a CRF": (
+        {"source": {"column": "x", "tokens": "words", "characters": {"embedding": 3, "hidden": 4, "width": 3}},
+         "target": {"kind": "labels", "column": "y", "crf": True}},
+        {"x": WORDS, "y": LABELS},
+    ),
+    "frames to labels, live": (
+        {"source": {"kind": "frames", "column": "x"}, "target": {"kind": "labels", "column": "y"},
+         "model": {**ONE_WAY, "cell": {"kind": "lstm", "layer_norm": True}}},
+        {"x": FRAMES, "y": LABELS},
+    ),
+    "frames to bits": (
+        {"source": {"kind": "frames", "column": "x", "scale": "all"}, "target": {"kind": "numbers", "column": "y"},
+         "model": {"cell": "gru"}},
+        {"x": FRAMES, "y": BITS},
+    ),
+    "words to numbers, live": (
+        {"source": {"column": "x", "tokens": "words"}, "target": {"kind": "numbers", "column": "y"},
+         "model": {**ONE_WAY, "cell": "rnn_tanh"}},
+        {"x": WORDS, "y": FRAMES},
+    ),
+    "the next symbol": (
+        {"source": {"column": "x"}, "target": {"kind": "next"}, "model": {"encoder": {"hidden": 6, "layers": 2}}},
+        {"x": TEXTS},
+    ),
+}  # fmt: skip
+OFTEN = {"unigram, two sources", "dialogue", "image to text", "spelled words to labels of a CRF",
+         "frames to labels, live", "vector to number", "the next symbol"}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [pytest.param(k, marks=[] if k in OFTEN else pytest.mark.slow) for k in KINDS])
+def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # an input to predict is a path of the user's own
+    tree, columns = KINDS[case]
+    if "pictures" in str(columns):
+        files = picture_files(tmp_path)
+        nested = isinstance(columns["x"][0], list)
+        columns = {**columns, "x": [files[: n + 1] if nested else file for n, file in enumerate(files)]}
+    model = untrained(tmp_path, tree, rows_of(**columns))
+    runtime, _ = shipped(model, tmp_path / "out")
+    several = [key for key in columns if key != "y"]
+    inputs: list[Any] = list(zip(*(columns[key] for key in several), strict=True)) if len(several) > 1 else []
+    inputs = inputs or list(columns[several[0]] if several else ["", ""])
+    if case in ("unigram, two sources", "bpe to chars"):
+        inputs += ["zé a\ten", "\t"] if len(several) > 1 else ["zé a", ""]
+    if case in ("text to label", "spelled words to labels of a CRF", "the next symbol", "words to numbers, live"):
+        inputs += ["zé ab", "", "c"]
+    same(model.predict(inputs), runtime.predict(inputs))
+    if runtime.structure in ("one_to_many", "many_to_many") or case == "the next symbol":
+        same(model.predict(inputs, beam=3, n_best=2), runtime.predict(inputs, beam=3, n_best=2))
+        same(model.predict(inputs, sample={"seed": 2}), runtime.predict(inputs, sample={"seed": 2}))
+    if case.endswith("live"):
+        steps: list[Any] = [*(inputs[0].split() if isinstance(inputs[0], str) else inputs[0]), ""]
+        steps += inputs[2].split() if isinstance(inputs[2], str) else inputs[2]
+        same(list(model.live(steps)), list(runtime.live(steps)))
+
+
+def test_one_long_text_goes_on_as_in_pytorch(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("ab ba\nbab aab b\ncab\n" * 3)
+    tree = {
+        "data": {"train": str(tmp_path / "book.txt")},
+        "source": {"kind": "long_text"},
+        "target": {"kind": "next"},
+        "model": {"cell": "gru", "dropout": 0.0},
+    }
+    model = untrained(tmp_path, tree, [])
+    runtime, _ = shipped(model, tmp_path / "out")
+    prompts = ["ab", "b\nc", "", "zz"]
+    same(model.predict(prompts), runtime.predict(prompts))
+    same(model.predict(prompts, sample={"temperature": 0.8}), runtime.predict(prompts, sample={"temperature": 0.8}))
+
+
+# --- the distribution ----------------------------------------------------------------------------------
+
+ALONE = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "antiphon", "pydantic"):
+            raise ImportError(f"{name} must not be imported")
+sys.meta_path.insert(0, Refuse())
+import antiphon_runtime
+assert "onnxruntime" not in sys.modules, "importing is light"
+print(antiphon_runtime.load(sys.argv[1]).predict(["shoe"], beam=2)[0].text)
+"""
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> tuple[Predictor, Path]:
+    """The kept model of a release, exported."""
+    model = load(Path(__file__).parents[1] / "golden" / "v0.1.0", "cpu")
+    out = tmp_path_factory.mktemp("golden") / "out"
+    export(model.folder, out)
+    return model, out
+
+
+def test_the_runtime_imports_neither_torch_nor_antiphon(golden: tuple[Predictor, Path]) -> None:
+    model, out = golden
+    command = [sys.executable, "-c", ALONE, str(out)]
+    done = subprocess.run(command, cwd=RUNTIME, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == model.predict(["shoe"], beam=2)[0].text
+
+
+def command(out: Path, *options: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    asked = [sys.executable, "-m", "antiphon_runtime.cli", str(out), *options]
+    return subprocess.run(asked, cwd=RUNTIME, input=text, capture_output=True, check=False, timeout=120)
+
+
+def test_the_command_answers_lines(golden: tuple[Predictor, Path]) -> None:
+    model, out = golden
+    done = command(out, text=b"\xef\xbb\xbfshoe\r\n\nmoon")
+    assert done.stdout.decode().splitlines() == [found.text for found in model.predict(["shoe", "", "moon"])]
+    done = command(out, "--json", "--beam", "3", "--n-best", "2", text=b"shoe\n")
+    assert len(json.loads(done.stdout)["n_best"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "status", "said"),
+    [
+        (b"a\n\xff\n", [], 1, "standard input:2: is not UTF-8 text"),
+        (b"a" * 501, [], 1, "standard input:1: has 501 tokens; the most that this model reads is 500"),
+        (b"a", ["--beam", "0"], 1, "beam: must be at least 1 (is 0)"),
+        (b"a", ["--top-p", "2"], 1, "sample.top_p: must be above 0 and at most 1 (is 2.0)"),
+        (b"a", ["--n-best", "2"], 2, "--n-best needs --json"),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    golden: tuple[Predictor, Path], text: bytes, options: list[str], status: int, said: str
+) -> None:
+    done = command(golden[1], *options, text=text)
+    assert done.returncode == status
+    assert done.stderr.decode().strip().endswith(said)
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("antiphon.json", b"{", "antiphon.json: is not JSON"),
+        ("antiphon.json", b'{"format": 2}', "antiphon.json: format 2 is not known; this version reads 1"),
+        ("antiphon.json", b'{"format": 1}', "antiphon.json: is damaged: KeyError"),
+        ("vocabulary-source.json", b"{}", "vocabulary-source.json: is incomplete or damaged"),
+        ("vocabulary-source.json", b'{"kind": "smell"}', "unknown kind 'smell'"),
+        ("step.onnx", b"", "step.onnx: is damaged"),
+        ("step.onnx", None, "step.onnx: is missing"),
+    ],
+)
+def test_a_damaged_folder_is_told(
+    golden: tuple[Predictor, Path], tmp_path: Path, file: str, content: bytes | None, said: str
+) -> None:
+    for path in golden[1].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(antiphon_runtime.FolderError, match=said):
+        antiphon_runtime.load(tmp_path)
+
+
+# --- int8, and what is refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_int8_is_smaller_and_keeps_most_answers(cell: str, tmp_path: Path) -> None:
+    from tasks import tiny_config, words
+
+    from antiphon.training.loop import train
+
+    wide = {"model__encoder": {"hidden": 32}, "model__cell": cell, "data__test": "train.tsv"}
+    config = tiny_config(tmp_path, **wide, train__max_steps=400, train__validate_every=400)
+    model = load(train(config, tmp_path / "model", device="cpu"), "cpu")
+    assert model.evaluate()["token_error_rate"] < 0.3, "learned, or this compares nothing"
+    runtime, found = shipped(model, tmp_path / "out", int8=True)
+    assert found.quantized_size is not None
+    assert found.quantized_size < 0.7 * found.size
+    assert found.changes is not None
+    before, after = found.changes["token_error_rate"]
+    assert before == pytest.approx(model.evaluate()["token_error_rate"])
+    assert after < before + 0.1
+    inputs = words(120, 5, "shcteoamn")[:100]  # the training rows'
+    kept = [a.text == b.text for a, b in zip(model.predict(inputs), runtime.predict(inputs), strict=True)]
+    assert np.mean(kept) > 0.8
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(__file__).parents[1] / "golden" / "v0.1.0"
+    (tmp_path / "there").mkdir()
+    with pytest.raises(AntiphonError, match="there: exists; name a new folder"):
+        export(folder, tmp_path / "there")
+    with pytest.raises(AntiphonError, match="--to tflite: unknown; choose onnx"):
+        export(folder, tmp_path / "out", "tflite")
+    monkeypatch.setattr("antiphon.export.folder.compare", lambda *_: 1e-3)
+    with pytest.raises(AntiphonError, match=r"its graphs differ from PyTorch by 1.0e-03; nothing is written"):
+        export(folder, tmp_path / "out")
+    monkeypatch.setattr("antiphon.export.folder.find_spec", lambda _: None)
+    with pytest.raises(AntiphonError, match=r"export needs the extra: pip install 'antiphon\[export\]'"):
+        export(folder, tmp_path / "out")
+    monkeypatch.setattr("antiphon.export.folder.KINDS", {"image"})
+    with pytest.raises(AntiphonError, match="source: the kind text is one of your own"):
+        export(folder, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -185,7 +185,8 @@ class Extensions(NamedTuple):
 class Lanes(Protocol):
     """How a beam divides a source's prefixes: `count` lanes, each of which keeps its own best and its own outputs.
 
-    A lane that has all its outputs goes on no more; with `shared`, none of its source's does.
+    A lane that has all its outputs, and no prefix that is more probable than the surest of them, goes on no more; with
+    `shared`, outputs stand in the last lane, and when it is done, so are all of its source's.
     """
 
     count: int

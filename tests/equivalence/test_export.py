@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -401,3 +402,17 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(AntiphonError, match="source: the kind text is one of your own"):
         export(folder, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_search_that_the_runtime_has_not_is_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(Path(__file__).parents[1] / "golden" / "v0.1.0", tmp_path / "model")
+    config = folder / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    refused = {"no_repeat_ngram: 3": "no_repeat_ngram: is 3", "coverage_penalty: 0.2": "coverage_penalty: is 0.2"}
+    for key, shown in refused.items():
+        changed = text.replace("\ndecode: {", f"\ndecode: {{{key}, ")
+        assert changed != text
+        config.write_text(changed, encoding="utf-8")
+        with pytest.raises(AntiphonError, match=f"decode.{shown}.*which the runtime cannot do; it has beam, "):
+            export(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

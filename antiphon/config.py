@@ -203,6 +203,7 @@ class Image(Section):
     jitter: StrictFloat = Field(
         0.0, ge=0, lt=1, description="in training, how far pictures are moved, turned, stretched, lightened at random"
     )
+    mirror: StrictBool = Field(False, description="in training, half of the pictures are mirrored left to right")
 
 
 class Model(Section):

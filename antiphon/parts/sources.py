@@ -95,12 +95,19 @@ class ImageSource(Source):
     A small convolutional network: for each of `channels` a 3 x 3 convolution, a normalisation over groups of
     channels (Wu & He 2018, arXiv 1803.08494; unlike one over the batch it never mixes rows), a rectifier and a
     2 x 2 maximum, as long as the picture is larger than 4 pixels; then one linear map a cell. In training, pictures
-    are first changed at random by up to `jitter` (see `jittered`).
+    are first changed at random by up to `jitter` (see `jittered`), and half of them mirrored if `mirror`.
     """
 
-    def __init__(self, inputs: int, size: int, channels: Sequence[int] = (32, 64, 128), jitter: float = 0.0) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        size: int,
+        channels: Sequence[int] = (32, 64, 128),
+        jitter: float = 0.0,
+        mirror: bool = False,
+    ) -> None:
         super().__init__()
-        self.jitter = jitter
+        self.jitter, self.mirror = jitter, mirror
         widths = [inputs, *channels]
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, padding=1) for before, after in zip(widths, channels, strict=False)
@@ -116,8 +123,8 @@ class ImageSource(Source):
     def _grid(self, values: Tensor) -> Tensor:
         """Pictures [B, S, height, width, inputs] -> [B * S, channels, rows, columns]."""
         grid = values.flatten(0, 1).permute(0, 3, 1, 2).to(self.project.weight.dtype) / 127.5 - 1.0
-        if self.training and self.jitter > 0:
-            grid = jittered(grid, self.jitter, values.shape[1])
+        if self.training and (self.jitter > 0 or self.mirror):
+            grid = jittered(grid, self.jitter, self.mirror, values.shape[1])
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             grid = functional.relu(norm(convolution(grid)))
             if min(grid.shape[2:]) > 4:
@@ -133,8 +140,15 @@ class ImagesSource(ImageSource):
 
     ASIDE = 4
 
-    def __init__(self, inputs: int, size: int, channels: Sequence[int] = (32, 64, 128), jitter: float = 0.0) -> None:
-        super().__init__(inputs, size, channels, jitter)
+    def __init__(
+        self,
+        inputs: int,
+        size: int,
+        channels: Sequence[int] = (32, 64, 128),
+        jitter: float = 0.0,
+        mirror: bool = False,
+    ) -> None:
+        super().__init__(inputs, size, channels, jitter, mirror)
         self.project = nn.Linear(channels[-1] * self.ASIDE**2, size)
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,16 +156,19 @@ class ImagesSource(ImageSource):
         return self.project(cells.flatten(1)).unflatten(0, values.shape[:2]), lengths
 
 
-def jittered(pictures: Tensor, by: float, steps: int = 1) -> Tensor:
+def jittered(pictures: Tensor, by: float, mirror: bool = False, steps: int = 1) -> Tensor:
     """Pictures [B * steps, channels, height, width], each row's `steps` changed alike: moved by up to `by` of half
-    their side, stretched, turned and slanted as much, and contrast and brightness of every channel changed by up to
-    `by`. What lies beyond an edge is like the edge."""
+    their side, stretched, turned and slanted as much, contrast and brightness of every channel changed by up to `by`,
+    and half of the rows mirrored if `mirror`. What lies beyond an edge is like the edge."""
 
     def drawn(*shape: int) -> Tensor:
         found = (torch.rand(len(pictures) // steps, *shape, device=pictures.device) * 2 - 1) * by
         return found.repeat_interleave(steps, 0).to(pictures.dtype)
 
     affine = torch.eye(2, 3, device=pictures.device, dtype=pictures.dtype) + drawn(2, 3)
+    if mirror:
+        across = torch.where(torch.rand(len(pictures) // steps, device=pictures.device) < 0.5, -1.0, 1.0)
+        affine[:, 0] *= across.repeat_interleave(steps)[:, None]
     places = functional.affine_grid(affine, list(pictures.shape), align_corners=False)
     moved = functional.grid_sample(pictures, places, padding_mode="border", align_corners=False)
     return moved * (1 + drawn(pictures.shape[1], 1, 1)) + drawn(pictures.shape[1], 1, 1)

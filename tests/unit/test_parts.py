@@ -322,6 +322,17 @@ def test_jitter_changes_pictures_in_training_alone() -> None:
     assert torch.equal(plain, source(pictures, lengths)[0])
 
 
+def test_half_of_the_pictures_are_mirrored_in_training_alone() -> None:
+    source = ImageSource(3, 5, [4], mirror=True)
+    pictures = torch.randint(0, 256, (1, 1, 12, 10, 3), dtype=torch.uint8)
+    rows, lengths = pictures.repeat(40, 1, 1, 1, 1), torch.ones(40, dtype=torch.long)
+    plain, turned = (source.eval()(one, lengths[:1])[0] for one in (pictures, pictures.flip(3)))
+    found = source.train()(rows, lengths)[0]
+    kinds = [[torch.allclose(row, one[0], atol=1e-4) for one in (plain, turned)] for row in found]
+    assert all(any(kind) for kind in kinds)
+    assert 0 < sum(kind[1] for kind in kinds) < 40
+
+
 def test_jitter_is_one_for_all_steps_of_a_row_and_bounded() -> None:
     picture = torch.rand(1, 3, 9, 9) * 2 - 1
     changed = jittered(picture.repeat(8, 1, 1, 1), 0.1, steps=4)

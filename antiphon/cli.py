@@ -418,6 +418,21 @@ def demo(
     run(structure, out, lambda line: print(line, flush=True), overwrite, threads, steps)
 
 
+@app.command()
+@_guarded
+def bench(
+    seconds: Annotated[float, typer.Option(min=0.01, max=600, help="of measuring each figure")] = 3.0,
+    as_json: Json = False,
+    threads: Threads = None,
+) -> None:
+    """Measure how fast this machine multiplies, and how fast models learn and write on it."""
+    from antiphon.bench import run
+
+    found = run(lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True), threads, seconds)
+    if as_json:
+        print(json.dumps(found, indent=2))
+
+
 def main() -> None:
     """The entry point: exit status 0 done, 1 something of the user's is wrong, 2 wrong usage."""
     for stream in (sys.stdout, sys.stderr):

@@ -21,7 +21,7 @@ FLOORS = [
     {"training"},
     {"predictor", "defaults", "checkup"},
     {"api", "inspection", "export"},
-    {"demo"},
+    {"demo", "bench"},
     {"cli"},
     {"__main__"},
 ]

@@ -79,7 +79,9 @@ class SoftmaxHead(Head):
     def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """-log p of each target, and whether it is the most probable symbol, each [N]."""
         losses, hits = [], []
-        for piece, target in _pieces(len(self.weight), _kept(features, positions), _kept(targets, positions)):
+        for piece, target in _pieces(
+            _CrossEntropy.PRODUCT, len(self.weight), _kept(features, positions), _kept(targets, positions)
+        ):
             logits = self._logits(piece)
             losses.append(functional.cross_entropy(logits, target, reduction="none"))
             hits.append(logits.argmax(-1) == target)
@@ -141,7 +143,9 @@ class CombinedHead(Head):
         """-log p of each target, and whether it is the most probable symbol, each [N]."""
         losses, hits = [], []
         symbols = len(self.heads) * len(self.heads[0].weight)
-        for piece, target in _pieces(symbols, _kept(features, positions), _kept(targets, positions)):
+        for piece, target in _pieces(
+            _CrossEntropy.PRODUCT, symbols, _kept(features, positions), _kept(targets, positions)
+        ):
             log_probs = self.log_probs(piece)
             losses.append(-log_probs.gather(1, target[:, None])[:, 0])
             hits.append(log_probs.argmax(-1) == target)
@@ -294,9 +298,9 @@ def _logits(features: Tensor, weight: Tensor, bias: Tensor, first: int) -> Tenso
     return logits
 
 
-def _pieces(symbols: int, *values: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Values [N, ...] in pieces of so many rows that their logits stay in the processor's cache."""
-    rows = max(1, _CrossEntropy.PIECE // symbols)
+def _pieces(most: int, symbols: int, *values: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Values [N, ...] in pieces of so many rows that their logits are at most `most`, or of one row."""
+    rows = max(1, most // symbols)
     return zip(*(torch.split(value, rows) for value in values), strict=True)
 
 
@@ -304,11 +308,13 @@ class _CrossEntropy(torch.autograd.Function):
     """The head's product, softmax, loss and gradients, in pieces that stay in the processor's cache.
 
     The logits [N, symbols] are by far the largest values of a training with a language's vocabulary.
-    Each piece's gradient is made at once from its softmax (p - q, times what comes from above, a
-    scalar), so no piece is kept and memory is read and written less.
+    Products are made of so many positions that they are fast, softmaxes of so few that they stay in the cache; each
+    softmax is turned at once into the gradient (p - q, times what comes from above, a scalar) in the place of its
+    logits, so memory is read and written less.
     """
 
-    PIECE = 1 << 21  # logits at a time
+    PRODUCT = 1 << 23  # logits of a product
+    PIECE = 1 << 18  # logits of a softmax
 
     @staticmethod
     def forward(
@@ -325,34 +331,46 @@ class _CrossEntropy(torch.autograd.Function):
         elsewhere = smoothing / (symbols - first)
         objective = at_least_float32(features.new_zeros(()))
         nll = objective.clone()
-        slopes = torch.empty_like(features), torch.zeros_like(weight), torch.zeros_like(bias)
-        for piece, target, slope in _pieces(symbols, features, targets, slopes[0]):
-            log_probs = torch.log_softmax(_logits(piece, weight, bias, first), -1)
-            found = log_probs.gather(1, target[:, None])[:, 0].neg()
-            nll += found.sum()
-            found *= 1 - smoothing
-            if smoothing:
-                found -= elsewhere * log_probs[:, first:].sum(1)
-            above = log_probs.exp_()
-            if smoothing:
-                above[:, first:] -= elsewhere
-            above.scatter_add_(1, target[:, None], above.new_full((len(target), 1), smoothing - 1))
-            if weights is not None:
-                found *= weights[target]
-                above *= weights[target, None]
-            objective += found.sum()
-            if learned:
-                slopes[2].add_(above.sum(0))
-            above = above.to(piece.dtype)
-            torch.mm(above, weight.to(piece.dtype), out=slope)
-            if learned:
-                slopes[1].add_(above.T @ piece)
-        ctx.save_for_backward(*slopes)
+        slope, slope_of_bias = torch.empty_like(features), torch.zeros_like(bias)
+        slope_of_weight: Tensor | None = None
+        factor, offset = weight.to(features.dtype), bias.to(features.dtype)  # once, not for every piece
+        for part, wanted, part_slope in _pieces(_CrossEntropy.PRODUCT, symbols, features, targets, slope):
+            errors = functional.linear(part, factor, offset)  # logits, until each block's are turned into p - q
+            errors[:, :first] = -torch.inf
+            for logits, target in _pieces(_CrossEntropy.PIECE, symbols, errors, wanted):
+                log_probs = torch.log_softmax(at_least_float32(logits), -1)
+                found = log_probs.gather(1, target[:, None])[:, 0].neg()
+                nll += found.sum()
+                found *= 1 - smoothing
+                if smoothing:
+                    found -= elsewhere * log_probs[:, first:].sum(1)
+                above = log_probs.exp_()
+                if smoothing:
+                    above[:, first:] -= elsewhere
+                above.scatter_add_(1, target[:, None], above.new_full((len(target), 1), smoothing - 1))
+                if weights is not None:
+                    found *= weights[target]
+                    above *= weights[target, None]
+                objective += found.sum()
+                if learned:
+                    slope_of_bias.add_(above.sum(0))
+                logits.copy_(above)
+            torch.mm(errors, factor, out=part_slope)
+            if not learned:
+                continue
+            if slope_of_weight is None:
+                slope_of_weight = torch.mm(errors.T, part).to(weight.dtype)
+            elif part.dtype == weight.dtype:
+                slope_of_weight.addmm_(errors.T, part)
+            else:
+                slope_of_weight.add_(torch.mm(errors.T, part))
+        ctx.slopes = slope, slope_of_weight, slope_of_bias if learned else None
         ctx.mark_non_differentiable(nll)
         return objective, nll
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        slopes: tuple[Tensor, ...] = ctx.saved_tensors
-        return *(slope * above for slope in slopes), None, None, None, None
+        slopes: tuple[Tensor | None, ...] = ctx.slopes
+        ctx.slopes = None  # they are used up: the largest gradient is not copied
+        return *(None if slope is None else slope.mul_(above) for slope in slopes), None, None, None, None

@@ -321,6 +321,7 @@ class Decode(WithOptions):
     )
     lexicon: StrictStr | None = Field(None, description="a file of the only outputs there are, one a line")
     replace_unknown: StrictBool = Field(False, description="a source symbol stands in for an unknown one")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the products: less exact, faster")
 
     @property
     def rules(self) -> dict[str, Any]:

@@ -40,7 +40,10 @@ S = TypeVar("S", bound=DecodingState)
 
 
 class Step(NamedTuple, Generic[S]):
-    """The answer of a step function: log_probs [R, symbols], the state after, attention [R, S] or None."""
+    """The answer of a step function: log_probs [R, symbols], the state after, attention [R, S] or None.
+
+    The log-probabilities are the search's own: it may write into them.
+    """
 
     log_probs: Tensor
     state: S
@@ -85,8 +88,11 @@ class Hypothesis:
 def _ranked(
     log_probs: Tensor, said: Tensor, sources: Tensor, width: int, limits: Limits, rules: Sequence[Rule]
 ) -> Tensor:
-    """Log-probabilities [R, symbols] with -inf for what may not follow said [R, length], and what the rules add."""
-    ranked, length = log_probs.clone(), said.shape[1]
+    """Log-probabilities [R, symbols] with -inf for what may not follow said [R, length], and what the rules add.
+
+    Without rules in the place of the log-probabilities: those of what may follow stay as they are.
+    """
+    ranked, length = log_probs.clone() if rules else log_probs, said.shape[1]
     if not limits.unknown:
         ranked[:, UNK] = -torch.inf
     if length < limits.min_length:

@@ -232,24 +232,25 @@ def _decode(
     results: list[list[Hypothesis]] = [[]] * len(sources[0])
     settings, limits, lanes, width = search.settings, search.limits, search.lanes, search.width
     model.eval()
-    for rows in batches_by_length(total_lengths(sources), width * lanes.count):
-        given = [pad(source, rows).to(device) for source in sources]
-        state, first, count = model.start(given), model.first_read(given), len(rows)
-        rules = list(search.rules)
-        if prefixes is not None:
-            rules.append(Prefix([prefixes[int(row)] for row in rows]))
-        if search.sample is not None:
-            choose = _sampler(search.sample, [seeds[int(row)] for row in rows])
-            found = greedy(model.step, state, count, device, limits, first, choose, rules)
-        elif settings.beam == 1 and lanes.count == 1:
-            found = greedy(model.step, state, count, device, limits, first, rules=rules)
-        else:
-            memory = state.memory if settings.coverage_penalty else None
-            coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
-            penalty = settings.length_penalty
-            found = beam(model.step, state, count, device, limits, width, penalty, first, rules, lanes, coverage)
-        for row, hypotheses in zip(rows, found, strict=True):
-            results[row] = hypotheses
+    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        for rows in batches_by_length(total_lengths(sources), width * lanes.count):
+            given = [pad(source, rows).to(device) for source in sources]
+            state, first, count = model.start(given), model.first_read(given), len(rows)
+            rules = list(search.rules)
+            if prefixes is not None:
+                rules.append(Prefix([prefixes[int(row)] for row in rows]))
+            if search.sample is not None:
+                choose = _sampler(search.sample, [seeds[int(row)] for row in rows])
+                found = greedy(model.step, state, count, device, limits, first, choose, rules)
+            elif settings.beam == 1 and lanes.count == 1:
+                found = greedy(model.step, state, count, device, limits, first, rules=rules)
+            else:
+                memory = state.memory if settings.coverage_penalty else None
+                coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
+                penalty = settings.length_penalty
+                found = beam(model.step, state, count, device, limits, width, penalty, first, rules, lanes, coverage)
+            for row, hypotheses in zip(rows, found, strict=True):
+                results[row] = hypotheses
     return results
 
 

@@ -390,7 +390,7 @@ def test_coverage_is_equation_14() -> None:
     looks[BOS], looks[a], looks[b] = (torch.tensor(x) for x in ((1.0, 0.0, 0.0), (0.9, 0.1, 0.0), (0.2, 0.8, 0.0)))
 
     def step(tokens: Tensor, state: Chain) -> Step[Chain]:
-        return Step(log_probs.expand(len(tokens), -1), state, looks[tokens])
+        return Step(log_probs.repeat(len(tokens), 1), state, looks[tokens])
 
     mask = torch.tensor([[True, True, False]])
     found = beam(

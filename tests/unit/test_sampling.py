@@ -38,7 +38,7 @@ def step(tokens: Tensor, state: Rows) -> Step[Rows]:
     row = torch.full((SPECIALS + 3,), -torch.inf)
     for symbol, probability in PROBABILITIES.items():
         row[symbol] = np.log(probability)
-    return Step(row.expand(len(tokens), -1), state)
+    return Step(row.expand(len(tokens), -1).clone(), state)
 
 
 def drawn(

@@ -316,3 +316,15 @@ def test_the_command_line_has_them(model_folder: Path, write: Write) -> None:
             assert sum(candidate["token_scores"]) == pytest.approx(candidate["score"], abs=1e-4)
     wrong = CliRunner().invoke(app, ["predict", str(model_folder), path, "--align"])
     assert wrong.exit_code == 2
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_a_lower_precision_changes_scores_by_its_rounding_alone(
+    model: Predictor, language: Predictor, beam: int
+) -> None:
+    for one in (model, language):
+        lower = one.predict(TEXTS, beam=beam, settings={"decode.precision": "bfloat16"})
+        scores = one.predict(TEXTS, beam=beam)
+        for found, exact in zip(lower, scores, strict=True):
+            assert found.score != exact.score or not found.tokens  # it is not ignored
+            assert found.score == pytest.approx(exact.score, rel=0.03)

@@ -358,6 +358,24 @@ def score(
 
 @app.command()
 @_guarded
+def exceptions(
+    folder: Folder,
+    table: Annotated[
+        Path | None, typer.Argument(metavar="[TABLE]", help="rows of an input and its output; by default show those")
+    ] = None,
+) -> None:
+    """Keep answers that are known in a model's folder: they win over the model."""
+    from antiphon.exceptions import FILE
+
+    if table is not None:
+        count = _load(folder, "cpu", None, None, "log_linear").use_exceptions(table)
+        print(f"{count:,} exceptions are in {folder / FILE}")
+    elif (folder / FILE).is_file():
+        sys.stdout.write((folder / FILE).read_text(encoding="utf-8"))
+
+
+@app.command()
+@_guarded
 def export(
     folder: Folder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="the folder to write")],

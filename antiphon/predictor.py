@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from antiphon import bundle
+from antiphon import bundle, exceptions
 from antiphon.answers import (
     Candidate,
     LabelsPrediction,
@@ -35,6 +35,7 @@ from antiphon.devices import pick_device
 from antiphon.ensemble import Ensemble
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
 from antiphon.evaluation import Task, confusion, evaluate, read_sources, score_rows
+from antiphon.files import write_text
 from antiphon.model import LanguageModel, Model, Reader, Writer
 from antiphon.parts.heads import COMBINATIONS
 from antiphon.rules import ids_of
@@ -54,8 +55,10 @@ from antiphon.search import (
 from antiphon.symbols import EOS
 
 Data: TypeAlias = str | Path | Files | list[Row] | None
-Held: TypeAlias = tuple[list[Any], list[Any], list[int]] | None
-"""An input's values, their arrays, and the ids that its outputs begin with; None if it is empty."""
+Unanswered: TypeAlias = tuple[list[Any], list[Any], list[int]]
+"""An input's values, their arrays, and the ids that its outputs begin with."""
+Held: TypeAlias = Unanswered | Prediction | None
+"""An input, its known answer, or None if it is empty."""
 
 WINDOW = 4096  # inputs held at once while streaming
 NEW = "/new"  # the line that begins a dialogue anew
@@ -82,6 +85,7 @@ class Predictor:
         self.metrics = loaded.metrics
         self.folder = folder
         self.device = device
+        self.exceptions = exceptions.NONE
 
     def predict(
         self,
@@ -97,6 +101,7 @@ class Predictor:
     ) -> list[Any]:
         """The answers to `inputs`, in order; an empty input gives an empty answer.
 
+        An input of the folder's `exceptions.tsv` has the answer that stands there, with the probability 1.
         An input is what stands in the source's column: a text, the path of an image or its array, a list of
         numbers or an array. With several sources it is a tuple of these, or their texts with tabs between. Which
         class of answer comes depends on the kind of target (see `antiphon/answers.py`).
@@ -264,6 +269,7 @@ class Predictor:
             yield answered_step(self.codecs.target, values)
 
     def _encoded(self, inputs: Iterable[Any], origin: str, beginnings: Iterator[list[int]]) -> Iterator[Held]:
+        """Inputs as the model reads them, in order; those with a known answer as that."""
         limit = self.config.data.max_length
         for number, given in enumerate(inputs, 1):
             beginning = next(beginnings, None)
@@ -273,16 +279,19 @@ class Predictor:
             if parts is None:
                 yield None
                 continue
-            values, arrays = [], []
-            for codec, part in zip(self.codecs.sources, parts, strict=True):
-                try:
-                    values.append(codec.asked(part))
-                    arrays.append(codec.encode(values[-1]))
-                except ValueError as error:
-                    raise DataError(f"{origin}{number}: the input {error}") from None
+            try:
+                values = [codec.asked(part) for codec, part in zip(self.codecs.sources, parts, strict=True)]
+                known = self.exceptions.answer(self.codecs, values)
+                if known is not None:
+                    yield known
+                    continue
+                arrays = [codec.encode(value) for codec, value in zip(self.codecs.sources, values, strict=True)]
+            except ValueError as error:
+                raise DataError(f"{origin}{number}: the input {error}") from None
+            for place, codec in enumerate(self.codecs.sources):
                 if self.model.goes_on:
-                    arrays[-1] = arrays[-1][: len(arrays[-1]) - codec.ends]  # a prompt goes on
-                length = len(arrays[-1]) - codec.ends
+                    arrays[place] = arrays[place][: len(arrays[place]) - codec.ends]  # a prompt goes on
+                length = len(arrays[place]) - codec.ends
                 if codec.steps and length > limit:
                     reason = f"has {length} {codec.unit}; data.max_length of this model is {limit}"
                     raise DataError(f"{origin}{number}: {reason}")
@@ -332,23 +341,23 @@ class Predictor:
         return decode if sample is None else decode.model_copy(update={"sample": sample_settings(sample)})
 
     def _window(self, held: Sequence[Held], wanted: _Wanted, before: int, origin: str) -> Iterator[Prediction]:
-        filled = [one for one in held if one is not None]
+        filled: list[Unanswered] = [one for one in held if isinstance(one, tuple)]
         columns = zip(*(one[1] for one in filled), strict=True) if filled else [()] * len(self.codecs.sources)
         sources = [Sequences(column) for column in columns]
         found: Iterator[Prediction]
         if wanted.search is not None:
-            numbers = [before + place for place, one in enumerate(held) if one is not None]
+            numbers = [before + place for place, one in enumerate(held) if isinstance(one, tuple)]
             found = self._written(filled, sources, wanted, wanted.search, numbers, origin)
         else:
             assert isinstance(self.model, Reader)
             answers = read_sources(self.model, sources, self.codecs.sources[0].ends, self.device)
             found = (answered(self.codecs.target, answer) for answer in answers)
         for one in held:
-            yield empty(self.codecs.target) if one is None else next(found)
+            yield next(found) if isinstance(one, tuple) else one or empty(self.codecs.target)
 
     def _written(
         self,
-        held: Sequence[tuple[list[Any], list[Any], list[int]]],
+        held: Sequence[Unanswered],
         sources: Sequence[Sequences],
         wanted: _Wanted,
         search: Search,
@@ -417,6 +426,14 @@ class Predictor:
         rows, examples = encode_rows(self.config, self.codecs, self.rows(data))
         return list(zip(rows, score_rows(self.model, examples, self.device).totals, strict=True))
 
+    def use_exceptions(self, table: str | Path) -> int:
+        """Let the rows of a table, an input and its output each, win over the model, here and in its folder from now
+        on; how many there are. They take the place of those before."""
+        self.exceptions = exceptions.read(Path(table), self.codecs)
+        if Path(table).resolve() != (self.folder / exceptions.FILE).resolve():
+            write_text(self.folder / exceptions.FILE, Path(table).read_text(encoding="utf-8-sig"))
+        return len(self.exceptions.answers)
+
     def evaluate(
         self, data: Data = None, beam: int | None = None, settings: Mapping[str, Any] | None = None
     ) -> dict[str, float]:
@@ -448,7 +465,7 @@ class Predictor:
         bundle.save_description(target, self.config, self.codecs)
         bundle.save_weights(target, bundle.parameters(self.model))
         bundle.save_metrics(target, self.metrics)
-        for name in (bundle.CARD, "curves.png"):
+        for name in (bundle.CARD, bundle.CURVES, exceptions.FILE):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, target / name)
 
@@ -479,12 +496,14 @@ def load(
     if combine not in COMBINATIONS:
         raise ConfigError("combine", f"unknown way {combine!r}; {nearest(combine, COMBINATIONS)}")
     first, *others = (bundle.load(one, place) for one in folders)
-    if not others:
-        return Predictor(first, folders[0], place)
     for other, name in zip(others, folders[1:], strict=True):
         _refuse_strangers(first, other, folders[0], name)
     members: Any = [one.model for one in (first, *others)]
-    return Predictor(first, folders[0], place, Ensemble(members, COMBINATIONS[combine]).eval())
+    ensemble = Ensemble(members, COMBINATIONS[combine]).eval() if others else None
+    predictor = Predictor(first, folders[0], place, ensemble)
+    if (path := folders[0] / exceptions.FILE).is_file():
+        predictor.exceptions = exceptions.read(path, first.codecs)
+    return predictor
 
 
 def _refuse_strangers(first: Bundle, other: Bundle, where: Path, name: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from antiphon import bundle
+from antiphon import bundle, exceptions
 from antiphon.config import Config
 from antiphon.data.batch import collate
 from antiphon.errors import TrainingError
@@ -356,12 +356,13 @@ def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
 
 
 def _clear_folder(out: Path) -> None:
-    """Remove the old model: only now, when the new one's data has been read and found right."""
+    """Remove the old model, not the user's exceptions: only now, when the new one's data has been found right."""
     try:
         if (out / bundle.TRAINING).exists():
             shutil.rmtree(out / bundle.TRAINING)
         # the configuration last: it says that the folder is a model's, should this be cut off
         for path in sorted(out.glob("*"), key=lambda path: path.name == bundle.CONFIG):
-            path.unlink()
+            if path.name != exceptions.FILE:
+                path.unlink()
     except OSError as error:
         raise TrainingError(f"{out}: cannot be replaced: {error.strerror or error}") from None

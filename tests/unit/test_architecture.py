@@ -14,7 +14,7 @@ FLOORS = [
     {"config", "metrics"},
     {"data", "parts"},
     {"decoding", "dataset", "answers"},
-    {"model", "rules", "lanes"},
+    {"model", "rules", "lanes", "exceptions"},
     {"structures", "ensemble"},
     {"search"},
     {"evaluation", "bundle"},

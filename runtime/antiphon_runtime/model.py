@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon_runtime import exceptions
 from antiphon_runtime.answers import (
     Candidate,
     LabelPrediction,
@@ -29,7 +30,8 @@ from antiphon_runtime.sides import Category, Nothing, Numbers, Side, Text, side
 Array = NDArray[Any]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 """A graph: arrays by the names of its inputs -> by those of its outputs."""
-Held = tuple[list[Any], list[Array]] | None  # an input's values and their arrays; None if it is empty
+Unanswered = tuple[list[Any], list[Array]]  # an input's values and their arrays
+Held = Unanswered | Prediction | None  # an input, its known answer, or None if it is empty
 
 FORMAT = 1
 MANIFEST = "antiphon.json"
@@ -50,6 +52,7 @@ class Model:
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
+        self._known = exceptions.read(folder / exceptions.FILE, self.sources, self.target)
 
     def predict(
         self,
@@ -134,16 +137,19 @@ class Model:
             if parts is None:
                 yield None
                 continue
-            values, arrays = [], []
-            for source, part in zip(self.sources, parts, strict=True):
-                try:
-                    values.append(source.asked(part))
-                    arrays.append(source.encode(values[-1]))
-                except ValueError as error:
-                    raise InputError(f"{origin}{number}: the input {error}") from None
+            try:
+                values = [source.asked(part) for source, part in zip(self.sources, parts, strict=True)]
+                known = self._known.get(exceptions.key(self.sources, values)) if self._known else None
+                if known is not None:
+                    yield known
+                    continue
+                arrays = [source.encode(value) for source, value in zip(self.sources, values, strict=True)]
+            except ValueError as error:
+                raise InputError(f"{origin}{number}: the input {error}") from None
+            for place, source in enumerate(self.sources):
                 if self._continues:
-                    arrays[-1] = arrays[-1][: len(arrays[-1]) - source.ends]  # a prompt goes on
-                length = len(arrays[-1]) - source.ends
+                    arrays[place] = arrays[place][: len(arrays[place]) - source.ends]  # a prompt goes on
+                length = len(arrays[place]) - source.ends
                 if source.steps and length > self._max_length:
                     reason = f"has {length} {source.unit}; the most that this model reads is {self._max_length}"
                     raise InputError(f"{origin}{number}: {reason}")
@@ -170,16 +176,16 @@ class Model:
     def _window(
         self, held: Sequence[Held], width: int, n_best: int, sample: Mapping[str, Any] | None, before: int
     ) -> Iterator[Prediction]:
-        filled = [one for one in held if one is not None]
+        filled: list[Unanswered] = [one for one in held if isinstance(one, tuple)]
         sources = list(zip(*(arrays for _, arrays in filled), strict=True)) if filled else []
         if self._decode is None:
             answers = iter(self._read(sources))
         else:
-            numbers = [before + place for place, one in enumerate(held) if one is not None]
+            numbers = [before + place for place, one in enumerate(held) if isinstance(one, tuple)]
             found = iter(self._decoded(sources, width, sample, numbers))
         for one in held:
-            if one is None:
-                yield self._empty()
+            if not isinstance(one, tuple):
+                yield one or self._empty()
             elif self._decode is None:
                 yield next(answers)
             else:

@@ -303,6 +303,20 @@ def test_the_runtime_imports_neither_torch_nor_antiphon(golden: tuple[Predictor,
     assert done.stdout.strip() == model.predict(["shoe"], beam=2)[0].text
 
 
+def test_exceptions_are_shipped(golden: tuple[Predictor, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(golden[0].folder, tmp_path / "model")
+    (folder / "exceptions.tsv").write_text("\N{BYTE ORDER MARK}shoe\tS Y U\r\n\nmoon\tM\n", encoding="utf-8")
+    model = load(folder, "cpu")
+    export(folder, tmp_path / "out")
+    runtime = antiphon_runtime.load(tmp_path / "out")
+    inputs = ["moon", "", "boat", "shoe"]
+    same(model.predict(inputs, n_best=2), runtime.predict(inputs, n_best=2))
+    assert [one.text for one in runtime.predict(["shoe", "moon"])] == ["S Y U", "M"]
+    (tmp_path / "out" / "exceptions.tsv").write_text("shoe\n")
+    with pytest.raises(antiphon_runtime.RuntimeModelError, match=r"exceptions.tsv:1: has 1 columns"):
+        antiphon_runtime.load(tmp_path / "out")
+
+
 def command(out: Path, *options: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     asked = [sys.executable, "-m", "antiphon_runtime.cli", str(out), *options]
     return subprocess.run(asked, cwd=RUNTIME, input=text, capture_output=True, check=False, timeout=120)

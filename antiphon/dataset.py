@@ -12,6 +12,7 @@ from antiphon.config import Config, Files, Parallel
 from antiphon.config import Side as SideConfig
 from antiphon.data.batch import Examples, Sequences
 from antiphon.data.codec import Array, Codec
+from antiphon.data.copying import Copying
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
 from antiphon.errors import ConfigError, DataError
@@ -169,18 +170,33 @@ def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
     return codecs
 
 
+def copying_of(config: Config, codecs: Codecs) -> Copying | None:
+    """How the sides share ids if the model copies; sides that cannot are a `ConfigError`."""
+    if not config.model.copy_:
+        return None
+    try:
+        return Copying.between(codecs.sources, codecs.target)
+    except ConfigError as error:
+        raise ConfigError("model.copy", error.reason) from None
+
+
 def encode_rows(config: Config, codecs: Codecs, rows: Sequence[Row]) -> tuple[list[Row], Examples]:
     """Rows and their arrays. Rows longer than `data.max_length` steps are bad rows."""
+    copying = copying_of(config, codecs)
     problems = Problems(config.data.on_error == "skip")
     kept: list[Row] = []
     encoded: list[list[Array | Sequence[int]]] = []
     for row in rows:
         try:
-            encoded.append(_encoded(codecs, row, config.data.max_length))
+            arrays = _encoded(codecs, row, config.data.max_length)
         except ValueError as error:
             problems.add(row.file, row.line, str(error))
-        else:
-            kept.append(row)
+            continue
+        if copying is not None:
+            (source,), target = row.sources, row.target
+            arrays = [copying.read(source, arrays[0]), copying.written(target, source)]
+        encoded.append(arrays)
+        kept.append(row)
     problems.raise_any()
     tell_skipped(problems)
     if rows and not kept:

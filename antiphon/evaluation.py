@@ -23,6 +23,7 @@ from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, group_references
 from antiphon.ensemble import Ensemble
 from antiphon.model import LanguageModel, Model, Reader
+from antiphon.parts.heads import Head
 from antiphon.search import (
     TOKENS,
     Speaker,
@@ -86,11 +87,12 @@ def _judged(model: Model | Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
         return model.head.judge(model(batch.sources, target), target, batch.positions)
     assert isinstance(model, LanguageModel | Ensemble)
     layers: Any = model.begin(len(target))
+    head: Head[Any] = model.head
     found = []
     steps = max(1, READ // len(target))
     for read, said in zip(torch.split(model.read(target), steps, 1), torch.split(target, steps, 1), strict=True):
         features, layers = model.run(read, layers)
-        judged = model.head.judge(features, said, torch.arange(said.numel(), device=said.device))
+        judged = head.judge(features, said, torch.arange(said.numel(), device=said.device))
         found.append([values.view_as(said) for values in judged])
     losses, hits = (torch.cat(pieces, 1).flatten()[batch.positions] for pieces in zip(*found, strict=True))
     return losses, hits

@@ -30,13 +30,13 @@ from antiphon.data.batch import Examples, Sequences
 from antiphon.data.conllu import FIELDS, Sentence, sentences
 from antiphon.data.encode import LabelsCodec, SourceTextCodec, TextCodec
 from antiphon.data.rows import Row, read_lines
-from antiphon.dataset import encode_rows, load_rows
+from antiphon.dataset import copying_of, encode_rows, load_rows
 from antiphon.devices import pick_device
 from antiphon.ensemble import Ensemble
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
 from antiphon.evaluation import Task, confusion, evaluate, read_sources, score_rows
 from antiphon.model import LanguageModel, Model, Reader, Writer
-from antiphon.parts.heads import COMBINATIONS
+from antiphon.parts.heads import COMBINATIONS, Head
 from antiphon.rules import ids_of
 from antiphon.search import (
     Search,
@@ -247,6 +247,7 @@ class Predictor:
                 f"{self.folder}: cannot answer a stream step by step: that takes a target of labels or numbers "
                 "and model.encoder.bidirectional: false"
             )
+        head: Head[Any] = model.head
         model.eval()
         state, only = model.begin(1), torch.zeros(1, dtype=torch.long, device=self.device)
         for number, given in enumerate(steps, 1):
@@ -260,11 +261,11 @@ class Predictor:
                 raise DataError(f"{origin}{number}: the input {error}") from None
             with torch.inference_mode():
                 features, state = model.read_step(torch.from_numpy(step.padded([0])[:, 0]).to(self.device), state)
-                values = model.head.answer(features[:, None], only)[1][0].float().cpu().numpy()
+                values = head.answer(features[:, None], only)[1][0].float().cpu().numpy()
             yield answered_step(self.codecs.target, values)
 
     def _encoded(self, inputs: Iterable[Any], origin: str, beginnings: Iterator[list[int]]) -> Iterator[Held]:
-        limit = self.config.data.max_length
+        limit, copying = self.config.data.max_length, copying_of(self.config, self.codecs)
         for number, given in enumerate(inputs, 1):
             beginning = next(beginnings, None)
             if beginning is None:
@@ -286,6 +287,8 @@ class Predictor:
                 if codec.steps and length > limit:
                     reason = f"has {length} {codec.unit}; data.max_length of this model is {limit}"
                     raise DataError(f"{origin}{number}: {reason}")
+            if copying is not None:
+                arrays = [copying.read(values[0], arrays[0])]
             nothing = 0 if self.model.goes_on else self.codecs.sources[0].ends
             yield None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays, beginning)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from antiphon import metrics
 from antiphon.config import Decode, Mbr, Sample
 from antiphon.data.batch import Examples, Ints, Sequences, collate, pad
+from antiphon.data.copying import Copying
 from antiphon.data.encode import TextCodec
 from antiphon.dataset import Codecs
 from antiphon.decoding import (
@@ -87,6 +88,9 @@ def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
             raise ConfigError(f"decode.{key}", "is for a beam, and nothing is drawn in one; leave out sample and mbr")
     if decode.coverage_penalty and not model.attends:
         raise ConfigError("decode.coverage_penalty", NO_ATTENTION)
+    if decode.mbr is not None and decode.mbr.metric == "chrf" and model.copies:
+        reason = "chrf is of texts, and what is copied has none before it is read; choose token_error_rate"
+        raise ConfigError("decode.mbr.metric", reason)
     if decode.replace_unknown:
         refuse_alignment(model, codecs, "decode.replace_unknown")
     rules = build_rules(decode.rules, codec=codec, max_length=decode.max_length)
@@ -307,7 +311,12 @@ def written(
     `values` are what each row's sources hold, `sources` their arrays.
     """
     codec = written_side(model, codecs)
-    symbols = [codec.symbols(output) for output in outputs]
+    if model.copies:
+        copying = Copying.between(codecs.sources, codecs.target)
+        named = [copying.symbols(output, own) for output, (own,) in zip(outputs, values, strict=True)]
+    else:
+        named = [list(map(codec.vocabulary.symbol, output)) for output in outputs]
+    symbols = [[name for name in names if name is not None] for names in named]
     unknown = [row for row, output in enumerate(outputs) if UNK in output]
     if not unknown or not search.settings.replace_unknown:
         return symbols
@@ -319,6 +328,6 @@ def written(
     for row, own in zip(unknown, weights, strict=True):
         read = reading.split_turns(values[row][0])
         places = alignment(own, read)
-        names = map(codec.vocabulary.symbol, outputs[row])
-        symbols[row] = [read[place] if name is None else name for name, place in zip(names, places, strict=True)]
+        pairs = zip(named[row], places, strict=True)
+        symbols[row] = [read[place] if name is None else name for name, place in pairs]
     return symbols

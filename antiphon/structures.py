@@ -17,7 +17,7 @@ from antiphon.data.encode import TextCodec
 from antiphon.data.kinds import SOURCES as SOURCE_KINDS
 from antiphon.data.kinds import TARGETS as TARGET_KINDS
 from antiphon.data.kinds import codec_class
-from antiphon.dataset import Codecs
+from antiphon.dataset import Codecs, copying_of
 from antiphon.errors import ConfigError
 from antiphon.model import Channel, LanguageModel, Reader, Writer
 from antiphon.model import Model as Built
@@ -26,7 +26,7 @@ from antiphon.parts.bridges import BRIDGES
 from antiphon.parts.decoders import RecurrentDecoder
 from antiphon.parts.dropout import Dropout
 from antiphon.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
-from antiphon.parts.heads import HEADS, SoftmaxHead
+from antiphon.parts.heads import HEADS, SoftmaxHead, SymbolHead
 from antiphon.parts.pooling import Pooling
 from antiphon.parts.recurrent import CELLS, Cell, MakeCell
 from antiphon.parts.sources import SOURCES, Embedding, TextSource
@@ -122,6 +122,9 @@ def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
         state_parts=CELLS.row(model.cell.kind, "model.cell").parts,  # type: ignore[attr-defined]
     )
     every_step = model.context.to == "every_step"
+    attention = _attention(model, hidden, memory)
+    if model.copy_ and attention is None:
+        raise ConfigError("model.copy", "points with attention; choose model.attention: general, additive or dot")
     embedding = Embedding(target.size, model.embedding)
     try:
         decoder = RecurrentDecoder(
@@ -131,18 +134,27 @@ def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
             dropout=model.dropout,
             locked_dropout=model.locked_dropout,
             context=bridge.size if every_step else 0,
-            attention=_attention(model, hidden, memory),
+            attention=attention,
             memory=memory,
             query=model.attention.query,
             input_feeding=model.attention.input_feeding,
             layer=model.attention.layer,
+            copies=model.copy_,
             **model.decoder.model_dump(),
         )
     except ConfigError as error:
         if error.key.startswith("model."):
             raise
         raise ConfigError(f"model.{error.key}", error.reason) from None
-    head = SoftmaxHead(decoder.features, target.size, embedding.weight if model.tie else None)
+    head = HEADS.build(
+        "pointers" if model.copy_ else target.part,
+        {},
+        "target.kind",
+        features=decoder.features,
+        symbols=target.size,
+        weight=embedding.weight if model.tie else None,
+    )
+    assert isinstance(head, SymbolHead)
     return Writer(channels, bridge, embedding, decoder, head, every_step)
 
 
@@ -220,4 +232,5 @@ def structure_of(config: Config) -> str:
 
 def build(config: Config, codecs: Codecs) -> Built:
     """An untrained model for what these codecs have learned."""
+    copying_of(config, codecs)  # refused here, before any data is read
     return STRUCTURES[structure_of(config)](config.model, codecs.sources, codecs.target)

@@ -117,6 +117,8 @@ def export(
 
 def _refuse_unknown(loaded: Bundle) -> None:
     """What a module of the user's own has added to the tables is not known where the graphs will run."""
+    if loaded.config.model.copy_:
+        raise AntiphonError("model.copy: is not exported yet: the runtime knows no symbols that only a source has")
     for side, codec in loaded.codecs.named.items():
         if codec.kind not in KINDS:
             raise AntiphonError(f"{side}: the kind {codec.kind} is one of your own, which the runtime cannot read")
@@ -249,7 +251,7 @@ def _stepped(
     """Over several steps with the same random symbols."""
     width, worst = int(noise.integers(1, 4)), 0.0
     state, other = state.expand(width), other.expand(width)
-    symbols = model.head.bias.shape[0]
+    symbols = len(model.head.weight)
     for _ in range(STEPS):
         for left, right in zip(parts_of(state), parts_of(other), strict=True):
             worst = max([worst, *(_apart(value, right[name]) for name, value in left.items())])

@@ -16,6 +16,7 @@ from antiphon.data.copying import Copying
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
 from antiphon.errors import ConfigError, DataError
+from antiphon.parts.ctc import frames_needed
 from antiphon.tables import Table
 
 DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is configured
@@ -88,7 +89,9 @@ def _sides(config: Config, codecs: Codecs) -> list[Side]:
     for number, (name, codec) in enumerate(codecs.named.items()):
         side = config.target if name == "target" else config.sources[number]
         place = side.place(number) if codec.reads else None
-        found.append(Side(name.replace("-", " "), place, codec.read, codec.steps and codec.form != "any"))
+        found.append(
+            Side(name.replace("-", " "), place, codec.read, codec.steps and codec.form not in ("any", "aligned"))
+        )
     if config.data.group is not None and not any(side.gathers and side.columns is not None for side in found):
         raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
     return found
@@ -225,6 +228,14 @@ def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]
         if steps != wanted:
             source, target = codecs.sources[0].unit, codecs.target.unit
             raise ValueError(f"the target has {wanted} {target} for {steps} {source} of the source")
+    if codecs.target.form == "aligned":
+        *labels, _ = found[-1]
+        steps, wanted = len(found[0]), frames_needed(labels)
+        if wanted > steps:
+            between = ", and a blank between equal ones" if wanted > len(labels) else ""
+            raise ValueError(
+                f"the target needs {wanted} steps of the source, which has {steps}: with ctc one a token{between}"
+            )
     return found
 
 

@@ -16,7 +16,7 @@ from antiphon.parts.bridges import Bridge
 from antiphon.parts.decoders import Decoded, RecurrentDecoder, stacked
 from antiphon.parts.dropout import Dropout
 from antiphon.parts.encoders import Encoder, RecurrentEncoder
-from antiphon.parts.heads import Head, Pointed, PointerHead, SoftmaxHead, SymbolHead
+from antiphon.parts.heads import Aligned, CTCHead, Head, Pointed, PointerHead, SoftmaxHead, SymbolHead
 from antiphon.parts.pooling import Pooling
 from antiphon.parts.sources import Embedding, Source, TextSource
 from antiphon.parts.state import Encoded, Layer, Memory, State
@@ -96,9 +96,32 @@ class Reader(Model):
         vectors, _ = self.source(values[:, None], torch.ones(values.shape[0], dtype=torch.long, device=values.device))
         return self.encoder.step(vectors[:, 0], layers)
 
-    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Tensor:
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Any:
         """As `features`, cut to the target's steps (an end symbol of the source has no answer)."""
         return self.features(sources)[:, : target.shape[1]]
+
+
+class Aligner(Reader):
+    """A synchronous reader whose steps together say a text shorter than they are: p(y|x) summed over all alignments.
+
+    Nothing that it has said is read, so it is searched by `antiphon/parts/ctc.py`, not step by step.
+    """
+
+    head: CTCHead
+    attends = copies = False
+
+    def __init__(self, channel: Channel, head: CTCHead, dropout: Dropout) -> None:
+        super().__init__([channel], None, head, dropout)
+
+    @property
+    def streams(self) -> bool:
+        """What its steps say is known when all are read."""
+        return False
+
+    def forward(self, sources: Sequence[Input], target: Tensor | None = None, reference: float = 1.0) -> Aligned:
+        """The features of every step, which no target changes."""
+        encoded = self.encode(sources)
+        return Aligned(self.dropout(encoded.states), encoded.mask.sum(1))
 
 
 class LanguageModel(Reader):

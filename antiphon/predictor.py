@@ -35,7 +35,7 @@ from antiphon.devices import pick_device
 from antiphon.ensemble import Ensemble
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
 from antiphon.evaluation import Task, confusion, evaluate, read_sources, score_rows
-from antiphon.model import LanguageModel, Model, Reader, Writer
+from antiphon.model import Aligner, LanguageModel, Model, Reader, Writer
 from antiphon.parts.heads import COMBINATIONS, Head
 from antiphon.rules import ids_of
 from antiphon.search import (
@@ -105,7 +105,7 @@ class Predictor:
         input is a prompt, and its answer goes on behind it.
         `prefix` is what every output begins with, or a list with one for each input. `settings` are dotted keys of
         `decode` laid over the configuration: {"decode.no_repeat_ngram": 3}. `token_scores` and `align` fill in these
-        fields of the candidates.
+        fields of the candidates; with CTC a symbol has no score of its own.
         """
         return list(
             self.stream(
@@ -141,6 +141,7 @@ class Predictor:
         search = plan(decode, self.model, self.codecs) if isinstance(self.model, Speaker) else None
         if align:
             refuse_alignment(self.model, self.codecs, "align")
+        token_scores = token_scores and not isinstance(self.model, Aligner)
         wanted = _Wanted(search, n_best, attention, token_scores, align)
         encoded = self._encoded(inputs, origin, self._beginnings(prefix, decode))
         failed: AntiphonError | None = None
@@ -313,7 +314,7 @@ class Predictor:
         """The ids that the outputs of each input begin with."""
         if prefix is None:
             return itertools.repeat([])
-        if not isinstance(self.model, Speaker):
+        if not isinstance(self.model, Speaker) or isinstance(self.model, Aligner):
             raise ConfigError("prefix", "is for a model that writes; this one does not")
         codec = written_side(self.model, self.codecs)
         if isinstance(prefix, str):

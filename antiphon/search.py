@@ -34,13 +34,15 @@ from antiphon.decoding import (
 from antiphon.ensemble import Ensemble
 from antiphon.errors import ConfigError, DataError, nearest
 from antiphon.lanes import Diverse, Phrases
-from antiphon.model import Input, LanguageModel, Model, Writer
+from antiphon.model import Aligner, Input, LanguageModel, Model, Writer
+from antiphon.parts import ctc
+from antiphon.parts.heads import BLANK, Aligned
 from antiphon.rules import RULES, Prefix, build_rules, ids_of
 from antiphon.symbols import EOS, UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
 
-Speaker = Writer | LanguageModel | Ensemble  # a model that writes
+Speaker = Writer | LanguageModel | Ensemble | Aligner  # a model whose answer is a text
 Tokens: TypeAlias = tuple[int, ...]
 Utility: TypeAlias = Callable[[Tokens, Tokens], float]
 
@@ -80,6 +82,8 @@ def plain(decode: Decode) -> Decode:
 def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
     """The search that `decode` says; what cannot work is a `ConfigError`, a bad line of its files a `DataError`."""
     check_names(decode)
+    if isinstance(model, Aligner):
+        return _plan_alignment(decode)
     codec = written_side(model, codecs)
     assert decode.max_length is not None, "filled in before training"
     draws = decode.mbr is not None or decode.sample is not None
@@ -104,6 +108,14 @@ def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
     sample = decode.sample or (None if decode.mbr is None else Sample())
     utility = None if decode.mbr is None else _utility(decode.mbr, codec)
     return Search(decode, limits, tuple(rules), lanes, sample, utility)
+
+
+def _plan_alignment(decode: Decode) -> Search:
+    """Labels are ranked by their score alone, and there are no more of them than steps."""
+    for key in decode.model_dump(exclude_defaults=True):
+        if key != "beam":
+            raise ConfigError(f"decode.{key}", "is for models that write step by step; with ctc there is decode.beam")
+    return Search(decode, Limits(0), (), Together(), None, None)
 
 
 NO_ATTENTION = "needs the attention of each step, which this model has not; train with model.attention: general"
@@ -183,7 +195,7 @@ class Writes(Protocol):
 
 
 def decode_sources(
-    model: Writes,
+    model: Writes | Aligner,
     sources: Sequence[Sequences],
     search: Search,
     device: torch.device,
@@ -198,6 +210,8 @@ def decode_sources(
     """
     count = len(sources[0])
     seeds = [[number] for number in (numbers if numbers is not None else range(count))]
+    if isinstance(model, Aligner):
+        return _aligned(model, sources, search.width, device)
     if search.utility is None:
         return _decode(model, sources, search, device, seeds, prefixes)
     assert search.settings.mbr is not None
@@ -257,6 +271,30 @@ def _decode(
     return results
 
 
+@torch.inference_mode()
+def _aligned(model: Aligner, sources: Sequence[Sequences], width: int, device: torch.device) -> list[list[Hypothesis]]:
+    """The labels that a beam over prefixes finds, with width 1 those of the best path; each with its whole log p."""
+    results: list[list[Hypothesis]] = [[]] * len(sources[0])
+    model.eval()
+    for rows in batches_by_length(total_lengths(sources), width):
+        features: Aligned = model([pad(source, rows).to(device) for source in sources])
+        log_probs = model.head.log_probs(features)
+        searched = log_probs.clone()
+        searched[..., UNK] = -torch.inf
+        if width == 1:
+            found = [[tuple(labels)] for labels in ctc.best_path(searched, BLANK)]
+        else:
+            found = ctc.prefix_search(searched, BLANK, width)
+        outputs = [(place, labels) for place, own in enumerate(found) for labels in own]
+        places = torch.tensor([place for place, _ in outputs], device=device)
+        said = pad(Sequences([[*labels, EOS] for _, labels in outputs]), np.arange(len(outputs))).to(device).values
+        scores = iter(model.head.score(log_probs[places], features.frames[places], said).tolist())
+        for row, own in zip(rows, found, strict=True):
+            scored = [Hypothesis(labels, score, score) for labels, score in zip(own, scores, strict=False)]
+            results[row] = sorted(scored, key=lambda one: -one.score)
+    return results
+
+
 def _sampler(settings: Sample, seeds: Sequence[Sequence[int]]) -> Choose:
     noise = [np.random.default_rng([settings.seed, *seed]) for seed in seeds]
     return sampler(settings.temperature, settings.top_k, settings.top_p, noise)
@@ -274,7 +312,7 @@ def attention_of(
     model: Speaker, sources: Sequence[Sequences], outputs: Sequence[Tokens], device: torch.device
 ) -> list[NDArray[np.float32]] | None:
     """Attention [symbols + 1, source steps] of every row's output; None if the model has none."""
-    if isinstance(model, LanguageModel) or not model.attends:
+    if isinstance(model, LanguageModel | Aligner) or not model.attends:
         return None
     examples = Examples(tuple(sources), Sequences([[*output, EOS] for output in outputs]))
     results: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(examples)

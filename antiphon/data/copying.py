@@ -31,7 +31,8 @@ class Copying:
     def between(cls, sources: Sequence[Codec], target: Codec) -> Copying:
         """The sides, if one's symbols can be the other's; a `ConfigError` says why they cannot."""
         if target.form != "any" or not isinstance(target, TextCodec):
-            raise ConfigError("", f"is for a decoder that writes text; a target of {target.kind} is not written")
+            kind = f"{target.kind}{' with ctc' if target.form == 'aligned' else ''}"
+            raise ConfigError("", f"is for a decoder that writes text; a target of {kind} is not written")
         source, *others = sources
         if others or not isinstance(source, TextCodec):
             kinds = " and ".join(codec.kind for codec in sources)

@@ -262,7 +262,7 @@ SECTIONS: dict[str, list[Mistake]] = {
         _set("input feeding without attention", "model.attention=none", "model.attention.input_feeding=true"),
         _set("a previous query without attention", "model.attention=none", "model.attention.query=previous"),
         _set("attention of the first of one layer", "model.attention.layer=first"),
-        _set("copying without attention", "model.copy=true", "model.attention=none"),
+        _set("copying without attention", "model.copy=true", "target.tokens=chars", "model.attention=none"),
         _set("copying of pieces", "model.copy=true", "source.tokens=bpe"),
         _set("copying of letters as words", "model.copy=true", "target.tokens=words"),
         replace(

@@ -388,9 +388,8 @@ class CTCHead(Head[Aligned]):
         paths = ctc.best_path(log_probs, BLANK)
         pairs = zip(paths, targets.tolist(), sizes.tolist(), strict=True)
         right = torch.tensor([path == row[: size - 1] for path, row, size in pairs], device=targets.device)
-        return _kept(shares[:, None].expand(targets.shape), positions), _kept(
-            right[:, None].expand(targets.shape), positions
-        )
+        losses, hits = (_kept(row[:, None].expand(targets.shape), positions) for row in (shares, right))
+        return losses, hits
 
     def objective(
         self, features: Aligned, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None

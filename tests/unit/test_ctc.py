@@ -304,10 +304,11 @@ def test_a_target_longer_than_its_frames_is_an_error_that_names_the_line(trained
     table.write_text(f"{three}\tabc\n{three}\taa\n{three}\taab\n{three}\tabab\n")
     with pytest.raises(DataError) as caught:
         trained.score(str(table))
-    reason = "4 steps of the source, which has 3: with ctc one a token"
-    assert f"long.tsv:3: the target needs {reason}, and a blank between equal ones" in str(caught.value)
-    assert f"long.tsv:4: the target needs {reason}" in str(caught.value).split("\n")
-    assert not {"long.tsv:1", "long.tsv:2"} & {*str(caught.value).replace(": ", " ").split()}
+    reason = "the target needs 4 steps of the source, which has 3: with ctc one a token"
+    assert str(caught.value).replace(f"{tmp_path}/", "").splitlines()[:-1] == [
+        f"long.tsv:3: {reason}, and a blank between equal ones",
+        f"long.tsv:4: {reason}",
+    ]
 
 
 REFUSED = [

@@ -293,9 +293,24 @@ def test_a_model_is_trained_measured_saved_and_asked(trained: Predictor, tmp_pat
     assert np.mean([one == answer.text for one, answer in zip(greedy, found, strict=False)]) > 0.8
 
 
-def test_a_text_is_read_as_well(configure: Callable[..., Config]) -> None:
-    config = configure(target__ctc=True, source__tokens="chars", structure="synchronous")
-    check_names(config)
+@pytest.mark.parametrize("tokens", ["chars", {"split": " "}])
+def test_a_text_is_read_as_well(configure: Callable[..., Config], tmp_path: Path, tokens: Any) -> None:
+    """Its end is a step too, so that `aa` is long enough for A A: a blank stands between, and its end is the last."""
+    path = tmp_path / "pairs.tsv"
+    words = ["".join(word) for word in itertools.product("abc", repeat=3)] + ["aa"]
+    between = " " if tokens != "chars" else ""
+    path.write_text("".join(f"{between.join(word)}\t{' '.join(word[:2].upper())}\n" for word in words))
+    config = configure(
+        data__train=str(path), data__valid=str(path), source__tokens=tokens, target__ctc=True, structure="synchronous",
+        model__encoder__hidden=16, model__dropout=0.0, train__max_steps=150, train__batch_size=9,
+        train__learning_rate=0.02, train__unknown=0.0, train__epochs=100,
+    )  # fmt: skip
+    model = load(train(config, tmp_path / "m", device="cpu", threads=1), "cpu")
+    assert model.evaluate(str(path))["exact_match"] >= 0.9
+    found = model.predict([between.join(word) for word in words], n_best=3)
+    for word, answer in zip(words, found, strict=True):
+        given = [Row((between.join(word),), one.text, "", 1) for one in answer.n_best if one.text]
+        assert model.score(given) == pytest.approx([one.score for one in answer.n_best if one.text], abs=1e-4)
 
 
 def test_a_target_longer_than_its_frames_is_an_error_that_names_the_line(trained: Predictor, tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ def test_a_text_is_read_as_well(configure: Callable[..., Config], tmp_path: Path
     path.write_text("".join(f"{between.join(word)}\t{' '.join(word[:2].upper())}\n" for word in words))
     config = configure(
         data__train=str(path), data__valid=str(path), source__tokens=tokens, target__ctc=True, structure="synchronous",
-        model__encoder__hidden=16, model__dropout=0.0, train__max_steps=150, train__batch_size=9,
+        model__encoder__hidden=16, model__dropout=0.0, train__max_steps=400, train__batch_size=9,
         train__learning_rate=0.02, train__unknown=0.0, train__epochs=100,
     )  # fmt: skip
     model = load(train(config, tmp_path / "m", device="cpu", threads=1), "cpu")

@@ -57,6 +57,7 @@ class Search:
     lanes: Lanes
     sample: Sample | None
     utility: Utility | None  # how much an output is worth if another is right: with `mbr`
+    copies: bool = False  # whether sources bring symbols of their own
 
     @property
     def width(self) -> int:
@@ -107,7 +108,7 @@ def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
     limits = Limits(decode.max_length, min(decode.min_length, decode.max_length), decode.replace_unknown)
     sample = decode.sample or (None if decode.mbr is None else Sample())
     utility = None if decode.mbr is None else _utility(decode.mbr, codec)
-    return Search(decode, limits, tuple(rules), lanes, sample, utility)
+    return Search(decode, limits, tuple(rules), lanes, sample, utility, model.copies)
 
 
 def _plan_alignment(decode: Decode) -> Search:
@@ -257,7 +258,7 @@ def _decode(
         if prefixes is not None:
             rules.append(Prefix([prefixes[int(row)] for row in rows]))
         if search.sample is not None:
-            choose = _sampler(search.sample, [seeds[int(row)] for row in rows])
+            choose = _sampler(search.sample, [seeds[int(row)] for row in rows], search.copies)
             found = greedy(model.step, state, count, device, limits, first, choose, rules)
         elif settings.beam == 1 and lanes.count == 1:
             found = greedy(model.step, state, count, device, limits, first, rules=rules)
@@ -295,9 +296,9 @@ def _aligned(model: Aligner, sources: Sequence[Sequences], width: int, device: t
     return results
 
 
-def _sampler(settings: Sample, seeds: Sequence[Sequence[int]]) -> Choose:
+def _sampler(settings: Sample, seeds: Sequence[Sequence[int]], padded: bool) -> Choose:
     noise = [np.random.default_rng([settings.seed, *seed]) for seed in seeds]
-    return sampler(settings.temperature, settings.top_k, settings.top_p, noise)
+    return sampler(settings.temperature, settings.top_k, settings.top_p, noise, padded)
 
 
 def best_of(hypotheses: Sequence[Hypothesis], where: str) -> Hypothesis:

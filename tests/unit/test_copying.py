@@ -293,6 +293,18 @@ def test_company_changes_nothing_and_scores_are_the_models_own(model: Predictor,
             assert all("Ada :" in one.text for one in answer.n_best)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"decode.sample": {"seed": 4}}, {"decode.mbr": {"samples": 4, "metric": "token_error_rate"}}]
+)
+def test_what_is_drawn_depends_on_seed_and_place_alone(model: Predictor, settings: dict[str, Any]) -> None:
+    """Not on how long the sources beside it are, though these widen the row's distribution."""
+    together = model.predict(STRANGE, settings=settings)
+    for place, (text, answer) in enumerate(zip(STRANGE, together, strict=True)):
+        for other in ("Ada", " ".join(["Ada calls Uma"] * 9)):
+            beside = [text if number == place else other for number in range(len(STRANGE))]
+            assert model.predict(beside, settings=settings)[place].tokens == answer.tokens
+
+
 def test_what_is_in_no_vocabulary_is_said(model: Predictor) -> None:
     outputs = [one.text for one in model.predict(["Zoë calls Xi", "Xi calls Zoë"], n_best=3)[0].n_best]
     assert any("Xi" in text or "Zoë" in text for text in outputs)

@@ -79,7 +79,8 @@ def _check_decoding(config: Config, codecs: Codecs, rows: Sequence[Row]) -> None
     for row in rows:
         length = len(codec.encode(row.sources[0] if model.goes_on else row.target))
         longest = max(longest, min(length, config.train.bptt) if codec.whole else length)
-    plan(with_longest(config, longest).decode, model, codecs)
+    filled = config if codecs.target.form == "aligned" else with_longest(config, longest)
+    plan(filled.decode, model, codecs)
 
 
 def _read(config: Config, part: str, files: Files, codecs: Codecs, report: Report) -> list[Row]:

@@ -217,6 +217,9 @@ class Model(Section):
     context: Context = Context()
     attention: Attention = Attention(kind="general")
     decoder: Decoder = Decoder()
+    copy_: StrictBool = Field(
+        False, alias="copy", description="what attention looks at may be said as it stands in the source"
+    )
     tie: StrictBool = Field(False, description="the target embedding is the output matrix")
     dropout: StrictFloat = Field(0.3, ge=0, lt=1)
     locked_dropout: StrictBool = Field(False, description="dropout of the same entries at all steps of a row")

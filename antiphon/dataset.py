@@ -12,9 +12,11 @@ from antiphon.config import Config, Files, Parallel
 from antiphon.config import Side as SideConfig
 from antiphon.data.batch import Examples, Sequences
 from antiphon.data.codec import Array, Codec
+from antiphon.data.copying import Copying
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
 from antiphon.errors import ConfigError, DataError
+from antiphon.parts.ctc import frames_needed
 from antiphon.tables import Table
 
 DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is configured
@@ -87,7 +89,9 @@ def _sides(config: Config, codecs: Codecs) -> list[Side]:
     for number, (name, codec) in enumerate(codecs.named.items()):
         side = config.target if name == "target" else config.sources[number]
         place = side.place(number) if codec.reads else None
-        found.append(Side(name.replace("-", " "), place, codec.read, codec.steps and codec.form != "any"))
+        found.append(
+            Side(name.replace("-", " "), place, codec.read, codec.steps and codec.form not in ("any", "aligned"))
+        )
     if config.data.group is not None and not any(side.gathers and side.columns is not None for side in found):
         raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
     return found
@@ -169,18 +173,33 @@ def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
     return codecs
 
 
+def copying_of(config: Config, codecs: Codecs) -> Copying | None:
+    """How the sides share ids if the model copies; sides that cannot are a `ConfigError`."""
+    if not config.model.copy_:
+        return None
+    try:
+        return Copying.between(codecs.sources, codecs.target)
+    except ConfigError as error:
+        raise ConfigError("model.copy", error.reason) from None
+
+
 def encode_rows(config: Config, codecs: Codecs, rows: Sequence[Row]) -> tuple[list[Row], Examples]:
     """Rows and their arrays. Rows longer than `data.max_length` steps are bad rows."""
+    copying = copying_of(config, codecs)
     problems = Problems(config.data.on_error == "skip")
     kept: list[Row] = []
     encoded: list[list[Array | Sequence[int]]] = []
     for row in rows:
         try:
-            encoded.append(_encoded(codecs, row, config.data.max_length))
+            arrays = _encoded(codecs, row, config.data.max_length)
         except ValueError as error:
             problems.add(row.file, row.line, str(error))
-        else:
-            kept.append(row)
+            continue
+        if copying is not None:
+            (source,), target = row.sources, row.target
+            arrays = [copying.read(source, arrays[0]), copying.written(target, source)]
+        encoded.append(arrays)
+        kept.append(row)
     problems.raise_any()
     tell_skipped(problems)
     if rows and not kept:
@@ -209,6 +228,14 @@ def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]
         if steps != wanted:
             source, target = codecs.sources[0].unit, codecs.target.unit
             raise ValueError(f"the target has {wanted} {target} for {steps} {source} of the source")
+    if codecs.target.form == "aligned":
+        *labels, _ = found[-1]
+        steps, wanted = len(found[0]), frames_needed(labels)
+        if wanted > steps:
+            between = ", and a blank between equal ones" if wanted > len(labels) else ""
+            raise ValueError(
+                f"the target needs {wanted} steps of the source, which has {steps}: with ctc one a token{between}"
+            )
     return found
 
 

@@ -21,6 +21,7 @@ from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon.symbols import BOS, EOS, PAD, UNK
@@ -152,13 +153,19 @@ def greedy(
     ]
 
 
-def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator]) -> Choose:
+def sampler(
+    temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator], padded: bool = False
+) -> Choose:
     """Draw each symbol from softmax(log p / temperature), among the `top_k` most probable (0: all), and of these
     among the fewest that hold `top_p` of the probability (Holtzman et al. 2020, arXiv 1904.09751).
 
     Each row draws from its own `noise`, by its largest log p / temperature + Gumbel noise, so that it never depends
-    on the rows beside it.
+    on the rows beside it; `padded` says that these may bring symbols behind its own, which are never drawn.
     """
+
+    def drawn(row: int, symbols: int) -> NDArray[np.float64]:
+        own = np.random.default_rng(noise[row].integers(1 << 62)) if padded else noise[row]
+        return own.gumbel(size=symbols)
 
     def choose(log_probs: Tensor, rows: Tensor) -> Tensor:
         scores = log_probs.double() / temperature
@@ -168,7 +175,7 @@ def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.ran
             ordered, place = torch.softmax(scores, -1).sort(dim=-1, descending=True, stable=True)
             beyond = ordered.cumsum(-1) - ordered >= top_p  # the first to reach it still counts
             scores = scores.masked_fill(torch.zeros_like(beyond).scatter(1, place, beyond), -torch.inf)
-        gumbel = np.stack([noise[row].gumbel(size=scores.shape[-1]) for row in rows.tolist()])
+        gumbel = np.stack([drawn(row, scores.shape[-1]) for row in rows.tolist()])
         return (scores + torch.from_numpy(gumbel).to(scores.device)).argmax(-1)
 
     return choose

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class States:
 class Ensemble(nn.Module):
     """Models that write the same symbols: writers, or language models. It decodes and scores as one of them does.
 
-    Its readout features are the members' side by side; its head combines what theirs make of them.
+    Its readout features are the members', one for each; its head combines what theirs make of them.
     """
 
     def __init__(self, members: Sequence[Writer] | Sequence[LanguageModel], combine: Combine) -> None:
@@ -63,6 +63,11 @@ class Ensemble(nn.Module):
         """Whether every member says where in the source it looked."""
         return all(member.attends for member in self._members)
 
+    @property
+    def copies(self) -> bool:
+        """Whether its members may say a symbol by pointing at the source."""
+        return self._members[0].copies
+
     def start(self, sources: Sequence[Input]) -> States:
         """The sources of B rows -> the members' states before the first step."""
         return States(tuple(member.start(sources) for member in self._members))
@@ -82,9 +87,9 @@ class Ensemble(nn.Module):
         log_probs = self.head.combined([step.log_probs for step in found])
         return Step(log_probs, States(tuple(step.state for step in found)), attention)
 
-    def forward(self, sources: Sequence[Input], target: Tensor) -> Tensor:
-        """Readout features [B, T, features] of every target step, the members' side by side."""
-        return torch.cat([member(sources, target) for member in self._members], -1)
+    def forward(self, sources: Sequence[Input], target: Tensor) -> tuple[Any, ...]:
+        """Readout features of every target step, those of each member."""
+        return tuple(member(sources, target) for member in self._members)
 
     def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor] | None:
         """The mean of the members' attention weights [B, T, S] while they are fed the target, and the mask [B, S]."""
@@ -103,8 +108,8 @@ class Ensemble(nn.Module):
         assert isinstance(first, LanguageModel)
         return first.read(ids)
 
-    def run(self, ids: Tensor, layers: Layers) -> tuple[Tensor, Layers]:
-        """Of language models: features [B, T, features] of the symbols read, and the states after them."""
+    def run(self, ids: Tensor, layers: Layers) -> tuple[tuple[Tensor, ...], Layers]:
+        """Of language models: features [B, T, features] of the symbols read, of each, and the states after them."""
         members = [member for member in self._members if isinstance(member, LanguageModel)]
         features, after = zip(*(one.run(ids, own) for one, own in zip(members, layers, strict=True)), strict=True)
-        return torch.cat(features, -1), after
+        return features, after

@@ -23,6 +23,7 @@ from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, group_references
 from antiphon.ensemble import Ensemble
 from antiphon.model import LanguageModel, Model, Reader
+from antiphon.parts.heads import Head
 from antiphon.search import (
     TOKENS,
     Speaker,
@@ -86,11 +87,12 @@ def _judged(model: Model | Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
         return model.head.judge(model(batch.sources, target), target, batch.positions)
     assert isinstance(model, LanguageModel | Ensemble)
     layers: Any = model.begin(len(target))
+    head: Head[Any] = model.head
     found = []
     steps = max(1, READ // len(target))
     for read, said in zip(torch.split(model.read(target), steps, 1), torch.split(target, steps, 1), strict=True):
         features, layers = model.run(read, layers)
-        judged = model.head.judge(features, said, torch.arange(said.numel(), device=said.device))
+        judged = head.judge(features, said, torch.arange(said.numel(), device=said.device))
         found.append([values.view_as(said) for values in judged])
     losses, hits = (torch.cat(pieces, 1).flatten()[batch.positions] for pieces in zip(*found, strict=True))
     return losses, hits
@@ -170,7 +172,8 @@ def validate(task: Task) -> dict[str, float]:
     found = _measure(task, plain(task.config.decode), task.config.train.metric in CORPUS)
     scores = dict(found.scores)
     if "token_error_rate" in scores:
-        scores["exposure_gap"] = scores["token_error_rate"] - scores["token_error_rate_teacher"]
+        if "token_error_rate_teacher" in scores:
+            scores["exposure_gap"] = scores["token_error_rate"] - scores["token_error_rate_teacher"]
         scores["length_ratio"] = metrics.length_ratio(found.outputs, found.references)
         scores["unknown_target"] = float((task.examples.target.values == UNK).mean())
     if found.outputs:
@@ -216,7 +219,9 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
     groups = group_references(task.config, task.codecs, task.rows)
     references = [[task.rows[row].target for row in group] for group in groups]
     scores = score_rows(task.model, task.examples, task.device)
-    found = _likelihood(scores) | {"token_error_rate_teacher": token_rate(scores, groups)}
+    found = _likelihood(scores)
+    if codec.form == "any":  # nothing is fed to a reader
+        found["token_error_rate_teacher"] = token_rate(scores, groups)
     sources = [source.take([group[0] for group in groups]) for source in task.examples.sources]
     search = plan(decode, task.model, task.codecs)
     best = []
@@ -294,12 +299,13 @@ LOWER_IS_BETTER = {
 HIGHER_IS_BETTER = {"exact_match", "bleu", "chrf", "accuracy", "macro_f1", "span_f1"}
 
 
-def metrics_of(target: type[Codec]) -> set[str]:
+def metrics_of(target: Codec) -> set[str]:
     """The metrics that can choose the best model for a kind of target."""
-    if issubclass(target, TextCodec):
-        return {"loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "exact_match", *CORPUS}
-    if issubclass(target, LabelCodec):
+    if isinstance(target, TextCodec):
+        fed = {"token_error_rate_teacher"} if target.form == "any" else set[str]()
+        return {"loss", "perplexity", "token_error_rate", "exact_match", *fed, *CORPUS}
+    if isinstance(target, LabelCodec):
         return {"loss", "perplexity", "accuracy", "macro_f1"} | ({"exact_match", "span_f1"} if target.steps else set())
-    if issubclass(target, NextCodec):
+    if isinstance(target, NextCodec):
         return {"loss", "perplexity", "accuracy"}
     return {"loss"} if target.steps else {"loss", "mse", "mae"}

@@ -89,9 +89,14 @@ class Phrases:
     def _states(self, said: Tensor) -> Tensor:
         """The machine's states [R] after said [R, length]."""
         state = said.new_zeros(len(said))
-        for letter in self.letter.to(said.device)[said].unbind(1):
+        for letter in self._letters(said).unbind(1):
             state = self.after.to(said.device)[state, letter]
         return state
+
+    def _letters(self, symbols: Tensor) -> Tensor:
+        """The letters of symbols [...]; what only a source has is in no phrase."""
+        known = symbols < len(self.letter)
+        return self.letter.to(symbols.device)[symbols.where(known, 0)].where(known, 0)
 
     def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
         lacking = self.progress.to(said.device)[self._states(said)] < self.count - 1
@@ -101,7 +106,8 @@ class Phrases:
     def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
         sources, rows, symbols = ranked.shape
         after = self.after.to(said.device)[self._states(said.flatten(0, 1))]
-        lane = self.progress.to(said.device)[after][:, self.letter.to(said.device)].view(sources, -1)
+        letters = self._letters(torch.arange(symbols, device=said.device))
+        lane = self.progress.to(said.device)[after][:, letters].view(sources, -1)
         total = (ranks[..., None] + ranked).flatten(1)
         size = min(2 * (rows // self.count), rows * symbols)
         found = [total.masked_fill(lane != number, -torch.inf).topk(size, 1) for number in range(self.count)]

@@ -6,21 +6,21 @@ A writer reads its sources and writes a target of any length. A reader gives one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from antiphon.decoding import Step
 from antiphon.parts.bridges import Bridge
-from antiphon.parts.decoders import RecurrentDecoder
+from antiphon.parts.decoders import Decoded, RecurrentDecoder, stacked
 from antiphon.parts.dropout import Dropout
 from antiphon.parts.encoders import Encoder, RecurrentEncoder
-from antiphon.parts.heads import Head, SoftmaxHead
+from antiphon.parts.heads import Aligned, CTCHead, Head, Pointed, PointerHead, SoftmaxHead, SymbolHead
 from antiphon.parts.pooling import Pooling
 from antiphon.parts.sources import Embedding, Source, TextSource
 from antiphon.parts.state import Encoded, Layer, Memory, State
-from antiphon.symbols import BOS
+from antiphon.symbols import BOS, UNK
 
 Input = tuple[Tensor, Tensor]
 """A source as a batch holds it: values [B, steps, ...] and lengths [B]."""
@@ -44,7 +44,7 @@ class Model(nn.Module):
     The first source's parts are `source` and `encoder`, further ones stand in `others`.
     """
 
-    head: Head
+    head: Head[Any]
     goes_on: ClassVar[bool] = False  # whether what it writes goes on behind what it has read
 
     def __init__(self, channels: Sequence[Channel]) -> None:
@@ -61,15 +61,15 @@ class Model(nn.Module):
         states, masks, lasts = zip(*found, strict=True)
         return Encoded(torch.cat(states, 1), torch.cat(masks, 1), torch.cat(lasts, -1))
 
-    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Tensor:
-        """Readout features [B, T, features] of every target step; target [B, T] or [B, T, numbers]."""
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Any:
+        """Readout features of every target step, as the head takes them; target [B, T] or [B, T, numbers]."""
         raise NotImplementedError
 
 
 class Reader(Model):
     """source -> encoder -> pooling? -> head: one answer a row, or without a pooling one a source step."""
 
-    def __init__(self, channels: Sequence[Channel], pooling: Pooling | None, head: Head, dropout: Dropout) -> None:
+    def __init__(self, channels: Sequence[Channel], pooling: Pooling | None, head: Head[Any], dropout: Dropout) -> None:
         super().__init__(channels)
         self.pooling, self.head, self.dropout = pooling, head, dropout
 
@@ -96,9 +96,32 @@ class Reader(Model):
         vectors, _ = self.source(values[:, None], torch.ones(values.shape[0], dtype=torch.long, device=values.device))
         return self.encoder.step(vectors[:, 0], layers)
 
-    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Tensor:
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Any:
         """As `features`, cut to the target's steps (an end symbol of the source has no answer)."""
         return self.features(sources)[:, : target.shape[1]]
+
+
+class Aligner(Reader):
+    """A synchronous reader whose steps together say a text shorter than they are: p(y|x) summed over all alignments.
+
+    Nothing that it has said is read, so it is searched by `antiphon/parts/ctc.py`, not step by step.
+    """
+
+    head: CTCHead
+    attends = copies = False
+
+    def __init__(self, channel: Channel, head: CTCHead, dropout: Dropout) -> None:
+        super().__init__([channel], None, head, dropout)
+
+    @property
+    def streams(self) -> bool:
+        """What its steps say is known when all are read."""
+        return False
+
+    def forward(self, sources: Sequence[Input], target: Tensor | None = None, reference: float = 1.0) -> Aligned:
+        """The features of every step, which no target changes."""
+        encoded = self.encode(sources)
+        return Aligned(self.dropout(encoded.states), encoded.mask.sum(1))
 
 
 class LanguageModel(Reader):
@@ -112,7 +135,7 @@ class LanguageModel(Reader):
     source: TextSource
     head: SoftmaxHead
     goes_on = True
-    attends = False
+    attends = copies = False
 
     def __init__(self, channel: Channel, head: SoftmaxHead, dropout: Dropout, begin: int = BOS) -> None:
         super().__init__([channel], None, head, dropout)
@@ -156,10 +179,12 @@ class LanguageModel(Reader):
 class Writer(Model):
     """source -> encoder -> bridge -> decoder -> head: p(y|x) = prod_t p(y_t | y_<t, x).
 
-    Training calls `forward` and the head; decoding calls `start` once and `step` once a symbol.
+    Training calls `forward` and the head; decoding calls `start` once and `step` once a symbol. With a `PointerHead` it
+    copies: its source [B, S, ...] has in its last column the ids of the symbols that each step says. Those beyond the
+    vocabulary are read as UNK when they have been said.
     """
 
-    head: SoftmaxHead
+    head: SymbolHead[Any]
 
     def __init__(
         self,
@@ -167,7 +192,7 @@ class Writer(Model):
         bridge: Bridge,
         embedding: Embedding,
         decoder: RecurrentDecoder,
-        head: SoftmaxHead,
+        head: SymbolHead[Any],
         context_every_step: bool,
     ) -> None:
         super().__init__(channels)
@@ -179,12 +204,24 @@ class Writer(Model):
         """Whether a step says where in the source it looked."""
         return self.decoder.attention is not None
 
+    @property
+    def copies(self) -> bool:
+        """Whether it may say a symbol by pointing at the source."""
+        return isinstance(self.head, PointerHead)
+
     def start(self, sources: Sequence[Input]) -> State:
         """The sources of B rows -> the decoder's state before the first step."""
+        says = None
+        if self.copies:
+            ((values, lengths),) = sources
+            says, own = values[..., -1], values[..., :-1]
+            sources = [(own.squeeze(-1) if own.shape[-1] == 1 else own, lengths)]
         encoded = self.encode(sources)
         context = self.bridge.context(encoded)
         attention = self.decoder.attention
-        memory = None if attention is None else Memory(encoded.states, attention.keys(encoded.states), encoded.mask)
+        memory = None
+        if attention is not None:
+            memory = Memory(encoded.states, attention.keys(encoded.states), encoded.mask, says)
         layers = self.bridge.start(context)
         fed = context.new_zeros(context.shape[0], self.decoder.features) if self.decoder.input_feeding else None
         drawn = self.decoder.draw(context)
@@ -196,11 +233,18 @@ class Writer(Model):
 
     def step(self, tokens: Tensor, state: State) -> Step[State]:
         """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""
-        decoded = self.decoder.step(self.embedding(tokens), state)
-        return Step(self.head.log_probs(decoded.features), decoded.state, decoded.attention)
+        decoded = self.decoder.step(self._read(tokens), state)
+        return Step(self.head.log_probs(_pointed(decoded)), decoded.state, decoded.attention)
 
-    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Tensor:
-        """Readout features [B, T, features] of every step of target [B, T].
+    def _read(self, tokens: Tensor) -> Tensor:
+        """The embedded symbols [...] that are read; one that was copied and is not in the vocabulary is unknown."""
+        if self.copies:
+            tokens = tokens.masked_fill(tokens >= len(self.embedding.weight), UNK)
+        vectors: Tensor = self.embedding(tokens)
+        return vectors
+
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Any:
+        """Readout features of every step of target [B, T]: [B, T, features], or `Pointed` if it copies.
 
         `reference` is the probability, for each token on its own, that the decoder is fed the reference; else it
         is fed its own most probable symbol of the step before (scheduled sampling, Bengio et al. 2015, arXiv
@@ -208,18 +252,17 @@ class Writer(Model):
         """
         state, fed = self.start(sources), _shifted(target)
         if reference >= 1.0:
-            return self.decoder.unroll(self.embedding(fed), state).features
+            return _pointed(self.decoder.unroll(self._read(fed), state))
         given = torch.rand(fed.shape, device=fed.device) < reference
-        features: list[Tensor] = []
+        found: list[Decoded] = []
         for step in range(fed.shape[1]):
             tokens = fed[:, step]
-            if features:
+            if found:
                 with torch.no_grad():
-                    tokens = torch.where(given[:, step], tokens, self.head.best(features[-1]))
-            decoded = self.decoder.step(self.embedding(tokens), state)
-            features.append(decoded.features)
-            state = decoded.state
-        return torch.stack(features, 1)
+                    tokens = torch.where(given[:, step], tokens, self.head.best(_pointed(found[-1])))
+            found.append(self.decoder.step(self._read(tokens), state))
+            state = found[-1].state
+        return _pointed(stacked(found))
 
     def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor] | None:
         """Attention weights [B, T, S] while the decoder is fed the target, and the mask [B, S] of what can be read.
@@ -227,8 +270,18 @@ class Writer(Model):
         None without attention.
         """
         state = self.start(sources)
-        weights = self.decoder.unroll(self.embedding(_shifted(target)), state).attention
+        weights = self.decoder.unroll(self._read(_shifted(target)), state).attention
         return None if weights is None or state.memory is None else (weights, state.memory.mask)
+
+
+def _pointed(decoded: Decoded) -> Any:
+    """What a writer's head takes of one step or of all: the features, or of a decoder that copies `Pointed`."""
+    features, attention, state, gate = decoded
+    if gate is None or attention is None or state.memory is None or state.memory.says is None:
+        return features
+    says, rows = state.memory.says, len(gate) // len(state.memory.says)  # those of a source lie side by side
+    says = says.repeat_interleave(rows, 0) if gate.dim() == 1 else says[:, None].expand_as(attention)
+    return Pointed(features, gate, attention, says)
 
 
 def _shifted(target: Tensor, first: int = BOS) -> Tensor:

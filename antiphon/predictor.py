@@ -30,14 +30,14 @@ from antiphon.data.batch import Examples, Sequences
 from antiphon.data.conllu import FIELDS, Sentence, sentences
 from antiphon.data.encode import LabelsCodec, SourceTextCodec, TextCodec
 from antiphon.data.rows import Row, read_lines
-from antiphon.dataset import encode_rows, load_rows
+from antiphon.dataset import copying_of, encode_rows, load_rows
 from antiphon.devices import pick_device
 from antiphon.ensemble import Ensemble
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
 from antiphon.evaluation import Task, confusion, evaluate, read_sources, score_rows
 from antiphon.files import write_text
-from antiphon.model import LanguageModel, Model, Reader, Writer
-from antiphon.parts.heads import COMBINATIONS
+from antiphon.model import Aligner, LanguageModel, Model, Reader, Writer
+from antiphon.parts.heads import COMBINATIONS, Head
 from antiphon.rules import ids_of
 from antiphon.search import (
     Search,
@@ -110,7 +110,7 @@ class Predictor:
         input is a prompt, and its answer goes on behind it.
         `prefix` is what every output begins with, or a list with one for each input. `settings` are dotted keys of
         `decode` laid over the configuration: {"decode.no_repeat_ngram": 3}. `token_scores` and `align` fill in these
-        fields of the candidates.
+        fields of the candidates; with CTC a symbol has no score of its own.
         """
         return list(
             self.stream(
@@ -146,6 +146,7 @@ class Predictor:
         search = plan(decode, self.model, self.codecs) if isinstance(self.model, Speaker) else None
         if align:
             refuse_alignment(self.model, self.codecs, "align")
+        token_scores = token_scores and not isinstance(self.model, Aligner)
         wanted = _Wanted(search, n_best, attention, token_scores, align)
         encoded = self._encoded(inputs, origin, self._beginnings(prefix, decode))
         failed: AntiphonError | None = None
@@ -252,6 +253,7 @@ class Predictor:
                 f"{self.folder}: cannot answer a stream step by step: that takes a target of labels or numbers "
                 "and model.encoder.bidirectional: false"
             )
+        head: Head[Any] = model.head
         model.eval()
         state, only = model.begin(1), torch.zeros(1, dtype=torch.long, device=self.device)
         for number, given in enumerate(steps, 1):
@@ -265,12 +267,12 @@ class Predictor:
                 raise DataError(f"{origin}{number}: the input {error}") from None
             with torch.inference_mode():
                 features, state = model.read_step(torch.from_numpy(step.padded([0])[:, 0]).to(self.device), state)
-                values = model.head.answer(features[:, None], only)[1][0].float().cpu().numpy()
+                values = head.answer(features[:, None], only)[1][0].float().cpu().numpy()
             yield answered_step(self.codecs.target, values)
 
     def _encoded(self, inputs: Iterable[Any], origin: str, beginnings: Iterator[list[int]]) -> Iterator[Held]:
         """Inputs as the model reads them, in order; those with a known answer as that."""
-        limit = self.config.data.max_length
+        limit, copying = self.config.data.max_length, copying_of(self.config, self.codecs)
         for number, given in enumerate(inputs, 1):
             beginning = next(beginnings, None)
             if beginning is None:
@@ -295,6 +297,8 @@ class Predictor:
                 if codec.steps and length > limit:
                     reason = f"has {length} {codec.unit}; data.max_length of this model is {limit}"
                     raise DataError(f"{origin}{number}: {reason}")
+            if copying is not None:
+                arrays = [copying.read(values[0], arrays[0])]
             nothing = 0 if self.model.goes_on else self.codecs.sources[0].ends
             yield None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays, beginning)
 
@@ -319,7 +323,7 @@ class Predictor:
         """The ids that the outputs of each input begin with."""
         if prefix is None:
             return itertools.repeat([])
-        if not isinstance(self.model, Speaker):
+        if not isinstance(self.model, Speaker) or isinstance(self.model, Aligner):
             raise ConfigError("prefix", "is for a model that writes; this one does not")
         codec = written_side(self.model, self.codecs)
         if isinstance(prefix, str):

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from antiphon.data.encode import TextCodec
 from antiphon.data.rows import read_lines
@@ -52,7 +53,7 @@ class EndPenalty:
 
 
 class Allowed:
-    """Only these symbols are said: a list of them, or the path of a file with one a line."""
+    """Only these symbols are said, none that a model copies: a list of them, or the path of a file with one a line."""
 
     def __init__(self, symbols: str | list[str], codec: TextCodec) -> None:
         found = [line for _, line in _lines(symbols)] if isinstance(symbols, str) else symbols
@@ -60,7 +61,8 @@ class Allowed:
         self.forbidden[[EOS, UNK, *(_known(codec, [codec.normalize(symbol)])[0] for symbol in found)]] = False
 
     def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
-        return ranked.masked_fill(self.forbidden.to(ranked.device), -torch.inf)
+        beyond = ranked.shape[1] - len(self.forbidden)  # symbols that only a row's source has
+        return ranked.masked_fill(functional.pad(self.forbidden, (0, beyond), value=True).to(ranked.device), -torch.inf)
 
 
 class Lexicon:

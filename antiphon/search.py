@@ -15,6 +15,7 @@ from torch import Tensor
 from antiphon import metrics
 from antiphon.config import Decode, Mbr, Sample
 from antiphon.data.batch import Examples, Ints, Sequences, collate, pad
+from antiphon.data.copying import Copying
 from antiphon.data.encode import TextCodec
 from antiphon.dataset import Codecs
 from antiphon.decoding import (
@@ -33,13 +34,15 @@ from antiphon.decoding import (
 from antiphon.ensemble import Ensemble
 from antiphon.errors import ConfigError, DataError, nearest
 from antiphon.lanes import Diverse, Phrases
-from antiphon.model import Input, LanguageModel, Model, Writer
+from antiphon.model import Aligner, Input, LanguageModel, Model, Writer
+from antiphon.parts import ctc
+from antiphon.parts.heads import BLANK, Aligned
 from antiphon.rules import RULES, Prefix, build_rules, ids_of
 from antiphon.symbols import EOS, UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
 
-Speaker = Writer | LanguageModel | Ensemble  # a model that writes
+Speaker = Writer | LanguageModel | Ensemble | Aligner  # a model whose answer is a text
 Tokens: TypeAlias = tuple[int, ...]
 Utility: TypeAlias = Callable[[Tokens, Tokens], float]
 
@@ -54,6 +57,7 @@ class Search:
     lanes: Lanes
     sample: Sample | None
     utility: Utility | None  # how much an output is worth if another is right: with `mbr`
+    copies: bool = False  # whether sources bring symbols of their own
 
     @property
     def width(self) -> int:
@@ -79,6 +83,8 @@ def plain(decode: Decode) -> Decode:
 def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
     """The search that `decode` says; what cannot work is a `ConfigError`, a bad line of its files a `DataError`."""
     check_names(decode)
+    if isinstance(model, Aligner):
+        return _plan_alignment(decode)
     codec = written_side(model, codecs)
     assert decode.max_length is not None, "filled in before training"
     draws = decode.mbr is not None or decode.sample is not None
@@ -87,6 +93,9 @@ def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
             raise ConfigError(f"decode.{key}", "is for a beam, and nothing is drawn in one; leave out sample and mbr")
     if decode.coverage_penalty and not model.attends:
         raise ConfigError("decode.coverage_penalty", NO_ATTENTION)
+    if decode.mbr is not None and decode.mbr.metric == "chrf" and model.copies:
+        reason = "chrf is of texts, and what is copied has none before it is read; choose token_error_rate"
+        raise ConfigError("decode.mbr.metric", reason)
     if decode.replace_unknown:
         refuse_alignment(model, codecs, "decode.replace_unknown")
     rules = build_rules(decode.rules, codec=codec, max_length=decode.max_length)
@@ -99,7 +108,15 @@ def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
     limits = Limits(decode.max_length, min(decode.min_length, decode.max_length), decode.replace_unknown)
     sample = decode.sample or (None if decode.mbr is None else Sample())
     utility = None if decode.mbr is None else _utility(decode.mbr, codec)
-    return Search(decode, limits, tuple(rules), lanes, sample, utility)
+    return Search(decode, limits, tuple(rules), lanes, sample, utility, model.copies)
+
+
+def _plan_alignment(decode: Decode) -> Search:
+    """Labels are ranked by their score alone, and there are no more of them than steps."""
+    for key in decode.model_dump(exclude_defaults=True):
+        if key != "beam":
+            raise ConfigError(f"decode.{key}", "is for models that write step by step; with ctc there is decode.beam")
+    return Search(decode, Limits(0), (), Together(), None, None)
 
 
 NO_ATTENTION = "needs the attention of each step, which this model has not; train with model.attention: general"
@@ -179,7 +196,7 @@ class Writes(Protocol):
 
 
 def decode_sources(
-    model: Writes,
+    model: Writes | Aligner,
     sources: Sequence[Sequences],
     search: Search,
     device: torch.device,
@@ -194,6 +211,8 @@ def decode_sources(
     """
     count = len(sources[0])
     seeds = [[number] for number in (numbers if numbers is not None else range(count))]
+    if isinstance(model, Aligner):
+        return _aligned(model, sources, search.width, device)
     if search.utility is None:
         return _decode(model, sources, search, device, seeds, prefixes)
     assert search.settings.mbr is not None
@@ -240,7 +259,7 @@ def _decode(
             if prefixes is not None:
                 rules.append(Prefix([prefixes[int(row)] for row in rows]))
             if search.sample is not None:
-                choose = _sampler(search.sample, [seeds[int(row)] for row in rows])
+                choose = _sampler(search.sample, [seeds[int(row)] for row in rows], search.copies)
                 found = greedy(model.step, state, count, device, limits, first, choose, rules)
             elif settings.beam == 1 and lanes.count == 1:
                 found = greedy(model.step, state, count, device, limits, first, rules=rules)
@@ -254,9 +273,33 @@ def _decode(
     return results
 
 
-def _sampler(settings: Sample, seeds: Sequence[Sequence[int]]) -> Choose:
+@torch.inference_mode()
+def _aligned(model: Aligner, sources: Sequence[Sequences], width: int, device: torch.device) -> list[list[Hypothesis]]:
+    """The labels that a beam over prefixes finds, with width 1 those of the best path; each with its whole log p."""
+    results: list[list[Hypothesis]] = [[]] * len(sources[0])
+    model.eval()
+    for rows in batches_by_length(total_lengths(sources), width):
+        features: Aligned = model([pad(source, rows).to(device) for source in sources])
+        log_probs = model.head.log_probs(features)
+        searched = log_probs.clone()
+        searched[..., UNK] = -torch.inf
+        if width == 1:
+            found = [[tuple(labels)] for labels in ctc.best_path(searched, BLANK)]
+        else:
+            found = ctc.prefix_search(searched, BLANK, width)
+        outputs = [(place, labels) for place, own in enumerate(found) for labels in own]
+        places = torch.tensor([place for place, _ in outputs], device=device)
+        said = pad(Sequences([[*labels, EOS] for _, labels in outputs]), np.arange(len(outputs))).to(device).values
+        scores = iter(model.head.score(log_probs[places], features.frames[places], said).tolist())
+        for row, own in zip(rows, found, strict=True):
+            scored = [Hypothesis(labels, score, score) for labels, score in zip(own, scores, strict=False)]
+            results[row] = sorted(scored, key=lambda one: -one.score)
+    return results
+
+
+def _sampler(settings: Sample, seeds: Sequence[Sequence[int]], padded: bool) -> Choose:
     noise = [np.random.default_rng([settings.seed, *seed]) for seed in seeds]
-    return sampler(settings.temperature, settings.top_k, settings.top_p, noise)
+    return sampler(settings.temperature, settings.top_k, settings.top_p, noise, padded)
 
 
 def best_of(hypotheses: Sequence[Hypothesis], where: str) -> Hypothesis:
@@ -271,7 +314,7 @@ def attention_of(
     model: Speaker, sources: Sequence[Sequences], outputs: Sequence[Tokens], device: torch.device
 ) -> list[NDArray[np.float32]] | None:
     """Attention [symbols + 1, source steps] of every row's output; None if the model has none."""
-    if isinstance(model, LanguageModel) or not model.attends:
+    if isinstance(model, LanguageModel | Aligner) or not model.attends:
         return None
     examples = Examples(tuple(sources), Sequences([[*output, EOS] for output in outputs]))
     results: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(examples)
@@ -308,7 +351,12 @@ def written(
     `values` are what each row's sources hold, `sources` their arrays.
     """
     codec = written_side(model, codecs)
-    symbols = [codec.symbols(output) for output in outputs]
+    if model.copies:
+        copying = Copying.between(codecs.sources, codecs.target)
+        named = [copying.symbols(output, own) for output, (own,) in zip(outputs, values, strict=True)]
+    else:
+        named = [list(map(codec.vocabulary.symbol, output)) for output in outputs]
+    symbols = [[name for name in names if name is not None] for names in named]
     unknown = [row for row, output in enumerate(outputs) if UNK in output]
     if not unknown or not search.settings.replace_unknown:
         return symbols
@@ -320,6 +368,6 @@ def written(
     for row, own in zip(unknown, weights, strict=True):
         read = reading.split_turns(values[row][0])
         places = alignment(own, read)
-        names = map(codec.vocabulary.symbol, outputs[row])
-        symbols[row] = [read[place] if name is None else name for name, place in zip(names, places, strict=True)]
+        pairs = zip(named[row], places, strict=True)
+        symbols[row] = [read[place] if name is None else name for name, place in pairs]
     return symbols

@@ -5,6 +5,7 @@ one_to_many     one vector, image or category -> a sequence              source,
 many_to_one     a sequence -> one label or number                        source, encoder, pooling, head
 many_to_many    a sequence -> a sequence of another length               source, encoder, bridge, decoder, head
 synchronous     a sequence -> one label or vector a step                 source, encoder, head
+                (with CTC each step says a symbol of a shorter text, or nothing)
 """
 
 from __future__ import annotations
@@ -14,19 +15,16 @@ from typing import Any, Protocol
 
 from antiphon.config import Config, Model
 from antiphon.data.encode import TextCodec
-from antiphon.data.kinds import SOURCES as SOURCE_KINDS
-from antiphon.data.kinds import TARGETS as TARGET_KINDS
-from antiphon.data.kinds import codec_class
-from antiphon.dataset import Codecs
+from antiphon.dataset import Codecs, copying_of, untrained
 from antiphon.errors import ConfigError
-from antiphon.model import Channel, LanguageModel, Reader, Writer
+from antiphon.model import Aligner, Channel, LanguageModel, Reader, Writer
 from antiphon.model import Model as Built
 from antiphon.parts.attention import ATTENTIONS, Attention
 from antiphon.parts.bridges import BRIDGES
 from antiphon.parts.decoders import RecurrentDecoder
 from antiphon.parts.dropout import Dropout
 from antiphon.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
-from antiphon.parts.heads import HEADS, SoftmaxHead
+from antiphon.parts.heads import HEADS, CTCHead, SoftmaxHead, SymbolHead
 from antiphon.parts.pooling import Pooling
 from antiphon.parts.recurrent import CELLS, Cell, MakeCell
 from antiphon.parts.sources import SOURCES, Embedding, TextSource
@@ -78,7 +76,10 @@ def synchronous(model: Model, sources: Sequence[Side], target: Side) -> Reader:
         raise ConfigError("source", f"an answer for each step needs the steps of one source, not of {len(sources)}")
     if target.part == "next":
         return _language_model(model, sources)
-    return _reader(model, sources, target, pooled=False)
+    reader = _reader(model, sources, target, pooled=False)
+    if isinstance(reader.head, CTCHead):
+        return Aligner(Channel(reader.source, reader.encoder), reader.head, reader.dropout)
+    return reader
 
 
 def _language_model(model: Model, sources: Sequence[Side]) -> LanguageModel:
@@ -122,6 +123,9 @@ def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
         state_parts=CELLS.row(model.cell.kind, "model.cell").parts,  # type: ignore[attr-defined]
     )
     every_step = model.context.to == "every_step"
+    attention = _attention(model, hidden, memory)
+    if model.copy_ and attention is None:
+        raise ConfigError("model.copy", "points with attention; choose model.attention: general, additive or dot")
     embedding = Embedding(target.size, model.embedding)
     try:
         decoder = RecurrentDecoder(
@@ -131,18 +135,27 @@ def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
             dropout=model.dropout,
             locked_dropout=model.locked_dropout,
             context=bridge.size if every_step else 0,
-            attention=_attention(model, hidden, memory),
+            attention=attention,
             memory=memory,
             query=model.attention.query,
             input_feeding=model.attention.input_feeding,
             layer=model.attention.layer,
+            copies=model.copy_,
             **model.decoder.model_dump(),
         )
     except ConfigError as error:
         if error.key.startswith("model."):
             raise
         raise ConfigError(f"model.{error.key}", error.reason) from None
-    head = SoftmaxHead(decoder.features, target.size, embedding.weight if model.tie else None)
+    head = HEADS.build(
+        "pointers" if model.copy_ else target.part,
+        {},
+        "target.kind",
+        features=decoder.features,
+        symbols=target.size,
+        weight=embedding.weight if model.tie else None,
+    )
+    assert isinstance(head, SymbolHead)
     return Writer(channels, bridge, embedding, decoder, head, every_step)
 
 
@@ -193,19 +206,15 @@ STRUCTURES: dict[str, Callable[[Model, Sequence[Side], Side], Built]] = {
 
 def structure_of(config: Config) -> str:
     """The structure that the kinds of source and target make; a stated one must agree."""
-    several = len(config.sources) > 1
-    sources = [
-        codec_class(SOURCE_KINDS, side.kind, f"source.{number}.kind" if several else "source.kind")
-        for number, side in enumerate(config.sources)
-    ]
-    target = codec_class(TARGET_KINDS, config.target.kind, "target.kind")
+    codecs = untrained(config)
+    sources, target = codecs.sources, codecs.target
     many = any(source.steps for source in sources)
     kinds = f"{' and '.join(side.kind for side in config.sources)} -> {config.target.kind}"
-    if target.form == "next" and not issubclass(sources[0], TextCodec):
+    if target.form == "next" and not isinstance(sources[0], TextCodec):
         raise ConfigError("target.kind", f"{kinds}: the next symbol needs a source of text")
     if any(source.whole for source in sources) and target.form != "next":
         raise ConfigError("target.kind", f"{kinds}: of one long text only the next symbol can be learned; choose next")
-    if target.form in ("each", "next"):
+    if target.form in ("each", "aligned", "next"):
         if not many:
             raise ConfigError("target.kind", f"{kinds}: an answer for each step needs a source with steps")
         if "turns" in config.sources[0].options:
@@ -220,4 +229,5 @@ def structure_of(config: Config) -> str:
 
 def build(config: Config, codecs: Codecs) -> Built:
     """An untrained model for what these codecs have learned."""
+    copying_of(config, codecs)  # refused here, before any data is read
     return STRUCTURES[structure_of(config)](config.model, codecs.sources, codecs.target)

@@ -210,6 +210,13 @@ SECTIONS: dict[str, list[Mistake]] = {
         _kinds("a weight of a label that is not there", "text", "{kind: label, weights: {XX: 2}}", "a\tX\nb\tY\n"),
         _kinds("weights of a CRF's labels", "text", "{kind: labels, crf: true, weights: balanced}", "a\tX\nb\tY\n"),
         _kinds("a CRF of one label", "text", "{kind: label, crf: true}", "a\tX\nb\tY\n"),
+        _kinds(
+            "a text longer than its frames, with CTC",
+            "frames",
+            "{kind: text, tokens: chars, ctc: true}",
+            "[[1], [2]]\tXX\n[[1], [2]]\tXY\n[[1]]\tXY\n",
+        ),
+        _kinds("CTC of a vector", "vector", "{kind: text, ctc: true}", "[1]\tX\n[2]\tY\n"),
         _kinds("an image that is missing", "image", "label", "a.png\tX\n"),
         _kinds("an image outside of the table's folder", "image", "label", "../a.png\tX\n"),
         _kinds("an image that is none", "image", "label", "a.png\tX\n", **{"a.png": b"no image"}),
@@ -255,6 +262,13 @@ SECTIONS: dict[str, list[Mistake]] = {
         _set("input feeding without attention", "model.attention=none", "model.attention.input_feeding=true"),
         _set("a previous query without attention", "model.attention=none", "model.attention.query=previous"),
         _set("attention of the first of one layer", "model.attention.layer=first"),
+        _set("copying without attention", "model.copy=true", "target.tokens=chars", "model.attention=none"),
+        _set("copying of pieces", "model.copy=true", "source.tokens=bpe"),
+        _set("copying of letters as words", "model.copy=true", "target.tokens=words"),
+        replace(
+            _kinds("copying from a vector", "vector", "text", "[1]\tX\n[2]\tY\n"),
+            command="train c.yaml --out m --set model.copy=true",
+        ),
         _set("an unknown context", "model.context=lasst"),
         _set("the last state as context of another width", "model.context=last", "model.decoder.hidden=6"),
         _set("tokens that are all too rare", "target.tokens={kind: words, min_count: 99}"),
@@ -323,6 +337,10 @@ SECTIONS: dict[str, list[Mistake]] = {
         _decode("models combined in an unknown way", "--ensemble model --combine mane"),
         _decode("an ensemble with what is no model", "--ensemble none"),
         _set("coverage without attention", "model.attention=none", "decode.coverage_penalty=0.2"),
+        replace(
+            _kinds("a longest output with CTC", "frames", "{kind: text, ctc: true}", "[[1]]\tX\n[[2]]\tY\n"),
+            command="train c.yaml --out m --set decode.max_length=9",
+        ),
         replace(
             _kinds("an unknown symbol replaced from a vector", "vector", "text", "[1]\tX\n[2]\tY\n"),
             command="train c.yaml --out m --set decode.replace_unknown=true",

@@ -149,24 +149,42 @@ def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
     return Batch(tuple(pad(source, rows) for source in examples.sources), target, target.positions)
 
 
-def replace_unknown(batch: Batch, share: float, generator: torch.Generator) -> Batch:
+def replace_unknown(batch: Batch, share: float, generator: torch.Generator, symbols: int | None = None) -> Batch:
     """The batch with a share of its source symbols replaced by UNK, so that UNK is trained for.
 
     Special symbols stay, and sources that are no symbols are left as they are. Of a spelled word, whose first id is its
     own, the characters stay.
+    For a model that copies, `symbols` is the size of the target's vocabulary: what is hidden is then hidden wherever
+    its row has it, and in the target it is what only copying can say (see `antiphon/data/copying.py`).
     """
     if share <= 0:
         return batch
-    sources = []
+    sources, target = [], batch.target
     for values, lengths in batch.sources:
         if values.dtype == torch.int64:
             known = values >= SPECIALS
             if values.dim() == 3:
                 known[..., 1:] = False
             chosen = torch.rand(values.shape[:2], generator=generator) < share
-            values = values.masked_fill(known & chosen.view(*chosen.shape, *[1] * (values.dim() - 2)), UNK)
+            hidden = known & chosen.view(*chosen.shape, *[1] * (values.dim() - 2))
+            values = values.masked_fill(hidden, UNK)
+            if symbols is not None:
+                target = Padded(_hide_copied(values, hidden[..., 0], target.values, symbols), target.lengths)
         sources.append(Padded(values, lengths))
-    return replace(batch, sources=tuple(sources))
+    return replace(batch, sources=tuple(sources), target=target)
+
+
+def _hide_copied(values: Tensor, hidden: Tensor, target: Tensor, symbols: int) -> Tensor:
+    """The symbols at hidden places [B, S] of a source [B, S, ...], changed in place, as if the target's vocabulary did
+    not have them; the target that says them so."""
+    target = target.clone()
+    for row, place in hidden.nonzero().tolist():
+        own, said = values[row], values[row, place, -1].clone()
+        same = own[:, -1] == said
+        beyond = symbols + same.nonzero()[0]
+        own[same, 0], own[same, -1] = UNK, beyond
+        target[row] = target[row].where(target[row] != said, beyond)
+    return target
 
 
 def epoch_batches(examples: Examples, batch_size: int, batch_tokens: int | None, seed: int, epoch: int) -> list[Ints]:

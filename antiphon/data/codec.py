@@ -19,6 +19,7 @@ from antiphon.errors import ModelFolderError
 from antiphon.symbols import BOS
 
 Array = NDArray[Any]
+Answers = Literal["one", "each", "any", "aligned", "next"]
 
 
 class Codec(ABC):
@@ -26,15 +27,15 @@ class Codec(ABC):
 
     Attributes say what a model must know: `part` names the part that takes or gives such arrays, `steps` is
     whether a value is a sequence, `ends` the end symbols of an encoded one.
-    A target's `form`: "one" answer a row, one for "each" source step, a sequence of "any" length, or the source's
-    "next" symbol.
+    A target's `form`: "one" answer a row, one for "each" source step, a sequence of "any" length, one "aligned" with
+    more source steps than it has, or the source's "next" symbol.
     """
 
     kind: ClassVar[str]
     part: str
     steps: ClassVar[bool] = False
     ends: ClassVar[int] = 0
-    form: ClassVar[Literal["one", "each", "any", "next"]] = "one"
+    form: Answers = "one"
     unit: ClassVar[str] = "steps"
     metric: ClassVar[str] = "loss"  # of a target: what chooses the best model unless the user says
     reads: ClassVar[bool] = True  # whether anything is read for it

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from antiphon.data.codec import Array, Codec, as_text
+from antiphon.data.codec import Answers, Array, Codec, as_text
 from antiphon.data.spelling import Spelling
 from antiphon.data.text import TOKENIZERS, normalizer
 from antiphon.data.vocabulary import Vocabulary
@@ -38,7 +38,7 @@ class TextCodec(Codec):
     part = "symbols"
     steps = True
     ends = 1
-    form = "any"
+    form: Answers = "any"
     unit = "tokens"
     metric = "token_error_rate"
     DEFAULT = "chars"
@@ -257,9 +257,37 @@ class SourceTextCodec(TextCodec):
 
 
 class TargetTextCodec(TextCodec):
-    """Text to be written; its tokens are words unless the user says otherwise."""
+    """Text to be written; its tokens are words unless the user says otherwise.
+
+    With `ctc` no decoder writes it: the steps of the source say it together, each a symbol or nothing.
+    """
 
     DEFAULT = "words"
+
+    def __init__(
+        self,
+        where: str,
+        tokens: Tokens | None = None,
+        normalize: Form = "nfc",
+        lowercase: bool = False,
+        ctc: bool = False,
+    ) -> None:
+        super().__init__(where, tokens, normalize, lowercase)
+        self._align(ctc)
+
+    def _align(self, ctc: bool) -> None:
+        self.ctc = ctc
+        if ctc:
+            self.form, self.part = "aligned", "ctc"
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | ({"ctc": True} if self.ctc else {})
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = super().from_json(value, where)
+        made._align(value.get("ctc", False))
+        return made
 
 
 class LongTextCodec(TextCodec):

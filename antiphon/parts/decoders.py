@@ -11,10 +11,15 @@ C enters with `every_step` (Cho et al. 2014, arXiv 1406.1078), f_{t-1} with `inp
 al. 2015, 1508.04025), y_{t-1} the readout with `every_step` (Cho) and with `query: previous` (Bahdanau
 et al. 2015, 1409.0473). With `layer: first` the first layer asks and c_t joins the input of all others
 (Wu et al. 2016, GNMT, 1609.08144).
+
+A decoder that copies also says at each step how far it writes a symbol of its own (See et al. 2017, 1704.04368, eq. 8):
+
+    gate             p_gen = sigmoid(w . [s_t, c_t, y_{t-1}] + b)
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -29,11 +34,15 @@ from antiphon.parts.state import Layer, State
 
 
 class Decoded(NamedTuple):
-    """Readout features [R, features] or [B, T, features], attention over the source or None, the state after."""
+    """Readout features [R, features] or [B, T, features], attention over the source or None, the state after.
+
+    Of a decoder that copies, `gate` [R] or [B, T] is the logit of p_gen.
+    """
 
     features: Tensor
     attention: Tensor | None
     state: State
+    gate: Tensor | None = None
 
 
 class RecurrentDecoder(nn.Module):
@@ -55,6 +64,7 @@ class RecurrentDecoder(nn.Module):
         input_feeding: bool = False,
         layer: Literal["first", "last"] = "last",
         locked_dropout: bool = False,
+        copies: bool = False,
     ) -> None:
         """`context` is C's width if it enters at every step, else 0; `memory` the encoder states' width."""
         super().__init__()
@@ -74,6 +84,7 @@ class RecurrentDecoder(nn.Module):
         self.cells = Cells(make_cell(bottom if depth == 0 else above, hidden) for depth in range(layers))
         self.reads_input = bool(context) or self.previous
         self.readout = nn.Linear(hidden + read + context + (inputs if self.reads_input else 0), features)
+        self.gate = nn.Linear(hidden + read + inputs, 1) if copies else None
 
     @property
     def steps_alone(self) -> bool:
@@ -110,18 +121,19 @@ class RecurrentDecoder(nn.Module):
 
     def _read_out(
         self, top: Tensor, read: Tensor | None, context: Tensor | None, inputs: Tensor, state: State
-    ) -> Tensor:
-        parts = [top, read, context, inputs if self.reads_input else None]
-        joined = torch.cat([part for part in parts if part is not None], -1)
-        return self._dropped(torch.tanh(self.readout(joined)), state, -1)
+    ) -> tuple[Tensor, Tensor | None]:
+        """The readout features of one step or of all, and the gate's logits."""
+        features = torch.tanh(self.readout(_joined(top, read, context, inputs if self.reads_input else None)))
+        gate = None if self.gate is None else self.gate(_joined(top, read, inputs)).squeeze(-1)
+        return self._dropped(features, state, -1), gate
 
     def step(self, inputs: Tensor, state: State) -> Decoded:
         """One step: embedded inputs [R, inputs] and the state before."""
         context = self._context(state, inputs)
         top, read, weights, layers = self._advance(inputs, context, state)
-        features = self._read_out(top, read, context, inputs, state)
+        features, gate = self._read_out(top, read, context, inputs, state)
         fed = features if self.input_feeding else None
-        return Decoded(features, weights, replace(state, layers=layers, fed=fed))
+        return Decoded(features, weights, replace(state, layers=layers, fed=fed), gate)
 
     def _advance(
         self, inputs: Tensor, context: Tensor | None, state: State
@@ -131,7 +143,7 @@ class RecurrentDecoder(nn.Module):
         if self.previous:
             read, weights = self._attend(state.layers[0 if self.from_first else -1][0], state)
         bottom = [inputs, context, state.fed if self.input_feeding else None, read if self.previous else None]
-        below = torch.cat([part for part in bottom if part is not None], -1)
+        below = _joined(*bottom)
         layers: list[Layer] = []
         for depth, cell in enumerate(self.cells):
             joined = below if depth == 0 or not self.from_first or read is None else torch.cat([below, read], -1)
@@ -161,8 +173,8 @@ class RecurrentDecoder(nn.Module):
             below = output + below if self.residual and depth > 0 else output
         if not self.from_first:
             read, weights = self._attend(below, state)
-        features = self._read_out(below, read, context, inputs, state)
-        return Decoded(features, weights, replace(state, layers=tuple(layers)))
+        features, gate = self._read_out(below, read, context, inputs, state)
+        return Decoded(features, weights, replace(state, layers=tuple(layers)), gate)
 
     def _step_by_step(self, inputs: Tensor, state: State) -> Decoded:
         if self.input_feeding:
@@ -170,9 +182,7 @@ class RecurrentDecoder(nn.Module):
             for step in inputs.unbind(1):
                 found.append(self.step(step, state))
                 state = found[-1].state
-            return Decoded(
-                torch.stack([one.features for one in found], 1), _stacked([one.attention for one in found]), state
-            )
+            return stacked(found)
         context = self._context(state, inputs[:, 0])
         tops, reads, weights = [], [], []
         for step in inputs.unbind(1):
@@ -182,11 +192,23 @@ class RecurrentDecoder(nn.Module):
             reads.append(read)
             weights.append(weight)
         # no step needs the readout of another, so it is made of all at once
-        features = self._read_out(torch.stack(tops, 1), _stacked(reads), self._context(state, inputs), inputs, state)
-        return Decoded(features, _stacked(weights), state)
+        context = self._context(state, inputs)
+        features, gate = self._read_out(torch.stack(tops, 1), _stacked(reads), context, inputs, state)
+        return Decoded(features, _stacked(weights), state, gate)
 
 
-def _stacked(steps: list[Tensor | None]) -> Tensor | None:
+def stacked(steps: Sequence[Decoded]) -> Decoded:
+    """What single steps gave, as what `unroll` gives."""
+    features, attention, _, gate = zip(*steps, strict=True)
+    return Decoded(torch.stack(features, 1), _stacked(attention), steps[-1].state, _stacked(gate))
+
+
+def _joined(*parts: Tensor | None) -> Tensor:
+    """What there is of the parts, side by side."""
+    return torch.cat([part for part in parts if part is not None], -1)
+
+
+def _stacked(steps: Sequence[Tensor | None]) -> Tensor | None:
     """[R, ...] a step, or None -> [R, T, ...], or None."""
     found = [step for step in steps if step is not None]
     return torch.stack(found, 1) if found else None

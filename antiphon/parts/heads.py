@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from antiphon.parts import crf
+from antiphon.parts import crf, ctc
 from antiphon.parts.state import at_least_float32
-from antiphon.symbols import FIRST_OUTPUT, SPECIALS
+from antiphon.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.tables import Table
 
+F = TypeVar("F")
+BLANK = EOS  # of CTC: no frame says the end symbol, so its class is free
 
-class Head(nn.Module):
-    """What readout features [B, T, features] say of their steps: a loss in training, an answer in use.
 
-    `positions` are the flat indices (row by row) of the N steps that are not padding; `targets` are [B, T], or
-    [B, T, numbers]. What a head gives has one entry for each position, in their order.
+class Head(nn.Module, Generic[F]):
+    """What readout features say of their steps: a loss in training, an answer in use.
+
+    Features F are a tensor [B, T, features] for most heads. `positions` are the flat indices (row by row) of the N
+    steps that are not padding; `targets` are [B, T], or [B, T, numbers]. What a head gives has one entry for each
+    position, in their order.
     """
 
     stepwise: ClassVar[bool] = True  # whether the answer to a step depends on this step's features alone
 
-    def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def judge(self, features: F, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of every target, and whether the answer is right, each [N]."""
         raise NotImplementedError
 
     def objective(
-        self, features: Tensor, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
+        self, features: F, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """What training minimises, and the loss of the targets without gradient, each summed over all positions.
 
@@ -40,12 +45,30 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def answer(self, features: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def answer(self, features: F, positions: Tensor) -> tuple[Tensor, Tensor]:
         """What is said, ids [N] or numbers [N, size]; and log p of every class [N, size], or again the numbers."""
         raise NotImplementedError
 
 
-class SoftmaxHead(Head):
+class SymbolHead(Head[F]):
+    """A head whose steps each have a distribution over symbols, so that symbols can be said one by one."""
+
+    weight: nn.Parameter  # [symbols, features]
+
+    def kept(self, features: F, positions: Tensor) -> F:
+        """Features of N steps, those at the positions."""
+        raise NotImplementedError
+
+    def log_probs(self, features: F) -> Tensor:
+        """Features of steps [...] -> log p [..., symbols], in float32."""
+        raise NotImplementedError
+
+    def best(self, features: F) -> Tensor:
+        """Features of steps [...] -> the most probable symbol's id [...]."""
+        return self.log_probs(features).argmax(-1)
+
+
+class SoftmaxHead(SymbolHead[Tensor]):
     """A softmax over symbols or labels: p(y_t | ...) = softmax(W f_t + b).
 
     Ids below `first` are no classes of it: their log-probability is -inf. For symbols these are the padding and
@@ -64,12 +87,13 @@ class SoftmaxHead(Head):
     def _logits(self, features: Tensor) -> Tensor:
         return _logits(features, self.weight, self.bias, self.first)
 
+    def kept(self, features: Tensor, positions: Tensor) -> Tensor:
+        return _kept(features, positions)
+
     def log_probs(self, features: Tensor) -> Tensor:
-        """features [..., features] -> log p [..., symbols], in float32."""
         return torch.log_softmax(self._logits(features), -1)
 
     def best(self, features: Tensor) -> Tensor:
-        """features [..., features] -> the most probable symbol's id [...]."""
         return self._logits(features).argmax(-1)
 
     def nll(self, features: Tensor, targets: Tensor) -> Tensor:
@@ -78,14 +102,7 @@ class SoftmaxHead(Head):
 
     def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """-log p of each target, and whether it is the most probable symbol, each [N]."""
-        losses, hits = [], []
-        for piece, target in _pieces(
-            _CrossEntropy.PRODUCT, len(self.weight), _kept(features, positions), _kept(targets, positions)
-        ):
-            logits = self._logits(piece)
-            losses.append(functional.cross_entropy(logits, target, reduction="none"))
-            hits.append(logits.argmax(-1) == target)
-        return torch.cat(losses), torch.cat(hits)
+        return _judged(self, features, targets, positions, len(self.weight))
 
     def objective(
         self, features: Tensor, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
@@ -106,6 +123,111 @@ class SoftmaxHead(Head):
         return log_probs.argmax(-1), log_probs
 
 
+class Pointed(NamedTuple):
+    """The features of a step that may copy: its readout, and how it points at the source.
+
+    In training each begins with [B, T], for single steps with [R].
+    """
+
+    readout: Tensor  # [..., features]
+    gate: Tensor  # [...]: the logit of p_gen
+    attention: Tensor  # [..., S]
+    says: Tensor  # [..., S]: the id of the symbol that each step of the source says
+
+
+class PointerHead(SymbolHead[Pointed]):
+    """A softmax over the vocabulary, mixed with the symbols that attention points at (See et al. 2017, arXiv
+    1704.04368, eq. 9):
+
+    p(w) = p_gen P_vocab(w) + (1 - p_gen) sum_{i: source step i says w} a_i
+
+    Symbols of a row's source that the vocabulary has not are said by ids from `symbols` on, of which a row has as many
+    as its source has steps. The matrix may be another part's, as in `SoftmaxHead`.
+    """
+
+    def __init__(self, features: int, symbols: int, weight: nn.Parameter | None = None) -> None:
+        super().__init__()
+        self.weight = _matrix(symbols, features) if weight is None else weight
+        self.bias = nn.Parameter(torch.zeros(symbols))
+
+    def kept(self, features: Pointed, positions: Tensor) -> Pointed:
+        return Pointed(*(_kept(values, positions) for values in features))
+
+    def _logits(self, readout: Tensor) -> Tensor:
+        return _logits(readout, self.weight, self.bias, FIRST_OUTPUT)
+
+    def _shares(self, features: Pointed) -> tuple[Tensor, Tensor]:
+        """log p_gen P_vocab [..., symbols], and the logarithm of what is copied [..., symbols + S]."""
+        written = functional.logsigmoid(at_least_float32(features.gate))[..., None]
+        generated = torch.log_softmax(self._logits(features.readout), -1)
+        attention = at_least_float32(features.attention)
+        lead, steps = attention.shape[:-1], attention.shape[-1]
+        copied = attention.new_zeros(*lead, len(self.weight) + steps).scatter_add(-1, features.says, attention)
+        return written + generated, _log_not(features.gate)[..., None] + _log(copied)
+
+    def log_probs(self, features: Pointed) -> Tensor:
+        """Features of steps [...] -> log p [..., symbols + S], in float32."""
+        generated, copied = self._shares(features)
+        beyond = copied.shape[-1] - generated.shape[-1]
+        return torch.logaddexp(functional.pad(generated, (0, beyond), value=-torch.inf), copied)
+
+    def nll(self, features: Pointed, targets: Tensor) -> Tensor:
+        """-log p of each target, in nats: features of N steps, targets [N] -> [N]."""
+        known = targets < len(self.weight)
+        logits = self._logits(features.readout)
+        own = functional.cross_entropy(logits, targets.where(known, UNK), reduction="none")
+        written = functional.logsigmoid(at_least_float32(features.gate))
+        pointing = features.says == targets[:, None]
+        copied = (at_least_float32(features.attention) * pointing).sum(-1)
+        generated = (written - own).masked_fill(~known, -torch.inf)
+        return -torch.logaddexp(generated, _log_not(features.gate) + _log(copied))
+
+    def judge(self, features: Pointed, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """-log p of each target, and whether it is the most probable symbol, each [N]."""
+        return _judged(self, features, targets, positions, len(self.weight) + features.says.shape[-1])
+
+    def _summed(self, smoothing: float, targets: Tensor, *features: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective and -log p, summed over some steps."""
+        kept = Pointed(*features)
+        nll = self.nll(kept, targets).sum()
+        if not smoothing:
+            return nll, nll
+        symbols = slice(FIRST_OUTPUT, len(self.weight))
+        generated, copied = self._shares(kept)
+        even = -torch.logaddexp(generated[:, symbols], copied[:, symbols]).mean(-1).sum()
+        return (1 - smoothing) * nll + smoothing * even, nll
+
+    def objective(
+        self, features: Pointed, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As of `SoftmaxHead`, with smoothing over the vocabulary. Symbols have no weights.
+
+        Of many steps the distributions are made piece by piece, and again in the backward pass.
+        """
+        kept, wanted = self.kept(features, positions), _kept(targets, positions)
+        pieces = list(_pieces(_CrossEntropy.PRODUCT, len(self.weight) + kept.says.shape[-1], wanted, *kept))
+        if len(pieces) == 1:
+            found = [self._summed(smoothing, *pieces[0])]
+        else:
+            found = [
+                checkpoint(self._summed, smoothing, *piece, use_reentrant=False, preserve_rng_state=False)
+                for piece in pieces
+            ]
+        objective, nll = (torch.stack(values).sum() for values in zip(*found, strict=True))
+        return objective, nll.detach()
+
+
+def _log(values: Tensor) -> Tensor:
+    """log of what is not negative; of 0 it is -inf, without a gradient that is no number."""
+    smallest = torch.finfo(values.dtype).tiny
+    return torch.where(values > 0, values.clamp(min=smallest).log(), -torch.inf)
+
+
+def _log_not(gate: Tensor) -> Tensor:
+    """log(1 - p) of the logits of p."""
+    return functional.logsigmoid(-at_least_float32(gate))
+
+
 Combine = Callable[[Tensor], Tensor]
 """Log-probabilities of several heads [heads, ..., symbols] -> those of one distribution [..., symbols]."""
 
@@ -123,10 +245,10 @@ def mean(log_probs: Tensor) -> Tensor:
 COMBINATIONS: dict[str, Combine] = {"log_linear": log_linear, "mean": mean}
 
 
-class CombinedHead(Head):
-    """What several softmax heads say of the same step, as one distribution. Features are theirs, side by side."""
+class CombinedHead(SymbolHead[tuple[Any, ...]]):
+    """What several heads say of the same step, as one distribution. Features are theirs, one for each head."""
 
-    def __init__(self, heads: Sequence[SoftmaxHead], combine: Combine) -> None:
+    def __init__(self, heads: Sequence[SymbolHead[Any]], combine: Combine) -> None:
         super().__init__()
         self.heads, self.combine = list(heads), combine
 
@@ -134,22 +256,15 @@ class CombinedHead(Head):
         """The log-probabilities [..., symbols] of each head as one."""
         return self.combine(torch.stack(list(log_probs)))
 
-    def log_probs(self, features: Tensor) -> Tensor:
-        """features [..., features] -> log p [..., symbols], in float32."""
-        own = torch.split(features, [head.weight.shape[1] for head in self.heads], -1)
-        return self.combined([head.log_probs(part) for head, part in zip(self.heads, own, strict=True)])
+    def kept(self, features: tuple[Any, ...], positions: Tensor) -> tuple[Any, ...]:
+        return tuple(head.kept(own, positions) for head, own in zip(self.heads, features, strict=True))
 
-    def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def log_probs(self, features: tuple[Any, ...]) -> Tensor:
+        return self.combined([head.log_probs(own) for head, own in zip(self.heads, features, strict=True)])
+
+    def judge(self, features: tuple[Any, ...], targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """-log p of each target, and whether it is the most probable symbol, each [N]."""
-        losses, hits = [], []
-        symbols = len(self.heads) * len(self.heads[0].weight)
-        for piece, target in _pieces(
-            _CrossEntropy.PRODUCT, symbols, _kept(features, positions), _kept(targets, positions)
-        ):
-            log_probs = self.log_probs(piece)
-            losses.append(-log_probs.gather(1, target[:, None])[:, 0])
-            hits.append(log_probs.argmax(-1) == target)
-        return torch.cat(losses), torch.cat(hits)
+        return _judged(self, features, targets, positions, len(self.heads) * len(self.heads[0].weight))
 
 
 class LabelHead(SoftmaxHead):
@@ -159,7 +274,7 @@ class LabelHead(SoftmaxHead):
         super().__init__(features, symbols, first=SPECIALS)
 
 
-class CRFHead(Head):
+class CRFHead(Head[Tensor]):
     """A linear-chain CRF over a row's labels (Lafferty et al. 2001; Lample et al. 2016, arXiv 1603.01360, eq. 1):
 
     log p(y | x) = start[y_1] + sum_t (W f_t + b)[y_t] + sum_t transitions[y_t, y_t+1] + end[y_T] - log Z.
@@ -233,7 +348,70 @@ class CRFHead(Head):
         return _kept(labels, positions), _kept(functional.pad(marginals, (SPECIALS, 0), value=-torch.inf), positions)
 
 
-class NumbersHead(Head):
+class Aligned(NamedTuple):
+    """The features [B, S, features] of every frame, padding included, and how many are a row's own [B]."""
+
+    features: Tensor
+    frames: Tensor
+
+
+class CTCHead(Head[Aligned]):
+    """A text that is shorter than its frames (Graves et al. 2006): see `antiphon/parts/ctc.py`.
+
+    A frame's classes are the symbols; that of the end symbol is the blank. The loss of a target symbol is -log p of its
+    row over the row's symbols, the end symbol counted.
+    """
+
+    def __init__(self, features: int, symbols: int) -> None:
+        super().__init__()
+        self.weight = _matrix(symbols, features)
+        self.bias = nn.Parameter(torch.zeros(symbols))
+
+    def log_probs(self, features: Aligned) -> Tensor:
+        """log p [B, S, symbols] of every frame, in float32; what is padding is a sure blank."""
+        found = torch.log_softmax(_logits(features.features, self.weight, self.bias, FIRST_OUTPUT), -1)
+        blank = torch.full_like(found[0, 0], -torch.inf)
+        blank[BLANK] = 0.0
+        return torch.where(_inside(features)[..., None], found, blank)
+
+    def score(self, log_probs: Tensor, frames: Tensor, targets: Tensor) -> Tensor:
+        """log p [B] of targets [B, T], each with its end symbol, by these probabilities of the frames."""
+        labels = (targets - FIRST_OUTPUT).clamp(min=0)  # torch's gradient is no number where a class cannot be
+        return ctc.log_likelihood(
+            log_probs[..., FIRST_OUTPUT:], frames, labels, (targets != PAD).sum(1) - 1, BLANK - FIRST_OUTPUT
+        )
+
+    def judge(self, features: Aligned, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """An even share of the row's -log p, and whether the row's best path is its target, each [N]."""
+        log_probs, sizes = self.log_probs(features), (targets != PAD).sum(1)
+        shares = -self.score(log_probs, features.frames, targets) / sizes
+        paths = ctc.best_path(log_probs, BLANK)
+        pairs = zip(paths, targets.tolist(), sizes.tolist(), strict=True)
+        right = torch.tensor([path == row[: size - 1] for path, row, size in pairs], device=targets.device)
+        losses, hits = (_kept(row[:, None].expand(targets.shape), positions) for row in (shares, right))
+        return losses, hits
+
+    def objective(
+        self, features: Aligned, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The rows' summed -log p, with `smoothing` e as 1 - e of it, and of every frame e of its classes' mean -log p.
+
+        Symbols have no weights.
+        """
+        log_probs = self.log_probs(features)
+        nll = -self.score(log_probs, features.frames, targets).sum()
+        if not smoothing:
+            return nll, nll.detach()
+        even = -log_probs[..., FIRST_OUTPUT:].mean(-1).where(_inside(features), 0.0).sum()
+        return (1 - smoothing) * nll + smoothing * even, nll.detach()
+
+
+def _inside(features: Aligned) -> Tensor:
+    """Whether a frame [B, S] is a row's own."""
+    return torch.arange(features.features.shape[1], device=features.frames.device) < features.frames[:, None]
+
+
+class NumbersHead(Head[Tensor]):
     """Numbers y = W f + b; the loss is the squared error, the mean over a step's numbers."""
 
     def __init__(self, features: int, symbols: int) -> None:
@@ -275,9 +453,17 @@ class BitsHead(NumbersHead):
         return nll, ((logits > 0) == (bits > 0.5)).all(-1)
 
 
-HEADS: Table[Head] = Table(
+HEADS: Table[Head[Any]] = Table(
     "part that says a target",
-    {"symbols": SoftmaxHead, "labels": LabelHead, "crf": CRFHead, "numbers": NumbersHead, "bits": BitsHead},
+    {
+        "symbols": SoftmaxHead,
+        "pointers": PointerHead,
+        "labels": LabelHead,
+        "crf": CRFHead,
+        "ctc": CTCHead,
+        "numbers": NumbersHead,
+        "bits": BitsHead,
+    },
 )
 
 
@@ -296,6 +482,18 @@ def _logits(features: Tensor, weight: Tensor, bias: Tensor, first: int) -> Tenso
     logits = at_least_float32(functional.linear(features, weight, bias))
     logits[..., :first] = -torch.inf
     return logits
+
+
+def _judged(
+    head: SymbolHead[F], features: F, targets: Tensor, positions: Tensor, symbols: int
+) -> tuple[Tensor, Tensor]:
+    """-log p of each target, and whether it is the most probable symbol, each [N]; a step costs so many `symbols`."""
+    losses, hits = [], []
+    for places, target in _pieces(_CrossEntropy.PRODUCT, symbols, positions, _kept(targets, positions)):
+        log_probs = head.log_probs(head.kept(features, places))
+        losses.append(-log_probs.gather(1, target[:, None])[:, 0])
+        hits.append(log_probs.argmax(-1) == target)
+    return torch.cat(losses), torch.cat(hits)
 
 
 def _pieces(most: int, symbols: int, *values: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -27,14 +27,19 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Memory:
-    """What attention reads: states [B, S, memory], keys [B, S, key] projected once, mask [B, S]."""
+    """What attention reads: states [B, S, memory], keys [B, S, key] projected once, mask [B, S].
+
+    For a decoder that copies, `says` [B, S] are the ids of the symbols that it says by pointing at each step.
+    """
 
     states: Tensor
     keys: Tensor
     mask: Tensor
+    says: Tensor | None = None
 
     def select(self, sources: Tensor) -> Memory:
-        return Memory(self.states[sources], self.keys[sources], self.mask[sources])
+        says = None if self.says is None else self.says[sources]
+        return Memory(self.states[sources], self.keys[sources], self.mask[sources], says)
 
 
 @dataclass(frozen=True)

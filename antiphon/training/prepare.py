@@ -16,7 +16,6 @@ from antiphon.bundle import Bundle
 from antiphon.config import Config, Decode, Parallel
 from antiphon.data.batch import Examples, cut_long, in_lanes
 from antiphon.data.encode import LabelsCodec
-from antiphon.data.kinds import TARGETS, codec_class
 from antiphon.data.rows import Row
 from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, held_out, load_rows, train_codecs, untrained
 from antiphon.errors import ConfigError, nearest
@@ -63,7 +62,7 @@ def check_names(config: Config) -> None:
         freeze(model, config.train.freeze)
     if not isinstance(model, Writer) and config.train.feeding.kind != "teacher":
         raise ConfigError("train.feeding", f"is for decoders; a target of {config.target.kind} is not fed")
-    metric, metrics = config.train.metric, metrics_of(codec_class(TARGETS, config.target.kind, "target.kind"))
+    metric, metrics = config.train.metric, metrics_of(codecs.target)
     if metric is not None and metric not in metrics:
         raise ConfigError(
             "train.metric", f"unknown metric {metric!r} for {config.target.kind}; {nearest(metric, metrics)}"

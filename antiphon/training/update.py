@@ -157,9 +157,10 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
     nll_sum = torch.zeros((), device=ranks.device)
     generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))
     torch.manual_seed(_seed(settings.seed, update.step, ranks.rank))
+    copied = learner.prepared.codecs.target.size if learner.prepared.config.model.copy_ else None
     chosen = (settings.label_smoothing, settings.precision, learner.weights)
     for rows in update.batches:
-        batch = replace_unknown(collate(examples, rows), settings.unknown, generator)
+        batch = replace_unknown(collate(examples, rows), settings.unknown, generator, copied)
         whole = batch.part(ranks.rank, ranks.world)
         if examples.lanes is not None and (layers is None or rows[0] == 0):  # an epoch begins: nothing was read yet
             assert isinstance(learner.model, LanguageModel)
@@ -188,7 +189,7 @@ def batch_loss(
     """
     target = batch.target.values
     with _lower_precision(target.device, precision):
-        features: Tensor = functional_call(model, dropped_weights(model), (batch.sources, target, reference))
+        features = functional_call(model, dropped_weights(model), (batch.sources, target, reference))
         return model.head.objective(features, target, batch.positions, smoothing, weights)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,29 @@ def test_real_g2p_rows_are_learned(tmp_path: Path, real_data: Path) -> None:
     lines = (real_data / "g2p-sigmorphon2021/medium/fre_train.tsv").read_text(encoding="utf-8").splitlines()[:8000:4]
     rows = [(word, sounds) for word, sounds in (line.split("\t") for line in lines)]
     assert accuracy(tmp_path, rows, 500, target__tokens="words", model__dropout=0.2) >= 0.35
+
+
+def calls(count: int, names: list[str]) -> list[tuple[str, str]]:
+    """Who calls whom, said in two ways."""
+    chance, rows = random.Random(8), []
+    for _ in range(count):
+        a, b = chance.choice(names), chance.choice(names)
+        rows.append((chance.choice((f"{a} calls {b} now", f"now {b} is called by {a}")), f"{a} : {b}"))
+    return rows
+
+
+COPIES = {
+    "chars": [(word, word[::-1]) for word in words(1400, 9)]
+    + [(word, word[::-1]) for word in words(100, 9, "αβγδεζηθ")],
+    "words": calls(1400, words(40, 9)) + calls(100, words(40, 9, "ijklmnop")),
+}
+
+
+@pytest.mark.parametrize("tokens", COPIES)
+def test_symbols_never_seen_pass_through_a_model_that_copies_and_no_other(tmp_path: Path, tokens: str) -> None:
+    """The test rows are made of letters, or of names, that no training row has."""
+    settings = {"source__tokens": tokens, "target__tokens": tokens, "train__unknown": 0.1}
+    for copies, least, most in ((True, 0.95, 1.0), (False, 0.0, 0.05)):
+        folder = tmp_path / str(copies)
+        folder.mkdir()
+        assert least <= accuracy(folder, COPIES[tokens], 400, model__copy=copies, **settings) <= most

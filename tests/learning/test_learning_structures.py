@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 from tasks import words
 
 import antiphon
@@ -383,3 +384,19 @@ def test_spelled_words_are_shown_as_words_where_a_decoder_attends(tmp_path: Path
     (found,) = model.predict(["abc unheard cab"], attention=True)
     assert found.source_tokens == ["abc", "unheard", "cab"]
     assert found.attention.shape == (len(found.tokens) + 1, 4)
+
+
+def test_synchronous_learns_to_read_digits_side_by_side(tmp_path: Path) -> None:
+    """Handwritten digits as columns of pixels, told by CTC; no picture of the test rows stands in another."""
+    pictures, digits = load_digits(return_X_y=True)
+    columns, chance = pictures.reshape(-1, 8, 8).transpose(0, 2, 1), np.random.default_rng(1)
+    order = chance.permutation(len(digits))
+    chosen = [chance.choice(order[:1400], int(chance.integers(1, 5))) for _ in range(1900)]
+    chosen += [chance.choice(order[1400:], int(chance.integers(1, 5))) for _ in range(100)]
+    rows = [{"x": columns[row].reshape(-1, 8).tolist(), "y": "".join(map(str, digits[row]))} for row in chosen]
+    target = {"column": "y", "tokens": "chars", "ctc": True}
+    model = learned(tmp_path, rows, 600, source={"kind": "frames", "column": "x", "scale": "all"}, target=target)
+    assert model.evaluate()["exact_match"] >= 0.85
+    (best,) = model.predict([rows[-1]["x"]], beam=5, n_best=5)
+    assert best.text == best.n_best[0].text
+    assert sum(np.exp(one.score) for one in best.n_best) <= 1 + 1e-4

@@ -1,0 +1,71 @@
+"""Symbols that a model may copy: how the two sides of a row share ids that go beyond the target's vocabulary.
+
+A symbol of the source that the target's vocabulary has is said by its id there. Any other is said by an id of its row
+alone: the vocabulary's size, and the place in the source where the symbol first stands (the extended vocabulary of See
+et al. 2017, arXiv 1704.04368, section 2.2). The end of the source says the end symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from antiphon.data.codec import Array, Codec
+from antiphon.data.encode import Text, TextCodec
+from antiphon.errors import ConfigError
+from antiphon.symbols import EOS, UNK
+
+WHOLE = ("words", "split")  # tokenizers whose symbols are words
+
+
+@dataclass(frozen=True)
+class Copying:
+    """The two sides of every row of a model that copies."""
+
+    source: TextCodec
+    target: TextCodec
+
+    @classmethod
+    def between(cls, sources: Sequence[Codec], target: Codec) -> Copying:
+        """The sides, if one's symbols can be the other's; a `ConfigError` says why they cannot."""
+        if target.form != "any" or not isinstance(target, TextCodec):
+            kind = f"{target.kind}{' with ctc' if target.form == 'aligned' else ''}"
+            raise ConfigError("", f"is for a decoder that writes text; a target of {kind} is not written")
+        source, *others = sources
+        if others or not isinstance(source, TextCodec):
+            kinds = " and ".join(codec.kind for codec in sources)
+            raise ConfigError("", f"needs one source of text whose symbols can be copied, not {kinds}")
+        for side, codec in (("source", source), ("target", target)):
+            if codec.tokens in ("bpe", "unigram"):
+                reason = f"copies whole symbols, and {side}.tokens: {codec.tokens} cuts unknown words into pieces"
+                raise ConfigError("", f"{reason}; choose chars, words or split")
+        if source.tokens != target.tokens and not {source.tokens, target.tokens} <= {*WHOLE}:
+            reason = f"a source of {source.tokens} has no symbols for a target of {target.tokens}"
+            raise ConfigError("", f"{reason}; give both sides the same tokens")
+        return cls(source, target)
+
+    def says(self, value: Text) -> list[int]:
+        """The id that each step of an encoded source says."""
+        symbols, vocabulary = [*self.source.split_turns(value), ""], self.target.vocabulary
+        first: dict[str, int] = {}
+        for place, symbol in enumerate(symbols):
+            own = vocabulary.id(symbol) if symbol else EOS
+            first.setdefault(symbol, len(vocabulary) + place if own == UNK else own)
+        return [first[symbol] for symbol in symbols]
+
+    def read(self, value: Text, encoded: Array | Sequence[int]) -> Array:
+        """An encoded source [steps] or [steps, ...] as [steps, ... + 1]: what each step says is its last column."""
+        return np.column_stack([encoded, self.says(value)]).astype(np.int32)
+
+    def written(self, value: Text, source: Text) -> list[int]:
+        """The ids of a target: a symbol that only the row's source has is said as there."""
+        said = dict(zip([*self.source.split_turns(source), ""], self.says(source), strict=True))
+        known = zip([*self.target.split_turns(value), ""], self.target.encode(value), strict=True)
+        return [said.get(symbol, UNK) if number == UNK else number for symbol, number in known]
+
+    def symbols(self, ids: Iterable[int], source: Text) -> list[str | None]:
+        """The symbols of an output's ids, None for a special one."""
+        read, known = self.source.split_turns(source), len(self.target.vocabulary)
+        return [read[one - known] if one >= known else self.target.vocabulary.symbol(one) for one in ids]

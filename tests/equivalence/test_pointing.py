@@ -1,0 +1,165 @@
+"""The contracts for decoders that copy, over the covering set of parts that attend."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from models import NAMES, Choice, Side, assert_slopes, covering, name, settings
+from torch import Tensor
+
+from antiphon.data.batch import Examples, Sequences, collate
+from antiphon.decoding import Limits, beam, forced, greedy
+from antiphon.model import Input, Writer
+from antiphon.structures import many_to_many
+from antiphon.symbols import EOS, PAD, SPECIALS, UNK
+
+CPU = torch.device("cpu")
+SYMBOLS, READ = 8, 9  # of the target, of the source
+CASES = [pytest.param(c, id=name(c)) for c in covering() if c[NAMES.index("attention")] != "none"]
+
+
+def make(choice: Choice, seed: int = 0, symbols: int = SYMBOLS, characters: bool = False) -> Writer:
+    """An untrained model that copies, with large weights."""
+    torch.manual_seed(seed)
+    spelling = {"characters": 9, "character_embedding": 3, "character_hidden": 2}
+    source = Side("spelled_words", READ, part_options=spelling) if characters else Side("symbols", READ)
+    chosen = settings(choice).model_copy(update={"copy_": True})
+    model = many_to_many(chosen, [source], Side("symbols", symbols))
+    scale = 0.35 if choice[NAMES.index("cell")] == "rnn_relu" else 0.6
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * scale)
+        model.embedding.weight[PAD] = 0
+        assert model.decoder.gate is not None
+        model.decoder.gate.bias.fill_(-1.5)  # so that much is copied
+    return model.eval()
+
+
+def examples(count: int, seed: int = 0, characters: bool = False) -> Examples:
+    """Sources of which each step has an id, perhaps letters, and what it says; targets that say some of it."""
+    chance = random.Random(seed)
+    sources, targets = [], []
+    for _ in range(count):
+        steps = chance.randint(1, 6)
+        read = [chance.randrange(UNK, READ) for _ in range(steps)]
+        said = [chance.choice([chance.randrange(SPECIALS, SYMBOLS), SYMBOLS + place]) for place in range(steps)]
+        if steps > 1:
+            said[-1] = said[0]  # a symbol that stands twice
+        letters = [[chance.randrange(4, 9) for _ in range(3)] for _ in range(steps + 1)]
+        columns = [[*read, EOS], *(zip(*letters, strict=True) if characters else ()), [*said, EOS]]
+        sources.append(np.column_stack(columns))
+        known = range(SPECIALS, SYMBOLS)
+        targets.append([*(chance.choice([*said, *known]) for _ in range(chance.randint(0, 5))), EOS])
+    return Examples((Sequences(sources),), Sequences(targets))
+
+
+def given(data: Examples, rows: list[int], padding: int = 0) -> tuple[list[Input], Tensor, Tensor]:
+    """The sources of some rows, wider by so much padding, their targets, and the positions of these."""
+    batch = collate(data, rows)
+    ((values, lengths),) = batch.sources
+    wider = torch.cat([values, values.new_zeros(len(values), padding, values.shape[2])], 1)
+    return [(wider, lengths)], batch.target.values, batch.positions
+
+
+def log_p(model: Writer, data: Examples, rows: list[int], padding: int = 0) -> list[Tensor]:
+    """log p of each target symbol, a tensor a row."""
+    sources, target, positions = given(data, rows, padding)
+    with torch.inference_mode():
+        losses, _ = model.head.judge(model(sources, target), target, positions)
+    return list((-losses).split(data.target.lengths[rows].tolist()))
+
+
+def close(left: Tensor, right: Tensor) -> None:
+    torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("characters", [False, True], ids=["plain", "spelled"])
+@pytest.mark.parametrize("choice", CASES)
+def test_contracts(choice: Choice, characters: bool) -> None:
+    """Padding, batch and order change nothing; one call = step by step; every score is the same sum."""
+    model, data = make(choice, characters=characters), examples(6, characters=characters)
+    rows = list(range(6))
+    together = log_p(model, data, rows)
+    assert torch.cat(together).isfinite().all()
+    assert torch.cat(together).std() > 1e-3
+    order = [3, 0, 5, 1, 4, 2]
+    padded, mixed = log_p(model, data, rows, padding=4), log_p(model, data, order)
+    for row in rows:
+        for found in (log_p(model, data, [row])[0], padded[row], mixed[order.index(row)]):
+            close(found, together[row])
+    sources, target, positions = given(data, rows)
+    with torch.inference_mode():
+        said = forced(model.step, model.start(sources), target)
+        close(said.flatten()[positions], torch.cat(together))
+        free = model(sources, target, 0.0)
+        state, last, probabilities = model.start(sources), torch.full((6,), 1), model.head.log_probs(free)
+        for step in range(target.shape[1]):
+            answer = model.step(last, state)
+            close(probabilities[:, step], answer.log_probs)
+            last, state = answer.log_probs.argmax(-1), answer.state
+
+
+@pytest.mark.parametrize("choice", CASES)
+def test_what_is_decoded_depends_on_its_row_alone_and_scores_are_those_of_forced_scoring(choice: Choice) -> None:
+    model, data, limits = make(choice), examples(6), Limits(6)
+    sources, _, _ = given(data, list(range(6)))
+    copied = 0
+    with torch.inference_mode():
+        for width in (1, 3):
+
+            def search(sources: list[Input], rows: int, width: int = width) -> list[tuple[tuple[int, ...], float]]:
+                state = model.start(sources)
+                if width == 1:
+                    found = greedy(model.step, state, rows, CPU, limits)
+                else:
+                    found = beam(model.step, state, rows, CPU, limits, width)
+                return [(best.tokens, best.score) for best, *_ in found]
+
+            together = search(sources, 6)
+            whole = Sequences([[*tokens, EOS] for tokens, _ in together])
+            again = log_p(model, Examples(data.sources, whole), list(range(6)))
+            for row, (tokens, score) in enumerate(together):
+                copied += sum(symbol >= SYMBOLS for symbol in tokens)
+                assert all(symbol in data.sources[0][row][:, -1] for symbol in tokens if symbol >= SYMBOLS)
+                assert float(again[row].sum()) == pytest.approx(score, abs=1e-4)
+                (alone,) = search(given(data, [row], padding=2)[0], 1)
+                assert alone[1] == pytest.approx(score, abs=1e-4)
+    assert copied, "no symbol of the source was said, so this shows little"
+
+
+@pytest.mark.parametrize("choice", CASES)
+def test_gradients_equal_finite_differences(choice: Choice) -> None:
+    model, data = make(choice).double(), examples(4)
+    sources, target, positions = given(data, [0, 1, 2, 3])
+
+    def loss() -> Tensor:
+        return model.head.objective(model(sources, target), target, positions, 0.1)[0]
+
+    assert_slopes(model, loss)
+
+
+def test_all_outputs_and_the_remaining_mass_sum_to_one() -> None:
+    """Every output of at most 3 symbols, copied and unknown ones too, plus the mass of going on after 3."""
+    base = next(c for c in covering() if c[NAMES.index("attention")] == "general")
+    model = make(base, symbols=SPECIALS + 1)
+    source = np.asarray([[4, SPECIALS + 1], [6, SPECIALS], [4, SPECIALS + 1], [EOS, EOS]])
+
+    def outputs(length: int) -> Iterator[list[int]]:
+        return map(list, itertools.product([UNK, SPECIALS, SPECIALS + 1], repeat=length))
+
+    ended = going_on = 0.0
+    with torch.inference_mode():
+        for length in range(4):
+            said = Sequences([[*row, EOS] for row in outputs(length)])
+            sources, target, _ = given(Examples((Sequences([source] * len(said)),), said), list(range(len(said))))
+            found = forced(model.step, model.start(sources), target).double()
+            ended += float(found.sum(1).exp().sum())
+            if length == 3:
+                going_on = float((found[:, :3].sum(1).exp() * (1 - found[:, 3].exp())).sum())
+    assert 0.01 < ended < 0.999, "a trivial distribution would prove nothing"
+    assert ended + going_on == pytest.approx(1.0, abs=1e-6)

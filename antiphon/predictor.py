@@ -35,6 +35,7 @@ from antiphon.devices import pick_device
 from antiphon.ensemble import Ensemble
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
 from antiphon.evaluation import Task, confusion, evaluate, read_sources, score_rows
+from antiphon.explanation import Asked, Given, explainer_of
 from antiphon.model import LanguageModel, Model, Reader, Writer
 from antiphon.parts.heads import COMBINATIONS
 from antiphon.rules import ids_of
@@ -52,6 +53,7 @@ from antiphon.search import (
     written_side,
 )
 from antiphon.symbols import EOS
+from antiphon.trace import Trace
 
 Data: TypeAlias = str | Path | Files | list[Row] | None
 Held: TypeAlias = tuple[list[Any], list[Any], list[int]] | None
@@ -396,6 +398,44 @@ class Predictor:
         given = (targets,) if self.model.goes_on else tuple(sources)
         losses = score_rows(self.model, Examples(given, targets), self.device).losses
         return [(-own[len(prompt) :]).tolist() for own, prompt in zip(losses, prompts, strict=True)]
+
+    def explain(
+        self,
+        given: Any,
+        reference: Any = None,
+        other: Any = None,
+        force: Sequence[tuple[int, str | None]] = (),
+        top: int = 5,
+        beam: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Trace:
+        """The run of one input, as `predict` takes it, seen from inside: see docs/trace.md.
+
+        With a `reference`, what should be said (of a language model: behind the input), it is compared. `other` is
+        another input, whose context C is tried in place of the input's. Each of `force` is a step, from 0, and a symbol
+        (None: the end symbol) to say there and go on. `top` symbols a step are told of; `beam` and `settings` are as
+        `predict` takes them.
+        """
+        if isinstance(self.model, Ensemble):
+            raise ModelFolderError("an ensemble is several models; look into each of them")
+        if top < 1:
+            raise ConfigError("top", f"must be at least 1 (is {top})")
+        writes = isinstance(self.model, Writer)
+        for name, wish in (("other", other is not None and not writes), ("force", bool(force) and not self._writes)):
+            if wish:
+                what = "has a context C" if name == "other" else "writes"
+                raise ConfigError(name, f"is for a model that {what}; this one does not")
+        asked = Asked(reference, None if other is None else self._given(other, "other input"), force, top)
+        search = plan(self._decode(beam, None, settings), self.model, self.codecs) if self._writes else None  # type: ignore[arg-type]
+        explainer = explainer_of(self.model, self.config, self.codecs, self.device, search)
+        return explainer.trace(self._given(given, "input"), asked)
+
+    def _given(self, given: Any, what: str) -> Given:
+        held = next(self._encoded([given], f"{what} ", itertools.repeat([])))
+        if held is None:
+            raise DataError(f"{what} 1: is empty")
+        values, arrays, _ = held
+        return Given(values, arrays)
 
     def rows(self, data: Data) -> list[Row]:
         """The rows of a table, of parallel files, or of the configured test set; given rows as they are."""

@@ -24,7 +24,7 @@ class Part(BaseModel):
 class Choice(Part):
     """A symbol or label that could have been said at a step."""
 
-    token: Token
+    token: Token = Field(description="null is the end symbol")
     log_prob: float = Field(description="log p of it at this step")
 
 
@@ -42,7 +42,7 @@ class Layer(Part):
 
     part: str = Field(description="`encoder`, of further sources `encoder-2`, ..., or `decoder`")
     depth: int = Field(description="0 is the lowest layer")
-    direction: Literal["forward", "backward"]
+    direction: Literal["forward", "backward"] = Field(description="of reading")
     cell: str = Field(description="`model.cell` of the configuration")
     tokens: list[Token] = Field(description="what each step has read")
     start: dict[str, list[float]] = Field(description="`state` before the first step, of an LSTM `cell` too: [hidden]")
@@ -56,12 +56,12 @@ class Layer(Part):
 class Run(Part):
     """A sequence that was said, or one that the model was told to say, step by step."""
 
-    text: str
-    tokens: list[Token] = Field(description="one for each step")
+    text: str = Field(description="as `predict` writes it")
+    tokens: list[Token] = Field(description="one for each step; null is the end symbol")
     score: float | None = Field(
         description="log p of all steps together, as `score` gives it; of numbers minus the squared error, if known"
     )
-    steps: list[Step]
+    steps: list[Step] = Field(description="each symbol, label or vector; of a CRF a label's own probability")
     attention: Grid | None = Field(
         None, description="[steps, source states]: the weights with which each step looked at the sources' tokens"
     )
@@ -85,7 +85,7 @@ class Source(Part):
 class Node(Part):
     """A prefix that a beam looked at."""
 
-    id: int
+    id: int = Field(description="its place among the nodes")
     parent: int | None = Field(description="the prefix that it extends; null for the empty one, the root")
     token: Token = Field(description="the last symbol; null for the end symbol, and for the root")
     log_prob: float = Field(description="log p of all its symbols")
@@ -100,8 +100,8 @@ class Node(Part):
 class Beam(Part):
     """The tree of all prefixes that a beam looked at."""
 
-    width: int
-    length_penalty: float
+    width: int = Field(description="`decode.beam`")
+    length_penalty: float = Field(description="`decode.length_penalty`")
     nodes: list[Node] = Field(description="parents stand before their children")
 
 
@@ -118,9 +118,9 @@ class Ablation(Part):
 class Forced(Part):
     """The output, if this symbol is said at this step and the search goes on from there."""
 
-    step: int
-    token: Token
-    run: Run
+    step: int = Field(description="where it is forced; all before it is the output's own")
+    token: Token = Field(description="null is the end symbol")
+    run: Run = Field(description="the best output that begins so")
 
 
 class Attribution(Part):
@@ -129,8 +129,8 @@ class Attribution(Part):
     To first order, the part of log p that would be lost if the token's vector were zero.
     """
 
-    source: str
-    tokens: list[Token]
+    source: str = Field(description="its name")
+    tokens: list[Token] = Field(description="of a source as there; of a language model all that it has read")
     values: Grid = Field(description="[steps of the output, tokens]")
 
 
@@ -140,9 +140,9 @@ class Trace(Part):
     `format` changes when a field changes its meaning or goes; further fields may come at any time.
     """
 
-    format: Literal[1] = 1
-    structure: str
-    sources: list[Source]
+    format: Literal[1] = Field(1, description="the version of this schema")
+    structure: str = Field(description="`one_to_one`, `one_to_many`, `many_to_one`, `many_to_many` or `synchronous`")
+    sources: list[Source] = Field(description="the input")
     output: Run = Field(description="what the model says, fed with its own output; of a reader its answers, the tags")
     prompt: Run | None = Field(None, description="of a language model: the input, as it was read")
     reference: Run | None = Field(None, description="the reference, teacher-forced")
@@ -158,7 +158,7 @@ class Trace(Part):
     beliefs: list[Step] | None = Field(
         None, description="many to one: the answer to the first 1, 2, ... steps of the (first) source alone"
     )
-    attribution: list[Attribution] | None = Field(None, description="for each source")
+    attribution: list[Attribution] | None = Field(None, description="of the output, for each source")
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; absent parts are left out."""

@@ -34,7 +34,7 @@ from antiphon.parts.pooling import shares
 from antiphon.parts.recurrent import Cell
 from antiphon.parts.sources import ImageSource, ImagesSource
 from antiphon.parts.state import Encoded, Layer, State
-from antiphon.search import Search, Watch, best_of, decode_sources, written, written_side
+from antiphon.search import TOKENS, Search, Watch, best_of, decode_sources, written, written_side
 from antiphon.structures import structure_of
 from antiphon.symbols import BOS, EOS, UNK
 from antiphon.trace import (
@@ -54,6 +54,7 @@ from antiphon.trace import Layer as LayerTrace
 from antiphon.trace import Step as StepTrace
 
 DECIMALS = 6
+MOST_LABELS = 50  # of labels so many are told of at each step, where there are more
 ME = "input 1"  # what messages call the input
 
 M = TypeVar("M", bound=Model)
@@ -276,14 +277,11 @@ class Explainer(Generic[M]):
             found += observed.take(part, source.tokens, self.config.model.cell.kind)
         return found or None
 
-    def _vectors(self, given: Given, copies: int) -> list[Input]:
-        """The sources' vectors [copies, S, size], ready to be differentiated after, and their lengths."""
-        found = []
+    def _vectors(self, given: Given) -> list[Input]:
+        """The sources' vectors [1, S, size], and their lengths."""
         with torch.no_grad():
-            for (source, _), padded in zip(self.model.channels, self._padded(given), strict=True):
-                vectors, lengths = source(*padded)
-                found.append((vectors.expand(copies, -1, -1).clone().requires_grad_(), lengths.expand(copies)))
-        return found
+            channels = zip(self.model.channels, self._padded(given), strict=True)
+            return [source(*padded) for (source, _), padded in channels]
 
 
 def _png(pixels: Any) -> str:
@@ -336,13 +334,24 @@ def _differentiable() -> Iterator[None]:
         yield
 
 
-def _input_x_gradient(total: Tensor, vectors: Sequence[Tensor]) -> list[Grid]:
-    """Of each of the vectors [copies, S, size] its sum of x * d total / d x: [copies, S]."""
-    slopes = torch.autograd.grad(total, list(vectors), allow_unused=True)
-    return [
-        plain((one * slope).sum(-1)) if slope is not None else plain(torch.zeros(one.shape[:2]))
-        for one, slope in zip(vectors, slopes, strict=True)
-    ]
+def _input_x_gradient(
+    vectors: Sequence[Input], steps: int, said: Callable[[list[Input], Tensor], Tensor]
+) -> list[Grid]:
+    """Of each source's vectors [1, S, size] the grid [steps, S] of x * d said / d x, summed over the size.
+
+    `said` maps as many copies of the vectors [n, S, size] as there are steps in a tensor [n] to what each copy's step
+    has said [n]: so each copy has the gradient of one step.
+    """
+    longest = max(steps, *(one.shape[1] for one, _ in vectors))
+    found: list[list[Tensor]] = [[] for _ in vectors]
+    for rows in torch.split(torch.arange(steps, device=vectors[0][0].device), max(1, TOKENS // longest)):
+        copies = [(one.expand(len(rows), -1, -1).clone().requires_grad_(), n.expand(len(rows))) for one, n in vectors]
+        leaves = [one for one, _ in copies]
+        with _differentiable():
+            slopes = torch.autograd.grad(said(copies, rows).sum(), leaves, allow_unused=True)
+        for grid, leaf, slope in zip(found, leaves, slopes, strict=True):
+            grid.append(torch.zeros(leaf.shape[:2]) if slope is None else (leaf.detach() * slope).sum(-1))
+    return [plain(torch.cat(grid)) for grid in found]
 
 
 # --- readers ------------------------------------------------------------------------------------------
@@ -353,13 +362,13 @@ class ReaderExplainer(Explainer[Reader]):
 
     def trace(self, given: Given, asked: Asked) -> Trace:
         """The input's run."""
-        sources = self._sources(given)
+        sources, top = self._sources(given), max(asked.top, MOST_LABELS)
         observed = Observed(self.model)
         with torch.inference_mode():
             encoded = observed.model.encode(self._padded(given))
         (answer,) = self._answers([given])
-        output = self._run(answer, asked.top)
-        reference = None if asked.reference is None else self._reference(given, answer, asked)
+        output = self._run(answer, top)
+        reference = None if asked.reference is None else self._reference(given, answer, asked.reference, top)
         pooled = self.model.pooling is not None
         labels = isinstance(self.codecs.target, LabelCodec)
         return Trace(
@@ -370,7 +379,7 @@ class ReaderExplainer(Explainer[Reader]):
             divergence=None if reference is None or not labels else _divergence(output.tokens, reference.tokens),
             encoder=self._encoder(observed, sources),
             pooling=self._shares(encoded),
-            beliefs=self._beliefs(given, asked.top) if pooled and self.codecs.sources[0].steps else None,
+            beliefs=self._beliefs(given, top) if pooled and self.codecs.sources[0].steps else None,
             attribution=self._attribution(given, sources, answer),
         )
 
@@ -409,15 +418,15 @@ class ReaderExplainer(Explainer[Reader]):
         text = answered(self.codecs.target, answer).text
         return Run(text=text, tokens=[step.token for step in steps], score=None, steps=steps)
 
-    def _reference(self, given: Given, answer: Answer, asked: Asked) -> Run:
+    def _reference(self, given: Given, answer: Answer, reference: Any, top: int) -> Run:
         codec = self.codecs.target
-        value, encoded = _encoded_reference(codec, asked.reference)
+        value, encoded = _encoded_reference(codec, reference)
         if len(encoded) != len(answer.said):
             reason = f"has {len(encoded)} {codec.unit} for {len(answer.said)} {self.codecs.sources[0].unit}"
             raise DataError(f"{ME}: the reference {reason} of the input")
         score = self._score(given, encoded)
         if isinstance(codec, LabelCodec):
-            steps = self._steps(answer, [int(number) for number in encoded], asked.top)
+            steps = self._steps(answer, [int(number) for number in encoded], top)
         else:
             steps = [StepTrace(values=values) for values in plain(value)]
         return Run(text=codec.shown(value), tokens=[step.token for step in steps], score=score, steps=steps)
@@ -441,16 +450,20 @@ class ReaderExplainer(Explainer[Reader]):
 
     def _attribution(self, given: Given, sources: Sequence[Source], answer: Answer) -> list[Attribution]:
         steps = len(answer.said)
-        vectors = self._vectors(given, steps)
-        row = torch.arange(steps, device=self.device)
-        with _differentiable():
+        labels = isinstance(self.codecs.target, LabelCodec)
+
+        def said(vectors: list[Input], rows: Tensor) -> Tensor:
             features = self.model.features_of(self.model.encode_vectors(vectors))[:, :steps]
-            positions = torch.arange(steps * steps, device=self.device)
-            found = self.model.head.answer(features, positions)[1].view(steps, steps, -1)[row, row]
-            if isinstance(self.codecs.target, LabelCodec):
-                found = found[row, torch.from_numpy(answer.said).to(self.device)]
-            grids = _input_x_gradient(found.sum(), [one for one, _ in vectors])
-        return _attributed(sources, grids)
+            positions = torch.arange(len(rows) * steps, device=self.device)
+            values = self.model.head.answer(features, positions)[1].view(len(rows), steps, -1)[_each(rows), rows]
+            return values[_each(rows), torch.from_numpy(answer.said).to(rows)[rows]] if labels else values.sum(-1)
+
+        return _attributed(sources, _input_x_gradient(self._vectors(given), steps, said))
+
+
+def _each(rows: Tensor) -> Tensor:
+    """0, 1, ... for each of them."""
+    return torch.arange(len(rows), device=rows.device)
 
 
 def _shares(encoded: Encoded, score: torch.nn.Linear | None) -> list[float] | None:
@@ -656,17 +669,18 @@ class WriterExplainer(_Speaking[Writer]):
         return float(plain(_said(log_probs, ids).sum()))
 
     def _attribution(self, given: Given, sources: Sequence[Source], ids: Sequence[int]) -> list[Attribution]:
-        steps = len(ids)
-        vectors = self._vectors(given, steps)
-        row = torch.arange(steps, device=self.device)
-        said = torch.tensor(ids, device=self.device)
-        fed = torch.tensor([BOS, *ids[:-1]], device=self.device).expand(steps, -1)
-        with _differentiable():
+        target = torch.tensor(ids, device=self.device)
+        fed = torch.tensor([BOS, *ids[:-1]], device=self.device)
+
+        def said(vectors: list[Input], rows: Tensor) -> Tensor:
             encoded = self.model.encode_vectors(vectors)
             start = self.model.start_from(encoded, self.model.bridge.context(encoded))
-            features = self.model.decoder.unroll(self.model.embedding(fed), start).features[row, row]
-            grids = _input_x_gradient(self.model.head.log_probs(features)[row, said].sum(), [one for one, _ in vectors])
-        return _attributed(sources, grids)
+            inputs = self.model.embedding(fed.expand(len(rows), -1))
+            features = self.model.decoder.unroll(inputs, start).features[_each(rows), rows]
+            log_probs: Tensor = self.model.head.log_probs(features)
+            return log_probs[_each(rows), target[rows]]
+
+        return _attributed(sources, _input_x_gradient(self._vectors(given), len(ids), said))
 
 
 class LanguageModelExplainer(_Speaking[LanguageModel]):
@@ -721,15 +735,17 @@ class LanguageModelExplainer(_Speaking[LanguageModel]):
         return self._after(given, [*output, EOS], self._symbols(given, output), top)
 
     def _attribution(self, ids: Sequence[int], prompt: int, reads: Sequence[Token]) -> list[Attribution]:
-        steps = len(ids) - prompt
-        row = torch.arange(steps, device=self.device)
-        read = torch.tensor([self.model.first, *ids[:-1]], device=self.device)
-        said = torch.tensor(ids[prompt:], device=self.device)
-        vectors = self.model.source.embedding(read).detach().expand(steps, -1, -1).clone().requires_grad_()
-        with _differentiable():
-            states, _ = self.model.encoder.run(vectors, self.model.begin(steps))
-            log_probs = self.model.head.log_probs(states[row, prompt + row])
-            (grid,) = _input_x_gradient(log_probs[row, said].sum(), [vectors])
+        read = torch.tensor([[self.model.first, *ids[:-1]]], device=self.device)
+        target = torch.tensor(ids[prompt:], device=self.device)
+        vectors = self.model.source.embedding(read).detach()
+
+        def said(vectors: list[Input], rows: Tensor) -> Tensor:
+            states, _ = self.model.encoder.run(vectors[0][0], self.model.begin(len(rows)))
+            log_probs = self.model.head.log_probs(states[_each(rows), prompt + rows])
+            return log_probs[_each(rows), target[rows]]
+
+        lengths = torch.tensor([read.shape[1]], device=self.device)
+        (grid,) = _input_x_gradient([(vectors, lengths)], len(target), said)
         return [Attribution(source="source", tokens=list(reads), values=grid)]
 
 

@@ -33,7 +33,9 @@ class Step(Part):
 
     token: Token = Field(None, description="what was said: a symbol or label; null is the end symbol")
     log_prob: float | None = Field(None, description="log p of it; absent (null) for numbers")
-    top: list[Choice] = Field([], description="the most probable symbols or labels at this step, the first the best")
+    top: list[Choice] = Field(
+        [], description="the most probable symbols at this step, the best first; of labels up to 50"
+    )
     values: list[float] | None = Field(None, description="what was said, where that is numbers")
 
 

@@ -61,9 +61,15 @@ def _drawing(fonts: Sequence[str]) -> Iterator[None]:
         "svg.hashsalt": "antiphon",  # the same names in every run
         "text.parse_math": False,
     }
-    with warnings.catch_warnings(), matplotlib.rc_context(settings):
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        yield
+    talk = logging.getLogger("matplotlib.font_manager")  # of fonts that have no bold
+    level = talk.level
+    talk.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), matplotlib.rc_context(settings):
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            yield
+    finally:
+        talk.setLevel(level)
 
 
 def _texts(trace: Trace) -> Iterator[str]:

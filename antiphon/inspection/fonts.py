@@ -34,7 +34,7 @@ def lacking(characters: str) -> str:
     shown = characters if len(characters) <= 10 else f"{characters[:10]}..."
     return (
         f"no font on this machine has {shown} ({', '.join(scripts[:4])}), which the picture shows as boxes; "
-        "install one, such as Noto Sans CJK for cjk, or write .html or .svg, which take the reader's own fonts"
+        "install one that has (Google's Noto fonts do), or write .html or .svg, which take the reader's own fonts"
     )
 
 

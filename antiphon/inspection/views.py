@@ -27,7 +27,8 @@ END = "⏎"  # how the end symbol is shown
 SPELLED = {" ": "␣", "\n": "↵", "\t": "⇥", "": "∅"}
 BLUE, RED, GREEN, GREY = "#2166ac", "#b2182b", "#1b7837", "#888888"
 CELL = 0.36  # inches
-WIDEST, HIGHEST = 24.0, 40.0  # inches of a view
+WIDEST, HIGHEST = 24.0, 100.0  # inches of a view
+LONGEST = 600  # characters of an input that are shown
 LABELS = 12  # rows of a picture of labels, or lines of one of numbers
 WRITTEN = 900  # cells of a grid that are small enough a number to hold their values as text
 LEAVES = 120  # of a beam's tree: with more, what was pruned is left out
@@ -71,29 +72,40 @@ def _side(count: float, most: float, cell: float = CELL) -> float:
 
 
 def _ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str] | None = None) -> None:
+    """Name columns and rows, of too many for their room every second, third, ... alone."""
     turned = max(map(len, columns), default=0) > 2
-    axes.set_xticks(range(len(columns)), columns, rotation=60 if turned else 0, ha="left" if turned else "center")
+    apart = math.ceil(len(columns) * 0.2 / WIDEST)
+    shown = columns[::apart]
+    axes.set_xticks(
+        range(0, len(columns), apart), shown, rotation=60 if turned else 0, ha="left" if turned else "center"
+    )
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     if rows is not None:
-        axes.set_yticks(range(len(rows)), rows)
+        apart = math.ceil(len(rows) * 0.15 / HIGHEST)
+        axes.set_yticks(range(0, len(rows), apart), rows[::apart])
     axes.tick_params(length=0)
-    for label, column in zip(axes.get_xticklabels(), columns, strict=True):
+    for label, column in zip(axes.get_xticklabels(), shown, strict=True):
         label.set_color(GREY if column == END else "black")
 
 
 def _grid(
-    axes: Axes, values: NDArray[Any], columns: Sequence[Token], rows: Sequence[Token], signed: bool = False
+    axes: Axes,
+    values: NDArray[Any],
+    columns: Sequence[Token],
+    rows: Sequence[Token],
+    signed: bool = False,
+    most: float = 1.0,
 ) -> None:
-    """A grid of numbers with a token on each column and row: from 0 to 1, or `signed`, around 0."""
-    most = float(np.abs(values).max(initial=1e-9)) if signed else 1.0
+    """A grid of numbers with a token on each column and row: from 0 to `most`, or `signed`, around 0."""
+    most = float(np.abs(values).max(initial=1e-9)) if signed else most
     axes.imshow(values, vmin=-most if signed else 0, vmax=most, cmap="RdBu" if signed else "Blues", aspect="auto")
     _ticks(axes, _labels(columns), _labels(rows))
-    if values.size <= WRITTEN:
+    if values.size <= WRITTEN and most >= 0.01:
         for (row, column), value in np.ndenumerate(values):
             share = abs(value) / most
-            if share >= (0.15 if signed else 0.05):
-                text = f"{value:.1f}" if signed else f"{value:.0%}".rstrip("%")
+            if share >= (0.15 if signed else 0.05) and abs(value) >= 0.005:
+                text = f"{value:.2f}" if signed else f"{value:.0%}".rstrip("%")
                 axes.text(column, row, text, ha="center", va="center", fontsize=7, color=_ink(share))
     if _rightward(columns):
         axes.invert_xaxis()
@@ -141,7 +153,7 @@ def _chance(value: float | None) -> str:
 
 def summary(trace: Trace) -> View:
     """What was read and what was said."""
-    rows = [[source.name, source.text] for source in trace.sources]
+    rows = [[source.name, textwrap.shorten(source.text, LONGEST, placeholder=" …")] for source in trace.sources]
     labels = trace.output.steps and trace.output.steps[0].values is None
     unit = "log p" if labels else "minus squared error"
     for name, run in (("output", trace.output), ("reference", trace.reference)):
@@ -235,7 +247,7 @@ def _grid_size(columns: Sequence[Token], rows: Sequence[Token]) -> tuple[float, 
 
 def _over_picture(title: str, source: Source, values: NDArray[Any], rows: Sequence[Token]) -> View:
     """The picture once for each symbol, with light where the model looked."""
-    grid_shape = source.grid or (1, -1)
+    grid_shape = source.grid or (1, values.shape[1])
     picture = Image.open(io.BytesIO(base64.b64decode(source.picture or ""))).convert("L")
     across = min(8, len(rows))
     down = math.ceil(len(rows) / across)
@@ -246,15 +258,10 @@ def _over_picture(title: str, source: Source, values: NDArray[Any], rows: Sequen
             axes.axis("off")
         extent = (0, picture.width, picture.height, 0)
         for axes, token, weights in zip(grid, rows, values, strict=False):
+            light = np.zeros((*grid_shape, 4))
+            light[..., 0], light[..., 3] = 1.0, 0.75 * weights.reshape(grid_shape) / values.max()
             axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=extent)
-            axes.imshow(
-                weights.reshape(grid_shape),
-                cmap="Reds",
-                alpha=0.6,
-                extent=extent,
-                vmin=0,
-                vmax=values.max(),
-            )
+            axes.imshow(light, extent=extent)
             axes.set_title(spelled(token), fontsize=10)
 
     about = "The picture once for each symbol that was written: the redder, the more the model looked there."
@@ -296,7 +303,7 @@ def pooling(trace: Trace) -> View | None:
 
     def draw(figure: FigureBase) -> None:
         axes = figure.subplots()
-        _grid(axes, values, columns, [""])
+        _grid(axes, values, columns, [""], most=float(values.max()))
         axes.set_yticks([])
         _between(axes, trace.sources)
 
@@ -366,9 +373,31 @@ def answers(trace: Trace) -> View | None:
         return None
     many = trace.structure == "synchronous"
     read = trace.sources[0].tokens[: len(trace.output.steps)] if many else ["answer"]
-    title = "What it said of each step" if many else "What it said"
     reference = None if trace.reference is None else trace.reference.steps
-    return _as_answers(title, read, trace.output.steps, reference)
+    if not many and trace.output.steps[0].values is None:
+        return _one_answer(trace.output.steps[0], None if reference is None else reference[0].token)
+    return _as_answers("What it said of each step" if many else "What it said", read, trace.output.steps, reference)
+
+
+def _one_answer(said: Step, reference: Token) -> View:
+    choices = said.top[:LABELS]
+
+    def draw(figure: FigureBase) -> None:
+        axes = figure.subplots()
+        shares = [math.exp(choice.log_prob) for choice in choices]
+        axes.barh(range(len(choices)), shares, color=BLUE, alpha=0.35)
+        for row, share in enumerate(shares):
+            axes.text(0.01, row, f"{share:.1%}", va="center", fontsize=8)
+        axes.set_yticks(range(len(choices)), _labels([choice.token for choice in choices], 30))
+        for label, choice in zip(axes.get_yticklabels(), choices, strict=True):
+            label.set_color(GREEN if choice.token == reference else "black")
+        axes.set(xlim=(0, 1), ylim=(len(choices) - 0.5, -0.5))
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    about = f"The probability of each label{'' if reference is None else '; the reference is green'}."
+    return View("What it said", about, (6.0, 0.4 + _side(len(choices), HIGHEST, 0.3)), draw)
 
 
 def beliefs(trace: Trace) -> View | None:
@@ -443,8 +472,8 @@ def beam(trace: Trace) -> View | None:
         _tree(figure.subplots(), nodes, places)
 
     about = (
-        f"A search {trace.beam.width} wide, from left to right. Black prefixes went on, grey ones were dropped; green "
-        "ends are outputs, with their place and log p. The thick line is the best."
+        f"A search {trace.beam.width} wide, from left to right. Black prefixes went on until it was done, grey ones "
+        "were dropped; green ends are outputs, with their place and log p. The thick line is the best."
     )
     if len(nodes) < len(trace.beam.nodes):
         about += " Of the dropped ones there are too many to show."

@@ -350,7 +350,7 @@ def _input_x_gradient(
         with _differentiable():
             slopes = torch.autograd.grad(said(copies, rows).sum(), leaves, allow_unused=True)
         for grid, leaf, slope in zip(found, leaves, slopes, strict=True):
-            grid.append(torch.zeros(leaf.shape[:2]) if slope is None else (leaf.detach() * slope).sum(-1))
+            grid.append(leaf.new_zeros(leaf.shape[:2]) if slope is None else (leaf.detach() * slope).sum(-1))
     return [plain(torch.cat(grid)) for grid in found]
 
 

@@ -106,6 +106,10 @@ def _decode(what: str, arguments: str, **files: Content) -> Mistake:
     return Mistake(what, f"predict model in.txt {arguments}", {"in.txt": "shoe\n", **files}, model=True)
 
 
+def _inspect(what: str, arguments: str) -> Mistake:
+    return Mistake(what, f"inspect model {arguments}", model=True)
+
+
 SECTIONS: dict[str, list[Mistake]] = {
     "Rows": [
         Mistake("a file that is not there", "train none.tsv --out m"),
@@ -413,6 +417,16 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake("an exported folder that exists", "export model f", {"f/precious": "x"}, model=True),
         Mistake("a model to export that is not there", "export none out"),
         Mistake("a module that is not there", "--import no_such_module_at_all check rows.tsv"),
+    ],
+    "Looking inside": [
+        _inspect("an input to look into that is empty", "'' --out t.html"),
+        _inspect("another input whose context is taken that is empty", "shoe --other '' --out t.html"),
+        _inspect("a reference that is empty", "shoe --reference ' ' --out t.html"),
+        _inspect("a forced symbol that the model does not know", "shoe --force 1=Q --out t.html"),
+        _inspect("a forced symbol behind the output", "shoe --force 99=UW --out t.html"),
+        _inspect("a view that there is not", "shoe --out t.png --view attenton"),
+        _inspect("a view of what the model does not have", "shoe --out t.png --view beliefs"),
+        _inspect("a picture in a folder that is not there", "shoe --out no/folder/t.svg --view summary"),
     ],
 }
 

@@ -18,7 +18,7 @@ import matplotlib
 from matplotlib.figure import Figure, FigureBase
 
 from antiphon.errors import AntiphonError, nearest
-from antiphon.files import write_text, writing
+from antiphon.files import write_atomically, write_text
 from antiphon.inspection.fonts import families, lacking
 from antiphon.inspection.views import VIEWS, View
 from antiphon.trace import Trace
@@ -58,7 +58,6 @@ def _drawing(fonts: Sequence[str]) -> Iterator[None]:
     settings: Any = {
         "font.family": [*fonts],
         "svg.fonttype": "none",
-        "svg.hashsalt": "antiphon",  # the same names in every run
         "text.parse_math": False,
     }
     talk = logging.getLogger("matplotlib.font_manager")  # of fonts that have no bold
@@ -106,7 +105,7 @@ def _picture(trace: Trace, path: Path, views: Sequence[str]) -> None:
         LOG.warning(lacking(missing))
     width = max(NARROWEST, *(view.size[0] for view in drawn))
     heights = [view.size[1] + MARGIN for view in drawn]
-    with _drawing(fonts), writing(path):
+    with _drawing(fonts):
         figure = Figure(figsize=(width, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, view in zip(parts, drawn, strict=True):
@@ -114,7 +113,12 @@ def _picture(trace: Trace, path: Path, views: Sequence[str]) -> None:
             if view.size[0] < width:  # as wide as it asks for, at the left
                 inner, _ = part.subfigures(1, 2, width_ratios=[view.size[0], width - view.size[0]])
             _titled(inner, view)
-        figure.savefig(path, dpi=DPI, metadata={"Software" if path.suffix.lower() == ".png" else "Date": None})
+        if path.suffix.lower() == ".svg":
+            write_text(path, _svg(figure))
+            return
+        content = io.BytesIO()
+        figure.savefig(content, dpi=DPI)
+    write_atomically(path, lambda file: file.write(content.getvalue()))
 
 
 STYLE = """\
@@ -135,7 +139,7 @@ def _page(trace: Trace, path: Path, views: Sequence[str]) -> None:
         for number, view in enumerate(_chosen(trace, views)):
             sections.append(
                 f"<section><h2>{html.escape(view.title)}</h2>\n<p>{html.escape(view.about)}</p>\n"
-                f'<figure role="img" aria-label="{html.escape(view.title)}">{_svg(view, number)}</figure></section>'
+                f'<figure role="img" aria-label="{html.escape(view.title)}">{_element(view, number)}</figure></section>'
             )
     content = "\n".join(sections)
     write_text(
@@ -146,15 +150,18 @@ def _page(trace: Trace, path: Path, views: Sequence[str]) -> None:
     )
 
 
-def _svg(view: View, number: int) -> str:
+def _element(view: View, number: int) -> str:
     """A view as an SVG element, its names distinct from those of the page's others."""
     figure = Figure(figsize=view.size, layout="constrained")
     view.draw(figure)
+    content = _svg(figure)
+    return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>v{number}-", content[content.index("<svg") :])
+
+
+def _svg(figure: Figure) -> str:
     content = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": f"view {number}"}):
-        figure.savefig(content, format="svg", metadata={"Date": None})
-    element = content.getvalue()[content.getvalue().index("<svg") :]
-    return re.sub(r'(id="|url\(#|href="#)', rf"\g<1>v{number}-", element)
+    figure.savefig(content, format="svg", metadata={"Date": None})
+    return content.getvalue()
 
 
 Write = Callable[[Trace, Path, Sequence[str]], None]

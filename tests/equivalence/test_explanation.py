@@ -11,6 +11,7 @@ import pytest
 import torch
 from traces import CASES, Case, made, trace
 
+from antiphon import explanation
 from antiphon.data.encode import LabelCodec, TextCodec
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError, ModelFolderError
@@ -366,6 +367,15 @@ def test_attribution_is_the_slope_along_each_tokens_vector(name: str) -> None:
                 np.testing.assert_allclose(np.asarray(attribution.values)[:, place], slopes / (2 * small), atol=2e-5)
     finally:
         model.model.float()
+
+
+@pytest.mark.parametrize("name", ["two sources", "label", "tags, crf", "next"])
+def test_attribution_in_pieces_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explanation, "TOKENS", 1)  # a step at a time
+    found = made(name).explain(CASES[name].given).attribution
+    assert found is not None
+    for one, other in zip(found, trace(name).attribution or [], strict=True):
+        np.testing.assert_allclose(one.values, other.values, atol=1e-5)
 
 
 def _said_log_probs(

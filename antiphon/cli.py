@@ -203,6 +203,34 @@ def evaluate(
         print(f"{name:26} {shown:>10}  {signatures.get(name, '')}".rstrip())
 
 
+@app.command()
+@_guarded
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="DIR", help="the model that the others are compared with")],
+    others: Annotated[list[Path], typer.Argument(metavar="DIR... TABLE", help="other models, and the data")],
+    samples: Annotated[int, typer.Option(min=1, max=1_000_000, help="how often rows are drawn anew")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="other draws")] = 1,
+    as_json: Json = False,
+    beam: Beam = None,
+    settings: DecodeSettings = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Measure models on the same rows, and how sure their differences are (paired bootstrap)."""
+    *folders, data = others
+    if not folders:
+        raise typer.BadParameter("give two models or more, and the data behind them", param_hint="DIR... TABLE")
+    from antiphon.comparison import compare as run
+
+    models = [_load(folder, device, threads, None, "log_linear") for folder in (first, *folders)]
+    found = run(models, str(data), samples, seed, beam, _settings(settings))
+    if as_json:
+        print(json.dumps([vars(one) for one in found]))
+        return
+    for one in found:
+        print(one.line())
+
+
 def _lines(file: Path | None, name: str) -> Iterator[str]:
     """Lines of a file or of standard input."""
     from antiphon.data.rows import read_lines

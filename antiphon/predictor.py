@@ -34,7 +34,7 @@ from antiphon.dataset import encode_rows, load_rows
 from antiphon.devices import pick_device
 from antiphon.ensemble import Ensemble
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
-from antiphon.evaluation import Task, confusion, evaluate, read_sources, score_rows
+from antiphon.evaluation import Sums, Task, confusion, evaluate, read_sources, row_sums, score_rows
 from antiphon.explanation import Asked, Given, explainer_of
 from antiphon.model import LanguageModel, Model, Reader, Writer
 from antiphon.parts.heads import COMBINATIONS
@@ -468,6 +468,13 @@ class Predictor:
     ) -> tuple[dict[str, float], dict[str, str]]:
         """All metrics, and sacreBLEU's signatures of those it makes."""
         return evaluate(self._task(data, beam, settings))
+
+    def row_sums(
+        self, data: Data = None, beam: int | None = None, settings: Mapping[str, Any] | None = None
+    ) -> tuple[list[Row], dict[str, Sums]]:
+        """The rows of `data` (of references of one input the first), and what each adds to the metrics that are
+        quotients of sums over rows, such as `loss` and `token_error_rate`."""
+        return row_sums(self._task(data, beam, settings))
 
     def confusion(self, data: Data = None) -> dict[str, dict[str, int]]:
         """For every label in `data`, how often each label was said; for targets `label` and `labels`."""

@@ -20,7 +20,7 @@ FLOORS = [
     {"evaluation", "bundle"},
     {"training", "explanation"},
     {"predictor", "defaults", "checkup"},
-    {"api", "inspection", "export"},
+    {"api", "inspection", "export", "comparison"},
     {"demo"},
     {"cli"},
     {"__main__"},

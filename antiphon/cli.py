@@ -231,6 +231,26 @@ def compare(
         print(one.line())
 
 
+@app.command()
+@_guarded
+def report(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="the page to write")],
+    data: Annotated[Path | None, typer.Argument(metavar="[TABLE]", help="rows, of which the worst are shown")] = None,
+    source: Annotated[Path | None, typer.Option(help="source lines, with --target")] = None,
+    target: Annotated[Path | None, typer.Option(help="target lines, with --source")] = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Show a training on one page: curves, data, configuration, and the examples that it is worst at."""
+    if out.suffix.lower() != ".html":
+        raise typer.BadParameter("must end in .html", param_hint="--out")
+    from antiphon.inspection.report import report as run
+
+    files = _files(data, source, target)
+    run(_load(folder, device, threads, None, "log_linear"), files, out)
+
+
 def _lines(file: Path | None, name: str) -> Iterator[str]:
     """Lines of a file or of standard input."""
     from antiphon.data.rows import read_lines

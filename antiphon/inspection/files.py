@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import html
 import io
 import json
 import logging
-import re
 import textwrap
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure, FigureBase
 
 from antiphon.errors import AntiphonError, nearest
 from antiphon.files import write_atomically, write_text
 from antiphon.inspection.fonts import families, lacking
+from antiphon.inspection.page import drawing, page, picture, svg
 from antiphon.inspection.views import VIEWS, View
 from antiphon.trace import Trace
 
@@ -50,25 +46,6 @@ def _chosen(trace: Trace, names: Sequence[str]) -> list[View]:
         has = ", ".join(name for name, make in VIEWS.items() if make(trace) is not None)
         raise AntiphonError(f"this model's trace has nothing to show of {', '.join(empty)}; it has {has}")
     return [view for view in found.values() if view is not None]
-
-
-@contextmanager
-def _drawing(fonts: Sequence[str]) -> Iterator[None]:
-    """Within it Matplotlib writes with these fonts, and texts of an SVG stay texts."""
-    settings: Any = {
-        "font.family": [*fonts],
-        "svg.fonttype": "none",
-        "text.parse_math": False,
-    }
-    talk = logging.getLogger("matplotlib.font_manager")  # of fonts that have no bold
-    level = talk.level
-    talk.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), matplotlib.rc_context(settings):
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
-            yield
-    finally:
-        talk.setLevel(level)
 
 
 def _texts(trace: Trace) -> Iterator[str]:
@@ -105,7 +82,7 @@ def _picture(trace: Trace, path: Path, views: Sequence[str]) -> None:
         LOG.warning(lacking(missing))
     width = max(NARROWEST, *(view.size[0] for view in drawn))
     heights = [view.size[1] + MARGIN for view in drawn]
-    with _drawing(fonts):
+    with drawing(fonts):
         figure = Figure(figsize=(width, sum(heights)), layout="constrained")
         parts = figure.subfigures(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, view in zip(parts, drawn, strict=True):
@@ -114,19 +91,11 @@ def _picture(trace: Trace, path: Path, views: Sequence[str]) -> None:
                 inner, _ = part.subfigures(1, 2, width_ratios=[view.size[0], width - view.size[0]])
             _titled(inner, view)
         if path.suffix.lower() == ".svg":
-            write_text(path, _svg(figure))
+            write_text(path, svg(figure))
             return
         content = io.BytesIO()
         figure.savefig(content, dpi=DPI)
     write_atomically(path, lambda file: file.write(content.getvalue()))
-
-
-STYLE = """\
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; padding: 0 1rem; max-width: 90rem; color: #222 }
-section { margin: 2.5rem 0 } h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin: 0 }
-p { color: #555; margin: .2rem 0 .8rem; max-width: 60rem } figure { margin: 0; overflow-x: auto }
-svg { max-width: none } svg text { font-family: system-ui, sans-serif }
-"""
 
 
 def _page(trace: Trace, path: Path, views: Sequence[str]) -> None:
@@ -134,34 +103,9 @@ def _page(trace: Trace, path: Path, views: Sequence[str]) -> None:
     read = " | ".join(source.text for source in trace.sources)
     title = f"{read[:80]} → {trace.output.text[:80]}"
     fonts, _ = families(_texts(trace))
-    sections = []
-    with _drawing(fonts):
-        for number, view in enumerate(_chosen(trace, views)):
-            sections.append(
-                f"<section><h2>{html.escape(view.title)}</h2>\n<p>{html.escape(view.about)}</p>\n"
-                f'<figure role="img" aria-label="{html.escape(view.title)}">{_element(view, number)}</figure></section>'
-            )
-    content = "\n".join(sections)
-    write_text(
-        path,
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
-        f'<meta name="viewport" content="width=device-width"><style>\n{STYLE}</style></head>\n'
-        f'<body><h1 dir="auto">{html.escape(title)}</h1>\n{content}\n</body></html>\n',
-    )
-
-
-def _element(view: View, number: int) -> str:
-    """A view as an SVG element, its names distinct from those of the page's others."""
-    figure = Figure(figsize=view.size, layout="constrained")
-    view.draw(figure)
-    content = _svg(figure)
-    return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>v{number}-", content[content.index("<svg") :])
-
-
-def _svg(figure: Figure) -> str:
-    content = io.StringIO()
-    figure.savefig(content, format="svg", metadata={"Date": None})
-    return content.getvalue()
+    with drawing(fonts):
+        sections = [picture(view, number) for number, view in enumerate(_chosen(trace, views))]
+    write_text(path, page(title, sections))
 
 
 Write = Callable[[Trace, Path, Sequence[str]], None]

@@ -17,7 +17,7 @@ from antiphon import __version__, api, cli
 
 Write = Callable[[str, str | bytes], Path]
 
-COMMANDS = ["train", "evaluate", "predict", "score", "inspect", "compare", "check", "demo"]
+COMMANDS = ["train", "evaluate", "predict", "score", "inspect", "compare", "report", "check", "demo"]
 CONFIG = "data: {train: pairs.tsv, valid: 0.2}\n"
 
 

@@ -251,15 +251,15 @@ class Explainer(Generic[M]):
 
     def _sources(self, given: Given) -> list[Source]:
         found = []
-        names = side_names(len(given.values))
-        channels = zip(self.model.channels, self._padded(given), strict=True)
-        for name, codec, value, array, (channel, padded) in zip(
-            names, self.codecs.sources, given.values, given.arrays, channels, strict=False
+        names = side_names(len(given.values))[:-1]
+        parts = (source for source, _ in self.model.channels)
+        for name, codec, value, array, part, padded in zip(
+            names, self.codecs.sources, given.values, given.arrays, parts, self._padded(given), strict=True
         ):
             grid = picture = None
-            if isinstance(channel[0], ImageSource) and not isinstance(channel[0], ImagesSource):
+            if isinstance(part, ImageSource) and not isinstance(part, ImagesSource):
                 with torch.inference_mode():
-                    rows, columns = channel[0].grid(padded.values).shape[2:]
+                    rows, columns = part.grid(padded.values).shape[2:]
                 grid, picture = (rows, columns), _png(array[0])
             tokens, unknown = _tokens(codec, value, array, grid)
             found.append(
@@ -309,7 +309,7 @@ def _tokens(codec: Codec, value: Any, array: Any, grid: tuple[int, int] | None) 
 def _choices(log_probs: Tensor, top: int, name: Callable[[int], Token]) -> list[Choice]:
     """The most probable of log-probabilities [symbols]; UNK, which is never said, is none."""
     found, ids = log_probs.sort(descending=True, stable=True)
-    pairs = zip(found.tolist(), ids.tolist(), strict=True)
+    pairs = zip(found[: top + 1].tolist(), ids[: top + 1].tolist(), strict=True)
     said = [(value, number) for value, number in pairs if value > -np.inf and number != UNK]
     return [Choice(token=name(number), log_prob=plain(value)) for value, number in said[:top]]
 

@@ -56,8 +56,11 @@ def spelled(token: Token) -> str:
 
 
 def _labels(tokens: Sequence[Token], longest: int = 14) -> list[str]:
-    shown = [spelled(token) for token in tokens]
-    return [text if len(text) <= longest else f"{text[: longest - 1]}…" for text in shown]
+    return [_cut(spelled(token), longest) for token in tokens]
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _rightward(tokens: Sequence[Token]) -> bool:
@@ -101,7 +104,7 @@ def _grid(
     most = float(np.abs(values).max(initial=1e-9)) if signed else most
     axes.imshow(values, vmin=-most if signed else 0, vmax=most, cmap="RdBu" if signed else "Blues", aspect="auto")
     _ticks(axes, _labels(columns), _labels(rows))
-    if values.size <= WRITTEN and most >= 0.01:
+    if values.size <= WRITTEN and values.shape[1] * 0.26 <= WIDEST and most >= 0.01:
         for (row, column), value in np.ndenumerate(values):
             share = abs(value) / most
             if share >= (0.15 if signed else 0.05) and abs(value) >= 0.005:
@@ -118,10 +121,16 @@ def _ink(share: float) -> str:
 # --- in words -----------------------------------------------------------------------------------------
 
 
+def _lines_of(text: str, width: int) -> list[str]:
+    """A text in lines of so many characters, of half as many where they are wide (Chinese, Japanese, Korean)."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return textwrap.wrap(text, width if wide * 2 < len(text) else width // 2) or [""]
+
+
 def _table(axes: Axes, rows: Sequence[Sequence[str]], widths: Sequence[int], head: bool) -> None:
     """Texts in columns, so many characters wide; longer ones in several lines."""
     axes.axis("off")
-    wrapped = [[textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)] for row in rows]
+    wrapped = [[_lines_of(cell, width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     heights = [max(map(len, row)) for row in wrapped]
     axes.set(xlim=(0, sum(widths)), ylim=(sum(heights) + 0.4 * len(rows), 0))
     down = 0.0
@@ -136,9 +145,7 @@ def _table(axes: Axes, rows: Sequence[Sequence[str]], widths: Sequence[int], hea
 
 
 def _as_table(title: str, about: str, rows: Sequence[Sequence[str]], widths: Sequence[int], head: bool = True) -> View:
-    lines = sum(
-        max(len(textwrap.wrap(cell, width)) or 1 for cell, width in zip(row, widths, strict=True)) for row in rows
-    )
+    lines = sum(max(len(_lines_of(cell, width)) for cell, width in zip(row, widths, strict=True)) for row in rows)
     size = (min(WIDEST, sum(widths) * 0.085), 0.17 * lines + 0.07 * len(rows))
     return View(title, about, size, lambda figure: _table(figure.subplots(), rows, widths, head))
 
@@ -153,7 +160,7 @@ def _chance(value: float | None) -> str:
 
 def summary(trace: Trace) -> View:
     """What was read and what was said."""
-    rows = [[source.name, textwrap.shorten(source.text, LONGEST, placeholder=" …")] for source in trace.sources]
+    rows = [[source.name, _cut(source.text, LONGEST)] for source in trace.sources]
     labels = trace.output.steps and trace.output.steps[0].values is None
     unit = "log p" if labels else "minus squared error"
     for name, run in (("output", trace.output), ("reference", trace.reference)):
@@ -417,7 +424,7 @@ def _as_answers(
     if said[0].values is not None:
         about = f"The numbers{' of each step' if len(said) > 1 else ''}{until}; dashed: the reference's."
         size = (1.6 + max(3.0, _side(len(read), WIDEST)), 3.0)
-        return View(title, about, size, lambda figure: _lines(figure.subplots(), read, said, reference))
+        return View(title, about, size, lambda figure: _curves(figure.subplots(), read, said, reference))
     best: dict[Token, float] = {}
     for step in said:
         for choice in [*step.top]:
@@ -444,7 +451,7 @@ def _as_answers(
     return View(title, about, _grid_size(read, labels), draw)
 
 
-def _lines(axes: Axes, read: Sequence[Token], said: Sequence[Step], reference: Sequence[Step] | None) -> None:
+def _curves(axes: Axes, read: Sequence[Token], said: Sequence[Step], reference: Sequence[Step] | None) -> None:
     values = np.asarray([step.values for step in said])
     truth = None if reference is None else np.asarray([step.values for step in reference])
     for number in range(min(LABELS, values.shape[1])):

@@ -169,6 +169,15 @@ def test_tokens_that_cannot_be_seen_are_spelled(token: str | None, shown: str) -
     assert spelled(token) == shown
 
 
+def test_a_text_without_spaces_is_shown_in_lines() -> None:
+    found = VIEWS["summary"](told(["东"] * 300))
+    assert found is not None
+    (source,) = [text for text in texts(drawn(found)) if "东" in text]
+    lines = source.split("\n")
+    assert "".join(lines) == "东" * 300
+    assert max(map(len, lines)) <= 48
+
+
 # --- fonts --------------------------------------------------------------------------------------------
 
 

@@ -55,7 +55,7 @@ from antiphon.trace import Step as StepTrace
 
 DECIMALS = 6
 MOST_LABELS = 50  # of labels so many are told of at each step, where there are more
-ME = "input 1"  # what messages call the input
+ME = "input"  # what messages call the input
 
 M = TypeVar("M", bound=Model)
 

@@ -266,30 +266,31 @@ class Predictor:
             yield answered_step(self.codecs.target, values)
 
     def _encoded(self, inputs: Iterable[Any], origin: str, beginnings: Iterator[list[int]]) -> Iterator[Held]:
-        limit = self.config.data.max_length
         for number, given in enumerate(inputs, 1):
             beginning = next(beginnings, None)
             if beginning is None:
                 raise ConfigError("prefix", f"is missing for {origin}{number}; give one for each input, if only ''")
-            parts = self._parts(given, f"{origin}{number}")
-            if parts is None:
-                yield None
-                continue
-            values, arrays = [], []
-            for codec, part in zip(self.codecs.sources, parts, strict=True):
-                try:
-                    values.append(codec.asked(part))
-                    arrays.append(codec.encode(values[-1]))
-                except ValueError as error:
-                    raise DataError(f"{origin}{number}: the input {error}") from None
-                if self.model.goes_on:
-                    arrays[-1] = arrays[-1][: len(arrays[-1]) - codec.ends]  # a prompt goes on
-                length = len(arrays[-1]) - codec.ends
-                if codec.steps and length > limit:
-                    reason = f"has {length} {codec.unit}; data.max_length of this model is {limit}"
-                    raise DataError(f"{origin}{number}: {reason}")
-            nothing = 0 if self.model.goes_on else self.codecs.sources[0].ends
-            yield None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays, beginning)
+            yield self._held(given, f"{origin}{number}", beginning)
+
+    def _held(self, given: Any, where: str, beginning: list[int]) -> Held:
+        parts = self._parts(given, where)
+        if parts is None:
+            return None
+        limit = self.config.data.max_length
+        values, arrays = [], []
+        for codec, part in zip(self.codecs.sources, parts, strict=True):
+            try:
+                values.append(codec.asked(part))
+                arrays.append(codec.encode(values[-1]))
+            except ValueError as error:
+                raise DataError(f"{where}: the input {error}") from None
+            if self.model.goes_on:
+                arrays[-1] = arrays[-1][: len(arrays[-1]) - codec.ends]  # a prompt goes on
+            length = len(arrays[-1]) - codec.ends
+            if codec.steps and length > limit:
+                raise DataError(f"{where}: has {length} {codec.unit}; data.max_length of this model is {limit}")
+        nothing = 0 if self.model.goes_on else self.codecs.sources[0].ends
+        return None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays, beginning)
 
     def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
         """What an input has for each source; None for an empty one."""
@@ -431,9 +432,9 @@ class Predictor:
         return explainer.trace(self._given(given, "input"), asked)
 
     def _given(self, given: Any, what: str) -> Given:
-        held = next(self._encoded([given], f"{what} ", itertools.repeat([])))
+        held = self._held(given, what, [])
         if held is None:
-            raise DataError(f"{what} 1: is empty")
+            raise DataError(f"{what}: is empty")
         values, arrays, _ = held
         return Given(values, arrays)
 

@@ -460,17 +460,17 @@ def test_sources_are_told_token_by_token() -> None:
 @pytest.mark.parametrize(
     ("name", "given", "options", "message"),
     [
-        ("lstm, general", "", {}, "input 1: is empty"),
-        ("lstm, general", "a" * 501, {}, "input 1: has 501 tokens; data.max_length of this model is 500"),
-        ("lstm, general", "a", {"reference": " "}, "input 1: the reference is empty"),
+        ("lstm, general", "", {}, "input: is empty"),
+        ("lstm, general", "a" * 501, {}, "input: has 501 tokens; data.max_length of this model is 500"),
+        ("lstm, general", "a", {"reference": " "}, "input: the reference is empty"),
         ("lstm, general", "a", {"force": [(0, "Q")]}, "force: the model never says 'Q'"),
         ("lstm, general", "a", {"force": [(9, "A")]}, "force: there is no step 10: the output has"),
         ("lstm, general", "a", {"top": 0}, "top: must be at least 1"),
-        ("label", "a", {"reference": "Q"}, "input 1: the reference has a label that no training row has: 'Q'"),
+        ("label", "a", {"reference": "Q"}, "input: the reference has a label that no training row has: 'Q'"),
         ("label", "a", {"force": [(0, "A")]}, "force: is for a model that writes"),
         ("label", "a", {"other": "b"}, "other: is for a model that has a context C"),
         ("next", "a", {"other": "b"}, "other: is for a model that has a context C"),
-        ("tags", "ab", {"reference": "U"}, "input 1: the reference has 1 labels for 2 tokens of the input"),
+        ("tags", "ab", {"reference": "U"}, "input: the reference has 1 labels for 2 tokens of the input"),
     ],
 )
 def test_what_cannot_be_explained_is_refused(name: str, given: str, options: dict[str, Any], message: str) -> None:

@@ -203,6 +203,54 @@ def evaluate(
         print(f"{name:26} {shown:>10}  {signatures.get(name, '')}".rstrip())
 
 
+@app.command()
+@_guarded
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="DIR", help="the model that the others are compared with")],
+    others: Annotated[list[Path], typer.Argument(metavar="DIR... TABLE", help="other models, and the data")],
+    samples: Annotated[int, typer.Option(min=1, max=1_000_000, help="how often rows are drawn anew")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="other draws")] = 1,
+    as_json: Json = False,
+    beam: Beam = None,
+    settings: DecodeSettings = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Measure models on the same rows, and how sure their differences are (paired bootstrap)."""
+    *folders, data = others
+    if not folders:
+        raise typer.BadParameter("give two models or more, and the data behind them", param_hint="DIR... TABLE")
+    from antiphon.comparison import compare as run
+
+    models = [_load(folder, device, threads, None, "log_linear") for folder in (first, *folders)]
+    found = run(models, str(data), samples, seed, beam, _settings(settings))
+    if as_json:
+        print(json.dumps([vars(one) for one in found]))
+        return
+    for one in found:
+        print(one.line())
+
+
+@app.command()
+@_guarded
+def report(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="the page to write")],
+    data: Annotated[Path | None, typer.Argument(metavar="[TABLE]", help="rows, of which the worst are shown")] = None,
+    source: Annotated[Path | None, typer.Option(help="source lines, with --target")] = None,
+    target: Annotated[Path | None, typer.Option(help="target lines, with --source")] = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Show a training on one page: curves, data, configuration, and the examples that it is worst at."""
+    if out.suffix.lower() != ".html":
+        raise typer.BadParameter("must end in .html", param_hint="--out")
+    from antiphon.inspection.report import report as run
+
+    files = _files(data, source, target)
+    run(_load(folder, device, threads, None, "log_linear"), files, out)
+
+
 def _lines(file: Path | None, name: str) -> Iterator[str]:
     """Lines of a file or of standard input."""
     from antiphon.data.rows import read_lines
@@ -372,6 +420,62 @@ def exceptions(
         print(f"{count:,} exceptions are in {folder / FILE}")
     elif (folder / FILE).is_file():
         sys.stdout.write((folder / FILE).read_text(encoding="utf-8"))
+
+
+@app.command()
+@_guarded
+def inspect(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="what is written: .json, .html, .png or .svg")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="[INPUT]...", help="by default the lines of standard input")
+    ] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="what should be said; one for each input")
+    ] = None,
+    other: Annotated[str | None, typer.Option(metavar="INPUT", help="try the context of this input, too")] = None,
+    force: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP=SYMBOL", help="say this symbol at this step, from 1, and go on; no symbol: end"),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="so many of the most probable symbols a step")] = 5,
+    view: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="draw this view alone: attention, steps, beam, ...")
+    ] = None,
+    beam: Beam = None,
+    settings: DecodeSettings = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Show what a model did with an input: as a page, a picture, or JSON.
+
+    Of several inputs each has a file of its own, with its number before the ending.
+    """
+    if out.suffix.lower() not in (".json", ".html", ".png", ".svg"):
+        raise typer.BadParameter("must end in .json, .html, .png or .svg", param_hint="--out")
+    if view and out.suffix.lower() == ".json":
+        raise typer.BadParameter("is for pictures; JSON holds all", param_hint="--view")
+    read = inputs or list(_lines(None, "standard input"))
+    if reference and len(reference) != len(read):
+        raise typer.BadParameter(f"is given {len(reference)} times for {len(read)} inputs", param_hint="--reference")
+    from antiphon.inspection.files import write
+
+    forced = [_forced(pair) for pair in force or []]
+    model = _load(folder, device, threads, None, "log_linear")
+    for number, given in enumerate(read):
+        wanted = reference[number] if reference else None
+        trace = model.explain(given, wanted, other, forced, top, beam, _settings(settings))
+        path = out if len(read) == 1 else out.with_stem(f"{out.stem}-{number + 1}")
+        write(trace, path, view or [])
+        typer.echo(str(path), err=True)
+
+
+def _forced(pair: str) -> tuple[int, str | None]:
+    """A step, from 0, and the symbol that is to be said there."""
+    step, equals, symbol = pair.partition("=")
+    if not equals or not step.isascii() or not step.isdigit() or int(step) < 1:
+        raise typer.BadParameter(f"{pair!r} is not STEP=SYMBOL, with a step from 1", param_hint="--force")
+    return int(step) - 1, symbol or None
 
 
 @app.command()

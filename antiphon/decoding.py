@@ -224,6 +224,24 @@ def best_extensions(ranks: Tensor, ranked: Tensor) -> Extensions:
     return Extensions(*(values[:, None] for values in found))
 
 
+class Extended(NamedTuple):
+    """What a beam has looked at in one step, for whoever watches it; about its sources `live` [n].
+
+    Of every extension [n, K]: `origin`, its prefix's place among the source's R; `symbol`; `score`, log p so far in
+    nats; `rank`, by which it was chosen (-inf: there is none); whether it `ends` as an output. The prefixes of the next
+    step are the extensions at the places `going` [n, R], where `alive` [n, R].
+    """
+
+    live: Tensor
+    origin: Tensor
+    symbol: Tensor
+    score: Tensor
+    rank: Tensor
+    ends: Tensor
+    going: Tensor
+    alive: Tensor
+
+
 class Together:
     """All prefixes of a source in one lane: a beam as it is commonly meant."""
 
@@ -262,6 +280,7 @@ def beam(
     rules: Sequence[Rule] = (),
     lanes: Lanes | None = None,
     coverage: Coverage | None = None,
+    watch: Callable[[Extended], None] | None = None,
 ) -> list[list[Hypothesis]]:
     """Beam search: the `width` best prefixes of every lane, extended until it has `width` outputs.
 
@@ -269,7 +288,7 @@ def beam(
     are outputs, and the best `width` others go on. Outputs are kept by rank score. A source is done once its lanes
     have `width` outputs and no prefix is more probable than the surest of them, or no prefix is left; it then leaves
     the batch. (Outputs alone are no reason to stop: a sure model's best prefix outlives `width` improbable early
-    ends.) With one lane and width 1 this is `greedy`.
+    ends.) With one lane and width 1 this is `greedy`. `watch` is told of every step.
     """
     lanes = lanes or Together()
     count, rows = lanes.count, lanes.count * width
@@ -334,6 +353,9 @@ def beam(
         ranks = top.gather(2, order).masked_fill(~alive, -torch.inf).flatten(1)
         scores = total.gather(2, order).masked_fill(~alive, -torch.inf).flatten(1) if rules else ranks
         order = (order + torch.arange(count, device=device)[:, None] * size).flatten(1)
+        if watch is not None:
+            found = (total.flatten(1), top.flatten(1), ends.flatten(1))
+            watch(Extended(live, origin, symbol, *found, order, alive.flatten(1)))
         origin, symbol = origin.gather(1, order), symbol.gather(1, order)
         tokens = torch.cat([tokens.gather(1, origin[..., None].expand(-1, -1, length)), symbol[..., None]], 2)
 

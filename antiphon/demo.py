@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from antiphon import config as configuration
-from antiphon.answers import TextPrediction
 from antiphon.bundle import ATTENTION
 from antiphon.data.rows import Row
 from antiphon.dataset import split_rows
 from antiphon.errors import AntiphonError, ConfigError, nearest
 from antiphon.files import write_text
-from antiphon.inspection import draw_attention
+from antiphon.inspection.files import write
 from antiphon.predictor import Predictor, load
 from antiphon.training.loop import train
 
@@ -133,8 +132,7 @@ def _some_pronunciations(model: Predictor, folder: Path) -> list[str]:
     for (word, truth), guess in zip(shown, model.predict([word for word, _ in shown]), strict=True):
         verdict = "right" if guess.text == truth else f"the dictionary says {truth}"
         lines.append(f"{word:15} {guess.text}   ({verdict})")
-    looked: TextPrediction = model.predict([shown[0][0]], attention=True)[0]
-    draw_attention(looked, model.folder / ATTENTION)
+    write(model.explain(shown[0][0]), model.folder / ATTENTION, ["attention"])
     return [*lines, f"where it looked while it wrote the first: {model.folder / ATTENTION}"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,12 +154,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Measured:
-    """Scores, sacreBLEU's signatures, and what was said and wanted, as symbols, where that is symbols."""
+    """Scores, sacreBLEU's signatures, what was said and wanted, as symbols, where that is symbols; and how probable
+    each row's target was."""
 
     scores: dict[str, float]
     signatures: dict[str, str]
     outputs: list[list[str]]
     references: list[list[list[str]]]
+    rows: RowScores
 
 
 def validate(task: Task) -> dict[str, float]:
@@ -196,6 +198,47 @@ def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
             scores["wer"] = 1.0 - scores["exact_match"]
         scores |= {f"distinct_{n}": metrics.distinct(found.outputs, n) for n in (1, 2)}
     return scores | {"rows": len(found.outputs) or len(task.rows)}, found.signatures
+
+
+@dataclass(frozen=True)
+class Sums:
+    """A metric that is one sum over rows by another: what each row adds to both."""
+
+    above: NDArray[np.float64]
+    below: NDArray[np.float64]
+
+    @property
+    def total(self) -> float:
+        """The metric."""
+        return float(self.above.sum() / max(self.below.sum(), 1e-300))
+
+
+def row_sums(task: Task) -> tuple[list[Row], dict[str, Sums]]:
+    """A task's rows (of those that are references of one input the first), and of the metrics that `evaluate` gives
+    those that are quotients of sums over rows."""
+    found = _measure(task, task.config.decode, corpus=False)
+    codec = task.codecs.target
+    groups = [[row] for row in range(len(task.rows))]
+    if isinstance(codec, TextCodec):
+        groups = group_references(task.config, task.codecs, task.rows)
+    losses, hits = found.rows.losses, found.rows.correct
+
+    def sums(pairs: Iterable[tuple[float, float]]) -> Sums:
+        return Sums(*np.asarray(list(pairs), np.float64).reshape(-1, 2).T)
+
+    joined = [np.concatenate([losses[row] for row in rows]) for rows in groups]
+    kept = {"loss": sums((float(row.sum()), len(row)) for row in joined)}
+    pairs = list(zip(found.outputs, found.references, strict=True))
+    if isinstance(codec, TextCodec):
+        edits = [metrics.token_edits([said], [choices]) for said, choices in pairs]
+        kept["token_error_rate"] = sums((one.edits, one.length) for one in edits)
+        texts = [(codec.join(said), [codec.join(choice) for choice in choices]) for said, choices in pairs]
+        kept["exact_match"] = sums((float(said in choices), 1) for said, choices in texts)
+    if "accuracy" in found.scores:
+        kept["accuracy"] = sums((float(row.sum()), len(row)) for row in hits)
+        if "exact_match" in found.scores:
+            kept["exact_match"] = sums((float(row.all()), 1) for row in hits)
+    return [task.rows[rows[0]] for rows in groups], kept
 
 
 def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:
@@ -237,7 +280,8 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
         normal = [[codec.normalize(text) for text in choices] for choices in references]
         bleu, signatures = metrics.corpus_scores(texts, normal, task.config.evaluate.bleu_tokenize)
         found |= bleu
-    return Measured(found, signatures, outputs, [[codec.split(text) for text in choices] for choices in references])
+    wanted = [[codec.split(text) for text in choices] for choices in references]
+    return Measured(found, signatures, outputs, wanted, scores)
 
 
 def _likelihood(scores: RowScores) -> dict[str, float]:
@@ -252,7 +296,7 @@ def _measure_next(task: Task) -> Measured:
     source = task.codecs.sources[0]
     if isinstance(source, TextCodec) and source.tokens == "chars":
         found["bits_per_char"] = scores.mean / float(np.log(2))
-    return Measured(found, {}, [], [])
+    return Measured(found, {}, [], [], scores)
 
 
 def _measure_labels(task: Task, codec: LabelCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
@@ -268,17 +312,19 @@ def _measure_labels(task: Task, codec: LabelCodec, scores: RowScores, answers: S
         found["exact_match"] = float(np.mean([row.all() for row in scores.correct]))
         if codec.bio:
             found["span_f1"] = metrics.span_f1(outputs, wanted)
-    return Measured(found, {}, outputs, [[row] for row in wanted])
+    return Measured(found, {}, outputs, [[row] for row in wanted], scores)
 
 
 def _measure_numbers(task: Task, codec: ScaledCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
     """Of numbers the errors, in their own unit; of bits the negative log-likelihood a frame."""
     if isinstance(codec, NumbersCodec) and codec.bits:
         hits = np.concatenate(scores.correct)
-        return Measured({"loss": scores.mean, "nll_per_frame": scores.mean, "accuracy": float(hits.mean())}, {}, [], [])
+        figures = {"loss": scores.mean, "nll_per_frame": scores.mean, "accuracy": float(hits.mean())}
+        return Measured(figures, {}, [], [], scores)
     said = codec.restored(np.concatenate([answer.said for answer in answers]))
     truth = codec.restored(np.concatenate([task.examples.target[row] for row in range(len(task.rows))]))
-    return Measured({"loss": scores.mean, "mse": metrics.mse(said, truth), "mae": metrics.mae(said, truth)}, {}, [], [])
+    figures = {"loss": scores.mean, "mse": metrics.mse(said, truth), "mae": metrics.mae(said, truth)}
+    return Measured(figures, {}, [], [], scores)
 
 
 def confusion(task: Task) -> dict[str, dict[str, int]]:

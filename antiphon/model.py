@@ -5,7 +5,7 @@ A writer reads its sources and writes a target of any length. A reader gives one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -33,10 +33,6 @@ class Channel(nn.Module):
         super().__init__()
         self.source, self.encoder = source, encoder
 
-    def forward(self, values: Tensor, lengths: Tensor) -> Encoded:
-        encoded: Encoded = self.encoder(*self.source(values, lengths))
-        return encoded
-
 
 class Model(nn.Module):
     """What writers and readers share: sources with their encoders, and a head.
@@ -52,12 +48,21 @@ class Model(nn.Module):
         self.source, self.encoder = channels[0].source, channels[0].encoder
         self.others = nn.ModuleList(channels[1:])
 
+    @property
+    def channels(self) -> list[tuple[Source, Encoder]]:
+        """Every source with its encoder."""
+        others = [(other.source, other.encoder) for other in self.others if isinstance(other, Channel)]
+        return [(self.source, self.encoder), *others]
+
     def encode(self, sources: Sequence[Input]) -> Encoded:
         """All sources encoded; several are one memory: their states side by side, their last states joined."""
-        first: Encoded = self.encoder(*self.source(*sources[0]))
-        if not self.others:
-            return first
-        found = [first, *(channel(*given) for channel, given in zip(self.others, sources[1:], strict=True))]
+        return self.encode_vectors(source(*given) for (source, _), given in zip(self.channels, sources, strict=True))
+
+    def encode_vectors(self, vectors: Iterable[Input]) -> Encoded:
+        """`encode` of what the sources have made: vectors [B, S, size] and lengths [B] of each."""
+        found: list[Encoded] = [encoder(*given) for (_, encoder), given in zip(self.channels, vectors, strict=True)]
+        if len(found) == 1:
+            return found[0]
         states, masks, lasts = zip(*found, strict=True)
         return Encoded(torch.cat(states, 1), torch.cat(masks, 1), torch.cat(lasts, -1))
 
@@ -75,7 +80,10 @@ class Reader(Model):
 
     def features(self, sources: Sequence[Input]) -> Tensor:
         """Readout features [B, 1, features] of every row, or [B, S, features] of every step, padding included."""
-        encoded = self.encode(sources)
+        return self.features_of(self.encode(sources))
+
+    def features_of(self, encoded: Encoded) -> Tensor:
+        """`features` of encoded sources."""
         states = encoded.states if self.pooling is None else self.pooling(encoded)[:, None]
         dropped: Tensor = self.dropout(states)
         return dropped
@@ -217,7 +225,10 @@ class Writer(Model):
             says, own = values[..., -1], values[..., :-1]
             sources = [(own.squeeze(-1) if own.shape[-1] == 1 else own, lengths)]
         encoded = self.encode(sources)
-        context = self.bridge.context(encoded)
+        return self.start_from(encoded, self.bridge.context(encoded), says)
+
+    def start_from(self, encoded: Encoded, context: Tensor, says: Tensor | None = None) -> State:
+        """`start` of encoded sources, a context C [B, size], and what their steps say [B, S] if it copies."""
         attention = self.decoder.attention
         memory = None
         if attention is not None:

@@ -34,7 +34,8 @@ from antiphon.dataset import copying_of, encode_rows, load_rows
 from antiphon.devices import pick_device
 from antiphon.ensemble import Ensemble
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
-from antiphon.evaluation import Task, confusion, evaluate, read_sources, score_rows
+from antiphon.evaluation import Sums, Task, confusion, evaluate, read_sources, row_sums, score_rows
+from antiphon.explanation import Asked, Given, explainer_of
 from antiphon.files import write_text
 from antiphon.model import Aligner, LanguageModel, Model, Reader, Writer
 from antiphon.parts.heads import COMBINATIONS, Head
@@ -53,6 +54,7 @@ from antiphon.search import (
     written_side,
 )
 from antiphon.symbols import EOS
+from antiphon.trace import Trace
 
 Data: TypeAlias = str | Path | Files | list[Row] | None
 Unanswered: TypeAlias = tuple[list[Any], list[Any], list[int]]
@@ -272,35 +274,34 @@ class Predictor:
 
     def _encoded(self, inputs: Iterable[Any], origin: str, beginnings: Iterator[list[int]]) -> Iterator[Held]:
         """Inputs as the model reads them, in order; those with a known answer as that."""
-        limit, copying = self.config.data.max_length, copying_of(self.config, self.codecs)
         for number, given in enumerate(inputs, 1):
             beginning = next(beginnings, None)
             if beginning is None:
                 raise ConfigError("prefix", f"is missing for {origin}{number}; give one for each input, if only ''")
-            parts = self._parts(given, f"{origin}{number}")
-            if parts is None:
-                yield None
-                continue
-            try:
-                values = [codec.asked(part) for codec, part in zip(self.codecs.sources, parts, strict=True)]
-                known = self.exceptions.answer(self.codecs, values)
-                if known is not None:
-                    yield known
-                    continue
-                arrays = [codec.encode(value) for codec, value in zip(self.codecs.sources, values, strict=True)]
-            except ValueError as error:
-                raise DataError(f"{origin}{number}: the input {error}") from None
-            for place, codec in enumerate(self.codecs.sources):
-                if self.model.goes_on:
-                    arrays[place] = arrays[place][: len(arrays[place]) - codec.ends]  # a prompt goes on
-                length = len(arrays[place]) - codec.ends
-                if codec.steps and length > limit:
-                    reason = f"has {length} {codec.unit}; data.max_length of this model is {limit}"
-                    raise DataError(f"{origin}{number}: {reason}")
-            if copying is not None:
-                arrays = [copying.read(values[0], arrays[0])]
-            nothing = 0 if self.model.goes_on else self.codecs.sources[0].ends
-            yield None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays, beginning)
+            yield self._held(given, f"{origin}{number}", beginning, self.exceptions)
+
+    def _held(self, given: Any, where: str, beginning: list[int], known: exceptions.Exceptions) -> Held:
+        parts = self._parts(given, where)
+        if parts is None:
+            return None
+        limit, copying = self.config.data.max_length, copying_of(self.config, self.codecs)
+        try:
+            values = [codec.asked(part) for codec, part in zip(self.codecs.sources, parts, strict=True)]
+            if (answer := known.answer(self.codecs, values)) is not None:
+                return answer
+            arrays = [codec.encode(value) for codec, value in zip(self.codecs.sources, values, strict=True)]
+        except ValueError as error:
+            raise DataError(f"{where}: the input {error}") from None
+        for place, codec in enumerate(self.codecs.sources):
+            if self.model.goes_on:
+                arrays[place] = arrays[place][: len(arrays[place]) - codec.ends]  # a prompt goes on
+            length = len(arrays[place]) - codec.ends
+            if codec.steps and length > limit:
+                raise DataError(f"{where}: has {length} {codec.unit}; data.max_length of this model is {limit}")
+        if copying is not None:
+            arrays = [copying.read(values[0], arrays[0])]
+        nothing = 0 if self.model.goes_on else self.codecs.sources[0].ends
+        return None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays, beginning)
 
     def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
         """What an input has for each source; None for an empty one."""
@@ -410,6 +411,44 @@ class Predictor:
         losses = score_rows(self.model, Examples(given, targets), self.device).losses
         return [(-own[len(prompt) :]).tolist() for own, prompt in zip(losses, prompts, strict=True)]
 
+    def explain(
+        self,
+        given: Any,
+        reference: Any = None,
+        other: Any = None,
+        force: Sequence[tuple[int, str | None]] = (),
+        top: int = 5,
+        beam: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Trace:
+        """The run of one input, as `predict` takes it, seen from inside: see docs/trace.md.
+
+        With a `reference`, what should be said (of a language model: behind the input), it is compared. `other` is
+        another input, whose context C is tried in place of the input's. Each of `force` is a step, from 0, and a symbol
+        (None: the end symbol) to say there and go on. `top` symbols a step are told of; `beam` and `settings` are as
+        `predict` takes them.
+        """
+        if isinstance(self.model, Ensemble):
+            raise ModelFolderError("an ensemble is several models; look into each of them")
+        if top < 1:
+            raise ConfigError("top", f"must be at least 1 (is {top})")
+        writes = isinstance(self.model, Writer)
+        for name, wish in (("other", other is not None and not writes), ("force", bool(force) and not self._writes)):
+            if wish:
+                what = "has a context C" if name == "other" else "writes"
+                raise ConfigError(name, f"is for a model that {what}; this one does not")
+        asked = Asked(reference, None if other is None else self._given(other, "other input"), force, top)
+        search = plan(self._decode(beam, None, settings), self.model, self.codecs) if self._writes else None  # type: ignore[arg-type]
+        explainer = explainer_of(self.model, self.config, self.codecs, self.device, search)
+        return explainer.trace(self._given(given, "input"), asked)
+
+    def _given(self, given: Any, what: str) -> Given:
+        held = self._held(given, what, [], exceptions.NONE)  # of the model alone
+        if not isinstance(held, tuple):
+            raise DataError(f"{what}: is empty")
+        values, arrays, _ = held
+        return Given(values, arrays)
+
     def rows(self, data: Data) -> list[Row]:
         """The rows of a table, of parallel files, or of the configured test set; given rows as they are."""
         if isinstance(data, list) and data and isinstance(data[0], Row):
@@ -449,6 +488,13 @@ class Predictor:
     ) -> tuple[dict[str, float], dict[str, str]]:
         """All metrics, and sacreBLEU's signatures of those it makes."""
         return evaluate(self._task(data, beam, settings))
+
+    def row_sums(
+        self, data: Data = None, beam: int | None = None, settings: Mapping[str, Any] | None = None
+    ) -> tuple[list[Row], dict[str, Sums]]:
+        """The rows of `data` (of references of one input the first), and what each adds to the metrics that are
+        quotients of sums over rows, such as `loss` and `token_error_rate`."""
+        return row_sums(self._task(data, beam, settings))
 
     def confusion(self, data: Data = None) -> dict[str, dict[str, int]]:
         """For every label in `data`, how often each label was said; for targets `label` and `labels`."""

@@ -21,6 +21,7 @@ from antiphon.dataset import Codecs
 from antiphon.decoding import (
     Choose,
     Coverage,
+    Extended,
     Hypothesis,
     Lanes,
     Limits,
@@ -45,6 +46,7 @@ ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and p
 Speaker = Writer | LanguageModel | Ensemble | Aligner  # a model whose answer is a text
 Tokens: TypeAlias = tuple[int, ...]
 Utility: TypeAlias = Callable[[Tokens, Tokens], float]
+Watch: TypeAlias = Callable[[Extended], None]
 
 
 @dataclass(frozen=True)
@@ -202,19 +204,21 @@ def decode_sources(
     device: torch.device,
     numbers: Sequence[int] | None = None,
     prefixes: Sequence[Sequence[int]] | None = None,
+    watch: Watch | None = None,
 ) -> list[list[Hypothesis]]:
     """The best outputs of every row, in order, or sampled ones. Batches and padding do not change them.
 
     What a row draws when it is sampled depends on the seed and on its number in `numbers` (by default its place).
     A language model's sources are prompts; its outputs go on behind them. `prefixes` are ids that each row's outputs
-    begin with. A row for which the rules leave nothing has no output.
+    begin with. A row for which the rules leave nothing has no output. `watch` is told of every step of a beam (a
+    greedy search is one of width 1).
     """
     count = len(sources[0])
     seeds = [[number] for number in (numbers if numbers is not None else range(count))]
     if isinstance(model, Aligner):
         return _aligned(model, sources, search.width, device)
     if search.utility is None:
-        return _decode(model, sources, search, device, seeds, prefixes)
+        return _decode(model, sources, search, device, seeds, prefixes, watch)
     assert search.settings.mbr is not None
     draws = search.settings.mbr.samples
     rows = np.repeat(np.arange(count), draws)
@@ -247,6 +251,7 @@ def _decode(
     device: torch.device,
     seeds: Sequence[Sequence[int]],
     prefixes: Sequence[Sequence[int]] | None,
+    watch: Watch | None = None,
 ) -> list[list[Hypothesis]]:
     results: list[list[Hypothesis]] = [[]] * len(sources[0])
     settings, limits, lanes, width = search.settings, search.limits, search.lanes, search.width
@@ -261,13 +266,15 @@ def _decode(
             if search.sample is not None:
                 choose = _sampler(search.sample, [seeds[int(row)] for row in rows], search.copies)
                 found = greedy(model.step, state, count, device, limits, first, choose, rules)
-            elif settings.beam == 1 and lanes.count == 1:
+            elif settings.beam == 1 and lanes.count == 1 and watch is None:
                 found = greedy(model.step, state, count, device, limits, first, rules=rules)
             else:
                 memory = state.memory if settings.coverage_penalty else None
                 coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
                 penalty = settings.length_penalty
-                found = beam(model.step, state, count, device, limits, width, penalty, first, rules, lanes, coverage)
+                found = beam(
+                    model.step, state, count, device, limits, width, penalty, first, rules, lanes, coverage, watch
+                )
             for row, hypotheses in zip(rows, found, strict=True):
                 results[row] = hypotheses
     return results

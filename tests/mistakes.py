@@ -93,6 +93,10 @@ def _flip(content: bytes) -> bytes:
     return content[:-9] + bytes([content[-9] ^ 16]) + content[-8:]
 
 
+def _remove(path: Path) -> None:
+    shutil.rmtree(path)
+
+
 def _damage_states(path: Path) -> None:
     for state in checkpoint.states(path.parent):
         state.write_bytes(_flip(state.read_bytes()))
@@ -104,6 +108,14 @@ def _without_test(content: bytes) -> bytes:
 
 def _decode(what: str, arguments: str, **files: Content) -> Mistake:
     return Mistake(what, f"predict model in.txt {arguments}", {"in.txt": "shoe\n", **files}, model=True)
+
+
+def _inspect(what: str, arguments: str) -> Mistake:
+    return Mistake(what, f"inspect model {arguments}", model=True)
+
+
+def _report(what: str, files: dict[str, Content]) -> Mistake:
+    return Mistake(what, "report model --out t.html", files, model=True)
 
 
 SECTIONS: dict[str, list[Mistake]] = {
@@ -431,6 +443,24 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake("an exported folder that exists", "export model f", {"f/precious": "x"}, model=True),
         Mistake("a model to export that is not there", "export none out"),
         Mistake("a module that is not there", "--import no_such_module_at_all check rows.tsv"),
+    ],
+    "Looking inside": [
+        _inspect("an input to look into that is empty", "'' --out t.html"),
+        _inspect("another input whose context is taken that is empty", "shoe --other '' --out t.html"),
+        _inspect("a reference that is empty", "shoe --reference ' ' --out t.html"),
+        _inspect("a forced symbol that the model does not know", "shoe --force 1=Q --out t.html"),
+        _inspect("a forced symbol behind the output", "shoe --force 99=UW --out t.html"),
+        _inspect("a view that there is not", "shoe --out t.png --view attenton"),
+        _inspect("a view of what the model does not have", "shoe --out t.png --view beliefs"),
+        Mistake(
+            "a report of a copy without its log", "report model --out t.html", {"model/training": _remove}, model=True
+        ),
+        Mistake(
+            "a damaged log", "report model --out t.html", {"model/training/log.jsonl": '{"step": 1}\n'}, model=True
+        ),
+        Mistake("a log of nothing", "report model --out t.html", {"model/training/log.jsonl": ""}, model=True),
+        Mistake("no data to compare on", "compare model model none.tsv", model=True),
+        _inspect("a picture in a folder that is not there", "shoe --out no/folder/t.svg --view summary"),
     ],
 }
 

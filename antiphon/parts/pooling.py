@@ -25,8 +25,13 @@ def pooled(encoded: Encoded, pool: Pool, score: nn.Linear | None) -> Tensor:
     if pool == "max":
         return states.masked_fill(~mask, -torch.inf).amax(1)
     assert score is not None
-    weights = torch.softmax(score(states).masked_fill(~mask, -torch.inf), 1)
-    return (weights * states).sum(1)
+    return (shares(encoded, score)[..., None] * states).sum(1)
+
+
+def shares(encoded: Encoded, score: nn.Linear) -> Tensor:
+    """The weights [B, S] that states are pooled with: a softmax of their scores, zero at padding."""
+    scores = score(encoded.states).squeeze(-1)
+    return torch.softmax(scores.masked_fill(~encoded.mask, -torch.inf), 1)
 
 
 class Pooling(nn.Module):

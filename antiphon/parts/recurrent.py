@@ -20,6 +20,8 @@ from antiphon.errors import ConfigError
 from antiphon.parts.state import Layer
 from antiphon.tables import Table
 
+CANDIDATE = "candidate"  # the name of what a gated cell would write, among its activations
+
 
 def _uniform(weight: Tensor) -> Tensor:
     """Between -1 / sqrt(hidden) and 1 / sqrt(hidden), as `torch.nn` starts."""
@@ -123,9 +125,17 @@ class Cell(nn.Module, ABC):
             for new, old in zip(after, state, strict=True)
         )
 
+    def activations(self, inputs: Tensor, before: Tensor) -> dict[str, Tensor]:
+        """What a step computes on its way, by name: every gate (0 to 1) and the candidate, [..., hidden] each.
+
+        inputs [..., inputs], and the outputs one step before [..., hidden]. Nothing if a cell has no gates.
+        """
+        return {}
+
     def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor | None:
         """The values of all gates (0 to 1) at inputs [..., inputs] and the outputs one step before, or None."""
-        return None
+        found = [value for name, value in self.activations(inputs, before).items() if name != CANDIDATE]
+        return torch.cat(found, -1) if found else None
 
     def forward(self, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
         """All steps: inputs [rows, T, inputs] -> outputs [rows, T, hidden] and the state after the last."""
@@ -177,18 +187,18 @@ class GruCell(Cell):
     gates = 3
     fused = staticmethod(torch.gru)
 
-    def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor:
+    def activations(self, inputs: Tensor, before: Tensor) -> dict[str, Tensor]:
         new, old = self._gates(inputs, before)
-        return torch.sigmoid((new + old)[..., : 2 * self.hidden])
-
-    def step(self, inputs: Tensor, state: Layer) -> Layer:
-        (h,) = state
-        new, old = self._gates(inputs, h)
         new_r, new_z, new_n = new.chunk(3, -1)
         old_r, old_z, old_n = old.chunk(3, -1)
         reset, update = torch.sigmoid(new_r + old_r), torch.sigmoid(new_z + old_z)
-        candidate = torch.tanh(new_n + reset * old_n)
-        return (candidate + update * (h - candidate),)
+        return {"reset": reset, "update": update, CANDIDATE: torch.tanh(new_n + reset * old_n)}
+
+    def step(self, inputs: Tensor, state: Layer) -> Layer:
+        (h,) = state
+        gates = self.activations(inputs, h)
+        candidate = gates[CANDIDATE]
+        return (candidate + gates["update"] * (h - candidate),)
 
 
 class LstmCell(Cell):
@@ -214,18 +224,18 @@ class LstmCell(Cell):
         super()._normalize()
         self.cell_norm = nn.LayerNorm(self.hidden)
 
-    def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor:
+    def activations(self, inputs: Tensor, before: Tensor) -> dict[str, Tensor]:
         new, old = self._gates(inputs, before)
-        i, f, _, o = (new + old).chunk(4, -1)
-        return torch.sigmoid(torch.cat([i, f, o], -1))
+        i, f, g, o = (new + old).chunk(4, -1)
+        gates = {"input": torch.sigmoid(i), "forget": torch.sigmoid(f), "output": torch.sigmoid(o)}
+        return {**gates, CANDIDATE: torch.tanh(g)}
 
     def step(self, inputs: Tensor, state: Layer) -> Layer:
         h, c = state
-        new, old = self._gates(inputs, h)
-        i, f, g, o = (new + old).chunk(4, -1)
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        gates = self.activations(inputs, h)
+        c = gates["forget"] * c + gates["input"] * gates[CANDIDATE]
         shown = c if self.cell_norm is None else self.cell_norm(c)
-        return torch.sigmoid(o) * torch.tanh(shown), c
+        return gates["output"] * torch.tanh(shown), c
 
 
 CELLS: Table[Cell] = Table(

@@ -117,10 +117,10 @@ class ImageSource(Source):
         self.size = size
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        vectors = self.project(self._grid(values).flatten(2).transpose(1, 2))
+        vectors = self.project(self.grid(values).flatten(2).transpose(1, 2))
         return vectors, torch.full_like(lengths, vectors.shape[1])
 
-    def _grid(self, values: Tensor) -> Tensor:
+    def grid(self, values: Tensor) -> Tensor:
         """Pictures [B, S, height, width, inputs] -> [B * S, channels, rows, columns]."""
         grid = values.flatten(0, 1).permute(0, 3, 1, 2).to(self.project.weight.dtype) / 127.5 - 1.0
         if self.training and (self.jitter > 0 or self.mirror):
@@ -152,7 +152,7 @@ class ImagesSource(ImageSource):
         self.project = nn.Linear(channels[-1] * self.ASIDE**2, size)
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        cells = functional.adaptive_avg_pool2d(self._grid(values), self.ASIDE)
+        cells = functional.adaptive_avg_pool2d(self.grid(values), self.ASIDE)
         return self.project(cells.flatten(1)).unflatten(0, values.shape[:2]), lengths
 
 

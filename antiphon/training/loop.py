@@ -267,6 +267,7 @@ def _measured(training: Training, train_loss: float | None) -> dict[str, Any]:
         "best": all(sign * found[metric] > sign * entry[metric] for entry in at.history),
         "skipped": at.skipped,
         "rate": at.rate,
+        "learning_rate": float(training.learner.optimizer.param_groups[0]["lr"]),
         "tokens_per_second": training.seen / (now - training.mark),
         "minutes": (now - training.began) / 60,
     }

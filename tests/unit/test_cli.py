@@ -17,7 +17,10 @@ from antiphon import __version__, api, cli
 
 Write = Callable[[str, str | bytes], Path]
 
-COMMANDS = ["train", "evaluate", "predict", "score", "chat", "check", "export", "demo", "bench"]
+COMMANDS = [
+    "train", "evaluate", "predict", "score", "chat", "inspect", "compare", "report", "check", "export", "exceptions",
+    "demo", "bench",
+]  # fmt: skip
 CONFIG = "data: {train: pairs.tsv, valid: 0.2}\n"
 
 

@@ -101,7 +101,7 @@ def test_the_head_is_the_mixture_by_its_definition(seed: int) -> None:
 def test_many_steps_are_judged_piece_by_piece_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for piece in (1 << 21, 2 * (SYMBOLS + STEPS)):
-        monkeypatch.setattr("antiphon.parts.heads._CrossEntropy.PIECE", piece)
+        monkeypatch.setattr("antiphon.parts.heads._CrossEntropy.PRODUCT", piece)
         made, (features, targets, positions) = head(), drawn(1)
         objective, nll = made.objective(features, targets, positions, 0.1)
         slopes = torch.autograd.grad(objective, tuple(made.parameters()))

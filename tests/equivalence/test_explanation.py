@@ -1,0 +1,479 @@
+"""A trace says what prediction and scoring say, for every structure; and its parts fit together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from traces import CASES, Case, made, trace
+
+from antiphon import explanation
+from antiphon.data.encode import LabelCodec, TextCodec
+from antiphon.data.rows import Row
+from antiphon.errors import ConfigError, DataError, ModelFolderError
+from antiphon.explanation import Observed
+from antiphon.model import LanguageModel, Writer
+from antiphon.parts.recurrent import Cell
+from antiphon.predictor import Predictor
+from antiphon.trace import Layer, Run, Trace
+
+WRITERS = [name for name, case in CASES.items() if isinstance(case.target, dict) and case.target["kind"] == "text"]
+READERS = [name for name in CASES if name not in WRITERS and name != "next"]
+SPEAKERS = [*WRITERS, "next"]
+VARIED = [name for name in CASES if "varied" in name]  # layer normalisation and zoneout change what gates make
+RECURRENT = [name for name in CASES if name not in ("image", "one to one", *VARIED)]
+
+
+def score(name: str, said: object) -> float:
+    """What `score` gives for an output of a case's input."""
+    model, case = made(name), CASES[name]
+    parts = case.given if isinstance(case.given, tuple) else (case.given,)
+    values = tuple(codec.asked(part) for codec, part in zip(model.codecs.sources, parts, strict=True))
+    return model.score([Row(values, model.codecs.target.read(said, ""), "t", 1)])[0]
+
+
+def check_run(run: Run) -> None:
+    """A run's steps make its score, and its best choices are in order."""
+    assert [step.token for step in run.steps] == run.tokens
+    for step in run.steps:
+        found = [choice.log_prob for choice in step.top]
+        assert found == sorted(found, reverse=True)
+        assert all(choice.log_prob == step.log_prob for choice in step.top if choice.token == step.token)
+    if run.attention is not None:
+        np.testing.assert_allclose(np.sum(run.attention, 1), 1, atol=1e-4)
+        assert len(run.attention) == len(run.steps)
+
+
+# --- likelihoods --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_writers_scores_are_those_of_predict_and_score(name: str) -> None:
+    found, case = trace(name), CASES[name]
+    (best,) = made(name).predict([case.given], attention=True, token_scores=True)
+    assert (found.output.text, found.output.tokens[:-1]) == (best.text, best.tokens)
+    assert found.output.score == pytest.approx(best.score, abs=1e-5)
+    assert [step.log_prob for step in found.output.steps] == pytest.approx(best.n_best[0].token_scores, abs=1e-5)
+    assert found.reference is not None
+    assert found.reference.score == pytest.approx(score(name, case.reference), abs=1e-5)
+    assert found.reference.text == case.reference
+    for run in (found.output, found.reference):
+        check_run(run)
+        assert sum(step.log_prob or 0.0 for step in run.steps) == pytest.approx(run.score, abs=1e-4)
+    if best.attention is None:
+        assert found.output.attention is None
+    else:
+        np.testing.assert_allclose(found.output.attention, best.attention, atol=1e-5)
+        assert len(best.attention[0]) == sum(len(source.tokens) for source in found.sources)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_readers_scores_are_those_of_predict_and_score(name: str) -> None:
+    found, case, codec = trace(name), CASES[name], made(name).codecs.target
+    (best,) = made(name).predict([case.given])
+    assert found.output.text == best.text
+    assert found.reference is not None
+    assert found.reference.score == pytest.approx(score(name, case.reference), abs=1e-5)
+    check_run(found.output)
+    if not isinstance(codec, LabelCodec):
+        wanted = best.to_json().get("values", [[best.to_json().get("value")]])
+        np.testing.assert_allclose([step.values for step in found.output.steps], wanted, rtol=1e-4, atol=1e-5)
+        return
+    check_run(found.reference)
+    assert found.output.score == pytest.approx(score(name, found.output.text), abs=1e-5)
+    probabilities = best.probabilities if codec.steps else [best.probabilities[best.label]]
+    assert np.exp([step.log_prob for step in found.output.steps]) == pytest.approx(probabilities, abs=1e-5)
+    if not codec.steps:
+        top = {choice.token: np.exp(choice.log_prob) for choice in found.output.steps[0].top}
+        assert top == pytest.approx(best.probabilities, abs=1e-5)
+    if name != "tags, crf":  # whose labels are judged together
+        assert sum(step.log_prob or 0.0 for step in found.reference.steps) == pytest.approx(found.reference.score)
+
+
+def test_a_language_models_scores_are_those_of_the_whole_text() -> None:
+    found, case = trace("next"), CASES["next"]
+    (best,) = made("next").predict([case.given])
+    assert found.output.text == best.text
+    assert found.output.score == pytest.approx(best.score, abs=1e-5)
+    assert found.prompt is not None
+    assert found.reference is not None
+    assert (found.prompt.tokens, found.reference.tokens) == (["a", "b"], ["c", "a", None])
+    whole = made("next").score([Row((case.given + case.reference,), "", "t", 1)])
+    assert [found.prompt.score + found.reference.score] == pytest.approx(whole, abs=1e-5)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_the_divergence_is_the_first_difference(name: str) -> None:
+    found = trace(name)
+    assert found.reference is not None
+    place = found.divergence
+    assert place is not None
+    assert found.output.tokens[:place] == found.reference.tokens[:place]
+    assert found.output.tokens[place] != found.reference.tokens[place]
+    same = made(name).explain(CASES[name].given, made(name).codecs.target.shown(_said(name, found)))
+    assert same.divergence is None
+
+
+def _said(name: str, found: Trace) -> str:
+    if name != "next":
+        return found.output.text
+    return "".join(token or "" for token in found.output.tokens)
+
+
+# --- the beam -----------------------------------------------------------------------------------------
+
+
+def path(found: Trace, node: int | None) -> Iterator[str | None]:
+    assert found.beam is not None
+    while node is not None and found.beam.nodes[node].parent is not None:
+        yield found.beam.nodes[node].token
+        node = found.beam.nodes[node].parent
+
+
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_finished_prefixes_are_the_outputs(name: str) -> None:
+    found, model = trace(name), made(name)
+    assert found.beam is not None
+    width = found.beam.width
+    (best,) = model.predict([CASES[name].given], n_best=width)
+    read = best.source_tokens if name == "next" else []
+    finished = [node for node in found.beam.nodes if node.rank is not None]
+    finished.sort(key=lambda node: node.rank or 0)
+    assert [[*read, *list(path(found, node.id))[::-1]] for node in finished] == [
+        [*one.tokens, None] for one in best.n_best
+    ]
+    assert [node.log_prob for node in finished] == pytest.approx([one.score for one in best.n_best], abs=1e-5)
+    for node in finished:
+        length = len(list(path(found, node.id)))
+        assert node.rank_score == pytest.approx(node.log_prob / length**found.beam.length_penalty, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_a_tree_grows_from_what_was_kept(name: str) -> None:
+    tree = trace(name).beam
+    assert tree is not None
+    depth = {0: 0}
+    kept: dict[int, int] = {}
+    for place, node in enumerate(tree.nodes):
+        assert node.id == place
+        if node.parent is None:
+            assert place == 0
+            continue
+        parent = tree.nodes[node.parent]
+        assert parent.id < place
+        assert parent.status == "kept"
+        assert node.log_prob <= parent.log_prob + 1e-6
+        assert node.status == "finished" or node.rank is None
+        assert (node.token is not None) or node.status in ("finished", "pruned")
+        depth[place] = depth[parent.id] + 1
+        kept[depth[place]] = kept.get(depth[place], 0) + (node.status == "kept")
+    assert max(kept.values()) <= tree.width
+    for level in kept:  # what was kept is better than what was pruned, unless that is an end
+        here = [node for node in tree.nodes if depth[node.id] == level and node.token is not None]
+        best = max((node.log_prob for node in here if node.status == "pruned"), default=-np.inf)
+        assert all(node.log_prob >= best for node in here if node.status == "kept")
+
+
+# --- states and gates ---------------------------------------------------------------------------------
+
+
+def values(layer: Layer, name: str) -> np.ndarray[Any, Any]:
+    return np.asarray(layer.series[name])
+
+
+def layers(found: Trace) -> list[Layer]:
+    return [*(found.encoder or []), *(found.output.layers or [])]
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_gates_recombine_to_the_states(name: str) -> None:
+    found = layers(trace(name))
+    assert found
+    for layer in found:
+        turn = slice(None, None, -1) if layer.direction == "backward" else slice(None)
+        after = values(layer, "state")[turn]
+        before = np.concatenate([[layer.start["state"]], after[:-1]])
+        assert len(after) == len(layer.tokens)
+        if layer.cell == "gru":
+            gates = {gate: values(layer, gate)[turn] for gate in ("reset", "update", "candidate")}
+            wanted = (1 - gates["update"]) * gates["candidate"] + gates["update"] * before
+        elif layer.cell == "lstm":
+            gates = {gate: values(layer, gate)[turn] for gate in ("input", "forget", "output", "candidate")}
+            cells = values(layer, "cell")[turn]
+            earlier = np.concatenate([[layer.start["cell"]], cells[:-1]])
+            made_cells = gates["forget"] * earlier + gates["input"] * gates["candidate"]
+            np.testing.assert_allclose(cells, made_cells, atol=1e-5)
+            wanted = gates["output"] * np.tanh(cells)
+        else:
+            assert set(layer.series) == {"state"}
+            continue
+        np.testing.assert_allclose(after, wanted, atol=1e-5)
+        for gate, found_values in gates.items():
+            assert (np.abs(found_values) <= 1).all()
+            assert gate == "candidate" or (found_values >= 0).all()
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_observed_states_are_those_of_the_fused_path(name: str) -> None:
+    """The states that the model's own pass over all steps has, whatever way it takes, cell by cell."""
+    model, case, found = made(name), CASES[name], trace(name)
+    seen: dict[str, np.ndarray[Any, Any]] = {}
+    hooks = [
+        cell.register_forward_hook(lambda cell, given, out, label=label: seen.update({label: out[0][0].numpy()}))
+        for label, cell in model.model.named_modules()
+        if isinstance(cell, Cell) and not label.startswith("source.")
+    ]
+    try:
+        if isinstance(model.model, Writer):
+            assert case.reference is not None
+            score(name, case.reference)
+            runs = [*(found.encoder or []), *(found.reference.layers or [])] if found.reference else []
+        elif isinstance(model.model, LanguageModel):
+            model.score([Row((found.output.text,), "", "t", 1)])
+            runs = found.encoder or []
+        else:
+            model.predict([case.given])
+            runs = found.encoder or []
+    finally:
+        for hook in hooks:
+            hook.remove()
+    stacks = {"forward": "forward_cells", "backward": "backward_cells"}
+    compared = 0
+    for layer in runs:
+        prefix = "decoder.cells" if layer.part == "decoder" else f"encoder.{stacks[layer.direction]}"
+        own = seen.get(f"{prefix}.{layer.depth}")
+        if own is None:  # a decoder whose steps need the one before has no call for all of them
+            assert layer.part == "decoder"
+            continue
+        own = own[::-1] if layer.direction == "backward" else own
+        np.testing.assert_allclose(values(layer, "state"), own, atol=1e-5)
+        compared += 1
+    assert compared or not found.encoder
+
+
+def test_an_observed_model_shares_its_parameters_and_leaves_the_model_as_it_was() -> None:
+    model = made("lstm, general").model
+    assert isinstance(model, Writer)
+    observed = Observed(model)
+    pairs = list(zip(model.parameters(), observed.model.parameters(), strict=True))
+    assert all(one is other for one, other in pairs)
+    assert all(
+        cell.fused is not None and "advance" not in vars(cell) for cell in model.modules() if isinstance(cell, Cell)
+    )
+
+
+# --- what if ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_a_forced_continuation_is_predict_with_that_prefix(name: str) -> None:
+    model, given = made(name), CASES[name].given
+    codec = model.codecs.sources[0] if name == "next" else model.codecs.target
+    assert isinstance(codec, TextCodec)
+    output = trace(name).output.tokens[:-1]
+    token = codec.vocabulary.symbols[-1]
+    steps = [step for step in (0, 1, len(output)) if step < 6]
+    found = model.explain(given, force=[(step, token) for step in steps]).forced
+    assert found is not None
+    for step, forced in zip(steps, found, strict=True):
+        prefix = codec.join([*(symbol or "" for symbol in output[:step]), token])
+        (wanted,) = model.predict([given], prefix=prefix)
+        assert (forced.step, forced.token) == (step, token)
+        assert forced.run.text == wanted.text
+        assert forced.run.score == pytest.approx(wanted.score, abs=1e-5)
+        check_run(forced.run)
+
+
+def test_the_end_can_be_forced() -> None:
+    found = made("lstm, general").explain("acb", force=[(1, None)]).forced
+    assert found is not None
+    output = trace("lstm, general").output
+    assert [one.run.tokens for one in found] == [[output.tokens[0], None]]
+    assert found[0].run.steps[0].log_prob == output.steps[0].log_prob
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_ablation_with_the_own_context_changes_nothing_and_zero_is_zero(name: str) -> None:
+    model, case = made(name), CASES[name]
+    same = model.explain(case.given, case.reference, other=case.given).ablation
+    assert same is not None
+    zero, own = same
+    found = trace(name)
+    assert found.reference is not None
+    assert (zero.context, own.context) == ("zero", "other")
+    assert own.run.text == found.output.text
+    assert own.output_score == pytest.approx(found.output.score, abs=1e-5)
+    assert own.reference_score == pytest.approx(found.reference.score, abs=1e-5)
+    assert isinstance(model.model, Writer)
+    bridge, kept = model.model.bridge, model.model.bridge.context
+    try:
+        bridge.context = lambda encoded: torch.zeros_like(kept(encoded))  # type: ignore[method-assign]
+        (wanted,) = model.predict([case.given])
+        assert zero.run.text == wanted.text
+        assert zero.run.score == pytest.approx(wanted.score, abs=1e-5)
+        assert zero.reference_score == pytest.approx(score(name, case.reference), abs=1e-5)
+    finally:
+        del bridge.context
+
+
+def test_another_inputs_context_is_used() -> None:
+    model, case = made("category"), CASES["category"]  # without attention C is all there is
+    found = model.explain(case.given, case.reference, other=case.other).ablation
+    assert found is not None
+    theirs = model.explain(case.other, case.reference)
+    assert theirs.reference is not None
+    assert found[1].other == case.other
+    assert found[1].run.text == theirs.output.text
+    assert found[1].reference_score == pytest.approx(theirs.reference.score, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["label", "label of two", "number"])
+def test_the_last_belief_is_the_answer_and_others_are_those_to_the_beginnings(name: str) -> None:
+    model, case, found = made(name), CASES[name], trace(name)
+    assert found.beliefs is not None
+    first = case.given[0] if isinstance(case.given, tuple) else case.given
+    assert len(found.beliefs) == len(first)
+    assert found.beliefs[-1] == found.output.steps[0]
+    for length, belief in enumerate(found.beliefs, 1):
+        given = (first[:length], *case.given[1:]) if isinstance(case.given, tuple) else first[:length]
+        assert model.explain(given).output.steps == [belief]
+
+
+# --- attribution --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_attribution_is_the_slope_along_each_tokens_vector(name: str) -> None:
+    """Each token's vector is made a little longer and a little shorter: finite differences, in float64."""
+    model, case, found = made(name), CASES[name], trace(name)
+    assert found.attribution is not None
+    steps, small = len(found.output.steps), 1e-5
+    parts = [model.model.source, *(other.source for other in getattr(model.model, "others", []))]
+    lm = isinstance(model.model, LanguageModel)
+    if lm:
+        parts = [model.model.source.embedding]  # type: ignore[union-attr, list-item]
+    model.model.double()
+    try:
+        for part, attribution in zip(parts, found.attribution, strict=True):
+            assert np.shape(attribution.values) == (steps, len(attribution.tokens))
+            for place in range(len(attribution.tokens)):
+                slopes = np.zeros(steps)
+                for sign in (1, -1):
+                    slopes += sign * _said_log_probs(model, case, found, part, place, sign * small)
+                np.testing.assert_allclose(np.asarray(attribution.values)[:, place], slopes / (2 * small), atol=2e-5)
+    finally:
+        model.model.float()
+
+
+@pytest.mark.parametrize("name", ["two sources", "label", "tags, crf", "next"])
+def test_attribution_in_pieces_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explanation, "TOKENS", 1)  # a step at a time
+    found = made(name).explain(CASES[name].given).attribution
+    assert found is not None
+    for one, other in zip(found, trace(name).attribution or [], strict=True):
+        np.testing.assert_allclose(one.values, other.values, atol=1e-5)
+
+
+def _said_log_probs(
+    model: Predictor, case: Case, found: Trace, part: torch.nn.Module, place: int, by: float
+) -> np.ndarray[Any, Any]:
+    """log p of each step of the output (of numbers: their sum), with one vector of a source longer by a share."""
+    from antiphon.data.batch import pad
+
+    def longer(_: object, __: object, out: Any) -> Any:
+        vectors = (out[0] if isinstance(out, tuple) else out).clone()
+        vectors[:, place] *= 1 + by
+        return (vectors, out[1]) if isinstance(out, tuple) else vectors
+
+    held = model._given(case.given, "input")
+    sources = [pad(source, [0]) for source in held.sources]
+    sources = [
+        one._replace(values=one.values.double() if one.values.is_floating_point() else one.values) for one in sources
+    ]
+    hook = part.register_forward_hook(longer)
+    own: Any = model.model
+    try:
+        with torch.no_grad():
+            if found.beam is not None:
+                codec = model.codecs.sources[0] if own.goes_on else model.codecs.target
+                ids = [2 if token is None else codec.vocabulary.id(token) for token in found.output.tokens]  # type: ignore[attr-defined]
+                prompt = held.arrays[0] if own.goes_on else []
+                target = torch.tensor([[*prompt, *ids]])
+                given = [(target, torch.tensor([target.shape[1]]))] if own.goes_on else sources
+                log_probs = own.head.log_probs(own(given, target))[0, len(prompt) :]
+                return log_probs[torch.arange(len(ids)), torch.tensor(ids)].numpy()  # type: ignore[no-any-return]
+            features = own.features(sources)[:, : len(found.output.steps)]
+            answer = own.head.answer(features, torch.arange(features.shape[1]))[1]
+            if isinstance(model.codecs.target, LabelCodec):
+                said = [model.codecs.target.vocabulary.id(token or "") for token in found.output.tokens]
+                return answer[torch.arange(len(said)), torch.tensor(said)].numpy()  # type: ignore[no-any-return]
+            return answer.sum(-1).numpy()  # type: ignore[no-any-return]
+    finally:
+        hook.remove()
+
+
+# --- the value ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_a_trace_survives_json(name: str) -> None:
+    found = trace(name)
+    written = json.dumps(found.to_json(), ensure_ascii=False, allow_nan=False)
+    assert Trace.model_validate_json(written) == found
+    assert "null" not in {key for key, value in found.to_json().items() if value is None}
+
+
+PARTS = {
+    "lstm, general": {"encoder", "context", "beam", "ablation", "attribution"},
+    "gru, every step": {"encoder", "pooling", "context", "beam", "ablation", "attribution"},
+    "image": {"context", "beam", "ablation", "attribution"},
+    "category": {"context", "beam", "ablation", "attribution"},
+    "label": {"encoder", "pooling", "beliefs", "attribution"},
+    "one to one": {"attribution"},
+    "tags": {"encoder", "attribution"},
+    "next": {"encoder", "prompt", "beam", "attribution"},
+}
+
+
+@pytest.mark.parametrize("name", list(PARTS))
+def test_a_part_without_a_meaning_is_absent(name: str) -> None:
+    found = made(name).explain(CASES[name].given).to_json()
+    assert set(found) - {"format", "structure", "sources", "output"} == PARTS[name]
+
+
+def test_sources_are_told_token_by_token() -> None:
+    turns = trace("dialogue").sources[0]
+    assert turns.tokens == ["a", None, "b", "c", None]
+    words = trace("spelled words").sources[0]
+    assert (words.tokens, words.unknown) == (["a", "zz", "c", None], [1])
+    picture = trace("image").sources[0]
+    assert picture.grid is not None
+    assert len(picture.tokens) == picture.grid[0] * picture.grid[1] > 1
+    assert picture.tokens[1] == "1,2"
+    assert [source.tokens for source in trace("two sources").sources] == [["a", "c", "b", None], ["v"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "options", "message"),
+    [
+        ("lstm, general", "", {}, "input: is empty"),
+        ("lstm, general", "a" * 501, {}, "input: has 501 tokens; data.max_length of this model is 500"),
+        ("lstm, general", "a", {"reference": " "}, "input: the reference is empty"),
+        ("lstm, general", "a", {"force": [(0, "Q")]}, "force: the model never says 'Q'"),
+        ("lstm, general", "a", {"force": [(9, "A")]}, "force: there is no step 10: the output has"),
+        ("lstm, general", "a", {"top": 0}, "top: must be at least 1"),
+        ("label", "a", {"reference": "Q"}, "input: the reference has a label that no training row has: 'Q'"),
+        ("label", "a", {"force": [(0, "A")]}, "force: is for a model that writes"),
+        ("label", "a", {"other": "b"}, "other: is for a model that has a context C"),
+        ("next", "a", {"other": "b"}, "other: is for a model that has a context C"),
+        ("tags", "ab", {"reference": "U"}, "input: the reference has 1 labels for 2 tokens of the input"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(name: str, given: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises((ConfigError, DataError, ModelFolderError)) as error:
+        made(name).explain(given, **options)
+    assert str(error.value).startswith(message)

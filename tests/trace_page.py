@@ -1,0 +1,76 @@
+"""What docs/trace.md says, from the schema itself: `python tests/trace_page.py` writes it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from antiphon import trace
+from antiphon.trace import Part, Trace
+
+PAGE = Path(__file__).parents[1] / "docs" / "trace.md"
+HEAD = """\
+# A trace: what a model did with one input
+
+`antiphon inspect DIR INPUT --out trace.json` writes one, `--out trace.html` (or `.png`, `.svg`) draws it, and in Python
+`model.explain(input, reference)` returns it as a value whose fields are those below (`.to_json()` gives the JSON). It
+is the same for every structure: a part that has no meaning for the model, or was not asked for, is absent from the
+JSON, and null within it. This page is written by `python tests/trace_page.py` from the schema in `antiphon/trace.py`.
+
+- `token` and `tokens` hold symbols or labels as texts; null stands for the special symbols, which have no spelling: the
+  end symbol, and what a model reads before the first symbol.
+- Steps, tokens and nodes are counted from 0. The command line and the pictures count from 1.
+- `log_prob` and `score` are in nats; `score` is what `antiphon score` gives. Floats are rounded to 6 decimals.
+- States and gates are computed by the cells' equations, one step at a time; a test holds that the fused calls which
+  predict and train make the same ones.
+- `format` is 1. It changes when a field changes its meaning or goes; new fields may come at any time.
+- `antiphon.trace.Trace.model_json_schema()` is the same as JSON Schema.
+
+| structure | what its trace has beside `sources`, `output` and `attribution` |
+|---|---|
+| `one_to_one` | `reference` |
+| `one_to_many`, `many_to_many` | `encoder` (of a sequence), `context`, `beam`, `ablation`; asked for: `reference`, \
+`forced`; attention in each run |
+| `many_to_one` | `encoder`, `beliefs`, `pooling` (if it is learned); asked for: `reference` |
+| `synchronous` | `encoder`; asked for: `reference` |
+| `synchronous`, a language model | `encoder`, `prompt`, `beam`; asked for: `reference`, `forced` |
+"""
+
+
+def _type(annotation: object) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    text = re.sub(r"antiphon\.trace\.|typing\.|~", "", text)
+    text = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace("'", "`").replace(", ", " or "), text)
+    text = text.replace("NoneType", "null").replace("None", "null").replace("str", "text").replace("int", "integer")
+    return text.replace(" | ", " or ").replace("list[list[float]]", "grid")
+
+
+def section(part: type[Part]) -> str:
+    """A part's fields as a table."""
+    lines = [f"## {part.__name__}", "", " ".join((part.__doc__ or "").split()), ""]
+    lines += ["| field | type | what it is |", "|---|---|---|"]
+    for name, field in part.model_fields.items():
+        lines.append(f"| `{name}` | {_type(field.annotation)} | {field.description} |")
+    return "\n".join(lines)
+
+
+def parts() -> list[type[Part]]:
+    """The trace, then what it is made of, in the order in which it is met."""
+    found: list[type[Part]] = [Trace]
+    for part in found:
+        for field in part.model_fields.values():
+            for name in re.findall(r"antiphon\.trace\.(\w+)", str(field.annotation)):
+                if getattr(trace, name) not in found:
+                    found.append(getattr(trace, name))
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Part):
+                found += [] if field.annotation in found else [field.annotation]
+    return found
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n\n".join([HEAD.rstrip("\n"), *map(section, parts())]) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

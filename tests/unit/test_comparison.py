@@ -1,0 +1,133 @@
+"""Comparing models: what rows add up to is what `evaluate` says, and the bootstrap is what it should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from traces import CASES, made
+from typer.testing import CliRunner
+
+from antiphon.cli import app
+from antiphon.comparison import _differences, compare
+from antiphon.data.rows import Row
+from antiphon.errors import DataError
+from antiphon.evaluation import Sums
+from antiphon.predictor import Data, Predictor, load
+
+
+def rows_of(name: str) -> list[Row]:
+    """The rows of a case."""
+    model, case = made(name), CASES[name]
+    columns = [side["column"] for side in case.source] if isinstance(case.source, list) else [case.source.get("column")]
+    found = []
+    for line, row in enumerate(case.rows, 1):
+        values = [
+            codec.read(np.asarray(row[column], np.uint8) if codec.kind == "image" else row.get(column, ""), "")
+            for codec, column in zip(model.codecs.sources, columns, strict=True)
+        ]
+        found.append(Row(tuple(values), model.codecs.target.read(row["y"], ""), "t", line))
+    return found
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_what_rows_add_up_to_is_what_evaluate_says(name: str) -> None:
+    rows = rows_of(name)
+    kept, sums = made(name).row_sums(rows)
+    scores = made(name).evaluate(rows)
+    assert kept == rows
+    assert "loss" in sums
+    for metric, one in sums.items():
+        assert len(one.above) == len(one.below) == len(rows)
+        assert one.total == pytest.approx(scores[metric], abs=1e-9), metric
+    wanted = {"loss", "token_error_rate", "exact_match", "accuracy"} & scores.keys()
+    assert sums.keys() == wanted
+
+
+def test_references_of_one_input_are_one_row(model_folder: Path) -> None:
+    model = load(model_folder, "cpu")
+    model.config = model.config.model_copy(
+        update={"data": model.config.data.model_copy(update={"references": "group"})}
+    )
+    rows = [Row(("ab",), "B A", "t", 1), Row(("cd",), "D", "t", 2), Row(("ab",), "A", "t", 3)]
+    kept, sums = model.row_sums(rows)
+    assert kept == rows[:2]
+    scores = model.evaluate(rows)
+    for metric, one in sums.items():
+        assert one.total == pytest.approx(scores[metric], abs=1e-9), metric
+
+
+class Told(Predictor):
+    """A model of which it is known what its rows add."""
+
+    def __init__(self, name: str, above: list[float], lines: list[int] | None = None) -> None:
+        self.folder = Path(name)
+        self.above = np.asarray(above, np.float64)
+        self.lines = lines or list(range(len(above)))
+
+    def row_sums(self, data: Data = None, beam: Any = None, settings: Any = None) -> tuple[list[Row], dict[str, Sums]]:
+        rows = [Row(("x",), "y", "t", line) for line in self.lines]
+        return rows, {"exact_match": Sums(self.above, np.ones_like(self.above))}
+
+
+@given(st.lists(st.integers(0, 1), min_size=2, max_size=40), st.integers(0, 5))
+def test_a_model_does_not_differ_from_itself(hits: list[int], seed: int) -> None:
+    (one,) = compare([Told("a", [*map(float, hits)]), Told("b", [*map(float, hits)])], None, 50, seed)
+    assert (one.difference, one.low, one.high, one.p) == (0, 0, 0, 1)
+    assert "may be chance" in one.line()
+
+
+@given(st.integers(0, 5))
+def test_a_difference_in_every_row_is_as_sure_as_draws_can_make_it(seed: int) -> None:
+    better, worse, third = Told("a", [1.0] * 30), Told("b", [0.0] * 30), Told("c", [1.0] * 30)
+    found = compare([better, worse, third], None, 99, seed)
+    assert [(one.first, one.other, one.difference) for one in found] == [("a", "b", -1.0), ("a", "c", 0.0)]
+    assert found[0].p == pytest.approx(2 / 100)
+    assert (found[0].low, found[0].high) == (-1, -1)
+    assert "significant" in found[0].line()
+
+
+def test_draws_spread_as_the_mean_of_differences_does() -> None:
+    """Of a mean over n rows the standard error is that of the rows' differences over the root of n."""
+    chance = np.random.default_rng(1)
+    one, other = chance.normal(size=400), chance.normal(0.2, 1, size=400)
+    below = np.ones(400)
+    drawn = np.concatenate(list(_differences(Sums(one, below), Sums(other, below), 4000, 1)))
+    assert drawn.mean() == pytest.approx((other - one).mean(), abs=0.01)
+    assert drawn.std() == pytest.approx((other - one).std() / 20, rel=0.05)
+
+
+def test_draws_are_those_of_rows_taken_one_by_one() -> None:
+    """Quotients of sums over the same drawn rows for both models."""
+    chance = np.random.default_rng(2)
+    sums = [Sums(chance.random(7), chance.integers(1, 5, 7).astype(float)) for _ in range(2)]
+    (drawn,) = _differences(*sums, 20, 3)
+    counts = np.random.default_rng(3).multinomial(7, np.full(7, 1 / 7), size=20)
+    for count, found in zip(counts, drawn, strict=True):
+        rows = np.repeat(np.arange(7), count)
+        first, other = (one.above[rows].sum() / one.below[rows].sum() for one in sums)
+        assert found == pytest.approx(other - first)
+
+
+def test_models_that_take_other_rows_cannot_be_compared() -> None:
+    with pytest.raises(DataError, match=r"^b: does not take the same rows; .* as a$"):
+        compare([Told("a", [1.0, 0.0]), Told("b", [1.0], [1])], None)
+
+
+def test_the_command(model_folder: Path, pairs: Path) -> None:
+    command = ["compare", str(model_folder), str(model_folder), str(pairs)]
+    ran = CliRunner().invoke(app, [*command, "--samples", "20"])
+    assert ran.exit_code == 0, ran.output
+    assert [line.split()[0] for line in ran.stdout.splitlines()] == ["loss", "token_error_rate", "exact_match"]
+    ran = CliRunner().invoke(
+        app, ["compare", str(model_folder), str(model_folder), str(pairs), "--json", "--beam", "1"]
+    )
+    scores = load(model_folder, "cpu").evaluate(pairs, 1)
+    for one in json.loads(ran.stdout):
+        assert one["first_value"] == one["other_value"] == pytest.approx(scores[one["metric"]], abs=1e-9)
+    assert CliRunner().invoke(app, ["compare", str(model_folder), str(pairs)]).exit_code == 2

@@ -458,6 +458,12 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake(
             "a damaged log", "report model --out t.html", {"model/training/log.jsonl": '{"step": 1}\n'}, model=True
         ),
+        Mistake(
+            "an exception without an output", "exceptions model known.tsv", {"known.tsv": "ab\tX\nba\n"}, model=True
+        ),
+        Mistake(
+            "two exceptions for one input", "exceptions model known.tsv", {"known.tsv": "ab\tX\nab\tY\n"}, model=True
+        ),
         Mistake("a log of nothing", "report model --out t.html", {"model/training/log.jsonl": ""}, model=True),
         Mistake("no data to compare on", "compare model model none.tsv", model=True),
         _inspect("a picture in a folder that is not there", "shoe --out no/folder/t.svg --view summary"),

@@ -364,3 +364,9 @@ def test_what_a_model_that_aligns_has_not_is_refused(trained: Predictor, tmp_pat
         list(trained.live([[0, 0]]))
     with pytest.raises(AntiphonError, match=r"target\.ctc: is not exported yet"):
         export(trained.folder, tmp_path / "out")
+
+
+def test_a_model_of_alignments_is_not_looked_into_and_says_so(trained: Predictor) -> None:
+    with pytest.raises(ConfigError) as error:
+        trained.explain(rows(1)[0][0])
+    assert error.value.key == "target.ctc"

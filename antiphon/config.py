@@ -204,6 +204,7 @@ class Image(Section):
         0.0, ge=0, lt=1, description="in training, how far pictures are moved, turned, stretched, lightened at random"
     )
     mirror: StrictBool = Field(False, description="in training, half of the pictures are mirrored left to right")
+    norm: Literal["group", "none"] = Field("group", description="after each convolution; none keeps colours")
 
 
 class Model(Section):

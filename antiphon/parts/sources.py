@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -92,9 +93,10 @@ class NumbersSource(Source):
 class ImageSource(Source):
     """Pictures [B, 1, height, width, inputs] of bytes -> a grid of vectors [B, rows * columns, size], row by row.
 
-    A small convolutional network: for each of `channels` a 3 x 3 convolution, a normalisation over groups of
-    channels (Wu & He 2018, arXiv 1803.08494; unlike one over the batch it never mixes rows), a rectifier and a
-    2 x 2 maximum, as long as the picture is larger than 4 pixels; then one linear map a cell. In training, pictures
+    A small convolutional network: for each of `channels` a 3 x 3 convolution, a normalisation, a rectifier and a
+    2 x 2 maximum, as long as the picture is larger than 4 pixels; then one linear map a cell. `norm` is `group`, over
+    groups of channels (Wu & He 2018, arXiv 1803.08494; unlike one over the batch it never mixes rows), or `none`,
+    with which a picture's brightness and colours are kept. In training, pictures
     are first changed at random by up to `jitter` (see `jittered`), and half of them mirrored if `mirror`.
     """
 
@@ -105,6 +107,7 @@ class ImageSource(Source):
         channels: Sequence[int] = (32, 64, 128),
         jitter: float = 0.0,
         mirror: bool = False,
+        norm: Literal["group", "none"] = "group",
     ) -> None:
         super().__init__()
         self.jitter, self.mirror = jitter, mirror
@@ -112,7 +115,9 @@ class ImageSource(Source):
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, padding=1) for before, after in zip(widths, channels, strict=False)
         )
-        self.norms = nn.ModuleList(nn.GroupNorm(_groups(width), width) for width in channels)
+        self.norms = nn.ModuleList(
+            nn.GroupNorm(_groups(width), width) if norm == "group" else nn.Identity() for width in channels
+        )
         self.project = nn.Linear(channels[-1], size)
         self.size = size
 
@@ -147,8 +152,9 @@ class ImagesSource(ImageSource):
         channels: Sequence[int] = (32, 64, 128),
         jitter: float = 0.0,
         mirror: bool = False,
+        norm: Literal["group", "none"] = "group",
     ) -> None:
-        super().__init__(inputs, size, channels, jitter, mirror)
+        super().__init__(inputs, size, channels, jitter, mirror, norm)
         self.project = nn.Linear(channels[-1] * self.ASIDE**2, size)
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -335,6 +335,15 @@ def test_half_of_the_pictures_are_mirrored_in_training_alone() -> None:
     assert 0 < sum(kind[1] for kind in kinds) < 40
 
 
+def test_a_picture_keeps_its_brightness_without_normalisation() -> None:
+    dark = torch.full((1, 1, 8, 8, 1), 90, dtype=torch.uint8)
+    for norm, alike in (("group", True), ("none", False)):
+        torch.manual_seed(0)
+        source = ImageSource(1, 5, [4], norm=norm)  # type: ignore[arg-type]
+        found = [source(picture, torch.ones(1, dtype=torch.long))[0][0, 5] for picture in (dark, dark + 20)]
+        assert torch.allclose(*found, atol=0.05) == alike
+
+
 def test_jitter_is_one_for_all_steps_of_a_row_and_bounded() -> None:
     picture = torch.rand(1, 3, 9, 9) * 2 - 1
     changed = jittered(picture.repeat(8, 1, 1, 1), 0.1, steps=4)

@@ -417,7 +417,7 @@ def exceptions(
 
     if table is not None:
         count = _load(folder, "cpu", None, None, "log_linear").use_exceptions(table)
-        print(f"{count:,} exceptions are in {folder / FILE}")
+        print(f"known answers in {folder / FILE}: {count:,}")
     elif (folder / FILE).is_file():
         sys.stdout.write((folder / FILE).read_text(encoding="utf-8"))
 

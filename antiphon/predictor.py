@@ -80,14 +80,22 @@ class _Wanted:
 class Predictor:
     """A loaded model. Results never depend on what else is in a batch."""
 
-    def __init__(self, loaded: Bundle, folder: Path, device: torch.device, ensemble: Ensemble | None = None) -> None:
+    def __init__(
+        self,
+        loaded: Bundle,
+        folder: Path,
+        device: torch.device,
+        ensemble: Ensemble | None = None,
+        known: exceptions.Exceptions = exceptions.NONE,
+    ) -> None:
         self.config: Config = loaded.config
         self.codecs = loaded.codecs
         self.model: Model | Ensemble = ensemble or loaded.model
         self.metrics = loaded.metrics
         self.folder = folder
         self.device = device
-        self.exceptions = exceptions.NONE
+        self.exceptions = known
+        self._copying = copying_of(self.config, self.codecs)
 
     def predict(
         self,
@@ -103,10 +111,10 @@ class Predictor:
     ) -> list[Any]:
         """The answers to `inputs`, in order; an empty input gives an empty answer.
 
-        An input of the folder's `exceptions.tsv` has the answer that stands there, with the probability 1.
         An input is what stands in the source's column: a text, the path of an image or its array, a list of
         numbers or an array. With several sources it is a tuple of these, or their texts with tabs between. Which
-        class of answer comes depends on the kind of target (see `antiphon/answers.py`).
+        class of answer comes depends on the kind of target (see `antiphon/answers.py`). One that stands in the folder's
+        `exceptions.tsv` has the answer that stands there, with the probability 1.
         `beam` overrides the configured width; `n_best` is at most the width; both are for text alone. `sample` draws
         symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`. To a language model an
         input is a prompt, and its answer goes on behind it.
@@ -284,7 +292,7 @@ class Predictor:
         parts = self._parts(given, where)
         if parts is None:
             return None
-        limit, copying = self.config.data.max_length, copying_of(self.config, self.codecs)
+        limit = self.config.data.max_length
         try:
             values = [codec.asked(part) for codec, part in zip(self.codecs.sources, parts, strict=True)]
             if (answer := known.answer(self.codecs, values)) is not None:
@@ -298,8 +306,8 @@ class Predictor:
             length = len(arrays[place]) - codec.ends
             if codec.steps and length > limit:
                 raise DataError(f"{where}: has {length} {codec.unit}; data.max_length of this model is {limit}")
-        if copying is not None:
-            arrays = [copying.read(values[0], arrays[0])]
+        if self._copying is not None:
+            arrays = [self._copying.read(values[0], arrays[0])]
         nothing = 0 if self.model.goes_on else self.codecs.sources[0].ends
         return None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays, beginning)
 
@@ -550,10 +558,9 @@ def load(
         _refuse_strangers(first, other, folders[0], name)
     members: Any = [one.model for one in (first, *others)]
     ensemble = Ensemble(members, COMBINATIONS[combine]).eval() if others else None
-    predictor = Predictor(first, folders[0], place, ensemble)
-    if (path := folders[0] / exceptions.FILE).is_file():
-        predictor.exceptions = exceptions.read(path, first.codecs)
-    return predictor
+    path = folders[0] / exceptions.FILE
+    known = exceptions.read(path, first.codecs) if path.is_file() else exceptions.NONE
+    return Predictor(first, folders[0], place, ensemble, known)
 
 
 def _refuse_strangers(first: Bundle, other: Bundle, where: Path, name: Path) -> None:

@@ -169,22 +169,25 @@ def replace_unknown(batch: Batch, share: float, generator: torch.Generator, symb
             hidden = known & chosen.view(*chosen.shape, *[1] * (values.dim() - 2))
             values = values.masked_fill(hidden, UNK)
             if symbols is not None:
-                target = Padded(_hide_copied(values, hidden[..., 0], target.values, symbols), target.lengths)
+                values, said = _hide_copied(values, hidden[..., 0], target.values, symbols)
+                target = Padded(said, target.lengths)
         sources.append(Padded(values, lengths))
     return replace(batch, sources=tuple(sources), target=target)
 
 
-def _hide_copied(values: Tensor, hidden: Tensor, target: Tensor, symbols: int) -> Tensor:
-    """The symbols at hidden places [B, S] of a source [B, S, ...], changed in place, as if the target's vocabulary did
-    not have them; the target that says them so."""
-    target = target.clone()
-    for row, place in hidden.nonzero().tolist():
-        own, said = values[row], values[row, place, -1].clone()
-        same = own[:, -1] == said
-        beyond = symbols + same.nonzero()[0]
-        own[same, 0], own[same, -1] = UNK, beyond
-        target[row] = target[row].where(target[row] != said, beyond)
-    return target
+def _hide_copied(values: Tensor, hidden: Tensor, target: Tensor, symbols: int) -> tuple[Tensor, Tensor]:
+    """A source [B, S, ...] and its target [B, T] as if the target's vocabulary had none of the symbols that the source
+    says at hidden places [B, S]: each is unknown wherever it stands, and is said by its first place."""
+    says, places = values[..., -1], torch.arange(values.shape[1])
+    same = says[:, :, None] == says[:, None]  # [B, S, S]
+    beyond = symbols + torch.where(same, places, values.shape[1]).amin(2)
+    hidden = (same & hidden[:, None]).any(2)
+    wanted = (target[:, :, None] == says[:, None]) & hidden[:, None]  # [B, T, S]
+    target = torch.where(wanted.any(2), torch.where(wanted, beyond[:, None], 0).amax(2), target)
+    values = values.clone()
+    values[..., 0].masked_fill_(hidden, UNK)
+    values[..., -1] = torch.where(hidden, beyond, says)
+    return values, target
 
 
 def epoch_batches(examples: Examples, batch_size: int, batch_tokens: int | None, seed: int, epoch: int) -> list[Ints]:

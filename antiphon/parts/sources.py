@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +100,8 @@ class ImageSource(Source):
     are first changed at random by up to `jitter` (see `jittered`), and half of them mirrored if `mirror`.
     """
 
+    CELLS: ClassVar[int] = 1  # of the grid that one linear map takes together
+
     def __init__(
         self,
         inputs: int,
@@ -118,7 +120,7 @@ class ImageSource(Source):
         self.norms = nn.ModuleList(
             nn.GroupNorm(_groups(width), width) if norm == "group" else nn.Identity() for width in channels
         )
-        self.project = nn.Linear(channels[-1], size)
+        self.project = nn.Linear(channels[-1] * self.CELLS, size)
         self.size = size
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,18 +146,7 @@ class ImagesSource(ImageSource):
     """
 
     ASIDE = 4
-
-    def __init__(
-        self,
-        inputs: int,
-        size: int,
-        channels: Sequence[int] = (32, 64, 128),
-        jitter: float = 0.0,
-        mirror: bool = False,
-        norm: Literal["group", "none"] = "group",
-    ) -> None:
-        super().__init__(inputs, size, channels, jitter, mirror, norm)
-        self.project = nn.Linear(channels[-1] * self.ASIDE**2, size)
+    CELLS = ASIDE**2
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         cells = functional.adaptive_avg_pool2d(self.grid(values), self.ASIDE)

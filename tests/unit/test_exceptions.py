@@ -69,7 +69,7 @@ def test_a_wrong_line_is_named(folder: Path, table: str, message: str) -> None:
 def test_the_command_puts_them_into_the_folder_and_shows_them(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "known.tsv").write_text("ab\tB A D\n", encoding="utf-8")
     ran = CliRunner().invoke(app, ["exceptions", str(folder), str(tmp_path / "known.tsv")])
-    assert (ran.exit_code, ran.output) == (0, f"1 exceptions are in {folder / FILE}\n")
+    assert (ran.exit_code, ran.output) == (0, f"known answers in {folder / FILE}: 1\n")
     assert CliRunner().invoke(app, ["exceptions", str(folder)]).output == "ab\tB A D\n"
     assert load(folder, "cpu").predict(["ab"])[0].text == "B A D"
     (tmp_path / "wrong.tsv").write_text("ab\n", encoding="utf-8")

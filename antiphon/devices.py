@@ -22,6 +22,7 @@ def pick_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"--device {name}: cannot be used here: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, AssertionError):  # each build of PyTorch says it in other words
+        reason = "cannot be used here: PyTorch finds no such device; choose cpu, or leave it out"
+        raise TrainingError(f"--device {name}: {reason}") from None
     return device

@@ -8,7 +8,7 @@ keeps that in the state too, as `attended`; its steps are then taken one at a ti
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ class Attention(nn.Module, ABC):
     One that goes by where it has looked also says what it keeps of that: before the first step `initial`, after each
     step `kept`.
     """
+
+    hard: ClassVar[bool] = False  # whether it looks at one step alone in use
 
     @abstractmethod
     def keys(self, states: Tensor) -> Tensor:
@@ -196,11 +198,9 @@ class AdditiveAttention(Attention):
     def _in_pieces(self, queries: Tensor, keys: Tensor, recalled: Tensor | None) -> Tensor:
         """`_pairs` of projected queries [B, T, size]."""
         steps = max(1, self.PIECE // keys.numel())
-        starts = range(0, queries.shape[1], steps)
-        pieces = [
-            (queries[:, start : start + steps], keys, None if recalled is None else recalled[:, start : start + steps])
-            for start in starts
-        ]
+        asked = torch.split(queries, steps, 1)
+        others = [None] * len(asked) if recalled is None else torch.split(recalled, steps, 1)
+        pieces = [(piece, keys, other) for piece, other in zip(asked, others, strict=True)]
         if torch.is_grad_enabled() and queries.requires_grad:
             made = [checkpoint(self._pairs, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
         else:
@@ -273,6 +273,8 @@ class MonotonicAttention(Attention):
     stops at the first j with p_j > 1/2. A walk that has not stopped stops at the last source step, where Raffel's
     reads nothing: so weights add up to 1 in both. The first walk begins at the first source step.
     """
+
+    hard = True
 
     def __init__(self, query: int, memory: int, size: int | None = None, noise: float = 1.0) -> None:
         super().__init__()

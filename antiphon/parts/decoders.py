@@ -10,7 +10,8 @@ and [..] for joining (bracketed terms exist where the choice asks for them):
 C enters with `every_step` (Cho et al. 2014, arXiv 1406.1078), f_{t-1} with `input_feeding` (Luong et
 al. 2015, 1508.04025), y_{t-1} the readout with `every_step` (Cho) and with `query: previous` (Bahdanau
 et al. 2015, 1409.0473). With `layer: first` the first layer asks and c_t joins the input of all others
-(Wu et al. 2016, GNMT, 1609.08144).
+(Wu et al. 2016, GNMT, 1609.08144). Where attention goes by where it has looked, that is in the state too, and its
+looks are taken one after the other.
 
 A decoder that copies also says at each step how far it writes a symbol of its own (See et al. 2017, 1704.04368, eq. 8):
 

@@ -13,11 +13,13 @@ from models import AXES, cell_of, make, pad_sources, sources, targets
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from antiphon.decoding import Limits, beam, forced
 from antiphon.errors import ConfigError
-from antiphon.parts.attention import ATTENTIONS, AdditiveAttention, Attention
+from antiphon.parts.attention import ATTENTIONS, AdditiveAttention, Attention, DotAttention
 from antiphon.parts.decoders import RecurrentDecoder
 from antiphon.parts.recurrent import Cell
 from antiphon.parts.state import Memory, State
+from antiphon.symbols import EOS
 
 Array = NDArray[np.float64]
 WIDTH = 4  # of queries and of states
@@ -330,6 +332,59 @@ def test_what_is_kept_goes_where_its_row_goes() -> None:
     ):
         assert moved.attended is not None
         assert moved.attended.equal(moved.layers[0][0])
+
+
+class Fresh(DotAttention):
+    """score = s . h - 2 times how much of h has been read: of a user's own."""
+
+    def initial(self, memory: Memory) -> Tensor:
+        return memory.mask.to(memory.states.dtype) * 0
+
+    def kept(self, attended: Tensor | None, weights: Tensor) -> Tensor:
+        assert attended is not None
+        return attended + weights
+
+    def scores(self, queries: Tensor, memory: Memory, attended: Tensor | None = None) -> Tensor:
+        assert attended is not None
+        return super().scores(queries, memory) - 2 * attended
+
+
+@pytest.mark.parametrize("query", ["current", "previous"])
+def test_an_attention_of_ones_own_that_keeps_its_looks_is_one_definition_and_one_row(
+    query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ATTENTIONS._rows, "fresh", Fresh)
+    at = {axis: values[0] for axis, values in AXES.items()} | {"attention": "fresh", "query": query}
+    model, (read, written) = make(tuple(at.values())), targets(4)
+    given = [pad_sources(sources(4))]
+    with torch.inference_mode():
+        looked = model.attention(given, written)
+        assert looked is not None
+        state, seen = model.start(given), torch.zeros_like(looked[0][:, 0])
+        for step in range(read.shape[1]):
+            answer = model.step(read[:, step], state)
+            torch.testing.assert_close(answer.attention, looked[0][:, step])
+            state, seen = answer.state, seen + looked[0][:, step]
+            torch.testing.assert_close(state.attended, seen)
+        found = beam(model.step, model.start(given), 4, torch.device("cpu"), Limits(6), 3)
+        outputs, _ = pad_sources([[*best.tokens, EOS] for best, *_ in found])
+        scores = forced(model.step, model.start(given), outputs).sum(1)
+    torch.testing.assert_close(scores, torch.tensor([best.score for best, *_ in found]), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", sorted(REMEMBER))
+@pytest.mark.parametrize("training", [False, True])
+def test_what_is_kept_is_exact_where_products_are_not(kind: str, training: bool) -> None:
+    attention = made(kind).float().train(training)
+    states, queries = torch.randn(2, 5, WIDTH).bfloat16().requires_grad_(), torch.randn(2, 3, WIDTH)
+    with torch.autocast("cpu", torch.bfloat16):
+        given = memory(attention, states, until([5, 3]))
+        before = attention.initial(given)
+        assert before is not None
+        found = attention(queries[:, :1], given, before[:, None])
+        found.read.sum().backward()
+    assert (found.weights.dtype, found.attended.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(found.attended.sum(-1), torch.ones(2, 1))
 
 
 # --- cost ------------------------------------------------------------------------------------------------

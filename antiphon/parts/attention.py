@@ -19,7 +19,7 @@ from antiphon.errors import ConfigError
 from antiphon.parts.state import Memory, at_least_float32
 from antiphon.tables import Table
 
-WIDEST = 1 << 16
+WIDEST = 1 << 16  # more is a slip of the pen
 
 
 class Looked(NamedTuple):

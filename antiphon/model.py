@@ -230,13 +230,14 @@ class Writer(Model):
     def start_from(self, encoded: Encoded, context: Tensor, says: Tensor | None = None) -> State:
         """`start` of encoded sources, a context C [B, size], and what their steps say [B, S] if it copies."""
         attention = self.decoder.attention
-        memory = None
+        memory = attended = None
         if attention is not None:
             memory = Memory(encoded.states, attention.keys(encoded.states), encoded.mask, says)
+            attended = attention.initial(memory)
         layers = self.bridge.start(context)
         fed = context.new_zeros(context.shape[0], self.decoder.features) if self.decoder.input_feeding else None
         drawn = self.decoder.draw(context)
-        return State(layers, context if self.context_every_step else None, memory, fed, drawn)
+        return State(layers, context if self.context_every_step else None, memory, fed, attended, drawn)
 
     def first_read(self, sources: Sequence[Input]) -> Tensor | None:
         """What the first step reads: the begin symbol."""

@@ -126,6 +126,11 @@ def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
     attention = _attention(model, hidden, memory)
     if model.copy_ and attention is None:
         raise ConfigError("model.copy", "points with attention; choose model.attention: general, additive or dot")
+    if model.copy_ and attention is not None and attention.hard:
+        reason = (
+            f"{model.attention.kind} attention looks at one step alone, and what stands at others could not be said"
+        )
+        raise ConfigError("model.copy", f"{reason}; choose model.attention: general, additive or dot")
     embedding = Embedding(target.size, model.embedding)
     try:
         decoder = RecurrentDecoder(

@@ -274,7 +274,11 @@ SECTIONS: dict[str, list[Mistake]] = {
         _set("input feeding without attention", "model.attention=none", "model.attention.input_feeding=true"),
         _set("a previous query without attention", "model.attention=none", "model.attention.query=previous"),
         _set("attention of the first of one layer", "model.attention.layer=first"),
+        _set("attention with no head", "model.attention={kind: multi_head, heads: 0}"),
+        _set("a filter that reaches less far back than ahead", "model.attention={kind: location, width: 4}"),
+        _set("noise that is none", "model.attention={kind: monotonic, noise: -1.0}"),
         _set("copying without attention", "model.copy=true", "target.tokens=chars", "model.attention=none"),
+        _set("copying by hard attention", "model.copy=true", "target.tokens=chars", "model.attention=monotonic"),
         _set("copying of pieces", "model.copy=true", "source.tokens=bpe"),
         _set("copying of letters as words", "model.copy=true", "target.tokens=words"),
         replace(

@@ -18,6 +18,7 @@ from antiphon.config import Model
 from antiphon.data.batch import Padded, Sequences, pad
 from antiphon.errors import ConfigError
 from antiphon.model import Writer
+from antiphon.parts.attention import ATTENTIONS
 from antiphon.parts.recurrent import CELLS, Cell
 from antiphon.structures import many_to_many
 from antiphon.symbols import BOS, EOS, PAD, SPECIALS
@@ -32,7 +33,7 @@ AXES: dict[str, Sequence[Any]] = {
     "context": ("last", "projected_last", "projected_all"),
     "pool": ("mean", "max", "attention"),
     "to": ("initial_state", "every_step"),
-    "attention": ("none", "additive", "dot", "general"),
+    "attention": tuple(ATTENTIONS),
     "query": ("current", "previous"),
     "input_feeding": (False, True),
     "layer": ("last", "first"),
@@ -110,7 +111,11 @@ def covering() -> list[Choice]:
     def pairs(choice: Choice) -> set[tuple[int, Any, int, Any]]:
         return {(i, choice[i], j, choice[j]) for i, j in itertools.combinations(range(len(choice)), 2)}
 
-    missing = set().union(*map(pairs, candidates))
+    missing = {
+        (i, left, j, right)
+        for i, j in itertools.combinations(range(len(NAMES)), 2)
+        for left, right in {(choice[i], choice[j]) for choice in candidates}
+    }
     found: list[Choice] = []
     while missing:
         best = max(chance.sample(candidates, 400), key=lambda choice: len(pairs(choice) & missing))

@@ -62,7 +62,7 @@ CASES: dict[str, Case] = {
     ),
     "two sources": Case(
         [{**row, "z": kind} for row, kind in zip(PAIRS, "uvu", strict=True)],
-        [text(), {"kind": "category", "column": "z"}], text("y"), {"model.attention": "additive"},
+        [text(), {"kind": "category", "column": "z"}], text("y"), {"model.attention": "location"},
         ("acb", "v"), "B A", ("bb", "u"),
     ),
     "dialogue": Case(

@@ -40,8 +40,10 @@ from antiphon.evaluation import output_metrics
 from antiphon.export.running import Session, Steps, Written, given_sources
 from antiphon.export.tracing import (
     AFTER,
+    ATTENDED,
     LABELS,
     LOG_PROBS,
+    MEMORY,
     ROWS,
     VALUES,
     Graph,
@@ -421,7 +423,7 @@ def _state(loaded: Bundle) -> list[dict[str, Any]]:
     changing, fixed = parts_of(state)
     found: list[dict[str, Any]] = []
     for name, value in (changing | fixed).items():
-        free = ["prefixes", "memory"] if name.startswith("memory") else ["prefixes"]
+        free = ["prefixes", "memory"] if name in (ATTENDED, *MEMORY) else ["prefixes"]
         kind = "bool" if value.dtype == torch.bool else "float32"
         after = {"after": AFTER + name} if name in changing else {}
         found.append({"name": name, "type": kind, "shape": [*free, *value.shape[len(free) :]], **after})

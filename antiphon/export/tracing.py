@@ -35,6 +35,7 @@ from antiphon.symbols import PAD, SPECIALS
 ROWS = 3  # of an example that is traced: 0 and 1 would be special
 LABELS, VALUES, LOG_PROBS, ATTENTION = "labels", "values", "log_probs", "attention"
 TOKENS, AFTER = "tokens", "next_"
+ATTENDED, MEMORY = "attended", ("memory_states", "memory_keys", "memory_mask")  # of a state, by source steps
 
 
 class Operator(NamedTuple):
@@ -72,8 +73,9 @@ def parts_of(state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     fixed = {} if state.context is None else {"context": state.context}
     if state.memory is not None:
         memory = state.memory
-        fixed |= {"memory_states": memory.states, "memory_keys": memory.keys, "memory_mask": memory.mask}
-    return changing | ({} if state.fed is None else {"fed": state.fed}), fixed
+        fixed |= dict(zip(MEMORY, (memory.states, memory.keys, memory.mask), strict=True))
+    others = {"fed": state.fed, ATTENDED: state.attended}
+    return changing | {name: value for name, value in others.items() if value is not None}, fixed
 
 
 def state_of(changing: Mapping[str, Tensor], fixed: Mapping[str, Tensor]) -> State:
@@ -84,9 +86,8 @@ def state_of(changing: Mapping[str, Tensor], fixed: Mapping[str, Tensor]) -> Sta
             depth = int(name.split("_")[1])
             layers += [[]] * (depth + 1 - len(layers))
             layers[depth] = [*layers[depth], value]
-    names = ("memory_states", "memory_keys", "memory_mask")
-    memory = Memory(*(fixed[name] for name in names)) if names[0] in fixed else None
-    return State(tuple(map(tuple, layers)), fixed.get("context"), memory, changing.get("fed"))
+    memory = Memory(*(fixed[name] for name in MEMORY)) if MEMORY[0] in fixed else None
+    return State(tuple(map(tuple, layers)), fixed.get("context"), memory, changing.get("fed"), changing.get(ATTENDED))
 
 
 class _Encode(nn.Module):
@@ -166,12 +167,12 @@ def step_graph(model: Writer | LanguageModel, state: State, quantized: bool) -> 
     """The last symbols and the state (an example) -> log-probabilities, what changes of the state, and attention."""
     changing, fixed = map(_apart, parts_of(state))
     rows, steps = _dim("prefixes"), _dim("memory")
-    long = {name for name, value in fixed.items() if name.startswith("memory") and value.shape[1] > 1}
-    dims = (
-        {0: rows},
-        {name: {0: rows} for name in changing},
-        {name: {0: rows, 1: steps} if name in long else {0: rows} for name in fixed},
-    )
+
+    def free(parts: Mapping[str, Tensor]) -> dict[str, dict[int, Any]]:
+        long = {name for name in (ATTENDED, *MEMORY) if name in parts and parts[name].shape[1] > 1}
+        return {name: {0: rows, 1: steps} if name in long else {0: rows} for name in parts}
+
+    dims = {0: rows}, free(changing), free(fixed)
     example = torch.full((state.rows,), SPECIALS), changing, fixed
     outputs = [LOG_PROBS, *(AFTER + name for name in changing), *([ATTENTION] if state.memory is not None else [])]
     return _traced(_Step(traceable(model, quantized)), example, dims, [TOKENS, *changing, *fixed], outputs)
@@ -210,7 +211,7 @@ def traceable(model: Any, quantized: bool) -> Any:
             run: Any = partial(_looped, module) if operator is None else _operated(module, operator)
             module.forward = run  # type: ignore[method-assign]
         elif isinstance(module, AdditiveAttention):
-            module.scores = MethodType(_scores, module)  # type: ignore[method-assign]
+            module._in_pieces = module._pairs  # type: ignore[method-assign]
         elif isinstance(module, SpelledWordSource):
             module.forward = MethodType(_spelled, module)  # type: ignore[method-assign]
         elif isinstance(module, SoftmaxHead):
@@ -258,11 +259,6 @@ def _operated(cell: Cell, operator: Operator) -> Callable[[Tensor, Layer], tuple
         return outputs.squeeze(1).transpose(0, 1), tuple(value.squeeze(0) for value in final)
 
     return forward
-
-
-def _scores(attention: AdditiveAttention, queries: Tensor, keys: Tensor) -> Tensor:
-    """All pairs at once."""
-    return attention._pairs(attention.query(queries), keys)
 
 
 def _spelled(source: SpelledWordSource, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,8 @@ and [..] for joining (bracketed terms exist where the choice asks for them):
 C enters with `every_step` (Cho et al. 2014, arXiv 1406.1078), f_{t-1} with `input_feeding` (Luong et
 al. 2015, 1508.04025), y_{t-1} the readout with `every_step` (Cho) and with `query: previous` (Bahdanau
 et al. 2015, 1409.0473). With `layer: first` the first layer asks and c_t joins the input of all others
-(Wu et al. 2016, GNMT, 1609.08144).
+(Wu et al. 2016, GNMT, 1609.08144). Where attention goes by where it has looked, that is in the state too, and its
+looks are taken one after the other.
 
 A decoder that copies also says at each step how far it writes a symbol of its own (See et al. 2017, 1704.04368, eq. 8):
 
@@ -102,14 +103,25 @@ class RecurrentDecoder(nn.Module):
         dropped: Tensor = self.dropout(values, None if state.drawn is None else state.drawn[place])
         return dropped
 
-    def _attend(self, queries: Tensor, state: State) -> tuple[Tensor | None, Tensor | None]:
-        """queries [B * T, hidden] of decoder rows, or [B, T, hidden] -> c and weights in the same leading shape."""
+    def _attend(self, queries: Tensor, state: State) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """queries [R, hidden] of decoder rows, or [B, T, hidden] of steps -> c and weights in the same leading shape,
+        and what attention keeps after the last step."""
         if self.attention is None or state.memory is None:
-            return None, None
-        grouped = queries.reshape(state.memory.mask.shape[0], -1, queries.shape[-1])
-        read, weights = self.attention(grouped, state.memory)
+            return None, None, None
+        attended = state.attended
+        if attended is not None and queries.dim() == 3:
+            reads, weights = [], []
+            for query in queries.unbind(1):
+                read, weight, attended = self._attend(query, replace(state, attended=attended))
+                reads.append(read)
+                weights.append(weight)
+            return _stacked(reads), _stacked(weights), attended
+        sources, steps = state.memory.mask.shape
+        before = None if attended is None else attended.reshape(sources, -1, steps)
+        looked = self.attention(queries.reshape(sources, -1, queries.shape[-1]), state.memory, before)
         lead = queries.shape[:-1]
-        return read.reshape(*lead, -1), weights.reshape(*lead, -1)
+        after = None if looked.attended is None else looked.attended.reshape(-1, steps)
+        return looked.read.reshape(*lead, -1), looked.weights.reshape(*lead, -1), after
 
     def _context(self, state: State, like: Tensor) -> Tensor | None:
         """C for every row [R, context] or every step [B, T, context] of `like`."""
@@ -130,18 +142,17 @@ class RecurrentDecoder(nn.Module):
     def step(self, inputs: Tensor, state: State) -> Decoded:
         """One step: embedded inputs [R, inputs] and the state before."""
         context = self._context(state, inputs)
-        top, read, weights, layers = self._advance(inputs, context, state)
+        top, read, weights, after = self._advance(inputs, context, state)
         features, gate = self._read_out(top, read, context, inputs, state)
-        fed = features if self.input_feeding else None
-        return Decoded(features, weights, replace(state, layers=layers, fed=fed), gate)
+        return Decoded(features, weights, replace(after, fed=features if self.input_feeding else None), gate)
 
     def _advance(
         self, inputs: Tensor, context: Tensor | None, state: State
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, tuple[Layer, ...]]:
-        """A step without its readout: the top output, what attention read and its weights, the layers' states."""
-        read = weights = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, State]:
+        """A step without its readout: the top output, what attention read and its weights, the state after."""
+        read = weights = attended = None
         if self.previous:
-            read, weights = self._attend(state.layers[0 if self.from_first else -1][0], state)
+            read, weights, attended = self._attend(state.layers[0 if self.from_first else -1][0], state)
         bottom = [inputs, context, state.fed if self.input_feeding else None, read if self.previous else None]
         below = _joined(*bottom)
         layers: list[Layer] = []
@@ -150,11 +161,11 @@ class RecurrentDecoder(nn.Module):
             layers.append(cell.advance(self._dropped(joined, state, depth), state.layers[depth]))
             output = layers[-1][0]
             if depth == 0 and self.from_first and not self.previous:
-                read, weights = self._attend(output, state)
+                read, weights, attended = self._attend(output, state)
             below = output + below if self.residual and depth > 0 else output
         if not self.previous and not self.from_first:
-            read, weights = self._attend(below, state)
-        return below, read, weights, tuple(layers)
+            read, weights, attended = self._attend(below, state)
+        return below, read, weights, replace(state, layers=tuple(layers), attended=attended)
 
     def unroll(self, inputs: Tensor, state: State) -> Decoded:
         """All steps of a known target: embedded inputs [B, T, inputs]; equals `step` by step."""
@@ -162,19 +173,19 @@ class RecurrentDecoder(nn.Module):
             return self._step_by_step(inputs, state)
         context = self._context(state, inputs)
         below = inputs if context is None else torch.cat([inputs, context], -1)
-        read = weights = None
+        read = weights = attended = None
         layers: list[Layer] = []
         for depth, cell in enumerate(self.cells):
             joined = below if depth == 0 or read is None else torch.cat([below, read], -1)
             output, final = cell(self._dropped(joined, state, depth), state.layers[depth])
             layers.append(final)
             if depth == 0 and self.from_first:
-                read, weights = self._attend(output, state)
+                read, weights, attended = self._attend(output, state)
             below = output + below if self.residual and depth > 0 else output
         if not self.from_first:
-            read, weights = self._attend(below, state)
+            read, weights, attended = self._attend(below, state)
         features, gate = self._read_out(below, read, context, inputs, state)
-        return Decoded(features, weights, replace(state, layers=tuple(layers)), gate)
+        return Decoded(features, weights, replace(state, layers=tuple(layers), attended=attended), gate)
 
     def _step_by_step(self, inputs: Tensor, state: State) -> Decoded:
         if self.input_feeding:
@@ -186,8 +197,7 @@ class RecurrentDecoder(nn.Module):
         context = self._context(state, inputs[:, 0])
         tops, reads, weights = [], [], []
         for step in inputs.unbind(1):
-            top, read, weight, layers = self._advance(step, context, state)
-            state = replace(state, layers=layers)
+            top, read, weight, state = self._advance(step, context, state)
             tops.append(top)
             reads.append(read)
             weights.append(weight)

@@ -37,6 +37,11 @@ class Memory:
     mask: Tensor
     says: Tensor | None = None
 
+    @property
+    def places(self) -> Tensor:
+        """Which of its row's symbols each is [B, S], from 1; at padding, that of the symbol before."""
+        return self.mask.long().cumsum(1)
+
     def select(self, sources: Tensor) -> Memory:
         says = None if self.says is None else self.says[sources]
         return Memory(self.states[sources], self.keys[sources], self.mask[sources], says)
@@ -46,7 +51,7 @@ class Memory:
 class State:
     """All that decoding must carry, for every cell, context and attention.
 
-    `layers`, `fed` and `drawn` have R = B * width rows, those of one source side by side; `memory` and
+    `layers`, `fed`, `attended` and `drawn` have R = B * width rows, those of one source side by side; `memory` and
     `context` have one row a source, since a beam never changes them.
     """
 
@@ -54,6 +59,7 @@ class State:
     context: Tensor | None = None  # [B, context]: C, where it enters at every step
     memory: Memory | None = None
     fed: Tensor | None = None  # [R, features]: the last readout, with input feeding
+    attended: Tensor | None = None  # [R, S]: where attention has looked, of kinds that go by it
     drawn: tuple[Tensor, ...] | None = None  # [R, width] each: in training, what locked dropout does at every step
 
     @property
@@ -63,8 +69,9 @@ class State:
     def _map(self, rows: Tensor) -> State:
         layers = tuple(tuple(value[rows] for value in layer) for layer in self.layers)
         fed = None if self.fed is None else self.fed[rows]
+        attended = None if self.attended is None else self.attended[rows]
         drawn = None if self.drawn is None else tuple(value[rows] for value in self.drawn)
-        return replace(self, layers=layers, fed=fed, drawn=drawn)
+        return replace(self, layers=layers, fed=fed, attended=attended, drawn=drawn)
 
     def expand(self, width: int) -> State:
         """Every source `width` times, side by side: [B] rows become [B * width]."""

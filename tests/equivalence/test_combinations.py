@@ -126,13 +126,16 @@ def test_free_feeding_reads_its_own_output(choice: Choice) -> None:
 
 @pytest.mark.parametrize("choice", CASES[: len(covering())])
 def test_gradients_equal_finite_differences(choice: Choice) -> None:
-    """The loss's gradient along random directions, in float64."""
+    """The loss's gradient along random directions, in float64; attention as in training, which may draw."""
     model = make(choice).double()
+    if model.decoder.attention is not None:
+        model.decoder.attention.train()
     ids, lengths = pad_sources(sources(3))
     _, target_out = targets(3)
     positions = (target_out.flatten() != PAD).nonzero().flatten()
 
     def loss() -> Tensor:
+        torch.manual_seed(2)
         features = model([(ids, lengths)], target_out)
         return model.head.objective(features, target_out, positions, smoothing=0.1)[0]
 

@@ -163,7 +163,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {
             "source": [{"column": "x", "tokens": {"kind": "unigram", "size": 20}}, {"kind": "category", "column": "z"}],
             "target": {"column": "y", "tokens": {"split": "b"}, "normalize": "nfkc", "lowercase": True},
-            "model": {"attention": "additive"},
+            "model": {"attention": "location"},
         },
         {"x": TEXTS, "z": ["en", "de", "en", "fr", "de", "en"], "y": WORDS},
     ),
@@ -176,7 +176,8 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {"y": WORDS},
     ),
     "vector to text": (
-        {"source": {"kind": "vector", "column": "x"}, "target": {"column": "y"}, "model": {"cell": "gru"}},
+        {"source": {"kind": "vector", "column": "x"}, "target": {"column": "y"},
+         "model": {"cell": "gru", "attention": "coverage"}},
         {"x": VECTORS, "y": WORDS},
     ),
     "grid to text": (

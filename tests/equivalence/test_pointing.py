@@ -20,7 +20,7 @@ from antiphon.symbols import EOS, PAD, SPECIALS, UNK
 
 CPU = torch.device("cpu")
 SYMBOLS, READ = 8, 9  # of the target, of the source
-CASES = [pytest.param(c, id=name(c)) for c in covering() if c[NAMES.index("attention")] != "none"]
+CASES = [pytest.param(c, id=name(c)) for c in covering() if c[NAMES.index("attention")] not in ("none", "monotonic")]
 
 
 def make(choice: Choice, seed: int = 0, symbols: int = SYMBOLS, characters: bool = False) -> Writer:
@@ -104,11 +104,22 @@ def test_contracts(choice: Choice, characters: bool) -> None:
             last, state = answer.log_probs.argmax(-1), answer.state
 
 
+@torch.inference_mode()
+def that_copies(choice: Choice, data: Examples) -> Writer:
+    """The first of several models whose most probable outputs hold symbols that only the source has."""
+    sources, rows = given(data, list(range(len(data))))[0], len(data)
+    for seed in range(10):
+        model = make(choice, seed)
+        found = greedy(model.step, model.start(sources), rows, CPU, Limits(6))
+        if any(symbol >= SYMBOLS for (best,) in found for symbol in best.tokens):
+            return model
+    pytest.fail("no model copies")
+
+
 @pytest.mark.parametrize("choice", CASES)
 def test_what_is_decoded_depends_on_its_row_alone_and_scores_are_those_of_forced_scoring(choice: Choice) -> None:
-    model, data, limits = make(choice), examples(6), Limits(6)
-    sources, _, _ = given(data, list(range(6)))
-    copied = 0
+    data, limits = examples(6), Limits(6)
+    model, copied = that_copies(choice, data), 0
     with torch.inference_mode():
         for width in (1, 3):
 
@@ -120,7 +131,7 @@ def test_what_is_decoded_depends_on_its_row_alone_and_scores_are_those_of_forced
                     found = beam(model.step, state, rows, CPU, limits, width)
                 return [(best.tokens, best.score) for best, *_ in found]
 
-            together = search(sources, 6)
+            together = search(given(data, list(range(6)))[0], 6)
             whole = Sequences([[*tokens, EOS] for tokens, _ in together])
             again = log_p(model, Examples(data.sources, whole), list(range(6)))
             for row, (tokens, score) in enumerate(together):

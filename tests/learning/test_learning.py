@@ -62,6 +62,13 @@ def test_reversing_is_learned_with_a_gru_and_additive_attention_asked_before(tmp
     assert accuracy(tmp_path, rows, 500, model__cell="gru", model__attention=attention) >= 0.9
 
 
+@pytest.mark.parametrize("kind", ["multi_head", "local", "location", "coverage", "monotonic"])
+def test_copying_is_learned_with_every_attention(tmp_path: Path, kind: str) -> None:
+    """The monotonic one learns from expectations and is measured with hard choices."""
+    rows = [(word, word) for word in words(1200, 1, "abcdef", 4)]
+    assert accuracy(tmp_path, rows, 160, model__attention=kind) >= 0.9
+
+
 def test_a_vector_alone_carries_a_short_word(tmp_path: Path) -> None:
     """No attention: the context is all the decoder sees, at every step."""
     rows = [(word, word) for word in words(700, 3, "abcd", 5)]

@@ -7,12 +7,9 @@ import math
 import pytest
 import torch
 from models import cell_of
-from torch import Tensor, nn
+from torch import nn
 
-from antiphon.errors import ConfigError
-from antiphon.parts.attention import ATTENTIONS, AdditiveAttention, DotAttention, GeneralAttention
 from antiphon.parts.bridges import Last, ProjectedAll, ProjectedLast
-from antiphon.parts.decoders import RecurrentDecoder
 from antiphon.parts.encoders import RecurrentEncoder, reverse_within
 from antiphon.parts.heads import LabelHead, SoftmaxHead
 from antiphon.parts.recurrent import CELLS, LstmCell
@@ -111,68 +108,6 @@ def test_a_bidirectional_encoder_equals_torchs_packed_one(kind: str) -> None:
     torch.testing.assert_close(encoded.states, wanted)
     last = final[0] if isinstance(final, tuple) else final
     torch.testing.assert_close(encoded.last, torch.cat([last[-2], last[-1]], -1))
-
-
-def memory(states: Tensor, keys: Tensor, lengths: list[int]) -> Memory:
-    mask = torch.arange(states.shape[1]) < torch.tensor(lengths)[:, None]
-    return Memory(states, keys, mask)
-
-
-@pytest.mark.parametrize("kind", [kind for kind in ATTENTIONS if kind != "none"])
-def test_attention_equals_its_equation_pair_by_pair(kind: str) -> None:
-    attention = ATTENTIONS.build(kind, {}, "attention", query=4, memory=4)
-    randomize(attention)
-    states, queries, lengths = torch.randn(2, 5, 4), torch.randn(2, 3, 4), [5, 2]
-    read, weights = attention(queries, memory(states, attention.keys(states), lengths))
-    for row in range(2):
-        for t in range(3):
-            s = queries[row, t]
-            raw = []
-            for h in states[row, : lengths[row]]:
-                if isinstance(attention, AdditiveAttention):
-                    inner = attention.query.weight @ s + attention.key.weight @ h + attention.key.bias
-                    raw.append(attention.value @ torch.tanh(inner))
-                elif isinstance(attention, GeneralAttention):
-                    raw.append(s @ (attention.key.weight @ h))
-                else:
-                    assert isinstance(attention, DotAttention)
-                    raw.append(s @ h)
-            a = torch.softmax(torch.stack(raw), 0)
-            torch.testing.assert_close(weights[row, t, : lengths[row]], a)
-            assert weights[row, t, lengths[row] :].abs().sum() == 0
-            torch.testing.assert_close(read[row, t], a @ states[row, : lengths[row]])
-
-
-def test_additive_attention_in_pieces_equals_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values and gradients do not depend on the piece size."""
-    attention = AdditiveAttention(4, 6, size=5)
-    randomize(attention)
-    states, queries = torch.randn(2, 5, 6), torch.randn(2, 7, 4)
-    found = []
-    for piece in (1 << 22, 1, 120):
-        monkeypatch.setattr(AdditiveAttention, "PIECE", piece)
-        attention.zero_grad()
-        inputs = queries.clone().requires_grad_()
-        scores = attention.scores(inputs, attention.keys(states))
-        scores.square().sum().backward()
-        found.append(
-            [scores.detach(), inputs.grad, *(p.grad.clone() for p in attention.parameters() if p.grad is not None)]
-        )
-    for other in found[1:]:
-        for left, right in zip(found[0], other, strict=True):
-            torch.testing.assert_close(left, right)
-
-
-def test_additive_attention_keeps_little_for_the_backward_pass() -> None:
-    """64 rows of 200 steps against 200: all pairs at width 256 would keep 2.6 GB; less than 200 MB are kept."""
-    attention = AdditiveAttention(8, 8, size=256)
-    rows = 2  # the bound is on pieces, so two rows show it: all pairs would be 82 MB
-    states, queries = torch.randn(rows, 200, 8), torch.randn(rows, 200, 8, requires_grad=True)
-    kept: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t.numel() * 4), t)[1], lambda t: t):
-        attention.scores(queries, attention.keys(states))
-    all_pairs = rows * 200 * 200 * 256 * 4
-    assert sum(kept) < all_pairs / 20
 
 
 def encoded(lengths: list[int], width: int) -> Encoded:
@@ -296,21 +231,6 @@ def test_states_expand_reorder_and_select() -> None:
     assert chosen.memory.keys.flatten().tolist() == [2, 0]
     assert chosen.context is not None
     assert chosen.context.flatten().tolist() == [2, 0]
-
-
-@pytest.mark.parametrize(
-    ("options", "key"),
-    [
-        ({"input_feeding": True}, "attention.kind"),
-        ({"query": "previous"}, "attention.kind"),
-        ({"layer": "first", "layers": 2}, "attention.kind"),
-    ],
-)
-def test_a_decoder_refuses_what_needs_attention(options: dict[str, object], key: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        RecurrentDecoder(3, lambda i, h: cell_of("gru", i, h), hidden=4, features=4, **options)  # type: ignore[arg-type]
-    assert error.value.key == key
-    assert "choose general" in error.value.reason
 
 
 def test_jitter_changes_pictures_in_training_alone() -> None:

@@ -220,6 +220,9 @@ ATTENTIONS: list[dict[str, Any]] = [
     {"kind": "additive", "query": "previous"},
     {"kind": "general", "input_feeding": True},
     {"kind": "additive", "layer": "first"},
+    {"kind": "coverage"},
+    {"kind": "location", "query": "previous"},
+    {"kind": "monotonic", "noise": 0.0, "layer": "first"},
 ]
 
 

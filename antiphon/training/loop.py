@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from antiphon import bundle, exceptions
+from antiphon import bundle, calibration, exceptions
 from antiphon.config import Config
 from antiphon.data.batch import collate
 from antiphon.errors import TrainingError
@@ -78,6 +78,7 @@ def train(
                 _clear_folder(out)
             for folder in (out, out / bundle.TRAINING):
                 remove_partial(folder)
+            (out / calibration.FILE).unlink(missing_ok=True)  # of weights that will be others
             bundle.save_description(out, prepared.config, prepared.codecs)
         _run(prepared, out, state, ranks, command)
     return out

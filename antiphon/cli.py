@@ -190,6 +190,7 @@ def evaluate(
     as_json: Json = False,
     beam: Beam = None,
     settings: DecodeSettings = None,
+    abstain_below: Abstain = None,
     ensemble: Members = None,
     combine: Combine = "log_linear",
     device: Device = None,
@@ -198,7 +199,7 @@ def evaluate(
     """Measure a model on data."""
     files = _files(data, source, target)
     model = _load(folder, device, threads, ensemble, combine)
-    scores, signatures = model.evaluate_signed(files, beam, _settings(settings))
+    scores, signatures = model.evaluate_signed(files, beam, _settings(settings), abstain_below)
     if as_json:
         print(json.dumps({**scores, "signatures": signatures}))
         return

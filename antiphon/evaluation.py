@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from antiphon import metrics
 from antiphon.answers import Answer
-from antiphon.calibration import Judged, outcomes
+from antiphon.calibration import Calibration, Judged, outcomes
 from antiphon.config import Config, Decode
 from antiphon.data.batch import Batch, Examples, Ints, Padded, Sequences, collate, pad
 from antiphon.data.codec import Codec
@@ -312,6 +312,21 @@ def judged(task: Task) -> Judged:
         target.values.astype(np.int64) - SPECIALS,
         target.lengths,
     )
+
+
+def surest(task: Task, calibration: Calibration, below: float) -> tuple[Task, float]:
+    """The rows of a task to which no answer (of labels none of them) is less sure than `below`; and their share."""
+    found = judged(task)
+    sure = np.asarray(calibration.of_labels(found.log_probs, found.said))
+    least = np.minimum.reduceat(sure, np.cumsum(found.lengths) - found.lengths)
+    groups = [[row] for row in range(len(task.rows))]
+    if isinstance(task.codecs.target, TextCodec):
+        groups = group_references(task.config, task.codecs, task.rows)
+    kept = [row for group, one in zip(groups, least, strict=True) if one >= below for row in group]
+    sources = tuple(source.take(kept) for source in task.examples.sources)
+    examples = Examples(sources, task.examples.target.take(kept))
+    part = replace(task, rows=[task.rows[row] for row in kept], examples=examples)
+    return part, float((least >= below).mean())
 
 
 def _likelihood(scores: RowScores) -> dict[str, float]:

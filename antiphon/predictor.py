@@ -35,7 +35,7 @@ from antiphon.dataset import copying_of, encode_rows, load_parts, load_rows
 from antiphon.devices import pick_device
 from antiphon.ensemble import Ensemble
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
-from antiphon.evaluation import Sums, Task, confusion, evaluate, judged, read_sources, row_sums, score_rows
+from antiphon.evaluation import Sums, Task, confusion, evaluate, judged, read_sources, row_sums, score_rows, surest
 from antiphon.explanation import Asked, Given, explainer_of
 from antiphon.files import write_text
 from antiphon.model import Aligner, LanguageModel, Model, Reader, Writer
@@ -177,12 +177,13 @@ class Predictor:
             answered += len(held)
         raise failed
 
-    def refuse_unsure(self) -> None:
-        """Refuse what needs the confidence of answers, if they have none."""
+    def refuse_unsure(self) -> Calibration:
+        """The calibration; what needs the confidence of answers is refused, if they have none."""
         if isinstance(self.model, Ensemble):
             raise ModelFolderError("an ensemble has no confidence: a calibration is of one model; ask one alone")
         if self.calibration is None:
             raise ModelFolderError(f"{self.folder}: says not how sure it is; run: antiphon calibrate {self.folder}")
+        return self.calibration
 
     def most_outputs(self, beam: int | None = None, settings: Mapping[str, Any] | None = None) -> int:
         """How many outputs can be asked for: the beam's width, or the number of samples."""
@@ -522,10 +523,23 @@ class Predictor:
         return self.evaluate_signed(data, beam, settings)[0]
 
     def evaluate_signed(
-        self, data: Data = None, beam: int | None = None, settings: Mapping[str, Any] | None = None
+        self,
+        data: Data = None,
+        beam: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        abstain_below: float | None = None,
     ) -> tuple[dict[str, float], dict[str, str]]:
-        """All metrics, and sacreBLEU's signatures of those it makes."""
-        return evaluate(self._task(data, beam, settings))
+        """All metrics, and sacreBLEU's signatures of those it makes.
+
+        With `abstain_below` they are of the rows whose answers are not less sure than that, with the share of these
+        rows, `coverage`.
+        """
+        task = self._task(data, beam, settings)
+        if abstain_below is None:
+            return evaluate(task)
+        part, coverage = surest(task, self.refuse_unsure(), abstain_below)
+        scores, signatures = evaluate(part) if part.rows else ({"rows": 0}, {})
+        return {"coverage": coverage, **scores}, signatures
 
     def row_sums(
         self, data: Data = None, beam: int | None = None, settings: Mapping[str, Any] | None = None

@@ -458,6 +458,8 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake(
             "a damaged log", "report model --out t.html", {"model/training/log.jsonl": '{"step": 1}\n'}, model=True
         ),
+        _decode("an answer only where it is sure, of a model that does not say how sure it is", "--abstain-below 0.5"),
+        Mistake("a damaged calibration", "predict model rows.tsv", {"model/calibration.json": "{}"}, model=True),
         Mistake(
             "an exception without an output", "exceptions model known.tsv", {"known.tsv": "ab\tX\nba\n"}, model=True
         ),

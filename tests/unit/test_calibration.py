@@ -218,6 +218,29 @@ def test_what_is_not_sure_is_not_said(folder: Path) -> None:
     assert [one["text"] for one in told] == plain
 
 
+@pytest.mark.parametrize("references", ["rows", "group"])
+def test_only_what_is_said_is_measured(folder: Path, pairs: Path, tmp_path: Path, references: str) -> None:
+    words = [line.split("\t")[0] for line in pairs.read_text().splitlines()][:9]
+    model = load(folder, "cpu")
+    model.calibrate()
+    texts = [one.text for one in model.predict(words)]
+    rows = [(word, text if place % 2 else "A") for place, (word, text) in enumerate(zip(words, texts, strict=True))]
+    rows += [(words[0], texts[0])]
+    for file in (folder / "config.yaml",):
+        file.write_text(file.read_text().replace("references: rows", f"references: {references}"))
+    model = load(folder, "cpu")
+    sure = {word: one.confidence for word, one in zip(words, model.predict(words), strict=True)}
+    middle = sorted(sure.values())[4]
+    told = [row for row in rows if sure[row[0]] >= middle]
+    for name, some in (("all.tsv", rows), ("told.tsv", told)):
+        (tmp_path / name).write_text("".join(f"{word}\t{text}\n" for word, text in some))
+    found, _ = model.evaluate_signed(tmp_path / "all.tsv", abstain_below=middle)
+    assert found.pop("coverage") == pytest.approx(5 / 9 if references == "group" else len(told) / len(rows))
+    assert found == pytest.approx(model.evaluate(tmp_path / "told.tsv"))
+    status, out, _ = ran("evaluate", folder, tmp_path / "all.tsv", "--abstain-below", "1", "--json")
+    assert (status, json.loads(out)) == (0, {"coverage": 0.0, "rows": 0, "signatures": {}})
+
+
 def test_a_known_answer_is_sure(folder: Path) -> None:
     (folder / "exceptions.tsv").write_text("ab\tB A D\n", encoding="utf-8")
     model = load(folder, "cpu")

@@ -539,6 +539,18 @@ def export(
 
 @app.command()
 @_guarded
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="the checkpoint20.npz of g2p_en")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where the model goes")],
+) -> None:
+    """Make a model folder of another program's model."""
+    from antiphon.conversion import convert as run
+
+    run(source, out)
+
+
+@app.command()
+@_guarded
 def check(
     what: Annotated[Path, typer.Argument(metavar="CONFIG.yaml|TABLE", help="a configuration, or a table of pairs")],
     settings: Settings = None,

@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 
 from antiphon import bundle
 from antiphon.cli import app
+from antiphon.conversion import g2p_shapes
 from antiphon.training import checkpoint
 from antiphon.training.loop import train
 
@@ -442,6 +443,18 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake("an unknown format to export to", "export model out --to tflite", model=True),
         Mistake("an exported folder that exists", "export model f", {"f/precious": "x"}, model=True),
         Mistake("a model to export that is not there", "export none out"),
+        Mistake("a model of another program that is not there", "convert none.npz --out m"),
+        Mistake(
+            "a model of a program that is not known",
+            "convert other.npz --out m",
+            {"other.npz": _saved(weights=np.zeros(3))},
+        ),
+        Mistake(
+            "a model of another program with weights of other shapes",
+            "convert c.npz --out m",
+            {"c.npz": _saved(**{name: np.zeros((3, 3)) for name in g2p_shapes(0, 0)})},
+        ),
+        Mistake("a model to convert into a folder that exists", "convert x.npz --out f", {"f/precious": "x"}),
         Mistake("a module that is not there", "--import no_such_module_at_all check rows.tsv"),
     ],
     "Looking inside": [

@@ -117,8 +117,9 @@ class Predictor:
 
         An input is what stands in the source's column: a text, the path of an image or its array, a list of
         numbers or an array. With several sources it is a tuple of these, or their texts with tabs between. Which
-        class of answer comes depends on the kind of target (see `antiphon/answers.py`). One that stands in the folder's
-        `exceptions.tsv` has the answer that stands there, with the probability 1.
+        class of answer comes depends on the kind of target (see `antiphon/answers.py`); after `calibrate` it has a
+        `confidence`. One that stands in the folder's `exceptions.tsv` has the answer that stands there, with the
+        probability 1.
         `beam` overrides the configured width; `n_best` is at most the width; both are for text alone. `sample` draws
         symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`. To a language model an
         input is a prompt, and its answer goes on behind it.

@@ -88,7 +88,7 @@ G2P_ABOUT = """An English word -> phonemes model, the network of [g2p_en](https:
 
 It says the same phonemes, greedily and at most 20 of them. What differs:
 
-- its scores are -log p among the phonemes and the end; the network also had classes for padding and the beginning
+- its scores are log p among the phonemes and the end; the network also had classes for padding and the beginning
 - capitals are read as small letters, as g2p_en makes them before the network sees them; accents are not taken off
 - our decoder's readout is a tanh, which the network has not: it is given states so small that it changes no digit of \
 them. For a training to go on from here (`--init-from`) such weights are a poor start"""

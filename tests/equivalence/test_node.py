@@ -67,7 +67,8 @@ def test_the_example_in_node_says_what_the_runtime_says(
         for line, one in zip(done.stdout.removesuffix("\n").split("\n"), wanted, strict=True):
             text, score = line.split("\t")
             assert (text, float(score)) == (one.text, pytest.approx(one.score, abs=1e-3))
-    assert len({one.text for one in wanted}) > 5 or chosen
+    if chosen is None:
+        assert len({one.text for one in wanted}) > 5
     refused = subprocess.run(
         ["node", "predict.js"], cwd=example, capture_output=True, text=True, check=False, timeout=60
     )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon.calibration import Calibration
 from antiphon.data.codec import Codec
 from antiphon.data.encode import LabelCodec
 from antiphon.data.numbers import NumbersCodec, ScaledCodec
@@ -45,7 +46,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class TextPrediction:
-    """The best output for one input, the `n_best` in order, attention [tokens + 1, source symbols + 1] if asked for."""
+    """The best output for one input, the `n_best` in order, attention [tokens + 1, source symbols + 1] if asked for.
+
+    Here as in all answers, `confidence` is the probability of being right, from a model that has been calibrated.
+    """
 
     text: str
     tokens: list[str]
@@ -53,10 +57,11 @@ class TextPrediction:
     n_best: list[Candidate]
     source_tokens: list[str]
     attention: NDArray[np.float32] | None = None
+    confidence: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         best = self.n_best[0] if self.n_best else Candidate(self.text, self.tokens, self.score)
-        return best.to_json()
+        return best.to_json() | _sure(self.confidence)
 
 
 @dataclass(frozen=True)
@@ -65,13 +70,14 @@ class LabelPrediction:
 
     label: str
     probabilities: dict[str, float]
+    confidence: float | None = None
 
     @property
     def text(self) -> str:
         return self.label
 
     def to_json(self) -> dict[str, Any]:
-        return {"label": self.label, "probabilities": self.probabilities}
+        return {"label": self.label, "probabilities": self.probabilities} | _sure(self.confidence)
 
 
 @dataclass(frozen=True)
@@ -80,13 +86,14 @@ class LabelsPrediction:
 
     labels: list[str]
     probabilities: list[float]
+    confidence: list[float] | None = None
 
     @property
     def text(self) -> str:
         return " ".join(self.labels)
 
     def to_json(self) -> dict[str, Any]:
-        return {"labels": self.labels, "probabilities": self.probabilities}
+        return {"labels": self.labels, "probabilities": self.probabilities} | _sure(self.confidence)
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,18 @@ class LiveEnd:
         return {}
 
 
+def _sure(confidence: float | list[float] | None) -> dict[str, Any]:
+    """A confidence as a part of JSON, if there is one."""
+    return {} if confidence is None else {"confidence": confidence}
+
+
+def abstains(answer: Prediction, below: float) -> bool:
+    """Whether an answer is less sure than `below`, or any of its labels is."""
+    confidence = getattr(answer, "confidence", None)
+    sure = confidence if isinstance(confidence, list) else [confidence]
+    return any(one is not None and one < below for one in sure)
+
+
 class Answer(NamedTuple):
     """What a reader's head gave for one row.
 
@@ -139,26 +158,30 @@ class Answer(NamedTuple):
     values: NDArray[np.float32]
 
 
-def answered(codec: Codec, answer: Answer) -> Prediction:
+def answered(codec: Codec, answer: Answer, calibration: Calibration | None = None) -> Prediction:
     """A row's answer in the words of the target."""
     if isinstance(codec, LabelCodec):
         if not codec.steps:
-            return _label(codec, answer.values[0])
+            return _label(codec, answer.values[0], calibration)
         probabilities = np.exp(answer.values[np.arange(len(answer.said)), answer.said]).astype(float).tolist()
-        return LabelsPrediction(codec.names(map(int, answer.said)), probabilities)
+        confidence = None if calibration is None else calibration.of_labels(answer.values, answer.said)
+        return LabelsPrediction(codec.names(map(int, answer.said)), probabilities, confidence)
     values = _values(codec, answer.said)
     return NumbersPrediction(values) if codec.steps else NumberPrediction(float(values[0, 0]))
 
 
-def answered_step(codec: Codec, values: NDArray[np.float32]) -> Prediction:
+def answered_step(codec: Codec, values: NDArray[np.float32], calibration: Calibration | None = None) -> Prediction:
     """The answer to one step of a live stream, from the values [size] that a reader's head gave for it."""
-    return _label(codec, values) if isinstance(codec, LabelCodec) else NumbersPrediction(_values(codec, values))
+    if isinstance(codec, LabelCodec):
+        return _label(codec, values, calibration)
+    return NumbersPrediction(_values(codec, values))
 
 
-def _label(codec: LabelCodec, answer: NDArray[np.float32]) -> LabelPrediction:
+def _label(codec: LabelCodec, answer: NDArray[np.float32], calibration: Calibration | None) -> LabelPrediction:
     order = np.argsort(-answer, kind="stable")[: len(codec.vocabulary.symbols)]
     names = codec.names(map(int, order))
-    return LabelPrediction(names[0], dict(zip(names, np.exp(answer[order]).tolist(), strict=True)))
+    confidence = None if calibration is None else calibration.of_labels(answer[None], order[:1])[0]
+    return LabelPrediction(names[0], dict(zip(names, np.exp(answer[order]).tolist(), strict=True)), confidence)
 
 
 def _values(codec: Codec, answer: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ vocabulary-source.json    how a side is read, and what was learned of it: tokeni
 vocabulary-target.json    (vocabulary-source-2.json and so on, where there are several sources)
 metrics.json              what was measured
 README.md                 the model card
+calibration.json          how sure it may be (antiphon/calibration.py), where it has been calibrated
 exceptions.tsv            the user's own: inputs whose answers are known (antiphon/exceptions.py)
 training/                 what `--resume` needs; not needed to use the model
 """
@@ -24,8 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from antiphon import calibration, exceptions
 from antiphon import config as configuration
-from antiphon import exceptions
 from antiphon.config import Config
 from antiphon.data.codec import Codec
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json, codec_to_text
@@ -116,7 +117,7 @@ def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 def refuse_strange_files(folder: Path) -> None:
     """Refuse a folder that is not a model's, or that holds more than a model does, so that nothing else is removed."""
     config = load_config(folder)
-    own = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION, exceptions.FILE}
+    own = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION, calibration.FILE, exceptions.FILE}
     own |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in own and PARTIAL not in path.name)
     if strange:

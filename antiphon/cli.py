@@ -42,6 +42,10 @@ Members = Annotated[
     list[Path] | None, typer.Option("--ensemble", metavar="DIR", help="a further model, to be asked with the first")
 ]
 Combine = Annotated[str, typer.Option(metavar="log_linear|mean", help="of --ensemble: how models are combined")]
+Abstain = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, metavar="P", help="no answer where the confidence is below P (see calibrate)"),
+]
 Json = Annotated[bool, typer.Option("--json", help="write JSON")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="set a key of the configuration")
@@ -186,6 +190,7 @@ def evaluate(
     as_json: Json = False,
     beam: Beam = None,
     settings: DecodeSettings = None,
+    abstain_below: Abstain = None,
     ensemble: Members = None,
     combine: Combine = "log_linear",
     device: Device = None,
@@ -194,7 +199,7 @@ def evaluate(
     """Measure a model on data."""
     files = _files(data, source, target)
     model = _load(folder, device, threads, ensemble, combine)
-    scores, signatures = model.evaluate_signed(files, beam, _settings(settings))
+    scores, signatures = model.evaluate_signed(files, beam, _settings(settings), abstain_below)
     if as_json:
         print(json.dumps({**scores, "signatures": signatures}))
         return
@@ -303,6 +308,7 @@ def predict(
     align: Annotated[bool, typer.Option("--align", help="the source token of each output token; needs --json")] = False,
     settings: DecodeSettings = None,
     stream: Annotated[bool, typer.Option("--stream", help="answer each line at once; labels: a step a line")] = False,
+    abstain_below: Abstain = None,
     ensemble: Members = None,
     combine: Combine = "log_linear",
     device: Device = None,
@@ -317,13 +323,15 @@ def predict(
 
     how = _drawing(sample, temperature, top_k, top_p, seed)
     model = _load(folder, device, threads, ensemble, combine)
+    if abstain_below is not None:
+        model.refuse_unsure()
     chosen = _settings(settings) | ({} if mbr is None else {"decode.mbr.samples": mbr})
     if n_best > model.most_outputs(beam, chosen):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
     name = str(file or "standard input")
     if name.removesuffix(".gz").endswith(".conllu"):
-        if as_json or stream:
-            hint = "--json" if as_json else "--stream"
+        if as_json or stream or abstain_below is not None:
+            hint = "--json" if as_json else "--stream" if stream else "--abstain-below"
             raise typer.BadParameter("a .conllu file is answered in CoNLL-U", param_hint=hint)
         for sentence in model.tag(name):
             print(sentence, end="")
@@ -333,13 +341,13 @@ def predict(
     one_by_one = stream or terminal
     if stream and model.answers_steps:
         for answer in model.live(lines, origin=f"{name}:"):
-            print(json.dumps(answer.to_json(), ensure_ascii=False) if as_json else _one_line(answer.text), flush=True)
+            print(_answer_line(answer, as_json, 1, abstain_below), flush=True)
         return
     for found in model.stream(
         lines, beam, n_best, sample=how, window=1 if one_by_one else WINDOW, origin=f"{name}:",
         prefix=prefix, settings=chosen, token_scores=as_json, align=align,
     ):  # fmt: skip
-        print(_json_prediction(found, n_best) if as_json else _one_line(found.text), flush=one_by_one)
+        print(_answer_line(found, as_json, n_best, abstain_below), flush=one_by_one)
 
 
 @app.command()
@@ -373,8 +381,14 @@ def _one_line(text: str, breaks: str = "\n\r") -> str:
     return text.translate({ord(character): " " for character in breaks})
 
 
-def _json_prediction(found: Prediction, n_best: int) -> str:
-    value = found.to_json()
+def _answer_line(found: Prediction, as_json: bool, n_best: int, abstain_below: float | None) -> str:
+    """An answer as `predict` writes it. JSON holds one that is not given, too, and says so."""
+    from antiphon.answers import abstains
+
+    silent = abstain_below is not None and abstains(found, abstain_below)
+    if not as_json:
+        return "" if silent else _one_line(found.text)
+    value = found.to_json() | ({"abstained": True} if silent else {})
     if n_best > 1:
         value["n_best"] = [candidate.to_json() for candidate in getattr(found, "n_best", [])]
     return json.dumps(value, ensure_ascii=False)
@@ -402,6 +416,24 @@ def score(
             print(json.dumps({**sides, "score": value}, ensure_ascii=False))
         else:
             print(*(_one_line(text, "\n\r\t") for text in sides.values()), f"{value:.6f}", sep="\t")
+
+
+@app.command()
+@_guarded
+def calibrate(
+    folder: Folder,
+    data: Annotated[
+        Path | None, typer.Argument(metavar="[DATA]", help="rows not learned from; by default the validation rows")
+    ] = None,
+    source: Annotated[Path | None, typer.Option(help="source lines, with --target")] = None,
+    target: Annotated[Path | None, typer.Option(help="target lines, with --source")] = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Make a model say how sure it is: the probability that an answer is right, kept in its folder."""
+    files = _files(data, source, target)
+    found = _load(folder, device, threads, None, "log_linear").calibrate(files)
+    print(f"{found.rows}: {found.summary()}\n\n{found.table()}")
 
 
 @app.command()
@@ -503,6 +535,18 @@ def export(
             print(f"{name}: {before:.4f} in float32, {after:.4f} in int8")
         if found.changes is None:
             print("what int8 changes is not measured: no test data; name some with --data")
+
+
+@app.command()
+@_guarded
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="the checkpoint20.npz of g2p_en")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where the model goes")],
+) -> None:
+    """Make a model folder of another program's model."""
+    from antiphon.conversion import convert as run
+
+    run(source, out)
 
 
 @app.command()

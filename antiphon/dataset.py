@@ -164,6 +164,15 @@ def held_out(config: Config, codecs: Codecs, rows: list[Row], fraction: float) -
     return split_rows(rows, fraction, config.train.seed, codecs.key_of)
 
 
+def load_parts(config: Config, codecs: Codecs) -> tuple[list[Row], list[Row]]:
+    """Training and validation rows, as configured."""
+    rows = load_rows(config, config.data.train, codecs=codecs)
+    valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
+    if isinstance(valid, float):
+        return held_out(config, codecs, rows, valid)
+    return rows, load_rows(config, valid, codecs=codecs)
+
+
 def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
     """The codecs of all sides, learned from training rows only."""
     codecs = untrained(config)

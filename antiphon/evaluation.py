@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from antiphon import metrics
 from antiphon.answers import Answer
+from antiphon.calibration import Calibration, Judged, outcomes
 from antiphon.config import Config, Decode
 from antiphon.data.batch import Batch, Examples, Ints, Padded, Sequences, collate, pad
 from antiphon.data.codec import Codec
@@ -21,6 +22,7 @@ from antiphon.data.encode import LabelCodec, LabelsCodec, NextCodec, TextCodec
 from antiphon.data.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, group_references
+from antiphon.decoding import Hypothesis
 from antiphon.ensemble import Ensemble
 from antiphon.model import LanguageModel, Model, Reader
 from antiphon.parts.heads import Head
@@ -35,7 +37,7 @@ from antiphon.search import (
     total_lengths,
     written,
 )
-from antiphon.symbols import UNK
+from antiphon.symbols import SPECIALS, UNK
 
 READ = 16_384  # symbols that a language model reads at once; it goes on from the state after them
 
@@ -265,14 +267,7 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
     found = _likelihood(scores)
     if codec.form == "any":  # nothing is fed to a reader
         found["token_error_rate_teacher"] = token_rate(scores, groups)
-    sources = [source.take([group[0] for group in groups]) for source in task.examples.sources]
-    search = plan(decode, task.model, task.codecs)
-    best = []
-    for group, hypotheses in zip(groups, decode_sources(task.model, sources, search, task.device), strict=True):
-        row = task.rows[group[0]]
-        best.append(best_of(hypotheses, f"{row.file}:{row.line}"))
-    values = [task.rows[group[0]].sources for group in groups]
-    outputs = written(task.model, task.codecs, search, sources, values, [one.tokens for one in best], task.device)
+    _, outputs = _said(task, groups, decode)
     found |= output_metrics(codec, outputs, references)
     signatures: dict[str, str] = {}
     if corpus:
@@ -282,6 +277,56 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
         found |= bleu
     wanted = [[codec.split(text) for text in choices] for choices in references]
     return Measured(found, signatures, outputs, wanted, scores)
+
+
+def _said(task: Task, groups: Sequence[Sequence[int]], decode: Decode) -> tuple[list[Hypothesis], list[list[str]]]:
+    """The best output for the input of each group of rows, and its symbols."""
+    assert isinstance(task.model, Speaker)
+    firsts = [group[0] for group in groups]
+    rows, sources = [task.rows[row] for row in firsts], [source.take(firsts) for source in task.examples.sources]
+    search = plan(decode, task.model, task.codecs)
+    found = decode_sources(task.model, sources, search, task.device)
+    best = [best_of(hypotheses, f"{row.file}:{row.line}") for row, hypotheses in zip(rows, found, strict=True)]
+    values, tokens = [row.sources for row in rows], [one.tokens for one in best]
+    return best, written(task.model, task.codecs, search, sources, values, tokens, task.device)
+
+
+def judged(task: Task) -> Judged:
+    """What is said to every input of a task whose target is text, a label or labels, and whether it is right."""
+    codec = task.codecs.target
+    if isinstance(codec, TextCodec):
+        groups = group_references(task.config, task.codecs, task.rows)
+        best, outputs = _said(task, groups, task.config.decode)
+        references = [[codec.join(codec.split(task.rows[row].target)) for row in group] for group in groups]
+        texts = map(codec.join, outputs)
+        wrong = np.asarray([text not in choices for text, choices in zip(texts, references, strict=True)], np.int64)
+        log_probs = outcomes([one.score for one in best])
+        return Judged(log_probs, np.zeros_like(wrong), wrong, np.ones_like(wrong))
+    assert isinstance(codec, LabelCodec)
+    assert isinstance(task.model, Reader)
+    answers = read_sources(task.model, task.examples.sources, task.codecs.sources[0].ends, task.device)
+    target = task.examples.target
+    return Judged(
+        np.concatenate([answer.values for answer in answers])[:, SPECIALS:].astype(np.float64),
+        np.concatenate([answer.said for answer in answers]) - SPECIALS,
+        target.values.astype(np.int64) - SPECIALS,
+        target.lengths,
+    )
+
+
+def surest(task: Task, calibration: Calibration, below: float) -> tuple[Task, float]:
+    """The rows of a task to which no answer (of labels none of them) is less sure than `below`; and their share."""
+    found = judged(task)
+    sure = np.asarray(calibration.of_labels(found.log_probs, found.said))
+    least = np.minimum.reduceat(sure, np.cumsum(found.lengths) - found.lengths)
+    groups = [[row] for row in range(len(task.rows))]
+    if isinstance(task.codecs.target, TextCodec):
+        groups = group_references(task.config, task.codecs, task.rows)
+    kept = [row for group, one in zip(groups, least, strict=True) if one >= below for row in group]
+    sources = tuple(source.take(kept) for source in task.examples.sources)
+    examples = Examples(sources, task.examples.target.take(kept))
+    part = replace(task, rows=[task.rows[row] for row in kept], examples=examples)
+    return part, float((least >= below).mean())
 
 
 def _likelihood(scores: RowScores) -> dict[str, float]:

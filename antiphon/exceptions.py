@@ -77,17 +77,17 @@ def _key(codecs: Codecs, values: Sequence[Any]) -> Key:
 
 
 def _said(codec: Codec, output: str, key: Key) -> Prediction:
-    """An output as the model's answer, with the probability 1."""
+    """An output as the model's answer, with the probability 1, of which all are sure."""
     if isinstance(codec, TextCodec):
         tokens = codec.split(output)
-        return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(key[0]))
+        return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(key[0]), confidence=1.0)
     assert isinstance(codec, LabelCodec)
     labels = output.split() if codec.steps else [output]
     for label in labels:
         if label not in codec.vocabulary.symbols:
             raise ValueError(f"is no label of the model: {label!r}")
     if not codec.steps:
-        return LabelPrediction(output, {output: 1.0})
+        return LabelPrediction(output, {output: 1.0}, 1.0)
     if len(labels) != len(key[0]):
         raise ValueError(f"has {len(labels)} labels for {len(key[0])} symbols")
-    return LabelsPrediction(labels, [1.0] * len(labels))
+    return LabelsPrediction(labels, [1.0] * len(labels), [1.0] * len(labels))

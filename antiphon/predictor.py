@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from antiphon import bundle, exceptions
+from antiphon import bundle, calibration, exceptions
 from antiphon.answers import (
     Candidate,
     LabelsPrediction,
@@ -25,16 +25,17 @@ from antiphon.answers import (
     empty,
 )
 from antiphon.bundle import Bundle
+from antiphon.calibration import Calibration, Report
 from antiphon.config import Config, Decode, Files, decoding, sample_settings
 from antiphon.data.batch import Examples, Sequences
 from antiphon.data.conllu import FIELDS, Sentence, sentences
-from antiphon.data.encode import LabelsCodec, SourceTextCodec, TextCodec
+from antiphon.data.encode import LabelCodec, LabelsCodec, SourceTextCodec, TextCodec
 from antiphon.data.rows import Row, read_lines
-from antiphon.dataset import copying_of, encode_rows, load_rows
+from antiphon.dataset import copying_of, encode_rows, load_parts, load_rows
 from antiphon.devices import pick_device
 from antiphon.ensemble import Ensemble
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
-from antiphon.evaluation import Sums, Task, confusion, evaluate, read_sources, row_sums, score_rows
+from antiphon.evaluation import Sums, Task, confusion, evaluate, judged, read_sources, row_sums, score_rows, surest
 from antiphon.explanation import Asked, Given, explainer_of
 from antiphon.files import write_text
 from antiphon.model import Aligner, LanguageModel, Model, Reader, Writer
@@ -55,6 +56,7 @@ from antiphon.search import (
 )
 from antiphon.symbols import EOS
 from antiphon.trace import Trace
+from antiphon.training.card import add_calibration
 
 Data: TypeAlias = str | Path | Files | list[Row] | None
 Unanswered: TypeAlias = tuple[list[Any], list[Any], list[int]]
@@ -87,6 +89,7 @@ class Predictor:
         device: torch.device,
         ensemble: Ensemble | None = None,
         known: exceptions.Exceptions = exceptions.NONE,
+        calibrated: Calibration | None = None,
     ) -> None:
         self.config: Config = loaded.config
         self.codecs = loaded.codecs
@@ -95,6 +98,7 @@ class Predictor:
         self.folder = folder
         self.device = device
         self.exceptions = known
+        self.calibration = calibrated
         self._copying = copying_of(self.config, self.codecs)
 
     def predict(
@@ -113,8 +117,9 @@ class Predictor:
 
         An input is what stands in the source's column: a text, the path of an image or its array, a list of
         numbers or an array. With several sources it is a tuple of these, or their texts with tabs between. Which
-        class of answer comes depends on the kind of target (see `antiphon/answers.py`). One that stands in the folder's
-        `exceptions.tsv` has the answer that stands there, with the probability 1.
+        class of answer comes depends on the kind of target (see `antiphon/answers.py`); after `calibrate` it has a
+        `confidence`. One that stands in the folder's `exceptions.tsv` has the answer that stands there, with the
+        probability 1.
         `beam` overrides the configured width; `n_best` is at most the width; both are for text alone. `sample` draws
         symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`. To a language model an
         input is a prompt, and its answer goes on behind it.
@@ -172,6 +177,14 @@ class Predictor:
             yield from self._window(held, wanted, answered, origin)
             answered += len(held)
         raise failed
+
+    def refuse_unsure(self) -> Calibration:
+        """The calibration; what needs the confidence of answers is refused, if they have none."""
+        if isinstance(self.model, Ensemble):
+            raise ModelFolderError("an ensemble has no confidence: a calibration is of one model; ask one alone")
+        if self.calibration is None:
+            raise ModelFolderError(f"{self.folder}: says not how sure it is; run: antiphon calibrate {self.folder}")
+        return self.calibration
 
     def most_outputs(self, beam: int | None = None, settings: Mapping[str, Any] | None = None) -> int:
         """How many outputs can be asked for: the beam's width, or the number of samples."""
@@ -278,7 +291,7 @@ class Predictor:
             with torch.inference_mode():
                 features, state = model.read_step(torch.from_numpy(step.padded([0])[:, 0]).to(self.device), state)
                 values = head.answer(features[:, None], only)[1][0].float().cpu().numpy()
-            yield answered_step(self.codecs.target, values)
+            yield answered_step(self.codecs.target, values, self.calibration)
 
     def _encoded(self, inputs: Iterable[Any], origin: str, beginnings: Iterator[list[int]]) -> Iterator[Held]:
         """Inputs as the model reads them, in order; those with a known answer as that."""
@@ -364,7 +377,7 @@ class Predictor:
         else:
             assert isinstance(self.model, Reader)
             answers = read_sources(self.model, sources, self.codecs.sources[0].ends, self.device)
-            found = (answered(self.codecs.target, answer) for answer in answers)
+            found = (answered(self.codecs.target, answer, self.calibration) for answer in answers)
         for one in held:
             yield next(found) if isinstance(one, tuple) else one or empty(self.codecs.target)
 
@@ -407,7 +420,8 @@ class Predictor:
             place = end - len(hypotheses)
             best = candidates[place]
             looked = None if weights is None or not wanted.attention else weights[place]
-            yield TextPrediction(best.text, best.tokens, best.score, candidates[place:end], read, looked)
+            sure = None if self.calibration is None else self.calibration.of_text(best.score)
+            yield TextPrediction(best.text, best.tokens, best.score, candidates[place:end], read, looked, sure)
 
     def _token_scores(self, sources: Sequence[Sequences], outputs: Sequence[tuple[int, ...]]) -> list[list[float]]:
         """log p of each symbol of the outputs and of their end symbols."""
@@ -485,6 +499,24 @@ class Predictor:
             write_text(self.folder / exceptions.FILE, Path(table).read_text(encoding="utf-8-sig"))
         return len(self.exceptions.answers)
 
+    def calibrate(self, data: Data = None) -> Report:
+        """Fit how sure the answers are to the rows of `data`, by default the validation rows, which must not be among
+        those learned from; kept in the model's folder, and told in its card, from now on."""
+        if isinstance(self.model, Ensemble):
+            raise ModelFolderError("an ensemble is several models; calibrate each of them")
+        target = self.codecs.target
+        if not isinstance(target, TextCodec | LabelCodec):
+            reason = f"says {target.kind}, and a confidence is for a text, a label or labels"
+            raise ModelFolderError(f"{self.folder}: {reason}")
+        rows = load_parts(self.config, self.codecs)[1] if data is None else self.rows(data)
+        files = ", ".join(sorted({Path(row.file).name for row in rows}))
+        about = f"{len(rows):,} {'validation ' if data is None else ''}rows of {files}"
+        found = Report.of(judged(self._task(rows)), isinstance(target, TextCodec), about)
+        write_text(self.folder / calibration.FILE, found.to_json())
+        add_calibration(self.folder, found)
+        self.calibration = found.calibration
+        return found
+
     def evaluate(
         self, data: Data = None, beam: int | None = None, settings: Mapping[str, Any] | None = None
     ) -> dict[str, float]:
@@ -492,10 +524,23 @@ class Predictor:
         return self.evaluate_signed(data, beam, settings)[0]
 
     def evaluate_signed(
-        self, data: Data = None, beam: int | None = None, settings: Mapping[str, Any] | None = None
+        self,
+        data: Data = None,
+        beam: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        abstain_below: float | None = None,
     ) -> tuple[dict[str, float], dict[str, str]]:
-        """All metrics, and sacreBLEU's signatures of those it makes."""
-        return evaluate(self._task(data, beam, settings))
+        """All metrics, and sacreBLEU's signatures of those it makes.
+
+        With `abstain_below` they are of the rows whose answers are not less sure than that, with the share of these
+        rows, `coverage`.
+        """
+        task = self._task(data, beam, settings)
+        if abstain_below is None:
+            return evaluate(task)
+        part, coverage = surest(task, self.refuse_unsure(), abstain_below)
+        scores, signatures = evaluate(part) if part.rows else ({"rows": 0}, {})
+        return {"coverage": coverage, **scores}, signatures
 
     def row_sums(
         self, data: Data = None, beam: int | None = None, settings: Mapping[str, Any] | None = None
@@ -523,7 +568,7 @@ class Predictor:
         bundle.save_description(target, self.config, self.codecs)
         bundle.save_weights(target, bundle.parameters(self.model))
         bundle.save_metrics(target, self.metrics)
-        for name in (bundle.CARD, bundle.CURVES, exceptions.FILE):
+        for name in (bundle.CARD, bundle.CURVES, calibration.FILE, exceptions.FILE):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, target / name)
 
@@ -560,7 +605,8 @@ def load(
     ensemble = Ensemble(members, COMBINATIONS[combine]).eval() if others else None
     path = folders[0] / exceptions.FILE
     known = exceptions.read(path, first.codecs) if path.is_file() else exceptions.NONE
-    return Predictor(first, folders[0], place, ensemble, known)
+    calibrated = None if others else calibration.read(folders[0] / calibration.FILE)  # of one model, not of several
+    return Predictor(first, folders[0], place, ensemble, known, calibrated)
 
 
 def _refuse_strangers(first: Bundle, other: Bundle, where: Path, name: Path) -> None:

@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 
 from antiphon import bundle
 from antiphon.cli import app
+from antiphon.conversion import g2p_shapes
 from antiphon.training import checkpoint
 from antiphon.training.loop import train
 
@@ -446,6 +447,18 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake("an unknown format to export to", "export model out --to tflite", model=True),
         Mistake("an exported folder that exists", "export model f", {"f/precious": "x"}, model=True),
         Mistake("a model to export that is not there", "export none out"),
+        Mistake("a model of another program that is not there", "convert none.npz --out m"),
+        Mistake(
+            "a model of a program that is not known",
+            "convert other.npz --out m",
+            {"other.npz": _saved(weights=np.zeros(3))},
+        ),
+        Mistake(
+            "a model of another program with weights of other shapes",
+            "convert c.npz --out m",
+            {"c.npz": _saved(**{name: np.zeros((3, 3)) for name in g2p_shapes(0, 0)})},
+        ),
+        Mistake("a model to convert into a folder that exists", "convert x.npz --out f", {"f/precious": "x"}),
         Mistake("a module that is not there", "--import no_such_module_at_all check rows.tsv"),
     ],
     "Looking inside": [
@@ -462,6 +475,8 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake(
             "a damaged log", "report model --out t.html", {"model/training/log.jsonl": '{"step": 1}\n'}, model=True
         ),
+        _decode("an answer only where it is sure, of a model that does not say how sure it is", "--abstain-below 0.5"),
+        Mistake("a damaged calibration", "predict model rows.tsv", {"model/calibration.json": "{}"}, model=True),
         Mistake(
             "an exception without an output", "exceptions model known.tsv", {"known.tsv": "ab\tX\nba\n"}, model=True
         ),

@@ -3,7 +3,7 @@
 antiphon.json             the structure, the graphs with their inputs and outputs, the state, how to decode
 encode.onnx, step.onnx    of a writer; of a language model `step` alone
 read.onnx                 of a reader, and `step.onnx` if it answers a live stream
-vocabulary-*.json         as in the model's folder, and so exceptions.tsv
+vocabulary-*.json         as in the model's folder, and so exceptions.tsv and calibration.json
 
 The folder is written once its graphs have given what PyTorch gives.
 """
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from antiphon import __version__, bundle, exceptions, metrics
+from antiphon import __version__, bundle, calibration, exceptions, metrics
 from antiphon.bundle import Bundle
 from antiphon.config import Files
 from antiphon.data.batch import Examples, Ints, Sequences, cut_long, pad
@@ -102,9 +102,10 @@ def export(
     loaded = bundle.load(Path(folder), torch.device("cpu"))
     loaded.model.eval()
     _refuse_unknown(loaded)
-    known = Path(folder) / exceptions.FILE
+    known, sure = (Path(folder) / name for name in (exceptions.FILE, calibration.FILE))
     if known.is_file():
         exceptions.read(known, loaded.codecs)  # a wrong one is told now
+    calibration.read(sure)
     if not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         raise AntiphonError("export needs the extra: pip install 'antiphon[export]'")
     graphs = graphs_of(loaded, int8)
@@ -116,7 +117,7 @@ def export(
         small = {name: quantized(graph) for name, graph in graphs.items()}
         found = replace(found, quantized_size=_size(small), changes=_changes(loaded, graphs, small, data))
         graphs = small
-    _write(loaded, graphs, target, int8, known if known.is_file() else None)
+    _write(loaded, graphs, target, int8, [path for path in (known, sure) if path.is_file()])
     return found
 
 
@@ -362,8 +363,8 @@ def _said(loaded: Bundle, session: Session, names: Sequence[str], examples: Exam
     return np.concatenate(found)
 
 
-def _write(loaded: Bundle, graphs: Graphs, target: Path, int8: bool, known: Path | None) -> None:
-    """All of the folder, or nothing; `known` is a file of exceptions."""
+def _write(loaded: Bundle, graphs: Graphs, target: Path, int8: bool, added: Sequence[Path]) -> None:
+    """All of the folder, or nothing; `added` are files that are shipped as they are."""
     make_folder(target.parent)
     unfinished = target.with_name(f".{target.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -374,8 +375,8 @@ def _write(loaded: Bundle, graphs: Graphs, target: Path, int8: bool, known: Path
             write_atomically(unfinished / f"{name}.onnx", lambda file, content=content: file.write(content))  # type: ignore[misc]
         for side, codec in loaded.codecs.named.items():
             write_text(unfinished / f"vocabulary-{side}.json", codec_to_text(codec))
-        if known is not None:
-            shutil.copyfile(known, unfinished / exceptions.FILE)
+        for path in added:
+            shutil.copyfile(path, unfinished / path.name)
         write_text(unfinished / MANIFEST, json.dumps(manifest(loaded, graphs, int8), indent=1) + "\n")
         os.replace(unfinished, target)
     except OSError as error:

@@ -9,6 +9,7 @@ from torch import nn
 
 from antiphon import __version__
 from antiphon.bundle import CARD
+from antiphon.calibration import Report
 from antiphon.config import Config
 from antiphon.dataset import Codecs
 from antiphon.files import write_text
@@ -77,6 +78,25 @@ Chosen by `{metric}` at update {best["step"]:,} of {last["step"]:,}; {last["minu
 ```
 """,
     )
+
+
+SECTION = "## Calibration\n"
+
+
+def add_calibration(folder: Path, found: Report) -> None:
+    """Put a calibration into the card of a model folder, if it has one, in the place of an earlier one."""
+    path = folder / CARD
+    if not path.is_file():
+        return
+    before, _, rest = path.read_text(encoding="utf-8").partition(SECTION)
+    _, heading, after = rest.partition("\n## ")
+    told = f"""{SECTION}
+The confidence of an answer was fitted to {found.rows}, on which these figures are measured too: {found.summary()}.
+Of the answers whose confidence lies in a range, the mean confidence and the share that is right:
+
+{found.table()}
+"""
+    write_text(path, f"{before.rstrip()}\n\n{told}{heading}{after}")
 
 
 def _names(files: Any) -> str:

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from antiphon import bundle, exceptions
+from antiphon import bundle, calibration, exceptions
 from antiphon.config import Config
 from antiphon.data.batch import collate
 from antiphon.errors import TrainingError
 from antiphon.evaluation import HIGHER_IS_BETTER, Task, validate
-from antiphon.files import PARTIAL, remove_partial, write_atomically
+from antiphon.files import PARTIAL, remove_partial, write_atomically, writing
 from antiphon.structures import structure_of
 from antiphon.training import checkpoint
 from antiphon.training.card import write_card
@@ -79,6 +79,8 @@ def train(
             for folder in (out, out / bundle.TRAINING):
                 remove_partial(folder)
             bundle.save_description(out, prepared.config, prepared.codecs)
+            with writing(out / calibration.FILE):
+                (out / calibration.FILE).unlink(missing_ok=True)  # of weights that will be others
         _run(prepared, out, state, ranks, command)
     return out
 

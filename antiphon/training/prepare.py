@@ -17,7 +17,7 @@ from antiphon.config import Config, Decode, Parallel
 from antiphon.data.batch import Examples, cut_long, in_lanes
 from antiphon.data.encode import LabelsCodec
 from antiphon.data.rows import Row
-from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, held_out, load_rows, train_codecs, untrained
+from antiphon.dataset import Codecs, encode_rows, load_parts, train_codecs, untrained
 from antiphon.errors import ConfigError, nearest
 from antiphon.evaluation import metrics_of
 from antiphon.model import Model, Writer
@@ -75,12 +75,7 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
     With `codecs` a training goes on, and nothing is learned; `base` is a model whose weights are taken where they fit.
     """
     reading = codecs or untrained(config)
-    rows = load_rows(config, config.data.train, codecs=reading)
-    valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
-    if isinstance(valid, float):
-        rows, valid_rows = held_out(config, reading, rows, valid)
-    else:
-        valid_rows = load_rows(config, valid, codecs=reading)
+    rows, valid_rows = load_parts(config, reading)
     resumed = codecs is not None
     if codecs is None:  # one process learns them, since not every tokenizer learns the same twice
         learned = train_codecs(config, rows) if ranks.first else None

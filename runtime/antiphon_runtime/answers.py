@@ -30,17 +30,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class TextPrediction:
-    """The best output for one input, and the `n_best` in order."""
+    """The best output for one input, and the `n_best` in order.
+
+    Here as in all answers, `confidence` is the probability of being right, from a model that has been calibrated.
+    """
 
     text: str
     tokens: list[str]
     score: float
     n_best: list[Candidate]
     source_tokens: list[str]
+    confidence: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As one object of `--json`."""
-        return {"text": self.text, "tokens": self.tokens, "score": self.score}
+        return {"text": self.text, "tokens": self.tokens, "score": self.score} | _sure(self.confidence)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class LabelPrediction:
 
     label: str
     probabilities: dict[str, float]
+    confidence: float | None = None
 
     @property
     def text(self) -> str:
@@ -57,7 +62,7 @@ class LabelPrediction:
 
     def to_json(self) -> dict[str, Any]:
         """As one object of `--json`."""
-        return {"label": self.label, "probabilities": self.probabilities}
+        return {"label": self.label, "probabilities": self.probabilities} | _sure(self.confidence)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class LabelsPrediction:
 
     labels: list[str]
     probabilities: list[float]
+    confidence: list[float] | None = None
 
     @property
     def text(self) -> str:
@@ -74,7 +80,7 @@ class LabelsPrediction:
 
     def to_json(self) -> dict[str, Any]:
         """As one object of `--json`."""
-        return {"labels": self.labels, "probabilities": self.probabilities}
+        return {"labels": self.labels, "probabilities": self.probabilities} | _sure(self.confidence)
 
 
 @dataclass(frozen=True)
@@ -119,3 +125,15 @@ class LiveEnd:
     def to_json(self) -> dict[str, Any]:
         """As one object of `--json`."""
         return {}
+
+
+def _sure(confidence: float | list[float] | None) -> dict[str, Any]:
+    """A confidence as a part of JSON, if there is one."""
+    return {} if confidence is None else {"confidence": confidence}
+
+
+def abstains(answer: Prediction, below: float) -> bool:
+    """Whether an answer is less sure than `below`, or any of its labels is."""
+    confidence = getattr(answer, "confidence", None)
+    sure = confidence if isinstance(confidence, list) else [confidence]
+    return any(one is not None and one < below for one in sure)

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+from antiphon_runtime.answers import abstains
 from antiphon_runtime.errors import InputError, RuntimeModelError
 from antiphon_runtime.model import WINDOW, load
 
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--top-k", type=int, help="of --sample: among so many most probable symbols")
     parser.add_argument("--top-p", type=float, help="of --sample: among the fewest that hold this probability")
     parser.add_argument("--seed", type=int, help="of --sample: another seed, other draws")
+    parser.add_argument("--abstain-below", type=float, metavar="P", help="no answer where the confidence is below P")
     parser.add_argument("--stream", action="store_true", help="answer each line at once; labels: a step a line")
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
@@ -38,19 +40,22 @@ def main() -> None:
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     try:
         model, origin = load(asked.folder, asked.threads), f"{INPUT}:"
+        if asked.abstain_below is not None:
+            model.refuse_unsure()
         if asked.stream and model.target.steps and model.structure == "synchronous":
             answers = model.live(_lines(), origin)
         else:
             window = 1 if asked.stream else WINDOW
             answers = model.stream(_lines(), asked.beam, asked.n_best, sample, window, origin)
         for answer in answers:
+            silent = asked.abstain_below is not None and abstains(answer, asked.abstain_below)
             if asked.json:
-                value = answer.to_json()
+                value = answer.to_json() | ({"abstained": True} if silent else {})
                 if asked.n_best > 1:
                     value["n_best"] = [vars(candidate) for candidate in getattr(answer, "n_best", [])]
                 line = json.dumps(value, ensure_ascii=False)
             else:
-                line = answer.text.translate({ord("\n"): " ", ord("\r"): " "})
+                line = "" if silent else answer.text.translate({ord("\n"): " ", ord("\r"): " "})
             print(line, flush=asked.stream)
         sys.stdout.flush()
     except RuntimeModelError as error:

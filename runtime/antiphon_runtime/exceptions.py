@@ -45,8 +45,9 @@ def read(path: Path, sources: Sequence[Side], target: Side) -> dict[Key, Predict
 def _said(target: Side, output: str, symbols: Key) -> Prediction:
     if isinstance(target, Text):
         tokens = target.split(output)
-        return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(symbols[0]))
+        return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(symbols[0]), 1.0)
     if isinstance(target, Labels):
-        return LabelsPrediction(output.split(), [1.0] * len(output.split()))
+        labels = output.split()
+        return LabelsPrediction(labels, [1.0] * len(labels), [1.0] * len(labels))
     assert isinstance(target, Category)
-    return LabelPrediction(output, {output: 1.0})
+    return LabelPrediction(output, {output: 1.0}, 1.0)

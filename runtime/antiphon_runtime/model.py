@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_runtime import exceptions
+from antiphon_runtime import calibration, exceptions
 from antiphon_runtime.answers import (
     Candidate,
     LabelPrediction,
@@ -52,6 +52,7 @@ class Model:
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
+        self._calibration = calibration.read(folder / calibration.FILE)
         self._known = exceptions.read(folder / exceptions.FILE, self.sources, self.target)
 
     def predict(
@@ -125,6 +126,12 @@ class Model:
             values = found.get("log_probs", found.get("values"))
             assert values is not None
             yield self._label(values[0]) if "log_probs" in found else NumbersPrediction(self._numbers(values[0]))
+
+    def refuse_unsure(self) -> None:
+        """Refuse what needs the confidence of answers, if they have none."""
+        if self._calibration is None:
+            reason = "says not how sure it is; run antiphon calibrate on the model, and export it again"
+            raise OptionError(f"{self.folder}: {reason}")
 
     def _width(self, beam: int | None) -> int:
         if beam is not None and beam < 1:
@@ -264,7 +271,8 @@ class Model:
             said = [*(read if self._continues else []), *codec.vocabulary.names(one.tokens)]
             candidates.append(Candidate(codec.join(said), said, one.score))
         best = candidates[0]
-        return TextPrediction(best.text, best.tokens, best.score, candidates, read)
+        sure = None if self._calibration is None else self._calibration.of_text(best.score)
+        return TextPrediction(best.text, best.tokens, best.score, candidates, read, sure)
 
     def _read(self, sources: Sequence[Sequence[Array]]) -> list[Prediction]:
         results: list[Prediction] = [LiveEnd()] * (len(sources[0]) if sources else 0)
@@ -290,13 +298,15 @@ class Model:
             return self._label(values[0])
         assert isinstance(self.target, Category)
         probabilities = np.exp(values[np.arange(len(labels)), labels]).astype(float).tolist()
-        return LabelsPrediction(self.target.names(labels.tolist()), probabilities)
+        confidence = None if self._calibration is None else self._calibration.of_labels(values, labels)
+        return LabelsPrediction(self.target.names(labels.tolist()), probabilities, confidence)
 
     def _label(self, log_probs: Array) -> LabelPrediction:
         assert isinstance(self.target, Category)
         order = np.argsort(-log_probs, kind="stable")[: len(self.target.vocabulary.symbols)]
         names = self.target.names(order.tolist())
-        return LabelPrediction(names[0], dict(zip(names, np.exp(log_probs[order]).tolist(), strict=True)))
+        sure = None if self._calibration is None else self._calibration.of_labels(log_probs[None], order[:1])[0]
+        return LabelPrediction(names[0], dict(zip(names, np.exp(log_probs[order]).tolist(), strict=True)), sure)
 
     def _numbers(self, values: Array) -> Array:
         assert isinstance(self.target, Numbers)

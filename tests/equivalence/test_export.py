@@ -14,9 +14,12 @@ import pytest
 import torch
 from models import NAMES, Choice, covering, name, settings
 from PIL import Image
+from typer.testing import CliRunner
 
-from antiphon import bundle
+from antiphon import bundle, calibration
 from antiphon import config as configuration
+from antiphon.calibration import Calibration, Report
+from antiphon.cli import app
 from antiphon.config import Config
 from antiphon.dataset import load_rows, train_codecs
 from antiphon.structures import build
@@ -58,6 +61,8 @@ def untrained(folder: Path, tree: dict[str, Any], rows: list[dict[str, Any]], sc
                 parameter.copy_(torch.randn_like(parameter) * scale)
     bundle.save_description(folder / "model", config, codecs)
     bundle.save_weights(folder / "model", bundle.parameters(built))
+    sure = Report(Calibration(1.7, 0.4), "rows", [], [])
+    (folder / "model" / calibration.FILE).write_text(sure.to_json(), encoding="utf-8")
     return load(folder / "model", "cpu")
 
 
@@ -316,6 +321,33 @@ def test_exceptions_are_shipped(golden: tuple[Predictor, Path], tmp_path: Path) 
     (tmp_path / "out" / "exceptions.tsv").write_text("shoe\n")
     with pytest.raises(antiphon_runtime.RuntimeModelError, match=r"exceptions.tsv:1: has 1 columns"):
         antiphon_runtime.load(tmp_path / "out")
+
+
+def test_confidence_is_shipped(golden: tuple[Predictor, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(golden[0].folder, tmp_path / "model"))
+    model = load(folder, "cpu")
+    (tmp_path / "rows.tsv").write_text("shoe\tSH OW\nmoon\tM UW N\nchat\tCH AA T\nbath\tB\n", encoding="utf-8")
+    model.calibrate(tmp_path / "rows.tsv")
+    export(folder, tmp_path / "out")
+    runtime = antiphon_runtime.load(tmp_path / "out")
+    inputs = ["moon", "", "boat", "shoe"]
+    same(model.predict(inputs, n_best=2), runtime.predict(inputs, n_best=2))
+    sure = sorted(one.confidence for one in model.predict(inputs) if one.confidence is not None)
+    assert len(sure) == 3
+    between = str((sure[0] + sure[1]) / 2)
+    text = "".join(f"{one}\n" for one in inputs)
+    for option in ([], ["--json"]):
+        done = command(tmp_path / "out", "--abstain-below", between, *option, text=text.encode())
+        asked = ["predict", str(folder), "--abstain-below", between, *option]
+        assert not done.stderr
+        found = [line.split('"score"')[0] for line in done.stdout.decode().splitlines()]
+        wanted = [line.split('"score"')[0] for line in CliRunner().invoke(app, asked, input=text).stdout.splitlines()]
+        assert found == wanted
+        assert sum(not line for line in found) == (0 if option else 2)
+        assert done.stdout.decode().count('"abstained": true') == (1 if option else 0)
+    plain = command(golden[1], "--abstain-below", "0.5", text=b"shoe\n")
+    assert (plain.returncode, plain.stdout) == (1, b"")
+    assert b"says not how sure it is; run antiphon calibrate on the model, and export it again" in plain.stderr
 
 
 def command(out: Path, *options: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -11,7 +11,7 @@ PACKAGE = Path(antiphon.__file__).parent
 FLOORS = [
     {"errors", "symbols"},
     {"tables", "files", "devices"},
-    {"config", "metrics", "trace"},
+    {"config", "metrics", "trace", "calibration"},
     {"data", "parts"},
     {"decoding", "dataset", "answers"},
     {"model", "rules", "lanes", "exceptions"},
@@ -20,7 +20,7 @@ FLOORS = [
     {"evaluation", "bundle"},
     {"training", "explanation"},
     {"predictor", "defaults", "checkup"},
-    {"api", "inspection", "export", "comparison"},
+    {"api", "inspection", "export", "comparison", "conversion"},
     {"demo", "bench"},
     {"cli"},
     {"__main__"},

@@ -35,7 +35,7 @@ def test_a_known_answer_wins_and_the_others_stay(folder: Path) -> None:
     for text, one, before in zip(TEXTS, found, plain, strict=True):
         if text == "ab":
             assert (one.text, one.tokens, one.score) == ("B A D", ["B", "A", "D"], 0.0)
-            assert one.to_json() == {"text": "B A D", "tokens": ["B", "A", "D"], "score": 0.0}
+            assert one.to_json() == {"text": "B A D", "tokens": ["B", "A", "D"], "score": 0.0, "confidence": 1.0}
         else:
             assert [other.tokens for other in one.n_best] == [other.tokens for other in before.n_best]
             assert one.score == pytest.approx(before.score, abs=1e-5)
@@ -97,7 +97,7 @@ def test_labels_are_the_models_own(tmp_path: Path) -> None:
     )
     folder = train(configuration.load(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
     found = with_exceptions(folder, "a b\tY Y\n").predict(["a b"])[0]
-    assert (found.labels, found.probabilities) == (["Y", "Y"], [1.0, 1.0])
+    assert (found.labels, found.probabilities, found.confidence) == (["Y", "Y"], [1.0, 1.0], [1.0, 1.0])
     for wrong, message in (("a b\tY Z\n", "is no label of the model: 'Z'"), ("a b\tY\n", "has 1 labels for 2 symbols")):
         with pytest.raises(AntiphonError) as error:
             with_exceptions(folder, wrong)

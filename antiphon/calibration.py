@@ -1,0 +1,195 @@
+"""How sure a model is, made true: of the answers with a confidence of 0.8, eight in ten should be right.
+
+A calibration is fitted to rows that the model has not learned from, and kept as `calibration.json` in its folder. It
+changes no answer and no score; it says what they are worth.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from antiphon.errors import ModelFolderError
+
+FILE = "calibration.json"
+BINS = 10
+SUREST = -1e-7  # log p of an output, at most: a float32 tells no more from 1
+MOST = 100.0  # temperatures lie between 1 / MOST and MOST, also where few rows would have it infinite
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def outcomes(scores: Sequence[float]) -> Floats:
+    """log p [N] of outputs -> log p [N, 2] of the two things that can be true of each: it is right, it is not."""
+    right = np.minimum(np.asarray(scores, np.float64), SUREST)
+    return np.stack([right, np.log(-np.expm1(right))], 1)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Answers whose truth is known: log p of every class [N, classes], the class said and the class wanted, [N] each.
+
+    A text is one answer, with the classes of `outcomes`, and says that it is right. A row has `lengths` [rows] answers,
+    one behind the other.
+    """
+
+    log_probs: Floats
+    said: Ints
+    wanted: Ints
+    lengths: Ints
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each answer is right [N]."""
+        right: NDArray[np.bool_] = self.said == self.wanted
+        return right
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """q = softmax(log p / T), with one temperature T for all labels (Guo et al. 2017, arXiv 1706.04599, eq. 9).
+
+    Of a text p is the probability of the whole output, and the classes are that it is right and that it is not; such
+    a p also shrinks with the output's length, so there is a bias b: q = sigmoid(logit(p) / T + b), Platt scaling (Platt
+    1999, Probabilistic outputs for support vector machines) of the model's own log-odds. With T = 1 and b = 0 q is p.
+    """
+
+    temperature: float = 1.0
+    bias: float = 0.0
+
+    def probabilities(self, log_probs: NDArray[Any]) -> Floats:
+        """log p of classes [N, classes] -> calibrated p [N, classes]."""
+        scaled = log_probs.astype(np.float64) / self.temperature
+        scaled[:, 0] += self.bias
+        shares = np.exp(scaled - scaled.max(1, keepdims=True))
+        found: Floats = shares / shares.sum(1, keepdims=True)
+        return found
+
+    def of_labels(self, log_probs: NDArray[Any], said: NDArray[Any]) -> list[float]:
+        """The confidence in each label that is said [N], from log p of all labels [N, labels]."""
+        return [float(row[label]) for row, label in zip(self.probabilities(log_probs), said, strict=True)]
+
+    def of_text(self, score: float) -> float:
+        """The confidence that an output with this score, log p in nats, is wholly right."""
+        return float(self.probabilities(outcomes([score]))[0, 0])
+
+    @classmethod
+    def fitted(cls, judged: Judged, biased: bool) -> Self:
+        """The temperature, and if `biased` the bias, that make what is true of the answers most probable.
+
+        A class that stands n times counts as (n + 1) / (n + 2) of itself and 1 / (n + 2) of another (Platt 1999,
+        section 2.2), so that few rows make nobody sure.
+        """
+        log_probs, wanted = torch.from_numpy(judged.log_probs), torch.from_numpy(judged.wanted)[:, None]
+        if log_probs.shape[1] < 2:
+            return cls()
+        counts = torch.bincount(wanted[:, 0], minlength=log_probs.shape[1])[wanted[:, 0]].double()
+        share = (counts + 1) / (counts + 2)
+        first = torch.eye(log_probs.shape[1], dtype=torch.float64)[0]
+        at = torch.zeros(1 + biased, dtype=torch.float64, requires_grad=True)
+        search = torch.optim.LBFGS([at], max_iter=200, line_search_fn="strong_wolfe")
+
+        def loss() -> torch.Tensor:
+            search.zero_grad()
+            scaled = log_probs / _temperature(at)
+            found = torch.log_softmax(scaled + at[1] * first if biased else scaled, 1)
+            right = found.gather(1, wanted)[:, 0]
+            other = found.scatter(1, wanted, -torch.inf).logsumexp(1)
+            value = -(share * right + (1 - share) * other).mean()
+            value.backward()  # type: ignore[no-untyped-call]
+            return value
+
+        search.step(loss)  # type: ignore[no-untyped-call]
+        best = at.detach()
+        return cls(float(_temperature(best)), float(best[1]) if biased else 0.0)
+
+
+def _temperature(at: torch.Tensor) -> torch.Tensor:
+    """A temperature within its bounds from any number; 1 from 0."""
+    return MOST ** torch.tanh(at[0])
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers whose confidence lies between two tenths: how many, their mean confidence, the share that is right."""
+
+    answers: int
+    confidence: float
+    accuracy: float
+
+    def cells(self) -> str:
+        """As cells of a table."""
+        means = f"{self.confidence:.3f} | {self.accuracy:.3f}" if self.answers else "|"
+        return f"{self.answers:,} | {means}"
+
+
+def reliability(confidences: Sequence[float], right: NDArray[np.bool_]) -> list[Bin]:
+    """Answers in `BINS` of equal width, from 0 to 1; the means of none are 0."""
+    sure = np.asarray(confidences, np.float64)
+    place = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+    counts = np.bincount(place, minlength=BINS)
+    sums = (np.bincount(place, weights, BINS) for weights in (sure, right))
+    means = (total / np.maximum(counts, 1) for total in sums)
+    return [Bin(int(count), float(mean), float(share)) for count, mean, share in zip(counts, *means, strict=True)]
+
+
+def expected_error(bins: Sequence[Bin]) -> float:
+    """The expected calibration error: the mean distance of confidence and accuracy (Guo et al. 2017, eq. 3)."""
+    return sum(one.answers * abs(one.confidence - one.accuracy) for one in bins) / sum(one.answers for one in bins)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A calibration, the rows it was fitted to, and how well confidences before and after it fit these same rows."""
+
+    calibration: Calibration
+    rows: str
+    before: list[Bin]
+    after: list[Bin]
+
+    @classmethod
+    def of(cls, judged: Judged, biased: bool, rows: str) -> Self:
+        """Fit a calibration, and look at it."""
+        own, found = Calibration(), Calibration.fitted(judged, biased)
+        tables = [reliability(one.of_labels(judged.log_probs, judged.said), judged.right) for one in (own, found)]
+        return cls(found, rows, *tables)
+
+    def to_json(self) -> str:
+        """The content of `calibration.json`."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    def table(self) -> str:
+        """What is in the bins before and after, as Markdown."""
+        lines = ["| confidence | answers | mean | right | calibrated: answers | mean | right |", "|---" * 7 + "|"]
+        for number, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
+            span = f"{number / BINS:.1f} to {(number + 1) / BINS:.1f}"
+            lines.append(f"| {span} | {before.cells()} | {after.cells()} |")
+        return "\n".join(lines)
+
+    def summary(self) -> str:
+        """In one line."""
+        bias = f", bias {self.calibration.bias:.3f}" if self.calibration.bias else ""
+        errors = f"{expected_error(self.before):.4f} before, {expected_error(self.after):.4f} after"
+        return f"temperature {self.calibration.temperature:.3f}{bias}; expected calibration error {errors}"
+
+
+def read(path: Path) -> Calibration | None:
+    """The calibration in a file; None where there is no such file. A damaged one is a `ModelFolderError`."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["calibration"]
+        temperature, bias = float(found["temperature"]), float(found["bias"])
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise ModelFolderError(f"{path}: is damaged: {error!r}; remove it, or calibrate again") from None
+    if not (1 / MOST <= temperature <= MOST and abs(bias) < 1e6):
+        raise ModelFolderError(f"{path}: is damaged: a temperature of {temperature:g} with a bias of {bias:g}")
+    return Calibration(temperature, bias)

@@ -20,11 +20,13 @@ CTC = ("beam", "n_best")
 class Predictor(Protocol):
     """What a server asks of a model, from one thread. `antiphon.Predictor` is one, `antiphon_runtime.Model` too."""
 
-    def answers(self, inputs: Sequence[Any], **asked: Any) -> Sequence[Any]:
-        """An answer or an error for each input, whatever else is among them."""
+    @property
+    def answers(self) -> Callable[..., Sequence[Any]]:
+        """Inputs, and options by their names -> an answer or an error for each, whatever else is among them."""
 
-    def say(self, given: Any, **asked: Any) -> Iterator[Any]:
-        """The answer to one input while it grows, symbol by symbol."""
+    @property
+    def say(self) -> Callable[..., Iterator[Any]]:
+        """An input, and options by their names -> its answer while it grows, symbol by symbol."""
 
     def live(self, steps: Iterable[Any]) -> Iterator[Any]:
         """The answer to each step of a stream."""
@@ -82,7 +84,7 @@ def _trained(folder: Path, name: str, device: str | None) -> Served:
     from antiphon.model import Aligner, LanguageModel, Reader, Writer
     from antiphon.predictor import load as load_predictor
     from antiphon.server.schema import Options
-    from antiphon.structures import infer
+    from antiphon.structures import structure_of
 
     model = load_predictor(folder, device)
     built = model.model
@@ -93,7 +95,7 @@ def _trained(folder: Path, name: str, device: str | None) -> Served:
     return Served(
         name=name,
         format="pytorch",
-        structure=infer(model.codecs),
+        structure=structure_of(model.config),
         sources=tuple(sources),
         target=target,
         size=_bytes(folder, "*.safetensors"),

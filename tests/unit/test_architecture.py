@@ -20,7 +20,7 @@ FLOORS = [
     {"evaluation", "bundle"},
     {"training", "explanation"},
     {"predictor", "defaults", "checkup"},
-    {"api", "inspection", "export", "comparison"},
+    {"api", "inspection", "export", "comparison", "server"},
     {"demo", "bench"},
     {"cli"},
     {"__main__"},

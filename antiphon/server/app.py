@@ -62,6 +62,7 @@ def create_app(
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(app.openapi)  # it takes a moment, which no request should
         loading = asyncio.create_task(service.load(models, failed))
         if isinstance(models, Sequence):  # there is nothing to wait for
             await loading

@@ -60,7 +60,7 @@ class Served:
     target: Side
     size: int  # bytes of weights
     max_length: int  # steps of an input
-    options: tuple[str, ...]
+    options: Sequence[str] | None  # that it takes; None: all there are
     defaults: Mapping[str, Any]  # of options
     streams: Literal["tokens", "steps"] | None
     predictor: Predictor
@@ -83,7 +83,6 @@ def load(folder: Path, device: str | None = None) -> Served:
 def _trained(folder: Path, name: str, device: str | None) -> Served:
     from antiphon.model import Aligner, LanguageModel, Reader, Writer
     from antiphon.predictor import load as load_predictor
-    from antiphon.server.schema import Options
     from antiphon.structures import structure_of
 
     model = load_predictor(folder, device)
@@ -100,7 +99,7 @@ def _trained(folder: Path, name: str, device: str | None) -> Served:
         target=target,
         size=_bytes(folder, "*.safetensors"),
         max_length=model.config.data.max_length,
-        options=tuple(Options.model_fields) if writes else CTC if isinstance(built, Aligner) else (),
+        options=None if writes else CTC if isinstance(built, Aligner) else (),
         defaults=model.config.decode.model_dump(exclude_none=True) if writes else {},
         streams="tokens" if writes else "steps" if live else None,
         predictor=model,

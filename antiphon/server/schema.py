@@ -236,7 +236,7 @@ def card(served: Served) -> ModelCard:
     fields = Options.model_fields
     options = [
         Option(name=name, description=fields[name].description or "", default=served.defaults.get(name))
-        for name in served.options
+        for name in (fields if served.options is None else served.options)
     ]
     known = ("name", "format", "structure", "target", "size", "max_length", "streams")
     return ModelCard(
@@ -263,8 +263,7 @@ def told(answer: Any, n_best: int = 1) -> dict[str, Any]:
 
 def check_options(served: Served, options: Options, settings: Settings) -> None:
     """Refuse options that are not for this model, or that ask for more than the server allows."""
-    given = options.model_fields_set - {"token_scores"}
-    strange = sorted(given - set(served.options))
+    strange = [] if served.options is None else sorted(options.model_fields_set - set(served.options))
     if strange:
         raise Problem("invalid_options", f"not for this model: {', '.join(strange)}")
     if options.width > settings.max_beam:

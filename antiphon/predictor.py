@@ -525,24 +525,27 @@ class Predictor:
         top: int = 5,
         beam: int | None = None,
         settings: Mapping[str, Any] | None = None,
+        begin: Sequence[str | None] = (),
     ) -> Trace:
         """The run of one input, as `predict` takes it, seen from inside: see docs/trace.md.
 
         With a `reference`, what should be said (of a language model: behind the input), it is compared. `other` is
         another input, whose context C is tried in place of the input's. Each of `force` is a step, from 0, and a symbol
-        (None: the end symbol) to say there and go on. `top` symbols a step are told of; `beam` and `settings` are as
-        `predict` takes them.
+        (None: the end symbol) to say there and go on; `begin` are symbols that the output itself begins with. `top`
+        symbols a step are told of; `beam` and `settings` are as `predict` takes them.
         """
         if isinstance(self.model, Ensemble):
             raise ModelFolderError("an ensemble is several models; look into each of them")
         if top < 1:
             raise ConfigError("top", f"must be at least 1 (is {top})")
         writes = isinstance(self.model, Writer)
-        for name, wish in (("other", other is not None and not writes), ("force", bool(force) and not self._writes)):
+        wishes = {"other": other is not None and not writes}
+        wishes |= {name: bool(symbols) and not self._writes for name, symbols in (("force", force), ("begin", begin))}
+        for name, wish in wishes.items():
             if wish:
                 what = "has a context C" if name == "other" else "writes"
                 raise ConfigError(name, f"is for a model that {what}; this one does not")
-        asked = Asked(reference, None if other is None else self._given(other, "other input"), force, top)
+        asked = Asked(reference, None if other is None else self._given(other, "other input"), force, top, begin)
         search = plan(self._decode(beam, None, settings), self.model, self.codecs) if self._writes else None  # type: ignore[arg-type]
         explainer = explainer_of(self.model, self.config, self.codecs, self.device, search)
         return explainer.trace(self._given(given, "input"), asked)

@@ -38,7 +38,7 @@ from antiphon.server.schema import (
     check_options,
     read_input,
     read_pair,
-    read_target,
+    read_reference,
     steps_of,
     told,
 )
@@ -152,10 +152,11 @@ def _add_models(app: FastAPI, service: Service) -> None:
         call = partial(
             look,
             read_input(served, body.input, settings),
-            None if body.reference is None else read_target(served, body.reference, settings),
+            None if body.reference is None else read_reference(served, body.reference, settings),
             None if body.other is None else read_input(served, body.other, settings),
             [(one.step, one.token) for one in body.force],
             body.top,
+            begin=body.begin,
             **asked,
         )
         (trace,) = await settled(request, service, served, worker, lambda _: [call()], [(None, 1)])

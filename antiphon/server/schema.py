@@ -121,6 +121,7 @@ class ExplainRequest(Sent):
     reference: Target = Field(None, description="what should be said, to compare with")
     other: Input = Field(None, description="an input whose context is tried in place of this one's")
     force: list[Force] = Field([], max_length=16, description="say these symbols at these steps, each on its own")
+    begin: list[str | None] = Field([], max_length=2000, description="symbols that the output begins with")
     top: int = Field(5, ge=1, le=50, description="so many of the most probable symbols a step")
     options: Options = Options()
 
@@ -290,6 +291,14 @@ def read_input(served: Served, value: Any, settings: Settings) -> Any:
 def read_target(served: Served, value: Any, settings: Settings) -> Any:
     """What could be said, as it would stand in the target's column."""
     return _bounded([_read(served.target, value, "invalid_target", settings)], settings)[0]
+
+
+def read_reference(served: Served, value: Any, settings: Settings) -> Any:
+    """What should be said: a target; of a language model what should follow the input."""
+    if served.target.kind != "next":
+        return read_target(served, value, settings)
+    side = served.target.model_copy(update={"kind": "text"})
+    return _bounded([_read(side, value, "invalid_target", settings)], settings)[0]
 
 
 def read_pair(served: Served, pair: Pair, settings: Settings) -> tuple[Any, Any]:

@@ -2,7 +2,7 @@
 
 import { html } from "./vendor/htm-preact.js";
 import { nats, percent, spelled, tokensRead } from "./drawing.js";
-import { usePage } from "./picture.js";
+import { Facts, usePage } from "./picture.js";
 
 const SHOWN = 300; // tokens of an input
 const LABELS = 5; // of the answer; the view shows more
@@ -29,22 +29,23 @@ function Live({ live: { text, said, score, waits, problem } }) {
 function Said({ answer }) {
   const { t } = usePage();
   const { text, label, labels, value, values, score, n_best: all = [], probabilities, reference } = answer;
-  const words = text ?? label ?? labels?.join(" ") ?? (value === undefined ? JSON.stringify(values) : value === null ? "" : String(value));
+  const words = text ?? label ?? labels?.join(" ") ?? (value === undefined ? JSON.stringify(values) : value === null ? "" : String(Number(value.toPrecision(6))));
   const shares = Array.isArray(probabilities) || !probabilities ? [] : Object.entries(probabilities).slice(0, LABELS);
   return html`
     <p class=${`best ${words.length > 120 ? "long" : ""}`} dir="auto" data-answer>${words || t("answer.empty")}</p>
-    <dl class="facts">
-      ${score !== undefined && html`<dt>${t("score")}</dt><dd>${nats(score)}</dd><dt>${t("chance")}</dt><dd>${percent(Math.exp(score))}</dd>`}
-      ${reference !== undefined && html`<dt>${t("score.reference")}</dt><dd>${nats(reference)}</dd>`}
-      ${shares.map(([name, share]) => html`<dt dir="auto">${name}</dt><dd>${percent(share)}</dd>`)}
-    </dl>
+    <${Facts} facts=${[
+      score !== undefined && [t("score"), nats(score)],
+      score !== undefined && [t("chance"), percent(Math.exp(score))],
+      reference !== undefined && [t("score.reference"), nats(reference)],
+      ...shares.map(([name, share]) => [name, percent(share)]),
+    ]} />
     ${all.length > 1 && html`
       <div class="scroll" tabindex="0" role="region" aria-label=${t("n_best")}>
         <table class="n-best">
           <thead><tr><th scope="col">${t("rank")}</th><th scope="col">${t("output")}</th><th scope="col">log p</th><th scope="col">${t("chance")}</th></tr></thead>
           <tbody>${all.map((one, rank) => html`
             <tr><td>${rank + 1}</td><td dir="auto">${one.text || t("answer.empty")}</td><td>${nats(one.score)}</td>
-              <td class="bar"><meter min="0" max="1" value=${Math.exp(one.score)} aria-label=${t("chance")}></meter> ${percent(Math.exp(one.score))}</td></tr>`)}</tbody>
+              <td class="bar"><span class="gauge" aria-hidden="true"><span style=${{ width: `${100 * Math.exp(one.score)}%` }}></span></span>${percent(Math.exp(one.score))}</td></tr>`)}</tbody>
         </table>
       </div>`}`;
 }

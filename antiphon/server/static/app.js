@@ -4,7 +4,7 @@ import { html, render, useEffect, useMemo, useRef, useState } from "./vendor/htm
 import * as api from "./api.js";
 import { Answer, Branches, Tokens } from "./answer.js";
 import { asInput, asTarget, Fields, reading, valuesOf } from "./inputs.js";
-import { Frame, Page } from "./picture.js";
+import { Choice, Frame, Page } from "./picture.js";
 import { parsed, useAddress, whole } from "./state.js";
 import { VIEWS } from "./views/index.js";
 import { LANGUAGES, words } from "./words.js";
@@ -72,26 +72,17 @@ function useAnswer(ask, key) {
 
 // --- the parts of the page ----------------------------------------------------------------------------
 
-function Select({ label, value, options, onChange }) {
-  return html`
-    <label class="choice"><span>${label}</span>
-      <select value=${value} onChange=${(event) => onChange(event.currentTarget.value)}>
-        ${options.map(([key, name]) => html`<option value=${key} selected=${key === value}>${name}</option>`)}
-      </select>
-    </label>`;
-}
-
 function Head({ cards, card, state, change, t, language }) {
   return html`
     <header class="head">
       <div class="brand"><h1>Antiphon</h1><p>${t("about")}</p></div>
       <div class="settings">
         ${card && html`
-          <${Select} label=${t("model")} value=${card.name} options=${cards.map(({ name, structure }) => [name, `${name} (${structure})`])}
-            onChange=${(model) => change({ ...FORGOTTEN, model, input: null, reference: null, other: null }, true)} />`}
-        <${Select} label=${t("language")} value=${language} options=${Object.entries(LANGUAGES)} onChange=${(lang) => change({ lang })} />
-        <${Select} label=${t("theme")} value=${state.theme ?? "auto"} options=${THEMES.map((theme) => [theme, t(`theme.${theme}`)])}
-          onChange=${(theme) => change({ theme: theme === "auto" ? null : theme })} />
+          <${Choice} label=${t("model")} value=${card.name} options=${cards.map(({ name, structure }) => [name, `${name} (${structure})`])}
+            onChoose=${(model) => change({ ...FORGOTTEN, model, input: null, reference: null, other: null }, true)} />`}
+        <${Choice} label=${t("language")} value=${language} options=${Object.entries(LANGUAGES)} onChoose=${(lang) => change({ lang })} />
+        <${Choice} label=${t("theme")} value=${state.theme ?? "auto"} options=${THEMES.map((theme) => [theme, t(`theme.${theme}`)])}
+          onChoose=${(theme) => change({ theme: theme === "auto" ? null : theme })} />
         <a href="docs">${t("docs")}</a>
       </div>
     </header>`;
@@ -130,7 +121,7 @@ function Question({ card, state, change, t, onStream, problem }) {
           <input id="reference" dir="auto" value=${draft.reference} onInput=${(event) => write("reference")(event.currentTarget.value)} /></div>`}
       ${contextual && html`
         <details open=${Boolean(state.other)}><summary>${t("other")}</summary>
-          <${Fields} name="other" sides=${sides} values=${draft.other} set=${write("other")} /></details>`}
+          <${Fields} name="other" sides=${sides} values=${draft.other} set=${write("other")} labelled=${false} /></details>`}
       ${own.length > 0 && html`
         <details><summary>${t("options")}</summary>
           <div class="fields">${own.map(({ name, default: value }) => html`
@@ -257,10 +248,12 @@ function Model({ card, state, change, t, theme }) {
     <${Page.Provider} value=${page}>
       <${Question} card=${card} state=${state} change=${change} t=${t} onStream=${onStream} problem=${problem} />
       <div class="found" aria-busy=${Boolean(answer.waits || trace.waits)}>
-        ${(answer.value || live) && html`<${Answer} answer=${answer.value} live=${live} />`}
+        <div class="top">
+          ${(answer.value || live) && html`<${Answer} answer=${answer.value} live=${live} />`}
+          ${trace.value && html`<${Tokens} trace=${trace.value} />`}
+        </div>
         ${trace.value && html`
           ${branches.length > 0 && html`<${Branches} branches=${branches} />`}
-          <${Tokens} trace=${trace.value} />
           <${Views} trace=${trace.value} given=${asked?.given} state=${state} change=${change} t=${t} />`}
         ${asked && !card.explains && html`<p class="hint">${t("views.absent")}</p>`}
       </div>

@@ -31,7 +31,7 @@ export function wide(text, size = 12) {
 export const widest = (texts, size) => Math.max(0, ...texts.map((text) => wide(text, size)));
 
 export const nats = (value) => (value == null ? "" : value.toFixed(3));
-export const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)}%`;
+export const percent = (share) => (share > 0 && share < 0.001 ? "<0.1%" : `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)}%`);
 export const chance = (logProb) => percent(Math.exp(logProb));
 
 /** The colours of heat: of values above and below zero, as red, green and blue. */

@@ -172,7 +172,7 @@ const kind = (side) => KINDS[side.turns ? "turns" : side.kind] ?? KINDS.text;
 export const reading = (card) => card.sources.filter((side) => side.kind !== "none");
 
 /** A field for each source; `values` are their texts. */
-export function Fields({ name, sides, values, set }) {
+export function Fields({ name, sides, values, set, labelled = true }) {
   const { t } = usePage();
   return sides.map((side, place) => {
     const { Field } = kind(side);
@@ -180,7 +180,7 @@ export function Fields({ name, sides, values, set }) {
     const own = (value) => set(sides.map((_, other) => (other === place ? value : (values[other] ?? ""))));
     return html`
       <div class="field" key=${id}>
-        <label for=${id}>${sides.length > 1 ? `${side.name} (${side.kind})` : t(name)}</label>
+        <label for=${id} class=${labelled || sides.length > 1 ? "" : "unseen"}>${sides.length > 1 ? `${side.name} (${side.kind})` : t(name)}</label>
         <${Field} id=${id} side=${side} value=${values[place] ?? ""} set=${own} />
       </div>`;
   });

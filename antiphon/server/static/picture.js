@@ -84,7 +84,7 @@ export function Picture({ label, width, height, told, focus, onMove, onEnter, on
         ${children}
       </svg>
     </div>
-    ${told !== undefined && html`<p class="told" aria-live="polite" dir="auto">${told}</p>`}`;
+    ${onMove && html`<p class=${told ? "told" : "hint"} aria-live="polite" dir="auto">${told || t("select")}</p>`}`;
 }
 
 const bounded = (value, count) => Math.max(0, Math.min(count - 1, value));
@@ -214,7 +214,11 @@ export function Chart({ label, steps, series, at, onAt }) {
       onClick=${() => chart.current.cursor.idx != null && onAt(chart.current.cursor.idx)}></div>`;
 }
 
-/** Buttons of which one is pressed. */
+/** Names and values in a line. */
+export const Facts = ({ facts }) => html`
+  <dl class="facts">${facts.filter(Boolean).map(([name, value, kind]) => html`<div><dt dir="auto">${name}</dt><dd class=${kind}>${value}</dd></div>`)}</dl>`;
+
+/** A field with a few options. */
 export function Choice({ label, options, value, onChoose }) {
   return html`
     <label class="choice"><span>${label}</span>

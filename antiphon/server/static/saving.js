@@ -1,6 +1,6 @@
 // Pictures, tables and values as files.
 
-const DRAWN = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-family", "font-weight", "text-anchor"];
+const DRAWN = ["fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-family", "font-weight", "text-anchor"];
 const SHARP = 2; // pixels of a PNG for each of the page's
 
 function save(blob, name) {

@@ -30,7 +30,7 @@ function Over({ title, read, steps, wanted = [] }) {
   return html`
     <${Heat} label=${title} values=${values} rows=${rows} columns=${columns} frames=${frames} at=${here}
       onAt=${(label, token) => (change({ label }), select({ token, step: token }))} onHover=${(cell) => point(cell && { token: cell[1] })}
-      told=${here ? t("answers.told", { label: rows[row], read: columns[here[1]], share: percent(values[row][here[1]]) }) : t("select")} />`;
+      told=${here && t("answers.told", { label: rows[row], read: columns[here[1]], share: percent(values[row][here[1]]) })} />`;
 }
 
 /** The probability of each label of the one answer. */

@@ -33,7 +33,7 @@ function Body({ trace }) {
     <${Heat} label=${t("attribution.title")} values=${values} rows=${rows} columns=${columns} signed
       between=${trace.prompt ? [] : borders(trace)} at=${here} onAt=${(...cell) => select(chosen(cell))} cell=${[38, 26]}
       onHover=${(cell) => point(cell && chosen(cell))}
-      told=${here ? t("attribution.told", { said: rows[here[0]], read: columns[here[1]], value: values[here[0]][here[1]].toFixed(3) }) : t("select")} />`;
+      told=${here && t("attribution.told", { said: rows[here[0]], read: columns[here[1]], value: values[here[0]][here[1]].toFixed(3) })} />`;
 }
 
 export const attribution = {

@@ -2,18 +2,21 @@
 
 import { html, useMemo } from "../vendor/htm-preact.js";
 import { stratify, tree } from "../vendor/d3-hierarchy.js";
-import { cut, nats, spelled, wide } from "../drawing.js";
+import { cut, nats, spelled, wide, widest } from "../drawing.js";
 import { Picture, usePage } from "../picture.js";
 
 const LEAVES = 120; // with more, what was pruned is left out until it is asked for
-const [ACROSS, DOWN, SIZE] = [92, 19, 12];
+const [ACROSS, DOWN, SIZE] = [92, 19, 12]; // pixels: least width of a level, height of a node, of a letter
 
-function laid(nodes) {
+const text = (node, t) => `${cut(spelled(node.data.token), 12)}  ${told(node, t)}`.trim();
+
+function laid(nodes, t) {
   const root = stratify().id((node) => node.id).parentId((node) => node.parent)(nodes);
   root.sort((one, other) => other.data.log_prob - one.data.log_prob);
-  tree().nodeSize([DOWN, ACROSS]).separation(() => 1)(root);
+  const across = Math.max(ACROSS, 34 + widest(root.descendants().filter(({ children }) => children).map((node) => text(node, t)), SIZE));
+  tree().nodeSize([DOWN, across]).separation(() => 1)(root);
   const best = new Set(root.find((node) => node.data.rank === 0)?.ancestors());
-  return { root, best, top: Math.min(...root.descendants().map((node) => node.x)) };
+  return { root, best, across, top: Math.min(...root.descendants().map((node) => node.x)) };
 }
 
 const few = ({ nodes }) => {
@@ -30,9 +33,9 @@ function told({ data }, t) {
 function Body({ trace }) {
   const { t, state, change } = usePage();
   const all = state.pruned ? state.pruned === "1" : few(trace.beam);
-  const { root, best, top } = useMemo(
-    () => laid(all ? trace.beam.nodes : trace.beam.nodes.filter(({ status }) => status !== "pruned")),
-    [trace, all],
+  const { root, best, across, top } = useMemo(
+    () => laid(all ? trace.beam.nodes : trace.beam.nodes.filter(({ status }) => status !== "pruned"), t),
+    [trace, all, t],
   );
   const nodes = root.descendants();
   const here = nodes.find((node) => node.id === state.node) ?? root;
@@ -45,26 +48,25 @@ function Body({ trace }) {
     const level = nodes.filter(({ depth }) => depth === here.depth).sort((one, other) => one.x - other.x);
     return go(level[level.indexOf(here) + down]);
   };
-  const onPlace = (x, y) => go(nodes.find((node) => Math.abs(place(node)[1] - y) < DOWN / 2 && Math.abs(place(node)[0] + 26 - x) < ACROSS / 2));
-  const ends = Math.max(...nodes.map((node) => place(node)[0] + wide(`${cut(spelled(node.data.token), 10)}  ${told(node, t)}`, SIZE) + 30));
+  const onPlace = (x, y) => go(nodes.find((node) => Math.abs(place(node)[1] - y) < DOWN / 2 && Math.abs(place(node)[0] + 26 - x) < across / 2));
+  const ends = Math.max(...nodes.map((node) => place(node)[0] + wide(text(node, t), SIZE) + 30));
   const lowest = Math.max(...nodes.map((node) => place(node)[1]));
   return html`
     <label class="choice"><input type="checkbox" checked=${all} onChange=${() => change({ pruned: all ? "0" : "1" })} /> ${t("beam.all")}</label>
     <${Picture} label=${t("beam.title")} width=${ends} height=${lowest + 16} onMove=${onMove} onPlace=${onPlace}
-      focus=${{ x: place(here)[0], width: ACROSS }}
-      told=${here === root ? t("select") : t("beam.told", { prefix: prefix(here), status: t(`beam.${here.data.status}`), score: nats(here.data.log_prob) })}>
+      focus=${{ x: place(here)[0], width: across }}
+      told=${here !== root && t("beam.told", { prefix: prefix(here), status: t(`beam.${here.data.status}`), score: nats(here.data.log_prob) })}>
       ${nodes.slice(1).map((node) => {
         const [[x, y], [px, py]] = [place(node), place(node.parent)];
-        const start = node.parent === root ? px + 5 : px + Math.min(ACROSS - 26, wide(cut(spelled(node.parent.data.token), 10), SIZE) + 8);
+        const start = node.parent === root ? px + 5 : px + (wide(text(node.parent, t), SIZE) + 8);
         return html`<path class=${`branch ${best.has(node) ? "best" : ""}`} d=${`M${start} ${py}C${(start + x) / 2} ${py} ${(start + x) / 2} ${y} ${x - 5} ${y}`} />`;
       })}
       <circle class="root" cx=${place(root)[0]} cy=${place(root)[1]} r="4" />
       ${nodes.slice(1).map((node) => {
         const [x, y] = place(node);
-        const text = `${cut(spelled(node.data.token), 10)}  ${told(node, t)}`.trim();
         return html`
-          ${node === here && html`<rect class="frame here" x=${x - 4} y=${y - DOWN / 2 + 1} width=${wide(text, SIZE) + 10} height=${DOWN - 2} rx="3" />`}
-          <text class=${`node ${node.data.status} ${best.has(node) ? "best" : ""}`} x=${x} y=${y} dy="0.35em">${text}</text>`;
+          ${node === here && html`<rect class="frame here" x=${x - 4} y=${y - DOWN / 2 + 1} width=${wide(text(node, t), SIZE) + 10} height=${DOWN - 2} rx="3" />`}
+          <text class=${`node ${node.data.status} ${best.has(node) ? "best" : ""}`} x=${x} y=${y} dy="0.35em">${text(node, t)}</text>`;
       })}
     <//>`;
 }

@@ -4,7 +4,7 @@ import { html, useMemo } from "../vendor/htm-preact.js";
 import { cut, heat, largest, percent, spelled } from "../drawing.js";
 import { Choice, cursor, gridTable, Picture, usePage } from "../picture.js";
 
-const SIDE = 104; // pixels of a picture
+const SIDE = 104; // pixels of a picture, on its longer side
 const ACROSS = 6;
 const [GAP, HEAD] = [10, 20];
 
@@ -16,7 +16,9 @@ const folded = (row, [, columns]) => Array.from({ length: row.length / columns }
 const named = (trace) => trace.output.steps.map((step, place) => (step.values ? String(place + 1) : spelled(step.token)));
 
 function Body({ trace }) {
-  const { t, at, select, state, change, theme } = usePage();
+  const { t, at, select, state, change, theme, card } = usePage();
+  const [high, wide] = card.sources[0].pixels ?? [1, 1];
+  const [height, width] = [high, wide].map((side) => (SIDE * side) / Math.max(high, wide));
   const [{ picture, grid, tokens }] = trace.sources;
   const values = weights(trace, state.by);
   const words = named(trace);
@@ -37,16 +39,16 @@ function Body({ trace }) {
       <${Choice} label=${t("shown")} value=${state.by ?? "attention"} onChoose=${(by) => change({ by })}
         options=${ways.map((way) => [way, t(`${way}.title`)])} />`}
     <${Picture} label=${t("overlay.title")} width=${across * (SIDE + GAP)} height=${rows * (SIDE + GAP + HEAD)} onMove=${onMove} onPlace=${onPlace}
-      told=${best === undefined ? t("select") : t("overlay.told", { said: words[at.step], place: tokens[best], share: values === trace.output.attention ? percent(values[at.step][best]) : values[at.step][best].toFixed(3) })}>
+      told=${best !== undefined && t("overlay.told", { said: words[at.step], place: tokens[best], share: values === trace.output.attention ? percent(values[at.step][best]) : values[at.step][best].toFixed(3) })}>
       ${words.map((word, step) => {
         const [x, y] = place(step);
         return html`
-          <g transform=${`translate(${x + GAP / 2} ${y})`}>
-            <text class=${`label ${at.step === step ? "on" : ""}`} x=${SIDE / 2} y="14" text-anchor="middle">${cut(word, 14)}</text>
-            <image class="seen" href=${`data:image/png;base64,${picture}`} y=${HEAD} width=${SIDE} height=${SIDE} preserveAspectRatio="none" />
-            <rect class="veil" y=${HEAD} width=${SIDE} height=${SIDE} />
-            <image href=${lights[step]} y=${HEAD} width=${SIDE} height=${SIDE} preserveAspectRatio="none" />
-            ${at.step === step && html`<rect class="frame here" y=${HEAD} width=${SIDE} height=${SIDE} />`}
+          <g transform=${`translate(${x + (SIDE + GAP - width) / 2} ${y})`}>
+            <text class=${`label ${at.step === step ? "on" : ""}`} x=${width / 2} y="14" text-anchor="middle">${cut(word, 14)}</text>
+            <image class="seen" href=${`data:image/png;base64,${picture}`} y=${HEAD} width=${width} height=${height} preserveAspectRatio="none" />
+            <rect class="veil" y=${HEAD} width=${width} height=${height} />
+            <image class="light" href=${lights[step]} y=${HEAD} width=${width} height=${height} preserveAspectRatio="none" />
+            ${at.step === step && html`<rect class="frame here" y=${HEAD} width=${width} height=${height} />`}
           </g>`;
       })}
     <//>`;

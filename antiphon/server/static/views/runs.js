@@ -2,7 +2,7 @@
 
 import { html, useState } from "../vendor/htm-preact.js";
 import { chance, cut, nats, spelled, widest } from "../drawing.js";
-import { cursor, Picture, usePage } from "../picture.js";
+import { cursor, Facts, Picture, usePage } from "../picture.js";
 
 const [HIGH, GAP, TOP] = [34, 12, 24];
 
@@ -25,7 +25,7 @@ function Runs({ label, runs, marked }) {
     <${Picture} label=${label} width=${left + steps * cell + 4} height=${down(runs.length)} onMove=${onMove} onPlace=${onPlace}
       onHover=${(x, y) => point(x !== undefined && inside(x, y) ? { step: inside(x, y)[1] } : undefined)}
       focus=${at.step === undefined ? undefined : { x: left + at.step * cell, width: cell }}
-      told=${here ? t("runs.told", { name: names[row], step: at.step + 1, said: spelled(here.token), share: chance(here.log_prob) }) : t("select")}>
+      told=${here && t("runs.told", { name: names[row], step: at.step + 1, said: spelled(here.token), share: chance(here.log_prob) })}>
       ${Array.from({ length: steps }, (_, step) => html`
         <text class=${`label ${step === at.step ? "on" : ""} ${step === marked ? "apart" : ""}`} x=${left + (step + 0.5) * cell} y="14" text-anchor="middle">${step + 1}</text>`)}
       ${marked !== undefined && html`
@@ -59,12 +59,11 @@ function Compare({ trace }) {
   const { output, reference, divergence } = trace;
   return html`
     <${Runs} label=${t("compare.title")} runs=${compared(trace, t)} marked=${reference ? divergence : undefined} />
-    <dl class="facts">
-      <dt>${t("compare.free")}</dt><dd>${nats(output.score)}</dd>
-      ${reference && html`
-        <dt>${t("compare.teacher")}</dt><dd>${nats(reference.score)}</dd>
-        <dt>${t("compare.divergence")}</dt><dd class=${divergence === undefined ? "" : "apart"}>${divergence === undefined ? t("compare.same") : t("step", { step: divergence + 1 })}</dd>`}
-    </dl>
+    <${Facts} facts=${[
+      [t("compare.free"), nats(output.score)],
+      reference && [t("compare.teacher"), nats(reference.score)],
+      reference && [t("compare.divergence"), divergence === undefined ? t("compare.same") : t("step", { step: divergence + 1 }), divergence !== undefined && "apart"],
+    ]} />
     ${!reference && html`<p class="hint">${t("compare.hint")}</p>`}`;
 }
 

@@ -73,7 +73,7 @@ function Body({ trace }) {
     <${Heat} label=${`${name(layer, t)}: ${t(`states.${series}`)}`} values=${values} rows=${order.map((unit) => String(unit + 1))} columns=${columns}
       signed=${!gate(series)} write=${false} cell=${[Math.max(18, Math.min(34, 620 / columns.length)), 14]} tall=${Math.max(90, Math.min(HIGHEST, 14 * order.length))}
       at=${here} onAt=${(r, column) => (change({ unit: order[r] }), select({ [axis]: column }))}
-      told=${here ? t("states.told", { unit: order[row] + 1, read: columns[here[1]], value: values[row][here[1]].toFixed(3) }) : t("select")} />`;
+      told=${here && t("states.told", { unit: order[row] + 1, read: columns[here[1]], value: values[row][here[1]].toFixed(3) })} />`;
 }
 
 export const states = {

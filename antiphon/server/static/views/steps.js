@@ -1,41 +1,45 @@
 // The most probable symbols of each step as bars; another one can be forced, and the model goes on from there.
 
 import { html, useState } from "../vendor/htm-preact.js";
-import { chance, cut, nats, spelled } from "../drawing.js";
+import { chance, cut, nats, spelled, widest } from "../drawing.js";
 import { cursor, Picture, usePage } from "../picture.js";
 
-const [CELL, HIGH, LEFT] = [94, 26, 118];
+const HIGH = 26;
+const SYMBOL = 12; // characters that are shown
 
 /** A run's steps below each other; `onForce(step, token)` is called for a symbol that is chosen. */
 function Bars({ label, run, marked, onForce }) {
   const { t, at, select } = usePage();
   const [rank, setRank] = useState(0);
   const ranks = Math.max(1, ...run.steps.map((step) => step.top.length));
+  const symbols = run.steps.flatMap((step) => [step, ...step.top]).map(({ token }) => cut(spelled(token), SYMBOL));
+  const room = Math.max(24, widest(symbols, 13)) + 54;
+  const [cell, left] = [room, room + 34];
   const y = (row) => 4 + row * HIGH;
   const { onMove, onPlace } = cursor({
     rows: run.steps.length, columns: ranks, at: [at.step ?? 0, rank],
     onAt: (step, column) => (setRank(column), select({ step })),
-    cellAt: (px, py) => [Math.floor((py - 4) / HIGH), Math.max(0, Math.floor((px - LEFT) / CELL))],
+    cellAt: (px, py) => [Math.floor((py - 4) / HIGH), Math.max(0, Math.floor((px - left) / cell))],
   });
   const chosen = run.steps[at.step]?.top[rank];
   const force = onForce && chosen && chosen.token !== run.steps[at.step].token && (() => onForce(at.step, chosen.token));
   return html`
     <div class="bars">
       <h3>${label} <small>log p = ${nats(run.score)}</small></h3>
-      <${Picture} label=${label} width=${LEFT + ranks * CELL} height=${y(run.steps.length) + 4} onMove=${onMove} onPlace=${onPlace} onEnter=${force}
-        told=${chosen ? t("steps.told", { step: at.step + 1, rank: rank + 1, token: spelled(chosen.token), share: chance(chosen.log_prob) }) : t("select")}>
-        ${marked !== undefined && html`<rect class="stripe" x="0" y=${y(marked)} width=${LEFT + ranks * CELL} height=${HIGH} rx="4" />`}
+      <${Picture} label=${label} width=${left + ranks * cell} height=${y(run.steps.length) + 4} onMove=${onMove} onPlace=${onPlace} onEnter=${force}
+        told=${chosen && t("steps.told", { step: at.step + 1, rank: rank + 1, token: spelled(chosen.token), share: chance(chosen.log_prob) })}>
+        ${marked !== undefined && html`<rect class="stripe" x="0" y=${y(marked)} width=${left + ranks * cell} height=${HIGH} rx="4" />`}
         ${run.steps.map((step, row) => html`
           <text class=${`label ${row === at.step ? "on" : ""}`} x="20" y=${y(row) + HIGH / 2} dy="0.35em" text-anchor="end">${row + 1}</text>
-          <text class="word" x="30" y=${y(row) + HIGH / 2} dy="0.35em">${cut(spelled(step.token), 8)}</text>
-          <text class="label" x=${LEFT - 10} y=${y(row) + HIGH / 2} dy="0.35em" text-anchor="end">${chance(step.log_prob)}</text>
+          <text class="word" x="30" y=${y(row) + HIGH / 2} dy="0.35em">${cut(spelled(step.token), SYMBOL)}</text>
+          <text class="label" x=${left - 10} y=${y(row) + HIGH / 2} dy="0.35em" text-anchor="end">${chance(step.log_prob)}</text>
           ${step.top.map((one, place) => html`
-            <g transform=${`translate(${LEFT + place * CELL} ${y(row) + 2})`}>
-              <rect class="share" width=${(CELL - 6) * Math.exp(one.log_prob)} height=${HIGH - 4} rx="3" />
-              ${one.token === step.token && html`<rect class="frame said" width=${CELL - 6} height=${HIGH - 4} rx="3" />`}
-              ${row === at.step && place === rank && html`<rect class="frame here" width=${CELL - 6} height=${HIGH - 4} rx="3" />`}
-              <text class="small" x="5" y=${HIGH / 2 - 2} dy="0.35em">${cut(spelled(one.token), 7)}</text>
-              <text class="small faint" x=${CELL - 10} y=${HIGH / 2 - 2} dy="0.35em" text-anchor="end">${chance(one.log_prob)}</text>
+            <g transform=${`translate(${left + place * cell} ${y(row) + 2})`}>
+              <rect class="share" width=${(cell - 6) * Math.exp(one.log_prob)} height=${HIGH - 4} rx="3" />
+              ${one.token === step.token && html`<rect class="frame said" width=${cell - 6} height=${HIGH - 4} rx="3" />`}
+              ${row === at.step && place === rank && html`<rect class="frame here" width=${cell - 6} height=${HIGH - 4} rx="3" />`}
+              <text class="small" x="5" y=${HIGH / 2 - 2} dy="0.35em">${cut(spelled(one.token), SYMBOL)}</text>
+              <text class="small faint" x=${cell - 10} y=${HIGH / 2 - 2} dy="0.35em" text-anchor="end">${chance(one.log_prob)}</text>
             </g>`)}`)}
       <//>
       ${force && html`<button type="button" class="quiet" onClick=${force}>${t("force.here", { step: at.step + 1, token: spelled(chosen.token) })}</button>`}

@@ -34,7 +34,7 @@ export function Frame({ name, view, trace }) {
       <${view.Body} trace=${trace} />
       <details onToggle=${(event) => setOpen(event.currentTarget.open)}>
         <summary>${t("table")}</summary>
-        ${open && html`<${Table} ...${table()} label=${title} />`}
+        ${open && html`<${Table} ...${table()} label=${`${title}: ${t("table")}`} />`}
       </details>
     </section>`;
 }

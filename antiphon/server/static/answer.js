@@ -5,6 +5,7 @@ import { nats, percent, spelled, tokensRead } from "./drawing.js";
 import { Facts, usePage } from "./picture.js";
 
 const SHOWN = 300; // tokens of an input
+const LONG = 120; // characters of an answer that is set small
 const LABELS = 5; // of the answer; the view shows more
 
 /** What the server's `predict` answered: of every kind of target its own words. */
@@ -30,9 +31,10 @@ function Said({ answer }) {
   const { t } = usePage();
   const { text, label, labels, value, values, score, n_best: all = [], probabilities, reference } = answer;
   const words = text ?? label ?? labels?.join(" ") ?? (value === undefined ? JSON.stringify(values) : value === null ? "" : String(Number(value.toPrecision(6))));
+  const long = words.length > LONG;
   const shares = Array.isArray(probabilities) || !probabilities ? [] : Object.entries(probabilities).slice(0, LABELS);
   return html`
-    <p class=${`best ${words.length > 120 ? "long" : ""}`} dir="auto" data-answer>${words || t("answer.empty")}</p>
+    <p class=${`best ${long ? "long" : ""}`} dir="auto" tabindex=${long ? 0 : undefined} data-answer>${words || t("answer.empty")}</p>
     <${Facts} facts=${[
       score !== undefined && [t("score"), nats(score)],
       score !== undefined && [t("chance"), percent(Math.exp(score))],

@@ -11,6 +11,7 @@ import { LANGUAGES, words } from "./words.js";
 
 const OPTIONS = { beam: 1, n_best: 1, length_penalty: 0.1, min_length: 1, max_length: 1 }; // and the steps of their fields
 const OUTPUTS = 5; // that are shown, where a search finds as many
+const ONWARD = 60; // symbols that a language model is asked for, at most, unless the state says how many
 const OPENED = 3; // views, before any is chosen
 const THEMES = ["auto", "light", "dark"];
 const RETRY = 1000; // ms, while models are being loaded
@@ -22,13 +23,17 @@ const FORGOTTEN = {
 
 // --- what is asked ------------------------------------------------------------------------------------
 
-/** The options in the state that this model takes. */
+/** The options that this model takes, as the state has them, or what the page or the model takes for them. */
 function optionsOf(card, state) {
+  const names = card.options.map(({ name }) => name).filter((name) => name in OPTIONS);
   const own = Object.fromEntries(card.options.map(({ name, default: value }) => [name, value]));
-  const asked = Object.keys(OPTIONS).filter((name) => name in own && state[name] !== undefined);
-  const options = Object.fromEntries(asked.map((name) => [name, Number(state[name])]));
-  const beam = options.beam ?? own.beam ?? 1;
-  return "n_best" in own && beam > 1 ? { n_best: Math.min(OUTPUTS, beam), ...options } : options;
+  const given = Object.fromEntries(names.filter((name) => state[name] !== undefined).map((name) => [name, Number(state[name])]));
+  const beam = given.beam ?? own.beam ?? 1;
+  return {
+    ...(names.includes("n_best") && beam > 1 && { n_best: Math.min(OUTPUTS, beam) }),
+    ...(card.target.kind === "next" && own.max_length > ONWARD && { max_length: ONWARD }),
+    ...given,
+  };
 }
 
 /** What the state asks of a model; undefined where it asks nothing. */
@@ -97,6 +102,7 @@ function Question({ card, state, change, t, onStream, problem }) {
   const [wrong, setWrong] = useState(false);
   const write = (part) => (value) => setDraft((before) => ({ ...before, [part]: value }));
   const own = card.options.filter(({ name }) => name in OPTIONS);
+  const taken = optionsOf(card, state);
   const contextual = card.explains && card.streams === "tokens" && card.target.kind !== "next" && sides.length > 0;
   const compares = card.explains || card.scores;
   const submit = () => {
@@ -126,7 +132,7 @@ function Question({ card, state, change, t, onStream, problem }) {
         <details><summary>${t("options")}</summary>
           <div class="fields">${own.map(({ name, default: value }) => html`
             <label>${t(`option.${name}`)}
-              <input type="number" min=${name === "beam" || name === "n_best" ? 1 : 0} step=${OPTIONS[name]} placeholder=${value ?? ""} value=${state[name] ?? ""}
+              <input type="number" min=${name === "beam" || name === "n_best" ? 1 : 0} step=${OPTIONS[name]} placeholder=${taken[name] ?? value ?? ""} value=${state[name] ?? ""}
                 onChange=${(event) => change({ [name]: event.currentTarget.value })} /></label>`)}</div></details>`}
       ${(wrong || problem) && html`<p class="problem" role="alert">${wrong ? t("numbers.wrong") : problem.message}</p>`}
       <div class="go">

@@ -13,6 +13,13 @@ function weights(trace, by) {
 }
 
 const folded = (row, [, columns]) => Array.from({ length: row.length / columns }, (_, place) => row.slice(place * columns, (place + 1) * columns));
+/** A light for each symbol. What every place has, as attention that is spread out, is no light. */
+function lit(values, grid, theme) {
+  const least = Math.max(0, Math.min(...values.flat()));
+  const most = largest(values) - least;
+  return values.map((row) => heat(folded(row.map((value) => value - least), grid), most || 1, theme));
+}
+
 const named = (trace) => trace.output.steps.map((step, place) => (step.values ? String(place + 1) : spelled(step.token)));
 
 function Body({ trace }) {
@@ -22,8 +29,7 @@ function Body({ trace }) {
   const [{ picture, grid, tokens }] = trace.sources;
   const values = weights(trace, state.by);
   const words = named(trace);
-  const most = largest(values);
-  const lights = useMemo(() => values.map((row) => heat(folded(row, grid), most, theme)), [values, theme]);
+  const lights = useMemo(() => lit(values, grid, theme), [values, theme]);
   const across = Math.min(ACROSS, words.length);
   const rows = Math.ceil(words.length / across);
   const place = (step) => [(step % across) * (SIDE + GAP), Math.floor(step / across) * (SIDE + GAP + HEAD)];

@@ -52,7 +52,7 @@ function Strip({ strip: { key, names, values, reference } }) {
       <h3>${label}</h3>
       <${Heat} label=${label} values=${cells} rows=${names} columns=${columns} signed=${cells.flat().some((value) => value < 0)} write=${false}
         most=${Math.max(1e-9, ...cells.flat())} cell=${[Math.max(6, Math.min(24, 700 / columns.length)), 12]} tall=${Math.max(70, Math.min(320, 5 * names.length))}
-        at=${step < columns.length ? [0, step] : undefined} onAt=${(_, column) => onAt(column)} />`;
+        told=${step < columns.length && t("step", { step: step + 1 })} at=${step < columns.length ? [0, step] : undefined} onAt=${(_, column) => onAt(column)} />`;
     return html`${grid(lines, title)}${wanted && grid(wanted, t("reference"))}`;
   }
   return html`

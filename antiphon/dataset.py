@@ -200,14 +200,10 @@ def encode_rows(config: Config, codecs: Codecs, rows: Sequence[Row]) -> tuple[li
     encoded: list[list[Array | Sequence[int]]] = []
     for row in rows:
         try:
-            arrays = _encoded(codecs, row, config.data.max_length)
+            encoded.append(encode_row(config, codecs, row, copying))
         except ValueError as error:
             problems.add(row.file, row.line, str(error))
             continue
-        if copying is not None:
-            (source,), target = row.sources, row.target
-            arrays = [copying.read(source, arrays[0]), copying.written(target, source)]
-        encoded.append(arrays)
         kept.append(row)
     problems.raise_any()
     tell_skipped(problems)
@@ -215,6 +211,15 @@ def encode_rows(config: Config, codecs: Codecs, rows: Sequence[Row]) -> tuple[li
         raise DataError(problems.summary())
     *sources, target = map(Sequences, zip(*encoded, strict=True)) if encoded else [Sequences([])] * len(codecs.named)
     return kept, Examples(tuple(sources), target)
+
+
+def encode_row(config: Config, codecs: Codecs, row: Row, copying: Copying | None) -> list[Array | Sequence[int]]:
+    """A row's arrays, the target's last; a `ValueError` says what is wrong with it."""
+    arrays = _encoded(codecs, row, config.data.max_length)
+    if copying is not None:
+        (source,), target = row.sources, row.target
+        arrays = [copying.read(source, arrays[0]), copying.written(target, source)]
+    return arrays
 
 
 def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]]:

@@ -15,7 +15,7 @@ prefixes. A source for which the rules leave no output has no hypothesis.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
@@ -112,7 +112,17 @@ Choose = Callable[[Tensor, Tensor], Tensor]
 """ranked log-probabilities [rows, symbols] and the rows' numbers [rows] -> the symbol that is said [rows]."""
 
 
-def greedy(
+class Chosen(NamedTuple):
+    """A step of saying one symbol after the other: those of the `live` rows [n], log p of each (-inf: the rules leave
+    nothing, and the end symbol stands there), and what all rows have said [sources, longest], padded."""
+
+    live: Tensor
+    symbols: Tensor
+    log_probs: Tensor
+    said: Tensor
+
+
+def choices(
     step: StepFunction[S],
     state: S,
     sources: int,
@@ -121,14 +131,13 @@ def greedy(
     first: Tensor | None = None,
     choose: Choose | None = None,
     rules: Sequence[Rule] = (),
-) -> list[list[Hypothesis]]:
+) -> Iterator[Chosen]:
     """The most probable symbol at every step, or the one that `choose` draws. Finished rows leave the batch.
 
     `first` [sources] is what the model reads first, by default BOS.
     """
     live = torch.arange(sources, device=device)
     tokens = torch.full((sources, limits.max_length + 1), PAD, dtype=torch.long, device=device)
-    scores = torch.zeros(sources, device=device)
     last = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
     for length in range(limits.max_length + 1):
         answer = step(last, state)
@@ -139,17 +148,33 @@ def greedy(
         if rules:  # which may leave nothing to say
             stuck = ranked.gather(1, last[:, None])[:, 0] == -torch.inf
             last, found = last.masked_fill(stuck, EOS), found.masked_fill(stuck, -torch.inf)
-        scores[live] += found
         tokens[live, length] = last
+        yield Chosen(live, last, found, tokens)
         going = (last != EOS).nonzero().flatten()
         if not len(going):
             break
         state = answer.state
         if len(going) < len(last):
             live, last, state = live[going], last[going], state.select(going)
+
+
+def greedy(
+    step: StepFunction[S],
+    state: S,
+    sources: int,
+    device: torch.device,
+    limits: Limits,
+    first: Tensor | None = None,
+    choose: Choose | None = None,
+    rules: Sequence[Rule] = (),
+) -> list[list[Hypothesis]]:
+    """The outputs that `choices` makes, each with its score."""
+    scores = torch.zeros(sources, device=device)
+    for chosen in choices(step, state, sources, device, limits, first, choose, rules):
+        scores[chosen.live] += chosen.log_probs
     return [
         [Hypothesis(_content(row), score, score)] if score > -torch.inf else []
-        for row, score in zip(tokens.tolist(), scores.tolist(), strict=True)
+        for row, score in zip(chosen.said.tolist(), scores.tolist(), strict=True)
     ]
 
 

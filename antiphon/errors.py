@@ -2,6 +2,8 @@
 
 AntiphonError            the root: anything a user can mend (exit status 1)
 ├── DataError            a row or a file of data is wrong: "FILE:LINE: reason"
+│   ├── TooLongError     an input has more steps than the model reads
+│   └── SilentError      the rules of decoding leave nothing to say to an input
 ├── ConfigError          a configuration key or value is wrong: "FILE: key.sub: reason"
 ├── ModelFolderError     a saved model cannot be read or written
 └── TrainingError        a training cannot start or go on
@@ -24,6 +26,14 @@ class AntiphonError(Exception):
 
 class DataError(AntiphonError):
     """A file or row of data is wrong. The message starts with `FILE` or `FILE:LINE`."""
+
+
+class TooLongError(DataError):
+    """An input has more steps than the model reads."""
+
+
+class SilentError(DataError):
+    """The rules of decoding leave nothing to say to an input."""
 
 
 class ConfigError(AntiphonError):

@@ -81,12 +81,13 @@ class Given(NamedTuple):
 @dataclass(frozen=True)
 class Asked:
     """What a trace is asked for: the value of the reference, an input whose context is taken, symbols that are forced
-    at steps, and how many symbols a step is told of."""
+    at steps, how many symbols a step is told of, and the symbols that the output begins with."""
 
     reference: Any = None
     other: Given | None = None
     force: Sequence[tuple[int, Token]] = ()
     top: int = 5
+    begin: Sequence[Token] = ()
 
 
 # --- cells over time ----------------------------------------------------------------------------------
@@ -520,11 +521,12 @@ class _Speaking(Explainer[S]):
         best_of(found, where)
         return found
 
-    def _found(self, given: Given) -> tuple[list[Hypothesis], Beam | None]:
+    def _found(self, given: Given, asked: Asked) -> tuple[list[Hypothesis], Beam | None]:
+        beginning = self._beginning(asked)
         if self.search.sample is not None:
-            return self._best(given), None
+            return self._best(given, prefix=beginning), None
         tree = Tree()
-        found = self._best(given, watch=tree)
+        found = self._best(given, prefix=beginning, watch=tree)
         return found, tree.trace(self.search, self.codec, found)
 
     def _symbols(self, given: Given, output: Sequence[int]) -> list[str]:
@@ -562,10 +564,20 @@ class _Speaking(Explainer[S]):
         looked = None if attention is None else plain(attention)
         return Run(text=text, tokens=list(tokens), score=plain(sum(said)), steps=steps, attention=looked, layers=layers)
 
-    def _forced_id(self, token: Token) -> int:
+    def _beginning(self, asked: Asked) -> list[int] | None:
+        """The ids that every output begins with."""
+        ids = [self._forced_id(token, "begin") for token in asked.begin]
+        most = self.search.limits.max_length
+        if EOS in ids[:-1]:
+            raise ConfigError("begin", "has symbols behind the end symbol")
+        if len(ids) - (ids[-1:] == [EOS]) > most:
+            raise ConfigError("begin", f"has {len(ids)} tokens; decode.max_length is {most}")
+        return ids or None
+
+    def _forced_id(self, token: Token, key: str) -> int:
         number = EOS if token is None else self.codec.vocabulary.id(self.codec.normalize(token))
         if number == UNK:
-            raise ConfigError("force", f"the model never says {token!r}; it is no symbol of its vocabulary")
+            raise ConfigError(key, f"the model never says {token!r}; it is no symbol of its vocabulary")
         return number
 
     def _forced(self, given: Given, output: Sequence[int], asked: Asked) -> list[Forced] | None:
@@ -575,7 +587,7 @@ class _Speaking(Explainer[S]):
             if not 0 <= place <= len(output):
                 reason = f"there is no step {place + 1}: the output has {len(output)} tokens, and the end symbol"
                 raise ConfigError("force", reason)
-            prefix = [*output[:place], self._forced_id(token)]
+            prefix = [*output[:place], self._forced_id(token, "force")]
             if len(prefix) > most and prefix[-1] != EOS:
                 raise ConfigError("force", f"makes {len(prefix)} tokens; decode.max_length is {most}")
             best = self._best(given, prefix=prefix, where=f"{ME}, forced to say {token or 'the end symbol'}")[0]
@@ -593,7 +605,7 @@ class WriterExplainer(_Speaking[Writer]):
     def trace(self, given: Given, asked: Asked) -> Trace:
         """The input's run."""
         sources = self._sources(given)
-        found, tree = self._found(given)
+        found, tree = self._found(given, asked)
         output = found[0].tokens
         observed = Observed(self.model)
         with torch.inference_mode():
@@ -648,7 +660,8 @@ class WriterExplainer(_Speaking[Writer]):
                 own = self.model.bridge.context(encoded if other is None else self.model.encode(self._padded(other)))
                 context = torch.zeros_like(own) if other is None else own
                 start = self.model.start_from(encoded, context)
-            best = self._best(given, _Ablated(self.model, context), where=f"{ME}, with another context")[0]
+            ablated, where = _Ablated(self.model, context), f"{ME}, with another context"
+            best = self._best(given, ablated, self._beginning(asked), where=where)[0]
             found.append(
                 Ablation(
                     context="zero" if other is None else "other",
@@ -689,7 +702,7 @@ class LanguageModelExplainer(_Speaking[LanguageModel]):
     def trace(self, given: Given, asked: Asked) -> Trace:
         """The prompt's run."""
         sources = self._sources(given)
-        found, tree = self._found(given)
+        found, tree = self._found(given, asked)
         output, prompt = found[0].tokens, self._prompt(given)
         symbols, read = self._symbols(given, output), sources[0].tokens
         observed = Observed(self.model)

@@ -31,10 +31,19 @@ from antiphon.data.batch import Examples, Sequences
 from antiphon.data.conllu import FIELDS, Sentence, sentences
 from antiphon.data.encode import LabelCodec, LabelsCodec, SourceTextCodec, TextCodec
 from antiphon.data.rows import Row, read_lines
-from antiphon.dataset import copying_of, encode_rows, load_parts, load_rows
+from antiphon.dataset import copying_of, encode_row, encode_rows, load_parts, load_rows
+from antiphon.decoding import Hypothesis
 from antiphon.devices import pick_device
 from antiphon.ensemble import Ensemble
-from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, nearest
+from antiphon.errors import (
+    AntiphonError,
+    ConfigError,
+    DataError,
+    ModelFolderError,
+    SilentError,
+    TooLongError,
+    nearest,
+)
 from antiphon.evaluation import Sums, Task, confusion, evaluate, judged, read_sources, row_sums, score_rows, surest
 from antiphon.explanation import Asked, Given, explainer_of
 from antiphon.files import write_text
@@ -51,6 +60,7 @@ from antiphon.search import (
     decode_sources,
     plan,
     refuse_alignment,
+    spoken,
     written,
     written_side,
 )
@@ -61,8 +71,8 @@ from antiphon.training.card import add_calibration
 Data: TypeAlias = str | Path | Files | list[Row] | None
 Unanswered: TypeAlias = tuple[list[Any], list[Any], list[int]]
 """An input's values, their arrays, and the ids that its outputs begin with."""
-Held: TypeAlias = Unanswered | Prediction | None
-"""An input, its known answer, or None if it is empty."""
+Held: TypeAlias = Unanswered | Prediction | AntiphonError | None
+"""An input, its known answer, what is wrong with it, or None if it is empty."""
 
 WINDOW = 4096  # inputs held at once while streaming
 NEW = "/new"  # the line that begins a dialogue anew
@@ -154,15 +164,8 @@ class Predictor:
         """
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
-        decode, most = self._decode(beam, sample, settings), self.most_outputs(beam, settings)
-        if not 1 <= n_best <= most:
-            what = "the beam's width" if decode.mbr is None else "the number of samples"
-            raise ConfigError("n_best", f"must lie between 1 and {what}, {most} (is {n_best})")
-        search = plan(decode, self.model, self.codecs) if isinstance(self.model, Speaker) else None
-        if align:
-            refuse_alignment(self.model, self.codecs, "align")
-        token_scores = token_scores and not isinstance(self.model, Aligner)
-        wanted = _Wanted(search, n_best, attention, token_scores, align)
+        decode = self._decode(beam, sample, settings)
+        wanted = self._wanted(decode, n_best, attention, token_scores, align)
         encoded = self._encoded(inputs, origin, self._beginnings(prefix, decode))
         failed: AntiphonError | None = None
         answered = 0
@@ -174,7 +177,10 @@ class Predictor:
                 failed = error
             if not held and failed is None:
                 return
-            yield from self._window(held, wanted, answered, origin)
+            for answer in self._window(held, wanted, range(answered, answered + len(held)), origin):
+                if isinstance(answer, AntiphonError):
+                    raise answer
+                yield answer
             answered += len(held)
         raise failed
 
@@ -186,10 +192,79 @@ class Predictor:
             raise ModelFolderError(f"{self.folder}: says not how sure it is; run: antiphon calibrate {self.folder}")
         return self.calibration
 
+    def answers(
+        self,
+        inputs: Sequence[Any],
+        beam: int | None = None,
+        n_best: int = 1,
+        attention: bool = False,
+        sample: Mapping[str, Any] | None = None,
+        prefixes: Sequence[str | None] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        token_scores: bool = False,
+        align: bool = False,
+        numbers: Sequence[int] | None = None,
+    ) -> list[Prediction | AntiphonError]:
+        """Like `predict`, but an input that is wrong has its error in its place, and the others are answered.
+
+        What is drawn for an input depends on its number in `numbers`, by default its place.
+        """
+        decode = self._decode(beam, sample, settings)
+        wanted = self._wanted(decode, n_best, attention, token_scores, align)
+        held: list[Held] = []
+        for place, given in enumerate(inputs):
+            try:
+                beginning = next(self._beginnings(None if prefixes is None else prefixes[place], decode))
+                held.append(self._held(given, f"input {place + 1}", beginning, self.exceptions))
+            except AntiphonError as error:
+                held.append(error)
+        return list(self._window(held, wanted, range(len(held)) if numbers is None else numbers, "input "))
+
+    def say(
+        self,
+        given: Any,
+        sample: Mapping[str, Any] | None = None,
+        prefix: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Iterator[Prediction]:
+        """The answer of a model that writes while it grows: what has been said after every symbol.
+
+        The last is the answer of `predict` with a beam of 1, or drawn. A choice among whole outputs (`mbr`, a beam's
+        `require` and `diversity`, `coverage_penalty`) is refused.
+        """
+        decode = self._decode(1, sample, settings)
+        if not isinstance(self.model, Speaker) or isinstance(self.model, Aligner):
+            raise ModelFolderError(f"{self.folder}: does not write symbol by symbol; ask for whole answers")
+        search = plan(decode, self.model, self.codecs)
+        for name in ("mbr", "require", "diversity", "coverage_penalty"):
+            if getattr(decode, name):
+                raise ConfigError(f"decode.{name}", "chooses among whole outputs, which are not said symbol by symbol")
+        one = self._held(given, "input", next(self._beginnings(prefix, decode)), self.exceptions)
+        if not isinstance(one, tuple):
+            assert not isinstance(one, AntiphonError)
+            yield one or empty(self.codecs.target)
+            return
+        *_, beginning = one
+        sources = [Sequences([array]) for array in one[1]]
+        for so_far in spoken(self.model, sources, search, self.device, beginning):
+            for told in self._told([one], sources, [[so_far]], _Wanted(search), [0], "input "):
+                assert not isinstance(told, AntiphonError)
+                yield told
+
+    def _wanted(self, decode: Decode, n_best: int, attention: bool, token_scores: bool, align: bool) -> _Wanted:
+        """What is asked for, checked."""
+        most = _most_outputs(decode)
+        if not 1 <= n_best <= most:
+            what = "the beam's width" if decode.mbr is None else "the number of samples"
+            raise ConfigError("n_best", f"must lie between 1 and {what}, {most} (is {n_best})")
+        search = plan(decode, self.model, self.codecs) if isinstance(self.model, Speaker) else None
+        if align:
+            refuse_alignment(self.model, self.codecs, "align")
+        return _Wanted(search, n_best, attention, token_scores and not isinstance(self.model, Aligner), align)
+
     def most_outputs(self, beam: int | None = None, settings: Mapping[str, Any] | None = None) -> int:
         """How many outputs can be asked for: the beam's width, or the number of samples."""
-        decode = self._decode(beam, None, settings)
-        return decode.beam if decode.mbr is None else decode.mbr.samples
+        return _most_outputs(self._decode(beam, None, settings))
 
     def tag(self, path: str) -> Iterator[str]:
         """The sentences of a CoNLL-U file as text; in the column that the model has learned stand its labels."""
@@ -318,7 +393,7 @@ class Predictor:
                 arrays[place] = arrays[place][: len(arrays[place]) - codec.ends]  # a prompt goes on
             length = len(arrays[place]) - codec.ends
             if codec.steps and length > limit:
-                raise DataError(f"{where}: has {length} {codec.unit}; data.max_length of this model is {limit}")
+                raise TooLongError(f"{where}: has {length} {codec.unit}; data.max_length of this model is {limit}")
         if self._copying is not None:
             arrays = [self._copying.read(values[0], arrays[0])]
         nothing = 0 if self.model.goes_on else self.codecs.sources[0].ends
@@ -366,14 +441,16 @@ class Predictor:
             decode = decode.model_copy(update={"beam": beam})
         return decode if sample is None else decode.model_copy(update={"sample": sample_settings(sample)})
 
-    def _window(self, held: Sequence[Held], wanted: _Wanted, before: int, origin: str) -> Iterator[Prediction]:
+    def _window(
+        self, held: Sequence[Held], wanted: _Wanted, numbers: Sequence[int], origin: str
+    ) -> Iterator[Prediction | AntiphonError]:
         filled: list[Unanswered] = [one for one in held if isinstance(one, tuple)]
         columns = zip(*(one[1] for one in filled), strict=True) if filled else [()] * len(self.codecs.sources)
         sources = [Sequences(column) for column in columns]
-        found: Iterator[Prediction]
+        found: Iterator[Prediction | AntiphonError]
         if wanted.search is not None:
-            numbers = [before + place for place, one in enumerate(held) if isinstance(one, tuple)]
-            found = self._written(filled, sources, wanted, wanted.search, numbers, origin)
+            own = [number for number, one in zip(numbers, held, strict=True) if isinstance(one, tuple)]
+            found = self._written(filled, sources, wanted, own, origin)
         else:
             assert isinstance(self.model, Reader)
             answers = read_sources(self.model, sources, self.codecs.sources[0].ends, self.device)
@@ -386,20 +463,36 @@ class Predictor:
         held: Sequence[Unanswered],
         sources: Sequence[Sequences],
         wanted: _Wanted,
-        search: Search,
         numbers: Sequence[int],
         origin: str,
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[Prediction | AntiphonError]:
         assert isinstance(self.model, Speaker)
-        first, codec = self.codecs.sources[0], written_side(self.model, self.codecs)
+        assert wanted.search is not None
         prefixes = [beginning for *_, beginning in held] if any(beginning for *_, beginning in held) else None
-        found = decode_sources(self.model, sources, search, self.device, numbers, prefixes)
+        found = decode_sources(self.model, sources, wanted.search, self.device, numbers, prefixes)
+        return self._told(held, sources, found, wanted, numbers, origin)
+
+    def _told(
+        self,
+        held: Sequence[Unanswered],
+        sources: Sequence[Sequences],
+        found: Sequence[Sequence[Hypothesis]],
+        wanted: _Wanted,
+        numbers: Sequence[int],
+        origin: str,
+    ) -> Iterator[Prediction | AntiphonError]:
+        """What was found for every input, in words."""
+        assert isinstance(self.model, Speaker)
+        assert wanted.search is not None
+        first, codec = self.codecs.sources[0], written_side(self.model, self.codecs)
         kept = [hypotheses[: wanted.n_best] for hypotheses in found]
         rows = [row for row, hypotheses in enumerate(kept) for _ in hypotheses]  # of all outputs, one behind the other
         outputs = [one for hypotheses in kept for one in hypotheses]
         tokens, given = [one.tokens for one in outputs], [source.take(rows) for source in sources]
         reads = [first.split_turns(values[0]) if isinstance(first, TextCodec) else [] for values, *_ in held]
-        said = written(self.model, self.codecs, search, given, [held[row][0] for row in rows], tokens, self.device)
+        said = written(
+            self.model, self.codecs, wanted.search, given, [held[row][0] for row in rows], tokens, self.device
+        )
         if self.model.goes_on:
             said = [[*reads[row], *symbols] for row, symbols in zip(rows, said, strict=True)]
         scores = self._token_scores(given, tokens) if wanted.token_scores else None
@@ -416,7 +509,11 @@ class Predictor:
         ]
         ends = itertools.accumulate(map(len, kept))
         for number, read, hypotheses, end in zip(numbers, reads, kept, ends, strict=True):
-            best_of(hypotheses, f"{origin}{number + 1}")
+            try:
+                best_of(hypotheses, f"{origin}{number + 1}")
+            except SilentError as error:
+                yield error
+                continue
             place = end - len(hypotheses)
             best = candidates[place]
             looked = None if weights is None or not wanted.attention else weights[place]
@@ -442,24 +539,27 @@ class Predictor:
         top: int = 5,
         beam: int | None = None,
         settings: Mapping[str, Any] | None = None,
+        begin: Sequence[str | None] = (),
     ) -> Trace:
         """The run of one input, as `predict` takes it, seen from inside: see docs/trace.md.
 
         With a `reference`, what should be said (of a language model: behind the input), it is compared. `other` is
         another input, whose context C is tried in place of the input's. Each of `force` is a step, from 0, and a symbol
-        (None: the end symbol) to say there and go on. `top` symbols a step are told of; `beam` and `settings` are as
-        `predict` takes them.
+        (None: the end symbol) to say there and go on; `begin` are symbols that the output itself begins with. `top`
+        symbols a step are told of; `beam` and `settings` are as `predict` takes them.
         """
         if isinstance(self.model, Ensemble):
             raise ModelFolderError("an ensemble is several models; look into each of them")
         if top < 1:
             raise ConfigError("top", f"must be at least 1 (is {top})")
         writes = isinstance(self.model, Writer)
-        for name, wish in (("other", other is not None and not writes), ("force", bool(force) and not self._writes)):
+        wishes = {"other": other is not None and not writes}
+        wishes |= {name: bool(symbols) and not self._writes for name, symbols in (("force", force), ("begin", begin))}
+        for name, wish in wishes.items():
             if wish:
                 what = "has a context C" if name == "other" else "writes"
                 raise ConfigError(name, f"is for a model that {what}; this one does not")
-        asked = Asked(reference, None if other is None else self._given(other, "other input"), force, top)
+        asked = Asked(reference, None if other is None else self._given(other, "other input"), force, top, begin)
         search = plan(self._decode(beam, None, settings), self.model, self.codecs) if self._writes else None  # type: ignore[arg-type]
         explainer = explainer_of(self.model, self.config, self.codecs, self.device, search)
         return explainer.trace(self._given(given, "input"), asked)
@@ -490,6 +590,36 @@ class Predictor:
         """The rows of `data` (bad ones left out, if the configuration skips them), each with its `score`."""
         rows, examples = encode_rows(self.config, self.codecs, self.rows(data))
         return list(zip(rows, score_rows(self.model, examples, self.device).totals, strict=True))
+
+    def scores(self, pairs: Sequence[tuple[Any, Any]]) -> list[float | AntiphonError]:
+        """log p(target | input) of every pair, as `score` gives it; a wrong pair has its error in its place.
+
+        The target is what stands in the target's column; a language model reads the input alone.
+        """
+        found: list[list[Any] | AntiphonError] = []
+        for place, (given, target) in enumerate(pairs):
+            try:
+                found.append(self._pair(given, target, f"pair {place + 1}"))
+            except AntiphonError as error:
+                found.append(error)
+        encoded = [one for one in found if isinstance(one, list)]
+        if not encoded:
+            return [one for one in found if isinstance(one, AntiphonError)]
+        *sources, target = map(Sequences, zip(*encoded, strict=True))
+        totals = iter(score_rows(self.model, Examples(tuple(sources), target), self.device).totals)
+        return [one if isinstance(one, AntiphonError) else next(totals) for one in found]
+
+    def _pair(self, given: Any, target: Any, where: str) -> list[Any]:
+        """The arrays of an input and what is to be said to it."""
+        parts, codec = self._parts(given, where), self.codecs.target
+        if parts is None:
+            raise DataError(f"{where}: the input is empty")
+        try:
+            values = tuple(side.asked(part) for side, part in zip(self.codecs.sources, parts, strict=True))
+            row = Row(values, codec.read(target, "") if codec.reads else "", where, 1)
+            return encode_row(self.config, self.codecs, row, self._copying)
+        except ValueError as error:
+            raise DataError(f"{where}: {error}") from None
 
     def use_exceptions(self, table: str | Path) -> int:
         """Let the rows of a table, an input and its output each, win over the model, here and in its folder from now
@@ -571,6 +701,10 @@ class Predictor:
         for name in (bundle.CARD, bundle.CURVES, calibration.FILE, exceptions.FILE):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, target / name)
+
+
+def _most_outputs(decode: Decode) -> int:
+    return decode.beam if decode.mbr is None else decode.mbr.samples
 
 
 def _beginning(text: str, codec: TextCodec, decode: Decode) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -29,11 +30,12 @@ from antiphon.decoding import (
     Step,
     Together,
     beam,
+    choices,
     greedy,
     sampler,
 )
 from antiphon.ensemble import Ensemble
-from antiphon.errors import ConfigError, DataError, nearest
+from antiphon.errors import ConfigError, SilentError, nearest
 from antiphon.lanes import Diverse, Phrases
 from antiphon.model import Aligner, Input, LanguageModel, Model, Writer
 from antiphon.parts import ctc
@@ -281,6 +283,33 @@ def _decode(
 
 
 @torch.inference_mode()
+def spoken(
+    model: Writes, sources: Sequence[Sequences], search: Search, device: torch.device, prefix: Sequence[int] = ()
+) -> Iterator[Hypothesis]:
+    """What is said to the one row of `sources`, greedily or drawn, after every symbol; the last is the whole output."""
+    model.eval()
+    precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=search.settings.precision == "bfloat16")
+
+    def step(tokens: Tensor, state: Any) -> Step[Any]:
+        with precision():  # not around the loop, which others may interrupt
+            return model.step(tokens, state)
+
+    given = [pad(source, np.zeros(1, np.int64)).to(device) for source in sources]
+    with precision():
+        state, first = model.start(given), model.first_read(given)
+    rules = [*search.rules, *([Prefix([prefix])] if prefix else [])]
+    choose = None if search.sample is None else _sampler(search.sample, [[0]], search.copies)
+    tokens: list[int] = []
+    score = 0.0
+    for chosen in choices(step, state, 1, device, search.limits, first, choose, rules):
+        symbol, score = int(chosen.symbols[0]), score + float(chosen.log_probs[0])
+        if score == -torch.inf:
+            best_of([], "input")
+        tokens.extend([symbol] if symbol != EOS else [])
+        yield Hypothesis(tuple(tokens), score, score)
+
+
+@torch.inference_mode()
 def _aligned(model: Aligner, sources: Sequence[Sequences], width: int, device: torch.device) -> list[list[Hypothesis]]:
     """The labels that a beam over prefixes finds, with width 1 those of the best path; each with its whole log p."""
     results: list[list[Hypothesis]] = [[]] * len(sources[0])
@@ -312,7 +341,7 @@ def _sampler(settings: Sample, seeds: Sequence[Sequence[int]], padded: bool) -> 
 def best_of(hypotheses: Sequence[Hypothesis], where: str) -> Hypothesis:
     """The best output; where there is none, an error that names the input."""
     if not hypotheses:
-        raise DataError(f"{where}: the rules of decode leave nothing to say; loosen them, or widen the beam")
+        raise SilentError(f"{where}: the rules of decode leave nothing to say; loosen them, or widen the beam")
     return hypotheses[0]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,11 @@ from antiphon.errors import ConfigError
 Pixels = NDArray[np.uint8]
 MOST_PIXELS = 1 << 26  # of a file: more is a bomb, or a mistake
 LARGEST = 512  # pixels a side that a model may be given
+OF_BYTES = ("BMP", "GIF", "JPEG", "PNG", "WEBP")  # what a picture without a file may be: nothing that runs a program
 
 
 class ImageCodec(Codec):
-    """A picture: the name of a file, or an item of an array [height, width(, channels)] of bytes.
+    """A picture: the name of a file, its content, or an item of an array [height, width(, channels)] of bytes.
 
     Transparent parts become white. Every picture is resized to `size` pixels a side; without it to the size of
     the first training picture, at most 256. `color: false` reads brightness alone.
@@ -47,6 +49,8 @@ class ImageCodec(Codec):
     def read(self, found: object, folder: str) -> Pixels:
         if isinstance(found, np.ndarray):
             return _from_array(found)
+        if isinstance(found, bytes):
+            return _decoded(io.BytesIO(found), "", self._aside, OF_BYTES)
         name = as_text(found).strip()
         if not name:
             raise ValueError("is empty")
@@ -55,7 +59,11 @@ class ImageCodec(Codec):
             stamp = os.stat(path).st_mtime_ns
         except (OSError, ValueError) as error:
             raise ValueError(f"cannot be read: {path}: {getattr(error, 'strerror', None) or error}") from None
-        return _open(path, stamp, max(self.shape or (self.ASIDE,)))
+        return _open(path, stamp, self._aside)
+
+    @property
+    def _aside(self) -> int:
+        return max(self.shape or (self.ASIDE,))
 
     def learn(self, values: Sequence[Pixels]) -> None:
         self.shape = self.shape or (values[0].shape[0], values[0].shape[1])
@@ -176,23 +184,26 @@ def _from_array(found: Array) -> Pixels:
 @lru_cache(maxsize=4096)
 def _open(path: str, stamp: int, aside: int) -> Pixels:
     """The pixels of a file, no side longer than `aside`; `stamp` tells a changed file from the one before."""
+    pixels = _decoded(path, f": {path}", aside)
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _decoded(file: str | IO[bytes], name: str, aside: int, formats: tuple[str, ...] | None = None) -> Pixels:
+    """The pixels of a picture, no side longer than `aside`; messages end with its `name`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = Image.open(path)
-            with picture:
+            with Image.open(file, formats=formats) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
-                    raise ValueError(f"is an image of {picture.width:,} x {picture.height:,} pixels: {path}")
+                    raise ValueError(f"is an image of {picture.width:,} x {picture.height:,} pixels{name}")
                 picture.load()
-                pixels = _pixels(picture, aside)
+                return _pixels(picture, aside)
     except UnidentifiedImageError:
-        raise ValueError(f"is no image, or a damaged one: {path}") from None
+        raise ValueError(f"is no image, or a damaged one{name}") from None
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:
-        raise ValueError(
-            f"cannot be decoded: {path}: {str(error).splitlines()[0] if str(error) else 'damaged'}"
-        ) from None
-    pixels.flags.writeable = False
-    return pixels
+        reason = str(error).splitlines()[0] if str(error) else "damaged"
+        raise ValueError(f"cannot be decoded{name}: {reason}") from None
 
 
 def _pixels(picture: Image.Image, aside: int) -> Pixels:

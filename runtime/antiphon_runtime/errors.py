@@ -15,5 +15,9 @@ class InputError(RuntimeModelError):
     """An input cannot be read. The message names it by its number."""
 
 
+class TooLongError(InputError):
+    """An input has more steps than the model reads."""
+
+
 class OptionError(RuntimeModelError):
     """A way of decoding that there is not."""

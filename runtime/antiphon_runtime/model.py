@@ -23,15 +23,17 @@ from antiphon_runtime.answers import (
     Prediction,
     TextPrediction,
 )
-from antiphon_runtime.errors import FolderError, InputError, OptionError
-from antiphon_runtime.search import Hypothesis, Limits, State, beam, greedy, sampler
+from antiphon_runtime.errors import FolderError, InputError, OptionError, TooLongError
+from antiphon_runtime.search import Choose, Hypothesis, Limits, State, beam, choices, greedy, sampler
 from antiphon_runtime.sides import Category, Nothing, Numbers, Side, Text, side
+from antiphon_runtime.text import EOS
 
 Array = NDArray[Any]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 """A graph: arrays by the names of its inputs -> by those of its outputs."""
 Unanswered = tuple[list[Any], list[Array]]  # an input's values and their arrays
-Held = Unanswered | Prediction | None  # an input, its known answer, or None if it is empty
+Held = Unanswered | Prediction | InputError | None
+"""An input, its known answer, what is wrong with it, or None if it is empty."""
 
 FORMAT = 1
 MANIFEST = "antiphon.json"
@@ -83,11 +85,8 @@ class Model:
         number, from 1; what came before a bad input is still answered."""
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
-        width = self._width(beam)
-        if not 1 <= n_best <= width:
-            raise OptionError(f"n_best: must lie between 1 and the beam's width, {width} (is {n_best})")
-        drawn = _sample(sample if sample is not None else (self._decode or {}).get("sample"))
-        encoded = self._encoded(inputs, origin)
+        width, drawn = self._width(beam, n_best), self._drawn(sample)
+        encoded = (self._held(given, f"{origin}{number}") for number, given in enumerate(inputs, 1))
         failed: InputError | None = None
         answered = 0
         while failed is None:
@@ -98,9 +97,52 @@ class Model:
                 failed = error
             if not held and failed is None:
                 return
-            yield from self._window(held, width, n_best, drawn, answered)
+            for answer in self._window(held, width, n_best, drawn, range(answered, answered + len(held))):
+                assert not isinstance(answer, InputError)
+                yield answer
             answered += len(held)
         raise failed
+
+    def answers(
+        self,
+        inputs: Sequence[Any],
+        beam: int | None = None,
+        n_best: int = 1,
+        sample: Mapping[str, Any] | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> list[Prediction | InputError]:
+        """Like `predict`, but an input that is wrong has its error in its place, and the others are answered.
+
+        What is drawn for an input depends on its number in `numbers`, by default its place.
+        """
+        width, drawn = self._width(beam, n_best), self._drawn(sample)
+        held: list[Held] = []
+        for place, given in enumerate(inputs):
+            try:
+                held.append(self._held(given, f"input {place + 1}"))
+            except InputError as error:
+                held.append(error)
+        return list(self._window(held, width, n_best, drawn, range(len(held)) if numbers is None else numbers))
+
+    def say(self, given: Any, sample: Mapping[str, Any] | None = None) -> Iterator[Prediction]:
+        """The answer of a model that writes while it grows: what has been said after every symbol.
+
+        The last is the answer of `predict` with a beam of 1, or drawn.
+        """
+        if self._decode is None:
+            raise OptionError(f"{self.folder}: does not write; ask for whole answers")
+        drawn, one = self._drawn(sample), self._held(given, "input")
+        if not isinstance(one, tuple):
+            assert not isinstance(one, InputError)
+            yield one or self._empty()
+            return
+        state, first = self._begun([[array] for array in one[1]], np.zeros(1, np.int64))
+        tokens: list[int] = []
+        score = np.float32(0)
+        for chosen in choices(self._step, state, first, self._limits, _chooser(drawn, [0])):
+            score += chosen.log_probs[0]
+            tokens.extend(symbol for symbol in chosen.symbols.tolist() if symbol != EOS)
+            yield self._written(one[0], [Hypothesis(tuple(tokens), float(score))])
 
     def live(self, steps: Iterable[Any], origin: str = "step ") -> Iterator[Prediction]:
         """Answer every step of a stream at once, in constant memory. A step is a symbol, or a vector as a list or as
@@ -133,35 +175,38 @@ class Model:
             reason = "says not how sure it is; run antiphon calibrate on the model, and export it again"
             raise OptionError(f"{self.folder}: {reason}")
 
-    def _width(self, beam: int | None) -> int:
+    def _width(self, beam: int | None, n_best: int) -> int:
         if beam is not None and beam < 1:
             raise OptionError(f"beam: must be at least 1 (is {beam})")
-        return beam if beam is not None else int((self._decode or {"beam": 1})["beam"])
+        width = beam if beam is not None else int((self._decode or {"beam": 1})["beam"])
+        if not 1 <= n_best <= width:
+            raise OptionError(f"n_best: must lie between 1 and the beam's width, {width} (is {n_best})")
+        return width
 
-    def _encoded(self, inputs: Iterable[Any], origin: str) -> Iterator[Held]:
-        for number, given in enumerate(inputs, 1):
-            parts = self._parts(given, f"{origin}{number}")
-            if parts is None:
-                yield None
-                continue
-            try:
-                values = [source.asked(part) for source, part in zip(self.sources, parts, strict=True)]
-                known = self._known.get(exceptions.key(self.sources, values)) if self._known else None
-                if known is not None:
-                    yield known
-                    continue
-                arrays = [source.encode(value) for source, value in zip(self.sources, values, strict=True)]
-            except ValueError as error:
-                raise InputError(f"{origin}{number}: the input {error}") from None
-            for place, source in enumerate(self.sources):
-                if self._continues:
-                    arrays[place] = arrays[place][: len(arrays[place]) - source.ends]  # a prompt goes on
-                length = len(arrays[place]) - source.ends
-                if source.steps and length > self._max_length:
-                    reason = f"has {length} {source.unit}; the most that this model reads is {self._max_length}"
-                    raise InputError(f"{origin}{number}: {reason}")
-            nothing = 0 if self._continues else self.sources[0].ends
-            yield None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays)
+    def _drawn(self, sample: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        return _sample(sample if sample is not None else (self._decode or {}).get("sample"))
+
+    def _held(self, given: Any, where: str) -> Held:
+        parts = self._parts(given, where)
+        if parts is None:
+            return None
+        try:
+            values = [source.asked(part) for source, part in zip(self.sources, parts, strict=True)]
+            known = self._known.get(exceptions.key(self.sources, values)) if self._known else None
+            if known is not None:
+                return known
+            arrays = [source.encode(value) for source, value in zip(self.sources, values, strict=True)]
+        except ValueError as error:
+            raise InputError(f"{where}: the input {error}") from None
+        for place, source in enumerate(self.sources):
+            if self._continues:
+                arrays[place] = arrays[place][: len(arrays[place]) - source.ends]  # a prompt goes on
+            length = len(arrays[place]) - source.ends
+            if source.steps and length > self._max_length:
+                reason = f"has {length} {source.unit}; the most that this model reads is {self._max_length}"
+                raise TooLongError(f"{where}: {reason}")
+        nothing = 0 if self._continues else self.sources[0].ends
+        return None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays)
 
     def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
         """What an input has for each source; None for an empty one."""
@@ -181,15 +226,20 @@ class Model:
         return [next(found) if reads else "" for reads in reading]
 
     def _window(
-        self, held: Sequence[Held], width: int, n_best: int, sample: Mapping[str, Any] | None, before: int
-    ) -> Iterator[Prediction]:
+        self,
+        held: Sequence[Held],
+        width: int,
+        n_best: int,
+        sample: Mapping[str, Any] | None,
+        numbers: Sequence[int],
+    ) -> Iterator[Prediction | InputError]:
         filled: list[Unanswered] = [one for one in held if isinstance(one, tuple)]
         sources = list(zip(*(arrays for _, arrays in filled), strict=True)) if filled else []
         if self._decode is None:
             answers = iter(self._read(sources))
         else:
-            numbers = [before + place for place, one in enumerate(held) if isinstance(one, tuple)]
-            found = iter(self._decoded(sources, width, sample, numbers))
+            own = [number for number, one in zip(numbers, held, strict=True) if isinstance(one, tuple)]
+            found = iter(self._decoded(sources, width, sample, own))
         for one in held:
             if not isinstance(one, tuple):
                 yield one or self._empty()
@@ -202,15 +252,12 @@ class Model:
         self, sources: Sequence[Sequence[Array]], width: int, sample: Mapping[str, Any] | None, numbers: Sequence[int]
     ) -> list[list[Hypothesis]]:
         assert self._decode is not None
-        longest = int(self._decode["max_length"])
-        limits = Limits(longest, min(int(self._decode["min_length"]), longest))
+        limits = self._limits
         results: list[list[Hypothesis]] = [[] for _ in numbers]
         for rows in _batches(sources, width):
             state, first = self._begun(sources, rows)
             if sample is not None:
-                noise = [np.random.default_rng([sample["seed"], numbers[row]]) for row in rows]
-                choose = sampler(sample["temperature"], sample["top_k"], sample["top_p"], noise)
-                found = greedy(self._step, state, first, limits, choose)
+                found = greedy(self._step, state, first, limits, _chooser(sample, [numbers[row] for row in rows]))
             elif width == 1:
                 found = greedy(self._step, state, first, limits)
             else:
@@ -218,6 +265,12 @@ class Model:
             for row, hypotheses in zip(rows, found, strict=True):
                 results[row] = hypotheses
         return results
+
+    @property
+    def _limits(self) -> Limits:
+        assert self._decode is not None
+        longest = int(self._decode["max_length"])
+        return Limits(longest, min(int(self._decode["min_length"]), longest))
 
     def _begun(self, sources: Sequence[Sequence[Array]], rows: Array) -> tuple[State, Array]:
         """The state before the first symbol that is said, and what is read first."""
@@ -338,6 +391,14 @@ def _sample(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
             raise OptionError(f"sample.{name}: must be a whole number from 0 to {(1 << 31) - 1:,} (is {value!r})")
     return found
+
+
+def _chooser(sample: Mapping[str, Any] | None, numbers: Sequence[int]) -> Choose | None:
+    """How rows of these numbers draw their symbols, if they do."""
+    if sample is None:
+        return None
+    noise = [np.random.default_rng([sample["seed"], number]) for number in numbers]
+    return sampler(sample["temperature"], sample["top_k"], sample["top_p"], noise)
 
 
 def _batches(sources: Sequence[Sequence[Array]], width: int = 1) -> Iterator[Array]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,11 @@ except ImportError:
 
 Pixels = NDArray[np.uint8]
 MOST_PIXELS = 1 << 26  # of a file: more is a bomb, or a mistake
+OF_BYTES = ("BMP", "GIF", "JPEG", "PNG", "WEBP")  # what a picture without a file may be: nothing that runs a program
 
 
 class Picture(Side):
-    """A picture: the name of a file, or an array [height, width(, channels)] of bytes."""
+    """A picture: the name of a file, its content, or an array [height, width(, channels)] of bytes."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.shape, self.color = (int(value["height"]), int(value["width"])), bool(value["color"])
@@ -32,10 +34,12 @@ class Picture(Side):
         """As `Side.asked`."""
         if isinstance(found, np.ndarray):
             return _from_array(found)
+        if isinstance(found, bytes):
+            return _decoded(io.BytesIO(found), "", max(self.shape), OF_BYTES)
         name = as_text(found).strip()
         if not name:
             raise ValueError("is empty")
-        return _open(name, max(self.shape))
+        return _decoded(name, f": {name}", max(self.shape))
 
     def encode(self, value: Pixels) -> Pixels:
         """As `Side.encode`."""
@@ -93,22 +97,23 @@ def _from_array(found: NDArray[Any]) -> Pixels:
     return _on_white(Image.fromarray(values)) if values.shape[2] == 4 else values
 
 
-def _open(path: str, aside: int) -> Pixels:
+def _decoded(file: str | IO[bytes], name: str, aside: int, formats: tuple[str, ...] | None = None) -> Pixels:
+    """The pixels of a picture, no side longer than `aside`; messages end with its `name`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
+            with Image.open(file, formats=formats) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
-                    raise ValueError(f"is an image of {picture.width:,} x {picture.height:,} pixels: {path}")
+                    raise ValueError(f"is an image of {picture.width:,} x {picture.height:,} pixels{name}")
                 picture.load()
                 return _pixels(picture, aside)
     except UnidentifiedImageError:
-        raise ValueError(f"is no image, or a damaged one: {path}") from None
+        raise ValueError(f"is no image, or a damaged one{name}") from None
     except FileNotFoundError as error:
-        raise ValueError(f"cannot be read: {path}: {error.strerror or error}") from None
+        raise ValueError(f"cannot be read{name}: {error.strerror or error}") from None
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else "damaged"
-        raise ValueError(f"cannot be decoded: {path}: {reason}") from None
+        raise ValueError(f"cannot be decoded{name}: {reason}") from None
 
 
 def _pixels(picture: Image.Image, aside: int) -> Pixels:

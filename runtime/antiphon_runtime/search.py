@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -78,24 +78,38 @@ def _allowed(log_probs: Array, length: int, limits: Limits) -> Array:
     return log_probs
 
 
-def greedy(
-    step: Step, state: State, first: Array, limits: Limits, choose: Choose | None = None
-) -> list[list[Hypothesis]]:
+class Chosen(NamedTuple):
+    """A step of saying one symbol after the other: those of the `live` rows [n], and log p of each."""
+
+    live: Array
+    symbols: Array
+    log_probs: Array
+
+
+def choices(step: Step, state: State, first: Array, limits: Limits, choose: Choose | None = None) -> Iterator[Chosen]:
     """The most probable symbol at every step, or the one that `choose` draws; `first` is what is read first."""
     live, last = np.arange(len(first)), first
-    tokens = np.full((len(first), limits.longest + 1), PAD, np.int64)
-    scores = np.zeros(len(first), np.float32)
     for length in range(limits.longest + 1):
         log_probs, state = step(last, state)
         allowed = _allowed(log_probs, length, limits)
         last = allowed.argmax(-1) if choose is None else choose(allowed, live)
-        scores[live] += allowed[np.arange(len(live)), last]
-        tokens[live, length] = last
+        yield Chosen(live, last, allowed[np.arange(len(live)), last])
         going = np.flatnonzero(last != EOS)
         if not len(going):
             break
         if len(going) < len(last):
             live, last, state = live[going], last[going], state.select(going)
+
+
+def greedy(
+    step: Step, state: State, first: Array, limits: Limits, choose: Choose | None = None
+) -> list[list[Hypothesis]]:
+    """The outputs that `choices` makes, each with its score."""
+    tokens = np.full((len(first), limits.longest + 1), PAD, np.int64)
+    scores = np.zeros(len(first), np.float32)
+    for length, (live, symbols, log_probs) in enumerate(choices(step, state, first, limits, choose)):
+        tokens[live, length] = symbols
+        scores[live] += log_probs
     return [[_hypothesis(row, score)] for row, score in zip(tokens.tolist(), scores.tolist(), strict=True)]
 
 

@@ -288,6 +288,18 @@ def test_a_forced_continuation_is_predict_with_that_prefix(name: str) -> None:
         check_run(forced.run)
 
 
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_a_run_that_begins_with_symbols_is_the_forced_one(name: str) -> None:
+    model, given = made(name), CASES[name].given
+    output = trace(name).output.tokens[:-1]
+    token = (model.codecs.sources[0] if name == "next" else model.codecs.target).vocabulary.symbols[-1]
+    (forced,) = model.explain(given, force=[(len(output) // 2, token)]).forced or []
+    found = model.explain(given, begin=[*output[: len(output) // 2], token])
+    assert found.output.tokens == forced.run.tokens
+    assert found.output.score == pytest.approx(forced.run.score, abs=1e-5)
+    assert model.explain(given, begin=[*output, None]).output.tokens == [*output, None]
+
+
 def test_the_end_can_be_forced() -> None:
     found = made("lstm, general").explain("acb", force=[(1, None)]).forced
     assert found is not None
@@ -469,6 +481,10 @@ def test_sources_are_told_token_by_token() -> None:
         ("label", "a", {"reference": "Q"}, "input: the reference has a label that no training row has: 'Q'"),
         ("label", "a", {"force": [(0, "A")]}, "force: is for a model that writes"),
         ("label", "a", {"other": "b"}, "other: is for a model that has a context C"),
+        ("label", "a", {"begin": ["A"]}, "begin: is for a model that writes"),
+        ("lstm, general", "a", {"begin": ["Q"]}, "begin: the model never says 'Q'"),
+        ("lstm, general", "a", {"begin": [None, "A"]}, "begin: has symbols behind the end symbol"),
+        ("lstm, general", "a", {"begin": ["A"] * 7}, "begin: has 7 tokens; decode.max_length is 6"),
         ("next", "a", {"other": "b"}, "other: is for a model that has a context C"),
         ("tags", "ab", {"reference": "U"}, "input: the reference has 1 labels for 2 tokens of the input"),
     ],

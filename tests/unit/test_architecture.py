@@ -20,7 +20,7 @@ FLOORS = [
     {"evaluation", "bundle"},
     {"training", "explanation"},
     {"predictor", "defaults", "checkup"},
-    {"api", "inspection", "export", "comparison", "conversion"},
+    {"api", "inspection", "export", "comparison", "conversion", "server"},
     {"demo", "bench"},
     {"cli"},
     {"__main__"},

@@ -19,7 +19,7 @@ Write = Callable[[str, str | bytes], Path]
 
 COMMANDS = [
     "train", "evaluate", "predict", "score", "chat", "inspect", "compare", "report", "check", "export", "exceptions",
-    "calibrate", "convert", "demo", "bench",
+    "calibrate", "convert", "demo", "bench", "serve",
 ]  # fmt: skip
 CONFIG = "data: {train: pairs.tsv, valid: 0.2}\n"
 

@@ -1,0 +1,150 @@
+"""What every request and every answer passes: host name, token, size of the body, headers, metrics, one line of log."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import re
+import secrets
+import traceback
+from time import perf_counter, time
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antiphon.server.problems import Problem
+from antiphon.server.settings import Settings
+
+LOG = logging.getLogger("antiphon.server")
+CLOSED = ("/v1/", "/metrics")
+ENDLESS = "/v1/predict/live"  # a body that comes step by step
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class Metrics:
+    """What `/metrics` tells, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        about: dict[str, Any] = {"registry": self.registry}
+        self.requests = Counter("antiphon_requests", "Requests answered", ["route", "method", "status"], **about)
+        self.seconds = Histogram("antiphon_request_seconds", "From request to answer", ["route"], **about)
+        self.inputs = Counter("antiphon_inputs", "Inputs answered by a model", ["model"], **about)
+        buckets = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+        self.batches = Histogram("antiphon_batch_inputs", "Inputs of a batch", ["model"], buckets=buckets, **about)
+        self.waiting = Gauge("antiphon_waiting_inputs", "Inputs that wait for a model", ["model"], **about)
+        self.streams = Gauge("antiphon_open_streams", "Streams that are open", **about)
+
+
+class Guard:
+    """The outermost layer of the server, in ASGI itself: streams pass through it unbuffered."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun, headers, status = perf_counter(), Headers(scope=scope), 0
+        given = headers.get("x-request-id", "")
+        number = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        state = scope.setdefault("state", {})
+        state["log"] = {}
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                out = MutableHeaders(scope=message)
+                out["x-request-id"] = number
+                for name, value in HEADERS.items():
+                    out.setdefault(name, value)
+            await send(message)
+
+        try:
+            self._admit(scope, headers)
+            await self.app(scope, self._limited(scope, receive), sending)
+        except Problem as problem:
+            await problem.response()(scope, receive, sending)
+        except Exception as error:
+            log_failure(error, number)
+            if not status:
+                await Problem("internal_error").response()(scope, receive, sending)
+        finally:
+            seconds = perf_counter() - begun
+            route, method = getattr(scope.get("route"), "path", "") or "unmatched", scope["method"]
+            method = method if method in ("GET", "HEAD", "POST", "OPTIONS") else "other"
+            self.metrics.requests.labels(route, method, status).inc()
+            self.metrics.seconds.labels(route).observe(seconds)
+            line = {"time": round(time(), 3), "request": number, "method": method, "route": route, "status": status}
+            LOG.info(json.dumps({**line, "ms": round(1000 * seconds, 2), **state["log"]}))
+
+    def _admit(self, scope: Scope, headers: Headers) -> None:
+        """Refuse a request by what stands before its body."""
+        hosts, path = self.settings.hosts, scope["path"]
+        if hosts and _name(headers.get("host", "")) not in hosts:
+            raise Problem("invalid_host")  # a page elsewhere whose name was made to lead here
+        if self.settings.token is not None and scope["method"] != "OPTIONS" and path.startswith(CLOSED):
+            kind, _, token = headers.get("authorization", "").partition(" ")
+            right = hmac.compare_digest(token.strip().encode(), self.settings.token.encode())
+            if kind.lower() != "bearer" or not right:
+                raise Problem("unauthorized", headers={"www-authenticate": "Bearer"})
+        length = headers.get("content-length", "0")
+        if path != ENDLESS and length.isdecimal() and int(length) > self.settings.max_body:
+            raise self._too_large()
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        """The body, up to its limit, and within its time."""
+        if scope["path"] == ENDLESS:
+            return receive
+        read, whole, ends = 0, False, perf_counter() + self.settings.deadline
+
+        async def receiving() -> Message:
+            nonlocal read, whole
+            if whole:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), ends - perf_counter())
+            except TimeoutError:
+                raise Problem("body_timeout", headers={"connection": "close"}) from None
+            read += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
+            if read > self.settings.max_body:
+                raise self._too_large()
+            return message
+
+        return receiving
+
+    def _too_large(self) -> Problem:
+        return Problem("body_too_large", f"at most {self.settings.max_body} bytes are read", {"connection": "close"})
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    return host.rpartition(":")[0].lower() if re.search(r":\d*$", host) else host.lower()
+
+
+def log_failure(error: Exception, request: str | None = None) -> None:
+    """Log an error's class and where it was raised, without its message, which may hold an input."""
+    frames = "".join(traceback.format_tb(error.__traceback__, -8))
+    line = {"event": "error", "request": request, "error": type(error).__name__, "raised": frames}
+    LOG.log(logging.ERROR, json.dumps(line))

@@ -1,0 +1,95 @@
+"""What can go wrong with a request: one table of stable codes, told as problem details (RFC 9457).
+
+A problem never repeats what a client sent, nor says anything of the machine: all it tells stands in this table, beside
+the numbers of a limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+MEDIA = "application/problem+json"
+
+
+class Kind(NamedTuple):
+    """A kind of problem."""
+
+    status: int
+    title: str
+
+
+CODES: dict[str, Kind] = {
+    "invalid_json": Kind(400, "The body is not JSON."),
+    "invalid_host": Kind(400, "This server does not answer to this host name."),
+    "unauthorized": Kind(401, "A bearer token is needed, and the right one."),
+    "not_found": Kind(404, "There is nothing at this path."),
+    "unknown_model": Kind(404, "No model of this name is served; GET /v1/models lists them."),
+    "method_not_allowed": Kind(405, "This path does not take this method."),
+    "body_timeout": Kind(408, "The body did not arrive in time."),
+    "body_too_large": Kind(413, "The body is too large."),
+    "too_many_inputs": Kind(413, "The request has too many inputs."),
+    "unsupported_media_type": Kind(415, "The body must be of the content type that this path takes."),
+    "invalid_request": Kind(422, "The request is not as its schema says."),
+    "invalid_input": Kind(422, "This model cannot read the input; GET /v1/models says what it reads."),
+    "invalid_target": Kind(422, "This model cannot say the target; GET /v1/models says what it says."),
+    "input_too_long": Kind(422, "The input has more steps than are read."),
+    "image_too_large": Kind(422, "The picture has too many pixels."),
+    "invalid_options": Kind(422, "These options, or their values, are not for this model."),
+    "no_output": Kind(422, "The options leave nothing to say to the input."),
+    "not_supported": Kind(422, "This model cannot be asked for this; GET /v1/models says what it can."),
+    "queue_full": Kind(429, "Too much is waiting; try again later."),
+    "client_left": Kind(499, "The client left before the answer."),
+    "internal_error": Kind(500, "The server failed; its log says why, under the request's id."),
+    "loading": Kind(503, "The models are being loaded."),
+    "draining": Kind(503, "The server is about to stop."),
+    "deadline_exceeded": Kind(504, "There was no answer in time."),
+}
+
+
+class Details(BaseModel):
+    """Problem details (RFC 9457)."""
+
+    type: str = Field(description="where the code is explained")
+    title: str = Field(description="what is wrong")
+    status: int = Field(description="the HTTP status, of an input on its own too")
+    code: str = Field(description="stable, for programs")
+    detail: str | None = Field(None, description="of this case: a limit, a field")
+
+
+class Problem(HTTPException):
+    """A problem of a known code; as an exception it is the answer to its request."""
+
+    def __init__(self, code: str, detail: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(CODES[code].status, CODES[code].title, headers)
+        self.code, self.about = code, detail
+
+    def to_json(self) -> dict[str, Any]:
+        """As problem details."""
+        status, title = CODES[self.code]
+        told = {"type": f"/docs#{self.code}", "title": title, "status": status, "code": self.code}
+        return told if self.about is None else {**told, "detail": self.about}
+
+    def response(self) -> Response:
+        """As the answer to a request."""
+        return JSONResponse(self.to_json(), self.status_code, self.headers, MEDIA)
+
+
+BY_STATUS = {
+    HTTPStatus.BAD_REQUEST: "invalid_json",
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
+}
+
+
+def known(error: HTTPException) -> Problem:
+    """The framework's own errors as problems."""
+    if isinstance(error, Problem):
+        return error
+    return Problem(BY_STATUS.get(HTTPStatus(error.status_code), "internal_error"), headers=error.headers)

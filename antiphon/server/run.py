@@ -1,0 +1,79 @@
+"""`antiphon serve`: from the command line to a server that has stopped cleanly."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from antiphon.errors import AntiphonError
+from antiphon.server.app import create_app
+from antiphon.server.guard import LOG
+from antiphon.server.models import Served, load
+from antiphon.server.settings import Settings
+
+
+class _Server(uvicorn.Server):
+    """It tells the application at once when it is told to stop."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.config.app.state.service.drain()  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)
+
+
+def serve(
+    folders: Sequence[Path], host: str, port: int, settings: Settings, allow_open: bool, device: str | None
+) -> None:
+    """Serve model folders until SIGTERM or SIGINT, and then answer what was admitted.
+
+    A folder that cannot be loaded, an address that cannot be bound, and an open server beyond this machine are an
+    `AntiphonError`.
+    """
+    listening = _bound(host, port, settings.token is None and not allow_open)
+    failures: list[Exception] = []
+
+    def failed(error: Exception) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    def models() -> Iterator[Served]:
+        return (load(folder, device) for folder in folders)
+
+    LOG.setLevel(logging.INFO)
+    LOG.addHandler(logging.StreamHandler(sys.stderr))
+    LOG.propagate = False
+    config = uvicorn.Config(
+        create_app(models(), settings, failed), log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=int(settings.drain), lifespan="on",
+    )  # fmt: skip
+    server = _Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):  # what uvicorn raises again when it is done
+        signal.signal(number, lambda *_: None)
+    address, bound = listening.getsockname()[:2]
+    url = f"http://{f'[{address}]' if ':' in address else address}:{bound}"
+    LOG.info(json.dumps({"event": "listening", "url": url}))
+    server.run(sockets=[listening])
+    if failures:
+        raise failures[0]
+
+
+def _bound(host: str, port: int, only_here: bool) -> socket.socket:
+    """A listening socket; with `only_here` an address that other machines reach is refused."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )[0]
+        if only_here and not ipaddress.ip_address(address[0]).is_loopback:
+            reason = "other machines reach this address; give --token-file, or --allow-open to serve anybody"
+            raise AntiphonError(f"--host {host}: {reason}")
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise AntiphonError(f"--host {host} --port {port}: cannot be bound: {error.strerror or error}") from None

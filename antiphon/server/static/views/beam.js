@@ -1,0 +1,86 @@
+// The tree of all prefixes that the search looked at.
+
+import { html, useMemo } from "../vendor/htm-preact.js";
+import { stratify, tree } from "../vendor/d3-hierarchy.js";
+import { cut, nats, spelled, wide, widest } from "../drawing.js";
+import { Picture, usePage } from "../picture.js";
+
+const LEAVES = 120; // with more, what was pruned is left out until it is asked for
+const [ACROSS, DOWN, SIZE] = [92, 19, 12]; // pixels: least width of a level, height of a node, of a letter
+
+const text = (node, t) => `${cut(spelled(node.data.token), 12)}  ${told(node, t)}`.trim();
+
+function laid(nodes, t) {
+  const root = stratify().id((node) => node.id).parentId((node) => node.parent)(nodes);
+  root.sort((one, other) => other.data.log_prob - one.data.log_prob);
+  const across = Math.max(ACROSS, 34 + widest(root.descendants().filter(({ children }) => children).map((node) => text(node, t)), SIZE));
+  tree().nodeSize([DOWN, across]).separation(() => 1)(root);
+  const best = new Set(root.find((node) => node.data.rank === 0)?.ancestors());
+  return { root, best, across, top: Math.min(...root.descendants().map((node) => node.x)) };
+}
+
+const few = ({ nodes }) => {
+  const parents = new Set(nodes.map((node) => node.parent));
+  return nodes.filter((node) => !parents.has(node.id)).length <= LEAVES;
+};
+
+function told({ data }, t) {
+  if (data.parent === null) return "";
+  if (data.status !== "finished") return "";
+  return data.rank === null || data.rank === undefined ? t("beam.dropped") : `${data.rank + 1}.  ${data.log_prob.toFixed(2)}`;
+}
+
+function Body({ trace }) {
+  const { t, state, change } = usePage();
+  const all = state.pruned ? state.pruned === "1" : few(trace.beam);
+  const { root, best, across, top } = useMemo(
+    () => laid(all ? trace.beam.nodes : trace.beam.nodes.filter(({ status }) => status !== "pruned"), t),
+    [trace, all, t],
+  );
+  const nodes = root.descendants();
+  const here = nodes.find((node) => node.id === state.node) ?? root;
+  const prefix = (node) => node.ancestors().reverse().slice(1).map(({ data }) => spelled(data.token)).join(" ");
+  const place = (node) => [12 + node.y, 16 + node.x - top];
+  const go = (node) => node && change({ node: node.id });
+  const onMove = (down, across) => {
+    if (across < 0) return go(here.parent);
+    if (across > 0) return go(here.children?.[0]);
+    const level = nodes.filter(({ depth }) => depth === here.depth).sort((one, other) => one.x - other.x);
+    return go(level[level.indexOf(here) + down]);
+  };
+  const onPlace = (x, y) => go(nodes.find((node) => Math.abs(place(node)[1] - y) < DOWN / 2 && Math.abs(place(node)[0] + 26 - x) < across / 2));
+  const ends = Math.max(...nodes.map((node) => place(node)[0] + wide(text(node, t), SIZE) + 30));
+  const lowest = Math.max(...nodes.map((node) => place(node)[1]));
+  return html`
+    <label class="choice"><input type="checkbox" checked=${all} onChange=${() => change({ pruned: all ? "0" : "1" })} /> ${t("beam.all")}</label>
+    <${Picture} label=${t("beam.title")} width=${ends} height=${lowest + 16} onMove=${onMove} onPlace=${onPlace}
+      focus=${{ x: place(here)[0], width: across }}
+      told=${here !== root && t("beam.told", { prefix: prefix(here), status: t(`beam.${here.data.status}`), score: nats(here.data.log_prob) })}>
+      ${nodes.slice(1).map((node) => {
+        const [[x, y], [px, py]] = [place(node), place(node.parent)];
+        const start = node.parent === root ? px + 5 : px + (wide(text(node.parent, t), SIZE) + 8);
+        return html`<path class=${`branch ${best.has(node) ? "best" : ""}`} d=${`M${start} ${py}C${(start + x) / 2} ${py} ${(start + x) / 2} ${y} ${x - 5} ${y}`} />`;
+      })}
+      <circle class="root" cx=${place(root)[0]} cy=${place(root)[1]} r="4" />
+      ${nodes.slice(1).map((node) => {
+        const [x, y] = place(node);
+        return html`
+          ${node === here && html`<rect class="frame here" x=${x - 4} y=${y - DOWN / 2 + 1} width=${wide(text(node, t), SIZE) + 10} height=${DOWN - 2} rx="3" />`}
+          <text class=${`node ${node.data.status} ${best.has(node) ? "best" : ""}`} x=${x} y=${y} dy="0.35em">${text(node, t)}</text>`;
+      })}
+    <//>`;
+}
+
+export const beam = {
+  wide: true,
+  shows: ({ beam }) => Boolean(beam?.nodes.length > 1),
+  Body,
+  table: ({ beam }, { t }) => ({
+    head: ["id", t("beam.parent"), t("token"), t("log_prob"), t("beam.status"), t("rank")],
+    rows: beam.nodes.map((node) => [
+      node.id, node.parent ?? "", node.parent === null ? "" : spelled(node.token), nats(node.log_prob), t(`beam.${node.status}`),
+      node.rank == null ? "" : node.rank + 1,
+    ]),
+  }),
+  data: ({ beam }) => beam,
+};

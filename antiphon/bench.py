@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from antiphon import config as configuration
 from antiphon.bundle import Bundle
 from antiphon.data.batch import collate
+from antiphon.devices import processor
 from antiphon.files import write_text
 from antiphon.predictor import Predictor
 from antiphon.training.distributed import ALONE
@@ -246,7 +247,7 @@ def run(say: Callable[[str], None], threads: int | None, seconds: float) -> dict
     """Measure all, `seconds` for every figure, and say it line by line; the same as values."""
     if threads:
         torch.set_num_threads(threads)
-    say(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
+    say(f"{processor()}; {torch.get_num_threads()} threads, PyTorch {torch.__version__}")
     rates = matrix_rates(seconds)
     for name, rate in rates.items():
         say(f"products in {name}: {rate / 1e9:,.0f} GFLOP/s")

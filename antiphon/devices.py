@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
+from pathlib import Path
 
 import torch
 
@@ -26,3 +29,18 @@ def pick_device(name: str | None = None) -> torch.device:
         reason = "cannot be used here: PyTorch finds no such device; choose cpu, or leave it out"
         raise TrainingError(f"--device {name}: {reason}") from None
     return device
+
+
+def processor() -> str:
+    """How many cores of which processor, and which wide and bfloat16 instructions it has, where the system tells."""
+    name = platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    told = dict(line.replace("\t", "").partition(":")[::2] for line in lines if ":" in line)
+    if "model name" in told:
+        name = told["model name"].strip()
+    flags = [one for one in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if one in told.get("flags", "").split()]
+    has = f" ({', '.join(flags)})" if flags else ""
+    return f"{os.cpu_count()} cores of {name}{has}"

@@ -6,34 +6,47 @@ import os
 import re
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-ENVS = Path(os.environ.get("ANTIPHON_PEERS", Path(__file__).parent / "envs"))
-PARAMETERS = re.compile(r"([\d,.]+)( ?M)?\s+(?:total |trainable )?param|param\w*:?\s*([\d,]{6,})", re.IGNORECASE)
+from antiphon.devices import processor
+
+ROOT = Path(__file__).parent
+ENVS = Path(os.environ.get("ANTIPHON_PEERS", ROOT / "envs"))  # one environment a peer: benchmarks/setup
+COUNT = re.compile(r"param\w*: ?([\d,.]+)( ?M)?|([\d,.]+)( ?M)? +(?:total |trainable )?param", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Side:
-    """A tool in an environment of its own, and the folder that it works in."""
+    """A tool in an environment of its own, with a precision, and the folder that it works in."""
 
     name: str
+    precision: str
     tool: ModuleType
     out: Path
 
+    @property
+    def title(self) -> str:
+        """As the table has it: the tool, its version and the precision."""
+        versions = [one.split("==") for one in self.tool.REQUIRES if not one.startswith("torch")]
+        own = next((f" {number}" for _, number in (pair for pair in versions if len(pair) == 2)), "")
+        return f"{self.name}{own}, {self.precision}"
+
     def run(self, command: Sequence[str], threads: int) -> tuple[float, str]:
-        """Seconds of wall time, and all that it printed."""
+        """Seconds of wall time, and all that it printed; a command that fails ends the comparison."""
         own = ENVS / self.name / "bin"
-        path = f"{own}:{os.environ['PATH']}" if own.exists() else os.environ["PATH"]
+        path = f"{own}:{os.environ['PATH']}" if own.exists() else f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         began = time.perf_counter()
         done = subprocess.run(
             command,
-            env={**os.environ, **counts, "PATH": path},
+            env={**os.environ, **counts, **getattr(self.tool, "ENVIRONMENT", {}), "PATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -45,12 +58,47 @@ class Side:
         return seconds, done.stdout
 
 
-def side(name: str, out: Path) -> Side:
-    """The tool `benchmarks/peers/NAME.py`."""
-    (out / name).mkdir(parents=True, exist_ok=True)
-    return Side(name, import_module(f"peers.{name}"), out / name)
+def sides(names: Sequence[str], out: Path) -> list[Side]:
+    """The tools `benchmarks/peers/NAME.py`, each with every precision that it has."""
+    found = []
+    for name in names:
+        tool = import_module(f"peers.{name}")
+        for precision in tool.PRECISIONS:
+            folder = out / f"{name}-{precision}"
+            folder.mkdir(parents=True, exist_ok=True)
+            found.append(Side(name, precision, tool, folder))
+    return found
+
+
+def parameters(printed: str) -> int | None:
+    """How many parameters a training said that its model has: the largest such number."""
+    found = []
+    for match in COUNT.finditer(printed):
+        digits, millions = (match[1], match[2]) if match[1] else (match[3], match[4])
+        text = digits.replace(",", "").rstrip(".")
+        if text.replace(".", "", 1).isdigit():
+            found.append(int(float(text) * (1_000_000 if millions else 1)))
+    return max(found, default=None)
 
 
 def middle(values: Sequence[float]) -> str:
     """Median and range."""
     return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
+
+
+def write(name: str, about: str, rows: Mapping[str, Sequence[str]], heads: Sequence[str], threads: int) -> None:
+    """`benchmarks/results/NAME.md`: the command, the machine, and a row a side."""
+    command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
+    lines = [
+        f"# {name}",
+        "",
+        f"`{command}`",
+        "",
+        f"{processor()}, {threads} threads a side, PyTorch {version('torch')}.",
+    ]
+    lines += ["", about, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    lines += [f"| {' | '.join([title, *cells])} |" for title, cells in rows.items()]
+    text = "\n".join(lines) + "\n"
+    (ROOT / "results").mkdir(exist_ok=True)
+    (ROOT / "results" / f"{name}.md").write_text(text, encoding="utf-8")
+    print(text)

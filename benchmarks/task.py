@@ -10,6 +10,7 @@ from pathlib import Path
 
 DATA = Path(os.environ.get("ANTIPHON_DATA", Path(__file__).parents[2] / "shared/data"))
 UNKNOWN = "<unk>"
+FEW, MANY = 100, 1_000  # inputs to decode: what the many take longer than the few is their own time
 VALID = 64  # rows: every tool validates or at least reads some
 Rows = list[tuple[list[str], list[str]]]
 
@@ -30,10 +31,12 @@ class Task:
     DROPOUT = 0.2
 
     def write(self, folder: Path) -> None:
-        """`train`, `valid` and `test`, each as `.source` and `.target` (tokens between spaces) and as `.tsv`."""
+        """`train`, `valid`, `test`, and of the test's first rows `few` and `many`: each as `.source` and `.target`
+        (tokens between spaces) and as `.tsv`."""
         folder.mkdir(parents=True, exist_ok=True)
-        for part in ("train", "valid", "test"):
-            rows = self.rows(part)[: VALID if part == "valid" else None]
+        parts = {"train": ("train", None), "valid": ("valid", VALID), "test": ("test", None)}
+        for part, (rows_of, most) in {**parts, "few": ("test", FEW), "many": ("test", MANY)}.items():
+            rows = self.rows(rows_of)[:most]
             for side, name in enumerate(("source", "target")):
                 (folder / f"{part}.{name}").write_text("".join(" ".join(row[side]) + "\n" for row in rows))
             (folder / f"{part}.tsv").write_text("".join("\t".join(map(" ".join, row)) + "\n" for row in rows))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import time
 import zlib
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon import config as configuration
+from antiphon.devices import processor
 from antiphon.files import write_text
 from antiphon.training.loop import train
 
@@ -95,15 +94,4 @@ def mean_and_spread(values: Sequence[float], scale: float = 1.0, digits: int = 2
 
 def hardware(threads: int) -> str:
     """One line on the machine."""
-    return f"{os.cpu_count()} cores of {_processor()}, {threads} thread(s) a run, PyTorch on the CPU"
-
-
-def _processor() -> str:
-    """The processor's name and whether it has wide vectors and multiplies bfloat16, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    told = dict(line.replace("\t", "").partition(":")[::2] for line in lines if ":" in line)
-    has = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in told.get("flags", "").split()]
-    return f"{told.get('model name', platform.machine()).strip()} ({', '.join(has)})"
+    return f"{processor()}, {threads} thread(s) a run, PyTorch on the CPU"

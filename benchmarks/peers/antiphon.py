@@ -38,5 +38,5 @@ def train(task: Task, data: Path, out: Path, updates: int, precision: str, feedi
     return ["python", "-m", "antiphon", "train", *given]
 
 
-def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str) -> list[str]:
+def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str, feeding: bool) -> list[str]:
     return ["python", "-m", "antiphon", "predict", str(out / "model"), str(inputs), "--beam", str(beam)]

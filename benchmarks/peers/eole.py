@@ -38,7 +38,12 @@ model:
   layers: 1
   hidden_size: {task.decoder}
   embeddings: {{word_vec_size: {task.embedding}}}
-  encoder: {{encoder_type: brnn, rnn_type: LSTM, layers: 1, hidden_size: {task.decoder}, src_word_vec_size: {task.embedding}}}
+  encoder:
+    encoder_type: brnn
+    rnn_type: LSTM
+    layers: 1
+    hidden_size: {task.decoder}
+    src_word_vec_size: {task.embedding}
   decoder:
     decoder_type: rnn
     rnn_type: LSTM
@@ -56,7 +61,7 @@ def train(task: Task, data: Path, out: Path, updates: int, precision: str, feedi
     return ["eole", "train", "-config", str(config)]
 
 
-def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str) -> list[str]:
+def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str, feeding: bool) -> list[str]:
     given = {
         "model_path": out / "model",
         "src": inputs,

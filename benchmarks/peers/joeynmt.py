@@ -78,6 +78,6 @@ def train(task: Task, data: Path, out: Path, updates: int, precision: str, feedi
     return ["python", "-m", "joeynmt", "train", config, "--skip-test"]
 
 
-def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str) -> list[str]:
+def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str, feeding: bool) -> list[str]:
     config = _config(task, data, out, dev=inputs.with_suffix(""), beam=beam)
     return ["python", "-m", "joeynmt", "test", config, "-o", str(out / "outputs")]

@@ -22,5 +22,7 @@ def train(task: Task, data: Path, out: Path, updates: int, precision: str, feedi
     return [*_given(task, data, out), "train", str(updates)]
 
 
-def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str) -> list[str] | None:
+def decode(
+    task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str, feeding: bool
+) -> list[str] | None:
     return [*_given(task, data, out), "decode", str(inputs), str(task.outputs)] if beam == 1 else None

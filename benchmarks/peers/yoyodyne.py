@@ -24,7 +24,7 @@ data:
   train: {data}/train.tsv
   predict: {inputs}
   source_col: 1
-  target_col: {target}
+  target_col: 2
   features_col: 0
   source_sep: " "
   target_sep: " "
@@ -47,7 +47,7 @@ prediction: {{path: {out}/outputs}}
 
 
 def _config(task: Task, data: Path, out: Path, **own: object) -> str:
-    values = {"updates": 1, "inputs": data / "test.tsv", "beam": 1, "target": 2, **own}
+    values = {"updates": 1, "inputs": data / "test.tsv", "beam": 1, **own}
     path = out / "config.yaml"
     path.write_text(CONFIG.format(task=task, data=data, out=out, **values))
     return str(path)
@@ -57,6 +57,6 @@ def train(task: Task, data: Path, out: Path, updates: int, precision: str, feedi
     return ["yoyodyne", "fit", "--config", _config(task, data, out, updates=updates)]
 
 
-def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str) -> list[str]:
-    given = ["--config", _config(task, data, out, inputs=inputs, beam=beam, target=0)]
+def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str, feeding: bool) -> list[str]:
+    given = ["--config", _config(task, data, out, inputs=inputs, beam=beam)]
     return ["yoyodyne", "predict", *given, "--ckpt_path", str(out / "model/last.ckpt")]

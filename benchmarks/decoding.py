@@ -1,0 +1,80 @@
+"""Tokens a second in decoding, the same model in every tool, every output equally long, whole processes, interleaved.
+
+python benchmarks/decoding.py sentences|letters [--beam 1 5] [--sides NAME ...] [--rounds 3]
+
+Every side trains for a few updates (what is said does not matter where its length is fixed) and decodes 100 inputs and
+1,000; the difference is what 900 inputs take, without the start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+from measure import middle, sides, write
+from task import FEW, MANY, TASKS
+
+UPDATES = 20
+NAMES = ("antiphon", "fairseq", "eole", "joeynmt", "teaching")
+OURS = "antiphon"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=sorted(TASKS))
+    parser.add_argument("--beam", nargs="+", type=int, default=[1, 5])
+    parser.add_argument("--sides", nargs="+", default=NAMES)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    task = TASKS[given.task]
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder, "data")
+        task.write(data)
+        compared = sides(given.sides, Path(folder))
+        rates: dict[tuple[str, int], list[float]] = {}
+        for side in compared:
+            if command := getattr(side.tool, "prepare", lambda *_: None)(task, data):
+                side.run(command, given.threads)
+            side.run(side.tool.train(task, data, side.out, UPDATES, side.precision, False), given.threads)
+        for number in range(given.rounds):
+            for beam in given.beam:
+                for side in compared:
+                    seconds = []
+                    for part in ("few", "many"):
+                        inputs = data / f"{part}.source"
+                        command = side.tool.decode(task, data, side.out, inputs, beam, side.precision, False)
+                        if command is None:
+                            break
+                        seconds.append(side.run(command, given.threads)[0])
+                    else:
+                        rate = (MANY - FEW) * task.outputs / (seconds[1] - seconds[0])
+                        rates.setdefault((side.title, beam), []).append(rate)
+                        print(f"round {number + 1}: {side.title}, beam {beam}: {rate:,.0f} tokens/s", flush=True)
+    best = {
+        beam: max(
+            (statistics.median(v) for (title, b), v in rates.items() if b == beam and not title.startswith(OURS)),
+            default=1.0,
+        )
+        for beam in given.beam
+    }
+    rows: dict[str, list[str]] = {}
+    for side in compared:
+        cells = rows.setdefault(side.title, [])
+        for beam in given.beam:
+            values = rates.get((side.title, beam))
+            cells += [middle(values), f"{statistics.median(values) / best[beam]:.2f}"] if values else ["", ""]
+    about = (
+        f"{MANY - FEW} inputs, every output {task.outputs} tokens long, batches of {task.BATCH}; median and range of "
+        f"{given.rounds} interleaved rounds."
+    )
+    heads = ["side"]
+    for beam in given.beam:
+        heads += [f"beam {beam}: tokens/s", "of the fastest peer"]
+    write(f"decoding-{given.task}", about, rows, heads, given.threads)
+
+
+if __name__ == "__main__":
+    main()

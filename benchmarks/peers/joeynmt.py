@@ -79,5 +79,5 @@ def train(task: Task, data: Path, out: Path, updates: int, precision: str, feedi
 
 
 def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str, feeding: bool) -> list[str]:
-    config = _config(task, data, out, dev=inputs.with_suffix(""), beam=beam)
+    config = _config(task, data, out, dev=inputs.with_suffix(""), beam=beam, feeding=str(feeding).lower())
     return ["python", "-m", "joeynmt", "test", config, "-o", str(out / "outputs")]

@@ -10,7 +10,7 @@ from task import Task
 
 REQUIRES = ("torch==2.13.0", "numpy", "pymarian==1.12.42")
 PRECISIONS = ("float32",)
-WIDTHS = {"sentences": 400, "letters": 256}  # of both sides alike, for as many parameters
+WIDTHS = {"sentences": 400, "letters": 256}  # on both sides, for as many parameters
 
 
 def train(task: Task, data: Path, out: Path, updates: int, precision: str, feeding: bool) -> list[str]:

@@ -1,4 +1,5 @@
-"""yoyodyne: an attentive LSTM over characters."""
+"""yoyodyne: an attentive LSTM over characters. Outputs have a greatest length, but no least one: what ends earlier
+is in its favour."""
 
 from __future__ import annotations
 
@@ -34,6 +35,7 @@ model:
   class_path: yoyodyne.models.SoftAttentionLSTMModel
   init_args:
     beam_width: {beam}
+    max_target_length: {task.outputs}
     source_encoder:
       class_path: yoyodyne.models.modules.LSTMEncoder
       init_args: {{embedding_size: {task.embedding}, hidden_size: {task.encoder}, dropout: {task.DROPOUT}}}
@@ -58,5 +60,5 @@ def train(task: Task, data: Path, out: Path, updates: int, precision: str, feedi
 
 
 def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str, feeding: bool) -> list[str]:
-    given = ["--config", _config(task, data, out, inputs=inputs, beam=beam)]
+    given = ["--config", _config(task, data, out, inputs=inputs.with_suffix(".tsv"), beam=beam)]
     return ["yoyodyne", "predict", *given, "--ckpt_path", str(out / "model/last.ckpt")]

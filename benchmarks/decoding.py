@@ -38,14 +38,16 @@ def main() -> None:
         for side in compared:
             if command := getattr(side.tool, "prepare", lambda *_: None)(task, data):
                 side.run(command, given.threads)
-            side.run(side.tool.train(task, data, side.out, UPDATES, side.precision, False), given.threads)
+            side.run(side.tool.train(task.of(side.name), data, side.out, UPDATES, side.precision, False), given.threads)
         for number in range(given.rounds):
             for beam in given.beam:
                 for side in compared:
                     seconds = []
                     for part in ("few", "many"):
                         inputs = data / f"{part}.source"
-                        command = side.tool.decode(task, data, side.out, inputs, beam, side.precision, False)
+                        command = side.tool.decode(
+                            task.of(side.name), data, side.out, inputs, beam, side.precision, False
+                        )
                         if command is None:
                             break
                         seconds.append(side.run(command, given.threads)[0])

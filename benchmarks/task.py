@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 DATA = Path(os.environ.get("ANTIPHON_DATA", Path(__file__).parents[2] / "shared/data"))
@@ -26,9 +26,14 @@ class Task:
     encoder: int
     decoder: int
     outputs: int  # tokens of every output when decoding is timed
+    decoders: Mapping[str, int] = field(default_factory=dict)  # other widths of tools, for as many parameters
 
     BATCH = 64
     DROPOUT = 0.2
+
+    def of(self, tool: str) -> Task:
+        """The task with the width of the decoder that gives a tool as many parameters as ours, within 5%."""
+        return replace(self, decoder=self.decoders.get(tool, self.decoder))
 
     def write(self, folder: Path) -> None:
         """`train`, `valid`, `test`, and of the test's first rows `few` and `many`: each as `.source` and `.target`
@@ -72,10 +77,11 @@ def _letters(part: str) -> Rows:
     return rows
 
 
+LETTERS = {"yoyodyne": 256, "fairseq": 240, "eole": 340, "joeynmt": 296, "teaching": 296}
 TASKS = {
     task.name: task
     for task in (
         Task("sentences", _sentences, embedding=256, encoder=256, decoder=512, outputs=13),
-        Task("letters", _letters, embedding=128, encoder=256, decoder=256, outputs=7),
+        Task("letters", _letters, embedding=128, encoder=256, decoder=272, outputs=7, decoders=LETTERS),
     )
 }

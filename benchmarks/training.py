@@ -49,7 +49,9 @@ def main() -> None:
             for side in compared:
                 seconds = []
                 for updates in (FIRST, FIRST + given.updates):
-                    command = side.tool.train(task, data, side.out, updates, side.precision, given.feeding)
+                    command = side.tool.train(
+                        task.of(side.name), data, side.out, updates, side.precision, given.feeding
+                    )
                     took, printed = side.run(command, given.threads)
                     seconds.append(took)
                 sizes[side.title] = parameters(printed)

@@ -93,10 +93,11 @@ def create_app(
     return app
 
 
+EVENT = {"type": "object", "properties": {"event": {"type": "string"}, "data": {"type": "string"}}}  # each of them
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events `token`, `step`, `result` and `error`; the last is `end`",
-        "content": {EventStream.media_type: {"schema": {"type": "string"}}},
+        "content": {EventStream.media_type: {"schema": EVENT}},
     }
 }
 

@@ -6,6 +6,7 @@ The last event is always `end`, with its reason: `done`, `error` or, of a stream
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -71,7 +72,8 @@ async def stepped(served: Served, worker: Worker, steps: AsyncIterator[Any], set
     if served.streams != "steps":
         raise Problem("not_supported")
     feed: deque[Any] = deque()
-    answers = pulled(worker, served.predictor.live(iter(feed.popleft, END)))
+    fed = (feed.popleft() for _ in itertools.count())
+    answers = pulled(worker, served.predictor.live(fed))
     index = 0
     try:
         async for value in steps:

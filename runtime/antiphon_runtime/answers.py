@@ -27,6 +27,10 @@ class Candidate:
     tokens: list[str]
     score: float
 
+    def to_json(self) -> dict[str, Any]:
+        """As one object of `--json`."""
+        return {"text": self.text, "tokens": self.tokens, "score": self.score}
+
 
 @dataclass(frozen=True)
 class TextPrediction:

@@ -1,0 +1,220 @@
+"""What the server answers is what `predict` answers, alone and in company, from PyTorch and from an exported folder."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra: pip install 'antiphon[serve]'")
+
+from serving import GOLDEN, asking, events, post, run
+from test_export import KINDS, picture_files, rows_of, untrained
+
+from antiphon.data.rows import Row
+from antiphon.export.folder import export
+from antiphon.predictor import Predictor, load
+from antiphon.server import models
+from antiphon.server.schema import told
+
+OFTEN = {"unigram, two sources", "image to text", "text to label", "vector to number", "frames to labels, live",
+         "the next symbol"}  # fmt: skip
+CASES = [pytest.param(case, marks=[] if case in OFTEN else pytest.mark.slow) for case in KINDS]
+WRITERS = ["unigram, two sources", "the next symbol", "image to text"]
+
+
+def close(wanted: Any, found: Any) -> None:
+    """The same JSON, numbers nearly."""
+    if isinstance(wanted, dict):
+        assert wanted.keys() == found.keys()
+        for key, value in wanted.items():
+            close(value, found[key])
+    elif isinstance(wanted, list):
+        assert len(wanted) == len(found)
+        for one, other in zip(wanted, found, strict=True):
+            close(one, other)
+    elif isinstance(wanted, float):
+        np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
+    else:
+        assert wanted == found
+
+
+def sent(model: Predictor, given: Any) -> Any:
+    """An input of `predict` as it is sent: pictures by their bytes, several sources as a list."""
+    kinds = [codec.kind for codec in model.codecs.sources]
+    if kinds == ["image"]:
+        return base64.b64encode(Path(given).read_bytes()).decode()
+    if kinds == ["images"]:
+        return [base64.b64encode(Path(one).read_bytes()).decode() for one in given]
+    if kinds == ["none"]:
+        return None
+    return list(given) if isinstance(given, tuple) else given
+
+
+class Made(NamedTuple):
+    """A model of a case, inputs for it, and both folders that can be served."""
+
+    model: Predictor
+    inputs: list[Any]
+    folders: tuple[Path, Path]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+    """Makes the model of a case, once."""
+
+    @cache
+    def make(case: str) -> Made:
+        folder = tmp_path_factory.mktemp("made")
+        tree, columns = KINDS[case]
+        if "pictures" in str(columns):
+            files = picture_files(folder)
+            nested = isinstance(columns["x"][0], list)
+            columns = {**columns, "x": [files[: n + 1] if nested else file for n, file in enumerate(files)]}
+        model = untrained(folder, tree, rows_of(**columns))
+        export(model.folder, folder / "out")
+        several = [key for key in columns if key != "y"]
+        inputs: list[Any] = list(columns[several[0]] if several else ["", ""])
+        if len(several) > 1:
+            inputs = list(zip(*(columns[key] for key in several), strict=True))
+        if case.startswith("image"):
+            inputs = [str(folder / one) if isinstance(one, str) else [str(folder / o) for o in one] for one in inputs]
+        return Made(model, inputs, (model.folder, folder / "out"))
+
+    return make
+
+
+async def answered(
+    served: models.Served, inputs: Sequence[Any], options: dict[str, Any]
+) -> tuple[list[Any], list[Any]]:
+    """The results of one request with all inputs, and of one request each, all at once."""
+    async with asking([served]) as client:
+        whole = await post(client, "/v1/predict", {"inputs": inputs, "options": options})
+        bodies = [{"inputs": [one], "options": options} for one in inputs]
+        each = await asyncio.gather(*(post(client, "/v1/predict", body) for body in bodies))
+    return whole["results"], [one["results"][0] for one in each]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_server_answers_as_predict(case: str, made: Callable[[str], Made]) -> None:
+    model, inputs, folders = made(case)
+    bodies = [sent(model, one) for one in inputs]
+    for folder in folders:
+        served = models.load(folder, "cpu")
+        settings: list[dict[str, Any]] = [{}]
+        if served.streams == "tokens":
+            settings += [{"beam": 3, "n_best": 2}, {"sample": {"seed": 2, "temperature": 0.8}}]
+        for options in settings:
+            n_best = options.get("n_best", 1)
+            wanted = [told(one, n_best) for one in model.predict(inputs, **options)]
+            alone = [told(model.predict([one], **options)[0], n_best) for one in inputs]
+            whole, each = run(lambda: answered(served, bodies, options))  # noqa: B023 it is run at once
+            close(wanted, whole)
+            close(alone, each)
+
+
+@pytest.mark.parametrize(
+    "case", ["frames to labels, live", pytest.param("words to numbers, live", marks=pytest.mark.slow)]
+)
+def test_live_steps_are_answered_as_live_answers_them(case: str, made: Callable[[str], Made]) -> None:
+    model, inputs, folders = made(case)
+    steps = [*(one for given in inputs for one in (*(given.split() if isinstance(given, str) else given), ""))]
+    wanted = [told(one) for one in model.live(steps)]
+
+    async def ask(served: models.Served) -> list[tuple[str, Any]]:
+        async with asking([served]) as client:
+            return events((await client.post("/v1/predict/stream", json={"inputs": steps})).text)
+
+    for folder in folders:
+        *found, end = run(lambda: ask(models.load(folder, "cpu")))  # noqa: B023
+        assert end == ("end", {"reason": "done"})
+        close([["step", {"index": place, **one}] for place, one in enumerate(wanted)], [list(one) for one in found])
+
+
+@pytest.mark.parametrize("case", WRITERS)
+@pytest.mark.parametrize("options", [{}, {"sample": {"seed": 3, "top_k": 4}}], ids=["greedy", "drawn"])
+def test_what_is_said_symbol_by_symbol_is_the_answer(
+    case: str, options: dict[str, Any], made: Callable[[str], Made]
+) -> None:
+    model, inputs, folders = made(case)
+    given, body = inputs[0], sent(model, inputs[0])
+    wanted = model.predict([given], beam=1, **options)[0]
+
+    async def ask(served: models.Served) -> list[tuple[str, Any]]:
+        async with asking([served]) as client:
+            found = await client.post("/v1/predict/stream", json={"inputs": [body], "options": options})
+            return events(found.text)
+
+    for folder in folders:
+        *growing, result, end = run(lambda: ask(models.load(folder, "cpu")))  # noqa: B023
+        assert end == ("end", {"reason": "done"})
+        close(["result", {"index": 0, **told(wanted)}], list(result))
+        read = wanted.source_tokens if case == "the next symbol" else []
+        said = [data["token"] for _, data in growing]
+        assert said == [*wanted.tokens[len(read) :], None]
+        assert growing[-1][1]["text"] == wanted.text
+        close(wanted.score, growing[-1][1]["score"])
+
+
+def test_scores_and_options_are_those_of_the_model() -> None:
+    model, served = load(GOLDEN, "cpu"), models.load(GOLDEN, "cpu")
+    pairs = [("shoe", "SH UW"), ("moon", "M UW N"), ("a", "AA"), ("shee", "SH IY")]
+    options = {
+        "beam": 4, "n_best": 3, "prefix": "SH", "length_penalty": 0.5, "max_length": 5, "no_repeat_ngram": 1,
+        "eos_penalty": 0.5, "token_scores": True, "align": True, "attention": True,
+    }  # fmt: skip
+    settings = {
+        f"decode.{name}": options[name] for name in ("length_penalty", "max_length", "no_repeat_ngram", "eos_penalty")
+    }
+
+    async def ask() -> tuple[Any, Any]:
+        async with asking([served]) as client:
+            body = {"pairs": [{"input": given, "target": said} for given, said in pairs]}
+            predicted = {"inputs": [given for given, _ in pairs], "options": options}
+            return await post(client, "/v1/score", body), await post(client, "/v1/predict", predicted)
+
+    scored, predicted = run(ask)
+    rows = [Row((given,), said, "t", 1) for given, said in pairs]
+    close([{"score": value} for value in model.score(rows)], scored["results"])
+    wanted = model.predict(
+        [given for given, _ in pairs], beam=4, n_best=3, prefix="SH", settings=settings,
+        token_scores=True, align=True, attention=True,
+    )  # fmt: skip
+    close([told(one, 3) for one in wanted], predicted["results"])
+
+
+def test_a_trace_is_that_of_explain() -> None:
+    model, served = load(GOLDEN, "cpu"), models.load(GOLDEN, "cpu")
+    body = {
+        "input": "shoe", "reference": "SH UW", "other": "moon", "force": [{"step": 0, "token": "M"}], "top": 3,
+        "options": {"beam": 2, "max_length": 6},
+    }  # fmt: skip
+
+    async def ask() -> Any:
+        async with asking([served]) as client:
+            return await post(client, "/v1/explain", body)
+
+    wanted = model.explain("shoe", "SH UW", "moon", [(0, "M")], 3, 2, {"decode.max_length": 6})
+    close(wanted.to_json(), run(ask))
+
+
+def test_a_server_of_exported_models_needs_no_torch(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    export(GOLDEN, tmp_path / "out")
+    code = f"""
+import sys
+from pathlib import Path
+from antiphon.server.app import create_app
+from antiphon.server.models import load
+create_app([load(Path({str(tmp_path / "out")!r}))])
+sys.exit("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

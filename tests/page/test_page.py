@@ -84,6 +84,7 @@ def tabled(page: Any, view: str) -> list[list[str]]:
     """The table behind a view."""
     page.click(f"#view-{view} details:last-of-type > summary")
     rows = page.locator(f"#view-{view} details:last-of-type tr")
+    rows.first.wait_for()  # the page draws it after it has taken the click
     return [row.locator("th, td").all_inner_texts() for row in rows.all()]
 
 

@@ -562,6 +562,7 @@ def serve(
     origin: Annotated[list[str] | None, typer.Option(metavar="URL", help="pages of this origin may ask (CORS)")] = None,
     deadline: Annotated[float, typer.Option(min=0.001, help="seconds for a request, then 504")] = 30.0,
     queue: Annotated[int, typer.Option(min=1, help="inputs that may wait for a model, then 429")] = 1024,
+    batch_steps: Annotated[int, typer.Option(min=1, help="characters or frames of a batch; 1: no two inputs")] = 16_384,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
@@ -577,7 +578,9 @@ def serve(
         torch.set_num_threads(threads)
     hosts = () if allow_open or token_file else (host, "localhost", "127.0.0.1", "[::1]")
     token = None if token_file is None else _token(token_file)
-    settings = Settings(token=token, origins=tuple(origin or ()), hosts=hosts, deadline=deadline, queue=queue)
+    settings = Settings(
+        token=token, origins=tuple(origin or ()), hosts=hosts, deadline=deadline, queue=queue, batch_steps=batch_steps
+    )
     run(folders, host, port, settings, allow_open, device)
 
 

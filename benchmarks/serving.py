@@ -1,4 +1,4 @@
-"""A server under load: throughput with batches and one input at a time, latency below the limit, and what it does past it.
+"""A server under load: throughput with batches and one input at a time, latency below the limit, and conduct past it.
 
 python benchmarks/serving.py MODEL WORDS [--seconds 60] [--connections 64]
 

@@ -83,7 +83,9 @@ RECIPES = {
     "images-mnist-rows": Recipe("many_to_one", ("accuracy",), "at least 0.985"),
     "images-mnist-pixels": Recipe("many_to_one", ("accuracy",), "at least 0.950"),
     "couplets-zh": Recipe("many_to_many", GENERATED),
-    "couplets-zh, without the source": Recipe("many_to_many", GENERATED, of="couplets-zh", settings=NO_SOURCE),
+    "couplets-zh, without the source": Recipe(
+        "many_to_many", GENERATED, of="couplets-zh", settings={**NO_SOURCE, "data.references": "rows"}
+    ),
     "chat-en": Recipe("many_to_many", GENERATED),
     "chat-en, the last turn alone": Recipe("many_to_many", GENERATED, of="chat-en", settings={"source.turns": 1}),
     "chat-en, without the source": Recipe("many_to_many", GENERATED, of="chat-en", settings=NO_SOURCE),

@@ -144,7 +144,9 @@ def train(
         Path | None, typer.Option(metavar="DIR", help="start from the weights of a trained model, where they fit")
     ] = None,
     device: Device = None,
-    threads: Threads = None,
+    threads: Annotated[
+        int | None, typer.Option(min=0, max=1024, help="CPU threads; 0: as many as are fastest; by default all cores")
+    ] = None,
 ) -> None:
     """Train a model from a configuration, or from a table with settings chosen from its data."""
     from antiphon.api import naming, read_config

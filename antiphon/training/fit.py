@@ -8,7 +8,9 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,8 +24,9 @@ from antiphon.training.update import batch_loss, is_out_of_memory
 
 LEAST, MOST = 512, 65_536  # padded source and target tokens; more makes an update no better
 SHARE = 0.5  # of the memory that is free, at most
-ROUNDS = 5  # of timing, each precision in turn
-WORTH = 1.15  # times as fast, or float32 it stays
+ROUNDS = 5  # of timing, each way in turn
+WORTH = 1.15  # times as fast, or it stays as it is
+Way = TypeVar("Way", str, int)
 
 
 def fitted(prepared: Prepared, ranks: Ranks) -> Prepared:
@@ -51,28 +54,54 @@ def _with(config: Config, name: str, value: object) -> Config:
 def faster_precision(prepared: Prepared, device: torch.device) -> str:
     """bfloat16 where the loss and gradients of a usual batch take clearly less time in it, as they do where the
     processor multiplies it natively; else float32. No weight changes."""
+    seconds = _seconds(prepared, device, {name: partial(str, name) for name in ("float32", "bfloat16")})
+    return "bfloat16" if seconds and seconds["float32"] > WORTH * seconds["bfloat16"] else "float32"
+
+
+def fastest_threads(prepared: Prepared, device: torch.device) -> int:
+    """How many threads take the least time for the loss and gradients of a usual batch: as many as there are, or by
+    halves fewer where that is clearly faster, as it is of small models. torch is set to them; no weight changes."""
+    most = torch.get_num_threads()
+    counts = [most >> halves for halves in range(most.bit_length())] if device.type == "cpu" else [most]
+
+    def way(count: int) -> str:
+        torch.set_num_threads(count)
+        return prepared.config.train.precision
+
+    seconds = _seconds(prepared, device, {count: partial(way, count) for count in counts}) or {most: 0.0}
+    best = min(seconds, key=lambda count: seconds[count])
+    found = best if seconds[most] > WORTH * seconds[best] else most
+    torch.set_num_threads(found)
+    return found
+
+
+def _seconds(
+    prepared: Prepared, device: torch.device, ways: Mapping[Way, Callable[[], str]]
+) -> dict[Way, float] | None:
+    """What the loss and gradients of a usual batch take in several ways, in turn; each sets itself up and says its
+    precision. None where memory runs out: the training will compute such a batch in parts."""
     model, settings = prepared.model.to(device), prepared.config.train
     order = np.argsort(prepared.train.source_lengths + prepared.train.target.lengths, kind="stable")
     middle = max(0, (len(order) - settings.batch_size) // 2)
     batch = collate(prepared.train, order[middle : middle + settings.batch_size]).to(device)
-    seconds: dict[str, list[float]] = {"float32": [], "bfloat16": []}
+    seconds: dict[Way, list[float]] = {way: [] for way in ways}
     try:
         for _ in range(1 + ROUNDS):
-            for precision, taken in seconds.items():
+            for way, taken in seconds.items():
+                precision = ways[way]()
                 began = time.perf_counter()
                 loss, nll = batch_loss(model, batch, 1.0, settings.label_smoothing, precision)
                 loss.backward()  # type: ignore[no-untyped-call]
                 float(nll)  # a device that works on its own has to be waited for
                 taken.append(time.perf_counter() - began)
                 model.zero_grad(set_to_none=True)
-    except (MemoryError, RuntimeError) as error:  # the training will compute such a batch in parts
+    except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        return "float32"
+        return None
     finally:
         model.zero_grad(set_to_none=True)
-    plain, short = (statistics.median(taken[1:]) for taken in seconds.values())  # the first warms up
-    return "bfloat16" if plain > WORTH * short else "float32"
+    return {way: statistics.median(taken[1:]) for way, taken in seconds.items()}  # the first warms up
 
 
 def largest_batch(prepared: Prepared, device: torch.device) -> int:

@@ -24,7 +24,7 @@ from antiphon.structures import structure_of
 from antiphon.training import checkpoint
 from antiphon.training.card import write_card
 from antiphon.training.distributed import Ranks, joined
-from antiphon.training.fit import as_before, fitted
+from antiphon.training.fit import as_before, fastest_threads, fitted
 from antiphon.training.health import cell_health, gradient_norms, warnings
 from antiphon.training.interrupt import stop_asked
 from antiphon.training.log import TrainingLog, draw_curves
@@ -53,7 +53,8 @@ def train(
 
     An existing folder is refused without `resume` (go on with its training) or `overwrite`. The first weights
     are those of the model in `init_from`, where they fit.
-    `threads` bounds the CPU threads of torch. Errors are `AntiphonError`s.
+    `threads` bounds the CPU threads of torch; 0 takes as many as are fastest, measured and kept.
+    Errors are `AntiphonError`s.
     """
     check_names(config)
     if threads:
@@ -68,6 +69,8 @@ def train(
         base = bundle.load(init_from, torch.device("cpu")) if init_from and not state else None
         prepared = prepare(config, ranks, bundle.load_codecs(out, config) if state else None, base)
         prepared = fitted(prepared, ranks)
+        if threads == 0 and not state:
+            LOG.info("%d thread(s) are fastest here", fastest_threads(prepared, ranks.device))
         if state:
             other = differences(state["identity"], identity(prepared))
             if other:

@@ -270,6 +270,29 @@ def test_the_faster_precision_is_found_and_kept(tmp_path: Path, monkeypatch: pyt
     assert bundle.load(out, torch.device("cpu")).config.train.precision == faster
 
 
+@pytest.mark.parametrize("fastest", [1, 2, 4])
+def test_the_fastest_number_of_threads_is_found_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fastest: int
+) -> None:
+    honest, before = fit.batch_loss, torch.get_num_threads()
+
+    def loss(*given: Any) -> Any:
+        time.sleep(0.0 if torch.get_num_threads() == fastest else 0.1)
+        return honest(*given)
+
+    try:
+        torch.set_num_threads(4)
+        with monkeypatch.context() as patch:
+            patch.setattr(fit, "batch_loss", loss)
+            out = train(tiny_config(tmp_path, train__max_steps=8), tmp_path / "m", threads=0)
+        assert torch.get_num_threads() == fastest
+        torch.set_num_threads(3)
+        train(tiny_config(tmp_path, train__max_steps=12), out, resume=True, threads=0)
+        assert torch.get_num_threads() == fastest
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_where_memory_runs_out_the_precision_stays_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def loss(*given: Any) -> Any:
         raise torch.OutOfMemoryError("out of memory")
@@ -283,6 +306,7 @@ def test_finding_what_fits_changes_no_weight(tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in prepared.model.named_parameters()}
     assert fit.largest_batch(prepared, torch.device("cpu")) >= fit.LEAST
     assert fit.faster_precision(prepared, torch.device("cpu")) in ("float32", "bfloat16")
+    assert fit.fastest_threads(prepared, torch.device("cpu")) == torch.get_num_threads()
     for name, value in prepared.model.named_parameters():
         assert value.equal(before[name])
         assert value.grad is None

@@ -18,6 +18,7 @@ from types import ModuleType
 from antiphon.devices import processor
 
 ROOT = Path(__file__).parent
+DOCS = ROOT.parent / "docs/results"
 ENVS = Path(os.environ.get("ANTIPHON_PEERS", ROOT / "envs"))  # one environment a peer: benchmarks/setup
 COUNT = re.compile(r"param\w*: ?([\d,.]+)( ?M)?|([\d,.]+)( ?M)? +(?:total |trainable )?param", re.IGNORECASE)
 
@@ -86,8 +87,15 @@ def middle(values: Sequence[float]) -> str:
     return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
 
 
-def write(name: str, about: str, rows: Mapping[str, Sequence[str]], heads: Sequence[str], threads: int) -> None:
-    """`benchmarks/results/NAME.md`: the command, the machine, and a row a side."""
+def write(
+    name: str,
+    about: str,
+    rows: Mapping[str, Sequence[str]],
+    heads: Sequence[str],
+    threads: int,
+    folder: Path = ROOT / "results",
+) -> None:
+    """`FOLDER/NAME.md`: the command, the machine, and a row a side."""
     command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
     lines = [
         f"# {name}",
@@ -99,6 +107,6 @@ def write(name: str, about: str, rows: Mapping[str, Sequence[str]], heads: Seque
     lines += ["", about, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     lines += [f"| {' | '.join([title, *cells])} |" for title, cells in rows.items()]
     text = "\n".join(lines) + "\n"
-    (ROOT / "results").mkdir(exist_ok=True)
-    (ROOT / "results" / f"{name}.md").write_text(text, encoding="utf-8")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
     print(text)

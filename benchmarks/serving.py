@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
 
-from measure import write
+from measure import DOCS, write
 
 from antiphon.server.models import load
 
@@ -200,7 +200,7 @@ def main() -> None:
         f"and {after:,.0f} MiB after."
     )
     heads = ("server", "requests/s", "inputs/s", "of one by one", "ms, median / 99%", "ms at 70% of the most")
-    write("serving", about, rows, heads, 1)
+    write("serving", about, rows, heads, 1, DOCS)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,11 @@ class Side:
         versions = [one.split("==") for one in self.tool.REQUIRES if not one.startswith("torch")]
         own = next((f" {number}" for _, number in (pair for pair in versions if len(pair) == 2)), "")
         return f"{self.name}{own}, {self.precision}"
+
+    def clear(self) -> None:
+        """Empty the folder."""
+        shutil.rmtree(self.out)
+        self.out.mkdir()
 
     def run(self, command: Sequence[str], threads: int) -> tuple[float, str]:
         """Seconds of wall time, and all that it printed; a command that fails ends the comparison."""

@@ -49,6 +49,7 @@ def main() -> None:
             for side in compared:
                 seconds = []
                 for updates in (FIRST, FIRST + given.updates):
+                    side.clear()  # some go on with a model that they find
                     command = side.tool.train(
                         task.of(side.name), data, side.out, updates, side.precision, given.feeding
                     )

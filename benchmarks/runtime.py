@@ -141,8 +141,8 @@ def main() -> None:
         rows[side] = cells
     parameters = sum(p.numel() for p in trained.model.parameters())
     about = (
-        f"`{given.model.name}`, {parameters:,} parameters; {len(words):,} words greedily in batches (g2p_en, which reads "
-        f"one word at a time: {len(some):,}), {len(few)} words one by one, on one thread in the runtime; medians of "
+        f"`{given.model.name}`, {parameters:,} parameters; {len(words):,} words in batches, greedily (g2p_en takes "
+        f"one at a time: {len(some):,}), {len(few)} words one by one, on one thread in the runtime; medians of "
         f"{given.rounds} interleaved rounds, of {STARTS} starts."
     )
     heads = ["side", "words/s", "of g2p_en", "ms a word, beam 1: median / 95%", "beam 5", "folder, MB", "start-up, s"]

@@ -116,7 +116,7 @@ def test_the_module_is_the_command() -> None:
         ["train"],
         ["train", "c.yaml"],
         ["train", "c.yaml", "--out"],
-        ["train", "c.yaml", "--out", "m", "--threads", "0"],
+        ["train", "c.yaml", "--out", "m", "--threads", "-1"],
         ["train", "c.yaml", "--out", "m", "--threads", "x"],
         ["train", "c.yaml", "--out", "m", "--set", "nothing"],
         ["train", "c.yaml", "--out", "m", "--set", "=3"],

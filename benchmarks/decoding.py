@@ -55,19 +55,14 @@ def main() -> None:
                         rate = (MANY - FEW) * task.outputs / (seconds[1] - seconds[0])
                         rates.setdefault((side.title, beam), []).append(rate)
                         print(f"round {number + 1}: {side.title}, beam {beam}: {rate:,.0f} tokens/s", flush=True)
-    best = {
-        beam: max(
-            (statistics.median(v) for (title, b), v in rates.items() if b == beam and not title.startswith(OURS)),
-            default=1.0,
-        )
-        for beam in given.beam
-    }
-    rows: dict[str, list[str]] = {}
-    for side in compared:
-        cells = rows.setdefault(side.title, [])
-        for beam in given.beam:
-            values = rates.get((side.title, beam))
-            cells += [middle(values), f"{statistics.median(values) / best[beam]:.2f}"] if values else ["", ""]
+    rows: dict[str, list[str]] = {side.title: [] for side in compared}
+    for beam in given.beam:
+        medians = {title: statistics.median(values) for (title, own), values in rates.items() if own == beam}
+        best = max((rate for title, rate in medians.items() if not title.startswith(OURS)), default=None)
+        for title, cells in rows.items():
+            rate = medians.get(title)
+            cells.append(middle(rates[title, beam]) if rate else "")
+            cells.append(f"{rate / best:.2f}" if rate and best else "")
     about = (
         f"{MANY - FEW} inputs, every output {task.outputs} tokens long, batches of {task.BATCH}; median and range of "
         f"{given.rounds} interleaved rounds."

@@ -59,9 +59,9 @@ def main() -> None:
                 rates[side.title].append(tokens / (seconds[1] - seconds[0]))
                 print(f"round {number + 1}: {side.title}: {rates[side.title][-1]:,.0f} target tokens/s", flush=True)
     medians = {title: statistics.median(values) for title, values in rates.items()}
-    best = max((rate for title, rate in medians.items() if not title.startswith(OURS)), default=1.0)
+    best = max((rate for title, rate in medians.items() if not title.startswith(OURS)), default=None)
     rows = {
-        title: [f"{sizes[title] or 0:,}", middle(values), f"{medians[title] / best:.2f}"]
+        title: [f"{sizes[title] or 0:,}", middle(values), f"{medians[title] / best:.2f}" if best else ""]
         for title, values in sorted(rates.items(), key=lambda item: -medians[item[0]])
     }
     about = (

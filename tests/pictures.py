@@ -26,7 +26,7 @@ from playwright.sync_api import sync_playwright
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 WIDTH = 1200
 SENTENCE = "The old man the boats while the young play ."
-COLORS = 128  # of a palette, which keeps a picture small
+COLORS = 256  # of a palette, which keeps a picture small
 
 
 def digit(folder: Path, structure: str, place: int) -> Any:
@@ -45,13 +45,21 @@ def drawn(pixels: Any) -> str:
 def states(folder: Path) -> dict[str, dict[str, Any]]:
     """The page's state in each picture: the model, its one input, the views, and what else is chosen."""
     rows = json.dumps(digit(folder, "many_to_one", 3).tolist())
-    word = {"input": "pheasant", "reference": "F EH Z AH N T", "step": 1}
+    word = {"input": "pheasant", "reference": "F EH Z AH N T", "step": 1, "token": 2}
+    picture = {name: drawn(digit(folder, name, place)) for name, place in (("one_to_one", 1), ("one_to_many", 2))}
     return {
-        "one_to_one": {"model": "one_to_one", "input": drawn(digit(folder, "one_to_one", 1)), "views": "answers overlay"},
-        "one_to_many": {"model": "one_to_many", "input": drawn(digit(folder, "one_to_many", 2)), "views": "overlay steps"},
-        "many_to_one": {"model": "many_to_one", "input": rows, "views": "beliefs strips", "token": 4},
+        "one_to_one": {
+            "model": "one_to_one", "input": picture["one_to_one"], "reference": "5", "views": "answers overlay",
+        },
+        "one_to_many": {
+            "model": "one_to_many", "input": picture["one_to_many"], "reference": "eight", "views": "overlay steps",
+            "step": 2,
+        },
+        "many_to_one": {"model": "many_to_one", "input": rows, "reference": "3", "views": "beliefs strips", "token": 4},
         "many_to_many": {"model": "many_to_many", **word, "views": "attention compare steps"},
-        "synchronous": {"model": "synchronous", "input": SENTENCE, "views": "answers states diagram", "step": 6, "token": 6},
+        "synchronous": {
+            "model": "synchronous", "input": SENTENCE, "views": "answers states diagram", "step": 6, "token": 6,
+        },
         "context": {
             "model": "without-attention", **word, "other": json.dumps(["tortilla"]), "views": "compare ablation",
         },
@@ -66,7 +74,7 @@ def main(folder: Path, *names: str) -> None:
     with serving([folder / name for name in models]) as address, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name, state in shown.items():
-            page = chromium.new_page(viewport={"width": WIDTH, "height": 400}, locale="en-GB")
+            page = chromium.new_page(viewport={"width": WIDTH, "height": 900}, locale="en-GB")
             page.goto(f"{address}#{urlencode({'theme': 'light', **state, 'input': json.dumps([state['input']])})}")
             page.wait_for_selector('.found[aria-busy="false"] .cards')
             page.wait_for_timeout(500)  # colours fade in

@@ -325,9 +325,9 @@ def steps(trace: Trace) -> View | None:
     """The most probable symbols at each step, free-running beside teacher-forced."""
     if trace.context is None and trace.prompt is None:
         return None
-    runs = [("fed with its own output", trace.output)]
+    runs = [("free-running: fed its own output", trace.output)]
     if trace.reference is not None:
-        runs.append(("told to say the reference", trace.reference))
+        runs.append(("teacher-forced: told the reference", trace.reference))
     about = "At each step the most probable symbols; bars are probabilities, and the symbol that was said has a frame."
     if trace.divergence is not None:
         about += f" Step {trace.divergence + 1}, in red, is the first at which output and reference differ."
@@ -349,7 +349,7 @@ def _as_steps(title: str, about: str, runs: Sequence[tuple[str, Run]], marked: i
     def draw(figure: FigureBase) -> None:
         for axes, (name, run) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs, strict=True):
             _step_bars(axes, run, ranks, longest, marked)
-            axes.set_title(f"{name}: log p = {_nats(run.score)}", fontsize=10, loc="left")
+            axes.set_title(f"{name}, log p = {_nats(run.score)}", fontsize=10, loc="left")
 
     width = len(runs) * (1.2 + 1.25 * ranks)
     return View(title, about, (min(WIDEST, width), 0.9 + _side(longest, HIGHEST, 0.3)), draw)

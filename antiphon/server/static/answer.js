@@ -32,14 +32,16 @@ function Said({ answer }) {
   const { text, label, labels, value, values, score, n_best: all = [], probabilities, reference } = answer;
   const words = text ?? label ?? labels?.join(" ") ?? (value === undefined ? JSON.stringify(values) : value === null ? "" : String(Number(value.toPrecision(6))));
   const long = words.length > LONG;
-  const shares = Array.isArray(probabilities) || !probabilities ? [] : Object.entries(probabilities).slice(0, LABELS);
+  // JavaScript moves names that are numbers to the front.
+  const believed = Array.isArray(probabilities) || !probabilities ? [] : Object.entries(probabilities);
+  const best = believed.sort(([, one], [, other]) => other - one).slice(0, LABELS);
   return html`
     <p class=${`best ${long ? "long" : ""}`} dir="auto" tabindex=${long ? 0 : undefined} data-answer>${words || t("answer.empty")}</p>
     <${Facts} facts=${[
       score !== undefined && [t("score"), nats(score)],
       score !== undefined && [t("chance"), percent(Math.exp(score))],
       reference !== undefined && [t("score.reference"), nats(reference)],
-      ...shares.map(([name, share]) => [name, percent(share)]),
+      ...best.map(([name, share]) => [name, percent(share)]),
     ]} />
     ${all.length > 1 && html`
       <div class="scroll" tabindex="0" role="region" aria-label=${t("n_best")}>

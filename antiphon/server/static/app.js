@@ -205,7 +205,9 @@ function App() {
   const theme = useTheme(state);
   document.documentElement.lang = language;
   const card = cards.find(({ name }) => name === state.model) ?? cards[0];
-  const shell = (content) => html`<${Head} cards=${cards} card=${card} state=${state} change=${change} t=${t} language=${language} /><main>${content}</main>`;
+  const shell = (content) => html`<${Head} cards=${cards} card=${card} state=${state} change=${change} t=${t} language=${language} />
+    ${card && state.model && state.model !== card.name && html`<p class="absent problem" role="alert">${t("model.absent", { asked: state.model, name: card.name })}</p>`}
+    <main>${content}</main>`;
   if (card) return shell(html`<${Model} key=${card.name} card=${card} state=${state} change=${change} t=${t} theme=${theme} />`);
   if (problem?.code === "unauthorized") return shell(html`<${TokenForm} t=${t} onToken=${again} />`);
   return shell(html`<p class="hint" role="status">${problem?.message ?? t("loading")}</p>`);

@@ -38,13 +38,13 @@ export const chance = (logProb) => percent(Math.exp(logProb));
 const HEAT = { light: { above: [33, 102, 172], below: [178, 24, 43] }, dark: { above: [96, 165, 232], below: [240, 113, 104] } };
 
 /** A grid as an address of a picture with a pixel for each cell: 0 is clear, `most` full; below zero has its own colour. */
-export function heat(values, most, theme) {
+export function heat(values, most, theme, { above, below } = HEAT[theme]) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [values[0].length, values.length];
   const context = canvas.getContext("2d");
   const picture = context.createImageData(canvas.width, canvas.height);
   values.flat().forEach((value, place) => {
-    const color = value < 0 ? HEAT[theme].below : HEAT[theme].above;
+    const color = value < 0 ? below : above;
     picture.data.set([...color, 255 * Math.min(1, Math.abs(value) / most)], 4 * place);
   });
   context.putImageData(picture, 0, 0);

@@ -104,6 +104,7 @@ export function cursor({ rows, columns, at, onAt, mirrored, cellAt }) {
 }
 
 const LABEL = 14; // characters of a label that are shown
+const BOLDER = 1.12; // how much wider a label is when it is chosen
 const WRITTEN = 900; // cells of a grid that are few enough to hold their values as text
 
 /**
@@ -120,7 +121,7 @@ export function Heat({
   const [names, heads] = [rows, columns].map((tokens) => tokens.map((token) => cut(token, LABEL)));
   const mirrored = rightward(columns);
   const turned = widest(heads) > cell[0] - 4;
-  const left = names.some(Boolean) ? widest(names) + 12 : 4;
+  const left = names.some(Boolean) ? widest(names) * BOLDER + 12 : 4;
   const top = turned ? widest(heads) * 0.87 + 14 : 22;
   const [width, height] = [columns.length * cell[0], tall ?? rows.length * cell[1]];
   const high = height / rows.length;

@@ -7,11 +7,11 @@ import { cursor, gridTable, Heat, Picture, usePage } from "../picture.js";
 const LABELS = 12; // rows of a picture
 const labelled = (steps) => Boolean(steps?.length && steps[0].log_prob != null);
 
-/** Labels by the most that each was ever believed, and the probability of each at each step. */
-function shares(steps) {
+/** Labels by the most that each was ever believed, at most so many, and the probability of each at each step. */
+export function shares(steps, most = LABELS) {
   const best = new Map();
   steps.forEach(({ top }) => top.forEach(({ token, log_prob }) => best.set(token, Math.max(best.get(token) ?? 0, Math.exp(log_prob)))));
-  const labels = [...best.keys()].sort((one, other) => best.get(other) - best.get(one)).slice(0, LABELS);
+  const labels = [...best.keys()].sort((one, other) => best.get(other) - best.get(one)).slice(0, most);
   const values = labels.map((label) => steps.map(({ top }) => Math.exp(top.find(({ token }) => token === label)?.log_prob ?? -Infinity)));
   return { labels, values };
 }

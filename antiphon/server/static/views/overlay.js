@@ -7,6 +7,7 @@ import { Choice, cursor, gridTable, Picture, usePage } from "../picture.js";
 const SIDE = 104; // pixels of a picture, on its longer side
 const ACROSS = 6;
 const [GAP, HEAD] = [10, 20];
+const LIGHT = { above: [255, 140, 0], below: [33, 102, 172] }; // seen on black and on white
 
 function weights(trace, by) {
   return by === "attribution" || !trace.output.attention ? trace.attribution[0].values : trace.output.attention;
@@ -17,7 +18,7 @@ const folded = (row, [, columns]) => Array.from({ length: row.length / columns }
 function lit(values, grid, theme) {
   const least = Math.max(0, Math.min(...values.flat()));
   const most = largest(values) - least;
-  return values.map((row) => heat(folded(row.map((value) => value - least), grid), most || 1, theme));
+  return values.map((row) => heat(folded(row.map((value) => value - least), grid), most || 1, theme, LIGHT));
 }
 
 const named = (trace) => trace.output.steps.map((step, place) => (step.values ? String(place + 1) : spelled(step.token)));

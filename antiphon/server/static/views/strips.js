@@ -3,6 +3,7 @@
 import { html, useMemo } from "../vendor/htm-preact.js";
 import { percent, transposed } from "../drawing.js";
 import { Chart, Heat, usePage } from "../picture.js";
+import { shares } from "./answers.js";
 
 const LINES = 6; // with more numbers a step, a strip is a grid
 const COLORS = { light: ["#2166ac", "#b35806", "#1b7837", "#762a83", "#b2182b", "#555"], dark: ["#7db8f0", "#f0a35e", "#7fc98f", "#c9a0dc", "#f2837b", "#bbb"] };
@@ -12,11 +13,11 @@ const signal = (trace, given) => (trace.sources[0].kind === "frames" ? given?.[0
 
 const numbers = (steps) => (steps?.length && steps[0].values ? steps.map(({ values }) => values) : undefined);
 
-/** The probability of each label, of answers that are labels. */
+/** The probabilities of the labels that were believed most, of answers that are labels. */
 function believed(steps) {
   if (!steps?.length || steps[0].log_prob == null || steps.length < 2) return undefined;
-  const labels = steps[0].top.map(({ token }) => token).sort().slice(0, LINES);
-  return { labels, values: steps.map(({ top }) => labels.map((label) => Math.exp(top.find(({ token }) => token === label)?.log_prob ?? -Infinity))) };
+  const { labels, values } = shares(steps, LINES);
+  return { labels, values: transposed(values) };
 }
 
 /** The strips of a trace: {key, names, values, reference}. */
@@ -51,7 +52,7 @@ function Strip({ strip: { key, names, values, reference } }) {
     const grid = (cells, label) => html`
       <h3>${label}</h3>
       <${Heat} label=${label} values=${cells} rows=${names} columns=${columns} signed=${cells.flat().some((value) => value < 0)} write=${false}
-        most=${Math.max(1e-9, ...cells.flat())} cell=${[Math.max(6, Math.min(24, 700 / columns.length)), 12]} tall=${Math.max(70, Math.min(320, 5 * names.length))}
+        most=${Math.max(1e-9, ...cells.flat())} cell=${[Math.max(6, Math.min(24, 700 / columns.length)), 12]} tall=${Math.max(70, Math.min(320, 14 * names.length))}
         told=${step < columns.length && t("step", { step: step + 1 })} at=${step < columns.length ? [0, step] : undefined} onAt=${(_, column) => onAt(column)} />`;
     return html`${grid(lines, title)}${wanted && grid(wanted, t("reference"))}`;
   }

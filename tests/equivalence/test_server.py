@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -205,9 +208,6 @@ def test_a_trace_is_that_of_explain() -> None:
 
 
 def test_a_server_of_exported_models_needs_no_torch(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     export(GOLDEN, tmp_path / "out")
     code = f"""
 import sys
@@ -217,4 +217,5 @@ from antiphon.server.models import load
 create_app([load(Path({str(tmp_path / "out")!r}))])
 sys.exit("torch" in sys.modules)
 """
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # the runtime may lie beside, not installed
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0

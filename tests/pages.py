@@ -17,6 +17,7 @@ from antiphon.server.settings import Settings
 SERVED = {  # the name of a served model: the case of traces.CASES that it is made of
     "pairs": "lstm, general",
     "picture": "image",
+    "digit": "image label",
     "label": "label",
     "vector": "one to one",
     "tags": "tags",

@@ -25,7 +25,7 @@ WRITERS = [name for name, case in CASES.items() if isinstance(case.target, dict)
 READERS = [name for name in CASES if name not in WRITERS and name != "next"]
 SPEAKERS = [*WRITERS, "next"]
 VARIED = [name for name in CASES if "varied" in name]  # layer normalisation and zoneout change what gates make
-RECURRENT = [name for name in CASES if name not in ("image", "one to one", *VARIED)]
+RECURRENT = [name for name in CASES if name not in ("image", "image label", "one to one", *VARIED)]
 
 
 def score(name: str, said: object) -> float:

@@ -27,7 +27,13 @@ from antiphon.server.app import STATIC
 from antiphon.server.settings import Settings
 
 Open = Callable[..., Any]
-ONE_FAST = [name if name == "pairs" else pytest.param(name, marks=pytest.mark.slow) for name in SERVED]
+
+
+def fast(*names: str) -> list[Any]:
+    """All cases; those not named are slow."""
+    return [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in SERVED]
+
+
 LARGEST = 36 * 1024  # bytes of all that is vendored, compressed
 
 
@@ -76,6 +82,13 @@ def views(page: Any) -> list[str]:
     return [button.get_attribute("data-view") for button in page.query_selector_all("nav.views button")]
 
 
+def opened(page: Any, view: str) -> None:
+    """Open a view, unless it is open."""
+    button = page.locator(f'nav.views [data-view="{view}"]')
+    if button.get_attribute("aria-pressed") == "false":
+        button.click()
+
+
 def said(page: Any) -> list[str]:
     return page.locator('[data-token^="step-"] bdi').all_inner_texts()
 
@@ -120,9 +133,8 @@ def test_the_languages_have_the_same_words_and_every_word_is_used() -> None:
 # --- answers ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(SERVED))
-def test_what_is_typed_is_answered_as_predict_does(visit: Open, name: str) -> None:
-    page = visit(model=name)
+def give(page: Any, name: str) -> None:
+    """Type a case's input, or choose its file, and ask."""
     for place, value in enumerate(parts(name)):
         field = page.locator(f"#input-{place}")
         if isinstance(value, np.ndarray):
@@ -131,6 +143,12 @@ def test_what_is_typed_is_answered_as_predict_does(visit: Open, name: str) -> No
         else:
             field.fill(shown(value))
     page.click("form.ask button.main")
+
+
+@pytest.mark.parametrize("name", fast("pairs", "picture"))
+def test_a_model_is_asked_looked_into_forced_and_found_again(visit: Open, name: str) -> None:
+    page = visit(model=name)
+    give(page, name)
     answer = page.locator("[data-answer]").inner_text()
     (wanted,) = model(name).predict([CASES[SERVED[name]].given])
     if name == "signal":
@@ -138,6 +156,39 @@ def test_what_is_typed_is_answered_as_predict_does(visit: Open, name: str) -> No
     else:
         assert answer == wanted.text
     asked(page)
+    for view in views(page):
+        opened(page, view)
+    for token in page.locator('[data-token$="-0"]').all():
+        token.click()
+    if "steps" in views(page):
+        before = said(page)
+        page.locator("#view-steps .picture").first.focus()
+        step = model(name).explain(CASES[SERVED[name]].given).output.steps[0]
+        place = next(place for place, one in enumerate(step.top) if place and one.token not in (None, step.token))
+        for _ in range(place):
+            page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("nav.branches")
+        asked(page)
+        assert said(page)[0] == spelled(step.top[place].token) != before[0]
+    page.wait_for_timeout(400)  # addresses follow a moment later
+    texts = page.locator("main").inner_text()
+    page.reload()
+    asked(page)
+    page.wait_for_function("text => document.querySelector('main').innerText === text", arg=texts)
+
+
+def test_the_most_probable_labels_stand_beside_the_answer(visit: Open) -> None:
+    page = asked(visit(**state("digit")))
+    (wanted,) = model("digit").predict([CASES["image label"].given])
+    names = page.locator(".answer .facts dt").all_inner_texts()
+    best = sorted(wanted.probabilities, key=lambda label: -wanted.probabilities[label])
+    assert names[-len(best) :] == best
+
+
+def test_an_address_of_another_server_says_so(visit: Open) -> None:
+    page = visit(model="elsewhere")
+    assert page.locator("[role=alert]").inner_text().startswith("The model elsewhere of this address")
 
 
 def test_scores_and_other_outputs_stand_beside_the_answer(visit: Open) -> None:
@@ -193,7 +244,7 @@ ALSO = {  # a view of `antiphon inspect`, and how the page shows the same
 }
 
 
-@pytest.mark.parametrize("name", list(SERVED))
+@pytest.mark.parametrize("name", fast("pairs", "tags", "signal"))
 def test_every_view_of_inspect_is_there_and_opens(visit: Open, name: str) -> None:
     page = asked(visit(**state(name), step=0, token=0))
     case = CASES[SERVED[name]]
@@ -203,9 +254,7 @@ def test_every_view_of_inspect_is_there_and_opens(visit: Open, name: str) -> Non
     assert all(names & ALSO.get(key, {key}) for key in found)
     assert names <= set().union(*(ALSO.get(key, {key}) for key in found))
     for view in names:
-        button = page.locator(f'nav.views [data-view="{view}"]')
-        if button.get_attribute("aria-pressed") == "false":
-            button.click()
+        opened(page, view)
         card = page.locator(f"#view-{view}")
         assert card.locator(".picture svg > *, canvas").count() > 0
         head, *rows = tabled(page, view)
@@ -286,20 +335,6 @@ def test_another_symbol_can_be_forced_and_undone(visit: Open) -> None:
     assert said(page) == before
 
 
-@pytest.mark.parametrize("name", ONE_FAST)
-def test_the_address_shows_the_same_again(visit: Open, name: str) -> None:
-    page = asked(visit(**state(name)))
-    for view in views(page)[-2:]:
-        page.click(f'nav.views [data-view="{view}"]')
-    for token in page.locator('[data-token$="-0"]').all():
-        token.click()
-    page.wait_for_timeout(400)  # addresses follow a moment later
-    texts = page.locator("main").inner_text()
-    page.reload()
-    asked(page)
-    page.wait_for_function("text => document.querySelector('main').innerText === text", arg=texts)
-
-
 def test_back_undoes_what_was_asked(visit: Open) -> None:
     page = asked(visit(**state("pairs")))
     page.fill("#input-0", "ca")
@@ -378,15 +413,13 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", list(WAYS))
-@pytest.mark.parametrize("name", ONE_FAST)
+@pytest.mark.parametrize("name", fast("pairs"))
 def test_no_rule_of_accessibility_is_broken(visit: Open, name: str, way: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
     page = asked(visit(**WAYS[way], **state(name), step=0, token=0))
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     for view in views(page):
-        button = page.locator(f'nav.views [data-view="{view}"]')
-        if button.get_attribute("aria-pressed") == "false":
-            button.click()
+        opened(page, view)
     page.wait_for_timeout(300)
     found = axe.Axe().run(page)
     assert found.violations_count == 0, found.generate_report()

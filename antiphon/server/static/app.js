@@ -18,7 +18,7 @@ const RETRY = 1000; // ms, while models are being loaded
 
 /** What belongs to one input of one model, and is forgotten with them. */
 const FORGOTTEN = {
-  branches: null, branch: null, step: null, token: null, node: null, layer: null, series: null, unit: null, label: null,
+  branches: null, branch: null, step: null, token: null, node: null, layer: null, series: null, unit: null, label: null, rank: null, run: null,
 };
 
 // --- what is asked ------------------------------------------------------------------------------------
@@ -260,8 +260,8 @@ function Model({ card, state, change, t, theme }) {
           ${(answer.value || live) && html`<${Answer} answer=${answer.value} live=${live} />`}
           ${trace.value && html`<${Tokens} trace=${trace.value} />`}
         </div>
+        ${branches.length > 0 && html`<${Branches} branches=${branches} />`}
         ${trace.value && html`
-          ${branches.length > 0 && html`<${Branches} branches=${branches} />`}
           <${Views} trace=${trace.value} given=${asked?.given} state=${state} change=${change} t=${t} />`}
         ${asked && !card.explains && html`<p class="hint">${t("views.absent")}</p>`}
       </div>

@@ -22,7 +22,8 @@ function Over({ title, read, steps, wanted = [] }) {
   const { labels, values } = useMemo(() => shares(steps), [steps]);
   const rows = labels.map(spelled);
   const columns = read.map(spelled);
-  const row = Math.min(Number(state.label ?? 0), rows.length - 1);
+  const own = Math.max(0, labels.indexOf(steps[at.token]?.token)); // what is said there, unless another is chosen
+  const row = Math.min(Number(state.label ?? own), rows.length - 1);
   const here = at.token === undefined || at.token >= columns.length ? undefined : [row, at.token];
   const frames = steps.flatMap((step, column) =>
     [[labels.indexOf(step.token), column, "said"], [labels.indexOf(wanted[column]), column, "wanted"]].filter(([r]) => r >= 0),

@@ -1,6 +1,6 @@
 // Runs beside each other, step under step: fed with its own output and teacher-forced, and with other contexts.
 
-import { html, useState } from "../vendor/htm-preact.js";
+import { html } from "../vendor/htm-preact.js";
 import { chance, cut, nats, spelled, widest } from "../drawing.js";
 import { cursor, Facts, Picture, usePage } from "../picture.js";
 
@@ -8,8 +8,8 @@ const [HIGH, GAP, TOP] = [34, 12, 24];
 
 /** `runs` are {name, run, told}; what differs from the first is marked, and `marked` is a step to frame. */
 function Runs({ label, runs, marked }) {
-  const { t, at, select, point } = usePage();
-  const [row, setRow] = useState(0);
+  const { t, at, select, point, state } = usePage();
+  const row = Math.min(Number(state.run ?? 0), runs.length - 1);
   const steps = Math.max(...runs.map(({ run }) => run.steps.length));
   const names = runs.map(({ name }) => cut(name, 26));
   const words = runs.map(({ run }) => run.steps.map((step) => cut(spelled(step.token), 12)));
@@ -17,7 +17,7 @@ function Runs({ label, runs, marked }) {
   const left = widest(names, 12) + 14;
   const down = (place) => TOP + place * (HIGH + GAP);
   const { onMove, onPlace, inside } = cursor({
-    rows: runs.length, columns: steps, at: [row, at.step ?? 0], onAt: (chosen, step) => (setRow(chosen), select({ step })),
+    rows: runs.length, columns: steps, at: [row, at.step ?? 0], onAt: (run, step) => select({ step, run }),
     cellAt: (x, y) => [Math.floor((y - TOP + GAP / 2) / (HIGH + GAP)), Math.floor((x - left) / cell)],
   });
   const here = runs[row]?.run.steps[at.step];

@@ -9,16 +9,16 @@ const SYMBOL = 12; // characters that are shown
 
 /** A run's steps below each other; `onForce(step, token)` is called for a symbol that is chosen. */
 function Bars({ label, run, marked, onForce }) {
-  const { t, at, select } = usePage();
-  const [rank, setRank] = useState(0);
+  const { t, at, select, state } = usePage();
   const ranks = Math.max(1, ...run.steps.map((step) => step.top.length));
+  const rank = Math.min(Number(state.rank ?? 0), ranks - 1);
   const symbols = run.steps.flatMap((step) => [step, ...step.top]).map(({ token }) => cut(spelled(token), SYMBOL));
   const room = Math.max(24, widest(symbols, 13)) + 54;
   const [cell, left] = [room, room + 34];
   const y = (row) => 4 + row * HIGH;
   const { onMove, onPlace } = cursor({
     rows: run.steps.length, columns: ranks, at: [at.step ?? 0, rank],
-    onAt: (step, column) => (setRank(column), select({ step })),
+    onAt: (step, column) => select({ step, rank: column }),
     cellAt: (px, py) => [Math.floor((py - 4) / HIGH), Math.max(0, Math.floor((px - left) / cell))],
   });
   const chosen = run.steps[at.step]?.top[rank];

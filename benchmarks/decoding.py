@@ -3,7 +3,7 @@
 python benchmarks/decoding.py sentences|letters [--beam 1 5] [--sides NAME ...] [--rounds 3]
 
 Every side trains for a few updates (what is said does not matter where its length is fixed) and decodes 100 inputs and
-1,000; the difference is what 900 inputs take, without the start.
+many (1,000 sentences, 10,000 words); the difference is what those beyond the 100 take, without the start.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from measure import middle, sides, write
-from task import FEW, MANY, TASKS
+from task import TASKS
 
 UPDATES = 20
 NAMES = ("antiphon", "fairseq", "eole", "joeynmt", "teaching")
@@ -52,7 +52,7 @@ def main() -> None:
                             break
                         seconds.append(side.run(command, given.threads)[0])
                     else:
-                        rate = (MANY - FEW) * task.outputs / (seconds[1] - seconds[0])
+                        rate = (task.many - task.FEW) * task.outputs / (seconds[1] - seconds[0])
                         rates.setdefault((side.title, beam), []).append(rate)
                         print(f"round {number + 1}: {side.title}, beam {beam}: {rate:,.0f} tokens/s", flush=True)
     rows: dict[str, list[str]] = {side.title: [] for side in compared}
@@ -64,8 +64,8 @@ def main() -> None:
             cells.append(middle(rates[title, beam]) if rate else "")
             cells.append(f"{rate / best:.2f}" if rate and best else "")
     about = (
-        f"{MANY - FEW} inputs, every output {task.outputs} tokens long, batches of {task.BATCH}; median and range of "
-        f"{given.rounds} interleaved rounds."
+        f"{task.many - task.FEW:,} inputs, every output {task.outputs} tokens long, batches of {task.BATCH}; "
+        f"median and range of {given.rounds} interleaved rounds."
     )
     heads = ["side"]
     for beam in given.beam:

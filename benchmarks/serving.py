@@ -30,6 +30,8 @@ from measure import DOCS, write
 
 from antiphon.server.models import load
 
+IDLE = 2.0  # seconds after which a connection is not used again: a server closes those that say nothing
+
 
 @dataclass
 class Outcome:
@@ -72,9 +74,12 @@ class Connection:
         self.port = port
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
+        self.used = 0.0
 
     async def post(self, body: bytes) -> tuple[int, bytes]:
         """The status and the body of the answer to /v1/predict."""
+        if time.perf_counter() - self.used > IDLE:
+            self.close()
         if self.writer is None:
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         assert self.reader is not None
@@ -84,6 +89,7 @@ class Connection:
         length = re.search(r"content-length: (\d+)", lines)
         assert length is not None
         content = await self.reader.readexactly(int(length[1]))
+        self.used = time.perf_counter()
         if "connection: close" in lines:
             self.close()
         return int(lines.split()[1]), content

@@ -10,7 +10,6 @@ from pathlib import Path
 
 DATA = Path(os.environ.get("ANTIPHON_DATA", Path(__file__).parents[2] / "shared/data"))
 UNKNOWN = "<unk>"
-FEW, MANY = 100, 1_000  # inputs to decode: what the many take longer than the few is their own time
 VALID = 64  # rows: every tool validates or at least reads some
 Rows = list[tuple[list[str], list[str]]]
 
@@ -26,8 +25,10 @@ class Task:
     encoder: int
     decoder: int
     outputs: int  # tokens of every output when decoding is timed
+    many: int  # inputs to decode: what they take longer than the first `FEW` is their own time
     decoders: Mapping[str, int] = field(default_factory=dict)  # other widths of tools, for as many parameters
 
+    FEW = 100
     BATCH = 64
     DROPOUT = 0.2
 
@@ -40,7 +41,7 @@ class Task:
         (tokens between spaces) and as `.tsv`."""
         folder.mkdir(parents=True, exist_ok=True)
         parts = {"train": ("train", None), "valid": ("valid", VALID), "test": ("test", None)}
-        for part, (rows_of, most) in {**parts, "few": ("test", FEW), "many": ("test", MANY)}.items():
+        for part, (rows_of, most) in {**parts, "few": ("test", self.FEW), "many": ("test", self.many)}.items():
             rows = self.rows(rows_of)[:most]
             for side, name in enumerate(("source", "target")):
                 (folder / f"{part}.{name}").write_text("".join(" ".join(row[side]) + "\n" for row in rows))
@@ -81,7 +82,7 @@ LETTERS = {"yoyodyne": 256, "fairseq": 240, "eole": 340, "joeynmt": 296, "teachi
 TASKS = {
     task.name: task
     for task in (
-        Task("sentences", _sentences, embedding=256, encoder=256, decoder=512, outputs=13),
-        Task("letters", _letters, embedding=128, encoder=256, decoder=272, outputs=7, decoders=LETTERS),
+        Task("sentences", _sentences, embedding=256, encoder=256, decoder=512, outputs=13, many=1_000),
+        Task("letters", _letters, embedding=128, encoder=256, decoder=272, outputs=7, many=10_000, decoders=LETTERS),
     )
 }

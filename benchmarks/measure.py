@@ -102,7 +102,8 @@ def write(
     folder: Path = ROOT / "results",
 ) -> None:
     """`FOLDER/NAME.md`: the command, the machine, and a row a side."""
-    command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
+    given = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(given)}".strip()
     lines = [
         f"# {name}",
         "",

@@ -26,6 +26,7 @@ from torch.nn import functional
 from antiphon.errors import AntiphonError
 from antiphon.model import Input, LanguageModel, Reader, Writer
 from antiphon.parts.attention import AdditiveAttention
+from antiphon.parts.encoders import RecurrentEncoder
 from antiphon.parts.heads import CRFHead, SoftmaxHead
 from antiphon.parts.recurrent import Cell, GruCell, LstmCell, ReluCell, TanhCell
 from antiphon.parts.sources import SpelledWordSource
@@ -175,7 +176,10 @@ def step_graph(model: Writer | LanguageModel, state: State, quantized: bool) -> 
     dims = {0: rows}, free(changing), free(fixed)
     example = torch.full((state.rows,), SPECIALS), changing, fixed
     outputs = [LOG_PROBS, *(AFTER + name for name in changing), *([ATTENTION] if state.memory is not None else [])]
-    return _traced(_Step(traceable(model, quantized)), example, dims, [TOKENS, *changing, *fixed], outputs)
+    stepping = traceable(model, quantized)
+    if isinstance(stepping, Writer):
+        _fold_embedding(stepping)
+    return _traced(_Step(stepping), example, dims, [TOKENS, *changing, *fixed], outputs)
 
 
 def read_graph(
@@ -204,12 +208,12 @@ def traceable(model: Any, quantized: bool) -> Any:
     copied = copy.deepcopy(model).eval().requires_grad_(False)
     for module in copied.modules():
         if isinstance(module, Cell):
-            plain = (
-                not module.zoneout and module.input_norm is None and not (quantized and type(module) is not LstmCell)
-            )
-            operator = OPERATORS.get(type(module)) if plain else None
+            operator = _operator(module, quantized)
             run: Any = partial(_looped, module) if operator is None else _operated(module, operator)
             module.forward = run  # type: ignore[method-assign]
+        elif isinstance(module, RecurrentEncoder):
+            if module.backward_cells and (operator := _operator(module.forward_cells.at(0), quantized)):
+                module.layer = _both_ways(module, operator)  # type: ignore[assignment, method-assign]
         elif isinstance(module, AdditiveAttention):
             module._in_pieces = module._pairs  # type: ignore[method-assign]
         elif isinstance(module, SpelledWordSource):
@@ -218,6 +222,24 @@ def traceable(model: Any, quantized: bool) -> Any:
             module.bias[: module.first] = -torch.inf
             module._logits = MethodType(_logits, module)  # type: ignore[method-assign]
     return copied
+
+
+def _fold_embedding(writer: Writer) -> None:
+    """Let symbols be looked up as W y + b, the first cell's share of them, where that is no more than W itself."""
+    table, decoder = writer.embedding, writer.decoder
+    cell = decoder.cells.at(0)
+    symbols, size = table.weight.shape
+    read_elsewhere = decoder.reads_input or decoder.gate is not None or cell.input_weight.shape[1] != size
+    if read_elsewhere or symbols > size or type(cell) not in OPERATORS or cell.input_norm is not None:
+        return
+    shares = functional.linear(table.weight, cell.input_weight, cell.input_bias)
+    writer.embedding = type(table)(*shares.shape)
+    writer.embedding.weight = nn.Parameter(shares, requires_grad=False)
+
+    def gates(share: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        return share, functional.linear(h, cell.state_weight, cell.state_bias)
+
+    cell._gates = gates  # type: ignore[assignment, method-assign]
 
 
 def _scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, inputs: Any, reverse: bool = False) -> Any:
@@ -239,19 +261,32 @@ def _looped(cell: Cell, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
     return outputs.transpose(0, 1), tuple(final)
 
 
+def _operator(cell: Cell, quantized: bool) -> Operator | None:
+    """ONNX's operator for a cell, if it has one."""
+    plain = not cell.zoneout and cell.input_norm is None and not (quantized and type(cell) is not LstmCell)
+    return OPERATORS.get(type(cell)) if plain else None
+
+
+def _arranged(cells: Sequence[Cell], operator: Operator) -> tuple[Tensor, Tensor, Tensor]:
+    """The weights of cells, a direction each, as an operator takes them: of inputs, of states, and biases."""
+    gates = [
+        [torch.cat([weight.chunk(cell.gates)[gate] for gate in operator.gates]).detach() for weight in cell.weights]
+        for cell in cells
+    ]
+    given, kept, *biases = (torch.stack(each) for each in zip(*gates, strict=True))
+    return given, kept, torch.cat(biases, 1)
+
+
 def _operated(cell: Cell, operator: Operator) -> Callable[[Tensor, Layer], tuple[Tensor, Layer]]:
     """A cell as an operator of ONNX, as `Cell.forward`."""
-    weights = [
-        torch.cat([weight.chunk(cell.gates)[gate] for gate in operator.gates]).detach() for weight in cell.weights
-    ]
-    given, kept, biases = weights[0][None], weights[1][None], torch.cat(weights[2:])[None]
+    weights = _arranged([cell], operator)
     options = {"hidden_size": cell.hidden, **operator.options}
 
     def forward(inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
         rows, steps, _ = inputs.shape
         outputs, *final = torch.onnx.ops.symbolic_multi_out(
             operator.name,
-            (inputs.transpose(0, 1), given, kept, biases, None, *(value[None] for value in state)),
+            (inputs.transpose(0, 1), *weights, None, *(value[None] for value in state)),
             options,
             dtypes=[inputs.dtype] * (1 + cell.parts),
             shapes=[[steps, 1, rows, cell.hidden], *[[1, rows, cell.hidden]] * cell.parts],
@@ -259,6 +294,27 @@ def _operated(cell: Cell, operator: Operator) -> Callable[[Tensor, Layer], tuple
         return outputs.squeeze(1).transpose(0, 1), tuple(value.squeeze(0) for value in final)
 
     return forward
+
+
+def _both_ways(encoder: RecurrentEncoder, operator: Operator) -> Callable[[int, Tensor, Tensor], Tensor]:
+    """A layer's two directions as one operator, which reads each row within its length: as `RecurrentEncoder.layer`."""
+    pairs = zip(encoder.forward_cells, encoder.backward_cells, strict=True)
+    weights = [_arranged(pair, operator) for pair in pairs]
+    each = {"activations": operator.options["activations"] * 2} if "activations" in operator.options else {}
+    options = {"hidden_size": encoder.hidden, "direction": "bidirectional", **operator.options, **each}
+
+    def layer(depth: int, inputs: Tensor, lengths: Tensor) -> Tensor:
+        rows, steps, _ = inputs.shape
+        (outputs,) = torch.onnx.ops.symbolic_multi_out(
+            operator.name,
+            (inputs.transpose(0, 1), *weights[depth], lengths.to(torch.int32)),
+            options,
+            dtypes=[inputs.dtype],
+            shapes=[[steps, 2, rows, encoder.hidden]],
+        )
+        return outputs.permute(2, 0, 1, 3).flatten(2)
+
+    return layer
 
 
 def _spelled(source: SpelledWordSource, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

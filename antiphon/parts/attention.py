@@ -59,7 +59,7 @@ class Attention(nn.Module, ABC):
     def weights(self, queries: Tensor, memory: Memory, attended: Tensor | None) -> Tensor:
         """a [B, T, S], zero at padding, in float32 at least."""
         scores = at_least_float32(self.scores(queries, memory, attended))
-        return torch.softmax(scores.masked_fill(~memory.mask[:, None], -torch.inf), -1)
+        return torch.softmax(torch.where(memory.mask[:, None], scores, -torch.inf), -1)
 
     def forward(self, queries: Tensor, memory: Memory, attended: Tensor | None = None) -> Looked:
         """One look of each query [B, T, query], by what its row has kept [B, T, S]."""

@@ -122,18 +122,23 @@ class RecurrentEncoder(Encoder):
             states = output + below if self.residual and depth > 0 else output
         return states, tuple(after)
 
+    def layer(self, depth: int, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """One layer in its directions: inputs [B, S, width], lengths [B] -> states [B, S, size]."""
+        cell = self.forward_cells.at(depth)
+        states: Tensor = cell(inputs, cell.initial(inputs))[0]
+        if not self.backward_cells:
+            return states
+        backward, turned = self.backward_cells.at(depth), reverse_within(inputs, lengths)
+        output, _ = backward(turned, backward.initial(turned))
+        return torch.cat([states, reverse_within(output, lengths)], -1)
+
     def forward(self, inputs: Tensor, lengths: Tensor) -> Encoded:
         """inputs [B, S, inputs], lengths [B] -> states; `last` joins forward h_S with backward h_1."""
         mask = length_mask(lengths, inputs.shape[1])
         states = inputs
-        for depth, cell in enumerate(self.forward_cells):
+        for depth in range(len(self.forward_cells)):
             below = self.dropout(states)
-            states, _ = cell(below, cell.initial(below))
-            if self.backward_cells:
-                backward = self.backward_cells.at(depth)
-                turned = reverse_within(below, lengths)
-                output, _ = backward(turned, backward.initial(turned))
-                states = torch.cat([states, reverse_within(output, lengths)], -1)
+            states = self.layer(depth, below, lengths)
             if self.residual and depth > 0:
                 states = states + below
         states = states.masked_fill(~mask[..., None], 0.0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,8 @@ from antiphon_runtime.search import Choose, Hypothesis, Limits, State, beam, cho
 from antiphon_runtime.sides import Category, Nothing, Numbers, Side, Text, side
 from antiphon_runtime.text import EOS
 
+T = TypeVar("T")
 Array = NDArray[Any]
-Run = Callable[[Mapping[str, Array]], dict[str, Array]]
-"""A graph: arrays by the names of its inputs -> by those of its outputs."""
 Unanswered = tuple[list[Any], list[Array]]  # an input's values and their arrays
 Held = Unanswered | Prediction | InputError | None
 """An input, its known answer, what is wrong with it, or None if it is empty."""
@@ -39,18 +38,44 @@ FORMAT = 1
 MANIFEST = "antiphon.json"
 WINDOW = 4096  # inputs held at once
 ROWS, TOKENS = 256, 16_384  # of one batch: at most so many rows, and padded source steps
+FEW = 16  # rows that are not worth a second thread
 SAMPLE: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 1}
+
+
+class Graph(NamedTuple):
+    """A graph in a session of ONNX Runtime, and the names of what it reads and of what it gives."""
+
+    session: Any
+    inputs: list[str]
+    outputs: list[str]
+
+    def run(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays by names (one that the graph has no use for is left out) -> by the names of outputs."""
+        found = self.session.run(self.outputs, {name: given[name] for name in self.inputs})
+        return dict(zip(self.outputs, found, strict=True))
 
 
 class Model:
     """A loaded folder. Results never depend on what else is in a batch."""
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], sides: Sequence[Side], graphs: Mapping[str, Run]):
-        self.folder, self.structure = folder, str(manifest["structure"])
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Mapping[str, Any],
+        sides: Sequence[Side],
+        graphs: Mapping[str, Graph],
+        threads: int = 1,
+    ) -> None:
+        self.folder, self.structure, self.threads = folder, str(manifest["structure"]), threads
         *self.sources, self.target = sides
         self._names = [str(source["name"]) for source in manifest["sources"]]
-        self._graphs = graphs
-        self._state = manifest["state"]
+        self._graphs, self._state = graphs, manifest["state"]
+        read = graphs["step"].inputs if "step" in graphs else []
+        held = [part for part in self._state if part["name"] in read]  # of a state, what a step has a use for
+        self._changing = {part["name"]: part for part in held if "after" in part}
+        self._fixed = [part["name"] for part in held if "after" not in part]
+        self._read_names = ["tokens", *self._changing, *self._fixed]
+        self._said_names = ["log_probs", *(part["after"] for part in self._changing.values())]
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
@@ -163,7 +188,7 @@ class Model:
                 step = self.sources[0].read_step(given)
             except ValueError as error:
                 raise InputError(f"{origin}{number}: the input {error}") from None
-            found = self._graphs["step"]({self._names[0]: step, **state})
+            found = self._graphs["step"].run({self._names[0]: step, **state})
             state = {part["name"]: found[part["after"]] for part in self._state}
             values = found.get("log_probs", found.get("values"))
             assert values is not None
@@ -252,19 +277,32 @@ class Model:
         self, sources: Sequence[Sequence[Array]], width: int, sample: Mapping[str, Any] | None, numbers: Sequence[int]
     ) -> list[list[Hypothesis]]:
         assert self._decode is not None
-        limits = self._limits
+        limits, penalty = self._limits, float(self._decode["length_penalty"])
         results: list[list[Hypothesis]] = [[] for _ in numbers]
-        for rows in _batches(sources, width):
+
+        def search(rows: Array) -> list[list[Hypothesis]]:
             state, first = self._begun(sources, rows)
             if sample is not None:
-                found = greedy(self._step, state, first, limits, _chooser(sample, [numbers[row] for row in rows]))
-            elif width == 1:
-                found = greedy(self._step, state, first, limits)
-            else:
-                found = beam(self._step, state, first, limits, width, float(self._decode["length_penalty"]))
+                return greedy(self._step, state, first, limits, _chooser(sample, [numbers[row] for row in rows]))
+            if width == 1:
+                return greedy(self._step, state, first, limits)
+            return beam(self._step, state, first, limits, width, penalty)
+
+        for rows, found in self._each_batch(search, sources, width):
             for row, hypotheses in zip(rows, found, strict=True):
                 results[row] = hypotheses
         return results
+
+    def _each_batch(
+        self, work: Callable[[Array], T], sources: Sequence[Sequence[Array]], width: int = 1
+    ) -> Iterator[tuple[Array, T]]:
+        """The rows of each batch and what `work` makes of them, `threads` batches at once."""
+        batches = list(_batches(sources, width, self.threads))
+        if self.threads == 1 or len(batches) == 1:
+            yield from ((rows, work(rows)) for rows in batches)
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                yield from zip(batches, pool.map(work, batches), strict=True)
 
     @property
     def _limits(self) -> Limits:
@@ -277,24 +315,19 @@ class Model:
         given = [_padded([source[row] for row in rows]) for source in sources]
         if self._continues:
             return self._prompted(*given[0])
-        found = self._graphs["encode"](self._named(given))
-        changing = {part["name"] for part in self._state if "after" in part}
-        state = State(
-            {name: value for name, value in found.items() if name in changing},
-            {name: value for name, value in found.items() if name not in changing},
-        )
+        found = self._graphs["encode"].run(self._named(given))
+        state = State(*(tuple(found[name] for name in names) for names in (self._changing, self._fixed)))
         return state, np.full(len(rows), self._first, np.int64)
 
     def _prompted(self, ids: Array, lengths: Array) -> tuple[State, Array]:
         """The state after all of a prompt but its last symbol, and that symbol."""
-        state = State({part["name"]: np.zeros((len(ids), part["shape"][1]), np.float32) for part in self._state}, {})
+        state = State(tuple(np.zeros((len(ids), part["shape"][1]), np.float32) for part in self._changing.values()))
         read = np.concatenate([np.full_like(ids[:, :1], self._first), ids[:, :-1]], 1)
         for place in range(int(lengths.max())):
             going = (place < lengths)[:, None]
             _, after = self._step(read[:, place], state)
-            state = State(
-                {name: np.where(going, after.changing[name], value) for name, value in state.changing.items()}, {}
-            )
+            kept = zip(after.changing, state.changing, strict=True)
+            state = State(tuple(np.where(going, new, old) for new, old in kept))
         return state, ids[np.arange(len(ids)), lengths - 1]
 
     @property
@@ -304,9 +337,9 @@ class Model:
         return said.begin
 
     def _step(self, last: Array, state: State) -> tuple[Array, State]:
-        found = self._graphs["step"]({"tokens": last, **state.changing, **state.fixed})
-        after = {part["name"]: found[part["after"]] for part in self._state if "after" in part}
-        return found["log_probs"], State(after, state.fixed)
+        given = dict(zip(self._read_names, (last, *state.changing, *state.fixed), strict=True))
+        log_probs, *after = self._graphs["step"].session.run(self._said_names, given)
+        return log_probs, State(tuple(after), state.fixed)
 
     def _named(self, given: Sequence[tuple[Array, Array]]) -> dict[str, Array]:
         named: dict[str, Array] = {}
@@ -330,17 +363,24 @@ class Model:
     def _read(self, sources: Sequence[Sequence[Array]]) -> list[Prediction]:
         results: list[Prediction] = [LiveEnd()] * (len(sources[0]) if sources else 0)
         ends = self.sources[0].ends
-        for rows in _batches(sources):
+
+        def read(rows: Array) -> list[Prediction]:
             given = [_padded([source[row] for row in rows]) for source in sources]
-            found = self._graphs["read"](self._named(given))
+            found = self._graphs["read"].run(self._named(given))
             values = found["log_probs"] if "log_probs" in found else found["values"]
             labels = found.get("labels")
             if labels is None and "log_probs" in found:
                 labels = values.argmax(-1)
-            for place, row in enumerate(rows):
-                steps = int(given[0][1][place]) - ends if self.target.steps else 1
+            answers = []
+            for place, length in enumerate(given[0][1].tolist()):
+                steps = length - ends if self.target.steps else 1
                 said = None if labels is None else labels[place, :steps]
-                results[row] = self._answer(said, values[place, :steps])
+                answers.append(self._answer(said, values[place, :steps]))
+            return answers
+
+        for rows, answers in self._each_batch(read, sources):
+            for row, answer in zip(rows, answers, strict=True):
+                results[row] = answer
         return results
 
     def _answer(self, labels: Array | None, values: Array) -> Prediction:
@@ -401,15 +441,16 @@ def _chooser(sample: Mapping[str, Any] | None, numbers: Sequence[int]) -> Choose
     return sampler(sample["temperature"], sample["top_k"], sample["top_p"], noise)
 
 
-def _batches(sources: Sequence[Sequence[Array]], width: int = 1) -> Iterator[Array]:
-    """Rows of similar length, the longest first."""
+def _batches(sources: Sequence[Sequence[Array]], width: int = 1, parts: int = 1) -> Iterator[Array]:
+    """Rows of similar length, the longest first; of more than a few rows at least as many batches as `parts`."""
     if not sources:
         return
-    lengths = np.sum([[len(array) for array in source] for source in sources], 0)
-    order = np.argsort(-lengths, kind="stable")
+    lengths = [sum(map(len, arrays)) for arrays in zip(*sources, strict=True)]
+    order = np.asarray(sorted(range(len(lengths)), key=lambda row: -lengths[row]))
+    most = min(ROWS, max(FEW, -(-len(order) // parts)))
     start = 0
     while start < len(order):
-        rows = max(1, min(ROWS, TOKENS // int(lengths[order[start]])) // width)
+        rows = max(1, min(most, TOKENS // lengths[order[start]]) // width)
         yield order[start : start + rows]
         start += rows
 
@@ -424,7 +465,7 @@ def _padded(arrays: Sequence[Array]) -> tuple[Array, Array]:
 
 
 def load(folder: str | Path, threads: int = 1) -> Model:
-    """Load what `antiphon export` has written. Small models are fastest on one thread."""
+    """Load what `antiphon export` has written. Of many inputs `threads` batches are worked on at once, each in one."""
     place = Path(folder)
     if not place.is_dir():
         raise FolderError(f"{place}: no such folder")
@@ -435,8 +476,8 @@ def load(folder: str | Path, threads: int = 1) -> Model:
         )
     try:
         sides = [_side(place, one) for one in (*manifest["sources"], manifest["target"])]
-        graphs = {name: _graph(place, graph, threads) for name, graph in manifest["graphs"].items()}
-        model = Model(place, manifest, sides, graphs)
+        graphs = {name: _graph(place, graph) for name, graph in manifest["graphs"].items()}
+        model = Model(place, manifest, sides, graphs, threads)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FolderError(f"{place / MANIFEST}: is damaged: {error!r}") from None
     if model._decode is not None and not isinstance(model.target, Text | Nothing):
@@ -471,12 +512,12 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _graph(folder: Path, described: Mapping[str, Any], threads: int) -> Run:
+def _graph(folder: Path, described: Mapping[str, Any]) -> Graph:
     import onnxruntime
 
     path, outputs = _inside(folder, described["file"]), [str(name) for name in described["outputs"]]
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     if not path.is_file():
         raise FolderError(f"{path}: is missing")
@@ -484,9 +525,4 @@ def _graph(folder: Path, described: Mapping[str, Any], threads: int) -> Run:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises nothing narrower
         raise FolderError(f"{path}: is damaged: {str(error).splitlines()[0]}") from None
-    return partial(_run, session, outputs, {given.name for given in session.get_inputs()})
-
-
-def _run(session: Any, outputs: list[str], wanted: set[str], given: Mapping[str, Array]) -> dict[str, Array]:
-    found = session.run(outputs, {name: value for name, value in given.items() if name in wanted})
-    return dict(zip(outputs, found, strict=True))
+    return Graph(session, [given.name for given in session.get_inputs()], outputs)

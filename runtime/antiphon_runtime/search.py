@@ -7,49 +7,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_runtime.text import EOS, PAD, UNK
+from antiphon_runtime.text import EOS, UNK
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class State:
-    """What decoding carries by its names, a row a prefix, those of one source side by side.
+class State(NamedTuple):
+    """What decoding carries, a row a prefix, those of one source side by side.
 
     `changing` is new after every step; `fixed` is the same for all prefixes of a source.
     """
 
-    changing: dict[str, Array]
-    fixed: dict[str, Array]
+    changing: tuple[Array, ...]
+    fixed: tuple[Array, ...] = ()
 
     def expand(self, width: int) -> State:
         """Every source `width` times, side by side."""
-        return State(*({name: np.repeat(value, width, 0) for name, value in part.items()} for part in self._parts))
+        return State(*(tuple(np.repeat(value, width, 0) for value in part) for part in self))
 
     def reorder(self, rows: Array) -> State:
         """The given rows, each taken from its own source's rows."""
-        return State({name: value[rows] for name, value in self.changing.items()}, self.fixed)
+        return State(tuple(value[rows] for value in self.changing), self.fixed)
 
     def select(self, sources: Array, width: int = 1) -> State:
         """Only the given sources, with all their rows."""
         rows = (sources[:, None] * width + np.arange(width)).ravel()
-        return State(*({name: value[rows] for name, value in part.items()} for part in self._parts))
-
-    @property
-    def _parts(self) -> tuple[dict[str, Array], dict[str, Array]]:
-        return self.changing, self.fixed
+        return State(*(tuple(value[rows] for value in part) for part in self))
 
 
 Step = Callable[[Array, State], tuple[Array, State]]
-"""The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""
+"""The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after.
+
+The log-probabilities are the search's own: it may write into them.
+"""
 Choose = Callable[[Array, Array], Array]
 """Log-probabilities [rows, symbols] and the rows' numbers -> the symbol that is said."""
+SORTED = 1024  # numbers that are sorted sooner than parted
+FEW = 0.75  # of a batch: when no more go on, the others leave; to copy the memory at every end would cost more
 
 
 class Limits(NamedTuple):
@@ -67,8 +66,7 @@ class Hypothesis(NamedTuple):
 
 
 def _allowed(log_probs: Array, length: int, limits: Limits) -> Array:
-    """Log-probabilities with -inf for what may not be said after `length` symbols."""
-    log_probs = log_probs.copy()
+    """Log-probabilities, in their own place, with -inf for what may not be said after `length` symbols."""
     log_probs[:, UNK] = -np.inf
     if length < limits.shortest:
         log_probs[:, EOS] = -np.inf
@@ -88,29 +86,38 @@ class Chosen(NamedTuple):
 
 def choices(step: Step, state: State, first: Array, limits: Limits, choose: Choose | None = None) -> Iterator[Chosen]:
     """The most probable symbol at every step, or the one that `choose` draws; `first` is what is read first."""
-    live, last = np.arange(len(first)), first
+    live = place = each = np.arange(len(first))  # rows that go on, where they stand in the state, and their count
+    last = first.copy()
     for length in range(limits.longest + 1):
         log_probs, state = step(last, state)
-        allowed = _allowed(log_probs, length, limits)
-        last = allowed.argmax(-1) if choose is None else choose(allowed, live)
-        yield Chosen(live, last, allowed[np.arange(len(live)), last])
-        going = np.flatnonzero(last != EOS)
-        if not len(going):
-            break
-        if len(going) < len(last):
-            live, last, state = live[going], last[going], state.select(going)
+        allowed = _allowed(log_probs if len(place) == len(last) else log_probs[place], length, limits)
+        symbols = allowed.argmax(-1) if choose is None else choose(allowed, live)
+        yield Chosen(live, symbols, allowed[each, symbols])
+        if EOS in symbols.tolist():  # of a list: of so few numbers it is quicker
+            going = symbols != EOS
+            live, place, symbols = live[going], place[going], symbols[going]
+            each = np.arange(len(live))
+            if not len(live):
+                break
+        if len(live) == len(last):
+            last = symbols
+        elif len(live) <= FEW * len(last):
+            state, place, last = state.select(place), each, symbols
+        else:
+            last[place] = symbols
 
 
 def greedy(
     step: Step, state: State, first: Array, limits: Limits, choose: Choose | None = None
 ) -> list[list[Hypothesis]]:
     """The outputs that `choices` makes, each with its score."""
-    tokens = np.full((len(first), limits.longest + 1), PAD, np.int64)
+    tokens: list[list[int]] = [[] for _ in first]
     scores = np.zeros(len(first), np.float32)
-    for length, (live, symbols, log_probs) in enumerate(choices(step, state, first, limits, choose)):
-        tokens[live, length] = symbols
+    for live, symbols, log_probs in choices(step, state, first, limits, choose):
         scores[live] += log_probs
-    return [[_hypothesis(row, score)] for row, score in zip(tokens.tolist(), scores.tolist(), strict=True)]
+        for row, symbol in zip(live.tolist(), symbols.tolist(), strict=True):
+            tokens[row].append(symbol)
+    return [[Hypothesis(tuple(row[:-1]), score)] for row, score in zip(tokens, scores.tolist(), strict=True)]
 
 
 def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator]) -> Choose:
@@ -137,18 +144,16 @@ def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.ran
     return choose
 
 
-def _hypothesis(row: Sequence[int], score: float) -> Hypothesis:
-    return Hypothesis(tuple(row[: row.index(EOS)]), score)
-
-
 def _top(values: Array, count: int) -> tuple[Array, Array]:
-    """The `count` largest of each row in order, and their places."""
-    place = np.arange(values.shape[1])[None].repeat(len(values), 0)
-    if count < values.shape[1]:
-        place = np.sort(np.argpartition(-values, count - 1, -1)[:, :count], -1)
-    found = np.take_along_axis(values, place, -1)
-    order = np.argsort(-found, axis=-1, kind="stable")
-    return np.take_along_axis(found, order, -1), np.take_along_axis(place, order, -1)
+    """The `count` largest of each row in order, of equals the first, and their places."""
+    row = np.arange(len(values))[:, None]
+    if values.shape[1] <= SORTED:
+        place = np.argsort(-values, 1, kind="stable")[:, :count]
+        return values[row, place], place
+    place = np.sort(np.argpartition(values, -count, 1)[:, -count:], 1)
+    found = values[row, place]
+    order = np.argsort(-found, 1, kind="stable")
+    return found[row, order], place[row, order]
 
 
 def beam(
@@ -161,49 +166,53 @@ def beam(
     """
     sources = len(first)
     done: list[list[tuple[float, float, list[int]]]] = [[] for _ in range(sources)]  # rank, score, tokens
-    live = np.arange(sources)
+    live, place = np.arange(sources), np.arange(sources)  # sources that go on, and where they stand in the state
     state = state.expand(width)
-    tokens = np.full((sources, width, 0), PAD, np.int64)
+    tokens = np.empty((sources, width, 0), np.int64)
     scores = np.full((sources, width), -np.inf, np.float32)
     scores[:, 0] = 0.0  # all prefixes are empty at first: only one of them counts
     ended, surest = np.zeros(sources, np.int64), np.full(sources, -np.inf, np.float32)
-    last = np.repeat(first, width)
+    last = np.repeat(first, width).reshape(sources, width)
     for length in range(limits.longest + 1):
-        log_probs, after = step(last, state)
-        near = min(2 * width, log_probs.shape[-1])
-        best, symbol = _top(_allowed(log_probs, length, limits), near)
-        total = (scores[..., None] + best.reshape(len(live), width, near)).reshape(len(live), -1)
-        top, place = _top(total, min(2 * width, width * near))
-        origin, symbol = place // near, np.take_along_axis(symbol.reshape(len(live), -1), place, 1)
-        finite = top > -np.inf
-        ends = (symbol == EOS) & finite
-        ends[:, width:] = False
-        for row, column in zip(*np.nonzero(ends), strict=True):
-            score = top[row, column]
-            rank = float(score / np.float32((length + 1) ** length_penalty))
-            found = done[live[row]]
-            found.append((rank, float(score), tokens[row, origin[row, column]].tolist()))
-            found.sort(key=lambda one: -one[0])  # stable: of equals the earlier stays before
-            del found[width:]
-        ended = ended + ends.sum(1)
-        surest = np.maximum(surest, np.where(ends, top, np.float32(-np.inf)).max(1))
+        log_probs, state = step(last.ravel(), state)
+        symbols = log_probs.shape[1]
+        if len(place) < len(last):
+            log_probs = log_probs.reshape(*last.shape, symbols)[place].reshape(-1, symbols)
+        total = scores[..., None] + _allowed(log_probs, length, limits).reshape(len(live), width, symbols)
+        top, extension = _top(total.reshape(len(live), -1), 2 * width)
+        origin, symbol = np.divmod(extension, symbols)
+        going, row = symbol != EOS, np.arange(len(live))[:, None]
+        if going.all():
+            order = np.arange(width)[None]
+        else:
+            going &= top > -np.inf
+            ends = (symbol == EOS) & (top > -np.inf)
+            ends[:, width:] = False
+            for source, column in zip(*np.nonzero(ends), strict=True):
+                score = top[source, column]
+                rank = float(score / np.float32((length + 1) ** length_penalty))
+                found = done[live[source]]
+                found.append((rank, float(score), tokens[source, origin[source, column]].tolist()))
+                found.sort(key=lambda one: -one[0])  # stable: of equals the earlier stays before
+                del found[width:]
+            ended = ended + ends.sum(1)
+            surest = np.maximum(surest, np.where(ends, top, np.float32(-np.inf)).max(1))
+            order = np.argsort(~going, axis=1, kind="stable")[:, :width]
+            top = np.where(going, top, np.float32(-np.inf))
+        scores, origin, symbol = top[row, order], origin[row, order], symbol[row, order]
+        tokens = np.concatenate([tokens[row, origin], symbol[..., None]], 2)
 
-        going = (symbol != EOS) & finite
-        order = np.argsort(~going, axis=1, kind="stable")[:, :width]
-        scores = np.where(np.take_along_axis(going, order, 1), np.take_along_axis(top, order, 1), np.float32(-np.inf))
-        origin, symbol = (np.take_along_axis(values, order, 1) for values in (origin, symbol))
-        lack = ((0, 0), (0, width - order.shape[1]))  # fewer symbols than beams
-        scores = np.pad(scores, lack, constant_values=-np.inf)
-        origin, symbol = np.pad(origin, lack), np.pad(symbol, lack, constant_values=EOS)
-        tokens = np.concatenate([np.take_along_axis(tokens, origin[..., None], 1), symbol[..., None]], 2)
-
-        stay = np.flatnonzero(((ended < width) | (scores[:, 0] > surest)) & (scores[:, 0] > -np.inf))
-        if not len(stay):
+        stay = ((ended < width) | (scores[:, 0] > surest)) & (scores[:, 0] > -np.inf)
+        if not stay.all():
+            live, place, tokens, scores = live[stay], place[stay], tokens[stay], scores[stay]
+            ended, surest, origin, symbol = ended[stay], surest[stay], origin[stay], symbol[stay]
+        if not len(live):
             break
-        state = after.reorder((np.arange(len(live))[:, None] * width + origin).ravel())
-        if len(stay) < len(live):
-            live, tokens, scores, symbol = live[stay], tokens[stay], scores[stay], symbol[stay]
-            ended, surest = ended[stay], surest[stay]
-            state = state.select(stay, width)
-        last = symbol.ravel()
+        rows = np.arange(last.size).reshape(last.shape)
+        rows[place] = place[:, None] * width + origin
+        state = state.reorder(rows.ravel())
+        if len(live) <= FEW * len(last):
+            state, place, last = state.select(place, width), np.arange(len(live)), symbol
+        else:
+            last[place] = symbol
     return [[Hypothesis(tuple(row), score) for _, score, row in found] for found in done]

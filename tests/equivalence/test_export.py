@@ -144,6 +144,29 @@ def test_a_writer_of_any_parts_says_what_it_says_in_pytorch(choice: Choice, tmp_
     same(model.predict(inputs, sample=drawn), runtime.predict(inputs, sample=drawn))
 
 
+@pytest.mark.parametrize("cell", ["rnn_tanh", "rnn_relu", "gru", "lstm"])
+def test_few_symbols_are_looked_up_as_the_cells_share_of_them(cell: str, tmp_path: Path) -> None:
+    """And many inputs, of which some end early, are answered alike in one thread and in several."""
+    import onnx
+
+    wide = {"embedding": 24, "encoder": {"hidden": 5}, "decoder": {"hidden": 7}, "cell": cell}
+    tree = {"source": {"column": "x"}, "target": {"column": "y", "tokens": "chars"}, "model": wide}
+    tree["decode"] = {"beam": 1, "max_length": 12}
+    model = untrained(tmp_path, tree, rows_of(x=TEXTS, y=WORDS), 0.9)
+    runtime, _ = shipped(model, tmp_path / "out")
+    weights = onnx.load(tmp_path / "out" / "step.onnx").graph.initializer
+    assert not [one.name for one in weights if one.name.endswith("input_weight")]
+    inputs = ["".join(CHANCE.choice(list("abc É"), CHANCE.integers(1, 9))).strip() for _ in range(70)]
+    several = antiphon_runtime.load(tmp_path / "out", threads=3)
+    lengths: set[int] = set()
+    for options in ({}, {"beam": 3, "n_best": 2}, {"sample": {"seed": 2}}):
+        wanted = model.predict(inputs, **options)
+        lengths |= {len(one.tokens) for one in wanted}
+        same(wanted, runtime.predict(inputs, **options))
+        same(wanted, several.predict(inputs, **options))
+    assert len(lengths) > 3
+
+
 # --- every structure and kind --------------------------------------------------------------------------
 
 

@@ -108,6 +108,27 @@ def _ranked(
     return ranked
 
 
+BLOCK = 64  # symbols that `largest` looks at together
+
+
+def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` largest numbers of each row of values [R, n] in order, and their places: as `topk`, but sooner.
+
+    They lie in the `count` blocks of a row whose largest numbers are the largest, which one quick pass tells.
+    """
+    blocks, rest = divmod(values.shape[1], BLOCK)
+    if blocks < 2 * count or values.device.type != "cpu":
+        found, place = values.max(-1, keepdim=True) if count == 1 else values.topk(count, -1)
+        return found, place
+    whole, near = blocks * BLOCK, count * BLOCK
+    parts = values[:, :whole].reshape(-1, blocks, BLOCK)
+    chosen = parts.amax(-1).topk(count, -1, sorted=False).indices.sort(-1).values
+    looked = parts[torch.arange(len(values))[:, None], chosen].flatten(1)
+    found, place = (torch.cat([looked, values[:, whole:]], 1) if rest else looked).topk(count, -1)
+    block = chosen.gather(1, (place // BLOCK).clamp(max=count - 1))
+    return found, torch.where(place < near, block * BLOCK + place % BLOCK, place + (whole - near))
+
+
 Choose = Callable[[Tensor, Tensor], Tensor]
 """ranked log-probabilities [rows, symbols] and the rows' numbers [rows] -> the symbol that is said [rows]."""
 
@@ -143,7 +164,7 @@ def choices(
         answer = step(last, state)
         said = tokens[live, :length] if rules else tokens[:, :length]
         ranked = _ranked(answer.log_probs, said, live, 1, limits, rules)
-        last = ranked.argmax(-1) if choose is None else choose(ranked, live)
+        last = largest(ranked, 1)[1].squeeze(1) if choose is None else choose(ranked, live)
         found = answer.log_probs.gather(1, last[:, None])[:, 0]
         if rules:  # which may leave nothing to say
             stuck = ranked.gather(1, last[:, None])[:, 0] == -torch.inf
@@ -243,7 +264,7 @@ def best_extensions(ranks: Tensor, ranked: Tensor) -> Extensions:
     width, symbols = ranked.shape[1:]
     # the 2 * width best of a lane are among the 2 * width best of each of its prefixes
     near = min(2 * width, symbols)
-    best, symbol = ranked.topk(near, -1)
+    best, symbol = (x.view(-1, width, near) for x in largest(ranked.flatten(0, 1), near))
     top, place = (ranks[..., None] + best).flatten(1).topk(min(2 * width, width * near), -1)
     found = Extensions(top, place // near, symbol.flatten(1).gather(1, place))
     return Extensions(*(values[:, None] for values in found))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from antiphon.decoding import Hypothesis, Limits, Step, beam, forced, greedy, score
+from antiphon.decoding import BLOCK, Hypothesis, Limits, Step, beam, forced, greedy, largest, score
 from antiphon.symbols import BOS, EOS, SPECIALS, UNK
 
 CPU = torch.device("cpu")
@@ -166,3 +166,25 @@ def test_unknown_is_never_an_output_even_if_most_probable() -> None:
     tables[0, :, UNK], tables[0, :, EOS] = math.log(0.9), math.log(0.1)
     assert greedy(stepper(tables), starts(1), 1, CPU, Limits(4))[0][0].tokens == ()
     assert beam(stepper(tables), starts(1), 1, CPU, Limits(4), 3)[0][0].tokens == ()
+
+
+@given(
+    rows=st.integers(1, 4),
+    size=st.one_of(st.integers(1, 40), st.integers(2 * BLOCK - 2, 30 * BLOCK)),
+    count=st.integers(1, 12),
+    barred=st.sampled_from([0.0, 0.5, 0.99]),
+    seed=st.integers(0, 10_000),
+)
+@settings(deadline=None, max_examples=150)
+def test_the_largest_are_those_of_topk(rows: int, size: int, count: int, barred: float, seed: int) -> None:
+    """Also if most symbols may not be said."""
+    chance, count = torch.Generator().manual_seed(seed), min(count, size)
+    values = torch.randperm(rows * size, generator=chance).view(rows, size).float()
+    values[torch.rand(rows, size, generator=chance) < barred] = -math.inf
+    found, place = largest(values, count)
+    wanted = values.topk(count, -1)
+    assert torch.equal(found, wanted.values)
+    assert torch.equal(values.gather(1, place), found)
+    there = found > -math.inf
+    assert torch.equal(place[there], wanted.indices[there])
+    assert all(len(set(row)) == count for row in place.tolist())

@@ -20,4 +20,4 @@ class TooLongError(InputError):
 
 
 class OptionError(RuntimeModelError):
-    """A way of decoding that there is not."""
+    """A way of decoding that there is not, or a number that it cannot have."""

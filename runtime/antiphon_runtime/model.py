@@ -465,8 +465,13 @@ def _padded(arrays: Sequence[Array]) -> tuple[Array, Array]:
 
 
 def load(folder: str | Path, threads: int = 1) -> Model:
-    """Load what `antiphon export` has written. Of many inputs `threads` batches are worked on at once, each in one."""
+    """Load what `antiphon export` has written. Of many inputs `threads` batches are worked on at once, each in one.
+
+    A folder that is not whole is a `FolderError`, fewer threads than one an `OptionError`.
+    """
     place = Path(folder)
+    if threads < 1:
+        raise OptionError(f"threads: must be at least 1 (is {threads})")
     if not place.is_dir():
         raise FolderError(f"{place}: no such folder")
     manifest = _json(place / MANIFEST)

@@ -86,8 +86,8 @@ class Chosen(NamedTuple):
 
 def choices(step: Step, state: State, first: Array, limits: Limits, choose: Choose | None = None) -> Iterator[Chosen]:
     """The most probable symbol at every step, or the one that `choose` draws; `first` is what is read first."""
-    live = place = each = np.arange(len(first))  # rows that go on, where they stand in the state, and their count
-    last = first.copy()
+    live = place = each = np.arange(len(first))  # rows that go on, where they stand in the state, and in an answer
+    last = first
     for length in range(limits.longest + 1):
         log_probs, state = step(last, state)
         allowed = _allowed(log_probs if len(place) == len(last) else log_probs[place], length, limits)
@@ -104,6 +104,7 @@ def choices(step: Step, state: State, first: Array, limits: Limits, choose: Choo
         elif len(live) <= FEW * len(last):
             state, place, last = state.select(place), each, symbols
         else:
+            last = last.copy()  # whoever was told of it keeps it
             last[place] = symbols
 
 

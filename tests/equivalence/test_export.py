@@ -393,6 +393,7 @@ def test_the_command_answers_lines(golden: tuple[Predictor, Path]) -> None:
         (b"a" * 501, [], 1, "standard input:1: has 501 tokens; the most that this model reads is 500"),
         (b"a", ["--beam", "0"], 1, "beam: must be at least 1 (is 0)"),
         (b"a", ["--top-p", "2"], 1, "sample.top_p: must be above 0 and at most 1 (is 2.0)"),
+        (b"a", ["--threads", "0"], 1, "threads: must be at least 1 (is 0)"),
         (b"a", ["--n-best", "2"], 2, "--n-best needs --json"),
     ],
 )

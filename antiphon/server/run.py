@@ -52,12 +52,11 @@ def serve(
         gc.collect()
         gc.freeze()
 
-    LOG.setLevel(logging.INFO)
-    LOG.addHandler(logging.StreamHandler(sys.stderr))
-    LOG.propagate = False
+    _log_lines()
     config = uvicorn.Config(
         create_app(models(), settings, failed), log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=int(settings.drain), lifespan="on",
+        http="h11",  # httptools, which uvicorn takes where it is there, reads a head of any length into memory
     )  # fmt: skip
     server = _Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):  # what uvicorn raises again when it is done
@@ -68,6 +67,26 @@ def serve(
     server.run(sockets=[listening])
     if failures:
         raise failures[0]
+
+
+class _Line(logging.Formatter):
+    """What uvicorn has to say, such as of bytes that are no request, as a line like ours."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps({"event": "uvicorn", "level": record.levelname.lower(), "message": record.getMessage()})
+
+
+def _log_lines() -> None:
+    """Let all that is logged be lines of JSON on standard error."""
+    theirs = logging.StreamHandler(sys.stderr)
+    theirs.setFormatter(_Line())
+    for logger, level, handler in (
+        (LOG, logging.INFO, logging.StreamHandler(sys.stderr)),
+        (logging.getLogger("uvicorn"), logging.WARNING, theirs),
+    ):
+        logger.setLevel(level)
+        logger.addHandler(handler)
+        logger.propagate = False
 
 
 def _bound(host: str, port: int, only_here: bool) -> socket.socket:

@@ -468,3 +468,19 @@ def test_a_slow_body_is_refused_and_others_are_answered(tmp_path: Path) -> None:
         answer = httpx2.post(f"{server.url}/v1/predict", json={"inputs": ["shoe"]}, timeout=60)
         assert answer.status_code == 200
         assert b" 408 " in slow.recv(1_000)
+
+
+def test_a_head_without_end_is_refused_before_memory_is(tmp_path: Path) -> None:
+    with process(tmp_path, GOLDEN) as server, connect(server.url) as endless:
+        endless.settimeout(20)
+        endless.sendall(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nx-endless: ")
+        answer = b""
+        try:
+            for _ in range(1_000):
+                endless.sendall(b"a" * 1_000)
+            answer = endless.recv(1_000)
+        except (BrokenPipeError, ConnectionResetError):  # it has hung up
+            answer = b" 400 "
+        assert b" 400 " in answer
+        assert httpx2.get(f"{server.url}/healthz", timeout=60).status_code == 200
+        assert {"event": "uvicorn", "level": "warning", "message": "Invalid HTTP request received."} in server.lines

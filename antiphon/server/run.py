@@ -22,6 +22,9 @@ from antiphon.server.models import Served, load
 from antiphon.server.settings import Settings
 
 
+SWITCH = 5e-5  # seconds after which a thread that waits for the interpreter gets it
+
+
 class _Server(uvicorn.Server):
     """It tells the application at once when it is told to stop."""
 
@@ -58,6 +61,8 @@ def serve(
         timeout_graceful_shutdown=int(settings.drain), lifespan="on",
         http="h11",  # httptools, which uvicorn takes where it is there, reads a head of any length into memory
     )  # fmt: skip
+    # a model's thread takes the interpreter at every operation; refusing a flood of requests would starve it otherwise
+    sys.setswitchinterval(SWITCH)
     server = _Server(config)
     for number in (signal.SIGTERM, signal.SIGINT):  # what uvicorn raises again when it is done
         signal.signal(number, lambda *_: None)

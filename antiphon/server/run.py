@@ -21,7 +21,6 @@ from antiphon.server.guard import LOG
 from antiphon.server.models import Served, load
 from antiphon.server.settings import Settings
 
-
 SWITCH = 5e-5  # seconds after which a thread that waits for the interpreter gets it
 
 

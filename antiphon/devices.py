@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from antiphon.errors import TrainingError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -29,6 +35,21 @@ def pick_device(name: str | None = None) -> torch.device:
         reason = "cannot be used here: PyTorch finds no such device; choose cpu, or leave it out"
         raise TrainingError(f"--device {name}: {reason}") from None
     return device
+
+
+def side_by_side(work: Callable[[T], R], pieces: Sequence[T], workers: int) -> list[R]:
+    """What `work` makes of every piece, in order, `workers` at once, each with its share of torch's threads.
+
+    Modes of torch that belong to a thread (inference, autocast) are the work's own to set.
+    """
+    threads, workers = torch.get_num_threads(), min(workers, len(pieces))
+    if workers < 2:
+        return [work(piece) for piece in pieces]
+    try:
+        with ThreadPoolExecutor(workers, "piece", torch.set_num_threads, (max(1, threads // workers),)) as pool:
+            return list(pool.map(work, pieces))
+    finally:
+        torch.set_num_threads(threads)  # which is also what later threads begin with
 
 
 def processor() -> str:

@@ -34,6 +34,7 @@ from antiphon.decoding import (
     greedy,
     sampler,
 )
+from antiphon.devices import side_by_side
 from antiphon.ensemble import Ensemble
 from antiphon.errors import ConfigError, SilentError, nearest
 from antiphon.lanes import Diverse, Phrases
@@ -44,6 +45,7 @@ from antiphon.rules import RULES, Prefix, build_rules, ids_of
 from antiphon.symbols import EOS, UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
+FEW = 16  # rows that are not worth a second thread
 
 Speaker = Writer | LanguageModel | Ensemble | Aligner  # a model whose answer is a text
 Tokens: TypeAlias = tuple[int, ...]
@@ -172,12 +174,16 @@ def _utility(mbr: Mbr, codec: TextCodec) -> Utility:
     return lambda output, other: -metrics.token_edits([output], [[other]]).rate
 
 
-def batches_by_length(lengths: Ints, width: int = 1, tokens: int = TOKENS) -> Iterator[Ints]:
-    """Row numbers in batches of similar length, the longest first; `width` is the beam's."""
+def batches_by_length(lengths: Ints, width: int = 1, tokens: int = TOKENS, parts: int = 1) -> Iterator[Ints]:
+    """Row numbers in batches of similar length, the longest first; `width` is the beam's.
+
+    Of more than a few rows there are at least as many batches as `parts`.
+    """
     order = np.argsort(-lengths, kind="stable")
+    most = min(ROWS, max(FEW, width * -(-len(order) // parts)))  # decoder rows
     start = 0
     while start < len(order):
-        rows = max(1, min(ROWS, tokens // int(lengths[order[start]])) // width)
+        rows = max(1, min(most, tokens // int(lengths[order[start]])) // width)
         yield order[start : start + rows]
         start += rows
 
@@ -245,7 +251,6 @@ def least_risk(drawn: Sequence[Hypothesis], utility: Utility) -> list[Hypothesis
     return [Hypothesis(tokens, scores[tokens], worth[tokens]) for tokens in ranked]
 
 
-@torch.inference_mode()
 def _decode(
     model: Writes,
     sources: Sequence[Sequences],
@@ -257,9 +262,12 @@ def _decode(
 ) -> list[list[Hypothesis]]:
     results: list[list[Hypothesis]] = [[]] * len(sources[0])
     settings, limits, lanes, width = search.settings, search.limits, search.lanes, search.width
+    precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
     model.eval()
-    with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        for rows in batches_by_length(total_lengths(sources), width * lanes.count):
+
+    @torch.inference_mode()
+    def decoded(rows: Ints) -> list[list[Hypothesis]]:
+        with precision():
             given = [pad(source, rows).to(device) for source in sources]
             state, first, count = model.start(given), model.first_read(given), len(rows)
             rules = list(search.rules)
@@ -267,18 +275,20 @@ def _decode(
                 rules.append(Prefix([prefixes[int(row)] for row in rows]))
             if search.sample is not None:
                 choose = _sampler(search.sample, [seeds[int(row)] for row in rows], search.copies)
-                found = greedy(model.step, state, count, device, limits, first, choose, rules)
-            elif settings.beam == 1 and lanes.count == 1 and watch is None:
-                found = greedy(model.step, state, count, device, limits, first, rules=rules)
-            else:
-                memory = state.memory if settings.coverage_penalty else None
-                coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
-                penalty = settings.length_penalty
-                found = beam(
-                    model.step, state, count, device, limits, width, penalty, first, rules, lanes, coverage, watch
-                )
-            for row, hypotheses in zip(rows, found, strict=True):
-                results[row] = hypotheses
+                return greedy(model.step, state, count, device, limits, first, choose, rules)
+            if settings.beam == 1 and lanes.count == 1 and watch is None:
+                return greedy(model.step, state, count, device, limits, first, rules=rules)
+            memory = state.memory if settings.coverage_penalty else None
+            coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
+            penalty = settings.length_penalty
+            return beam(model.step, state, count, device, limits, width, penalty, first, rules, lanes, coverage, watch)
+
+    # on the CPU a batch a thread: small products gain more from standing beside others than from being divided
+    parts = torch.get_num_threads() if device.type == "cpu" and watch is None else 1
+    batches = list(batches_by_length(total_lengths(sources), width * lanes.count, parts=parts))
+    for rows, found in zip(batches, side_by_side(decoded, batches, parts), strict=True):
+        for row, hypotheses in zip(rows, found, strict=True):
+            results[row] = hypotheses
     return results
 
 

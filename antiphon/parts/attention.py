@@ -20,6 +20,7 @@ from antiphon.parts.state import Memory, at_least_float32
 from antiphon.tables import Table
 
 WIDEST = 1 << 16  # more is a slip of the pen
+FAINT = 46.0  # nats: e^-46 is 1e-20
 
 
 class Looked(NamedTuple):
@@ -58,14 +59,25 @@ class Attention(nn.Module, ABC):
 
     def weights(self, queries: Tensor, memory: Memory, attended: Tensor | None) -> Tensor:
         """a [B, T, S], zero at padding, in float32 at least."""
-        scores = at_least_float32(self.scores(queries, memory, attended))
-        return torch.softmax(torch.where(memory.mask[:, None], scores, -torch.inf), -1)
+        return masked_softmax(at_least_float32(self.scores(queries, memory, attended)), memory.mask[:, None])
 
     def forward(self, queries: Tensor, memory: Memory, attended: Tensor | None = None) -> Looked:
         """One look of each query [B, T, query], by what its row has kept [B, T, S]."""
         exact = self.weights(queries, memory, attended)
         weights = exact.to(memory.states.dtype)
         return Looked(weights @ memory.states, weights, self.kept(attended, exact))
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """The softmax of scores [..., S] where the mask is true, elsewhere zero.
+
+    What is less than e^-`FAINT` of the largest is zero too. Such weights are lost in rounding, but they and their
+    gradients come so near to the smallest numbers there are that a processor takes a hundred times as long over them.
+    """
+    if torch.compiler.is_exporting():  # the runtime's processor is told to take such numbers for zero
+        return torch.softmax(torch.where(mask, scores, -torch.inf), -1)
+    largest = scores.detach().masked_fill(~mask, -torch.inf).amax(-1, keepdim=True)
+    return torch.softmax(torch.where(mask & (scores > largest - FAINT), scores, -torch.inf), -1)
 
 
 class DotAttention(Attention):

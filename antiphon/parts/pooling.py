@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from antiphon.parts.attention import masked_softmax
 from antiphon.parts.state import Encoded
 
 Pool = Literal["mean", "max", "attention"]
@@ -31,7 +32,7 @@ def pooled(encoded: Encoded, pool: Pool, score: nn.Linear | None) -> Tensor:
 def shares(encoded: Encoded, score: nn.Linear) -> Tensor:
     """The weights [B, S] that states are pooled with: a softmax of their scores, zero at padding."""
     scores = score(encoded.states).squeeze(-1)
-    return torch.softmax(scores.masked_fill(~encoded.mask, -torch.inf), 1)
+    return masked_softmax(scores, encoded.mask)
 
 
 class Pooling(nn.Module):

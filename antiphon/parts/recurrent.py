@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.errors import ConfigError
+from antiphon.parts.dropout import dropped
 from antiphon.parts.state import Layer
 from antiphon.tables import Table
 
@@ -120,10 +121,10 @@ class Cell(nn.Module, ABC):
         if not self.zoneout:
             return after
         share = 1 - self.zoneout
-        return tuple(
-            old + share * functional.dropout(new - old, self.zoneout, self.training)  # dropout scales by 1 / share
-            for new, old in zip(after, state, strict=True)
-        )
+        moves = [new - old for new, old in zip(after, state, strict=True)]
+        if self.training:
+            moves = [dropped(move, self.zoneout) for move in moves]  # which scales by 1 / share
+        return tuple(old + share * move for old, move in zip(state, moves, strict=True))
 
     def activations(self, inputs: Tensor, before: Tensor) -> dict[str, Tensor]:
         """What a step computes on its way, by name: every gate (0 to 1) and the candidate, [..., hidden] each.
@@ -250,7 +251,7 @@ def dropped_weights(model: nn.Module) -> dict[str, Tensor]:
     are the same at all its steps, and a fused call stays one.
     """
     return {
-        f"{name}.state_weight": functional.dropout(cell.state_weight, cell.weight_drop)
+        f"{name}.state_weight": dropped(cell.state_weight, cell.weight_drop)
         for name, cell in model.named_modules()
         if isinstance(cell, Cell) and cell.training and cell.weight_drop
     }

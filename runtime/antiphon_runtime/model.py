@@ -524,6 +524,7 @@ def _graph(folder: Path, described: Mapping[str, Any]) -> Graph:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # a processor takes long over such numbers
     if not path.is_file():
         raise FolderError(f"{path}: is missing")
     try:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from antiphon.decoding import Limits, beam, forced
 from antiphon.errors import ConfigError
-from antiphon.parts.attention import ATTENTIONS, AdditiveAttention, Attention, DotAttention
+from antiphon.parts.attention import ATTENTIONS, AdditiveAttention, Attention, DotAttention, masked_softmax
 from antiphon.parts.decoders import RecurrentDecoder
 from antiphon.parts.recurrent import Cell
 from antiphon.parts.state import Memory, State
@@ -457,3 +457,20 @@ def test_a_decoder_refuses_what_needs_attention(options: dict[str, object], key:
         RecurrentDecoder(3, lambda i, h: cell_of("gru", i, h), hidden=4, features=4, **options)  # type: ignore[arg-type]
     assert error.value.key == key
     assert "choose general" in error.value.reason
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [1.0, 30.0, 300.0])
+def test_a_sharp_softmax_holds_no_number_that_a_processor_is_slow_with(spread: float, dtype: torch.dtype) -> None:
+    """It is the plain softmax to within rounding, in values and gradients, of which none is nearly zero but not."""
+    torch.manual_seed(4)
+    mask = until([9, 40, 1, 25])[:, None]
+    scores = (spread * torch.randn(4, 30, 40, dtype=dtype)).requires_grad_()
+    above = torch.randn(4, 30, 40, dtype=dtype)
+    found, plain = masked_softmax(scores, mask), torch.softmax(scores.masked_fill(~mask, -torch.inf), -1)
+    slopes = [torch.autograd.grad(value, scores, above)[0] for value in (found, plain)]
+    torch.testing.assert_close(found, plain, atol=1e-19, rtol=1e-6)
+    torch.testing.assert_close(*slopes, atol=1e-19, rtol=1e-6)
+    for values in (found, slopes[0]):
+        assert not ((values != 0) & (values.abs() < torch.finfo(torch.float32).tiny)).any()
+    assert (found.sum(-1) - 1).abs().max() < 1e-6

@@ -17,7 +17,7 @@ from torch.func import functional_call
 from antiphon.config import Model
 from antiphon.errors import ConfigError
 from antiphon.model import Writer
-from antiphon.parts.dropout import Dropout
+from antiphon.parts.dropout import Dropout, dropped
 from antiphon.parts.encoders import RecurrentEncoder
 from antiphon.parts.recurrent import CELLS, Cell, dropped_weights
 from antiphon.parts.state import Layer
@@ -170,6 +170,34 @@ def test_weights_dropped_once_are_dropped_at_all_steps(kind: str) -> None:
         plain.state_weight.copy_(weight)
     torch.testing.assert_close(steps(plain, inputs, state), fused)
     assert not dropped_weights(made.eval())
+
+
+# what dropout draws
+
+
+@given(st.integers(1, 70), st.floats(0, 0.999), st.integers(0, 99))
+def test_dropout_zeroes_or_scales_and_its_gradient_does_the_same(count: int, rate: float, seed: int) -> None:
+    values = (torch.rand(count, dtype=torch.float64) + 0.5).requires_grad_()
+    torch.manual_seed(seed)
+    found = dropped(values, rate)
+    share = found.detach() / values.detach()
+    kept = torch.full_like(share, 1 / (1 - rate))
+    assert (torch.isclose(share, kept) | (share == 0)).all()
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(values.grad, torch.where(share == 0, share, kept))
+    torch.manual_seed(seed)
+    assert torch.equal(dropped(values, rate), found)  # the seed says what is lost
+
+
+@pytest.mark.parametrize("rate", [1e-7, 0.001, 0.2, 0.5, 0.9, 1 - 1e-7])
+def test_dropout_loses_the_share_it_is_told_of_neighbours_on_their_own(rate: float) -> None:
+    torch.manual_seed(3)
+    lost = dropped(torch.ones(400_000), rate) == 0
+    deviation = (rate * (1 - rate) / len(lost)) ** 0.5
+    assert abs(float(lost.float().mean()) - rate) < 5 * deviation + 1 / (1 << 16)
+    for away in (1, 2, 3, 4):  # four values share a drawn number
+        both = float((lost[:-away] & lost[away:]).float().mean())
+        assert abs(both - rate**2) < 10 * deviation * rate + 5 * deviation * rate**0.5 + 1 / (1 << 15)
 
 
 # dropout that is the same at all steps

@@ -536,7 +536,10 @@ class _CrossEntropy(torch.autograd.Function):
             errors = functional.linear(part, factor, offset)  # logits, until each block's are turned into p - q
             errors[:, :first] = -torch.inf
             for logits, target in _pieces(_CrossEntropy.PIECE, symbols, errors, wanted):
-                log_probs = torch.log_softmax(at_least_float32(logits), -1)
+                if logits.dtype == torch.float32 and logits.device.type == "cpu":
+                    log_probs = torch.log_softmax(logits, -1, out=logits)
+                else:
+                    log_probs = torch.log_softmax(at_least_float32(logits), -1)
                 found = log_probs.gather(1, target[:, None])[:, 0].neg()
                 nll += found.sum()
                 found *= 1 - smoothing
@@ -552,7 +555,8 @@ class _CrossEntropy(torch.autograd.Function):
                 objective += found.sum()
                 if learned:
                     slope_of_bias.add_(above.sum(0))
-                logits.copy_(above)
+                if above is not logits:
+                    logits.copy_(above)
             torch.mm(errors, factor, out=part_slope)
             if not learned:
                 continue

@@ -194,7 +194,8 @@ def epoch_batches(examples: Examples, batch_size: int, batch_tokens: int | None,
     """Row numbers of every batch of an epoch: a pure function of its arguments.
 
     Pieces of a long text are visited in their order. Other rows are shuffled, sorted by length within pools of 100
-    batches, cut, and the batches shuffled.
+    batches (by the target's, then by the source's, up and down in turn, so that neighbours are alike), cut, and the
+    batches shuffled.
     With `batch_tokens` a batch has as many rows as fit, counting padded source and target tokens.
     """
     if examples.lanes is not None:
@@ -207,7 +208,8 @@ def epoch_batches(examples: Examples, batch_size: int, batch_tokens: int | None,
     batches: list[Ints] = []
     for start in range(0, len(rows), pool):
         part = rows[start : start + pool]
-        part = part[np.lexsort((sources[part], targets[part]))]
+        turned = np.where(targets[part] % 2, -sources[part], sources[part])
+        part = part[np.lexsort((turned, targets[part]))]
         batches.extend(_cut(part, sources, targets, batch_size, batch_tokens))
     return [batches[i] for i in order.permutation(len(batches))]
 

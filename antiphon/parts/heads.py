@@ -91,7 +91,8 @@ class SoftmaxHead(SymbolHead[Tensor]):
         return _kept(features, positions)
 
     def log_probs(self, features: Tensor) -> Tensor:
-        return torch.log_softmax(self._logits(features), -1)
+        logits = self._logits(features)
+        return _consumed(logits) if logits.is_inference() else torch.log_softmax(logits, -1)
 
     def best(self, features: Tensor) -> Tensor:
         return self._logits(features).argmax(-1)
@@ -484,6 +485,13 @@ def _logits(features: Tensor, weight: Tensor, bias: Tensor, first: int) -> Tenso
     return logits
 
 
+def _consumed(logits: Tensor) -> Tensor:
+    """log p in at least float32 of logits that nobody needs any more: on the CPU, which reads and writes less so, in
+    their place if they are as exact."""
+    exact = at_least_float32(logits)
+    return torch.log_softmax(exact, -1, out=exact if exact.device.type == "cpu" else None)
+
+
 def _judged(
     head: SymbolHead[F], features: F, targets: Tensor, positions: Tensor, symbols: int
 ) -> tuple[Tensor, Tensor]:
@@ -536,10 +544,7 @@ class _CrossEntropy(torch.autograd.Function):
             errors = functional.linear(part, factor, offset)  # logits, until each block's are turned into p - q
             errors[:, :first] = -torch.inf
             for logits, target in _pieces(_CrossEntropy.PIECE, symbols, errors, wanted):
-                if logits.dtype == torch.float32 and logits.device.type == "cpu":
-                    log_probs = torch.log_softmax(logits, -1, out=logits)
-                else:
-                    log_probs = torch.log_softmax(at_least_float32(logits), -1)
+                log_probs = _consumed(logits)
                 found = log_probs.gather(1, target[:, None])[:, 0].neg()
                 nll += found.sum()
                 found *= 1 - smoothing

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peers import antiphon
 from task import Task
+
+from peers import antiphon
 
 REQUIRES: tuple[str, ...] = ()
 PRECISIONS = ("float32", "int8")

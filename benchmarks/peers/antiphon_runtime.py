@@ -23,5 +23,5 @@ def train(task: Task, data: Path, out: Path, updates: int, precision: str, feedi
 
 
 def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str, feeding: bool) -> list[str]:
-    answered = f"python -m antiphon_runtime {out}/exported --beam {beam} --threads $OMP_NUM_THREADS"
+    answered = f"python -m antiphon_runtime.cli {out}/exported --beam {beam} --threads $OMP_NUM_THREADS"
     return ["sh", "-ec", f"{answered} < {inputs} > {out}/answers"]

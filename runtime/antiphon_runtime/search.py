@@ -48,6 +48,7 @@ The log-probabilities are the search's own: it may write into them.
 Choose = Callable[[Array, Array], Array]
 """Log-probabilities [rows, symbols] and the rows' numbers -> the symbol that is said."""
 SORTED = 1024  # numbers that are sorted sooner than parted
+BLOCK = 64  # numbers that are looked at together
 FEW = 0.75  # of a batch: when no more go on, the others leave; to copy the memory at every end would cost more
 
 
@@ -151,7 +152,17 @@ def _top(values: Array, count: int) -> tuple[Array, Array]:
     if values.shape[1] <= SORTED:
         place = np.argsort(-values, 1, kind="stable")[:, :count]
         return values[row, place], place
-    place = np.sort(np.argpartition(values, -count, 1)[:, -count:], 1)
+    blocks = values.shape[1] // BLOCK
+    looked = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    if blocks >= 2 * count:
+        # they lie in the `count` blocks whose largest are the largest, or behind all blocks; a block's numbers lie
+        # `blocks` apart, so that all blocks are gone through at once
+        peaks = values[:, : BLOCK * blocks].reshape(-1, BLOCK, blocks).max(1)
+        chosen = np.argpartition(peaks, -count, 1)[:, -count:]
+        inside = chosen[:, None] + blocks * np.arange(BLOCK)[:, None]
+        looked = np.concatenate([inside.reshape(len(values), -1), looked[:, BLOCK * blocks :]], 1)
+    near = np.argpartition(values[row, looked], -count, 1)[:, -count:]
+    place = np.sort(looked[row, near], 1)
     found = values[row, place]
     order = np.argsort(-found, 1, kind="stable")
     return found[row, order], place[row, order]
@@ -179,10 +190,13 @@ def beam(
         symbols = log_probs.shape[1]
         if len(place) < len(last):
             log_probs = log_probs.reshape(*last.shape, symbols)[place].reshape(-1, symbols)
-        total = scores[..., None] + _allowed(log_probs, length, limits).reshape(len(live), width, symbols)
-        top, extension = _top(total.reshape(len(live), -1), 2 * width)
-        origin, symbol = np.divmod(extension, symbols)
-        going, row = symbol != EOS, np.arange(len(live))[:, None]
+        near, row = min(2 * width, symbols), np.arange(len(live))[:, None]
+        # the 2 * width best of a source are among the 2 * width best of each of its prefixes
+        best, said = _top(_allowed(log_probs, length, limits), near)
+        total = scores[..., None] + best.reshape(len(live), width, near)
+        top, extension = _top(total.reshape(len(live), -1), min(2 * width, width * near))
+        origin, symbol = extension // near, said.reshape(len(live), -1)[row, extension]
+        going = symbol != EOS
         if going.all():
             order = np.arange(width)[None]
         else:

@@ -6,6 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
+import antiphon_runtime.search as runtime
 import pytest
 import torch
 from hypothesis import given, settings
@@ -187,4 +188,22 @@ def test_the_largest_are_those_of_topk(rows: int, size: int, count: int, barred:
     assert torch.equal(values.gather(1, place), found)
     there = found > -math.inf
     assert torch.equal(place[there], wanted.indices[there])
+    assert all(len(set(row)) == count for row in place.tolist())
+
+
+@given(
+    rows=st.integers(1, 3),
+    size=st.integers(1, 3 * runtime.SORTED),
+    count=st.integers(1, 2 * runtime.BLOCK),
+    barred=st.sampled_from([0.0, 0.5, 0.99]),
+    seed=st.integers(0, 10_000),
+)
+@settings(deadline=None, max_examples=100)
+def test_the_runtimes_largest_are_the_same(rows: int, size: int, count: int, barred: float, seed: int) -> None:
+    chance, count = torch.Generator().manual_seed(seed), min(count, size)
+    values = torch.randperm(rows * size, generator=chance).view(rows, size).float()
+    values[torch.rand(rows, size, generator=chance) < barred] = -math.inf
+    found, place = (torch.from_numpy(found) for found in runtime._top(values.numpy(), count))
+    assert torch.equal(found, values.topk(count, -1).values)
+    assert torch.equal(values.gather(1, place), found)
     assert all(len(set(row)) == count for row in place.tolist())

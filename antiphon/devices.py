@@ -40,7 +40,8 @@ def pick_device(name: str | None = None) -> torch.device:
 def side_by_side(work: Callable[[T], R], pieces: Sequence[T], workers: int) -> list[R]:
     """What `work` makes of every piece, in order, `workers` at once, each with its share of torch's threads.
 
-    Modes of torch that belong to a thread (inference, autocast) are the work's own to set.
+    Modes of torch that belong to a thread (inference, autocast) are the work's own to set. The first error of a piece
+    is raised, and pieces that have not begun are left.
     """
     threads, workers = torch.get_num_threads(), min(workers, len(pieces))
     if workers < 2:

@@ -46,6 +46,7 @@ from antiphon.symbols import EOS, UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
 FEW = 16  # rows that are not worth a second thread
+WORKERS = 4  # batches at once, at most: they share one interpreter
 
 Speaker = Writer | LanguageModel | Ensemble | Aligner  # a model whose answer is a text
 Tokens: TypeAlias = tuple[int, ...]
@@ -284,7 +285,7 @@ def _decode(
             return beam(model.step, state, count, device, limits, width, penalty, first, rules, lanes, coverage, watch)
 
     # on the CPU a batch a thread: small products gain more from standing beside others than from being divided
-    parts = torch.get_num_threads() if device.type == "cpu" and watch is None else 1
+    parts = min(torch.get_num_threads(), WORKERS) if device.type == "cpu" and watch is None else 1
     batches = list(batches_by_length(total_lengths(sources), width * lanes.count, parts=parts))
     for rows, found in zip(batches, side_by_side(decoded, batches, parts), strict=True):
         for row, hypotheses in zip(rows, found, strict=True):

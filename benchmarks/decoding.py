@@ -17,7 +17,7 @@ from measure import middle, sides, write
 from task import TASKS
 
 UPDATES = 20
-NAMES = ("antiphon", "fairseq", "eole", "joeynmt", "teaching")
+NAMES = ("antiphon", "antiphon_runtime", "fairseq", "eole", "joeynmt", "teaching")
 OURS = "antiphon"
 
 

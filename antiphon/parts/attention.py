@@ -69,7 +69,7 @@ class Attention(nn.Module, ABC):
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """The softmax of scores [..., S] where the mask is true, elsewhere zero.
+    """The softmax of scores [..., S] over the places where a mask that broadcasts to them is true, elsewhere zero.
 
     What is less than e^-`FAINT` of the largest is zero too. Such weights are lost in rounding, but they and their
     gradients come so near to the smallest numbers there are that a processor takes a hundred times as long over them.

@@ -153,16 +153,18 @@ def _top(values: Array, count: int) -> tuple[Array, Array]:
         place = np.argsort(-values, 1, kind="stable")[:, :count]
         return values[row, place], place
     blocks = values.shape[1] // BLOCK
-    looked = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    if blocks >= 2 * count:
+    if blocks < 2 * count:
+        place = np.sort(np.argpartition(values, -count, 1)[:, -count:], 1)
+    else:
         # they lie in the `count` blocks whose largest are the largest, or behind all blocks; a block's numbers lie
         # `blocks` apart, so that all blocks are gone through at once
         peaks = values[:, : BLOCK * blocks].reshape(-1, BLOCK, blocks).max(1)
         chosen = np.argpartition(peaks, -count, 1)[:, -count:]
         inside = chosen[:, None] + blocks * np.arange(BLOCK)[:, None]
-        looked = np.concatenate([inside.reshape(len(values), -1), looked[:, BLOCK * blocks :]], 1)
-    near = np.argpartition(values[row, looked], -count, 1)[:, -count:]
-    place = np.sort(looked[row, near], 1)
+        behind = np.broadcast_to(np.arange(BLOCK * blocks, values.shape[1]), (len(values), values.shape[1] % BLOCK))
+        looked = np.concatenate([inside.reshape(len(values), -1), behind], 1)
+        near = np.argpartition(values[row, looked], -count, 1)[:, -count:]
+        place = np.sort(looked[row, near], 1)
     found = values[row, place]
     order = np.argsort(-found, 1, kind="stable")
     return found[row, order], place[row, order]

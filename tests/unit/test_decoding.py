@@ -169,6 +169,14 @@ def test_unknown_is_never_an_output_even_if_most_probable() -> None:
     assert beam(stepper(tables), starts(1), 1, CPU, Limits(4), 3)[0][0].tokens == ()
 
 
+def barred_numbers(rows: int, size: int, barred: float, seed: int) -> Tensor:
+    """Different numbers [rows, size], a share of them -inf."""
+    chance = torch.Generator().manual_seed(seed)
+    values = torch.randperm(rows * size, generator=chance).view(rows, size).float()
+    values[torch.rand(rows, size, generator=chance) < barred] = -math.inf
+    return values
+
+
 @given(
     rows=st.integers(1, 4),
     size=st.one_of(st.integers(1, 40), st.integers(2 * BLOCK - 2, 30 * BLOCK)),
@@ -179,9 +187,7 @@ def test_unknown_is_never_an_output_even_if_most_probable() -> None:
 @settings(deadline=None, max_examples=150)
 def test_the_largest_are_those_of_topk(rows: int, size: int, count: int, barred: float, seed: int) -> None:
     """Also if most symbols may not be said."""
-    chance, count = torch.Generator().manual_seed(seed), min(count, size)
-    values = torch.randperm(rows * size, generator=chance).view(rows, size).float()
-    values[torch.rand(rows, size, generator=chance) < barred] = -math.inf
+    values, count = barred_numbers(rows, size, barred, seed), min(count, size)
     found, place = largest(values, count)
     wanted = values.topk(count, -1)
     assert torch.equal(found, wanted.values)
@@ -200,9 +206,7 @@ def test_the_largest_are_those_of_topk(rows: int, size: int, count: int, barred:
 )
 @settings(deadline=None, max_examples=100)
 def test_the_runtimes_largest_are_the_same(rows: int, size: int, count: int, barred: float, seed: int) -> None:
-    chance, count = torch.Generator().manual_seed(seed), min(count, size)
-    values = torch.randperm(rows * size, generator=chance).view(rows, size).float()
-    values[torch.rand(rows, size, generator=chance) < barred] = -math.inf
+    values, count = barred_numbers(rows, size, barred, seed), min(count, size)
     found, place = (torch.from_numpy(found) for found in runtime._top(values.numpy(), count))
     assert torch.equal(found, values.topk(count, -1).values)
     assert torch.equal(values.gather(1, place), found)

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from antiphon.errors import ConfigError
 from antiphon.parts.attention import Attention
 from antiphon.parts.dropout import Dropout
+from antiphon.parts.products import at_once
 from antiphon.parts.recurrent import Cells, MakeCell
 from antiphon.parts.state import Layer, State
 
@@ -170,7 +171,8 @@ class RecurrentDecoder(nn.Module):
     def unroll(self, inputs: Tensor, state: State) -> Decoded:
         """All steps of a known target: embedded inputs [B, T, inputs]; equals `step` by step."""
         if self.steps_alone:
-            return self._step_by_step(inputs, state)
+            with at_once([*(weight for cell in self.cells for weight in cell.matrices), self.readout.weight]):
+                return self._step_by_step(inputs, state)
         context = self._context(state, inputs)
         below = inputs if context is None else torch.cat([inputs, context], -1)
         read = weights = attended = None

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from antiphon.errors import ConfigError
 from antiphon.parts.dropout import dropped
+from antiphon.parts.products import at_once
 from antiphon.parts.state import Layer
 from antiphon.tables import Table
 
@@ -92,8 +93,13 @@ class Cell(nn.Module, ABC):
         self.state_norm = nn.LayerNorm(self.gates * self.hidden, bias=False)
 
     @property
+    def matrices(self) -> list[Tensor]:
+        """The weights that inputs and states are multiplied with."""
+        return [self.input_weight, self.state_weight]
+
+    @property
     def weights(self) -> list[Tensor]:
-        return [self.input_weight, self.state_weight, self.input_bias, self.state_bias]
+        return [*self.matrices, self.input_bias, self.state_bias]
 
     def initial(self, like: Tensor) -> Layer:
         """The zero state for the rows of `like` [rows, ...]."""
@@ -142,9 +148,10 @@ class Cell(nn.Module, ABC):
         """All steps: inputs [rows, T, inputs] -> outputs [rows, T, hidden] and the state after the last."""
         if self.fused is None or self.zoneout or self.input_norm is not None:
             outputs = []
-            for step in inputs.unbind(1):
-                state = self.advance(step, state)
-                outputs.append(state[0])
+            with at_once(self.matrices):
+                for step in inputs.unbind(1):
+                    state = self.advance(step, state)
+                    outputs.append(state[0])
             return torch.stack(outputs, 1), state
         start = [value.unsqueeze(0) for value in state]
         hidden = start if self.parts > 1 else start[0]

@@ -25,6 +25,16 @@ class Sequences:
         self.lengths: Ints = np.fromiter(map(len, flat), dtype=np.int64, count=len(flat))
         self.ends: Ints = np.cumsum(self.lengths, dtype=np.int64)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Sequences]) -> Sequences:
+        """All sequences of the parts, in order."""
+        made = cls([])
+        if parts:
+            made.values = np.concatenate([part.values for part in parts])
+            made.lengths = np.concatenate([part.lengths for part in parts])
+            made.ends = np.cumsum(made.lengths, dtype=np.int64)
+        return made
+
     def __len__(self) -> int:
         return len(self.lengths)
 

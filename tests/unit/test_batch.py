@@ -38,6 +38,14 @@ def test_sequences_are_kept_as_they_are(rows: list[list[int]]) -> None:
     assert kept.lengths.tolist() == [len(row) for row in rows]
 
 
+@given(st.lists(st.lists(st.lists(st.integers(0, 1000), max_size=6), max_size=4), max_size=4))
+def test_joined_sequences_are_those_of_all_parts(parts: list[list[list[int]]]) -> None:
+    joined, whole = Sequences.joined(list(map(Sequences, parts))), Sequences([row for part in parts for row in part])
+    for found, wanted in ((joined.values, whole.values), (joined.lengths, whole.lengths), (joined.ends, whole.ends)):
+        assert found.dtype == wanted.dtype
+        assert found.tolist() == wanted.tolist()
+
+
 @given(st.lists(st.lists(st.integers(1, 99), max_size=6), min_size=1, max_size=8), st.data())
 def test_padded_rows_are_the_rows_and_pads(rows: list[list[int]], data: st.DataObject) -> None:
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=9))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from antiphon.config import Config, Parallel
 from antiphon.data.rows import Row
+from antiphon import dataset
 from antiphon.dataset import encode_rows, group_references, load_rows, split_rows, train_codecs, untrained
 from antiphon.errors import ConfigError, DataError
 from antiphon.symbols import EOS, UNK
@@ -119,6 +120,23 @@ def test_encoded_rows_are_the_codecs_ids_in_order(configure: Configure, rows: li
         assert examples.sources[0][i].tolist() == codecs.sources[0].encode(one.sources[0])
         assert codecs.target.decode(examples.target[i].tolist()) == one.target
         assert examples.target[i][-1] == EOS
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 7])
+def test_rows_are_the_same_however_many_are_encoded_at_once(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Bad rows among them, and pieces that are nothing but bad rows."""
+    sources = ["a", "bbbb", "c", "dddd", "eeee", "ffff", "ab"]
+    rows = [row(source, "x y", line) for line, source in enumerate(sources, 1)]
+    config = configure(data__max_length=3, data__on_error="skip")
+    codecs = train_codecs(config, rows)
+    monkeypatch.setattr(dataset, "AT_ONCE", at_once)
+    kept, examples = encode_rows(config, codecs, rows)
+    assert [one.line for one in kept] == [1, 3, 7]
+    assert len(examples) == 3
+    for i, one in enumerate(kept):
+        assert examples.sources[0][i].tolist() == codecs.sources[0].encode(one.sources[0])
 
 
 def test_codecs_know_the_rows_they_were_given_only(configure: Configure) -> None:

@@ -208,7 +208,7 @@ def encode_rows(config: Config, codecs: Codecs, rows: Sequence[Row]) -> tuple[li
                 problems.add(row.file, row.line, str(error))
                 continue
             kept.append(row)
-        for side, arrays in zip(sides, zip(*encoded, strict=True), strict=False):
+        for side, arrays in zip(sides, zip(*encoded, strict=True), strict=False):  # none if all are bad
             side.append(Sequences(arrays))
     problems.raise_any()
     tell_skipped(problems)

@@ -25,7 +25,8 @@ Uses = list[tuple[Tensor, Tensor]]
 def at_once(weights: Iterable[Tensor]) -> Iterator[None]:
     """Within it, `functional.linear` with one of the weights leaves its gradient to one product for all calls.
 
-    Values and gradients are those of `functional.linear` but for rounding.
+    Values and gradients are those of `functional.linear` but for rounding, in backward passes that ask for those of the
+    weights.
     """
     if not torch.is_grad_enabled() or torch.compiler.is_exporting():
         yield
@@ -45,12 +46,13 @@ class _Linear(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is functional.linear and id(args[1]) in self.weights:
-            return self._linear(*args)
-        return func(*args, **(kwargs or {}))
+        named = kwargs or {}
+        if func is functional.linear and id(named["weight"] if "weight" in named else args[1]) in self.weights:
+            return self._linear(*args, **named)
+        return func(*args, **named)
 
-    def _linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        device = inputs.device.type
+    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002 torch's name
+        inputs, device = input, input.device.type
         if torch.is_autocast_enabled(device):
             inputs = inputs.to(torch.get_autocast_dtype(device))
         if id(weight) not in self.shared:

@@ -101,3 +101,17 @@ def test_without_gradients_nothing_is_kept() -> None:
     layer = nn.Linear(3, 3)
     with torch.no_grad(), at_once([layer.weight]):
         assert not layer(torch.ones(2, 3)).requires_grad
+
+
+@pytest.mark.parametrize("names", [("bias",), ("weight", "bias"), ("input", "weight", "bias")])
+def test_arguments_may_have_names(names: tuple[str, ...]) -> None:
+    """As a cell that somebody adds may give them."""
+    layer, inputs = nn.Linear(3, 2), torch.ones(2, 3)
+    given = {"input": inputs, "weight": layer.weight, "bias": layer.bias}
+    placed = [value for name, value in given.items() if name not in names]
+    with at_once([layer.weight]):
+        found = functional.linear(*placed, **{name: given[name] for name in names})
+    torch.testing.assert_close(found, layer(inputs))
+    found.sum().backward()
+    assert layer.bias.grad is not None
+    assert layer.bias.grad.tolist() == [2.0, 2.0]

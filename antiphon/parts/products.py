@@ -41,7 +41,8 @@ class _Linear(TorchFunctionMode):
     def __init__(self, weights: Iterable[Tensor]) -> None:
         super().__init__()
         self.weights = {id(weight) for weight in weights if weight.requires_grad}
-        self.shared: dict[int, tuple[Tensor, Tensor | None, Uses]] = {}
+        self.shared: dict[tuple[int, int], tuple[Tensor, Tensor | None, Uses]] = {}
+        self.biases: list[Tensor | None] = []  # held, so that no other takes the number of one
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -55,11 +56,13 @@ class _Linear(TorchFunctionMode):
         inputs, device = input, input.device.type
         if torch.is_autocast_enabled(device):
             inputs = inputs.to(torch.get_autocast_dtype(device))
-        if id(weight) not in self.shared:
+        place = id(weight), id(bias)
+        if place not in self.shared:
+            self.biases.append(bias)
             uses: Uses = []
             used = _Shared.apply(uses, inputs.dtype, weight, bias)  # type: ignore[no-untyped-call]
-            self.shared[id(weight)] = *used, uses
-        product: Tensor = _Product.apply(inputs, *self.shared[id(weight)])  # type: ignore[no-untyped-call]
+            self.shared[place] = *used, uses
+        product: Tensor = _Product.apply(inputs, *self.shared[place])  # type: ignore[no-untyped-call]
         return product
 
 

@@ -115,3 +115,17 @@ def test_arguments_may_have_names(names: tuple[str, ...]) -> None:
     found.sum().backward()
     assert layer.bias.grad is not None
     assert layer.bias.grad.tolist() == [2.0, 2.0]
+
+
+def test_a_weight_may_have_another_bias_at_every_step() -> None:
+    layer, found = nn.Linear(3, 3).double(), []
+    for together in (False, True):
+        layer.zero_grad()
+        values = torch.ones(2, 3, dtype=torch.float64)
+        with at_once([layer.weight]) if together else nullcontext():
+            for step in range(3):
+                values = functional.linear(torch.tanh(values), layer.weight, layer.bias * step)
+        values.square().sum().backward()  # type: ignore[no-untyped-call]
+        found.append([values, *(parameter.grad for parameter in layer.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)

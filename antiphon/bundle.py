@@ -7,6 +7,7 @@ vocabulary-target.json    (vocabulary-source-2.json and so on, where there are s
 metrics.json              what was measured
 README.md                 the model card
 calibration.json          how sure it may be (antiphon/calibration.py), where it has been calibrated
+shortlist.safetensors     what source symbols are likely to be answered with (antiphon/data/shortlist.py), if wished for
 exceptions.tsv            the user's own: inputs whose answers are known (antiphon/exceptions.py)
 training/                 what `--resume` needs; not needed to use the model
 """
@@ -28,7 +29,9 @@ from torch import Tensor
 from antiphon import calibration, exceptions
 from antiphon import config as configuration
 from antiphon.config import Config
+from antiphon.data import shortlist
 from antiphon.data.codec import Codec
+from antiphon.data.encode import TextCodec
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json, codec_to_text
 from antiphon.dataset import Codecs, side_names
 from antiphon.errors import ConfigError, ModelFolderError
@@ -107,6 +110,8 @@ def save_description(folder: Path, config: Config, codecs: Codecs) -> None:
     write_text(folder / CONFIG, config.to_yaml())
     for side, codec in codecs.named.items():
         write_text(_vocabulary(folder, side), codec_to_text(codec))
+    if codecs.shortlist is not None:
+        shortlist.write(folder, codecs.shortlist)
 
 
 def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -117,7 +122,8 @@ def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 def refuse_strange_files(folder: Path) -> None:
     """Refuse a folder that is not a model's, or that holds more than a model does, so that nothing else is removed."""
     config = load_config(folder)
-    own = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION, calibration.FILE, exceptions.FILE}
+    own = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION}
+    own |= {calibration.FILE, exceptions.FILE, shortlist.FILE}
     own |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in own and PARTIAL not in path.name)
     if strange:
@@ -194,7 +200,13 @@ def load_codecs(folder: Path, config: Config) -> Codecs:
     """The codecs of a model folder; each must be of the configured kind."""
     *sources, target = side_names(len(config.sources))
     found = [_codec(folder, name, SOURCES, side.kind) for name, side in zip(sources, config.sources, strict=True)]
-    return Codecs(tuple(found), _codec(folder, target, TARGETS, config.target.kind))
+    said, path = _codec(folder, target, TARGETS, config.target.kind), folder / shortlist.FILE
+    known = shortlist.read(path, _size(found[0]), _size(said)) if path.exists() else None
+    return Codecs(tuple(found), said, known)
+
+
+def _size(codec: Codec) -> int:
+    return codec.size if isinstance(codec, TextCodec) else 0
 
 
 def _codec(folder: Path, side: str, table: Table[Codec], kind: str) -> Codec:

@@ -19,7 +19,7 @@ from antiphon.data.rows import Problems, Row
 from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, held_out, load_rows, train_codecs, untrained
 from antiphon.errors import shown
 from antiphon.evaluation import output_metrics
-from antiphon.search import Speaker, plan, written_side
+from antiphon.search import Speaker, plan, refuse_shortlist, written_side
 from antiphon.structures import build
 from antiphon.symbols import UNK
 from antiphon.training.prepare import check_names, with_longest
@@ -80,7 +80,8 @@ def _check_decoding(config: Config, codecs: Codecs, rows: Sequence[Row]) -> None
         length = len(codec.encode(row.sources[0] if model.goes_on else row.target))
         longest = max(longest, min(length, config.train.bptt) if codec.whole else length)
     filled = config if codecs.target.form == "aligned" else with_longest(config, longest)
-    plan(filled.decode, model, codecs)
+    refuse_shortlist(filled.decode, model, codecs)
+    plan(filled.decode.model_copy(update={"shortlist": None}), model, codecs)  # it is learned in training
 
 
 def _read(config: Config, part: str, files: Files, codecs: Codecs, report: Report) -> list[Row]:

@@ -347,7 +347,7 @@ def predict(
         return
     for found in model.stream(
         lines, beam, n_best, sample=how, window=1 if one_by_one else WINDOW, origin=f"{name}:",
-        prefix=prefix, settings=chosen, token_scores=as_json, align=align,
+        prefix=prefix, settings=chosen, token_scores=as_json, align=align, scores=as_json or abstain_below is not None,
     ):  # fmt: skip
         print(_answer_line(found, as_json, n_best, abstain_below), flush=one_by_one)
 

@@ -299,6 +299,11 @@ class Mbr(Section):
     metric: Literal["chrf", "token_error_rate"] = Field("chrf", description="by which the others judge each of them")
 
 
+class Shortlist(Section):
+    likely: StrictInt = Field(20, ge=1, le=1_000, description="symbols for each symbol of the source")
+    common: StrictInt = Field(500, ge=1, le=100_000, description="most frequent symbols, for every source")
+
+
 class Decode(WithOptions):
     """How outputs are looked for; the other keys are rules of decoding, checked where they are built."""
 
@@ -326,6 +331,7 @@ class Decode(WithOptions):
     lexicon: StrictStr | None = Field(None, description="a file of the only outputs there are, one a line")
     replace_unknown: StrictBool = Field(False, description="a source symbol stands in for an unknown one")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the products: less exact, faster")
+    shortlist: Shortlist | None = Field(None, description="only what the source is likely to be answered with is said")
 
     @property
     def rules(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from antiphon.data.codec import Array, Codec
 from antiphon.data.copying import Copying
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
+from antiphon.data.shortlist import Shortlist
 from antiphon.errors import ConfigError, DataError
 from antiphon.parts.ctc import frames_needed
 from antiphon.tables import Table
@@ -32,10 +33,11 @@ def tell_skipped(problems: Problems) -> None:
 
 @dataclass(frozen=True)
 class Codecs:
-    """The codecs of all sides."""
+    """The codecs of all sides, and which symbols of one are likely to answer those of the other, if that is known."""
 
     sources: tuple[Codec, ...]
     target: Codec
+    shortlist: Shortlist | None = None
 
     @property
     def named(self) -> dict[str, Codec]:
@@ -43,7 +45,7 @@ class Codecs:
         return dict(zip(side_names(len(self.sources)), (*self.sources, self.target), strict=True))
 
     def to_json(self) -> str:
-        """All of them as one JSON text."""
+        """All codecs as one JSON text."""
         return json.dumps([codec.to_json() for codec in self.named.values()])
 
     @classmethod

@@ -24,7 +24,7 @@ from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, group_references
 from antiphon.decoding import Hypothesis
 from antiphon.ensemble import Ensemble
-from antiphon.model import LanguageModel, Model, Reader
+from antiphon.model import LanguageModel, Model, Reader, Writer
 from antiphon.parts.heads import Head
 from antiphon.search import (
     TOKENS,
@@ -37,7 +37,7 @@ from antiphon.search import (
     total_lengths,
     written,
 )
-from antiphon.symbols import SPECIALS, UNK
+from antiphon.symbols import EOS, SPECIALS, UNK
 
 READ = 16_384  # symbols that a language model reads at once; it goes on from the state after them
 
@@ -75,6 +75,19 @@ def score_rows(model: Model | Ensemble, examples: Examples, device: torch.device
         for row, own, right in zip(rows, _cut(loss, steps), _cut(hit, steps), strict=True):
             losses[row], correct[row] = own.astype(np.float64), right
     return RowScores(losses, correct)
+
+
+def symbol_scores(
+    model: Speaker, sources: Sequence[Sequences], outputs: Sequence[Sequence[int]], device: torch.device
+) -> list[list[float]]:
+    """log p of each symbol of the outputs, one for each row, and of their end symbols."""
+    prompts: list[list[int]] = [[]] * len(outputs)
+    if model.goes_on:
+        prompts = [sources[0][row].tolist() for row in range(len(outputs))]
+    targets = Sequences([[*prompt, *output, EOS] for prompt, output in zip(prompts, outputs, strict=True)])
+    given = (targets,) if model.goes_on else tuple(sources)
+    losses = score_rows(model, Examples(given, targets), device).losses
+    return [(-own[len(prompt) :]).tolist() for own, prompt in zip(losses, prompts, strict=True)]
 
 
 def _cut(values: Tensor, lengths: Ints) -> list[NDArray[Any]]:
@@ -300,7 +313,12 @@ def judged(task: Task) -> Judged:
         references = [[codec.join(codec.split(task.rows[row].target)) for row in group] for group in groups]
         texts = map(codec.join, outputs)
         wrong = np.asarray([text not in choices for text, choices in zip(texts, references, strict=True)], np.int64)
-        log_probs = outcomes([one.score for one in best])
+        scores = [one.score for one in best]
+        if task.config.decode.shortlist is not None:  # those of its search are of the symbols listed alone
+            assert isinstance(task.model, Writer)
+            sources = [source.take([group[0] for group in groups]) for source in task.examples.sources]
+            scores = list(map(sum, symbol_scores(task.model, sources, [one.tokens for one in best], task.device)))
+        log_probs = outcomes(scores)
         return Judged(log_probs, np.zeros_like(wrong), wrong, np.ones_like(wrong))
     assert isinstance(codec, LabelCodec)
     assert isinstance(task.model, Reader)

@@ -6,7 +6,7 @@ import itertools
 import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -44,7 +44,18 @@ from antiphon.errors import (
     TooLongError,
     nearest,
 )
-from antiphon.evaluation import Sums, Task, confusion, evaluate, judged, read_sources, row_sums, score_rows, surest
+from antiphon.evaluation import (
+    Sums,
+    Task,
+    confusion,
+    evaluate,
+    judged,
+    read_sources,
+    row_sums,
+    score_rows,
+    surest,
+    symbol_scores,
+)
 from antiphon.explanation import Asked, Given, explainer_of
 from antiphon.files import write_text
 from antiphon.model import Aligner, LanguageModel, Model, Reader, Writer
@@ -64,7 +75,6 @@ from antiphon.search import (
     written,
     written_side,
 )
-from antiphon.symbols import EOS
 from antiphon.trace import Trace
 from antiphon.training.card import add_calibration
 
@@ -87,6 +97,7 @@ class _Wanted:
     attention: bool = False
     token_scores: bool = False
     align: bool = False
+    scores: bool = True  # whether they are read: where a shortlist is searched, the model's own take some time
 
 
 class Predictor:
@@ -157,15 +168,17 @@ class Predictor:
         settings: Mapping[str, Any] | None = None,
         token_scores: bool = False,
         align: bool = False,
+        scores: bool = True,
     ) -> Iterator[Prediction]:
         """Like `predict`, but lazily and in bounded memory: `window` inputs are held at a time.
 
-        Errors name an input as `origin` and its number, from 1.
+        Errors name an input as `origin` and its number, from 1. Without `scores`, which nobody then reads, they may be
+        those of the search alone, with a shortlist.
         """
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
         decode = self._decode(beam, sample, settings)
-        wanted = self._wanted(decode, n_best, attention, token_scores, align)
+        wanted = replace(self._wanted(decode, n_best, attention, token_scores, align), scores=scores)
         encoded = self._encoded(inputs, origin, self._beginnings(prefix, decode))
         failed: AntiphonError | None = None
         answered = 0
@@ -247,7 +260,7 @@ class Predictor:
         *_, beginning = one
         sources = [Sequences([array]) for array in one[1]]
         for so_far in spoken(self.model, sources, search, self.device, beginning):
-            for told in self._told([one], sources, [[so_far]], _Wanted(search), [0], "input "):
+            for told in self._told([one], sources, [[so_far]], _Wanted(search, scores=False), [0], "input "):
                 assert not isinstance(told, AntiphonError)
                 yield told
 
@@ -495,14 +508,15 @@ class Predictor:
         )
         if self.model.goes_on:
             said = [[*reads[row], *symbols] for row, symbols in zip(rows, said, strict=True)]
-        scores = self._token_scores(given, tokens) if wanted.token_scores else None
+        renewed = wanted.scores and wanted.search.shortlist is not None  # that of the search is of few symbols alone
+        parts = symbol_scores(self.model, given, tokens, self.device) if wanted.token_scores or renewed else None
         weights = attention_of(self.model, given, tokens, self.device) if wanted.attention or wanted.align else None
         candidates = [
             Candidate(
                 codec.join(symbols),
                 symbols,
-                outputs[place].score,
-                None if scores is None else scores[place],
+                sum(parts[place]) if parts is not None and renewed else outputs[place].score,
+                parts[place] if parts is not None and wanted.token_scores else None,
                 None if weights is None or not wanted.align else alignment(weights[place], reads[rows[place]]),
             )
             for place, symbols in enumerate(said)
@@ -519,16 +533,6 @@ class Predictor:
             looked = None if weights is None or not wanted.attention else weights[place]
             sure = None if self.calibration is None else self.calibration.of_text(best.score)
             yield TextPrediction(best.text, best.tokens, best.score, candidates[place:end], read, looked, sure)
-
-    def _token_scores(self, sources: Sequence[Sequences], outputs: Sequence[tuple[int, ...]]) -> list[list[float]]:
-        """log p of each symbol of the outputs and of their end symbols."""
-        prompts: list[list[int]] = [[]] * len(outputs)
-        if self.model.goes_on:
-            prompts = [sources[0][row].tolist() for row in range(len(outputs))]
-        targets = Sequences([[*prompt, *output, EOS] for prompt, output in zip(prompts, outputs, strict=True)])
-        given = (targets,) if self.model.goes_on else tuple(sources)
-        losses = score_rows(self.model, Examples(given, targets), self.device).losses
-        return [(-own[len(prompt) :]).tolist() for own, prompt in zip(losses, prompts, strict=True)]
 
     def explain(
         self,

@@ -17,7 +17,8 @@ from antiphon import metrics
 from antiphon.config import Decode, Mbr, Sample
 from antiphon.data.batch import Examples, Ints, Sequences, collate, pad
 from antiphon.data.copying import Copying
-from antiphon.data.encode import TextCodec
+from antiphon.data.encode import SourceTextCodec, TextCodec
+from antiphon.data.shortlist import Shortlist
 from antiphon.dataset import Codecs
 from antiphon.decoding import (
     Choose,
@@ -28,6 +29,7 @@ from antiphon.decoding import (
     Limits,
     Rule,
     Step,
+    StepFunction,
     Together,
     beam,
     choices,
@@ -39,8 +41,9 @@ from antiphon.ensemble import Ensemble
 from antiphon.errors import ConfigError, SilentError, nearest
 from antiphon.lanes import Diverse, Phrases
 from antiphon.model import Aligner, Input, LanguageModel, Model, Writer
+from antiphon.narrowed import Narrowed, OnlyOwn
 from antiphon.parts import ctc
-from antiphon.parts.heads import BLANK, Aligned
+from antiphon.parts.heads import BLANK, Aligned, SoftmaxHead
 from antiphon.rules import RULES, Prefix, build_rules, ids_of
 from antiphon.symbols import EOS, UNK
 
@@ -65,6 +68,7 @@ class Search:
     sample: Sample | None
     utility: Utility | None  # how much an output is worth if another is right: with `mbr`
     copies: bool = False  # whether sources bring symbols of their own
+    shortlist: Shortlist | None = None
 
     @property
     def width(self) -> int:
@@ -115,7 +119,7 @@ def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
     limits = Limits(decode.max_length, min(decode.min_length, decode.max_length), decode.replace_unknown)
     sample = decode.sample or (None if decode.mbr is None else Sample())
     utility = None if decode.mbr is None else _utility(decode.mbr, codec)
-    return Search(decode, limits, tuple(rules), lanes, sample, utility, model.copies)
+    return Search(decode, limits, tuple(rules), lanes, sample, utility, model.copies, _shortlist(decode, model, codecs))
 
 
 def _plan_alignment(decode: Decode) -> Search:
@@ -124,6 +128,39 @@ def _plan_alignment(decode: Decode) -> Search:
         if key != "beam":
             raise ConfigError(f"decode.{key}", "is for models that write step by step; with ctc there is decode.beam")
     return Search(decode, Limits(0), (), Together(), None, None)
+
+
+def refuse_shortlist(decode: Decode, model: Speaker, codecs: Codecs) -> None:
+    """Refuse `decode.shortlist` where it cannot be, and what does not go with it."""
+    if decode.shortlist is None:
+        return
+    reads = codecs.sources[0]
+    plain = isinstance(reads, SourceTextCodec) and reads.spelling is None and len(codecs.sources) == 1
+    if not plain or not isinstance(model, Writer) or not isinstance(model.head, SoftmaxHead):
+        reason = "is for one model that reads one text (without characters) and writes another, and does not copy"
+        raise ConfigError("decode.shortlist", reason)
+    for key, chosen in (
+        ("require", decode.require),
+        ("lexicon", decode.lexicon),
+        ("sample", decode.sample),
+        ("mbr", decode.mbr),
+    ):
+        if chosen:
+            reason = "goes by all symbols, of which decode.shortlist leaves most out; choose one of them"
+            raise ConfigError(f"decode.{key}", reason)
+
+
+def _shortlist(decode: Decode, model: Speaker, codecs: Codecs) -> Shortlist | None:
+    refuse_shortlist(decode, model, codecs)
+    if decode.shortlist is None:
+        return None
+    again = "make one: give this key to antiphon train, with --resume for a model that is trained already"
+    if codecs.shortlist is None:
+        raise ConfigError("decode.shortlist", f"this model has none; {again}")
+    try:
+        return codecs.shortlist.cut(decode.shortlist.likely, decode.shortlist.common)
+    except ValueError as error:
+        raise ConfigError("decode.shortlist", f"{error}; {again}") from None
 
 
 NO_ATTENTION = "needs the attention of each step, which this model has not; train with model.attention: general"
@@ -266,23 +303,38 @@ def _decode(
     precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
     model.eval()
 
+    def searched(
+        step: StepFunction[Any],
+        state: Any,
+        rows: Ints,
+        first: Tensor | None,
+        rules: Sequence[Rule],
+        watch: Watch | None,
+    ) -> list[list[Hypothesis]]:
+        count = len(rows)
+        if search.sample is not None:
+            choose = _sampler(search.sample, [seeds[int(row)] for row in rows], search.copies)
+            return greedy(step, state, count, device, limits, first, choose, rules)
+        if settings.beam == 1 and lanes.count == 1 and watch is None:
+            return greedy(step, state, count, device, limits, first, rules=rules)
+        memory = state.memory if settings.coverage_penalty else None
+        coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
+        penalty = settings.length_penalty
+        return beam(step, state, count, device, limits, width, penalty, first, rules, lanes, coverage, watch)
+
     @torch.inference_mode()
     def decoded(rows: Ints) -> list[list[Hypothesis]]:
         with precision():
             given = [pad(source, rows).to(device) for source in sources]
-            state, first, count = model.start(given), model.first_read(given), len(rows)
-            rules = list(search.rules)
-            if prefixes is not None:
-                rules.append(Prefix([prefixes[int(row)] for row in rows]))
-            if search.sample is not None:
-                choose = _sampler(search.sample, [seeds[int(row)] for row in rows], search.copies)
-                return greedy(model.step, state, count, device, limits, first, choose, rules)
-            if settings.beam == 1 and lanes.count == 1 and watch is None:
-                return greedy(model.step, state, count, device, limits, first, rules=rules)
-            memory = state.memory if settings.coverage_penalty else None
-            coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
-            penalty = settings.length_penalty
-            return beam(model.step, state, count, device, limits, width, penalty, first, rules, lanes, coverage, watch)
+            state, first, rules = model.start(given), model.first_read(given), list(search.rules)
+            begun = [] if prefixes is None else [prefixes[int(row)] for row in rows]
+            if begun:
+                rules.append(Prefix(begun))
+            if search.shortlist is None or not isinstance(model, Writer):
+                return searched(model.step, state, rows, first, rules, watch)
+            few = Narrowed(model, search.shortlist.own(given[0].values, begun))
+            told = None if watch is None else few.watch(watch)
+            return few.hypotheses(searched(few.step, few.state(state), rows, first, list(map(few.rule, rules)), told))
 
     # on the CPU a batch a thread: small products gain more from standing beside others than from being divided
     parts = min(torch.get_num_threads(), WORKERS) if device.type == "cpu" and watch is None else 1
@@ -309,6 +361,8 @@ def spoken(
     with precision():
         state, first = model.start(given), model.first_read(given)
     rules = [*search.rules, *([Prefix([prefix])] if prefix else [])]
+    if search.shortlist is not None:
+        rules.append(OnlyOwn(search.shortlist.own(given[0].values, [prefix])))
     choose = None if search.sample is None else _sampler(search.sample, [[0]], search.copies)
     tokens: list[int] = []
     score = 0.0

@@ -2,14 +2,16 @@
 
 python benchmarks/growth.py [--rows 10000 100000 1000000] [--lengths 16 32 64 128 256 512 1024] [--rounds 3]
 
-Whole processes; a rate is of the updates that a longer run makes more than a shorter one, memory the most that the
-longer one ever held. The model is that of the task `letters`; made-up words are as long as its words, made-up sequences
-have one length on both sides, and as many tokens a batch whatever that length is.
+A training is a whole process. Its rate is what it writes of itself into its log, by parts of so many updates: the
+median of all parts but the first, so that reading rows and first calls fall out. Memory is the most that it ever held.
+The model is that of the task `letters`; made-up words are as long as its words, made-up sequences have one length on
+both sides, and as many tokens a batch whatever that length is.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import statistics
@@ -26,7 +28,7 @@ from peers.antiphon import CONFIG
 from task import TASKS
 
 TASK = TASKS["letters"]
-FIRST = 20
+PARTS = 4
 TOKENS = 2_048  # target tokens of a batch, padding counted
 SYMBOLS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -40,11 +42,11 @@ def rows(count: int, length: Callable[[random.Random], int]) -> Iterator[str]:
 
 
 def train(folder: Path, updates: int, settings: list[str], threads: int) -> tuple[float, float]:
-    """Seconds, and the most MiB that the process held at once."""
+    """Target tokens a second, and the most MiB that the process held at once."""
     given = [str(folder / "config.yaml"), "--out", str(folder / "model"), "--overwrite", *settings]
-    command = [sys.executable, "-m", "antiphon", "train", *given, "--set", f"train.max_steps={updates}"]
+    length = ["--set", f"train.validate_every={updates}", "--set", f"train.max_steps={PARTS * updates}"]
+    command = [sys.executable, "-m", "antiphon", "train", *given, *length]
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    began = time.perf_counter()
     process = Popen(command, env={**os.environ, **counts}, stdout=DEVNULL, stderr=DEVNULL)
     held = [0.0]
 
@@ -60,26 +62,22 @@ def train(folder: Path, updates: int, settings: list[str], threads: int) -> tupl
     watcher = threading.Thread(target=watch)
     watcher.start()
     status = process.wait()
-    seconds = time.perf_counter() - began
     watcher.join()
     if status:
         raise SystemExit(f"{' '.join(command)}: status {status}")
-    return seconds, max(held)
+    entries = map(json.loads, (folder / "model/training/log.jsonl").read_text().splitlines())
+    return statistics.median([entry["tokens_per_second"] for entry in entries][1:]), max(held)
 
 
-def table(folder: Path, lines: Iterator[str], precision: str) -> float:
-    """The data and the configuration; mean target tokens of a row, the end symbol counted."""
+def table(folder: Path, lines: Iterator[str], precision: str) -> None:
+    """The data and the configuration."""
     folder.mkdir()
-    count = tokens = 0
     with open(folder / "train.tsv", "w", encoding="utf-8") as file:
-        for line in lines:
-            file.write(line)
-            count, tokens = count + 1, tokens + len(line.split("\t")[1].split()) + 1
+        file.writelines(lines)
     (folder / "valid.tsv").write_text("".join(rows(16, lambda draw: 8)))
     attention = "{kind: general}"
     text = CONFIG.format(data=folder, task=TASK, precision=precision, attention=attention)
     (folder / "config.yaml").write_text(text)
-    return tokens / count
 
 
 def main() -> None:
@@ -87,7 +85,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--lengths", nargs="+", type=int, default=[16, 32, 64, 128, 256, 512, 1024])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--updates", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", default="float32")
     given = parser.parse_args()
@@ -95,24 +93,20 @@ def main() -> None:
         cases = {}
         for count in given.rows:
             folder = Path(name, f"rows-{count}")
-            mean = table(folder, rows(count, lambda draw: draw.randint(4, 10)), given.precision)
-            cases[f"{count:,} rows"] = (folder, TASK.BATCH * mean, [])
+            table(folder, rows(count, lambda draw: draw.randint(4, 10)), given.precision)
+            cases[f"{count:,} rows"] = (folder, [])
         for length in given.lengths:
             folder = Path(name, f"length-{length}")
-            mean = table(folder, rows(20_000 * 16 // length, lambda draw, n=length: n), given.precision)
+            table(folder, rows(20_000 * 16 // length, lambda draw, n=length: n), given.precision)
             size = max(1, TOKENS // (length + 1))
-            cases[f"sequences of {length:,}"] = (
-                folder,
-                size * mean,
-                ["--set", f"train.batch_size={size}", "--set", "data.max_length=2000"],
-            )
+            settings = ["--set", f"train.batch_size={size}", "--set", "data.max_length=2000"]
+            cases[f"sequences of {length:,}"] = folder, settings
         rates: dict[str, list[float]] = {title: [] for title in cases}
         memory: dict[str, list[float]] = {title: [] for title in cases}
         for number in range(given.rounds):
-            for title, (folder, tokens, settings) in cases.items():
-                short, _ = train(folder, FIRST, settings, given.threads)
-                long, held = train(folder, FIRST + given.updates, settings, given.threads)
-                rates[title].append(given.updates * tokens / (long - short))
+            for title, (folder, settings) in cases.items():
+                rate, held = train(folder, given.updates, settings, given.threads)
+                rates[title].append(rate)
                 memory[title].append(held)
                 print(f"round {number + 1}: {title}: {rates[title][-1]:,.0f} tokens/s, {held:,.0f} MiB", flush=True)
     first = statistics.median(rates[next(iter(cases))])
@@ -121,7 +115,7 @@ def main() -> None:
         for title in cases
     }
     about = (
-        f"{given.updates} updates after {FIRST}, {given.precision}; {TASK.BATCH} rows a batch, of sequences of one "
+        f"{PARTS - 1} times {given.updates} updates, {given.precision}; {TASK.BATCH} rows a batch, of sequences of one "
         f"length about {TOKENS:,} tokens; median and range of {given.rounds} interleaved rounds."
     )
     write("growth", about, lines, ("table", "target tokens/s", "of the first", "most memory, MiB"), given.threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,8 +14,9 @@ from torch import nn
 from antiphon import search
 from antiphon.bundle import Bundle
 from antiphon.config import Config, Decode, Parallel
+from antiphon.data import shortlist
 from antiphon.data.batch import Examples, cut_long, in_lanes
-from antiphon.data.encode import LabelsCodec
+from antiphon.data.encode import LabelsCodec, TextCodec
 from antiphon.data.rows import Row
 from antiphon.dataset import Codecs, encode_rows, load_parts, train_codecs, untrained
 from antiphon.errors import ConfigError, nearest
@@ -101,8 +102,22 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
                 notes.append(take_vectors(model, name, path, codecs))
     freeze(model, config.train.freeze)
     if isinstance(model, search.Speaker):
+        codecs = _with_shortlist(config.decode, model, codecs, train_examples)
         search.plan(config.decode, model, codecs)  # refused now, not when it is trained
     return Prepared(config, codecs, train_examples, valid_examples, valid_rows, model, notes)
+
+
+def _with_shortlist(decode: Decode, model: search.Speaker, codecs: Codecs, examples: Examples) -> Codecs:
+    """With the shortlist that `decode` asks for, learned from the training rows."""
+    search.refuse_shortlist(decode, model, codecs)
+    if decode.shortlist is None:
+        return codecs
+    sizes = decode.shortlist.likely, decode.shortlist.common
+    (source,), target = codecs.sources, codecs.target
+    assert isinstance(source, TextCodec)
+    assert isinstance(target, TextCodec)
+    found = shortlist.learn(examples.sources[0], examples.target, source.size, target.size, *sizes)
+    return replace(codecs, shortlist=found)
 
 
 def _pieces(config: Config, codecs: Codecs, examples: Examples) -> Examples:

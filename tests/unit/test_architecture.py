@@ -15,7 +15,7 @@ FLOORS = [
     {"data", "parts"},
     {"decoding", "dataset", "answers"},
     {"model", "rules", "lanes", "exceptions"},
-    {"structures", "ensemble"},
+    {"structures", "ensemble", "narrowed"},
     {"search"},
     {"evaluation", "bundle"},
     {"training", "explanation"},

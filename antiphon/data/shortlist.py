@@ -1,0 +1,145 @@
+"""What a source's symbols are likely to be answered with: a vocabulary shortlist, learned from the training rows.
+
+A large vocabulary is the largest part of a step's work, and nearly all of it cannot follow from this source. For each
+symbol of the source a shortlist holds the symbols of the target that translate it with the highest probability, by IBM
+Model 1 (Brown et al. 1993, The Mathematics of Statistical Machine Translation), and for every source the most frequent
+symbols (Jean et al. 2015, arXiv 1412.2007, section 3.2; Mi et al. 2016, arXiv 1605.03209).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from torch import Tensor
+
+from antiphon.data.batch import Ints, Sequences
+from antiphon.errors import ModelFolderError
+from antiphon.files import write_atomically
+from antiphon.symbols import FIRST_OUTPUT, PAD, SPECIALS
+
+FILE = "shortlist.safetensors"
+ROUNDS = 5  # of expectation and maximisation
+LEAST = 0.9  # how often a translation is believed to occur in the rows, or it is chance
+LINKS = 8_000_000  # pairs of a source's and a target's symbol that are looked at, at most: of larger tables a sample
+
+Ids = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """`likely` [source symbols, n]: the ids of what each is answered with, the most probable first, then PAD; `common`
+    [m]: the most frequent ids. Of a vocabulary of `symbols`."""
+
+    likely: Ids
+    common: Ids
+    symbols: int
+
+    def cut(self, likely: int, common: int) -> Shortlist:
+        """With fewer symbols; a `ValueError` says what is wanted and not there."""
+        for name, wanted, found, most in (
+            ("likely", likely, self.likely.shape[1], self.symbols - SPECIALS),
+            ("common", common, len(self.common), self.symbols - SPECIALS),
+        ):
+            if min(wanted, most) > found:
+                raise ValueError(f"{name}: the model's own has {found} (is {wanted})")
+        return Shortlist(self.likely[:, :likely], self.common[:common], self.symbols)
+
+    def own(self, sources: Tensor, also: Sequence[Sequence[int]] = ()) -> Tensor:
+        """Which symbols each source [B, S] may be answered with, [B, symbols]: its own list, whoever is beside it.
+
+        The end symbol and UNK are among them, padding and the begin symbol are not. `also` has further ids of each.
+        """
+        own = torch.zeros(len(sources), self.symbols, dtype=torch.bool, device=sources.device)
+        likely = torch.from_numpy(self.likely).to(sources.device)[sources].long()
+        own.scatter_(1, likely.flatten(1), True)
+        own[:, torch.from_numpy(self.common).to(sources.device).long()] = True
+        own[:, FIRST_OUTPUT:SPECIALS] = True
+        for row, ids in enumerate(also):
+            own[row, list(ids)] = True
+        own[:, :FIRST_OUTPUT] = False
+        return own
+
+
+def learn(
+    sources: Sequences, targets: Sequences, source_symbols: int, symbols: int, likely: int, common: int
+) -> Shortlist:
+    """From encoded rows: of each source symbol the `likely` most probable translations, and the `common` symbols.
+
+    t(y | x) of IBM Model 1 is found by expectation maximisation from equal ones. A pair that it expects less than once
+    in the rows is left out: most of these are words that chance has put beside a rare one.
+    """
+    source, target, said = _links(sources, targets)
+    pairs, link = np.unique(source.astype(np.int64) * symbols + target, return_inverse=True)
+    of_source, of_target = np.divmod(pairs, symbols)
+    probability = count = np.ones(len(pairs))
+    for _ in range(ROUNDS):
+        share = probability[link]
+        share /= np.bincount(said, share)[said]  # how far each symbol of the source has said this one
+        count = np.asarray(np.bincount(link, share, len(pairs)), np.float64)
+        probability = count / np.bincount(of_source, count, source_symbols)[of_source]
+    order = np.lexsort((of_target, -probability, of_source))
+    order = order[count[order] > LEAST]
+    of_source, of_target = of_source[order], of_target[order]
+    place = np.arange(len(order)) - np.searchsorted(of_source, of_source)
+    kept = place < likely
+    table = np.full((source_symbols, min(likely, max(1, symbols - SPECIALS))), PAD, np.int32)
+    table[of_source[kept], place[kept]] = of_target[kept]
+    counts = np.bincount(targets.values, minlength=symbols)[SPECIALS:]
+    frequent = np.argsort(-counts, kind="stable")[:common] + SPECIALS
+    return Shortlist(table, frequent.astype(np.int32), symbols)
+
+
+def _links(sources: Sequences, targets: Sequences) -> tuple[Ids, Ids, Ints]:
+    """Every pair of a source's and a target's symbol of a row, without special ones: the ids of both, and the place
+    among all target symbols."""
+    wide = np.random.default_rng(1).permutation(len(targets))
+    products = np.cumsum(sources.lengths[wide] * targets.lengths[wide])
+    rows = np.sort(wide[: max(1, int(np.searchsorted(products, LINKS)))])
+    found: list[tuple[Ids, Ids, Ints]] = []
+    for row, place in zip(rows, _starts(targets, rows), strict=True):
+        source, target = sources[int(row)], targets[int(row)]
+        source, places = source[source >= SPECIALS], place + np.flatnonzero(target >= SPECIALS)
+        target = target[target >= SPECIALS]
+        found.append((np.tile(source, len(target)), np.repeat(target, len(source)), np.repeat(places, len(source))))
+    source, target, said = (np.concatenate(part) for part in zip(*found, strict=True))
+    return source, target, said
+
+
+def _starts(sequences: Sequences, rows: Ints) -> Iterator[int]:
+    """Where each row would begin if they stood one behind the other."""
+    start = 0
+    for length in sequences.lengths[rows]:
+        yield start
+        start += int(length)
+
+
+def write(folder: Path, shortlist: Shortlist) -> None:
+    """Write a model folder's `shortlist.safetensors`."""
+    content = save({"likely": shortlist.likely, "common": shortlist.common})
+    write_atomically(folder / FILE, lambda file: file.write(content))
+
+
+def read(path: Path, source_symbols: int, symbols: int) -> Shortlist:
+    """What `write` wrote; a file that is damaged, or of other vocabularies, is a `ModelFolderError`."""
+    try:
+        found = load(path.read_bytes())
+    except OSError as error:
+        raise ModelFolderError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (SafetensorError, ValueError) as error:
+        raise ModelFolderError(f"{path}: is damaged: {error}") from None
+    wanted = {"likely": 2, "common": 1}
+    right = {name: value.ndim for name, value in found.items()} == wanted
+    if not right or any(value.dtype != np.int32 for value in found.values()):
+        raise ModelFolderError(f"{path}: must hold the ids likely [source symbols, n] and common [m]")
+    likely, common = found["likely"], found["common"]
+    ids = np.concatenate([likely.flatten(), common])
+    if len(likely) != source_symbols or ids.min(initial=0) < 0 or ids.max(initial=0) >= symbols:
+        raise ModelFolderError(f"{path}: is not of this model's vocabularies")
+    return Shortlist(likely, common, symbols)

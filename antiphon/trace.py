@@ -90,7 +90,7 @@ class Node(Part):
     id: int = Field(description="its place among the nodes")
     parent: int | None = Field(description="the prefix that it extends; null for the empty one, the root")
     token: Token = Field(description="the last symbol; null for the end symbol, and for the root")
-    log_prob: float = Field(description="log p of all its symbols")
+    log_prob: float = Field(description="log p of all its symbols; with `decode.shortlist`, among those listed")
     status: Literal["kept", "pruned", "finished"] = Field(
         description="`kept`: it went on (or would have, had the search not been done); `pruned`: others were better; "
         "`finished`: it ended, as an output"

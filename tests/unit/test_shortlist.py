@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tasks import tiny_config, words
 from typer.testing import CliRunner
 
+from antiphon.calibration import outcomes
 from antiphon.checkup import check
 from antiphon.cli import app
 from antiphon.data import shortlist
@@ -25,6 +26,7 @@ from antiphon.data.batch import Sequences, pad
 from antiphon.data.shortlist import Shortlist, learn
 from antiphon.decoding import Hypothesis
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
+from antiphon.evaluation import judged
 from antiphon.export.folder import export
 from antiphon.model import Writer
 from antiphon.narrowed import Narrowed
@@ -208,6 +210,13 @@ def test_scores_that_are_told_are_the_models_own(model: Predictor) -> None:
     plain = model.predict(TEXTS, beam=3)
     assert [one.text for one in plain] == [one.text for one in answers]
     assert [one.score for one in plain] == pytest.approx([one.score for one in answers])
+
+
+def test_confidence_is_fitted_to_the_models_own_scores(model: Predictor) -> None:
+    rows = model.rows(None)
+    found = judged(model._task(rows))
+    scores = [one.score for one in model.predict([row.sources[0] for row in rows])]
+    np.testing.assert_allclose(found.log_probs, outcomes(scores), atol=1e-4)
 
 
 def test_a_prefix_need_not_be_listed(model: Predictor) -> None:

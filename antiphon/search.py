@@ -330,7 +330,7 @@ def _decode(
             begun = [] if prefixes is None else [prefixes[int(row)] for row in rows]
             if begun:
                 rules.append(Prefix(begun))
-            if search.shortlist is None or not isinstance(model, Writer):
+            if search.shortlist is None or not isinstance(model, Writer):  # one with another context may say anything
                 return searched(model.step, state, rows, first, rules, watch)
             few = Narrowed(model, search.shortlist.own(given[0].values, begun))
             told = None if watch is None else few.watch(watch)

@@ -3,7 +3,7 @@
 python benchmarks/decoding.py sentences|letters [--beam 1 5] [--sides NAME ...] [--rounds 3]
 
 Every side trains for a few updates (what is said does not matter where its length is fixed) and decodes 100 inputs and
-many (1,000 sentences, 10,000 words); the difference is what those beyond the 100 take, without the start.
+many (1,000 sentences five times, 10,000 words); the difference is what those beyond the 100 take, without the start.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
 from pathlib import Path
 
 DATA = Path(os.environ.get("ANTIPHON_DATA", Path(__file__).parents[2] / "shared/data"))
@@ -37,12 +38,12 @@ class Task:
         return replace(self, decoder=self.decoders.get(tool, self.decoder))
 
     def write(self, folder: Path) -> None:
-        """`train`, `valid`, `test`, and of the test's first rows `few` and `many`: each as `.source` and `.target`
-        (tokens between spaces) and as `.tsv`."""
+        """`train`, `valid`, `test`, and of the test's first rows `few` and `many`, again from the first where there are
+        no more: each as `.source` and `.target` (tokens between spaces) and as `.tsv`."""
         folder.mkdir(parents=True, exist_ok=True)
         parts = {"train": ("train", None), "valid": ("valid", VALID), "test": ("test", None)}
         for part, (rows_of, most) in {**parts, "few": ("test", self.FEW), "many": ("test", self.many)}.items():
-            rows = self.rows(rows_of)[:most]
+            rows = list(islice(cycle(self.rows(rows_of)), most)) if most else self.rows(rows_of)
             for side, name in enumerate(("source", "target")):
                 (folder / f"{part}.{name}").write_text("".join(" ".join(row[side]) + "\n" for row in rows))
             (folder / f"{part}.tsv").write_text("".join("\t".join(map(" ".join, row)) + "\n" for row in rows))
@@ -82,7 +83,7 @@ LETTERS = {"yoyodyne": 256, "fairseq": 240, "eole": 340, "joeynmt": 296, "teachi
 TASKS = {
     task.name: task
     for task in (
-        Task("sentences", _sentences, embedding=256, encoder=256, decoder=512, outputs=13, many=1_000),
+        Task("sentences", _sentences, embedding=256, encoder=256, decoder=512, outputs=13, many=5_000),
         Task("letters", _letters, embedding=128, encoder=256, decoder=272, outputs=7, many=10_000, decoders=LETTERS),
     )
 }

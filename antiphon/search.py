@@ -154,13 +154,13 @@ def _shortlist(decode: Decode, model: Speaker, codecs: Codecs) -> Shortlist | No
     refuse_shortlist(decode, model, codecs)
     if decode.shortlist is None:
         return None
-    again = "make one: give this key to antiphon train, with --resume for a model that is trained already"
+    again = "give this key to antiphon train, with --resume for a model that is trained already"
     if codecs.shortlist is None:
         raise ConfigError("decode.shortlist", f"this model has none; {again}")
     try:
         return codecs.shortlist.cut(decode.shortlist.likely, decode.shortlist.common)
-    except ValueError as error:
-        raise ConfigError("decode.shortlist", f"{error}; {again}") from None
+    except ConfigError as error:
+        raise ConfigError(f"decode.shortlist.{error.key}", f"{error.reason}; for more {again}") from None
 
 
 NO_ATTENTION = "needs the attention of each step, which this model has not; train with model.attention: general"

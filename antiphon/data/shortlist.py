@@ -8,7 +8,7 @@ symbols (Jean et al. 2015, arXiv 1412.2007, section 3.2; Mi et al. 2016, arXiv 1
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from safetensors.numpy import load, save
 from torch import Tensor
 
 from antiphon.data.batch import Ints, Sequences
-from antiphon.errors import ModelFolderError
+from antiphon.errors import ConfigError, ModelFolderError
 from antiphon.files import write_atomically
 from antiphon.symbols import FIRST_OUTPUT, PAD, SPECIALS
 
 FILE = "shortlist.safetensors"
 ROUNDS = 5  # of expectation and maximisation
-LEAST = 0.9  # how often a translation is believed to occur in the rows, or it is chance
+LEAST = 0.9  # how often a translation is expected in the rows, or it is chance: once, but for rounding
 LINKS = 8_000_000  # pairs of a source's and a target's symbol that are looked at, at most: of larger tables a sample
 
 Ids = NDArray[np.int32]
@@ -42,13 +42,11 @@ class Shortlist:
     symbols: int
 
     def cut(self, likely: int, common: int) -> Shortlist:
-        """With fewer symbols; a `ValueError` says what is wanted and not there."""
-        for name, wanted, found, most in (
-            ("likely", likely, self.likely.shape[1], self.symbols - SPECIALS),
-            ("common", common, len(self.common), self.symbols - SPECIALS),
-        ):
-            if min(wanted, most) > found:
-                raise ValueError(f"{name}: the model's own has {found} (is {wanted})")
+        """With fewer symbols; a `ConfigError` says of what more are wanted than there are."""
+        sizes = {"likely": (likely, self.likely.shape[1]), "common": (common, len(self.common))}
+        for name, (wanted, found) in sizes.items():
+            if min(wanted, self.symbols - SPECIALS) > found:
+                raise ConfigError(name, f"the model's shortlist has {found} (is {wanted})")
         return Shortlist(self.likely[:, :likely], self.common[:common], self.symbols)
 
     def own(self, sources: Tensor, also: Sequence[Sequence[int]] = ()) -> Tensor:
@@ -103,21 +101,14 @@ def _links(sources: Sequences, targets: Sequences) -> tuple[Ids, Ids, Ints]:
     products = np.cumsum(sources.lengths[wide] * targets.lengths[wide])
     rows = np.sort(wide[: max(1, int(np.searchsorted(products, LINKS)))])
     found: list[tuple[Ids, Ids, Ints]] = []
-    for row, place in zip(rows, _starts(targets, rows), strict=True):
+    starts = np.cumsum(targets.lengths[rows]) - targets.lengths[rows]
+    for row, place in zip(rows, starts, strict=True):
         source, target = sources[int(row)], targets[int(row)]
         source, places = source[source >= SPECIALS], place + np.flatnonzero(target >= SPECIALS)
         target = target[target >= SPECIALS]
         found.append((np.tile(source, len(target)), np.repeat(target, len(source)), np.repeat(places, len(source))))
     source, target, said = (np.concatenate(part) for part in zip(*found, strict=True))
     return source, target, said
-
-
-def _starts(sequences: Sequences, rows: Ints) -> Iterator[int]:
-    """Where each row would begin if they stood one behind the other."""
-    start = 0
-    for length in sequences.lengths[rows]:
-        yield start
-        start += int(length)
 
 
 def write(folder: Path, shortlist: Shortlist) -> None:
@@ -140,6 +131,7 @@ def read(path: Path, source_symbols: int, symbols: int) -> Shortlist:
         raise ModelFolderError(f"{path}: must hold the ids likely [source symbols, n] and common [m]")
     likely, common = found["likely"], found["common"]
     ids = np.concatenate([likely.flatten(), common])
-    if len(likely) != source_symbols or ids.min(initial=0) < 0 or ids.max(initial=0) >= symbols:
+    inside = ids.min(initial=0) >= 0 and ids.max(initial=0) < symbols
+    if len(likely) != source_symbols or not inside or likely[:SPECIALS].any():  # padding is answered with nothing
         raise ModelFolderError(f"{path}: is not of this model's vocabularies")
     return Shortlist(likely, common, symbols)

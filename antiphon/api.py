@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,34 +15,55 @@ from antiphon import bundle, defaults
 from antiphon import config as configuration
 from antiphon.config import Config
 from antiphon.data.rows import ENDINGS, is_table
+from antiphon.defaults import Completed
 from antiphon.errors import ConfigError, DataError, TrainingError
 from antiphon.predictor import Predictor, load
 from antiphon.training.loop import train as run
 
 
+def given(what: str | Path | Config, settings: Mapping[str, Any] | None = None) -> Config:
+    """What the user gives, and no more: a configuration file or a table by its path, or a `Config`; with `settings`.
+
+    Paths in `settings` are relative to the configuration file; beside a table or a `Config`, to the working folder.
+    """
+    if isinstance(what, Config):
+        tree, folder = what.given, Path.cwd()
+    elif (path := Path(what)).suffix in (".yaml", ".yml"):
+        return configuration.load(path, settings)
+    elif path.is_dir() or is_table(str(path)):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DataError(f"{path}: is a pipe or a device, which cannot be read twice; give a file")
+        tree, folder = {"data": {"train": str(path.resolve())}}, Path.cwd()
+    else:
+        raise DataError(f"{path}: is neither a configuration (.yaml) nor a table ({ENDINGS}, text with .gz too)")
+    for key, value in (settings or {}).items():
+        configuration.set_value(tree, key, value)
+    return configuration.parse(tree, folder)
+
+
 def read_config(
-    path: Path, settings: dict[str, Any] | None = None, init_from: Path | None = None, resumed: Path | None = None
-) -> Config:
-    """The configuration at `path`, or the one chosen for the table at `path`.
+    what: str | Path | Config,
+    settings: Mapping[str, Any] | None = None,
+    init_from: Path | None = None,
+    resumed: Path | None = None,
+) -> Completed:
+    """The whole configuration of what the user gives: what is left open is chosen from the data.
 
     It is chosen like that of the model to start from; for a training to go on with, in `resumed`, it was chosen then.
     """
-    if path.suffix in (".yaml", ".yml"):
-        return configuration.load(path, settings)
+    wished = given(what, settings)
     if resumed is not None and (resumed / bundle.CONFIG).is_file():
-        return configuration.load(resumed / bundle.CONFIG, {"data.train": str(path.resolve()), **(settings or {})})
-    if path.is_dir() or is_table(str(path)):
-        return defaults.choose(path, settings, None if init_from is None else bundle.load_config(init_from))
-    raise DataError(f"{path}: is neither a configuration (.yaml) nor a table ({ENDINGS}, text with .gz too)")
+        return Completed(defaults.laid_over(bundle.load_config(resumed), wished), [])
+    return defaults.complete(wished, None if init_from is None else bundle.load_config(init_from))
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(what: str | Path | Config) -> Iterator[None]:
     """Within it, a configuration error that names no file names this one."""
     try:
         yield
     except ConfigError as error:
-        raise (error if error.file else error.within(str(path))) from None
+        raise (error if error.file or isinstance(what, Config) else error.within(str(what))) from None
 
 
 def train(
@@ -57,19 +78,28 @@ def train(
 ) -> Predictor:
     """Train from a table, a configuration file or a `Config`, and return the model.
 
+    What neither it nor `settings` give is chosen from the data, alike for all three.
+
     With `init_from`, the folder of a trained model, training starts from its weights where they fit.
 
     `settings` are dotted keys laid over the configuration, as `--set` does: {"train.epochs": 5}.
     Without `out` the folder is a temporary one, removed with the model; `save` keeps it.
     """
-    if not isinstance(what, Config):
-        path = Path(what)
-        kept = Path(out) if resume and out is not None else None
-        config = read_config(path, settings, None if init_from is None else Path(init_from), kept)
-        with naming(path):
-            return train(config, out, None, resume, overwrite, device, threads, init_from)
-    config = what
     base = None if init_from is None else Path(init_from)
+    with naming(what):
+        config = read_config(what, settings, base, Path(out) if resume and out is not None else None).config
+        return _train(config, out, resume, overwrite, device, threads, base)
+
+
+def _train(
+    config: Config,
+    out: str | Path | None,
+    resume: bool,
+    overwrite: bool,
+    device: str | None,
+    threads: int | None,
+    base: Path | None,
+) -> Predictor:
     if out is not None:
         return load(run(config, Path(out), resume, overwrite, device, threads, init_from=base), device)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -154,12 +154,14 @@ def train(
 
     if resume and overwrite:
         raise typer.BadParameter("goes on with a model or replaces it, not both", param_hint="--resume --overwrite")
-    config = read_config(what, _settings(settings), init_from, out if resume else None)
-    if what.suffix not in (".yaml", ".yml"):
-        typer.echo("# chosen from the data; saved in the model's config.yaml\n" + config.to_yaml(), err=True)
+    with naming(what):
+        found = read_config(what, _settings(settings), init_from, out if resume else None)
+    if found.about:
+        whole = f"the whole is in {out}/config.yaml (antiphon check --yaml shows it before)"
+        typer.echo("\n".join(["chosen from the data:", *(f"  {line}" for line in found.about), f"  {whole}"]), err=True)
     command = shlex.join(["antiphon", *sys.argv[1:]])
     with naming(what):
-        run(config, out, resume, overwrite, device, threads, command, init_from)
+        run(found.config, out, resume, overwrite, device, threads, command, init_from)
 
 
 def _load(folder: Path, device: str | None, threads: int | None, members: list[Path] | None, combine: str) -> Predictor:
@@ -602,14 +604,20 @@ def _token(path: Path) -> str:
 def check(
     what: Annotated[Path, typer.Argument(metavar="CONFIG.yaml|TABLE", help="a configuration, or a table of pairs")],
     settings: Settings = None,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="write the whole configuration, and nothing else")] = False,
 ) -> None:
-    """Read all data and report what would go wrong; train nothing."""
+    """Read all data, report what would be chosen and what would go wrong; train nothing."""
     from antiphon.api import naming, read_config
     from antiphon.checkup import check as run
 
-    config = read_config(what, _settings(settings))
     with naming(what):
-        report = run(config)
+        found = read_config(what, _settings(settings))
+        if as_yaml:
+            print(found.config.to_yaml(), end="")
+            return
+        report = run(found.config)
+    for line in found.about:
+        print(f"chosen: {line}")
     print("\n".join(report.lines))
     for warning in report.warnings:
         print(f"warning: {warning}")

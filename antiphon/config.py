@@ -18,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializationInfo,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -34,6 +35,7 @@ from ruamel.yaml.events import AliasEvent
 from antiphon.errors import ConfigError, nearest, shown
 
 LONGEST_YAML = 1 << 20  # characters
+PATHS = {"data": ("train", "valid", "test"), "model": ("embeddings",), "decode": ("allowed", "lexicon")}
 WIDEST, DEEPEST = 1 << 16, 256  # of a layer, in layers: more is a slip of the pen
 
 
@@ -367,13 +369,13 @@ class Config(Section):
         return value if isinstance(value, list) else [value]
 
     @field_serializer("sources")
-    def _one_alone(self, sources: list[Side]) -> object:
-        tables = [side.model_dump(exclude_none=True) for side in sources]
+    def _one_alone(self, sources: list[Side], info: SerializationInfo) -> object:
+        tables = [side.model_dump(exclude_none=True, exclude_unset=info.exclude_unset) for side in sources]
         return tables[0] if len(tables) == 1 else tables
 
     @field_serializer("target")
-    def _without_nulls(self, target: Side) -> object:
-        return target.model_dump(exclude_none=True)
+    def _without_nulls(self, target: Side, info: SerializationInfo) -> object:
+        return target.model_dump(exclude_none=True, exclude_unset=info.exclude_unset)
 
     @model_validator(mode="after")
     def _header_of_a_table(self) -> Self:
@@ -382,6 +384,13 @@ class Config(Section):
         if self.data.group is not None and isinstance(self.data.train, Parallel):
             raise ValueError("data.group: parallel files have no columns; give a table")
         return self
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The keys that the user gave, as a tree of plain values."""
+        tree = self.model_dump(by_alias=True, exclude_unset=True)
+        tree["data"]["train"] = self.data.model_dump()["train"]
+        return tree
 
     def to_yaml(self) -> str:
         """The configuration as YAML, every value spelled out."""
@@ -486,17 +495,17 @@ def parse(tree: Mapping[str, object], folder: Path) -> Config:
         config = Config.model_validate(tree)
     except ValidationError as error:
         raise _explain(error, tree) from None
-    data = config.data.model_copy(
-        update={
-            name: _absolute(getattr(config.data, name), folder, f"data.{name}") for name in ("train", "valid", "test")
+    for section, names in PATHS.items():
+        here = getattr(config, section)
+        files = {name: getattr(here, name) for name in names}
+        found = {
+            name: _absolute(value, folder, f"{section}.{name}")
+            for name, value in files.items()
+            if value is not None and (section != "decode" or isinstance(value, str))  # there a list is of symbols
         }
-    )
-    vectors = _absolute(config.model.embeddings, folder, "model.embeddings")
-    model = config.model.model_copy(update={"embeddings": vectors})
-    named = {name: getattr(config.decode, name) for name in ("allowed", "lexicon")}
-    files = {name: _absolute(path, folder, f"decode.{name}") for name, path in named.items() if isinstance(path, str)}
-    decode = config.decode.model_copy(update=files)
-    return config.model_copy(update={"data": data, "model": model, "decode": decode})
+        if found:
+            config = config.model_copy(update={section: here.model_copy(update=found)})
+    return config
 
 
 def decoding(config: Config, settings: Mapping[str, object]) -> Config:

@@ -101,9 +101,12 @@ def _sides(config: Config, codecs: Codecs) -> list[Side]:
 
 
 def load_rows(
-    config: Config, files: Files, problems: Problems | None = None, codecs: Codecs | None = None
+    config: Config, files: Files, problems: Problems | None = None, codecs: Codecs | None = None, tell: bool = True
 ) -> list[Row]:
-    """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so."""
+    """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so.
+
+    With `problems` they are added to these, and nothing is raised. Without `tell` nothing is said of skipped rows.
+    """
     found = problems if problems is not None else Problems(config.data.on_error == "skip")
     reading = codecs or untrained(config)
     sides = _sides(config, reading)
@@ -117,7 +120,8 @@ def load_rows(
         rows = list(read_rows(tables, parallel, sides, config.data.header, found, config.data.group))
     if problems is None:
         found.raise_any()
-        tell_skipped(found)
+        if tell:
+            tell_skipped(found)
     if not rows and not found.first:
         name = ", ".join(parallel or tables)
         raise DataError(f"{name}: holds no rows")

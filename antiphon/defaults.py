@@ -1,126 +1,366 @@
-"""Settings chosen from the data, for a table without a configuration. What was chosen is printed and saved."""
+"""Every key that the user did not give, chosen from the data: the same for a table, a configuration and from Python.
+
+`complete` is the one way in. A key that is given stays, and what depends on it follows: fewer rows an update mean
+fewer epochs for as many updates. What the figures rest on: docs/results/small.md.
+"""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from antiphon import config as configuration
-from antiphon.config import Config, Files
-from antiphon.data.codec import Codec
-from antiphon.data.encode import Text, TextCodec, turns_of
+from antiphon import sides
+from antiphon.config import Config
+from antiphon.data.codec import Answers
 from antiphon.data.rows import Row
 from antiphon.dataset import load_rows, untrained
-from antiphon.errors import DataError
+from antiphon.structures import structure_of
 
-ROWS_A_LABEL = 20  # targets of which each stands in so many rows, on average, are labels
-FEW_SYMBOLS = 500  # so few distinct words are labels or phonemes, not a language's vocabulary
+MOST_UPDATES = 200_000
+SMALL, MIDDLE = 20_000, 300_000  # training rows
+MISSING = object()
 
 
-def choose(table: Path, settings: Mapping[str, object] | None = None, like: Config | None = None) -> Config:
-    """A whole configuration for `table`. Dotted `settings` (column names, say) are kept as they are.
+@dataclass
+class Keys:
+    """The keys of a configuration: what the user gave stays, what is chosen takes the places left open."""
 
-    Sides and model are those of `like`, the configuration of a model to start from, where one is given.
+    given: Mapping[str, Any]
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, key: str, value: Any) -> Any:
+        """The value of `key`: the user's, or else `value`, which is chosen."""
+        theirs = self.of(key)
+        if theirs is not MISSING:
+            return theirs
+        configuration.set_value(self.chosen, key, value)
+        return value
+
+    def of(self, key: str) -> Any:
+        """What the user gave for `key`, or MISSING."""
+        here: Any = self.given
+        for name in key.split("."):
+            if not isinstance(here, Mapping) or name not in here:
+                return MISSING
+            here = here[name]
+        return here
+
+    def gives(self, key: str) -> bool:
+        return self.of(key) is not MISSING
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the choice of a model and of its training depends on."""
+
+    structure: str
+    form: Answers  # of the target
+    kinds: tuple[str, ...]  # of the sources
+    target: str  # its kind
+    rows: int = 1  # to train with
+    steps: int = 1  # of one long text: its symbols
+
+    @property
+    def small(self) -> bool:
+        return self.rows < SMALL
+
+    @property
+    def middle(self) -> bool:
+        return self.rows < MIDDLE
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A whole configuration, and what was chosen for it, in a few lines."""
+
+    config: Config
+    about: list[str]
+
+
+def complete(given: Config, like: Config | None = None) -> Completed:
+    """`given`, with every key that it leaves open chosen from the data it names.
+
+    Sides, model and decoding are those of `like`, the configuration of a model to start from, where one is given.
+    No data is read if nothing is left open.
     """
-    if table.exists() and not (table.is_file() or table.is_dir()):
-        raise DataError(f"{table}: is a pipe or a device, which cannot be read twice; give a file, or a configuration")
-    given: dict[str, Any] = {"data": {"train": str(table.resolve())}}
-    for key, value in (settings or {}).items():
-        configuration.set_value(given, key, value)
-    sides = {} if like is None else like.model_dump(by_alias=True, include={"sources", "target"})
-    for side in ("source", "target"):
-        if side in given:
-            sides[side] = _merged(sides.get(side), given[side])
-    config = configuration.parse({"data": given["data"], **sides}, Path.cwd())  # all that reading the rows needs
+    tree = given.given if like is None else _started(given.given, like)
+    side_trees = [*_as_list(tree.get("source", {})), tree.get("target", {})]
+    if not any(map(_is_open, side_trees)) and tree["data"].get("valid") is not None:
+        keys = Keys(tree)
+        _choose(keys, _facts_of(configuration.parse(tree, Path())))
+        if not keys.chosen:
+            return Completed(configuration.parse(tree, Path()), [])
+    rows, tree, about = _with_sides(tree)
+    keys = Keys(tree)
+    if tree["data"].get("valid") is None:
+        tree = _laid_over(tree, {"data": {"valid": _fraction(len(rows))}})
+    facts = _counted(configuration.parse(tree, Path()), rows)
+    _choose(keys, facts)
+    config = configuration.parse(_laid_over(keys.chosen, tree), Path())
+    return Completed(config, [*about, *_summary(config, facts)])
+
+
+def laid_over(whole: Config, given: Config) -> Config:
+    """A whole configuration with what the user gives laid over it."""
+    return configuration.parse(_laid_over(whole.model_dump(by_alias=True), given.given), Path())
+
+
+def _started(tree: Mapping[str, Any], like: Config) -> dict[str, Any]:
+    """What the user gave, over what a model to start from has."""
+    theirs = like.model_dump(by_alias=True, include={"sources", "target", "model", "decode"})
+    theirs["model"]["embeddings"] = None
+    theirs["decode"]["max_length"] = None
+    return _laid_over(theirs, tree)
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two trees as one, the second's values first; a part of another kind takes no option of the first's."""
+    found = dict(below)
+    for name, value in above.items():
+        under = found.get(name)
+        same = isinstance(value, Mapping) and isinstance(under, Mapping) and _agree(under, value)
+        found[name] = _laid_over(under, value) if same else value  # type: ignore[arg-type]
+    return found
+
+
+def _agree(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    names = below.keys() & above.keys() & {"kind", "from"}
+    return all(below[name] == above[name] for name in names)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+# --- the sides ----------------------------------------------------------------------------------------
+
+
+def _is_open(side: Mapping[str, Any]) -> bool:
+    """Whether something of a side is to be chosen."""
+    return "kind" not in side or (side["kind"] in ("text", "long_text") and "tokens" not in side)
+
+
+def _with_sides(tree: Mapping[str, Any]) -> tuple[list[Row], dict[str, Any], list[str]]:
+    """The rows as they are read, and the tree with the sides' kinds and tokens; why, in a few lines."""
+    about = []
+    reading = {name: tree[name] for name in ("data", "source", "target", "structure") if name in tree}
+    config = configuration.parse(reading, Path())
     codecs = untrained(config)
-    rows = load_rows(config, config.data.train, codecs=codecs)
-    chosen = _from_rows(rows, config.data.valid)
-    if like is not None:
-        chosen |= like.model_dump(by_alias=True, include={"sources", "target", "model", "decode"})
-        chosen["model"]["embeddings"] = None
-        chosen["decode"]["max_length"] = None
+    rows = load_rows(config, config.data.train, codecs=codecs, tell=False)
+    target = dict(tree.get("target", {}))
+    if "kind" not in target:
+        kind = sides.target_kind(codecs, rows) if not target.keys() - {"column"} else None
+        target["kind"] = kind.value if kind else "text"
+        if kind:
+            about.append(f"target: {kind.value}, as {kind.why}")
+            config = configuration.parse({**reading, "target": target}, Path())
+            codecs = untrained(config)
+            rows = [replace(row, target=codecs.target.read(row.target, "")) for row in rows]
+    sources = [{"kind": "text", **side} for side in _as_list(tree.get("source", {}))]
+    for place, (name, side) in enumerate(zip(codecs.named, (*sources, target), strict=True)):
+        chosen = sides.tokens(codecs, rows, place) if "tokens" not in side else None
+        if chosen:
+            side["tokens"] = chosen.value
+            about.append(f"{name}: {sides.named(chosen.value)}, as {chosen.why}")
+        if place == 0 and "characters" not in side and sides.spelled(codecs, side.get("tokens")):
+            side["characters"] = True
+            about.append(f"{name}: with the spelling of each word, as each has a label")
+    source = sources if isinstance(tree.get("source"), list) else sources[0]
+    return rows, {**tree, "source": source, "target": target}, about
+
+
+def _fraction(rows: int) -> float:
+    """The share of the training inputs that validates."""
+    return 0.1 if rows < 5_000 else 0.05 if rows < 50_000 else 0.02
+
+
+# --- what the choice depends on -----------------------------------------------------------------------
+
+
+def _facts_of(config: Config) -> Facts:
+    """What is known without the data."""
+    codecs = untrained(config)
+    kinds = tuple(side.kind for side in config.sources)
+    return Facts(structure_of(config), codecs.target.form, kinds, config.target.kind)
+
+
+def _counted(config: Config, rows: Sequence[Row]) -> Facts:
+    facts, fraction = _facts_of(config), config.data.valid
+    share = 1 - fraction if isinstance(fraction, float) else 1.0
+    if facts.kinds == ("long_text",):
+        symbols = sum(len(row.sources[0]) for row in rows)
+        words = config.sources[0].options.get("tokens") not in (None, "chars")
+        return replace(facts, steps=max(1, int(share * symbols / (5.5 if words else 1))))
+    return replace(facts, rows=max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows))
+
+
+def _summary(config: Config, facts: Facts) -> list[str]:
+    """What matters of the model and its training."""
+    model, train, target = config.model, config.train, config.target
+    kinds = " and ".join(facts.kinds)
+    valid = config.data.valid
+    held = f"{valid:.0%} of the inputs" if isinstance(valid, float) else str(valid)
+    cell = model.cell.kind + "".join(f", {name} {value}" for name, value in model.cell.options.items() if value)
+    widths = [f"embedding {model.embedding}", f"encoder {model.encoder.hidden}"]
+    if facts.form == "any":
+        widths += [f"decoder {model.decoder.hidden}", f"attention {model.attention.kind}"]
+    size = f"{facts.steps:,} symbols" if facts.steps > 1 else f"{facts.rows:,} rows"
+    batch = f"{train.batch_size:,} rows" if train.batch_tokens is None else f"{train.batch_tokens} tokens"
+    ceilings = [f"{train.max_steps:,} updates"] if train.max_steps else []
+    return [
+        f"structure: {facts.structure}, as {kinds} -> {target.kind} is; {size} to train with; valid: {held}",
+        f"model: {cell}; {', '.join(widths)}; dropout {model.dropout}",
+        f"train: at most {' and '.join([*ceilings, f'{train.epochs:,} epochs'])}, {batch} each",
+    ]
+
+
+# --- model and training -------------------------------------------------------------------------------
+
+
+def _choose(keys: Keys, facts: Facts) -> None:
+    """Choose what is open of `model` and `train`. Which keys are chosen depends on the kinds of the sides alone."""
+    if facts.kinds == ("long_text",):
+        _long_text(keys, facts)
+    elif facts.form == "any":
+        _written(keys, facts)
+    elif facts.form == "aligned":
+        _aligned(keys, facts)
+    elif facts.form == "next":
+        _next(keys, facts)
     else:
-        chosen["source"] = _side(sides.get("source", {}), codecs.sources, [row.sources[0] for row in rows])
-        chosen["target"] = _target(sides.get("target", {}), codecs.target, [row.target for row in rows])
-    if "train.average" in (settings or {}):
-        del chosen["train"]["ema"]
-    for key, value in (settings or {}).items():
-        configuration.set_value(chosen, key, value)
-    chosen["data"]["train"] = config.data.model_dump()["train"]
-    return configuration.parse(chosen, Path.cwd())
+        _answered(keys, facts)
 
 
-def _merged(theirs: Any, own: Any) -> Any:
-    """A side as a model to start from has it, with what the user gives laid over."""
-    return {**theirs, **own} if isinstance(theirs, dict) and isinstance(own, dict) else own
+def _written(keys: Keys, facts: Facts) -> None:
+    """A decoder writes a text: of a sequence with attention, of a picture with attention to its places."""
+    small, middle = facts.small, facts.middle
+    sequence, pictures = facts.structure == "many_to_many", {"image", "grid"} & {*facts.kinds}
+    keys("model.embedding", 128 if middle else 256)
+    hidden = _recurrent(keys, facts, 128 if small else 192 if middle else 256, weight_drop=0.3)
+    memory = hidden * 2 if sequence and keys("model.encoder.bidirectional", True) else hidden
+    keys("model.decoder.hidden", (memory if sequence else 2 * hidden) * _joined(keys, facts))
+    keys("model.dropout", 0.4 if small else 0.3)
+    keys("model.context.from", "projected_all" if pictures else "projected_last")
+    keys("model.context.to", "initial_state" if sequence and len(facts.kinds) == 1 else "every_step")
+    keys("model.attention", "general" if sequence or not pictures else "additive")
+    batch = 16 if facts.rows < 2_000 else 32 if small else 64 if middle else 128
+    _budget(keys, facts, batch, least=3_000, epochs=40 if small else 25, patience=3_000)
+    keys("train.learning_rate", 2e-3 if small else 1e-3)
+    keys("train.label_smoothing", 0.1)
+    _average(keys, 0.999)
+    keys("train.unknown", 0.01)
 
 
-def _from_rows(rows: Sequence[Row], valid: Files | float | None) -> dict[str, Any]:
-    fraction = valid or (0.1 if len(rows) < 5_000 else 0.05 if len(rows) < 50_000 else 0.02)
-    count = max(1, math.floor(len(rows) * (1 - fraction)) - 1) if isinstance(fraction, float) else len(rows)
-    small, middle = count < 20_000, count < 300_000
-    batch = 16 if count < 2_000 else 32 if small else 64 if middle else 128
-    hidden = 128 if small else 192 if middle else 256
-    updates = _updates(count, batch)
-    every = min(max(math.ceil(count / batch), 200), 2000)
-    return {
-        "data": {
-            "valid": fraction,
-            "on_error": "fail",
-        },
-        "model": {
-            "embedding": 128 if middle else 256,
-            "encoder": {"hidden": hidden},
-            "pooling": "attention",
-            "decoder": {"hidden": 2 * hidden},
-            "attention": "general",
-            "dropout": 0.4 if small else 0.3,
-            "locked_dropout": small,
-            "cell": {"kind": "lstm", "weight_drop": 0.3} if small else "lstm",
-        },
-        "train": {
-            "epochs": max(1, math.ceil(updates * batch / count)),
-            "max_steps": updates,
-            "batch_size": batch,
-            "validate_every": every,
-            "patience": max(10, math.ceil(3000 / every)),
-            "learning_rate": 2e-3 if small else 1e-3,
-            "schedule": {"kind": "cosine", "warmup": 100},
-            "label_smoothing": 0.1,
-            "ema": 0.999,
-        },
-    }
+def _joined(keys: Keys, facts: Facts) -> int:
+    """How often the width of a source's states makes that of the context: with `last` they stand side by side."""
+    return len(facts.kinds) if keys.of("model.context.from") == "last" else 1
 
 
-def _updates(rows: int, batch: int) -> int:
-    """At least 3,000 updates, so that a small table is learned; 25 to 40 times through larger ones."""
-    epochs = 40 if rows < 20_000 else 25
-    return max(3000, min(epochs * rows // batch, 200_000))
+def _aligned(keys: Keys, facts: Facts) -> None:
+    """CTC: the steps of the source say a text together."""
+    keys("model.embedding", 128)
+    _recurrent(keys, facts, 128 if facts.small else 256, weight_drop=0.0)
+    keys("model.dropout", 0.3)
+    batch = 16 if facts.rows < 2_000 else 32
+    _budget(keys, facts, batch, least=2_000, epochs=40 if facts.small else 25, patience=2_000)
+    keys("train.learning_rate", 3e-3)
+    keys("train.label_smoothing", 0.0)
+    _average(keys, 0.998)
+    keys("train.unknown", 0.01)
 
 
-def _side(given: Any, codecs: Sequence[Codec], values: Sequence[Any]) -> Any:
-    """A text's tokens are chosen; what the user says of other kinds stays as it is."""
-    if len(codecs) > 1 or not isinstance(codecs[0], TextCodec) or isinstance(given, list):
-        return given
-    return {"kind": "text", "tokens": _tokens(values)}
+def _answered(keys: Keys, facts: Facts) -> None:
+    """A label or a number for the whole source, or for each of its steps."""
+    text, steps = "text" in facts.kinds, facts.form == "each"
+    pictures = {"image", "images"} & {*facts.kinds}
+    keys("model.embedding", 128 if text or pictures else 64)
+    _recurrent(keys, facts, 128, weight_drop=0.0)
+    if not steps:
+        keys("model.pooling", "max" if text else "attention")
+    keys("model.dropout", 0.5 if text or steps else 0.3)
+    batch = 8 if facts.rows < 500 else 16 if facts.rows < 2_000 else 32 if facts.small else 64
+    _budget(keys, facts, batch, least=1_500, epochs=20 if facts.rows < 5_000 else 12, patience=800)
+    keys("train.learning_rate", 2e-3)
+    keys("train.label_smoothing", 0.0)
+    _average(keys, 0.998)
+    keys("train.unknown", 0.05 if text else 0.01)
 
 
-def _target(given: Any, codec: Codec, values: Sequence[Any]) -> Any:
-    """Text with few distinct values, each of many rows, is a label, unless the user says more of it."""
-    plain = isinstance(codec, TextCodec) and isinstance(given, dict) and given.keys() <= {"column"}
-    if plain and len(values) >= ROWS_A_LABEL * len(set(values)) > ROWS_A_LABEL:
-        return {"kind": "label"}
-    return _side(given, [codec], values)
+def _next(keys: Keys, facts: Facts) -> None:
+    """A language model of rows: names, sentences."""
+    _tied(keys, 128, _recurrent(keys, facts, 256 if facts.small else 512, weight_drop=0.3))
+    keys("model.dropout", 0.4 if facts.small else 0.3)
+    batch = 16 if facts.rows < 2_000 else 32 if facts.small else 64
+    _budget(keys, facts, batch, least=1_500, epochs=40 if facts.small else 20, patience=1_500)
+    keys("train.learning_rate", 2e-3)
+    keys("train.label_smoothing", 0.0)
+    _average(keys, 0.998)
+    keys("train.unknown", 0.01)
 
 
-def _tokens(values: Sequence[Text]) -> Any:
-    """Characters for single words; words where there are few distinct ones; pieces for a language's text."""
-    words = Counter(word for value in values for text in turns_of(value) for word in text.split())
-    if words.total() < 1.2 * len(values):
-        return "chars"
-    if len(words) <= FEW_SYMBOLS and words.total() >= 5 * len(words):
-        return "words"
-    return {"kind": "bpe", "size": 8000 if len(values) >= 20_000 else 4000 if len(values) >= 5_000 else 1000}
+def _long_text(keys: Keys, facts: Facts) -> None:
+    """A language model of one long text, read in many places at once."""
+    short = facts.steps < 200_000
+    _tied(keys, 64 if short else 128, _recurrent(keys, facts, 256 if short else 384, weight_drop=0.3))
+    keys("model.dropout", 0.4)
+    lanes = keys("train.batch_size", min(32, max(1, facts.steps // 4_000)))
+    piece = keys("train.bptt", 128)
+    pieces = max(1, math.ceil(facts.steps / (lanes * piece)))
+    _ceilings(keys, pieces, max(1_500, min(40 * pieces, 10_000)), patience=1_500)
+    keys("train.schedule", {"kind": "cosine", "warmup": 100})
+    keys("train.learning_rate", 3e-3)
+    keys("train.label_smoothing", 0.0)
+    _average(keys, 0.995)
+    keys("train.unknown", 0.0)
+
+
+def _tied(keys: Keys, embedding: int, output: int) -> None:
+    """The width of a language model's embedding: with `tie` that of its output."""
+    keys("model.embedding", output if keys.of("model.tie") is True else embedding)
+
+
+def _recurrent(keys: Keys, facts: Facts, hidden: int, weight_drop: float) -> int:
+    """The encoder's width, and what keeps a small table from being learned by heart."""
+    hidden = keys("model.encoder.hidden", hidden)
+    keys("model.locked_dropout", facts.small and weight_drop > 0)
+    if not keys.gives("model.cell.weight_drop"):
+        kind = keys.of("model.cell.kind") if keys.gives("model.cell") else "lstm"
+        drop = {"weight_drop": weight_drop if facts.small else 0.0}
+        configuration.set_value(keys.chosen, "model.cell", {"kind": kind, **drop})
+    if {"image", "images"} & {*facts.kinds}:
+        keys("model.image.channels", [16, 32, 64])
+        keys("model.image.jitter", 0.1 if facts.small else 0.0)
+    return int(hidden)
+
+
+def _budget(keys: Keys, facts: Facts, batch: int, least: int, epochs: int, patience: int) -> None:
+    """As many updates as a table of this size needs, in batches of rows."""
+    size = keys("train.batch_size", batch)
+    a_batch = size * (1 if keys.of("train.accumulate") is MISSING else keys.of("train.accumulate"))
+    wanted = max(least, min(epochs * facts.rows // a_batch, MOST_UPDATES))
+    _ceilings(keys, max(1, math.ceil(facts.rows / a_batch)), wanted, patience)
+    keys("train.schedule", {"kind": "cosine", "warmup": 100})
+
+
+def _ceilings(keys: Keys, an_epoch: int, updates: int, patience: int) -> None:
+    """How long it trains, at most, and how long it goes on without getting better, from the updates of an epoch.
+
+    One ceiling that is given decides alone.
+    """
+    if keys.gives("train.epochs"):
+        keys("train.max_steps", None)
+    else:
+        updates = keys("train.max_steps", updates) or updates
+        keys("train.epochs", max(1, math.ceil(updates / an_epoch)))
+    every = keys("train.validate_every", min(max(an_epoch, 200), 2_000)) or min(max(an_epoch, 200), 2_000)
+    keys("train.patience", max(10, math.ceil(patience / every)))
+
+
+def _average(keys: Keys, decay: float) -> None:
+    """A moving average of the weights, unless the user wants another."""
+    if not keys.gives("train.average"):
+        keys("train.ema", decay)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon import api
 from antiphon import config as configuration
-from antiphon import defaults
 from antiphon.config import Config
 from antiphon.data.batch import Examples, Sequences
 from antiphon.dataset import load_rows, split_rows
@@ -25,7 +25,7 @@ Write = Callable[[str, str | bytes], Path]
 
 
 def choose(path: Path, **settings: Any) -> Config:
-    return defaults.choose(path, {key.replace("__", "."): value for key, value in settings.items()})
+    return api.read_config(path, {key.replace("__", "."): value for key, value in settings.items()}).config
 
 
 def word_table(write: Write, count: int = 60) -> Path:
@@ -113,7 +113,7 @@ SETTINGS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_a_setting_is_kept_and_goes_with_what_is_chosen(write: Write, settings: dict[str, Any]) -> None:
     path = word_table(write)
-    config = defaults.choose(path, settings)
+    config = api.read_config(path, settings).config
     check_names(config)
     tree = config.model_dump(by_alias=True)
     expected = configuration.parse(tree, Path())

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
-from antiphon import metrics
-from antiphon.config import Config, Files, Parallel
+from antiphon.config import Config, Parallel
 from antiphon.data.batch import Sequences
 from antiphon.data.codec import Codec
-from antiphon.data.encode import LabelCodec, TextCodec, turns_of
+from antiphon.data.encode import LabelCodec, TextCodec
 from antiphon.data.rows import Problems, Row
-from antiphon.dataset import DEFAULT_FRACTION, Codecs, group_references, held_out, load_rows, train_codecs, untrained
-from antiphon.errors import shown
-from antiphon.evaluation import output_metrics
-from antiphon.search import Speaker, plan, refuse_shortlist, written_side
-from antiphon.structures import build
+from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
+from antiphon.errors import DataError, shown
+from antiphon.evaluation import baselines, constant_target
 from antiphon.symbols import UNK
-from antiphon.training.prepare import check_names, with_longest
+from antiphon.training.prepare import assemble, check_names, read_parts
 
 
 @dataclass
@@ -41,58 +37,53 @@ class Report:
 
 
 def check(config: Config) -> Report:
-    """Everything that can be known of a training without training; wrong rows are in the report."""
+    """Everything that can be known of a training without training, read and refused by the code that trains."""
     check_names(config)
-    report, reading = Report(), untrained(config)
-    train = _read(config, "train", config.data.train, reading, report)
-    valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
-    if isinstance(valid, float):
-        train, valid_rows = held_out(config, reading, train, valid)
-        if reading.sources[0].whole:
-            report.say(f"valid: the last {valid:.0%} of the training text")
-        else:
-            report.say(f"valid: {len(valid_rows):,} rows, held out of the training rows by distinct input")
-    else:
-        valid_rows = _read(config, "valid", valid, reading, report)
-    _show(config, reading, train, report)
-    parts = {"train": train, "valid": valid_rows}
+    report = Report()
+    met = {part: Problems(skip=config.data.on_error == "skip") for part in ("train", "valid", "test")}
+    try:
+        parts = read_parts(config, met=met)
+    except DataError as error:
+        notes = [note for problems in met.values() for note in problems.notes]
+        raise DataError("\n".join([str(error), *notes])) from None
+    assemble(config, parts)
+    codecs, rows, examples = parts.codecs, {"train": parts.rows}, {"train": parts.train}
+    rows["valid"], examples["valid"] = parts.valid_rows, parts.valid
     if config.data.test is not None:
-        parts["test"] = _read(config, "test", config.data.test, reading, report)
-    codecs = train_codecs(config, train)
-    _check_decoding(config, codecs, train)
+        read = load_rows(config, config.data.test, met["test"], codecs)
+        rows["test"], examples["test"] = encode_rows(config, codecs, read, met["test"])
+    for part, found in rows.items():
+        report.say(_counted(config, codecs, part, found))
+        if part == "train":
+            _show(config, codecs, found, report)
+    for part, problems in met.items():
+        for note in problems.notes:
+            report.warn(note)
+        if problems.first:
+            bad = problems.reasons.total()
+            report.bad_rows += 0 if problems.skip else bad
+            report.warn(f"{part}: {bad:,} bad rows{' will be skipped' if problems.skip else ''}:\n{problems.summary()}")
     for number, (side, codec) in enumerate(codecs.named.items()):
         report.say(f"{side}: {codec.about()}")
-        values = {part: [(*row.sources, row.target)[number] for row in rows] for part, rows in parts.items()}
-        _describe_side(side, codec, values, config, report)
-    _overlaps(config, codecs, parts, report)
-    _baselines(config, codecs, train, valid_rows, report)
+        if isinstance(codec, LabelCodec):
+            _describe_labels(codec, [row.target for row in parts.rows], report)
+        if codec.steps and codec.reads:
+            arrays = {part: (*found.sources, found.target)[number] for part, found in examples.items()}
+            _describe_side(side, codec, arrays, report)
+    _overlaps(config, codecs, rows, report)
+    _constant(codecs, parts.rows, report)
+    for name, scores in baselines(config, codecs, parts.rows, parts.valid_rows).items():
+        report.say(f"baseline, {name}: {', '.join(f'{metric} {value:.4f}' for metric, value in scores.items())}")
     return report
 
 
-def _check_decoding(config: Config, codecs: Codecs, rows: Sequence[Row]) -> None:
-    """Refuse what `decode` says if it cannot work, as training does."""
-    with torch.device("meta"):  # no memory is taken
-        model = build(config, codecs)
-    if not isinstance(model, Speaker):
-        return
-    codec, longest = written_side(model, codecs), 0
-    for row in rows:
-        length = len(codec.encode(row.sources[0] if model.goes_on else row.target))
-        longest = max(longest, min(length, config.train.bptt) if codec.whole else length)
-    filled = config if codecs.target.form == "aligned" else with_longest(config, longest)
-    refuse_shortlist(filled.decode, model, codecs)
-    plan(filled.decode.model_copy(update={"shortlist": None}), model, codecs)  # it is learned in training
-
-
-def _read(config: Config, part: str, files: Files, codecs: Codecs, report: Report) -> list[Row]:
-    problems = Problems(skip=config.data.on_error == "skip")
-    rows = load_rows(config, files, problems, codecs)
-    report.say(f"{part}: {len(rows):,} rows, {len(set(map(codecs.key_of, rows))):,} distinct inputs")
-    if problems.first:
-        bad = problems.reasons.total()
-        report.bad_rows += 0 if problems.skip else bad
-        report.warn(f"{part}: {bad:,} bad rows{' will be skipped' if problems.skip else ''}:\n{problems.summary()}")
-    return rows
+def _counted(config: Config, codecs: Codecs, part: str, rows: Sequence[Row]) -> str:
+    valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
+    if part == "valid" and isinstance(valid, float):
+        if codecs.sources[0].whole:
+            return f"valid: the last {valid:.0%} of the training text"
+        return f"valid: {len(rows):,} rows, held out of the training rows by distinct input"
+    return f"{part}: {len(rows):,} rows, {len(set(map(codecs.key_of, rows))):,} distinct inputs"
 
 
 def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -> None:
@@ -104,30 +95,16 @@ def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -
     places = [side.place(number) for number, side in enumerate([*config.sources, config.target])]
     if not isinstance(config.data.train, Parallel) and places[-1] in places[:-1]:
         report.warn("source.column and target.column are the same: the model will learn to copy")
-    for number, (side, codec) in enumerate(codecs.named.items()):
-        texts = [(*row.sources, row.target)[number] for row in rows]
-        if isinstance(codec, TextCodec) and all(len(text) > 1 and text[0] == text[-1] == '"' for text in texts):
-            report.warn(f"every {side} stands in quotes, which belong to it in .tsv; quoted tables are .csv")
 
 
-def _describe_side(side: str, codec: Codec, parts: dict[str, list[Any]], config: Config, report: Report) -> None:
-    if isinstance(codec, LabelCodec):
-        _describe_labels(codec, parts, report)
-    if not codec.steps or not codec.reads:
-        return
-    for part, values in parts.items():
-        encoded = []
-        for value in values:
-            try:
-                encoded.append(codec.encode(value))
-            except ValueError as error:
-                report.bad_rows += config.data.on_error == "fail"
-                report.warn(f"{part}: the {side} {error}")
-        lengths = np.array([len(steps) - codec.ends for steps in encoded] or [0])
+def _describe_side(side: str, codec: Codec, parts: Mapping[str, Sequences], report: Report) -> None:
+    """How long a side's rows are, and which of its symbols are unknown."""
+    for part, found in parts.items():
+        lengths = found.lengths - codec.ends
         middle, high, longest = (int(np.percentile(lengths, q)) for q in (50, 99, 100))
         line = f"  {part}: {codec.unit} a row: median {middle}, 99% at most {high}, longest {longest}"
         if isinstance(codec, TextCodec):
-            ids = Sequences(encoded).values  # of steps, or of spelled words: their own, then those of their characters
+            ids = found.values  # of steps, or of spelled words: their own, then those of their characters
             spelled = ids.ndim == 2
             unknown = float(((ids[:, 0] if spelled else ids) == UNK).sum()) / max(1, int(lengths.sum()))
             line += f"; unknown {unknown:.3%}"
@@ -136,23 +113,21 @@ def _describe_side(side: str, codec: Codec, parts: dict[str, list[Any]], config:
                     f"{part}: {unknown:.1%} of {side} symbols are not in the vocabulary; other tokens may fit better"
                 )
         report.say(line)
-        cut = 0 if codec.whole else int((lengths > config.data.max_length).sum())
-        if cut:
-            skipped = config.data.on_error == "skip"
-            report.bad_rows += 0 if skipped else cut
-            verdict = "; they will be skipped" if skipped else ""
-            report.warn(
-                f"{part}: {cut:,} rows have a {side} longer than data.max_length {config.data.max_length}{verdict}"
-            )
 
 
-def _describe_labels(codec: LabelCodec, parts: dict[str, list[Any]], report: Report) -> None:
+def _describe_labels(codec: LabelCodec, values: Sequence[Any], report: Report) -> None:
     """How the training rows' labels are spread."""
-    values = parts["train"]
     counts = Counter(label for value in values for label in (value if codec.steps else [value]))
     total = counts.total()
     spread = ", ".join(f"{shown(label)} {count / total:.1%}" for label, count in counts.most_common(10))
     report.say(f"  {spread}{', ...' if len(counts) > 10 else ''}")
+
+
+def _constant(codecs: Codecs, rows: Sequence[Row], report: Report) -> None:
+    """Targets that are all the same."""
+    note = constant_target(codecs, rows)
+    if note:
+        report.warn(note)
 
 
 def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], report: Report) -> None:
@@ -171,35 +146,3 @@ def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], repor
             inputs = [[text for name, text in codecs.shown(row).items() if name != "target"] for row in shared.values()]
             such = " + ".join(map(shown, min(inputs)))
             report.warn(f"{part}: {len(shared):,} inputs also stand in the training rows, such as {such}")
-
-
-def _baselines(config: Config, codecs: Codecs, train: Sequence[Row], valid: list[Row], report: Report) -> None:
-    """What no effort scores on validation data."""
-    codec = codecs.target
-    if isinstance(codec, TextCodec):
-        _text_baselines(config, codecs, codec, train, valid, report)
-    elif isinstance(codec, LabelCodec):
-        counts = Counter(label for row in train for label in _labels(codec, row))
-        (frequent, _), truth = counts.most_common(1)[0], [label for row in valid for label in _labels(codec, row)]
-        share = metrics.accuracy([frequent] * len(truth), truth)
-        report.say(f"baseline, always {frequent!r}: accuracy {share:.4f}")
-
-
-def _labels(codec: LabelCodec, row: Row) -> Sequence[str]:
-    return row.target if codec.steps else [row.target]
-
-
-def _text_baselines(
-    config: Config, codecs: Codecs, codec: TextCodec, train: Sequence[Row], valid: list[Row], report: Report
-) -> None:
-    """The input itself, and the most frequent training target."""
-    groups = group_references(config, codecs, valid)
-    references = [[valid[row].target for row in group] for group in groups]
-    frequent = Counter(row.target for row in train).most_common(1)[0][0]
-    baselines = {f"always {frequent!r}": [frequent] * len(groups)}
-    if isinstance(codecs.sources[0], TextCodec):
-        baselines = {"copy the input": [turns_of(valid[group[0]].sources[0])[-1] for group in groups]} | baselines
-    for name, texts in baselines.items():
-        found = output_metrics(codec, [codec.split(text) for text in texts], references)
-        scores = ", ".join(f"{metric} {value:.4f}" for metric, value in found.items())
-        report.say(f"baseline, {name}: {scores}")

@@ -14,10 +14,12 @@ from antiphon.data.batch import Examples, Sequences
 from antiphon.data.codec import Array, Codec
 from antiphon.data.copying import Copying
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
+from antiphon.data.oddities import header, quotes
 from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
 from antiphon.data.shortlist import Shortlist
 from antiphon.errors import ConfigError, DataError
 from antiphon.parts.ctc import frames_needed
+from antiphon.symbols import UNK
 from antiphon.tables import Table
 
 AT_ONCE = 10_000  # rows whose ids are lists, which take ten times the memory of arrays
@@ -25,8 +27,10 @@ DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is
 LOG = logging.getLogger("antiphon")
 
 
-def tell_skipped(problems: Problems) -> None:
-    """Say which bad rows were left out."""
+def tell(problems: Problems) -> None:
+    """Say which bad rows were left out, and what may be a mistake."""
+    for note in problems.notes:
+        LOG.warning("%s", note)
     if problems.first:
         LOG.warning("%d bad rows are skipped:\n%s", problems.reasons.total(), problems.summary())
 
@@ -92,20 +96,21 @@ def _sides(config: Config, codecs: Codecs) -> list[Side]:
     for number, (name, codec) in enumerate(codecs.named.items()):
         side = config.target if name == "target" else config.sources[number]
         place = side.place(number) if codec.reads else None
-        found.append(
-            Side(name.replace("-", " "), place, codec.read, codec.steps and codec.form not in ("any", "aligned"))
-        )
+        named = not codec.reads or side.column is not None or side.columns is not None
+        gathers = codec.steps and codec.form not in ("any", "aligned")
+        found.append(Side(name.replace("-", " "), place, codec.read, gathers, named))
     if config.data.group is not None and not any(side.gathers and side.columns is not None for side in found):
         raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
     return found
 
 
 def load_rows(
-    config: Config, files: Files, problems: Problems | None = None, codecs: Codecs | None = None, tell: bool = True
+    config: Config, files: Files, problems: Problems | None = None, codecs: Codecs | None = None, told: bool = True
 ) -> list[Row]:
     """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so.
 
-    With `problems` they are added to these, and nothing is raised. Without `tell` nothing is said of skipped rows.
+    With `problems` they are added to these, and nothing is raised. What is skipped, and what is odd, is said, unless
+    `told` is false.
     """
     found = problems if problems is not None else Problems(config.data.on_error == "skip")
     reading = codecs or untrained(config)
@@ -118,16 +123,47 @@ def load_rows(
         rows = list(read_texts(tables, sides[0], found))
     else:
         rows = list(read_rows(tables, parallel, sides, config.data.header, found, config.data.group))
+        if not rows and found.reasons.keys() == {"column 1 is missing"}:
+            found.hint = "\n".join(found.notes) if found.notes else "" if "; is " in found.summary() else ONE_COLUMN
+        found.notes += oddities(config, reading, rows)
     if problems is None:
         found.raise_any()
-        if tell:
-            tell_skipped(found)
+        if told:
+            tell(found)
     if not rows and not found.first:
         name = ", ".join(parallel or tables)
         raise DataError(f"{name}: holds no rows")
     if not rows:
         raise DataError(found.summary())
     return rows
+
+
+ONE_COLUMN = (
+    "(one column: to learn what such rows look like, names say, --set target.kind=next; "
+    "of one long text, a play say, --set source.kind=long_text --set target.kind=next)"
+)
+
+
+def oddities(config: Config, codecs: Codecs, rows: Sequence[Row]) -> list[str]:
+    """What may be a mistake in rows that can be read: a header, a spreadsheet's quotes, columns taken for steps."""
+    found = []
+    for (name, codec), side in zip(codecs.named.items(), (*config.sources, config.target), strict=True):
+        if codec.kind == "frames" and side.columns is not None and config.data.group is None:
+            found.append(
+                f"{name}: each row is read as {len(side.columns)} steps of one number, its columns; if each row is a "
+                "step, name the column that tells sequences apart in data.group"
+            )
+    if not isinstance(config.data.train, Parallel) and rows:
+        texts = [name for name, codec in codecs.named.items() if codec.reads and codec.kind in TEXTUAL]
+        places = [place for place, name in enumerate(codecs.named) if name in texts]
+        columns = [[str((*row.sources, row.target)[place]) for row in rows] for place in places]
+        named = config.data.header or any(isinstance(side.column, str) for side in (*config.sources, config.target))
+        found += [] if named else header(rows, columns)
+        found += quotes(rows, dict(zip(texts, columns, strict=True)))
+    return found
+
+
+TEXTUAL = ("text", "category", "label")
 
 
 def split_rows(
@@ -171,13 +207,15 @@ def held_out(config: Config, codecs: Codecs, rows: list[Row], fraction: float) -
     return split_rows(rows, fraction, config.train.seed, codecs.key_of)
 
 
-def load_parts(config: Config, codecs: Codecs) -> tuple[list[Row], list[Row]]:
-    """Training and validation rows, as configured."""
-    rows = load_rows(config, config.data.train, codecs=codecs)
-    valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
-    if isinstance(valid, float):
-        return held_out(config, codecs, rows, valid)
-    return rows, load_rows(config, valid, codecs=codecs)
+def load_parts(
+    config: Config, codecs: Codecs, train: Problems | None = None, valid: Problems | None = None
+) -> tuple[list[Row], list[Row]]:
+    """Training and validation rows, as configured; with `Problems` for each, nothing is raised."""
+    rows = load_rows(config, config.data.train, train, codecs)
+    files = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
+    if isinstance(files, float):
+        return held_out(config, codecs, rows, files)
+    return rows, load_rows(config, files, valid, codecs)
 
 
 def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
@@ -199,10 +237,15 @@ def copying_of(config: Config, codecs: Codecs) -> Copying | None:
         raise ConfigError("model.copy", error.reason) from None
 
 
-def encode_rows(config: Config, codecs: Codecs, rows: Sequence[Row]) -> tuple[list[Row], Examples]:
-    """Rows and their arrays. Rows longer than `data.max_length` steps are bad rows."""
+def encode_rows(
+    config: Config, codecs: Codecs, rows: Sequence[Row], met: Problems | None = None
+) -> tuple[list[Row], Examples]:
+    """Rows and their arrays. Rows longer than `data.max_length` steps are bad rows.
+
+    Those are added to `met`, if it is given; else they are raised together at the end, or skipped.
+    """
     copying = copying_of(config, codecs)
-    problems = Problems(config.data.on_error == "skip")
+    problems = met if met is not None else Problems(config.data.on_error == "skip")
     kept: list[Row] = []
     sides: list[list[Sequences]] = [[] for _ in codecs.named]
     for start in range(0, len(rows), AT_ONCE):
@@ -216,8 +259,9 @@ def encode_rows(config: Config, codecs: Codecs, rows: Sequence[Row]) -> tuple[li
             kept.append(row)
         for side, arrays in zip(sides, zip(*encoded, strict=True), strict=False):  # none if all are bad
             side.append(Sequences(arrays))
-    problems.raise_any()
-    tell_skipped(problems)
+    if met is None:
+        problems.raise_any()
+        tell(problems)
     if rows and not kept:
         raise DataError(problems.summary())
     *sources, target = map(Sequences.joined, sides)
@@ -258,6 +302,8 @@ def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]
         steps, wanted = len(found[0]), frames_needed(labels)
         if wanted > steps:
             between = ", and a blank between equal ones" if wanted > len(labels) else ""
+            unknown = sum(label == UNK for label in labels)
+            between += f", as {unknown} unknown ones are" if between and unknown > 1 else ""
             raise ValueError(
                 f"the target needs {wanted} steps of the source, which has {steps}: with ctc one a token{between}"
             )

@@ -150,7 +150,7 @@ def _with_sides(tree: Mapping[str, Any]) -> tuple[list[Row], dict[str, Any], lis
     reading = {name: tree[name] for name in ("data", "source", "target", "structure") if name in tree}
     config = configuration.parse(reading, Path())
     codecs = untrained(config)
-    rows = load_rows(config, config.data.train, codecs=codecs, tell=False)
+    rows = load_rows(config, config.data.train, codecs=codecs, told=False)
     target = dict(tree.get("target", {}))
     if "kind" not in target:
         kind = sides.target_kind(codecs, rows) if not target.keys() - {"column"} else None

@@ -29,7 +29,8 @@ LONGEST_LINE = 16 << 20  # bytes; a longer line is no text, and must not fill th
 
 Record: TypeAlias = Sequence[object] | Mapping[str, object]
 Column: TypeAlias = int | str
-Numbered: TypeAlias = Iterator[tuple[int, Record | None, str]]  # line, record or None, reason if None
+Numbered: TypeAlias = Iterator[tuple[int, Record | None, str]]
+"""Of each record its line, itself (empty for a blank line), and if it is None the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Side:
     columns: Column | tuple[Column, ...] | None  # None: nothing is read
     read: Callable[[object, str], Any]
     gathers: bool = False  # of a group of rows, what stands in each; otherwise the one thing that stands in all
+    named: bool = True  # whether the user named the columns; otherwise they are the first
 
 
 @dataclass
@@ -63,6 +65,8 @@ class Problems:
     skip: bool = False
     first: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)  # what is no error, and may be a mistake
+    hint: str = ""  # what may help with all of them
 
     SHOWN = 10
 
@@ -79,7 +83,7 @@ class Problems:
         if total > len(lines):
             counts = "; ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common())
             lines.append(f"... {total} bad rows in all: {counts}")
-        return "\n".join(lines)
+        return "\n".join([*lines, self.hint] if self.hint else lines)
 
     def raise_any(self) -> None:
         """Raise what was met, unless bad rows are skipped."""
@@ -132,8 +136,8 @@ def _tsv(path: str, _: Sequence[Column]) -> Numbered:
     for number, line, reason in read_lines(path):
         if line is None:
             yield number, None, reason
-        elif line:
-            yield number, line.split("\t"), ""
+        else:
+            yield number, line.split("\t") if line else [], ""
 
 
 def _csv(path: str, _: Sequence[Column]) -> Numbered:
@@ -162,7 +166,7 @@ def _csv(path: str, _: Sequence[Column]) -> Numbered:
             yield number, None, reason
         elif record is None:
             return
-        elif record:
+        else:
             yield first, record, ""
 
 
@@ -316,16 +320,30 @@ def tables_in(path: str) -> list[str]:
 
 
 def read_table(
-    path: str, columns: Sequence[Column], header: bool, problems: Problems
+    path: str, columns: Sequence[Column], header: bool, problems: Problems, named: bool = True
 ) -> Iterator[tuple[int, list[object]]]:
-    """What stands in the wanted columns of every record of a table, with its line."""
+    """What stands in the wanted columns of every record of a table, with its line.
+
+    If the columns are not `named`, but taken because they are the first, there must be no others.
+    """
     suffix = _suffix(path)
     if suffix not in FORMATS:
         raise DataError(f"{path}: unknown kind of file {suffix!r}; tables end in {ENDINGS} (text with .gz too)")
     keyed = suffix in KEYED
     wanted = list(columns)
     first = not keyed and (header or any(isinstance(column, str) for column in columns))
+    seen, blank = False, Blank(path)
     for line, record, reason in FORMATS[suffix](path, columns):
+        if record is not None and not len(record) and not keyed:
+            blank.add(line)
+            continue
+        blank.end(seen)
+        if not (named or keyed or record is None) and len(record) > len(columns):
+            if not seen:
+                raise DataError(f"{path}:{line}: {_which(record, len(columns))}")
+            problems.add(path, line, f"has {len(record)} columns, and {len(columns)} are read{_other_mark(record)}")
+            continue
+        seen = True
         if record is None:
             if first:
                 raise DataError(f"{path}:{line}: the header is {reason}")
@@ -345,6 +363,48 @@ def read_table(
             values.append(value)
         else:
             yield line, values
+    problems.notes += blank.told()
+
+
+@dataclass
+class Blank:
+    """Blank lines between the rows of a table, which are left out; those at its ends say nothing."""
+
+    path: str
+    lines: list[int] = field(default_factory=list)
+    between: int = 0
+    first: int = 0
+
+    def add(self, line: int) -> None:
+        self.lines.append(line)
+
+    def end(self, after: bool) -> None:
+        """A row follows, `after` others."""
+        if after and self.lines:
+            self.first = self.first or self.lines[0]
+            self.between += len(self.lines)
+        self.lines.clear()
+
+    def told(self) -> list[str]:
+        if not self.between:
+            return []
+        lines = f"{self.between:,} blank lines" if self.between > 1 else "a blank line"
+        advice = (
+            "if they separate sequences, a step a row, name a column that is the same in all rows of a sequence in "
+            "data.group, or write a sequence on one line: its words, a tab, its labels"
+        )
+        return [f"{self.path}:{self.first}: {lines} between rows left out; {advice}"]
+
+
+def _which(record: Record, wanted: int) -> str:
+    """Ask which of a table's columns are meant."""
+    shown = [repr(str(value)[:20]) for value in record]
+    listed = ", ".join(f"{place} {value}" for place, value in enumerate(shown[:12])) + (", ..." if shown[12:] else "")
+    sides = "--set source.column=0" + (" --set target.column=1" if wanted > 1 else "")
+    return (
+        f"has {len(record)} columns, and {wanted} are read: which? Name them by position or, where the first line has "
+        f"their names, by name, as in {sides} (or in a configuration). The first row has {listed}"
+    )
 
 
 def _position(column: Column, names: Sequence[str], where: str) -> Column:
@@ -378,13 +438,29 @@ def _value(record: Record, column: Column) -> tuple[object, str]:
     return (None, f"column {column!r} is null") if value is None else (value, "")
 
 
+COMMENTS = (";;", "# ", "## ", "//", "%%")
+SEPARATORS = {
+    ";": "a semicolon what separates them?",
+    "\t": "a tab what separates them? Such a table ends in .tsv",
+    ",": "a comma what separates them? Such a table ends in .csv",
+    "|": "a bar what separates them? Put tabs in their place",
+    "  ": "it blanks that separate them? A tab must: sed '/^;;;/d; s/([0-9]*)  /  /; s/   */\\t/' FILE > FILE.tsv",
+}
+
+
 def _columns(record: Sequence[object]) -> str:
     """How many columns a row has, and what may be the reason that it has one."""
     if len(record) != 1:
         return f"the row has {len(record)} columns, counted from 0"
-    text = str(record[0])
-    other = next((name for mark, name in ((";", "a semicolon"), ("\t", "a tab")) if mark in text), "")
-    return "the row has only column 0" + (f"; is {other} what separates them?" if other else "")
+    if str(record[0]).startswith(COMMENTS):
+        return "the row has only column 0; is it a comment? Take such lines out"
+    return f"the row has only column 0{_other_mark(record)}"
+
+
+def _other_mark(record: Record) -> str:
+    """What may separate the columns of a row in place of what does in its kind of file."""
+    text = str(record[0])  # type: ignore[index]
+    return next((f"; is {advice}" for mark, advice in SEPARATORS.items() if mark in text), "")
 
 
 def read_rows(
@@ -401,38 +477,54 @@ def read_rows(
     """
     reading = [side for side in sides if side.columns is not None]
     if parallel:
-        numbered = ((tuple(parallel), line, values) for line, values in _parallel(parallel, problems))
+        numbered: Iterator[tuple[tuple[str, ...], Sequence[int], list[object]]] = (
+            (tuple(parallel), (line,), values) for line, values in _parallel(parallel, problems)
+        )
     else:
         numbered = (
-            ((path,) * len(reading), line, values)
+            ((path,) * len(reading), lines, values)
             for table in tables
             for path in tables_in(table)
-            for line, values in _table_values(path, reading, header, problems, group)
+            for lines, values in _table_values(path, reading, header, problems, group)
         )
-    for files, line, found in numbered:
+    for files, lines, found in numbered:
         values: list[Any] = []
         given = iter(zip(files, found, strict=True))
         for side in sides:
             file, value = next(given) if side.columns is not None else (files[0], "")
+            folder = os.path.dirname(os.path.abspath(file))
             try:
-                values.append(side.read(value, os.path.dirname(os.path.abspath(file))))
+                values.append(side.read(value, folder))
             except ValueError as error:
-                problems.add(file, line, f"the {side.name} {error}")
+                line, reason = _member(side, lines, value, folder) or (lines[0], str(error))
+                problems.add(file, line, f"the {side.name} {reason}")
                 break
         else:
-            yield Row(tuple(values[:-1]), values[-1], files[0], line)
+            yield Row(tuple(values[:-1]), values[-1], files[0], lines[0])
+
+
+def _member(side: Side, lines: Sequence[int], value: object, folder: str) -> tuple[int, str] | None:
+    """Of a group that cannot be read the line of the first row that alone cannot be read either, and why."""
+    if len(lines) < 2 or not isinstance(value, list):
+        return None
+    for line, item in zip(lines, value, strict=False):
+        try:
+            side.read([item], folder)
+        except ValueError as error:
+            return line, str(error)
+    return None
 
 
 def _table_values(
     path: str, sides: Sequence[Side], header: bool, problems: Problems, group: Column | None
-) -> Iterator[tuple[int, list[object]]]:
-    """What stands in each side's column, or a list of what stands in its several columns."""
+) -> Iterator[tuple[Sequence[int], list[object]]]:
+    """What stands in each side's column, or a list of what stands in its several columns; and the lines."""
     flat = [column for side in sides for column in _as_tuple(side.columns)]
     if group is not None:
         yield from _grouped(path, sides, read_table(path, [group, *flat], header, problems), problems)
         return
-    for line, values in read_table(path, flat, header, problems):
-        yield line, _by_side(sides, values)
+    for line, values in read_table(path, flat, header, problems, all(side.named for side in sides)):
+        yield [line], _by_side(sides, values)
 
 
 def _by_side(sides: Sequence[Side], values: Iterable[object]) -> list[object]:
@@ -444,8 +536,8 @@ def _by_side(sides: Sequence[Side], values: Iterable[object]) -> list[object]:
 
 def _grouped(
     path: str, sides: Sequence[Side], rows: Iterator[tuple[int, list[object]]], problems: Problems
-) -> Iterator[tuple[int, list[object]]]:
-    """Neighbouring rows with the same first value as one, on the line of the first of them."""
+) -> Iterator[tuple[Sequence[int], list[object]]]:
+    """Neighbouring rows with the same first value as one, and their lines."""
     begun: dict[str, int] = {}
     for name, members in groupby(rows, key=lambda row: str(row[1][0])):
         lines, found = zip(*((line, _by_side(sides, values)) for line, (_, *values) in members), strict=True)
@@ -461,7 +553,7 @@ def _grouped(
                 break
             values.append(list(column) if side.gathers else column[0])
         else:
-            yield lines[0], values
+            yield lines, values
 
 
 def _as_tuple(columns: Column | tuple[Column, ...] | None) -> tuple[Column, ...]:

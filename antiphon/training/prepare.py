@@ -17,7 +17,7 @@ from antiphon.config import Config, Decode, Parallel
 from antiphon.data import shortlist
 from antiphon.data.batch import Examples, cut_long, in_lanes
 from antiphon.data.encode import LabelsCodec, TextCodec
-from antiphon.data.rows import Row
+from antiphon.data.rows import Problems, Row
 from antiphon.dataset import Codecs, encode_rows, load_parts, train_codecs, untrained
 from antiphon.errors import ConfigError, nearest
 from antiphon.evaluation import metrics_of
@@ -70,25 +70,56 @@ def check_names(config: Config) -> None:
         )
 
 
-def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, base: Bundle | None = None) -> Prepared:
-    """Read and encode the data, learn the vocabularies, build the model: the same in every process.
+@dataclass(frozen=True)
+class Parts:
+    """Training and validation rows, and what was learned from the training rows."""
 
-    With `codecs` a training goes on, and nothing is learned; `base` is a model whose weights are taken where they fit.
+    codecs: Codecs
+    rows: list[Row]
+    train: Examples
+    valid_rows: list[Row]
+    valid: Examples
+
+
+def read_parts(
+    config: Config,
+    ranks: Ranks = ALONE,
+    codecs: Codecs | None = None,
+    base: Bundle | None = None,
+    met: Mapping[str, Problems] | None = None,
+) -> Parts:
+    """Read and encode the data, and learn the vocabularies.
+
+    Bad rows are raised, or skipped as configured; or added to what `met` has for "train" and "valid".
     """
+    met = met or {}
     reading = codecs or untrained(config)
-    rows, valid_rows = load_parts(config, reading)
-    resumed = codecs is not None
+    rows, valid_rows = load_parts(config, reading, met.get("train"), met.get("valid"))
     if codecs is None:  # one process learns them, since not every tokenizer learns the same twice
         learned = train_codecs(config, rows) if ranks.first else None
         codecs = Codecs.from_json(ranks.share(learned.to_json() if learned else ""))
         if base is not None:
             codecs = extended(base.codecs, codecs)
-    _, train_examples = encode_rows(config, codecs, rows)
-    valid_rows, valid_examples = encode_rows(config, codecs, valid_rows)
+    rows, train = encode_rows(config, codecs, rows, met.get("train"))
+    valid_rows, valid = encode_rows(config, codecs, valid_rows, met.get("valid"))
+    return Parts(codecs, rows, train, valid_rows, valid)
+
+
+def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, base: Bundle | None = None) -> Prepared:
+    """Read and encode the data, learn the vocabularies, build the model: the same in every process.
+
+    With `codecs` a training goes on, and nothing is learned; `base` is a model whose weights are taken where they fit.
+    """
+    return assemble(config, read_parts(config, ranks, codecs, base), codecs is not None, base)
+
+
+def assemble(config: Config, parts: Parts, resumed: bool = False, base: Bundle | None = None) -> Prepared:
+    """The model for what was read, with its first weights; what cannot be trained is refused."""
+    codecs, train, valid = parts.codecs, parts.train, parts.valid
     if codecs.sources[0].whole:
-        train_examples = _pieces(config, codecs, train_examples)
-        valid_examples = cut_long(valid_examples, TAIL, config.train.batch_size)
-    config = _filled_in(config, codecs, train_examples)
+        train = _pieces(config, codecs, train)
+        valid = cut_long(valid, TAIL, config.train.batch_size)
+    config = _filled_in(config, codecs, train)
     torch.manual_seed(config.train.seed)
     model = build(config, codecs)
     notes: list[str] = []
@@ -102,9 +133,9 @@ def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, 
                 notes.append(take_vectors(model, name, path, codecs))
     freeze(model, config.train.freeze)
     if isinstance(model, search.Speaker):
-        codecs = _with_shortlist(config.decode, model, codecs, train_examples)
+        codecs = _with_shortlist(config.decode, model, codecs, train)
         search.plan(config.decode, model, codecs)  # refused now, not when it is trained
-    return Prepared(config, codecs, train_examples, valid_examples, valid_rows, model, notes)
+    return Prepared(config, codecs, train, valid, parts.valid_rows, model, notes)
 
 
 def _with_shortlist(decode: Decode, model: search.Speaker, codecs: Codecs, examples: Examples) -> Codecs:

@@ -1,0 +1,58 @@
+"""Rows that can be read and may be a mistake: a header taken for a row, the quotes of a spreadsheet."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from antiphon.data.rows import Row
+
+NAMES = frozenset(
+    """id source src target tgt input output in out x y text sentence word words token tokens tag tags label labels
+    class category pron pronunciation phones phonemes ipa lemma form features grapheme graphemes phoneme sentiment
+    question answer reply turn turns translation title name names value key english german french spanish chinese
+    en de fr es zh ja ko ru it utterance transcription transcript caption image file path original""".split()
+)
+REPEATED = 5  # rows a value, on average, from which on a value that stands once is odd
+QUOTED = 0.2  # share of rows
+
+
+def header(rows: Sequence[Row], columns: Sequence[Sequence[str]]) -> list[str]:
+    """A first row that reads like the names of the columns."""
+    if len(rows) < 3 or not columns or any("\n" in column[0] for column in columns):
+        return []
+    first = [column[0].strip().strip('"').lower() for column in columns]
+    known = all(re.sub(r"[ _-]?\d*$", "", name) in NAMES for name in first)
+    odd = any(_is_odd(column) for column in columns) and any(name in NAMES for name in first)
+    if rows[0].line != 1 or not (known or odd):
+        return []
+    names = " and ".join(repr(column[0]) for column in columns)
+    advice = "if they are, set data.header: true (--set data.header=true)"
+    return [f"{rows[0].file}:1: is read as a row, and its {names} read like names of columns; {advice}"]
+
+
+def _is_odd(column: Sequence[str]) -> bool:
+    """Whether a column's first value stands there once, and the others again and again."""
+    counts = Counter(column)
+    return counts[column[0]] == 1 and len(column) >= REPEATED * len(counts)
+
+
+def quotes(rows: Sequence[Row], columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Fields of a .tsv that stand in quotes, as a spreadsheet writes them."""
+    found = []
+    for name, column in columns.items():
+        quoted = [
+            (row, text)
+            for row, text in zip(rows, column, strict=True)
+            if len(text) > 1 and text[0] == text[-1] == '"' and not row.file.removesuffix(".gz").endswith((".csv", "l"))
+        ]
+        doubled = [(row, text) for row, text in quoted if '""' in text[1:-1]]
+        if doubled or len(quoted) >= QUOTED * len(column):
+            row, text = (doubled or quoted)[0]
+            count = f"{len(quoted):,} rows have" if len(quoted) > 1 else "a row has"
+            found.append(
+                f"{row.file}:{row.line}: {count} a {name} in quotes, such as {text[:40]}; in this kind of file quotes "
+                "belong to the text: save a table of a spreadsheet as .csv"
+            )
+    return found

@@ -46,15 +46,16 @@ def read_config(
     settings: Mapping[str, Any] | None = None,
     init_from: Path | None = None,
     resumed: Path | None = None,
+    skip: bool = False,
 ) -> Completed:
-    """The whole configuration of what the user gives: what is left open is chosen from the data.
+    """The whole configuration of what the user gives: what is left open is chosen from the data (see `complete`).
 
     It is chosen like that of the model to start from; for a training to go on with, in `resumed`, it was chosen then.
     """
     wished = given(what, settings)
     if resumed is not None and (resumed / bundle.CONFIG).is_file():
         return Completed(defaults.laid_over(bundle.load_config(resumed), wished), [])
-    return defaults.complete(wished, None if init_from is None else bundle.load_config(init_from))
+    return defaults.complete(wished, None if init_from is None else bundle.load_config(init_from), skip)
 
 
 @contextmanager
@@ -87,12 +88,12 @@ def train(
     """
     base = None if init_from is None else Path(init_from)
     with naming(what):
-        config = read_config(what, settings, base, Path(out) if resume and out is not None else None).config
-        return _train(config, out, resume, overwrite, device, threads, base)
+        found = read_config(what, settings, base, Path(out) if resume and out is not None else None)
+        return _train(found, out, resume, overwrite, device, threads, base)
 
 
 def _train(
-    config: Config,
+    found: Completed,
     out: str | Path | None,
     resume: bool,
     overwrite: bool,
@@ -101,12 +102,14 @@ def _train(
     base: Path | None,
 ) -> Predictor:
     if out is not None:
-        return load(run(config, Path(out), resume, overwrite, device, threads, init_from=base), device)
+        return load(run(found.config, Path(out), resume, overwrite, device, threads, "", base, found.about), device)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("several processes need one folder for the model: name out")
     temporary = Path(tempfile.mkdtemp(prefix="antiphon-"))
     try:
-        model = load(run(config, temporary / "model", resume, overwrite, device, threads, init_from=base), device)
+        model = load(
+            run(found.config, temporary / "model", resume, overwrite, device, threads, "", base, found.about), device
+        )
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, KeyboardInterrupt):

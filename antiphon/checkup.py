@@ -44,8 +44,9 @@ def check(config: Config) -> Report:
     try:
         parts = read_parts(config, met=met)
     except DataError as error:
+        bad = [problems.summary() for problems in met.values() if problems.first]
         notes = [note for problems in met.values() for note in problems.notes]
-        raise DataError("\n".join([str(error), *notes])) from None
+        raise DataError("\n".join([*(bad or [str(error)]), *notes])) from None
     assemble(config, parts)
     codecs, rows, examples = parts.codecs, {"train": parts.rows}, {"train": parts.train}
     rows["valid"], examples["valid"] = parts.valid_rows, parts.valid

@@ -154,14 +154,12 @@ def train(
 
     if resume and overwrite:
         raise typer.BadParameter("goes on with a model or replaces it, not both", param_hint="--resume --overwrite")
+    wishes = _settings(settings)
     with naming(what):
-        found = read_config(what, _settings(settings), init_from, out if resume else None)
-    if found.about:
-        whole = f"the whole is in {out}/config.yaml (antiphon check --yaml shows it before)"
-        typer.echo("\n".join(["chosen from the data:", *(f"  {line}" for line in found.about), f"  {whole}"]), err=True)
+        found = read_config(what, wishes, init_from, out if resume else None)
     command = shlex.join(["antiphon", *sys.argv[1:]])
     with naming(what):
-        run(found.config, out, resume, overwrite, device, threads, command, init_from)
+        run(found.config, out, resume, overwrite, device, threads, command, init_from, found.about)
 
 
 def _load(folder: Path, device: str | None, threads: int | None, members: list[Path] | None, combine: str) -> Predictor:
@@ -610,15 +608,16 @@ def check(
     from antiphon.api import naming, read_config
     from antiphon.checkup import check as run
 
+    wishes = _settings(settings)
     with naming(what):
-        found = read_config(what, _settings(settings))
+        found = read_config(what, wishes, skip=True)
         if as_yaml:
             print(found.config.to_yaml(), end="")
             return
         report = run(found.config)
+    print("\n".join(report.lines))
     for line in found.about:
         print(f"chosen: {line}")
-    print("\n".join(report.lines))
     for warning in report.warnings:
         print(f"warning: {warning}")
     if report.bad_rows:

@@ -123,7 +123,7 @@ def load_rows(
         rows = list(read_texts(tables, sides[0], found))
     else:
         rows = list(read_rows(tables, parallel, sides, config.data.header, found, config.data.group))
-        if not rows and found.reasons.keys() == {"column 1 is missing"}:
+        if not rows and files == config.data.train and found.reasons.keys() == {"column 1 is missing"}:
             found.hint = "\n".join(found.notes) if found.notes else "" if "; is " in found.summary() else ONE_COLUMN
         found.notes += oddities(config, reading, rows)
     if problems is None:

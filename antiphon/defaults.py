@@ -16,9 +16,10 @@ from antiphon import config as configuration
 from antiphon import sides
 from antiphon.config import Config
 from antiphon.data.codec import Answers
-from antiphon.data.rows import Row
+from antiphon.data.rows import Problems, Row
 from antiphon.dataset import load_rows, untrained
 from antiphon.structures import structure_of
+from antiphon.training.prepare import check_names
 
 MOST_UPDATES = 200_000
 SMALL, MIDDLE = 20_000, 300_000  # training rows
@@ -81,25 +82,30 @@ class Completed:
     about: list[str]
 
 
-def complete(given: Config, like: Config | None = None) -> Completed:
+def complete(given: Config, like: Config | None = None, skip: bool = False) -> Completed:
     """`given`, with every key that it leaves open chosen from the data it names.
 
     Sides, model and decoding are those of `like`, the configuration of a model to start from, where one is given.
-    No data is read if nothing is left open.
+    No data is read if nothing is left open, or if a choice of the user's is wrong whatever the data is. Bad rows are
+    errors, unless `skip` says that somebody else tells of them.
     """
     tree = given.given if like is None else _started(given.given, like)
-    side_trees = [*_as_list(tree.get("source", {})), tree.get("target", {})]
-    if not any(map(_is_open, side_trees)) and tree["data"].get("valid") is not None:
+    target = tree.get("target", {})
+    if "kind" in target or target.keys() - {"column"}:  # otherwise it may become a label
         keys = Keys(tree)
         _choose(keys, _facts_of(configuration.parse(tree, Path())))
-        if not keys.chosen:
+        check_names(configuration.parse(_laid_over(keys.chosen, tree), Path()))
+        are_open = any(map(_is_open, [*_as_list(tree.get("source", {})), target])) or tree["data"].get("valid") is None
+        if not keys.chosen and not are_open:
             return Completed(configuration.parse(tree, Path()), [])
-    rows, tree, about = _with_sides(tree)
+    rows, tree, about = _with_sides(tree, skip)
     keys = Keys(tree)
     if tree["data"].get("valid") is None:
         tree = _laid_over(tree, {"data": {"valid": _fraction(len(rows))}})
     facts = _counted(configuration.parse(tree, Path()), rows)
     _choose(keys, facts)
+    if like is not None:
+        keys.chosen.pop("model", None)
     config = configuration.parse(_laid_over(keys.chosen, tree), Path())
     return Completed(config, [*about, *_summary(config, facts)])
 
@@ -144,13 +150,14 @@ def _is_open(side: Mapping[str, Any]) -> bool:
     return "kind" not in side or (side["kind"] in ("text", "long_text") and "tokens" not in side)
 
 
-def _with_sides(tree: Mapping[str, Any]) -> tuple[list[Row], dict[str, Any], list[str]]:
+def _with_sides(tree: Mapping[str, Any], skip: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
     """The rows as they are read, and the tree with the sides' kinds and tokens; why, in a few lines."""
     about = []
     reading = {name: tree[name] for name in ("data", "source", "target", "structure") if name in tree}
     config = configuration.parse(reading, Path())
     codecs = untrained(config)
-    rows = load_rows(config, config.data.train, codecs=codecs, told=False)
+    problems = Problems(skip=True) if skip else None
+    rows = load_rows(config, config.data.train, problems, codecs, told=False)
     target = dict(tree.get("target", {}))
     if "kind" not in target:
         kind = sides.target_kind(codecs, rows) if not target.keys() - {"column"} else None

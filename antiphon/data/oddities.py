@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from antiphon.data.rows import Row
 
-NAMES = frozenset(
-    """id source src target tgt input output in out x y text sentence word words token tokens tag tags label labels
-    class category pron pronunciation phones phonemes ipa lemma form features grapheme graphemes phoneme sentiment
-    question answer reply turn turns translation title name names value key english german french spanish chinese
-    en de fr es zh ja ko ru it utterance transcription transcript caption image file path original""".split()
-)
+NAMES = """id source src target tgt input output in out x y text sentence word words token tokens tag tags label labels
+class category pron pronunciation phones phonemes ipa lemma form features grapheme graphemes phoneme sentiment question
+answer reply turn turns translation title name names value key english german french spanish chinese en de fr es zh ja
+ko ru it utterance transcription transcript caption image file path original"""  # of columns
 REPEATED = 5  # rows a value, on average, from which on a value that stands once is odd
 QUOTED = 0.2  # share of rows
 
@@ -23,13 +21,14 @@ def header(rows: Sequence[Row], columns: Sequence[Sequence[str]]) -> list[str]:
     if len(rows) < 3 or not columns or any("\n" in column[0] for column in columns):
         return []
     first = [column[0].strip().strip('"').lower() for column in columns]
-    known = all(re.sub(r"[ _-]?\d*$", "", name) in NAMES for name in first)
-    odd = any(_is_odd(column) for column in columns) and any(name in NAMES for name in first)
+    names = set(NAMES.split())
+    known = all(re.sub(r"[ _-]?\d*$", "", name) in names for name in first)
+    odd = any(_is_odd(column) for column in columns) and any(name in names for name in first)
     if rows[0].line != 1 or not (known or odd):
         return []
-    names = " and ".join(repr(column[0]) for column in columns)
+    shown = " and ".join(repr(column[0]) for column in columns)
     advice = "if they are, set data.header: true (--set data.header=true)"
-    return [f"{rows[0].file}:1: is read as a row, and its {names} read like names of columns; {advice}"]
+    return [f"{rows[0].file}:1: is read as a row, and its {shown} read like names of columns; {advice}"]
 
 
 def _is_odd(column: Sequence[str]) -> bool:

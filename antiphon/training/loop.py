@@ -6,7 +6,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,14 @@ def train(
     threads: int | None = None,
     command: str = "",
     init_from: Path | None = None,
+    about: Sequence[str] = (),
 ) -> Path:
     """Train a model as configured, and return its folder `out`.
 
     An existing folder is refused without `resume` (go on with its training) or `overwrite`. The first weights
     are those of the model in `init_from`, where they fit.
-    `threads` bounds the CPU threads of torch; 0 takes as many as are fastest, measured and kept.
+    `threads` bounds the CPU threads of torch; 0 takes as many as are fastest, measured and kept. `about` says what was
+    chosen for the configuration, and is told first.
     Errors are `AntiphonError`s.
     """
     check_names(config)
@@ -84,7 +86,9 @@ def train(
             bundle.save_description(out, prepared.config, prepared.codecs)
             with writing(out / calibration.FILE):
                 (out / calibration.FILE).unlink(missing_ok=True)  # of weights that will be others
-        _run(prepared, out, state, ranks, command)
+        if about:
+            about = ["chosen from the data (antiphon check --yaml shows all of it, as does config.yaml):", *about]
+        _run(prepared, out, state, ranks, command, about)
     return out
 
 
@@ -142,7 +146,9 @@ class Training:
     seen: int = 0
 
 
-def _run(prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ranks, command: str) -> None:
+def _run(
+    prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ranks, command: str, about: Sequence[str]
+) -> None:
     settings = prepared.config.train
     total = total_steps(settings, prepared.train)
     learner = Learner.begin(prepared, ranks, total)
@@ -153,7 +159,7 @@ def _run(prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ran
         state.clear()  # as large as the learner itself
     every = settings.validate_every or min(max(steps_per_epoch(settings, prepared.train), 200), 2000)
     log = TrainingLog(out, total, not ranks.first, settings.tensorboard, at.step, at.history)
-    for line in [*prepared.notes, _summary(prepared, ranks, total, every)]:
+    for line in [*about, *prepared.notes, _summary(prepared, ranks, total, every)]:
         log.say(line)
     now = time.monotonic()
     loss = torch.full((), at.loss / ranks.world, device=ranks.device)

@@ -19,6 +19,7 @@ FLOORS = [
     {"search"},
     {"evaluation", "bundle"},
     {"training", "explanation"},
+    {"sides"},
     {"predictor", "defaults", "checkup"},
     {"api", "inspection", "export", "comparison", "conversion", "server"},
     {"demo", "bench"},

@@ -113,7 +113,7 @@ def test_too_long_rows_are_wrong_as_they_are_in_training(write: Write) -> None:
     with pytest.raises(DataError, match="too long"):
         prepare(config)
     report = check(config)
-    assert warnings(report, "train: 1 rows have a source longer than data.max_length 5")
+    assert warnings(report, "train.tsv:6: too long: the source has 6 tokens, data.max_length is 5")
     assert report.bad_rows == 1
 
 

@@ -91,7 +91,7 @@ def test_sentences_of_many_words_are_read_by_pieces(write: Write) -> None:
 SETTINGS: list[dict[str, Any]] = [
     {"train.epochs": 2},
     {"train.max_steps": 7, "train.patience": 1},
-    {"model.cell": "gru"},
+    {"model.cell": {"kind": "gru", "weight_drop": 0.2}},
     {"model.attention": "none"},
     {"model.attention.kind": "additive"},
     {"model.context": "last"},

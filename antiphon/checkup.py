@@ -16,7 +16,6 @@ from antiphon.data.encode import LabelCodec, TextCodec
 from antiphon.data.rows import Problems, Row
 from antiphon.dataset import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
 from antiphon.errors import DataError, shown
-from antiphon.evaluation import baselines, constant_target
 from antiphon.symbols import UNK
 from antiphon.training.prepare import assemble, check_names, read_parts
 
@@ -47,7 +46,7 @@ def check(config: Config) -> Report:
         bad = [problems.summary() for problems in met.values() if problems.first]
         notes = [note for problems in met.values() for note in problems.notes]
         raise DataError("\n".join([*(bad or [str(error)]), *notes])) from None
-    assemble(config, parts)
+    prepared = assemble(config, parts)
     codecs, rows, examples = parts.codecs, {"train": parts.rows}, {"train": parts.train}
     rows["valid"], examples["valid"] = parts.valid_rows, parts.valid
     if config.data.test is not None:
@@ -61,9 +60,11 @@ def check(config: Config) -> Report:
         for note in problems.notes:
             report.warn(note)
         if problems.first:
-            bad = problems.reasons.total()
-            report.bad_rows += 0 if problems.skip else bad
-            report.warn(f"{part}: {bad:,} bad rows{' will be skipped' if problems.skip else ''}:\n{problems.summary()}")
+            count = problems.reasons.total()
+            report.bad_rows += 0 if problems.skip else count
+            report.warn(
+                f"{part}: {count:,} bad rows{' will be skipped' if problems.skip else ''}:\n{problems.summary()}"
+            )
     for number, (side, codec) in enumerate(codecs.named.items()):
         report.say(f"{side}: {codec.about()}")
         if isinstance(codec, LabelCodec):
@@ -72,8 +73,9 @@ def check(config: Config) -> Report:
             arrays = {part: (*found.sources, found.target)[number] for part, found in examples.items()}
             _describe_side(side, codec, arrays, report)
     _overlaps(config, codecs, rows, report)
-    _constant(codecs, parts.rows, report)
-    for name, scores in baselines(config, codecs, parts.rows, parts.valid_rows).items():
+    for note in prepared.notes:
+        report.warn(note)
+    for name, scores in prepared.baselines.items():
         report.say(f"baseline, {name}: {', '.join(f'{metric} {value:.4f}' for metric, value in scores.items())}")
     return report
 
@@ -122,13 +124,6 @@ def _describe_labels(codec: LabelCodec, values: Sequence[Any], report: Report) -
     total = counts.total()
     spread = ", ".join(f"{shown(label)} {count / total:.1%}" for label, count in counts.most_common(10))
     report.say(f"  {spread}{', ...' if len(counts) > 10 else ''}")
-
-
-def _constant(codecs: Codecs, rows: Sequence[Row], report: Report) -> None:
-    """Targets that are all the same."""
-    note = constant_target(codecs, rows)
-    if note:
-        report.warn(note)
 
 
 def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], report: Report) -> None:

@@ -334,10 +334,7 @@ def _recurrent(keys: Keys, facts: Facts, hidden: int, weight_drop: float) -> int
     """The encoder's width, and what keeps a small table from being learned by heart."""
     hidden = keys("model.encoder.hidden", hidden)
     keys("model.locked_dropout", facts.small and weight_drop > 0)
-    if not keys.gives("model.cell.weight_drop"):
-        kind = keys.of("model.cell.kind") if keys.gives("model.cell") else "lstm"
-        drop = {"weight_drop": weight_drop if facts.small else 0.0}
-        configuration.set_value(keys.chosen, "model.cell", {"kind": kind, **drop})
+    keys("model.cell", {"kind": "lstm", "weight_drop": weight_drop if facts.small else 0.0})  # a named one stays plain
     if {"image", "images"} & {*facts.kinds}:
         keys("model.image.channels", [16, 32, 64])
         keys("model.image.jitter", 0.1 if facts.small else 0.0)

@@ -137,13 +137,14 @@ def token_rate(scores: RowScores, groups: Sequence[Sequence[int]]) -> float:
     step in), over the references' lengths, as `token_error_rate` counts edits; of several references
     the one with the lowest rate counts.
     """
-    wrong = length = 0
-    for rows in groups:
-        found = [(int((~scores.correct[row]).sum()), len(scores.correct[row]) - 1) for row in rows]
-        best = min(found, key=lambda item: (item[0] / max(item[1], 1), item[0]))
-        wrong += best[0]
-        length += best[1]
-    return wrong / max(length, 1)
+    pairs = [_teacher_errors(scores, rows) for rows in groups]
+    return sum(wrong for wrong, _ in pairs) / max(sum(length for _, length in pairs), 1)
+
+
+def _teacher_errors(scores: RowScores, rows: Sequence[int]) -> tuple[int, int]:
+    """Wrong steps and the length of the best of several references."""
+    found = [(int((~scores.correct[row]).sum()), len(scores.correct[row]) - 1) for row in rows]
+    return min(found, key=lambda item: (item[0] / max(item[1], 1), item[0]))
 
 
 def output_metrics(
@@ -181,14 +182,15 @@ class Measured:
     rows: RowScores
 
 
-def validate(task: Task) -> dict[str, float]:
-    """What a training watches: likelihood, and greedy outputs fed with themselves (never sampled ones).
+def validate(task: Task, metric: str) -> tuple[dict[str, float], NDArray[np.float64]]:
+    """What a training watches: likelihood, and greedy outputs fed with themselves (never sampled ones); and of each
+    row by how much it moves the watched `metric`.
 
     `exposure_gap` is the free-running token error rate less the teacher-forced one. The rest tells what
     outputs and rows are like: the share of the commonest output (and reference), the outputs' length over the
     references', and the shares of symbols that the training rows did not have.
     """
-    found = _measure(task, plain(task.config.decode), task.config.train.metric in CORPUS)
+    found = _measure(task, plain(task.config.decode), metric in CORPUS)
     scores = dict(found.scores)
     if "token_error_rate" in scores:
         if "token_error_rate_teacher" in scores:
@@ -203,7 +205,7 @@ def validate(task: Task) -> dict[str, float]:
     ]
     if symbols:
         scores["unknown_source"] = float((np.concatenate(symbols) == UNK).mean())
-    return scores
+    return scores, influences(task, found, metric)
 
 
 def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
@@ -229,15 +231,30 @@ class Sums:
         """The metric."""
         return float(self.above.sum() / max(self.below.sum(), 1e-300))
 
+    @property
+    def influences(self) -> NDArray[np.float64]:
+        """By how much each row moves the metric, as far as it is linear."""
+        found: NDArray[np.float64] = (self.above - self.total * self.below) / max(self.below.sum(), 1e-300)
+        return found
+
 
 def row_sums(task: Task) -> tuple[list[Row], dict[str, Sums]]:
     """A task's rows (of those that are references of one input the first), and of the metrics that `evaluate` gives
     those that are quotients of sums over rows."""
     found = _measure(task, task.config.decode, corpus=False)
+    groups = _groups(task)
+    return [task.rows[rows[0]] for rows in groups], _sums(task, found, groups)
+
+
+def _groups(task: Task) -> list[list[int]]:
+    """Rows that are measured together: references of one input, of a text; else each alone."""
+    if isinstance(task.codecs.target, TextCodec):
+        return group_references(task.config, task.codecs, task.rows)
+    return [[row] for row in range(len(task.examples))]
+
+
+def _sums(task: Task, found: Measured, groups: Sequence[Sequence[int]]) -> dict[str, Sums]:
     codec = task.codecs.target
-    groups = [[row] for row in range(len(task.rows))]
-    if isinstance(codec, TextCodec):
-        groups = group_references(task.config, task.codecs, task.rows)
     losses, hits = found.rows.losses, found.rows.correct
 
     def sums(pairs: Iterable[tuple[float, float]]) -> Sums:
@@ -255,7 +272,53 @@ def row_sums(task: Task) -> tuple[list[Row], dict[str, Sums]]:
         kept["accuracy"] = sums((float(row.sum()), len(row)) for row in hits)
         if "exact_match" in found.scores:
             kept["exact_match"] = sums((float(row.all()), 1) for row in hits)
-    return [task.rows[rows[0]] for rows in groups], kept
+    return kept
+
+
+def influences(task: Task, found: Measured, metric: str) -> NDArray[np.float64]:
+    """Of each row (of references of one input together) by how much it moves a metric; they add up to 0.
+
+    A metric that is no sum over rows (BLEU, chrF, TER) is that of each output alone here, and its mean.
+    """
+    groups = _groups(task)
+    if metric == "macro_f1":
+        return _class_influences(found.outputs, [choices[0] for choices in found.references])
+    named = {"perplexity": "loss", "nll_per_frame": "loss"}.get(metric, metric)
+    sums = _sums(task, found, groups)
+    if named == "token_error_rate_teacher":
+        pairs = [_teacher_errors(found.rows, rows) for rows in groups]
+        sums[named] = Sums(*np.asarray(pairs, np.float64).reshape(-1, 2).T)
+    elif named in CORPUS:
+        codec = task.codecs.target
+        assert isinstance(codec, TextCodec)
+        texts = [codec.tokenizer.join(symbols) for symbols in found.outputs]
+        references = [[codec.normalize(task.rows[row].target) for row in rows] for rows in groups]
+        scores = metrics.sentence_scores(named, texts, references, task.config.evaluate.bleu_tokenize)
+        sums[named] = Sums(np.asarray(scores), np.ones(len(scores)))
+    elif named == "span_f1":
+        pairs = [
+            metrics.span_counts(said, choices[0]) for said, choices in zip(found.outputs, found.references, strict=True)
+        ]
+        sums[named] = Sums(*np.asarray(pairs, np.float64).reshape(-1, 2).T)
+    elif named in ("mse", "mae"):
+        errors = [float(row.sum()) for row in found.rows.losses]
+        sums[named] = Sums(np.asarray(errors), np.asarray([len(row) for row in found.rows.losses], np.float64))
+    return sums[named].influences
+
+
+def _class_influences(said: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """How far each row moves the mean of all labels' F1 = 2 hits / (said + wanted)."""
+    labels = sorted({label for rows in (said, truth) for row in rows for label in row})
+    above, below = np.zeros((2, len(said), len(labels)))
+    place = {label: number for number, label in enumerate(labels)}
+    for row, (ours, theirs) in enumerate(zip(said, truth, strict=True)):
+        for one, other in zip(ours, theirs, strict=True):
+            above[row, place[one]] += 2 * (one == other)
+            below[row, place[one]] += 1
+            below[row, place[other]] += 1
+    rates = above.sum(0) / below.sum(0)
+    found: NDArray[np.float64] = ((above - rates * below) / below.sum(0)).mean(1)
+    return found
 
 
 def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:

@@ -61,6 +61,17 @@ def corpus_scores(
     return scores, signatures
 
 
+def sentence_scores(
+    metric: str, outputs: Sequence[str], references: Sequence[Sequence[str]], bleu_tokenize: str
+) -> list[float]:
+    """BLEU (of short outputs the n-grams that there are), chrF or TER of each output alone, by sacreBLEU (0-100)."""
+    scorer = (
+        BLEU(tokenize=bleu_tokenize, effective_order=True) if metric == "bleu" else {"chrf": CHRF, "ter": TER}[metric]()
+    )
+    pairs = zip(outputs, references, strict=True)
+    return [float(scorer.sentence_score(said, list(wanted)).score) for said, wanted in pairs]
+
+
 def sentence_chrf(output: str, reference: str) -> float:
     """chrF of one output by sacreBLEU (0-100)."""
     return float(CHRF().sentence_score(output, [reference]).score)
@@ -99,9 +110,14 @@ def spans(labels: Symbols) -> set[tuple[int, int, str]]:
 
 def span_f1(said: Sequence[Symbols], truth: Sequence[Symbols]) -> float:
     """F1 = 2 hits / (said + wanted) over the spans of all rows; a hit has the first step, the last and the type."""
-    pairs = [(spans(a), spans(b)) for a, b in zip(said, truth, strict=True)]
-    hits = sum(len(a & b) for a, b in pairs)
-    return 2 * hits / max(sum(len(a) + len(b) for a, b in pairs), 1)
+    counts = [span_counts(a, b) for a, b in zip(said, truth, strict=True)]
+    return sum(hits for hits, _ in counts) / max(sum(both for _, both in counts), 1)
+
+
+def span_counts(said: Symbols, truth: Symbols) -> tuple[int, int]:
+    """Of a row twice its hits, and the spans said and wanted."""
+    ours, wanted = spans(said), spans(truth)
+    return 2 * len(ours & wanted), len(ours) + len(wanted)
 
 
 def confusion(said: Sequence[str], truth: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -61,7 +61,8 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
-            found.append({**entry, "step": int(entry["step"]), "best": bool(entry["best"])})
+            kept = entry["kept"] if "kept" in entry else entry["best"]  # in a log of an earlier version the best
+            found.append({**entry, "step": int(entry["step"]), "kept": bool(kept)})
         except (ValueError, TypeError, KeyError):
             raise ModelFolderError(f"{path}:{number}: is no entry of a training's log") from None
     if not found:
@@ -70,15 +71,15 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def _summary(model: Predictor, history: Entries) -> Section:
-    best = next((entry for entry in reversed(history) if entry["best"]), history[-1])
+    kept = next((entry for entry in reversed(history) if entry["kept"]), history[-1])
     last = history[-1]
     size = sum(parameter.numel() for parameter in model.model.parameters())
     rows = [["structure", structure_of(model.config)], ["parameters", f"{size:,}"]]
     rows += [[name, codec.about()] for name, codec in model.codecs.named.items()]
-    rows += [["updates", f"{last['step']:,} (best: {best['step']:,})"], ["minutes", f"{last.get('minutes', 0):.1f}"]]
+    rows += [["updates", f"{last['step']:,} (kept: {kept['step']:,})"], ["minutes", f"{last.get('minutes', 0):.1f}"]]
     for names in GROUPS.values():
-        rows += [[name, f"{best[name]:.4f}"] for name in names if isinstance(best.get(name), int | float)]
-    return Section("Summary", "Figures are of the best validation.", table(["", ""], rows))
+        rows += [[name, f"{kept[name]:.4f}"] for name in names if isinstance(kept.get(name), int | float)]
+    return Section("Summary", "Figures are of the kept validation.", table(["", ""], rows))
 
 
 def _curves(history: Entries) -> list[View]:
@@ -128,14 +129,14 @@ def _plot(
         for name, keys in lines.items()
     }
     points = {name: found for name, found in points.items() if found}
-    best = [entry["step"] for entry in history if entry["best"]]
+    best = [entry["step"] for entry in history if entry["kept"]]
 
     def draw(figure: FigureBase) -> None:
         axes = figure.subplots()
         for name, found in points.items():
             axes.plot(*zip(*found, strict=True), marker="." if len(found) < 40 else None, label=name)
         if best:
-            axes.axvline(best[-1], color="grey", linestyle=":", label="best")
+            axes.axvline(best[-1], color="grey", linestyle=":", label="kept")
         axes.set(xlabel="update", yscale="log" if logarithmic else "linear")
         if not logarithmic:
             axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))

@@ -26,7 +26,7 @@ def write_card(
     folder: Path,
     config: Config,
     codecs: Codecs,
-    best: dict[str, Any],
+    kept: dict[str, Any],
     last: dict[str, Any],
     rows: int,
     model: nn.Module,
@@ -34,13 +34,13 @@ def write_card(
 ) -> None:
     """Write `README.md` into a model folder."""
     size = sum(p.numel() for p in model.parameters())
-    table = "\n".join(f"| {name} | {best[name]:.4f} |" for name in SHOWN if name in best)
+    table = "\n".join(f"| {name} | {kept[name]:.4f} |" for name in SHOWN if name in kept)
     recurrent = any(isinstance(part, Cell) for part in model.modules())
     cell, version = f"{config.model.cell.kind}, " if recurrent else "", __version__
     sides = "\n".join(f"- {name}: {codec.about()}" for name, codec in codecs.named.items())
     kinds = f"{' and '.join(codec.kind for codec in codecs.sources)} -> {codecs.target.kind}"
     metric = config.train.metric or codecs.target.metric
-    free = "outputs are greedy, fed with themselves; " if "exposure_gap" in best else ""
+    free = "outputs are greedy, fed with themselves; " if "exposure_gap" in kept else ""
     write_text(
         folder / CARD,
         f"""# {folder.resolve().name}
@@ -57,13 +57,14 @@ A {kinds} model ({structure_of(config)}, {cell}{size:,} parameters) made with An
 
 ## Validation
 
-{_valid(config)}; {free}the best of all validations is shown.
+{_valid(config)}; {free}the validation of the weights that were kept is shown.
 
 | metric | value |
 |---|---|
 {table}
 
-Chosen by `{metric}` at update {best["step"]:,} of {last["step"]:,}; {last["minutes"]:.1f} minutes in all.
+Kept by `{metric}` from update {kept["step"]:,} of {last["step"]:,}: the latest that these rows do not show to be worse
+than the best; {last["minutes"]:.1f} minutes in all.
 
 ![curves](curves.png)
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from antiphon.data.batch import Batch, Padded
+from antiphon.evaluation import HIGHER_IS_BETTER
 from antiphon.model import Model
 from antiphon.parts.encoders import length_mask
 from antiphon.parts.recurrent import Cell
+from antiphon.training.plan import total_steps
+from antiphon.training.prepare import Prepared
 
 SATURATED = 0.05  # a gate is saturated within so much of 0 or 1
 DEAD = 1e-3  # a unit is dead if it never leaves zero by more
 
 IDENTICAL_OUTPUTS, SATURATED_GATES, DEAD_UNITS, UNKNOWN_SYMBOLS = 0.5, 0.9, 0.25, 0.05  # shares that are too much
 SHORT, LONG = 0.5, 2.0  # outputs over references in length
+STILL_FALLING = 0.05  # share of the training loss that a training still loses between its last two validations
 
 
 def gradient_norms(model: Model, before_clipping: float) -> dict[str, float]:
@@ -74,14 +78,39 @@ def _inside(side: Padded) -> Tensor:
     return length_mask(side.lengths, side.values.shape[1])
 
 
+def at_the_end(
+    prepared: Prepared, history: Sequence[Mapping[str, Any]], kept: Mapping[str, Any], ceiling: bool
+) -> dict[str, str]:
+    """What to say when a training ends, by kind; `ceiling`: whether it had no more updates left."""
+    found: dict[str, str] = {}
+    name, train, last = prepared.metric, prepared.config.train, history[-1]
+    sign = -1 if name in HIGHER_IS_BETTER else 1
+    for what, scores in prepared.baselines.items():
+        if name in scores and sign * kept[name] >= sign * scores[name]:
+            found[f"baseline {what}"] = (
+                f"the model is no better than no effort ({what}): {name} {kept[name]:.4f}, and {scores[name]:.4f}; "
+                "train longer or on more rows, and look at some with `antiphon check`"
+            )
+    before = next((entry["train_loss"] for entry in reversed(history[:-1]) if entry["train_loss"] is not None), None)
+    falls = before is None or (last["train_loss"] or before) < (1 - STILL_FALLING) * before
+    if ceiling and last["best"] and falls:
+        key = f"train.max_steps: {train.max_steps}" if train.max_steps else f"train.epochs: {train.epochs}"
+        if train.max_steps and total_steps(train, prepared.train) < train.max_steps:
+            key = f"train.epochs: {train.epochs}"
+        found["ceiling"] = f"it ended at update {last['step']:,} while it still got better, for {key}; raise that"
+    return found
+
+
 def warnings(entry: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong by a validation's figures, by kind, each with what to do."""
     found: dict[str, str] = {}
     share = entry.get("commonest_output", 0.0)
     if share > IDENTICAL_OUTPUTS and share > entry["commonest_reference"] + 0.25:
+        advice = "train longer, choose an attention, or raise train.learning_rate"
+        if "accuracy" in entry:
+            advice = "train longer, raise train.learning_rate, or let rare labels weigh more (target.weights: balanced)"
         found["identical outputs"] = (
-            f"outputs are identical for {share:.0%} of inputs: the model does not use its input; "
-            "train longer, choose an attention, or raise train.learning_rate"
+            f"outputs are identical for {share:.0%} of inputs: the model does not use its input; {advice}"
         )
     ratio = entry.get("length_ratio", 1.0)
     if ratio < SHORT or ratio > LONG:

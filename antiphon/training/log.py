@@ -45,7 +45,7 @@ class TrainingLog:
         "train loss": lambda entry: "-" if entry["train_loss"] is None else f"{entry['train_loss']:.4f}",
         "    loss": lambda entry: f"{entry['loss']:.4f}",
         **{title: _column(name) for title, name in MEASURES.items()},
-        "best": lambda entry: "*" if entry["best"] else "",
+        "kept": lambda entry: "best" if entry["best"] else "yes" if entry["kept"] else "",
         " tokens/s": lambda entry: f"{entry['tokens_per_second']:,.0f}",
         "minutes": lambda entry: f"{entry['minutes']:.1f}",
     }
@@ -157,8 +157,8 @@ def draw_curves(history: list[dict[str, Any]]) -> bytes:
             right.plot(steps, [entry[name] for entry in history], label=title.strip())
     right.set(xlabel="update", title="validation")
     for axis in (left, right):
-        best = [entry["step"] for entry in history if entry["best"]]
-        axis.axvline(best[-1], color="grey", linestyle=":", label="best")
+        kept = [entry["step"] for entry in history if entry["kept"]]
+        axis.axvline(kept[-1], color="grey", linestyle=":", label="kept")
         axis.set_ylim(bottom=0)
         axis.legend()
     picture = io.BytesIO()

@@ -23,9 +23,10 @@ from antiphon.files import PARTIAL, remove_partial, write_atomically, writing
 from antiphon.structures import structure_of
 from antiphon.training import checkpoint
 from antiphon.training.card import write_card
+from antiphon.training.choice import Best, Judged, Verdict, after, verdict
 from antiphon.training.distributed import Ranks, joined
 from antiphon.training.fit import as_before, fastest_threads, fitted
-from antiphon.training.health import cell_health, gradient_norms, warnings
+from antiphon.training.health import at_the_end, cell_health, gradient_norms, warnings
 from antiphon.training.interrupt import stop_asked
 from antiphon.training.log import TrainingLog, draw_curves
 from antiphon.training.plan import Update, steps_per_epoch, total_steps, updates
@@ -115,7 +116,8 @@ class Progress:
     step: int = 0
     epoch: float = 0.0
     validated: int = -1  # the update of the last validation
-    bad: int = 0  # validations since the best
+    bad: float = 0.0  # validations since the best; those that may be as good count half
+    best: Best | None = None  # the best validation, known to the first process
     seconds: float = 0.0
     tokens: int = 0  # since the last validation
     loss: float = 0.0  # summed -log p of those
@@ -125,6 +127,12 @@ class Progress:
     skipped: int = 0  # such updates in all
     rollbacks: int = 0  # since the last validation
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Progress:
+        """What was saved."""
+        best = state["best"]
+        return cls(**{**state, "best": None if best is None else Best.from_state(best)})
 
 
 @dataclass
@@ -153,7 +161,7 @@ def _run(
     total = total_steps(settings, prepared.train)
     learner = Learner.begin(prepared, ranks, total)
     resumed = state is not None
-    at = Progress(**state["progress"]) if state else Progress()
+    at = Progress.of(state["progress"]) if state else Progress()
     if state:
         learner.restore(state["learner"], str(out))
         state.clear()  # as large as the learner itself
@@ -176,7 +184,7 @@ def _run(
     if ranks.first:
         if all(entry["train_loss"] is None for entry in training.at.history):
             raise TrainingError("no update gave a finite loss, so nothing was learned; lower train.learning_rate")
-        _finish(prepared, out, training.at.history, log, command)
+        _finish(training, command)
 
 
 def _reaches_end(training: Training, asked: Callable[[], bool]) -> bool:
@@ -236,22 +244,27 @@ def _validate(training: Training) -> bool:
     at, ranks, learner = training.at, training.ranks, training.learner
     train_loss = float(ranks.sum(training.loss)) / at.tokens if at.tokens else None  # None: all updates failed
     learner.average.snapshot()
-    best = healthy = False
+    said, healthy = Verdict(False, False, 0.0), False
     if ranks.first:
         gradients = gradient_norms(learner.model, float(learner.norm))
         with learner.average.shipped():
-            entry = _measured(training, train_loss) | {"gradients": gradients}
-            best, healthy = entry["best"], math.isfinite(entry["loss"])
-            if best and healthy:
-                bundle.save_weights(training.out, bundle.parameters(learner.model))
+            entry, judged = _measured(training, train_loss)
+            healthy = math.isfinite(entry["loss"])
+            if healthy:
+                said = verdict(judged, entry["loss"], at.best)
+                at.best = after(at.best, said, at.step, judged, entry["loss"])
+                entry |= {"gradients": gradients, "best": said.best, "kept": said.kept}
+                if said.kept:
+                    bundle.save_weights(training.out, bundle.parameters(learner.model))
         if healthy:
             at.history.append(entry)
             training.log.validation(entry)
             found = warnings(entry)
             training.log.warn(found if len(at.history) >= GRACE else {k: v for k, v in found.items() if k == "skipped"})
-    best, healthy = ranks.agree(best), ranks.agree(healthy)
+    best, worse, healthy = ranks.agree(said.best), ranks.agree(said.impatience == 1), ranks.agree(healthy)
+    doubtful = ranks.agree(said.impatience == 0.5)
     if healthy:
-        at.bad = 0 if best else at.bad + 1
+        at.bad = 0.0 if best else at.bad + (1.0 if worse else 0.5 if doubtful else 0.0)
         at.rollbacks = at.tokens = 0
         at.validated = at.step
         training.loss.zero_()
@@ -259,29 +272,29 @@ def _validate(training: Training) -> bool:
     return healthy
 
 
-def _measured(training: Training, train_loss: float | None) -> dict[str, Any]:
-    """An entry of the history: validation metrics, and whether the watched one is the best so far."""
+def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, Any], Judged]:
+    """An entry of the history: validation metrics; and the watched one, with what each row adds to it."""
     prepared, at = training.prepared, training.at
-    model, device = training.learner.model, training.ranks.device
-    found = validate(Task(model, prepared.config, prepared.codecs, prepared.valid_rows, prepared.valid, device))
-    metric = prepared.config.train.metric or prepared.codecs.target.metric
-    sign = 1 if metric in HIGHER_IS_BETTER else -1
+    model, device, metric = training.learner.model, training.ranks.device, prepared.metric
+    task = Task(model, prepared.config, prepared.codecs, prepared.valid_rows, prepared.valid, device)
+    found, influence = validate(task, metric)
+    sign = -1 if metric in HIGHER_IS_BETTER else 1
     few = max(1, min(64, SAMPLE // int(prepared.valid.source_lengths.max())))
     sample = collate(prepared.valid, range(min(len(prepared.valid), few))).to(device)
     now = time.monotonic()
-    return {
+    entry = {
         "step": at.step,
         "epoch": round(at.epoch, 4),
         "train_loss": train_loss,
         **found,
         "cells": cell_health(model, sample),
-        "best": all(sign * found[metric] > sign * entry[metric] for entry in at.history),
         "skipped": at.skipped,
         "rate": at.rate,
         "learning_rate": float(training.learner.optimizer.param_groups[0]["lr"]),
         "tokens_per_second": training.seen / (now - training.mark),
         "minutes": (now - training.began) / 60,
     }
+    return entry, Judged(sign * found[metric], sign * influence)
 
 
 def _save(training: Training, planned: bool = True) -> None:
@@ -294,7 +307,7 @@ def _save(training: Training, planned: bool = True) -> None:
         state = {
             "identity": training.identity,
             "threads": torch.get_num_threads(),
-            "progress": vars(at),
+            "progress": {**vars(at), "best": at.best.to_state() if at.best else None},
             "learner": learned,
         }
         checkpoint.save(training.out, at.step, state, training.prepared.config.train.keep, planned)
@@ -312,8 +325,9 @@ def _roll_back(training: Training) -> None:
     state, _ = checkpoint.load(training.out, back=before.rollbacks)
     training.learner.restore(state["learner"], str(training.out))
     training.at = replace(
-        Progress(**state["progress"]),
+        Progress.of(state["progress"]),
         bad=before.bad,
+        best=before.best,
         rate=before.rate / 2,
         parts=before.parts,
         skipped=before.skipped,
@@ -344,16 +358,29 @@ def _summary(prepared: Prepared, ranks: Ranks, total: int, every: int) -> str:
     )
 
 
-def _finish(prepared: Prepared, out: Path, history: list[dict[str, Any]], log: TrainingLog, command: str) -> None:
-    """Metrics, curves and the card, beside the best weights."""
-    best = [entry for entry in history if entry["best"]][-1]
-    metrics = {"valid": best, "updates": history[-1]["step"], "minutes": history[-1]["minutes"]}
-    bundle.save_metrics(out, metrics)
+def _finish(training: Training, command: str) -> None:
+    """Metrics, curves and the card, beside the weights that are kept; what to think of them."""
+    prepared, out, history, log = training.prepared, training.out, training.at.history, training.log
+    kept = [entry for entry in history if entry["kept"]][-1]
+    bundle.save_metrics(out, {"valid": kept, "updates": history[-1]["step"], "minutes": history[-1]["minutes"]})
     picture = draw_curves(history)
     write_atomically(out / bundle.CURVES, lambda file: file.write(picture))
-    write_card(out, prepared.config, prepared.codecs, best, history[-1], len(prepared.train), prepared.model, command)
-    metric = prepared.config.train.metric or prepared.codecs.target.metric
-    log.say(f"done: best {metric} {best[metric]:.4f} at update {best['step']}; the model is in {out}")
+    write_card(out, prepared.config, prepared.codecs, kept, history[-1], len(prepared.train), prepared.model, command)
+    total = total_steps(prepared.config.train, prepared.train)
+    log.warn(at_the_end(prepared, history, kept, training.at.step >= total))
+    log.say(f"done: {_why_kept(prepared, history, kept)}; the model is in {out}")
+
+
+def _why_kept(prepared: Prepared, history: list[dict[str, Any]], kept: dict[str, Any]) -> str:
+    """Which weights are kept, and why these."""
+    best, name = next((entry for entry in reversed(history) if entry["best"]), kept), prepared.metric
+    value = f"{name} {kept[name]:.4f} at update {kept['step']:,}"
+    if kept is best:
+        return f"{value}, the best of {len(history)} validations"
+    return (
+        f"{value}, the latest that {len(prepared.valid_rows):,} validation rows do not show to be worse than the best "
+        f"({best[name]:.4f} at update {best['step']:,})"
+    )
 
 
 def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:

@@ -20,7 +20,7 @@ from antiphon.data.encode import LabelsCodec, TextCodec
 from antiphon.data.rows import Problems, Row
 from antiphon.dataset import Codecs, encode_rows, load_parts, train_codecs, untrained
 from antiphon.errors import ConfigError, nearest
-from antiphon.evaluation import metrics_of
+from antiphon.evaluation import baselines, constant_target, metrics_of
 from antiphon.model import Model, Writer
 from antiphon.structures import build
 from antiphon.training.distributed import ALONE, Ranks
@@ -42,6 +42,12 @@ class Prepared:
     valid_rows: list[Row]
     model: Model
     notes: list[str]  # what the user should know before it begins
+    baselines: dict[str, dict[str, float]]  # what no effort scores on the validation rows
+
+    @property
+    def metric(self) -> str:
+        """The metric that is watched."""
+        return self.config.train.metric or self.codecs.target.metric
 
 
 def check_names(config: Config) -> None:
@@ -135,7 +141,9 @@ def assemble(config: Config, parts: Parts, resumed: bool = False, base: Bundle |
     if isinstance(model, search.Speaker):
         codecs = _with_shortlist(config.decode, model, codecs, train)
         search.plan(config.decode, model, codecs)  # refused now, not when it is trained
-    return Prepared(config, codecs, train, valid, parts.valid_rows, model, notes)
+    notes += [note for note in [constant_target(codecs, parts.rows)] if note]
+    effortless = baselines(config, codecs, parts.rows, parts.valid_rows)
+    return Prepared(config, codecs, train, valid, parts.valid_rows, model, notes, effortless)
 
 
 def _with_shortlist(decode: Decode, model: search.Speaker, codecs: Codecs, examples: Examples) -> Codecs:

@@ -48,7 +48,7 @@ def test_curves_are_what_was_logged(model_folder: Path) -> None:
         figure = Figure()
         views[title].draw(figure)
         drawn = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
-        assert list(drawn.pop("best").get_xdata()) == [next(e["step"] for e in reversed(history) if e["best"])] * 2
+        assert list(drawn.pop("kept").get_xdata()) == [next(e["step"] for e in reversed(history) if e["kept"])] * 2
         for line in drawn.values():
             assert list(line.get_xdata()) == [entry["step"] for entry in history]
         return {name: list(line.get_ydata()) for name, line in drawn.items()}  # type: ignore[arg-type]

@@ -1,0 +1,85 @@
+"""Which weights are kept: the latest ones that validation rows do not show to be worse than the best.
+
+A metric over few rows scatters by more than checkpoints differ, and its best value is partly luck. With a learning
+rate that falls, later weights are the better ones as long as nothing speaks against it; so a checkpoint takes the
+place of the one before unless a paired test over the rows finds it worse than the best. The test is the normal one:
+of each row it takes by how much it moves the metric (the delta method, Efron & Tibshirani 1993, chapter 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+SURE = 1.645  # standard errors: by chance alone a checkpoint that is as good is called worse once in twenty
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A metric's value, lower is better, and of each validation row by how much it moves it; these add up to 0."""
+
+    value: float
+    influence: NDArray[np.float64]
+
+    def difference(self, other: Judged) -> float:
+        """How many standard errors this is worse than `other`, on the same rows."""
+        error = float(np.sqrt(((self.influence - other.influence) ** 2).sum()))
+        worse = self.value - other.value
+        return worse / error if error else np.inf * np.sign(worse) if worse else 0.0
+
+    def worse_than(self, other: Judged) -> bool:
+        """Whether it is more than chance that this is worse than `other`."""
+        return self.difference(other) > SURE
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best validation so far: its update, what was measured, and the lowest loss of any."""
+
+    step: int
+    judged: Judged
+    loss: float
+
+    def to_state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "value": self.judged.value,
+            "influence": torch.from_numpy(self.judged.influence),
+            "loss": self.loss,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Best:
+        return cls(state["step"], Judged(state["value"], state["influence"].numpy()), state["loss"])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a validation says: whether it is the `best` so far, whether its weights are `kept`, and how much of the
+    patience it takes."""
+
+    best: bool
+    kept: bool
+    impatience: float  # 0: it gets better; 0.5: as good as the best, as far as can be told; 1: worse
+
+
+def verdict(judged: Judged, loss: float, best: Best | None) -> Verdict:
+    """Judge a validation by the best before it.
+
+    A loss that still falls takes no patience: the metric follows later, or is too coarse to show it.
+    """
+    if best is None or judged.value < best.judged.value:
+        return Verdict(best=True, kept=True, impatience=0.0)
+    worse = judged.worse_than(best.judged)
+    return Verdict(best=False, kept=not worse, impatience=0.0 if loss < best.loss else 1.0 if worse else 0.5)
+
+
+def after(best: Best | None, said: Verdict, step: int, judged: Judged, loss: float) -> Best:
+    """The best validation when that at `step` is counted too."""
+    if best is None or said.best:
+        return Best(step, judged, loss if best is None else min(loss, best.loss))
+    return Best(best.step, best.judged, min(loss, best.loss))

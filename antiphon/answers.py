@@ -48,20 +48,23 @@ class Candidate:
 class TextPrediction:
     """The best output for one input, the `n_best` in order, attention [tokens + 1, source symbols + 1] if asked for.
 
-    Here as in all answers, `confidence` is the probability of being right, from a model that has been calibrated.
+    Here as in all answers, `confidence` is the probability of being right, from a model that has been calibrated, and
+    `unknown` counts the symbols of the input that the model does not know. An empty input has no score.
     """
 
     text: str
     tokens: list[str]
-    score: float
+    score: float | None
     n_best: list[Candidate]
     source_tokens: list[str]
     attention: NDArray[np.float32] | None = None
     confidence: float | None = None
+    unknown: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        best = self.n_best[0] if self.n_best else Candidate(self.text, self.tokens, self.score)
-        return best.to_json() | _sure(self.confidence)
+        plain = {"text": self.text, "tokens": self.tokens, "score": self.score}
+        best = self.n_best[0].to_json() if self.n_best else {}
+        return plain | best | _further(self.confidence, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,14 @@ class LabelPrediction:
     label: str
     probabilities: dict[str, float]
     confidence: float | None = None
+    unknown: int = 0
 
     @property
     def text(self) -> str:
         return self.label
 
     def to_json(self) -> dict[str, Any]:
-        return {"label": self.label, "probabilities": self.probabilities} | _sure(self.confidence)
+        return {"label": self.label, "probabilities": self.probabilities} | _further(self.confidence, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,14 @@ class LabelsPrediction:
     labels: list[str]
     probabilities: list[float]
     confidence: list[float] | None = None
+    unknown: int = 0
 
     @property
     def text(self) -> str:
         return " ".join(self.labels)
 
     def to_json(self) -> dict[str, Any]:
-        return {"labels": self.labels, "probabilities": self.probabilities} | _sure(self.confidence)
+        return {"labels": self.labels, "probabilities": self.probabilities} | _further(self.confidence, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -101,13 +106,14 @@ class NumberPrediction:
     """The expected number; None for an empty input."""
 
     value: float | None
+    unknown: int = 0
 
     @property
     def text(self) -> str:
         return "" if self.value is None else f"{self.value:.6g}"
 
     def to_json(self) -> dict[str, Any]:
-        return {"value": self.value}
+        return {"value": self.value} | _further(None, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ class NumbersPrediction:
     """The expected numbers of every step [steps, size], of a live stream's step [size]; of bits, the probabilities."""
 
     values: NDArray[np.float32]
+    unknown: int = 0
 
     @property
     def text(self) -> str:
@@ -122,7 +129,8 @@ class NumbersPrediction:
 
     def to_json(self) -> dict[str, Any]:
         plain = [float(f"{number:.6g}") for number in self.values.flatten()]
-        return {"values": np.asarray(plain, dtype=object).reshape(self.values.shape).tolist()}
+        values = np.asarray(plain, dtype=object).reshape(self.values.shape).tolist()
+        return {"values": values} | _further(None, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -135,9 +143,10 @@ class LiveEnd:
         return {}
 
 
-def _sure(confidence: float | list[float] | None) -> dict[str, Any]:
-    """A confidence as a part of JSON, if there is one."""
-    return {} if confidence is None else {"confidence": confidence}
+def _further(confidence: float | list[float] | None, unknown: int) -> dict[str, Any]:
+    """What only some answers have, as a part of JSON."""
+    sure = {} if confidence is None else {"confidence": confidence}
+    return sure | ({"unknown": unknown} if unknown else {})
 
 
 def abstains(answer: Prediction, below: float) -> bool:
@@ -195,4 +204,4 @@ def empty(codec: Codec) -> Prediction:
         return LabelsPrediction([], []) if codec.steps else LabelPrediction("", {})
     if isinstance(codec, ScaledCodec):
         return NumbersPrediction(np.empty((0, codec.size), np.float32)) if codec.steps else NumberPrediction(None)
-    return TextPrediction("", [], 0.0, [], [])
+    return TextPrediction("", [], None, [], [])

@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import sys
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,6 +54,7 @@ Settings = Annotated[
 DecodeSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="decode.KEY=VALUE", help="set a key of decode")
 ]
+STDIN = "standard input"
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a model folder")]
 
 
@@ -258,18 +260,18 @@ def report(
     run(_load(folder, device, threads, None, "log_linear"), files, out)
 
 
-def _lines(file: Path | None, name: str) -> Iterator[str]:
-    """Lines of a file or of standard input."""
+def _lines() -> Iterator[str]:
+    """Lines of standard input."""
     from antiphon.data.rows import read_lines
     from antiphon.errors import DataError
 
-    for number, line, reason in read_lines(name, None if file else sys.stdin.buffer):
+    for number, line, reason in read_lines(STDIN, sys.stdin.buffer):
         if line is None:
-            raise DataError(f"{name}:{number}: {reason}")
+            raise DataError(f"{STDIN}:{number}: {reason}")
         yield line
 
 
-def _prompted(lines: Iterator[str]) -> Iterator[str]:
+def _prompted(lines: Iterator[Any]) -> Iterator[Any]:
     """The same lines, with a prompt before each."""
     while True:
         print("> ", end="", file=sys.stderr, flush=True)
@@ -293,7 +295,8 @@ def _drawing(
 def predict(
     folder: Folder,
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="one input a line; by default standard input")
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="one input a line, or a table as training reads it; by default stdin"),
     ] = None,
     as_json: Json = False,
     beam: Beam = None,
@@ -330,7 +333,7 @@ def predict(
     chosen = _settings(settings) | ({} if mbr is None else {"decode.mbr.samples": mbr})
     if n_best > model.most_outputs(beam, chosen):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
-    name = str(file or "standard input")
+    name = str(file or STDIN)
     if name.removesuffix(".gz").endswith(".conllu"):
         if as_json or stream or abstain_below is not None:
             hint = "--json" if as_json else "--stream" if stream else "--abstain-below"
@@ -339,17 +342,33 @@ def predict(
             print(sentence, end="")
         return
     terminal = file is None and sys.stdin.isatty()
-    lines = _prompted(_lines(file, name)) if terminal else _lines(file, name)
     one_by_one = stream or terminal
     if stream and model.answers_steps:
-        for answer in model.live(lines, origin=f"{name}:"):
+        steps = (line for _, line in model.lines(name, None if file else sys.stdin.buffer))
+        for answer in model.live(steps, origin=f"{name}:"):
             print(_answer_line(answer, as_json, 1, abstain_below), flush=True)
         return
+    lines = array("q")  # on which the inputs stand
+    inputs = _noting(lines, model.file(name) if file else model.lines(name, sys.stdin.buffer))
+    unknown = 0
     for found in model.stream(
-        lines, beam, n_best, sample=how, window=1 if one_by_one else WINDOW, origin=f"{name}:",
+        _prompted(inputs) if terminal else inputs, beam, n_best, sample=how, window=1 if one_by_one else WINDOW,
+        origin=lambda number: f"{name}:{lines[number - 1]}",
         prefix=prefix, settings=chosen, token_scores=as_json, align=align, scores=as_json or abstain_below is not None,
     ):  # fmt: skip
         print(_answer_line(found, as_json, n_best, abstain_below), flush=one_by_one)
+        unknown += getattr(found, "unknown", 0) > 0
+    if unknown:
+        sys.stdout.flush()
+        count, advice = f"{unknown:,} of {len(lines):,}", "their answers are guesses (--json counts them as unknown)"
+        print(f"inputs with symbols that the training rows do not have: {count}; {advice}", file=sys.stderr)
+
+
+def _noting(lines: array[int], inputs: Iterator[tuple[int, Any]]) -> Iterator[Any]:
+    """The inputs, each of which notes the line it stands on."""
+    for line, given in inputs:
+        lines.append(line)
+        yield given
 
 
 @app.command()
@@ -370,7 +389,7 @@ def chat(
 ) -> None:
     """A dialogue, a line a turn: an empty line ends it, /new begins anew."""
     model = _load(folder, device, threads, ensemble, combine)
-    lines = _lines(None, "standard input")
+    lines = _lines()
     if sys.stdin.isatty():
         lines = _prompted(lines)
     how = _drawing(sample, temperature, top_k, top_p, seed)
@@ -489,7 +508,7 @@ def inspect(
         raise typer.BadParameter("must end in .json, .html, .png or .svg", param_hint="--out")
     if view and out.suffix.lower() == ".json":
         raise typer.BadParameter("is for pictures; JSON holds all", param_hint="--view")
-    read = inputs or list(_lines(None, "standard input"))
+    read = inputs or list(_lines())
     if reference and len(reference) != len(read):
         raise typer.BadParameter(f"is given {len(reference)} times for {len(read)} inputs", param_hint="--reference")
     from antiphon.inspection.files import write

@@ -90,7 +90,7 @@ def _untrained(table: Table[Codec], side: SideConfig, key: str) -> Codec:
     return table.build(side.kind, side.options, key, also=side.own_keys(), where=key)
 
 
-def _sides(config: Config, codecs: Codecs) -> list[Side]:
+def sides_of(config: Config, codecs: Codecs) -> list[Side]:
     """How rows are read; sources that are not configured otherwise stand in the first columns, the target behind."""
     found = []
     for number, (name, codec) in enumerate(codecs.named.items()):
@@ -114,7 +114,7 @@ def load_rows(
     """
     found = problems if problems is not None else Problems(config.data.on_error == "skip")
     reading = codecs or untrained(config)
-    sides = _sides(config, reading)
+    sides = sides_of(config, reading)
     parallel = [files.source, files.target] if isinstance(files, Parallel) else []
     if parallel and len([side for side in sides if side.columns is not None]) != len(parallel):
         raise ConfigError("data.train", "parallel files are for one source and a target; give a table")
@@ -224,6 +224,8 @@ def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
     for number, codec in enumerate(codecs.sources):
         codec.learn([row.sources[number] for row in rows])
     codecs.target.learn([row.target for row in rows])
+    if codecs.target.form == "next":
+        codecs.sources[0].trims = False  # a blank at a prompt's end says that a word begins
     return codecs
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import torch
 
@@ -58,6 +58,7 @@ from antiphon.evaluation import (
 )
 from antiphon.explanation import Asked, Given, explainer_of
 from antiphon.files import write_text
+from antiphon.inputs import Input, lines_of, read_file
 from antiphon.model import Aligner, LanguageModel, Model, Reader, Writer
 from antiphon.parts.heads import COMBINATIONS, Head
 from antiphon.rules import ids_of
@@ -79,10 +80,21 @@ from antiphon.trace import Trace
 from antiphon.training.card import add_calibration
 
 Data: TypeAlias = str | Path | Files | list[Row] | None
-Unanswered: TypeAlias = tuple[list[Any], list[Any], list[int]]
-"""An input's values, their arrays, and the ids that its outputs begin with."""
+
+
+class Unanswered(NamedTuple):
+    """An input's values, their arrays, the ids that its outputs begin with, and how many symbols are not known."""
+
+    values: list[Any]
+    arrays: list[Any]
+    beginning: list[int]
+    unknown: int
+
+
 Held: TypeAlias = Unanswered | Prediction | AntiphonError | None
 """An input, its known answer, what is wrong with it, or None if it is empty."""
+
+Where: TypeAlias = Callable[[int], str]  # what messages call an input by its number, from 1
 
 WINDOW = 4096  # inputs held at once while streaming
 NEW = "/new"  # the line that begins a dialogue anew
@@ -163,7 +175,7 @@ class Predictor:
         attention: bool = False,
         sample: Mapping[str, Any] | None = None,
         window: int = WINDOW,
-        origin: str = "input ",
+        origin: str | Callable[[int], str] = "input ",
         prefix: str | Iterable[str] | None = None,
         settings: Mapping[str, Any] | None = None,
         token_scores: bool = False,
@@ -172,14 +184,15 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Like `predict`, but lazily and in bounded memory: `window` inputs are held at a time.
 
-        Errors name an input as `origin` and its number, from 1. Without `scores`, which nobody then reads, they may be
-        those of the search alone, with a shortlist.
+        Errors name an input as `origin` and its number, from 1, or as `origin` of its number. Without `scores`, which
+        nobody then reads, they may be those of the search alone, with a shortlist.
         """
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
         decode = self._decode(beam, sample, settings)
         wanted = replace(self._wanted(decode, n_best, attention, token_scores, align), scores=scores)
-        encoded = self._encoded(inputs, origin, self._beginnings(prefix, decode))
+        where = origin if callable(origin) else (lambda number: f"{origin}{number}")
+        encoded = self._encoded(inputs, where, self._beginnings(prefix, decode))
         failed: AntiphonError | None = None
         answered = 0
         while failed is None:
@@ -190,7 +203,7 @@ class Predictor:
                 failed = error
             if not held and failed is None:
                 return
-            for answer in self._window(held, wanted, range(answered, answered + len(held)), origin):
+            for answer in self._window(held, wanted, range(answered, answered + len(held)), where):
                 if isinstance(answer, AntiphonError):
                     raise answer
                 yield answer
@@ -231,7 +244,8 @@ class Predictor:
                 held.append(self._held(given, f"input {place + 1}", beginning, self.exceptions))
             except AntiphonError as error:
                 held.append(error)
-        return list(self._window(held, wanted, range(len(held)) if numbers is None else numbers, "input "))
+        places = range(len(held)) if numbers is None else numbers
+        return list(self._window(held, wanted, places, lambda number: f"input {number}"))
 
     def say(
         self,
@@ -253,16 +267,15 @@ class Predictor:
             if getattr(decode, name):
                 raise ConfigError(f"decode.{name}", "chooses among whole outputs, which are not said symbol by symbol")
         one = self._held(given, "input", next(self._beginnings(prefix, decode)), self.exceptions)
-        if not isinstance(one, tuple):
+        if not isinstance(one, Unanswered):
             assert not isinstance(one, AntiphonError)
             yield one or empty(self.codecs.target)
             return
-        *_, beginning = one
-        sources = [Sequences([array]) for array in one[1]]
-        for so_far in spoken(self.model, sources, search, self.device, beginning):
-            for told in self._told([one], sources, [[so_far]], _Wanted(search, scores=False), [0], "input "):
+        sources = [Sequences([array]) for array in one.arrays]
+        for so_far in spoken(self.model, sources, search, self.device, one.beginning):
+            for told in self._told([one], sources, [[so_far]], _Wanted(search, scores=False), [0], lambda _: "input"):
                 assert not isinstance(told, AntiphonError)
-                yield told
+                yield _counting(told, one.unknown)
 
     def _wanted(self, decode: Decode, n_best: int, attention: bool, token_scores: bool, align: bool) -> _Wanted:
         """What is asked for, checked."""
@@ -278,6 +291,14 @@ class Predictor:
     def most_outputs(self, beam: int | None = None, settings: Mapping[str, Any] | None = None) -> int:
         """How many outputs can be asked for: the beam's width, or the number of samples."""
         return _most_outputs(self._decode(beam, None, settings))
+
+    def file(self, path: str) -> Iterator[Input]:
+        """The inputs of a file with their lines: of a table its source columns, as training reads them; else lines."""
+        return read_file(path, self.config, self.codecs)
+
+    def lines(self, name: str, stream: BinaryIO | None = None) -> Iterator[Input]:
+        """The lines of a file, or of an open stream called `name`, each one input."""
+        return lines_of(name, self.codecs, stream)
 
     def tag(self, path: str) -> Iterator[str]:
         """The sentences of a CoNLL-U file as text; in the column that the model has learned stand its labels."""
@@ -381,13 +402,13 @@ class Predictor:
                 values = head.answer(features[:, None], only)[1][0].float().cpu().numpy()
             yield answered_step(self.codecs.target, values, self.calibration)
 
-    def _encoded(self, inputs: Iterable[Any], origin: str, beginnings: Iterator[list[int]]) -> Iterator[Held]:
+    def _encoded(self, inputs: Iterable[Any], where: Where, beginnings: Iterator[list[int]]) -> Iterator[Held]:
         """Inputs as the model reads them, in order; those with a known answer as that."""
         for number, given in enumerate(inputs, 1):
             beginning = next(beginnings, None)
             if beginning is None:
-                raise ConfigError("prefix", f"is missing for {origin}{number}; give one for each input, if only ''")
-            yield self._held(given, f"{origin}{number}", beginning, self.exceptions)
+                raise ConfigError("prefix", f"is missing for {where(number)}; give one for each input, if only ''")
+            yield self._held(given, where(number), beginning, self.exceptions)
 
     def _held(self, given: Any, where: str, beginning: list[int], known: exceptions.Exceptions) -> Held:
         parts = self._parts(given, where)
@@ -401,6 +422,7 @@ class Predictor:
             arrays = [codec.encode(value) for codec, value in zip(self.codecs.sources, values, strict=True)]
         except ValueError as error:
             raise DataError(f"{where}: the input {error}") from None
+        unknown = sum(codec.unknown(array) for codec, array in zip(self.codecs.sources, arrays, strict=True))
         for place, codec in enumerate(self.codecs.sources):
             if self.model.goes_on:
                 arrays[place] = arrays[place][: len(arrays[place]) - codec.ends]  # a prompt goes on
@@ -410,7 +432,8 @@ class Predictor:
         if self._copying is not None:
             arrays = [self._copying.read(values[0], arrays[0])]
         nothing = 0 if self.model.goes_on else self.codecs.sources[0].ends
-        return None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays, beginning)
+        empty_one = len(parts) == 1 and len(arrays[0]) == nothing
+        return None if empty_one else Unanswered(values, arrays, beginning, unknown)
 
     def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
         """What an input has for each source; None for an empty one."""
@@ -455,21 +478,24 @@ class Predictor:
         return decode if sample is None else decode.model_copy(update={"sample": sample_settings(sample)})
 
     def _window(
-        self, held: Sequence[Held], wanted: _Wanted, numbers: Sequence[int], origin: str
+        self, held: Sequence[Held], wanted: _Wanted, numbers: Sequence[int], where: Where
     ) -> Iterator[Prediction | AntiphonError]:
-        filled: list[Unanswered] = [one for one in held if isinstance(one, tuple)]
-        columns = zip(*(one[1] for one in filled), strict=True) if filled else [()] * len(self.codecs.sources)
+        filled = [one for one in held if isinstance(one, Unanswered)]
+        columns = zip(*(one.arrays for one in filled), strict=True) if filled else [()] * len(self.codecs.sources)
         sources = [Sequences(column) for column in columns]
         found: Iterator[Prediction | AntiphonError]
         if wanted.search is not None:
-            own = [number for number, one in zip(numbers, held, strict=True) if isinstance(one, tuple)]
-            found = self._written(filled, sources, wanted, own, origin)
+            own = [number for number, one in zip(numbers, held, strict=True) if isinstance(one, Unanswered)]
+            found = self._written(filled, sources, wanted, own, where)
         else:
             assert isinstance(self.model, Reader)
             answers = read_sources(self.model, sources, self.codecs.sources[0].ends, self.device)
             found = (answered(self.codecs.target, answer, self.calibration) for answer in answers)
         for one in held:
-            yield next(found) if isinstance(one, tuple) else one or empty(self.codecs.target)
+            if isinstance(one, Unanswered):
+                yield _counting(next(found), one.unknown)
+            else:
+                yield one or empty(self.codecs.target)
 
     def _written(
         self,
@@ -477,13 +503,13 @@ class Predictor:
         sources: Sequence[Sequences],
         wanted: _Wanted,
         numbers: Sequence[int],
-        origin: str,
+        where: Where,
     ) -> Iterator[Prediction | AntiphonError]:
         assert isinstance(self.model, Speaker)
         assert wanted.search is not None
-        prefixes = [beginning for *_, beginning in held] if any(beginning for *_, beginning in held) else None
+        prefixes = [one.beginning for one in held] if any(one.beginning for one in held) else None
         found = decode_sources(self.model, sources, wanted.search, self.device, numbers, prefixes)
-        return self._told(held, sources, found, wanted, numbers, origin)
+        return self._told(held, sources, found, wanted, numbers, where)
 
     def _told(
         self,
@@ -492,7 +518,7 @@ class Predictor:
         found: Sequence[Sequence[Hypothesis]],
         wanted: _Wanted,
         numbers: Sequence[int],
-        origin: str,
+        where: Where,
     ) -> Iterator[Prediction | AntiphonError]:
         """What was found for every input, in words."""
         assert isinstance(self.model, Speaker)
@@ -524,7 +550,7 @@ class Predictor:
         ends = itertools.accumulate(map(len, kept))
         for number, read, hypotheses, end in zip(numbers, reads, kept, ends, strict=True):
             try:
-                best_of(hypotheses, f"{origin}{number + 1}")
+                best_of(hypotheses, where(number + 1))
             except SilentError as error:
                 yield error
                 continue
@@ -570,10 +596,9 @@ class Predictor:
 
     def _given(self, given: Any, what: str) -> Given:
         held = self._held(given, what, [], exceptions.NONE)  # of the model alone
-        if not isinstance(held, tuple):
+        if not isinstance(held, Unanswered):
             raise DataError(f"{what}: is empty")
-        values, arrays, _ = held
-        return Given(values, arrays)
+        return Given(held.values, held.arrays)
 
     def rows(self, data: Data) -> list[Row]:
         """The rows of a table, of parallel files, or of the configured test set; given rows as they are."""
@@ -705,6 +730,11 @@ class Predictor:
         for name in (bundle.CARD, bundle.CURVES, calibration.FILE, exceptions.FILE):
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, target / name)
+
+
+def _counting(answer: Any, unknown: int) -> Any:
+    """An answer that says how many symbols of its input are not known, if there are any."""
+    return replace(answer, unknown=unknown) if unknown and not isinstance(answer, AntiphonError) else answer
 
 
 def _most_outputs(decode: Decode) -> int:

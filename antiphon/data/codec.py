@@ -40,6 +40,7 @@ class Codec(ABC):
     metric: ClassVar[str] = "loss"  # of a target: what chooses the best model unless the user says
     reads: ClassVar[bool] = True  # whether anything is read for it
     whole: ClassVar[bool] = False  # of a source: a file is one value, learned in pieces
+    trims: bool = False  # of a source: white space at the ends of an input is not read
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -79,6 +80,10 @@ class Codec(ABC):
 
         A `ValueError` says why a value does not fit what was learned.
         """
+
+    def unknown(self, array: Array | Sequence[int]) -> int:
+        """How many symbols of an encoded value the training rows do not have."""
+        return 0
 
     @property
     def class_weights(self) -> list[float] | None:

@@ -82,6 +82,10 @@ class TextCodec(Codec):
             reason = f"no symbol occurs {self.tokenizer.min_count} times; lower min_count"
             raise ConfigError(f"{self.where}.tokens", reason)
 
+    def unknown(self, array: Array | Sequence[int]) -> int:
+        ids = np.asarray(array)  # of spelled words: their own, then those of their characters
+        return int((ids[:, 1:] == UNK).any(1).sum() if ids.ndim == 2 else (ids == UNK).sum())
+
     def key_of(self, value: Text) -> Hashable:
         return self.normalize(value) if isinstance(value, str) else tuple(map(self.normalize, value))
 
@@ -175,7 +179,11 @@ class SourceTextCodec(TextCodec):
     With `characters`, true or a table of `Spelling`'s options, a word is read with its spelling. An encoded text is
     then ids [words + ends, 1 + width]: of each word its own id and those of its characters, which a word that the
     vocabulary does not hold has too; of an end the end symbol's.
+
+    Where no training text has white space at its ends, none is read: a line end after a word changes no answer.
     """
+
+    trims = False
 
     def __init__(
         self,
@@ -212,14 +220,18 @@ class SourceTextCodec(TextCodec):
 
     def asked(self, found: object) -> Text:
         if self.turns is None:
-            return super().asked(found)
-        turns = tuple(map(as_text, _turns(found)))
+            return self._trimmed(found if isinstance(found, str) else as_text(found))
+        turns = tuple(self._trimmed(as_text(turn)) for turn in _turns(found))
         if not turns:
             raise ValueError("is empty")
         return turns[-self.turns :]
 
+    def _trimmed(self, text: str) -> str:
+        return text.strip() if self.trims else text
+
     def learn(self, values: Sequence[Text]) -> None:
         super().learn(values)
+        self.trims = all(text == text.strip() for value in values for text in turns_of(value))
         if self.spelling is not None:
             self.spelling.learn(word for value in values for text in turns_of(value) for word in self.split(text))
 
@@ -238,7 +250,8 @@ class SourceTextCodec(TextCodec):
 
     def to_json(self) -> dict[str, Any]:
         spelling = {} if self.spelling is None else {"characters": self.spelling.to_json()}
-        return super().to_json() | spelling | ({} if self.turns is None else {"turns": self.turns})
+        turns = {} if self.turns is None else {"turns": self.turns}
+        return super().to_json() | spelling | turns | ({"trims": True} if self.trims else {})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
@@ -246,6 +259,7 @@ class SourceTextCodec(TextCodec):
         if "characters" in value:
             made._spell(Spelling.from_json(value["characters"]))
         made._keep(value.get("turns"))
+        made.trims = bool(value.get("trims", False))
         return made
 
     def extended(self, base: Codec) -> Codec:
@@ -350,6 +364,9 @@ class CategoryCodec(Codec):
 
     def encode(self, value: Any) -> list[int]:
         return [self.vocabulary.id(value)]
+
+    def unknown(self, array: Array | Sequence[int]) -> int:
+        return sum(number == UNK for number in array)
 
     def names(self, ids: Iterable[int]) -> list[str]:
         """The names of ids."""

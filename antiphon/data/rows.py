@@ -267,7 +267,7 @@ def _array(path: str, _: Sequence[Column]) -> Numbered:
 
 def _items(path: str) -> Iterator[tuple[int, object, str]]:
     """Numbered items of a side that is a file of its own: lines of a text, or what an array holds."""
-    if _suffix(path) not in (".npz", ".npy"):
+    if suffix_of(path) not in (".npz", ".npy"):
         yield from read_lines(path)
         return
     array = load_array(path)
@@ -295,14 +295,15 @@ KEYED = (".jsonl", ".ndjson", ".conllu", ".parquet")  # records with names of th
 ENDINGS = ", ".join(FORMATS)
 
 
-def _suffix(path: str) -> str:
+def suffix_of(path: str) -> str:
+    """The ending of a file's name that says its format, without .gz."""
     file, inside, _ = path.partition(".npz#")
     return ".npz" if inside else Path(file.removesuffix(".gz")).suffix.lower()
 
 
 def is_table(path: str) -> bool:
     """Whether the name of a file, or of an array in one, says that it holds a table of rows."""
-    return _suffix(path) in FORMATS
+    return suffix_of(path) in FORMATS
 
 
 def tables_in(path: str) -> list[str]:
@@ -326,7 +327,7 @@ def read_table(
 
     If the columns are not `named`, but taken because they are the first, there must be no others.
     """
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if suffix not in FORMATS:
         raise DataError(f"{path}: unknown kind of file {suffix!r}; tables end in {ENDINGS} (text with .gz too)")
     keyed = suffix in KEYED

@@ -88,7 +88,10 @@ def train(
             with writing(out / calibration.FILE):
                 (out / calibration.FILE).unlink(missing_ok=True)  # of weights that will be others
         if about:
-            about = ["chosen from the data (antiphon check --yaml shows all of it, as does config.yaml):", *about]
+            about = [
+                "chosen from the data (all of it stands in config.yaml; antiphon check --yaml shows it before):",
+                *(f"  {line}" for line in about),
+            ]
         _run(prepared, out, state, ranks, command, about)
     return out
 

@@ -21,34 +21,42 @@ class Prediction(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One output: its text, its symbols, and log p(text | input) in nats with the end symbol."""
+    """One output: its text, its symbols, and log p(text | input) in nats with the end symbol.
+
+    If asked for, `token_scores` are log p of each symbol and of the end symbol, which add up to the score.
+    """
 
     text: str
     tokens: list[str]
     score: float
+    token_scores: list[float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As one object of `--json`."""
-        return {"text": self.text, "tokens": self.tokens, "score": self.score}
+        """As one object of `--json`: what was not asked for is left out."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class TextPrediction:
     """The best output for one input, and the `n_best` in order.
 
-    Here as in all answers, `confidence` is the probability of being right, from a model that has been calibrated.
+    Here as in all answers, `confidence` is the probability of being right, from a model that has been calibrated, and
+    `unknown` counts the symbols of the input that the model does not know. An empty input has no score.
     """
 
     text: str
     tokens: list[str]
-    score: float
+    score: float | None
     n_best: list[Candidate]
     source_tokens: list[str]
     confidence: float | None = None
+    unknown: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As one object of `--json`."""
-        return {"text": self.text, "tokens": self.tokens, "score": self.score} | _sure(self.confidence)
+        plain = {"text": self.text, "tokens": self.tokens, "score": self.score}
+        best = self.n_best[0].to_json() if self.n_best else {}
+        return plain | best | _further(self.confidence, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class LabelPrediction:
     label: str
     probabilities: dict[str, float]
     confidence: float | None = None
+    unknown: int = 0
 
     @property
     def text(self) -> str:
@@ -66,7 +75,7 @@ class LabelPrediction:
 
     def to_json(self) -> dict[str, Any]:
         """As one object of `--json`."""
-        return {"label": self.label, "probabilities": self.probabilities} | _sure(self.confidence)
+        return {"label": self.label, "probabilities": self.probabilities} | _further(self.confidence, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,7 @@ class LabelsPrediction:
     labels: list[str]
     probabilities: list[float]
     confidence: list[float] | None = None
+    unknown: int = 0
 
     @property
     def text(self) -> str:
@@ -84,7 +94,7 @@ class LabelsPrediction:
 
     def to_json(self) -> dict[str, Any]:
         """As one object of `--json`."""
-        return {"labels": self.labels, "probabilities": self.probabilities} | _sure(self.confidence)
+        return {"labels": self.labels, "probabilities": self.probabilities} | _further(self.confidence, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,7 @@ class NumberPrediction:
     """The expected number; None for an empty input."""
 
     value: float | None
+    unknown: int = 0
 
     @property
     def text(self) -> str:
@@ -100,7 +111,7 @@ class NumberPrediction:
 
     def to_json(self) -> dict[str, Any]:
         """As one object of `--json`."""
-        return {"value": self.value}
+        return {"value": self.value} | _further(None, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,7 @@ class NumbersPrediction:
     """The expected numbers of every step [steps, size], of a live stream's step [size]; of bits, the probabilities."""
 
     values: NDArray[np.float32]
+    unknown: int = 0
 
     @property
     def text(self) -> str:
@@ -117,7 +129,8 @@ class NumbersPrediction:
     def to_json(self) -> dict[str, Any]:
         """As one object of `--json`."""
         plain = [float(f"{number:.6g}") for number in self.values.flatten()]
-        return {"values": np.asarray(plain, dtype=object).reshape(self.values.shape).tolist()}
+        values = np.asarray(plain, dtype=object).reshape(self.values.shape).tolist()
+        return {"values": values} | _further(None, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -131,9 +144,10 @@ class LiveEnd:
         return {}
 
 
-def _sure(confidence: float | list[float] | None) -> dict[str, Any]:
-    """A confidence as a part of JSON, if there is one."""
-    return {} if confidence is None else {"confidence": confidence}
+def _further(confidence: float | list[float] | None, unknown: int) -> dict[str, Any]:
+    """What only some answers have, as a part of JSON."""
+    sure = {} if confidence is None else {"confidence": confidence}
+    return sure | ({"unknown": unknown} if unknown else {})
 
 
 def abstains(answer: Prediction, below: float) -> bool:

@@ -7,12 +7,15 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from itertools import count
 
 from antiphon_runtime.answers import abstains
 from antiphon_runtime.errors import InputError, RuntimeModelError
-from antiphon_runtime.model import WINDOW, load
+from antiphon_runtime.model import WINDOW, Model, load
+from antiphon_runtime.sides import Category, Text
 
 INPUT = "standard input"
+LONGEST_LINE = 16 << 20  # bytes
 
 
 def main() -> None:
@@ -46,18 +49,23 @@ def main() -> None:
             answers = model.live(_lines(), origin)
         else:
             window = 1 if asked.stream else WINDOW
-            answers = model.stream(_lines(), asked.beam, asked.n_best, sample, window, origin)
+            answers = model.stream(_lines(model), asked.beam, asked.n_best, sample, window, origin, asked.json)
+        strange = 0
         for answer in answers:
+            strange += getattr(answer, "unknown", 0) > 0
             silent = asked.abstain_below is not None and abstains(answer, asked.abstain_below)
             if asked.json:
                 value = answer.to_json() | ({"abstained": True} if silent else {})
                 if asked.n_best > 1:
-                    value["n_best"] = [vars(candidate) for candidate in getattr(answer, "n_best", [])]
+                    value["n_best"] = [candidate.to_json() for candidate in getattr(answer, "n_best", [])]
                 line = json.dumps(value, ensure_ascii=False)
             else:
                 line = "" if silent else answer.text.translate({ord("\n"): " ", ord("\r"): " "})
             print(line, flush=asked.stream)
         sys.stdout.flush()
+        if strange:
+            advice = "their answers are guesses (--json counts them as unknown)"
+            print(f"inputs with symbols that the training rows do not have: {strange:,}; {advice}", file=sys.stderr)
     except RuntimeModelError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
@@ -68,15 +76,26 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _lines() -> Iterator[str]:
-    """Lines of standard input; only a newline ends one."""
-    for number, line in enumerate(sys.stdin.buffer, 1):
+def _lines(model: Model | None = None) -> Iterator[str]:
+    """Lines of standard input; only a newline ends one. To a model that reads one text a line has no tab."""
+    alone = model is not None and sum(source.reads for source in model.sources) == 1
+    alone = alone and model is not None and isinstance(model.sources[0], Text | Category)
+    for number in count(1):
+        line = sys.stdin.buffer.readline(LONGEST_LINE + 1)
+        if not line:
+            return
+        if len(line) > LONGEST_LINE:
+            raise InputError(f"{INPUT}:{number}: is longer than {LONGEST_LINE >> 20} MiB")
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
         try:
-            yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+            text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
         except UnicodeDecodeError:
             raise InputError(f"{INPUT}:{number}: is not UTF-8 text") from None
+        if alone and "\t" in text:
+            fields = text.count("\t") + 1
+            raise InputError(f"{INPUT}:{number}: has {fields} fields, and the model reads 1: cut -f1 gives the first")
+        yield text
 
 
 if __name__ == "__main__":

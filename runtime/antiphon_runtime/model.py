@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -30,7 +31,16 @@ from antiphon_runtime.text import EOS
 
 T = TypeVar("T")
 Array = NDArray[Any]
-Unanswered = tuple[list[Any], list[Array]]  # an input's values and their arrays
+
+
+class Unanswered(NamedTuple):
+    """An input's values, their arrays, and how many of its symbols the model does not know."""
+
+    values: list[Any]
+    arrays: list[Array]
+    unknown: int
+
+
 Held = Unanswered | Prediction | InputError | None
 """An input, its known answer, what is wrong with it, or None if it is empty."""
 
@@ -88,14 +98,16 @@ class Model:
         beam: int | None = None,
         n_best: int = 1,
         sample: Mapping[str, Any] | None = None,
+        token_scores: bool = False,
     ) -> list[Any]:
         """The answers to `inputs`, in order; an empty input gives an empty answer.
 
         An input is a text, the path of an image or its array, a list of numbers or an array; with several sources a
         tuple of these, or their texts with tabs between. `beam` overrides the configured width; `n_best` is at most the
         width. `sample` draws symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`.
+        `token_scores` fills in those of the candidates.
         """
-        return list(self.stream(inputs, beam, n_best, sample))
+        return list(self.stream(inputs, beam, n_best, sample, token_scores=token_scores))
 
     def stream(
         self,
@@ -105,6 +117,7 @@ class Model:
         sample: Mapping[str, Any] | None = None,
         window: int = WINDOW,
         origin: str = "input ",
+        token_scores: bool = False,
     ) -> Iterator[Prediction]:
         """Like `predict`, but lazily: `window` inputs are held at a time. Errors name an input as `origin` and its
         number, from 1; what came before a bad input is still answered."""
@@ -122,7 +135,8 @@ class Model:
                 failed = error
             if not held and failed is None:
                 return
-            for answer in self._window(held, width, n_best, drawn, range(answered, answered + len(held))):
+            numbers = range(answered, answered + len(held))
+            for answer in self._window(held, width, n_best, drawn, numbers, token_scores):
                 assert not isinstance(answer, InputError)
                 yield answer
             answered += len(held)
@@ -135,6 +149,7 @@ class Model:
         n_best: int = 1,
         sample: Mapping[str, Any] | None = None,
         numbers: Sequence[int] | None = None,
+        token_scores: bool = False,
     ) -> list[Prediction | InputError]:
         """Like `predict`, but an input that is wrong has its error in its place, and the others are answered.
 
@@ -147,7 +162,9 @@ class Model:
                 held.append(self._held(given, f"input {place + 1}"))
             except InputError as error:
                 held.append(error)
-        return list(self._window(held, width, n_best, drawn, range(len(held)) if numbers is None else numbers))
+        return list(
+            self._window(held, width, n_best, drawn, range(len(held)) if numbers is None else numbers, token_scores)
+        )
 
     def say(self, given: Any, sample: Mapping[str, Any] | None = None) -> Iterator[Prediction]:
         """The answer of a model that writes while it grows: what has been said after every symbol.
@@ -157,17 +174,18 @@ class Model:
         if self._decode is None:
             raise OptionError(f"{self.folder}: does not write; ask for whole answers")
         drawn, one = self._drawn(sample), self._held(given, "input")
-        if not isinstance(one, tuple):
+        if not isinstance(one, Unanswered):
             assert not isinstance(one, InputError)
             yield one or self._empty()
             return
-        state, first = self._begun([[array] for array in one[1]], np.zeros(1, np.int64))
+        state, first = self._begun([[array] for array in one.arrays], np.zeros(1, np.int64))
         tokens: list[int] = []
         score = np.float32(0)
         for chosen in choices(self._step, state, first, self._limits, _chooser(drawn, [0])):
             score += chosen.log_probs[0]
             tokens.extend(symbol for symbol in chosen.symbols.tolist() if symbol != EOS)
-            yield self._written(one[0], [Hypothesis(tuple(tokens), float(score))])
+            told = self._written(one.values, [Hypothesis(tuple(tokens), float(score))])
+            yield replace(told, unknown=one.unknown)
 
     def live(self, steps: Iterable[Any], origin: str = "step ") -> Iterator[Prediction]:
         """Answer every step of a stream at once, in constant memory. A step is a symbol, or a vector as a list or as
@@ -221,6 +239,7 @@ class Model:
             if known is not None:
                 return known
             arrays = [source.encode(value) for source, value in zip(self.sources, values, strict=True)]
+            unknown = sum(source.unknown(array) for source, array in zip(self.sources, arrays, strict=True))
         except ValueError as error:
             raise InputError(f"{where}: the input {error}") from None
         for place, source in enumerate(self.sources):
@@ -231,7 +250,7 @@ class Model:
                 reason = f"has {length} {source.unit}; the most that this model reads is {self._max_length}"
                 raise TooLongError(f"{where}: {reason}")
         nothing = 0 if self._continues else self.sources[0].ends
-        return None if len(parts) == 1 and len(arrays[0]) == nothing else (values, arrays)
+        return None if len(parts) == 1 and len(arrays[0]) == nothing else Unanswered(values, arrays, unknown)
 
     def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
         """What an input has for each source; None for an empty one."""
@@ -257,21 +276,23 @@ class Model:
         n_best: int,
         sample: Mapping[str, Any] | None,
         numbers: Sequence[int],
+        token_scores: bool,
     ) -> Iterator[Prediction | InputError]:
-        filled: list[Unanswered] = [one for one in held if isinstance(one, tuple)]
-        sources = list(zip(*(arrays for _, arrays in filled), strict=True)) if filled else []
+        filled = [one for one in held if isinstance(one, Unanswered)]
+        sources = list(zip(*(one.arrays for one in filled), strict=True)) if filled else []
         if self._decode is None:
             answers = iter(self._read(sources))
         else:
-            own = [number for number, one in zip(numbers, held, strict=True) if isinstance(one, tuple)]
+            own = [number for number, one in zip(numbers, held, strict=True) if isinstance(one, Unanswered)]
             found = iter(self._decoded(sources, width, sample, own))
         for one in held:
-            if not isinstance(one, tuple):
+            if not isinstance(one, Unanswered):
                 yield one or self._empty()
-            elif self._decode is None:
-                yield next(answers)
-            else:
-                yield self._written(one[0], next(found)[:n_best])
+                continue
+            answer: Any = (
+                next(answers) if self._decode is None else self._written(one.values, next(found)[:n_best], token_scores)
+            )
+            yield replace(answer, unknown=one.unknown) if one.unknown else answer
 
     def _decoded(
         self, sources: Sequence[Sequence[Array]], width: int, sample: Mapping[str, Any] | None, numbers: Sequence[int]
@@ -347,7 +368,9 @@ class Model:
             named |= {name: values, f"{name}_lengths": lengths}
         return named
 
-    def _written(self, values: Sequence[Any], hypotheses: Sequence[Hypothesis]) -> TextPrediction:
+    def _written(
+        self, values: Sequence[Any], hypotheses: Sequence[Hypothesis], token_scores: bool = False
+    ) -> TextPrediction:
         first = self.sources[0]
         read = first.split_turns(values[0]) if isinstance(first, Text) else []
         codec = first if self._continues else self.target
@@ -355,7 +378,8 @@ class Model:
         candidates = []
         for one in hypotheses:
             said = [*(read if self._continues else []), *codec.vocabulary.names(one.tokens)]
-            candidates.append(Candidate(codec.join(said), said, one.score))
+            parts = list(one.parts) if token_scores else None
+            candidates.append(Candidate(codec.join(said), said, one.score, parts))
         best = candidates[0]
         sure = None if self._calibration is None else self._calibration.of_text(best.score)
         return TextPrediction(best.text, best.tokens, best.score, candidates, read, sure)
@@ -411,7 +435,7 @@ class Model:
             return LabelsPrediction([], []) if target.steps else LabelPrediction("", {})
         if isinstance(target, Numbers):
             return NumbersPrediction(np.empty((0, target.size), np.float32)) if target.steps else NumberPrediction(None)
-        return TextPrediction("", [], 0.0, [], [])
+        return TextPrediction("", [], None, [], [])
 
 
 def _sample(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -447,7 +471,7 @@ def _batches(sources: Sequence[Sequence[Array]], width: int = 1, parts: int = 1)
         return
     lengths = [sum(map(len, arrays)) for arrays in zip(*sources, strict=True)]
     order = np.asarray(sorted(range(len(lengths)), key=lambda row: -lengths[row]))
-    most = min(ROWS, max(FEW, -(-len(order) // parts)))
+    most = min(ROWS, max(FEW, width * -(-len(order) // parts)))  # prefixes
     start = 0
     while start < len(order):
         rows = max(1, min(most, TOKENS // lengths[order[start]]) // width)

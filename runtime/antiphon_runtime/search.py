@@ -60,10 +60,11 @@ class Limits(NamedTuple):
 
 
 class Hypothesis(NamedTuple):
-    """An output: ids without the end symbol, and its log-probability in nats."""
+    """An output: ids without the end symbol, its log-probability in nats, and log p of each symbol and of the end."""
 
     tokens: tuple[int, ...]
     score: float
+    parts: tuple[float, ...] = ()
 
 
 def _allowed(log_probs: Array, length: int, limits: Limits) -> Array:
@@ -114,12 +115,15 @@ def greedy(
 ) -> list[list[Hypothesis]]:
     """The outputs that `choices` makes, each with its score."""
     tokens: list[list[int]] = [[] for _ in first]
+    parts: list[list[float]] = [[] for _ in first]
     scores = np.zeros(len(first), np.float32)
     for live, symbols, log_probs in choices(step, state, first, limits, choose):
         scores[live] += log_probs
-        for row, symbol in zip(live.tolist(), symbols.tolist(), strict=True):
+        for row, symbol, own in zip(live.tolist(), symbols.tolist(), log_probs.tolist(), strict=True):
             tokens[row].append(symbol)
-    return [[Hypothesis(tuple(row[:-1]), score)] for row, score in zip(tokens, scores.tolist(), strict=True)]
+            parts[row].append(own)
+    found = zip(tokens, scores.tolist(), parts, strict=True)
+    return [[Hypothesis(tuple(row[:-1]), score, tuple(own))] for row, score, own in found]
 
 
 def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator]) -> Choose:
@@ -179,10 +183,10 @@ def beam(
     the best `width` others go on, until none of them is more probable than the surest output.
     """
     sources = len(first)
-    done: list[list[tuple[float, float, list[int]]]] = [[] for _ in range(sources)]  # rank, score, tokens
+    done: list[list[tuple[float, Hypothesis]]] = [[] for _ in range(sources)]  # each with its rank
     live, place = np.arange(sources), np.arange(sources)  # sources that go on, and where they stand in the state
     state = state.expand(width)
-    tokens = np.empty((sources, width, 0), np.int64)
+    tokens, parts = np.empty((sources, width, 0), np.int64), np.empty((sources, width, 0), np.float32)
     scores = np.full((sources, width), -np.inf, np.float32)
     scores[:, 0] = 0.0  # all prefixes are empty at first: only one of them counts
     ended, surest = np.zeros(sources, np.int64), np.full(sources, -np.inf, np.float32)
@@ -198,6 +202,7 @@ def beam(
         total = scores[..., None] + best.reshape(len(live), width, near)
         top, extension = _top(total.reshape(len(live), -1), min(2 * width, width * near))
         origin, symbol = extension // near, said.reshape(len(live), -1)[row, extension]
+        own = best.reshape(len(live), -1)[row, extension]
         going = symbol != EOS
         if going.all():
             order = np.arange(width)[None]
@@ -206,22 +211,23 @@ def beam(
             ends = (symbol == EOS) & (top > -np.inf)
             ends[:, width:] = False
             for source, column in zip(*np.nonzero(ends), strict=True):
-                score = top[source, column]
+                score, before = top[source, column], origin[source, column]
                 rank = float(score / np.float32((length + 1) ** length_penalty))
-                found = done[live[source]]
-                found.append((rank, float(score), tokens[source, origin[source, column]].tolist()))
+                found, told = done[live[source]], (*parts[source, before].tolist(), float(own[source, column]))
+                found.append((rank, Hypothesis(tuple(tokens[source, before].tolist()), float(score), told)))
                 found.sort(key=lambda one: -one[0])  # stable: of equals the earlier stays before
                 del found[width:]
             ended = ended + ends.sum(1)
             surest = np.maximum(surest, np.where(ends, top, np.float32(-np.inf)).max(1))
             order = np.argsort(~going, axis=1, kind="stable")[:, :width]
             top = np.where(going, top, np.float32(-np.inf))
-        scores, origin, symbol = top[row, order], origin[row, order], symbol[row, order]
+        scores, origin, symbol, own = top[row, order], origin[row, order], symbol[row, order], own[row, order]
         tokens = np.concatenate([tokens[row, origin], symbol[..., None]], 2)
+        parts = np.concatenate([parts[row, origin], own[..., None]], 2)
 
         stay = ((ended < width) | (scores[:, 0] > surest)) & (scores[:, 0] > -np.inf)
         if not stay.all():
-            live, place, tokens, scores = live[stay], place[stay], tokens[stay], scores[stay]
+            live, place, tokens, scores, parts = live[stay], place[stay], tokens[stay], scores[stay], parts[stay]
             ended, surest, origin, symbol = ended[stay], surest[stay], origin[stay], symbol[stay]
         if not len(live):
             break
@@ -232,4 +238,4 @@ def beam(
             state, place, last = state.select(place, width), np.arange(len(live)), symbol
         else:
             last[place] = symbol
-    return [[Hypothesis(tuple(row), score) for _, score, row in found] for found in done]
+    return [[one for _, one in found] for found in done]

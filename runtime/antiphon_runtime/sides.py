@@ -31,6 +31,10 @@ class Side:
         """A value as an array [steps, ...]."""
         raise NotImplementedError
 
+    def unknown(self, array: Array) -> int:
+        """How many symbols of an encoded value the model does not know."""
+        return 0
+
     def read_step(self, found: Any) -> Array:
         """One step of a live stream [1, ...]."""
         raise ValueError("has no steps")
@@ -66,6 +70,7 @@ class Text(Side):
         self.tokenizer = tokenizer(value)
         self.vocabulary = Vocabulary(value["symbols"])
         self.turns = value.get("turns")
+        self.trims = bool(value.get("trims", False))
         spelled = value.get("characters")
         self.letters = None if spelled is None else Vocabulary(spelled["symbols"])
         self.width = 0 if spelled is None else int(spelled["width"])
@@ -78,11 +83,18 @@ class Text(Side):
     def asked(self, found: Any) -> Any:
         """As `Side.asked`."""
         if self.turns is None:
-            return found if isinstance(found, str) else as_text(found)
-        turns = tuple(map(as_text, _turns(found)))
+            return self._trimmed(found if isinstance(found, str) else as_text(found))
+        turns = tuple(self._trimmed(as_text(turn)) for turn in _turns(found))
         if not turns:
             raise ValueError("is empty")
         return turns[-self.turns :]
+
+    def _trimmed(self, text: str) -> str:
+        return text.strip() if self.trims else text
+
+    def unknown(self, array: Array) -> int:
+        """As `Side.unknown`; of spelled words those with a character that is not known."""
+        return int((array[:, 1:] == UNK).any(1).sum() if array.ndim == 2 else (array == UNK).sum())
 
     def split(self, text: str) -> list[str]:
         """The symbols of a text; unknown ones keep their spelling."""
@@ -171,6 +183,10 @@ class Category(Side):
     def encode(self, value: str) -> Array:
         """As `Side.encode`."""
         return np.asarray([self.vocabulary.id(value)], np.int64)
+
+    def unknown(self, array: Array) -> int:
+        """As `Side.unknown`."""
+        return int((array == UNK).sum())
 
     def names(self, ids: Iterable[int]) -> list[str]:
         """The names of ids."""
@@ -275,7 +291,9 @@ def _numbers(found: Any) -> Array:
         if text.endswith(".npy"):
             try:
                 found = np.load(text, allow_pickle=False)
-            except (OSError, EOFError, ValueError) as error:
+            except MemoryError:
+                raise ValueError(f"names {text}: is larger than the memory") from None
+            except (OSError, EOFError, ValueError, SyntaxError, OverflowError, TypeError) as error:
                 raise ValueError(f"names {text}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
         else:
             try:

@@ -19,7 +19,7 @@ FLOORS = [
     {"search"},
     {"evaluation", "bundle"},
     {"training", "explanation"},
-    {"sides"},
+    {"sides", "inputs"},
     {"predictor", "defaults", "checkup"},
     {"api", "inspection", "export", "comparison", "conversion", "server"},
     {"demo", "bench"},

@@ -14,7 +14,7 @@ from antiphon.data.batch import Examples, Sequences
 from antiphon.data.codec import Array, Codec
 from antiphon.data.copying import Copying
 from antiphon.data.kinds import SOURCES, TARGETS, codec_from_json
-from antiphon.data.oddities import header, quotes
+from antiphon.data.oddities import header, quotes, white_space
 from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
 from antiphon.data.shortlist import Shortlist
 from antiphon.errors import ConfigError, DataError
@@ -159,7 +159,10 @@ def oddities(config: Config, codecs: Codecs, rows: Sequence[Row]) -> list[str]:
         columns = [[str((*row.sources, row.target)[place]) for row in rows] for place in places]
         named = config.data.header or any(isinstance(side.column, str) for side in (*config.sources, config.target))
         found += [] if named else header(rows, columns)
-        found += quotes(rows, dict(zip(texts, columns, strict=True)))
+        by_name = dict(zip(texts, columns, strict=True))
+        found += quotes(rows, by_name)
+        words = [name for name in texts if getattr(codecs.named[name], "tokens", "") == "words"]
+        found += white_space(rows, {name: by_name[name] for name in words})
     return found
 
 

@@ -152,8 +152,8 @@ def output_metrics(
 ) -> dict[str, float]:
     """`token_error_rate` and `exact_match` of outputs, as symbols, against reference texts."""
     wanted = [[codec.split(text) for text in choices] for choices in references]
-    texts = [codec.tokenizer.join(row) for row in outputs]
-    truths = [[codec.tokenizer.join(row) for row in choices] for choices in wanted]
+    texts = [codec.join(row) for row in outputs]
+    truths = [[codec.truth(text) for text in choices] for choices in references]
     rate = metrics.token_edits(outputs, wanted).rate
     return {"token_error_rate": rate, "exact_match": metrics.exact_match(texts, truths)}
 
@@ -192,6 +192,8 @@ def validate(task: Task, metric: str) -> tuple[dict[str, float], NDArray[np.floa
     """
     found = _measure(task, plain(task.config.decode), metric in CORPUS)
     scores = dict(found.scores)
+    if metric == "bleu":
+        scores.setdefault("bleu", 0.0)  # of an untrained model, whose outputs are short
     if "token_error_rate" in scores:
         if "token_error_rate_teacher" in scores:
             scores["exposure_gap"] = scores["token_error_rate"] - scores["token_error_rate_teacher"]
@@ -209,13 +211,15 @@ def validate(task: Task, metric: str) -> tuple[dict[str, float], NDArray[np.floa
 
 
 def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
-    """All metrics of the design for the kind of target, with the configured beam, and sacreBLEU's signatures."""
+    """All metrics for the kind of target, with the configured beam, and sacreBLEU's signatures; what cannot be said of
+    these rows is left out."""
     found = _measure(task, task.config.decode, corpus=True)
     scores = dict(found.scores)
     if isinstance(task.codecs.target, TextCodec):
         if all(isinstance(row.sources[0], str) and len(row.sources[0].split()) == 1 for row in task.rows):
             scores["wer"] = 1.0 - scores["exact_match"]
-        scores |= {f"distinct_{n}": metrics.distinct(found.outputs, n) for n in (1, 2)}
+        several = {f"distinct_{n}": metrics.distinct(found.outputs, n) for n in (1, 2)}
+        scores |= {name: value for name, value in several.items() if value is not None}
     return scores | {"rows": len(found.outputs) or len(task.rows)}, found.signatures
 
 
@@ -266,8 +270,9 @@ def _sums(task: Task, found: Measured, groups: Sequence[Sequence[int]]) -> dict[
     if isinstance(codec, TextCodec):
         edits = [metrics.token_edits([said], [choices]) for said, choices in pairs]
         kept["token_error_rate"] = sums((one.edits, one.length) for one in edits)
-        texts = [(codec.join(said), [codec.join(choice) for choice in choices]) for said, choices in pairs]
-        kept["exact_match"] = sums((float(said in choices), 1) for said, choices in texts)
+        truths = ([codec.truth(task.rows[row].target) for row in rows] for rows in groups)
+        texts = [codec.join(said) for said in found.outputs]
+        kept["exact_match"] = sums((float(said in right), 1) for said, right in zip(texts, truths, strict=True))
     if "accuracy" in found.scores:
         kept["accuracy"] = sums((float(row.sum()), len(row)) for row in hits)
         if "exact_match" in found.scores:
@@ -375,7 +380,7 @@ def judged(task: Task) -> Judged:
     if isinstance(codec, TextCodec):
         groups = group_references(task.config, task.codecs, task.rows)
         best, outputs = _said(task, groups, task.config.decode)
-        references = [[codec.join(codec.split(task.rows[row].target)) for row in group] for group in groups]
+        references = [[codec.truth(task.rows[row].target) for row in group] for group in groups]
         texts = map(codec.join, outputs)
         wrong = np.asarray([text not in choices for text, choices in zip(texts, references, strict=True)], np.int64)
         scores = [one.score for one in best]
@@ -507,9 +512,6 @@ def confusion(task: Task) -> dict[str, dict[str, int]]:
 
 
 CORPUS = ("bleu", "chrf", "ter")
-LOWER_IS_BETTER = {
-    "loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "ter", "mse", "mae", "nll_per_frame"
-}  # fmt: skip
 HIGHER_IS_BETTER = {"exact_match", "bleu", "chrf", "accuracy", "macro_f1", "span_f1"}
 
 

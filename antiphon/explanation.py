@@ -762,13 +762,19 @@ class LanguageModelExplainer(_Speaking[LanguageModel]):
         return [Attribution(source="source", tokens=list(reads), values=grid)]
 
 
+def unexplained(model: Model) -> str | None:
+    """The key of the configuration for which a model cannot be looked into yet; None: it can."""
+    if isinstance(model, Aligner):
+        return "target.ctc"
+    return "model.copy" if isinstance(model, Writer) and model.copies else None
+
+
 def explainer_of(
     model: Model, config: Config, codecs: Codecs, device: torch.device, search: Search | None
 ) -> ReaderExplainer | WriterExplainer | LanguageModelExplainer:
     """The explainer of a model; one that writes needs a search. Of one that copies or is trained with CTC there is none
     yet, and a `ConfigError` says so."""
-    if isinstance(model, Aligner) or (isinstance(model, Writer) and model.copies):
-        key = "target.ctc" if isinstance(model, Aligner) else "model.copy"
+    if (key := unexplained(model)) is not None:
         raise ConfigError(key, "cannot be looked into yet; train a model without it to see inside")
     if isinstance(model, Writer):
         assert search is not None

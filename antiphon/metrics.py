@@ -50,14 +50,21 @@ def exact_match(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> 
 def corpus_scores(
     outputs: Sequence[str], references: Sequence[Sequence[str]], bleu_tokenize: str
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """BLEU, chrF and TER by sacreBLEU (0-100), and their signatures. Rows may differ in their number of references."""
+    """BLEU, chrF and TER by sacreBLEU (0-100), and their signatures. Rows may differ in their number of references.
+
+    Where neither outputs nor references have four tokens there is no BLEU: it is left out.
+    """
     most = max(map(len, references), default=0)
     streams = [[choices[i] if i < len(choices) else None for choices in references] for i in range(most)]
     scorers = {"bleu": BLEU(tokenize=bleu_tokenize, force=True), "chrf": CHRF(), "ter": TER()}
     scores, signatures = {}, {}
     for name, scorer in scorers.items():
-        scores[name] = float(scorer.corpus_score(list(outputs), streams).score)  # type: ignore[arg-type]
-        signatures[name] = str(scorer.get_signature())
+        found = scorer.corpus_score(list(outputs), streams)  # type: ignore[arg-type]
+        if name == "bleu" and not found.totals[-1]:
+            wanted = scorer.corpus_score([choices[0] for choices in references], streams)  # type: ignore[arg-type]
+            if not wanted.totals[-1]:
+                continue
+        scores[name], signatures[name] = float(found.score), str(scorer.get_signature())
     return scores, signatures
 
 
@@ -137,10 +144,11 @@ def mae(said: Numbers, truth: Numbers) -> float:
     return float(np.mean(np.abs(said.astype(np.float64) - truth)))
 
 
-def distinct(outputs: Sequence[Symbols], size: int) -> float:
-    """Distinct n-grams of `size` over all n-grams of the outputs (Li et al. 2016, arXiv 1510.03055)."""
+def distinct(outputs: Sequence[Symbols], size: int) -> float | None:
+    """Distinct n-grams of `size` over all n-grams of the outputs (Li et al. 2016, arXiv 1510.03055); None: no output
+    has one."""
     grams = [tuple(output[i : i + size]) for output in outputs for i in range(len(output) - size + 1)]
-    return len(set(grams)) / len(grams) if grams else 0.0
+    return len(set(grams)) / len(grams) if grams else None
 
 
 def commonest(outputs: Sequence[Symbols]) -> float:

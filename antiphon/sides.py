@@ -18,7 +18,7 @@ ROWS_A_LABEL = 20  # targets of which each stands in so many rows, on average, a
 FEW_SYMBOLS = 500  # so few distinct words are labels or phonemes, not a language's vocabulary
 FEW_NUMBERS = 50  # so few distinct words that begin with a digit may be symbols, as tones are
 NUMERIC = 0.3  # share of words that begin with a digit, from which on a text is spelled
-SHORT = 60  # characters: what is shorter, and answered with something spelled, is spelled too
+SHORT = 60  # characters: what is shorter, and belongs to something spelled, is spelled too
 LONGEST_PHONEME = 3.5  # characters on average
 SENTENCE = 3  # words on average
 MOST_TAGS = 200
@@ -87,17 +87,25 @@ def tokens(codecs: Codecs, rows: Sequence[Row], place: int) -> Chosen | None:
     values: list[Text] = [(*row.sources, row.target)[place] for row in some]
     if isinstance(codecs.target, LabelsCodec):
         return _tokens_of_labels(codec, some)
+    said = _tokens_of_target(codecs, [row.target for row in some], len(rows))
     if place == len(codecs.sources):
-        return _tokens_of_target(codecs, values, len(rows))
-    answered = codecs.target
-    if isinstance(answered, TextCodec):
-        said = _tokens_of_target(codecs, [row.target for row in some], len(rows))
-        if said.value == "chars" and _length(values) <= SHORT and not _are_symbols(values):
-            return Chosen("chars", "it is short, and so is what answers it, character by character")
-    return _tokens(values, len(rows))
+        own, others = said, [_tokens([row.sources[number] for row in some], len(rows)) for number in _texts(codecs)]
+    else:
+        own, others = _tokens(values, len(rows)), [said] if isinstance(codecs.target, TextCodec) else []
+    pieces = isinstance(own.value, Mapping)
+    if pieces and any(other.value == "chars" for other in others) and _length(values) <= SHORT:
+        return Chosen("chars", "it is short, and what it belongs to is spelled too")
+    return own
+
+
+def _texts(codecs: Codecs) -> list[int]:
+    """The places of the sources that are texts."""
+    return [place for place, codec in enumerate(codecs.sources) if isinstance(codec, TextCodec) and not codec.whole]
 
 
 def _tokens_of_target(codecs: Codecs, values: Sequence[Text], rows: int) -> Chosen:
+    if not isinstance(codecs.target, TextCodec):
+        return Chosen("words", "it is no text")
     words = _words(values)
     if all(isinstance(codec, TextCodec) for codec in codecs.sources) and codecs.target.form == "any":
         return _tokens(values, rows)

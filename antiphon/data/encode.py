@@ -11,7 +11,7 @@ import numpy as np
 
 from antiphon.data.codec import Answers, Array, Codec, as_text
 from antiphon.data.spelling import Spelling
-from antiphon.data.text import TOKENIZERS, normalizer
+from antiphon.data.text import TOKENIZERS, normalizer, with_single_blanks
 from antiphon.data.vocabulary import Vocabulary
 from antiphon.errors import ConfigError, nearest, shown
 from antiphon.symbols import BOS, EOS, SPECIALS, UNK
@@ -119,6 +119,13 @@ class TextCodec(Codec):
     def join(self, symbols: Sequence[str]) -> str:
         """The text of symbols."""
         return self.tokenizer.join(symbols)
+
+    def truth(self, text: str) -> str:
+        """A reference as an output must be to equal it: normalised, and of words with one blank between each two.
+
+        Other white space (U+00A0, U+202F), which words are not joined with, stays, and no output equals it.
+        """
+        return with_single_blanks(self.normalize(text)) if self.tokens == "words" else self.join(self.split(text))
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids; special ones are left out."""

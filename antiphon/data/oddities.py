@@ -14,6 +14,7 @@ answer reply turn turns translation title name names value key english german fr
 ko ru it utterance transcription transcript caption image file path original"""  # of columns
 REPEATED = 5  # rows a value, on average, from which on a value that stands once is odd
 QUOTED = 0.2  # share of rows
+ODD_SPACE = re.compile(r"[^\S \t\n\r\f\v]")
 
 
 def header(rows: Sequence[Row], columns: Sequence[Sequence[str]]) -> list[str]:
@@ -35,6 +36,20 @@ def _is_odd(column: Sequence[str]) -> bool:
     """Whether a column's first value stands there once, and the others again and again."""
     counts = Counter(column)
     return counts[column[0]] == 1 and len(column) >= REPEATED * len(counts)
+
+
+def white_space(rows: Sequence[Row], words: Mapping[str, Sequence[str]]) -> list[str]:
+    """White space other than a blank in sides of words, which are separated there and joined with a blank."""
+    found = []
+    for name, column in words.items():
+        marks = ((row, ODD_SPACE.search(text)) for row, text in zip(rows, column, strict=True))
+        odd = [(row, match[0]) for row, match in marks if match]
+        if odd:
+            row, mark = odd[0]
+            count = f"{len(odd):,} rows have" if len(odd) > 1 else "a row has"
+            advice = f"words are separated there and written with a blank; {{split: ' '}} as {name}.tokens keeps it"
+            found.append(f"{row.file}:{row.line}: {count} a {name} with U+{ord(mark):04X}; {advice}")
+    return found
 
 
 def quotes(rows: Sequence[Row], columns: Mapping[str, Sequence[str]]) -> list[str]:

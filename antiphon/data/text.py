@@ -6,6 +6,7 @@ A tokenizer is trained on the training side only. What it learned is a JSON valu
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -76,6 +77,11 @@ class Chars(_Fixed):
 
     def join(self, symbols: Iterable[str]) -> str:
         return "".join(symbols)
+
+
+def with_single_blanks(text: str) -> str:
+    """White space of ASCII as single blanks; other white space (U+00A0, U+202F) as it is."""
+    return re.sub(r"[ \t\n\r\f\v]+", " ", text).strip(" ")
 
 
 class Words(_Fixed):

@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -24,7 +26,7 @@ from antiphon.server.batching import FullError, Worker
 from antiphon.server.guard import Guard
 from antiphon.server.models import Served
 from antiphon.server.openapi import complete, problems
-from antiphon.server.problems import Problem, known
+from antiphon.server.problems import Problem, known, wrong_value
 from antiphon.server.schema import (
     ExplainRequest,
     ModelCard,
@@ -88,9 +90,22 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     _add_models(app, service)
     _add_operations(app, service)
+    _refuse_get(app)
     if STATIC.is_dir():
         app.mount("/", StaticFiles(directory=STATIC, html=True))
     return app
+
+
+def _refuse_get(app: FastAPI) -> None:
+    """Of a path that is posted to say so, where the page's files would say that there is nothing."""
+
+    async def refuse() -> None:
+        raise Problem("method_not_allowed", "POST is what it takes", {"allow": "POST"})
+
+    taken = {route.path: route.methods or set() for route in app.routes if isinstance(route, APIRoute)}
+    for path, methods in taken.items():
+        if "GET" not in methods:
+            app.add_api_route(path, refuse, methods=["GET", "HEAD"], include_in_schema=False)
 
 
 EVENT = {"type": "object", "properties": {"event": {"type": "string"}, "data": {"type": "string"}}}  # each of them
@@ -147,7 +162,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
         served, worker = service.chosen(request, body.model)
         look = served.explain
         if look is None:
-            raise Problem("not_supported")
+            raise Problem("not_supported", served.refusal)
         check_options(served, body.options, settings)
         asked = {key: value for key, value in body.options.asked().items() if key in ("beam", "settings")}
         call = partial(
@@ -329,12 +344,34 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     if found["loc"] == ("body",) and kind != "application/json":
         return Problem("unsupported_media_type", "application/json").response()
     path = [str(part) for part in found["loc"][1:] if isinstance(part, int) or part in FIELDS]
-    return Problem("invalid_request", f"{'.'.join(path) or 'body'}: {found['type']}").response()
+    reason = wrong_value(found["type"], found.get("ctx", {}))
+    if found["type"] == "extra_forbidden":
+        reason = f"has a field that is not known; known: {', '.join(_known_fields(request.url.path, path))}"
+    return Problem("invalid_request", f"{'.'.join(path) or 'the body'} {reason}").response()
+
+
+def _known_fields(path: str, place: Sequence[str]) -> list[str]:
+    """The fields of the object that stands at a place in a path's body."""
+    here: Any = BODIES.get(path, Sent)
+    for name in place:
+        inner = [here.model_fields[name].annotation] if name in getattr(here, "model_fields", {}) else []
+        while inner:
+            kind = inner.pop()
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                here = kind
+            inner += get_args(kind)
+    return list(here.model_fields)
 
 
 def _fields(kind: type[Sent]) -> set[str]:
     return set(kind.model_fields).union(*map(_fields, kind.__subclasses__()))
 
 
+BODIES: dict[str, type[Sent]] = {
+    "/v1/predict": PredictRequest,
+    "/v1/predict/stream": PredictRequest,
+    "/v1/score": ScoreRequest,
+    "/v1/explain": ExplainRequest,
+}
 FIELDS = _fields(Sent) | {"temperature", "top_k", "top_p", "seed", "samples", "metric", "groups", "strength", "model"}
 """The names that a message about a request may repeat."""

@@ -68,6 +68,7 @@ class Served:
     codes: Mapping[type[Exception], str]  # the code of a problem by what was raised, the narrowest first
     scores: Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]] | None = None
     explain: Callable[..., Any] | None = None
+    refusal: str | None = None  # why it cannot be explained
 
     def code(self, error: Exception) -> str:
         """The code of a problem with one input."""
@@ -80,13 +81,37 @@ def load(folder: Path, device: str | None = None) -> Served:
     return _exported(folder, name) if (folder / EXPORTED).is_file() else _trained(folder, name, device)
 
 
+def check(folder: Path) -> None:
+    """Refuse, before anything is loaded, a folder that is no model's, or that a package is missing for."""
+    if (folder / EXPORTED).is_file():
+        _runtime(folder)
+    else:
+        from antiphon.bundle import load_config
+
+        load_config(folder)
+
+
+def _runtime(folder: Path) -> Any:
+    """The package that reads exported models."""
+    try:
+        import antiphon_runtime
+    except ImportError:
+        reason = "is an exported model, which the package antiphon-runtime reads"
+        advice = "install it: pip install 'antiphon[runtime]', or in a clone pip install ./runtime"
+        raise ModelFolderError(f"{folder}: {reason}; {advice}") from None
+    return antiphon_runtime
+
+
 def _trained(folder: Path, name: str, device: str | None) -> Served:
+    from antiphon.ensemble import Ensemble
+    from antiphon.explanation import unexplained
     from antiphon.model import Aligner, LanguageModel, Reader, Writer
     from antiphon.predictor import load as load_predictor
     from antiphon.structures import structure_of
 
     model = load_predictor(folder, device)
     built = model.model
+    looked_into = None if isinstance(built, Ensemble) else unexplained(built)
     writes = isinstance(built, Writer | LanguageModel)
     live = isinstance(built, Reader) and model.answers_steps and built.streams and built.head.stepwise
     named = model.codecs.named
@@ -111,16 +136,14 @@ def _trained(folder: Path, name: str, device: str | None) -> Served:
             ConfigError: "invalid_options",
         },
         scores=model.scores,
-        explain=None if isinstance(built, Aligner) else model.explain,
+        explain=model.explain if looked_into is None else None,
+        refusal=None if looked_into is None else f"{looked_into} cannot be looked into yet",
     )
 
 
 def _exported(folder: Path, name: str) -> Served:
-    try:
-        import antiphon_runtime
-        from antiphon_runtime import errors
-    except ImportError:
-        raise ModelFolderError(f"{folder}: is an exported model, which antiphon_runtime reads: install it") from None
+    antiphon_runtime = _runtime(folder)
+    errors = antiphon_runtime.errors
     try:
         model = antiphon_runtime.load(folder)
     except antiphon_runtime.RuntimeModelError as error:
@@ -138,7 +161,7 @@ def _exported(folder: Path, name: str) -> Served:
         target=described[-1],
         size=_bytes(folder, "*.onnx"),
         max_length=manifest["max_length"],
-        options=LOOKING if writes else (),
+        options=(*LOOKING, "token_scores") if writes else (),
         defaults=manifest["decode"] or {},
         streams="tokens" if writes else "steps" if live else None,
         predictor=model,

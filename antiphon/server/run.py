@@ -18,7 +18,7 @@ import uvicorn
 from antiphon.errors import AntiphonError
 from antiphon.server.app import create_app
 from antiphon.server.guard import LOG
-from antiphon.server.models import Served, load
+from antiphon.server.models import Served, check, load
 from antiphon.server.settings import Settings
 
 SWITCH = 5e-5  # seconds after which a thread that waits for the interpreter gets it
@@ -67,6 +67,8 @@ def serve(
         signal.signal(number, lambda *_: None)
     address, bound = listening.getsockname()[:2]
     url = f"http://{f'[{address}]' if ':' in address else address}:{bound}"
+    for folder in folders:
+        check(folder)
     LOG.info(json.dumps({"event": "listening", "url": url}))
     server.run(sockets=[listening])
     if failures:

@@ -134,39 +134,52 @@ class Output(BaseModel):
 
     text: str
     tokens: list[str]
-    score: float
+    score: float | None = Field(description="null for an empty input")
     token_scores: list[float] | None = None
     alignment: list[int] | None = None
 
 
-class TextResult(Output):
+SURE = "of a model that has been calibrated: the probability that the answer is right"
+
+
+class Read(BaseModel):
+    """What every answer can tell of its input."""
+
+    unknown: int | None = Field(None, description="symbols of the input that the model does not know, if there are any")
+
+
+class TextResult(Output, Read):
     """Of a model that writes: its best output, with `n_best` above 1 all of them, in order."""
+
+    confidence: float | None = Field(None, description=SURE)
 
     n_best: list[Output] | None = None
     attention: list[list[float]] | None = None
 
 
-class LabelResult(BaseModel):
+class LabelResult(Read):
     """Of a target `label`: the most probable one, and the probability of each, the largest first."""
 
     label: str
     probabilities: dict[str, float]
+    confidence: float | None = Field(None, description=SURE)
 
 
-class LabelsResult(BaseModel):
+class LabelsResult(Read):
     """Of a target `labels`: one for each step."""
 
     labels: list[str]
     probabilities: list[float]
+    confidence: list[float] | None = Field(None, description=f"{SURE}, of each label")
 
 
-class NumberResult(BaseModel):
+class NumberResult(Read):
     """Of a target `number`; null for an empty input."""
 
     value: float | None
 
 
-class NumbersResult(BaseModel):
+class NumbersResult(Read):
     """Of a target `numbers`: a vector for each step; in a stream of one step the vector."""
 
     values: list[Any]

@@ -276,7 +276,7 @@ def test_a_model_is_trained_measured_saved_and_asked(trained: Predictor, tmp_pat
     assert structure_of(trained.config) == "synchronous"
     scores = trained.evaluate()
     assert scores["exact_match"] >= 0.95
-    assert {"loss", "token_error_rate", "bleu"} <= scores.keys()
+    assert {"loss", "token_error_rate", "chrf"} <= scores.keys()
     assert not {"token_error_rate_teacher", "exposure_gap"} & trained.metrics["valid"].keys()
     asked = [frames for frames, _ in rows(20)]
     found = trained.predict([*asked, ""], n_best=4, token_scores=True)

@@ -35,7 +35,8 @@ def test_the_last_turns_are_encoded_one_behind_the_other(said: list[str], kept: 
     made, plain = codec(kept, tokens=tokens), SourceTextCodec("source", tokens)
     plain.vocabulary = made.vocabulary
     value = made.read(said, "")
-    assert made.encode(value) == [number for turn in said[-kept:] for number in plain.encode(turn)]
+    assert made.trims
+    assert made.encode(value) == [number for turn in said[-kept:] for number in plain.encode(turn.strip())]
     assert made.read(json.dumps(said), "") == value == made.read(made.shown(value), "")
     again = codec_from_json(SOURCES, json.loads(json.dumps(made.to_json())), "source")
     assert again.encode(again.read(said, "")) == made.encode(value)

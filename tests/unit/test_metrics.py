@@ -126,6 +126,13 @@ def test_outputs_of_nothing_are_scored() -> None:
     assert scores == {"bleu": 0.0, "chrf": 0.0, "ter": 100.0}
 
 
+def test_there_is_no_bleu_of_texts_without_four_tokens() -> None:
+    scores, signatures = corpus_scores(["a b c", "d"], [["a b c"], ["d"]], "13a")
+    assert scores == {"chrf": 100.0, "ter": 0.0}
+    assert scores.keys() == signatures.keys()
+    assert corpus_scores(["a b c", "d"], [["a b c"], ["d e f g"]], "13a")[0]["bleu"] == 0.0
+
+
 # --- distinct -----------------------------------------------------------------------------------------
 
 
@@ -136,11 +143,11 @@ def test_distinct_is_the_share_of_different_n_grams(outputs: list[list[str]], si
     for gram in grams:
         if gram not in different:
             different.append(gram)
-    assert distinct(outputs, size) == (len(different) / len(grams) if grams else 0.0)
+    assert distinct(outputs, size) == (len(different) / len(grams) if grams else None)
 
 
 def test_n_grams_do_not_cross_rows() -> None:
-    assert distinct([["a"], ["b"]], 2) == 0.0
+    assert distinct([["a"], ["b"]], 2) is None
     assert distinct([["a", "b"], ["a", "b"]], 2) == 0.5
 
 

@@ -37,7 +37,7 @@ def test_an_empty_input_gives_an_empty_output_in_its_place(model: Predictor, tex
     for text, one in zip(texts, found, strict=True):
         assert one.source_tokens == list(text)
         if not text:
-            assert (one.text, one.tokens, one.score, one.n_best) == ("", [], 0.0, [])
+            assert (one.text, one.tokens, one.score, one.n_best) == ("", [], None, [])
 
 
 @given(st.text("abcde", min_size=1, max_size=6))

@@ -23,7 +23,7 @@ export function Answer({ answer, live }) {
 
 function Live({ live: { text, said, score, waits, problem } }) {
   return html`
-    <p class="live" dir="auto">▸ ${text ?? said.join(" ")}${waits ? "▌" : ""} ${!waits && score !== undefined && html`<small>log p = ${nats(score)}</small>`}</p>
+    <p class="live" dir="auto">▸ ${text ?? said.join(" ")}${waits ? "▌" : ""} ${!waits && score != null && html`<small>log p = ${nats(score)}</small>`}</p>
     ${problem && html`<p class="problem" role="alert">${problem.message}</p>`}`;
 }
 
@@ -38,8 +38,8 @@ function Said({ answer }) {
   return html`
     <p class=${`best ${long ? "long" : ""}`} dir="auto" tabindex=${long ? 0 : undefined} data-answer>${words || t("answer.empty")}</p>
     <${Facts} facts=${[
-      score !== undefined && [t("score"), nats(score)],
-      score !== undefined && [t("chance"), percent(Math.exp(score))],
+      score != null && [t("score"), nats(score)],
+      score != null && [t("chance"), percent(Math.exp(score))],
       reference !== undefined && [t("score.reference"), nats(reference)],
       ...best.map(([name, share]) => [name, percent(share)]),
     ]} />

@@ -1,0 +1,238 @@
+"""Whichever way a user comes in, the same rows and wishes give the same configuration and the same weights."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import antiphon
+from antiphon import api, bundle, defaults
+from antiphon import config as configuration
+from antiphon.cli import app
+from antiphon.config import Config
+from antiphon.errors import DataError
+
+CHANCE = random.Random(5)
+WORDS = ["".join(CHANCE.choices("abcdefgh", k=CHANCE.randint(3, 6))) for _ in range(60)]
+
+
+def vectors(folder: Path) -> list[str]:
+    return [f"[{n}, {n % 7}]\t{'even' if n % 2 else 'odd'}" for n in range(60)]
+
+
+def categories(folder: Path) -> list[str]:
+    return [f"{name}\t{name} {name[::-1]}" for name in WORDS]
+
+
+def feelings(folder: Path) -> list[str]:
+    return [
+        f"{word} is {'fine' if n % 2 else 'poor'} {n % 5}\t{'good' if n % 2 else 'bad'}" for n, word in enumerate(WORDS)
+    ]
+
+
+def words(folder: Path) -> list[str]:
+    return [f"{word}\t{' '.join(word.upper())}" for word in WORDS]
+
+
+def tagged(folder: Path) -> list[str]:
+    return [
+        f"{' '.join(row)}\t{' '.join('AB'[len(one) > 4] for one in row)}"
+        for row in zip(WORDS[:-2], WORDS[1:-1], WORDS[2:], strict=True)
+    ]
+
+
+def walks(folder: Path) -> list[str]:
+    return [f"{json.dumps([[n, i] for i in range(3)])}\t{' '.join('ud'[n % 2] * 3)}" for n in range(40)]
+
+
+def spoken(folder: Path) -> list[str]:
+    return [f"{json.dumps([[n % 9, i] for i in range(9)])}\t{'abc'[: 1 + n % 3]}" for n in range(40)]
+
+
+def pictures(folder: Path) -> list[str]:
+    rows = []
+    for n in range(12):
+        pixels = np.full((8, 8, 3), 20 * n, np.uint8)
+        Image.fromarray(pixels).save(folder / f"{n}.png")
+        rows.append(f"{n}.png\t{n * 37}")
+    return rows
+
+
+def play(folder: Path) -> list[str]:
+    return [f"{one}: {two} {one}." for one, two in zip(WORDS, reversed(WORDS), strict=True)]
+
+
+STRUCTURES: dict[str, tuple[Callable[[Path], list[str]], dict[str, Any], str]] = {
+    "vector to label": (vectors, {"source": {"kind": "vector"}, "target": {"kind": "label"}}, "one_to_one"),
+    "category to text": (categories, {"source": {"kind": "category"}}, "one_to_many"),
+    "image to text": (pictures, {"source": {"kind": "image"}}, "one_to_many"),
+    "text to label": (feelings, {}, "many_to_one"),
+    "text to text": (words, {}, "many_to_many"),
+    "words to tags": (tagged, {}, "synchronous"),
+    "frames to labels": (walks, {"source": {"kind": "frames"}, "target": {"kind": "labels"}}, "synchronous"),
+    "frames to text with CTC": (spoken, {"source": {"kind": "frames"}, "target": {"ctc": True}}, "synchronous"),
+    "next symbol": (words, {"source": {"column": 0}, "target": {"kind": "next"}}, "synchronous"),
+    "long text": (play, {"source": {"kind": "long_text"}, "target": {"kind": "next"}}, "synchronous"),
+}
+
+
+def dotted(tree: dict[str, Any]) -> dict[str, Any]:
+    return {f"{side}.{key}": value for side, keys in tree.items() for key, value in keys.items()}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_every_door_chooses_and_trains_alike(name: str, tmp_path: Path) -> None:
+    """A bare table, a configuration that names the sides alone, and Python: with the weights after 20 updates."""
+    rows, sides, structure = STRUCTURES[name]
+    table = tmp_path / "rows.tsv"
+    table.write_text("".join(f"{line}\n" for line in rows(tmp_path)), encoding="utf-8")
+    (tmp_path / "c.yaml").write_text(json.dumps({"data": {"train": "rows.tsv"}, **sides}))
+    python = Config.model_validate({"data": {"train": str(table)}, **sides})
+    doors: list[tuple[Any, dict[str, Any]]] = [(table, dotted(sides)), (tmp_path / "c.yaml", {}), (python, {})]
+    found = [api.read_config(what, settings).config for what, settings in doors]
+    assert found[0] == found[1] == found[2]
+    assert antiphon.structures.structure_of(found[0]) == structure
+    weights = []
+    for number, (what, settings) in enumerate(doors):
+        model = antiphon.train(what, tmp_path / f"m{number}", {**settings, "train.max_steps": 20}, threads=1)
+        weights.append((model.folder / bundle.WEIGHTS).read_bytes())
+        assert configuration.load(model.folder / bundle.CONFIG).train.max_steps == 20
+    assert weights[0] == weights[1] == weights[2]
+
+
+def test_parallel_files_are_a_door_too(tmp_path: Path) -> None:
+    rows = [line.split("\t") for line in words(tmp_path)]
+    for name, place in (("a", 0), ("b", 1)):
+        (tmp_path / f"{name}.txt").write_text("".join(f"{row[place]}\n" for row in rows))
+    (tmp_path / "rows.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    files = {"source": str(tmp_path / "a.txt"), "target": str(tmp_path / "b.txt")}
+    one = api.read_config(tmp_path / "rows.tsv").config
+    other = api.read_config(Config.model_validate({"data": {"train": files}})).config
+    assert one.model_copy(update={"data": other.data}) == other
+
+
+def test_several_sources_take_what_one_does(tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("".join(f"{word}\t{word.upper()}\tN;PL\n" for word in WORDS))
+    sources = [{"column": 0}, {"column": 2, "tokens": {"split": ";"}}]
+    tree = {"data": {"train": "rows.tsv"}, "source": sources, "target": {"column": 1}}
+    (tmp_path / "c.yaml").write_text(json.dumps(tree))
+    config = api.read_config(tmp_path / "c.yaml").config
+    assert [side.options["tokens"] for side in (*config.sources, config.target)] == ["chars", {"split": ";"}, "chars"]
+    assert config.model.context.to == "every_step", "what the features say must reach every step"
+    assert config.train.max_steps == 3000
+
+
+def test_a_whole_configuration_is_left_as_it_is_and_no_data_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows.tsv").write_text("".join(f"{line}\n" for line in words(tmp_path)))
+    whole = api.read_config(tmp_path / "rows.tsv", {"model.cell": "gru"}).config
+    (tmp_path / "c.yaml").write_text(whole.to_yaml())
+    monkeypatch.setattr(defaults, "load_rows", None)
+    assert api.read_config(tmp_path / "c.yaml").config == whole
+    assert api.read_config(whole).config == whole
+
+
+def test_what_is_given_is_kept_and_what_depends_on_it_follows(tmp_path: Path) -> None:
+    table = tmp_path / "rows.tsv"
+    table.write_text("".join(f"{line}\n" for line in words(tmp_path)))
+
+    def train(**settings: Any) -> Any:
+        return api.read_config(table, {key.replace("__", "."): value for key, value in settings.items()}).config.train
+
+    plain = train()
+    larger = train(train__batch_size=2 * plain.batch_size)
+    assert larger.max_steps == plain.max_steps
+    assert larger.epochs == pytest.approx(2 * plain.epochs, rel=0.01)
+    assert train(train__epochs=7).max_steps is None, "one ceiling that is given decides alone"
+    assert train(train__max_steps=40).epochs * 4 >= 40
+    assert train(train__epochs=7).epochs == 7
+    assert train(train__average=3).ema is None
+    narrow = api.read_config(table, {"model.encoder.hidden": 24}).config.model
+    assert narrow.decoder.hidden == 48
+    assert api.read_config(table, {"model.context": "last"}).config.model.decoder.hidden == 256
+    named = api.read_config(table, {"model.cell": "gru"}).config.model.cell
+    assert (named.kind, named.options) == ("gru", {}), "a cell that is named is that cell"
+
+
+def test_a_wrong_name_is_told_before_any_data_is_read(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("data: {train: nowhere.tsv}\ntarget: text\nmodel: {cell: lstmm}\n")
+    done = CliRunner().invoke(app, ["train", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "m")])
+    assert done.exit_code == 1
+    assert done.output.startswith(f"{tmp_path / 'c.yaml'}: model.cell: unknown cell 'lstmm'; did you mean 'lstm'?")
+
+
+def test_the_summary_says_what_matters_and_the_whole_is_there_on_request(tmp_path: Path) -> None:
+    table = tmp_path / "rows.tsv"
+    table.write_text("".join(f"{line}\n" for line in words(tmp_path)))
+    checked = CliRunner().invoke(app, ["check", str(table)])
+    assert "chosen: source: chars, as most of its rows are single words" in checked.output
+    assert "chosen: train: at most 3,000 updates" in checked.output
+    whole = CliRunner().invoke(app, ["check", str(table), "--yaml"])
+    (tmp_path / "all.yaml").write_text(whole.output)
+    assert configuration.load(tmp_path / "all.yaml") == api.read_config(table).config
+
+
+def test_a_training_goes_on_by_the_very_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative `--set data.valid` is relative to where the command is typed, when it goes on too."""
+    lines = words(tmp_path)
+    (tmp_path / "rows.tsv").write_text("".join(f"{line}\n" for line in lines[:50]))
+    (tmp_path / "valid.tsv").write_text("".join(f"{line}\n" for line in lines[50:]))
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "rows.tsv", "--out", "m", "--set", "data.valid=valid.tsv", "--set", "train.max_steps=4"]
+    for more in ([], ["--resume"]):
+        done = CliRunner().invoke(app, [*command, *more])
+        assert done.exit_code == 0, done.output
+
+
+def test_a_relative_table_of_a_configuration_is_the_same_when_a_training_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("".join(f"{line}\n" for line in words(tmp_path)))
+    (tmp_path / "c.yaml").write_text("data: {train: rows.tsv, valid: rows.tsv}\ntrain: {max_steps: 3}\n")
+    for more in ([], ["--resume"]):
+        done = CliRunner().invoke(app, ["train", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "m"), *more])
+        assert done.exit_code == 0, done.output
+
+
+def test_a_table_of_more_columns_asks_for_columns_everywhere(tmp_path: Path, model_folder: Path) -> None:
+    table = tmp_path / "walk.csv"
+    table.write_text("timestamp,device,ax\n1,a,0.5\n2,b,0.7\n")
+    told = []
+    for command in (
+        ["train", str(table), "--out", str(tmp_path / "m")],
+        ["check", str(table)],
+        ["evaluate", str(model_folder), str(table)],
+        ["score", str(model_folder), str(table)],
+    ):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 1
+        told.append(done.output)
+    assert told[0].startswith(f"{table}:1: has 3 columns, and 2 are read: which?")
+    assert "0 'timestamp', 1 'device', 2 'ax'" in told[0]
+    assert len(set(told)) == 1, "with one message"
+    done = CliRunner().invoke(app, ["check", str(table), "--set", "source.column=device", "--set", "target.column=ax"])
+    assert "1 distinct inputs" in done.output, done.output
+
+
+def test_rows_of_other_lengths_are_bad_rows(tmp_path: Path) -> None:
+    table = tmp_path / "rows.tsv"
+    table.write_text("a\tb\nc\td\te\n")
+    with pytest.raises(DataError, match=r"rows\.tsv:2: has 3 columns, and 2 are read$"):
+        api.read_config(table)
+
+
+def test_a_training_says_what_was_chosen(tmp_path: Path) -> None:
+    (tmp_path / "rows.tsv").write_text("".join(f"{line}\n" for line in words(tmp_path)))
+    done = CliRunner().invoke(
+        app, ["train", str(tmp_path / "rows.tsv"), "--out", str(tmp_path / "m"), "--set", "train.max_steps=2"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "chosen from the data" in done.output
+    assert "target: words, as it has 8 distinct words, each often" in done.output

@@ -20,6 +20,8 @@ FEW_NUMBERS = 50  # so few distinct words that begin with a digit may be symbols
 NUMERIC = 0.3  # share of words that begin with a digit, from which on a text is spelled
 SHORT = 60  # characters: what is shorter, and belongs to something spelled, is spelled too
 LONGEST_PHONEME = 3.5  # characters on average
+LONGEST_WORD = 12  # characters on average: what is longer has no blanks between its words, as Chinese has none
+MANY = 5_000  # rows, of which a word that stands once tells nothing
 SENTENCE = 3  # words on average
 MOST_TAGS = 200
 SHARED_TAGS = 0.1  # so few tags may be words of the source, too
@@ -93,6 +95,9 @@ def tokens(codecs: Codecs, rows: Sequence[Row], place: int) -> Chosen | None:
     else:
         own, others = _tokens(values, len(rows)), [said] if isinstance(codecs.target, TextCodec) else []
     pieces = isinstance(own.value, Mapping)
+    if pieces and codecs.target.form == "one" and statistics.mean(map(len, _words(values))) <= LONGEST_WORD:
+        rare = {"kind": "words", "min_count": 2} if len(rows) >= MANY else "words"
+        return Chosen(rare, "of a whole text words tell more than pieces do")
     if pieces and any(other.value == "chars" for other in others) and _length(values) <= SHORT:
         return Chosen("chars", "it is short, and what it belongs to is spelled too")
     return own
@@ -149,7 +154,10 @@ def spelled(codecs: Codecs, chosen: Any) -> bool:
 
 def named(chosen: Any) -> str:
     """Tokens in a few words."""
-    return f"{chosen['size']:,} pieces ({chosen['kind']})" if isinstance(chosen, Mapping) else str(chosen)
+    if not isinstance(chosen, Mapping):
+        return str(chosen)
+    size = f", {chosen['size']:,} pieces" if "size" in chosen else ""
+    return f"{chosen['kind']}{size}" + (f", each at least {chosen['min_count']} times" if "min_count" in chosen else "")
 
 
 def _are_symbols(values: Sequence[Text]) -> bool:

@@ -78,7 +78,9 @@ def same(wanted: list[Any], found: list[Any]) -> None:
         left, right = told(one), vars(other).copy()
         candidates = left.pop("n_best", []), right.pop("n_best", [])
         for best, again in zip(*candidates, strict=True):
-            close(told(best), vars(again))
+            close(told(best), told(again))
+            assert (best.token_scores is None) == (again.token_scores is None)
+            close(best.token_scores or [], again.token_scores or [])
         close(left, right)
 
 
@@ -277,7 +279,11 @@ def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: 
         inputs += ["zé ab", "", "c"]
     same(model.predict(inputs), runtime.predict(inputs))
     if runtime.structure in ("one_to_many", "many_to_many") or case == "the next symbol":
-        same(model.predict(inputs, beam=3, n_best=2), runtime.predict(inputs, beam=3, n_best=2))
+        asked: dict[str, Any] = {"beam": 3, "n_best": 2, "token_scores": True}
+        same(model.predict(inputs, **asked), runtime.predict(inputs, **asked))
+        for one in runtime.predict(inputs, token_scores=True):
+            for best in one.n_best:
+                assert sum(best.token_scores) == pytest.approx(best.score, abs=1e-4)
         same(model.predict(inputs, sample={"seed": 2}), runtime.predict(inputs, sample={"seed": 2}))
     if case.endswith("live"):
         steps: list[Any] = [*(inputs[0].split() if isinstance(inputs[0], str) else inputs[0]), ""]
@@ -362,7 +368,7 @@ def test_confidence_is_shipped(golden: tuple[Predictor, Path], tmp_path: Path) -
     for option in ([], ["--json"]):
         done = command(tmp_path / "out", "--abstain-below", between, *option, text=text.encode())
         asked = ["predict", str(folder), "--abstain-below", between, *option]
-        assert not done.stderr
+        assert done.stderr.startswith(b"inputs with symbols that the training rows do not have: 1;"), "the b of boat"
         found = [line.split('"score"')[0] for line in done.stdout.decode().splitlines()]
         wanted = [line.split('"score"')[0] for line in CliRunner().invoke(app, asked, input=text).stdout.splitlines()]
         assert found == wanted
@@ -383,13 +389,65 @@ def test_the_command_answers_lines(golden: tuple[Predictor, Path]) -> None:
     done = command(out, text=b"\xef\xbb\xbfshoe\r\n\nmoon")
     assert done.stdout.decode().splitlines() == [found.text for found in model.predict(["shoe", "", "moon"])]
     done = command(out, "--json", "--beam", "3", "--n-best", "2", text=b"shoe\n")
-    assert len(json.loads(done.stdout)["n_best"]) == 2
+    asked = ["predict", str(model.folder), "--json", "--beam", "3", "--n-best", "2"]
+    wanted = json.loads(CliRunner().invoke(app, asked, input="shoe\n").stdout)
+    found = json.loads(done.stdout)
+    assert found.keys() == wanted.keys()
+    assert [one.keys() for one in found["n_best"]] == [one.keys() for one in wanted["n_best"]]
+    for one, other in zip((found, *found["n_best"]), (wanted, *wanted["n_best"]), strict=True):
+        close(one["token_scores"], other["token_scores"])
+    assert json.loads(command(out, "--json", text=b"\n").stdout) == {"text": "", "tokens": [], "score": None}
+
+
+def test_unknown_symbols_are_counted_and_white_space_at_the_ends_is_not_read(tmp_path: Path) -> None:
+    tree = {"source": {"column": "x"}, "target": {"column": "y", "tokens": "chars"}}
+    model = untrained(tmp_path, tree, rows_of(x=["ab", "ba", "abba"], y=["a", "b", "c"]))
+    runtime, _ = shipped(model, tmp_path / "out")
+    for one in (model, runtime):
+        plain, spaced, strange, empty = one.predict(["ab", " ab\n", "aжbж", " "])
+        assert plain == spaced
+        assert [answer.unknown for answer in (plain, strange, empty)] == [0, 2, 0]
+        assert strange.to_json()["unknown"] == 2
+        assert "unknown" not in plain.to_json()
+        assert empty.score is None
+
+
+def test_a_header_that_claims_more_than_the_memory_holds_is_told(tmp_path: Path) -> None:
+    """As in the package: one message, no traceback."""
+    model = untrained(
+        tmp_path,
+        {"source": {"kind": "frames", "column": "x"}, "target": {"kind": "label", "column": "y"}},
+        rows_of(x=FRAMES, y=["a", "b"] * 3),
+    )
+    export(model.folder, tmp_path / "out")
+    header = {"descr": "<f8", "fortran_order": False, "shape": (3_000_000_000_000,)}
+    with open(tmp_path / "huge.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    done = command(tmp_path / "out", text=f"{tmp_path / 'huge.npy'}\n".encode())
+    asked = CliRunner().invoke(app, ["predict", str(model.folder)], input=f"{tmp_path / 'huge.npy'}\n")
+    assert (done.returncode, asked.exit_code) == (1, 1)
+    assert done.stderr.decode().strip() == asked.output.strip()
+    assert "is larger than the memory" in asked.output
+
+
+def test_a_beam_divides_no_batch_that_fits() -> None:
+    """As many prefixes as rows are read at once, as in the package; few rows stay together."""
+    from antiphon_runtime.model import _batches
+
+    from antiphon.search import batches_by_length
+
+    for count, width, parts in ((16, 5, 1), (100, 5, 2), (1000, 5, 1), (40, 1, 2)):
+        sources = [[np.zeros(4, np.int64)] * count]
+        ours = [len(batch) for batch in _batches(sources, width, parts)]
+        assert ours == [len(batch) for batch in batches_by_length(np.full(count, 4), width, parts=parts)]
 
 
 @pytest.mark.parametrize(
     ("text", "options", "status", "said"),
     [
         (b"a\n\xff\n", [], 1, "standard input:2: is not UTF-8 text"),
+        (b"shoe\tSH OW\n", [], 1, "standard input:1: has 2 fields, and the model reads 1: cut -f1 gives the first"),
+        (b"a" * ((16 << 20) + 1), [], 1, "standard input:1: is longer than 16 MiB"),
         (b"a" * 501, [], 1, "standard input:1: has 501 tokens; the most that this model reads is 500"),
         (b"a", ["--beam", "0"], 1, "beam: must be at least 1 (is 0)"),
         (b"a", ["--top-p", "2"], 1, "sample.top_p: must be above 0 and at most 1 (is 2.0)"),

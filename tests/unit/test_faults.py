@@ -87,6 +87,107 @@ def test_a_wrong_request_is_a_problem_of_a_stable_code(sent: dict[str, Any], cod
     assert problem(run(ask)) == code
 
 
+@pytest.mark.parametrize(
+    ("path", "sent", "detail"),
+    [
+        ("/v1/predict", {}, "inputs is missing"),
+        ("/v1/predict", ["secret"], "the body must be a JSON object"),
+        ("/v1/predict", {"inputs": "secret"}, "inputs must be a list"),
+        ("/v1/predict", {"inputs": []}, "inputs must have at least 1 items"),
+        (
+            "/v1/predict",
+            {"inputs": ["a"], "secret": 1},
+            "the body has a field that is not known; known: model, inputs, options",
+        ),
+        ("/v1/predict", {"inputs": ["a"], "options": "secret"}, "options must be a JSON object"),
+        ("/v1/predict", {"inputs": ["a"], "options": {"beam": "secret"}}, "options.beam must be a whole number"),
+        ("/v1/predict", {"inputs": ["a"], "options": {"beam": 0}}, "options.beam must be at least 1"),
+        (
+            "/v1/predict",
+            {"inputs": ["a"], "options": {"sample": {"secret": 2}}},
+            "options.sample has a field that is not known; known: temperature, top_k, top_p, seed",
+        ),
+        ("/v1/score", {"pairs": [{"output": "secret"}]}, "pairs.0.input is missing"),
+        ("/v1/explain", {"input": "a", "top": 99}, "top must be at most 50"),
+        (
+            "/v1/explain",
+            {"input": "a", "force": [{"step": 1, "token": "a", "secret": 1}]},
+            "force.0 has a field that is not known; known: step, token",
+        ),
+    ],
+    ids=str,
+)
+def test_a_wrong_request_says_what_to_send(path: str, sent: Any, detail: str) -> None:
+    async def ask() -> httpx2.Response:
+        async with asking([echoing(Echo())]) as client:
+            return await client.post(path, json=sent)
+
+    answer = run(ask)
+    assert problem(answer) == "invalid_request"
+    assert answer.json()["detail"] == detail
+
+
+def test_a_path_that_is_posted_refuses_another_method_and_the_page_stays() -> None:
+    async def ask() -> list[httpx2.Response]:
+        async with asking([echoing(Echo())]) as client:
+            posted = ("predict", "score", "explain", "predict/stream", "predict/live")
+            return [await client.get(f"/v1/{path}") for path in posted] + [
+                await client.delete("/v1/predict"), await client.post("/v1/models"),
+                await client.get("/v1/nothing"), await client.get("/"),
+            ]  # fmt: skip
+
+    *refused, deleted, listed, nothing, page = run(ask)
+    assert [problem(answer) for answer in refused] == ["method_not_allowed"] * 5
+    assert {answer.headers["allow"] for answer in refused} == {"POST"}
+    assert problem(deleted) == problem(listed) == "method_not_allowed"
+    assert problem(nothing) == "not_found"
+    assert page.status_code == 200
+
+
+def test_what_a_calibrated_model_and_strange_inputs_get_stands_in_the_openapi_file(model_folder: Path) -> None:
+    api = create_app([], Settings()).openapi()["components"]["schemas"]
+    for name, kind in (("TextResult", "number"), ("LabelResult", "number"), ("LabelsResult", "array")):
+        assert kind in json.dumps(api[name]["properties"]["confidence"])
+        assert "confidence" not in api[name].get("required", [])
+    for name in ("TextResult", "LabelResult", "LabelsResult", "NumberResult", "NumbersResult"):
+        assert "unknown" in api[name]["properties"]
+
+    async def ask() -> Any:
+        async with asking([models.load(model_folder, "cpu")]) as client:
+            return await post(client, "/v1/predict", {"inputs": ["abc", "abж", " abc\n", ""]})
+
+    plain, strange, spaced, empty = run(ask)["results"]
+    assert "unknown" not in plain
+    assert strange["unknown"] == 1
+    assert spaced == plain, "Enter in the page's box changes no answer"
+    assert empty == {"text": "", "tokens": [], "score": None}
+
+
+def test_a_model_that_copies_says_that_it_cannot_be_looked_into(tmp_path: Path) -> None:
+    from antiphon import config as configuration
+    from antiphon.training.loop import train
+
+    (tmp_path / "t.tsv").write_text("".join(f"{word}\t{word}\n" for word in ("ab", "ba", "abc", "cab", "bca", "acb")))
+    tree = {
+        "data": {"train": "t.tsv", "valid": "t.tsv"},
+        "source": {"tokens": "chars"},
+        "target": {"tokens": "chars"},
+        "model": {"copy": True, "embedding": 4, "encoder": {"hidden": 4}, "decoder": {"hidden": 8}},
+        "train": {"max_steps": 1},
+    }
+    served = models.load(train(configuration.parse(tree, tmp_path), tmp_path / "m", device="cpu"), "cpu")
+
+    async def ask() -> tuple[Any, httpx2.Response]:
+        async with asking([served]) as client:
+            listed = (await client.get("/v1/models")).json()
+            return listed, await client.post("/v1/explain", json={"input": "abc"})
+
+    listed, refused = run(ask)
+    assert listed["models"][0]["explains"] is False
+    assert problem(refused) == "not_supported"
+    assert refused.json()["detail"] == "model.copy cannot be looked into yet"
+
+
 def test_a_failure_tells_nothing_of_the_machine(caplog: pytest.LogCaptureFixture) -> None:
     async def ask() -> httpx2.Response:
         async with asking([echoing(Echo())]) as client:

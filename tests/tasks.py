@@ -96,6 +96,14 @@ def tiny_config(folder: Path, **settings: Any) -> Config:
     return configuration.parse(tree, folder)
 
 
+def trained(config: Config, out: Path) -> Any:
+    """A model trained by this configuration and the schema's defaults: nothing is chosen from the data."""
+    from antiphon.predictor import load
+    from antiphon.training.loop import train
+
+    return load(train(config, out, threads=1))
+
+
 def train_quietly(config: Path, out: Path, resume: bool) -> None:
     """Train in a process of its own, on one thread, saying nothing."""
     import os

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tasks import spoken, words, write_table
+from tasks import spoken, trained, words, write_table
 
 import antiphon
 from antiphon import config as configuration
@@ -34,8 +34,8 @@ def accuracy(folder: Path, rows: list[tuple[str, str]], steps: int, **settings: 
     }
     for key, value in settings.items():
         configuration.set_value(tree, key.replace("__", "."), value)
-    model = antiphon.train(configuration.parse(tree, folder), threads=1)
-    return model.evaluate()["exact_match"]
+    model = trained(configuration.parse(tree, folder), folder / "model")
+    return float(model.evaluate()["exact_match"])
 
 
 def test_copying_is_learned(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from antiphon.api import read_config
 Pair = tuple[str, str]
 Make = Callable[[random.Random], Pair]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-MONTHS = "January February March April May June July August September October November December".split()
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September"]
+MONTHS += ["October", "November", "December"]
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 
 
 def letters(chance: random.Random) -> str:

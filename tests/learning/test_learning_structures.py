@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
-from tasks import words
+from tasks import trained, words
 
 import antiphon
 from antiphon import config as configuration
@@ -42,7 +42,8 @@ def learned(folder: Path, rows: list[dict[str, Any]], steps: int, **settings: An
     }
     for key, value in settings.items():
         configuration.set_value(tree, key.replace("__", "."), value)
-    return antiphon.train(configuration.parse(tree, folder), out=folder / "model", threads=1)
+    model: Predictor = trained(configuration.parse(tree, folder), folder / "model")
+    return model
 
 
 def test_one_to_one_learns_a_quadrant_from_a_vector(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_synchronous_learns_which_way_a_line_moves_from_images_in_rows_of_a_tabl
         },
         "train": {"epochs": 100, "max_steps": 120, "validate_every": 60, "learning_rate": 0.01, "batch_size": 32},
     }
-    model = antiphon.train(configuration.parse(tree, tmp_path), out=tmp_path / "model", threads=1)
+    model = trained(configuration.parse(tree, tmp_path), tmp_path / "model")
     assert model.evaluate()["accuracy"] >= 0.95
     steps = [str(tmp_path / f"{place}.png") for place in (1, 9, 3)]
     (whole,) = model.predict([json.dumps(steps)])

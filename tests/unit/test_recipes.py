@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -12,7 +13,8 @@ import pytest
 import torch
 
 from antiphon import config as configuration
-from antiphon import dataset
+from antiphon import dataset, defaults
+from antiphon.api import read_config
 from antiphon.config import Parallel
 from antiphon.data.batch import collate
 from antiphon.data.rows import Row, read_rows, read_texts
@@ -21,6 +23,25 @@ from antiphon.training.update import batch_loss
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+COMPLETE = json.loads((ROOT / "tests/golden/recipes.json").read_text(encoding="utf-8"))
+"""The whole configuration that each recipe was measured with, paths below the project's folder."""
+
+
+def test_every_recipe_has_a_measured_configuration() -> None:
+    assert COMPLETE.keys() == {path.stem for path in RECIPES}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_spells_out_what_it_was_measured_with(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left to be chosen from the data, so that a better choice moves no measured figure."""
+    monkeypatch.setenv("ANTIPHON_DATA", "/data")
+    monkeypatch.setattr(defaults, "load_rows", None)
+    found = read_config(recipe)
+    assert found.about == []
+    tree = json.dumps(found.config.model_dump(mode="json", by_alias=True)).replace(str(ROOT), "")
+    assert json.loads(tree) == COMPLETE[recipe.stem]
 
 
 def shortened(*given: Any) -> Iterator[Row]:

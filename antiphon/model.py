@@ -1,6 +1,8 @@
-"""The two models every structure is: parts put together.
+"""The models that the five structures are: parts put together.
 
-A writer reads its sources and writes a target of any length. A reader gives one answer a row, or one a step.
+A `Writer` reads its sources and writes a target of any length. A `Reader` gives one answer a row, or one a step; a
+`LanguageModel` is one whose answer is the next symbol, so that it writes too, and an `Aligner` (CTC) one whose steps
+say a shorter text together.
 """
 
 from __future__ import annotations

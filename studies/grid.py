@@ -79,6 +79,14 @@ def write_table(path: Path, found: Results, names: Sequence[str], about: str) ->
     write_text(path, "\n".join(lines) + "\n")
 
 
+def insert(path: Path, mark: str, lines: Sequence[str]) -> None:
+    """Put lines between the marks `<!-- mark -->` and `<!-- /mark -->` of a document."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
+    _, _, after = rest.partition(f"<!-- /{mark} -->\n")
+    body = "\n".join(lines)
+    write_text(path, f"{before}<!-- {mark} -->\n{body}\n<!-- /{mark} -->\n{after}")
+
+
 def data(path: str) -> str:
     """A path in the folder of real data, as recipes name it."""
     return f"${{ANTIPHON_DATA:-../shared/data}}/{path}"

@@ -1,7 +1,7 @@
 """Which checkpoint ships: the best by its metric, or the latest that is not shown to be worse, from the same trainings.
 
 python studies/shipping.py NAME ... [--seeds 1 2 3]      trains what is not in docs/results/shipping.jsonl yet
-python studies/shipping.py --table                       writes docs/results/shipping.table.md
+python studies/shipping.py --table                       writes the table in docs/results/small.md
 
 Each training goes to its end and keeps every validated state; of each, the validation rows are scored one by one, and
 the test rows. Both rules then choose, and stop, by what they would have seen.
@@ -20,19 +20,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from grid import ROOT, hardware, mean_and_spread
+from grid import ROOT, hardware, insert, mean_and_spread
 
 from antiphon.api import read_config
 from antiphon.config import Config
 from antiphon.dataset import load_parts
 from antiphon.evaluation import HIGHER_IS_BETTER, Sums
-from antiphon.files import write_text
 from antiphon.predictor import Predictor, load
 from antiphon.training.choice import Best, Judged, after, verdict
 from antiphon.training.loop import train
 
 DATA = Path(os.environ.get("ANTIPHON_DATA") or ROOT.parent / "shared/data").resolve()
-RUNS, TABLE = ROOT / "docs/results/shipping.jsonl", ROOT / "docs/results/shipping.table.md"
+RUNS, TABLE = ROOT / "docs/results/shipping.jsonl", ROOT / "docs/results/small.md"
 G2P = DATA / "g2p-sigmorphon2021/medium"
 INFLECTION = DATA / "inflection-conll2017"
 SIDES = {"source": [{"column": 0}, {"column": 2, "tokens": {"split": ";"}}], "target": {"column": 1}}
@@ -155,7 +154,7 @@ def table(runs: Sequence[Mapping[str, Any]]) -> None:
         lines.append(f"| {name} | {len(mine)} | {rows} | {cells[0]} | {cells[1]} | {100 * change:+.2f} | {cells[2]} |")
     lines.append("")
     lines.append(f"Errors change by {100 * statistics.mean(changes):+.1f}% of themselves, the mean over data sets.")
-    write_text(TABLE, "\n".join(lines) + "\n")
+    insert(TABLE, "shipping", lines)
 
 
 def main() -> None:

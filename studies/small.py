@@ -2,7 +2,7 @@
 
 python studies/small.py [TABLE ...] [--rows 100 300] [--seeds 1 2 3] [--variants default ...] [--threads 1]
     trains what is not in docs/results/small.jsonl yet; every run is made once and is a line there
-python studies/small.py --table     writes the tables of docs/results/small.md
+python studies/small.py --table     writes the table in docs/results/small.md
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from grid import ROOT, hardware, mean_and_spread
+from grid import ROOT, hardware, insert, mean_and_spread
 
 from antiphon.api import read_config
 from antiphon.files import write_text
@@ -263,7 +263,7 @@ def table() -> None:
                 f"| {name} | {size:,} | {small.metric} | {figures['default']}{seeds['default']} | {minutes} "
                 f"| {best} | {figures[best]}{seeds[best]} |"
             )
-    write_text(TABLE.with_suffix(".table.md"), "\n".join(rows) + "\n")
+    insert(TABLE, "small", rows)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The layers of the design: imports run from higher floors to lower ones, without a circle."""
+"""The floors of the package: imports run from higher floors to lower ones, without a circle."""
 
 from __future__ import annotations
 

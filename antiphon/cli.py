@@ -508,13 +508,15 @@ def inspect(
         raise typer.BadParameter("must end in .json, .html, .png or .svg", param_hint="--out")
     if view and out.suffix.lower() == ".json":
         raise typer.BadParameter("is for pictures; JSON holds all", param_hint="--view")
-    read = inputs or list(_lines())
-    if reference and len(reference) != len(read):
-        raise typer.BadParameter(f"is given {len(reference)} times for {len(read)} inputs", param_hint="--reference")
+    if inputs and reference and len(reference) != len(inputs):
+        raise typer.BadParameter(f"is given {len(reference)} times for {len(inputs)} inputs", param_hint="--reference")
     from antiphon.inspection.files import write
 
     forced = [_forced(pair) for pair in force or []]
     model = _load(folder, device, threads, None, "log_linear")
+    read = inputs or [line for _, line in model.lines(STDIN, sys.stdin.buffer)]
+    if reference and len(reference) != len(read):
+        raise typer.BadParameter(f"is given {len(reference)} times for {len(read)} inputs", param_hint="--reference")
     for number, given in enumerate(read):
         wanted = reference[number] if reference else None
         trace = model.explain(given, wanted, other, forced, top, beam, _settings(settings))

@@ -40,6 +40,8 @@ def serve(
     A folder that cannot be loaded, an address that cannot be bound, and an open server beyond this machine are an
     `AntiphonError`.
     """
+    for folder in folders:
+        check(folder)
     listening = _bound(host, port, settings.token is None and not allow_open)
     failures: list[Exception] = []
 
@@ -67,8 +69,6 @@ def serve(
         signal.signal(number, lambda *_: None)
     address, bound = listening.getsockname()[:2]
     url = f"http://{f'[{address}]' if ':' in address else address}:{bound}"
-    for folder in folders:
-        check(folder)
     LOG.info(json.dumps({"event": "listening", "url": url}))
     server.run(sockets=[listening])
     if failures:

@@ -19,14 +19,15 @@ const JOIN = { chars: () => "", words: () => " ", split: ({ separator }) => sepa
 
 /** Texts to ids and back, as the vocabulary file says. */
 class Codec {
-  constructor({ tokens, options, normalize, lowercase, symbols }, special) {
+  constructor({ tokens, options, normalize, lowercase, symbols, trims = false }, special) {
     if (!(tokens in SPLIT)) throw new Error(`this example has no tokenizer ${tokens}`);
-    Object.assign(this, { tokens, options, normalize, lowercase, symbols, special });
+    Object.assign(this, { tokens, options, normalize, lowercase, symbols, trims, special });
     this.ids = new Map(symbols.map((symbol, place) => [symbol, special.first + place]));
   }
 
   encode(text) {
-    const normal = this.normalize === "none" ? text : text.normalize(this.normalize.toUpperCase());
+    const read = this.trims ? text.trim() : text; // of a source whose training rows have no white space at their ends
+    const normal = this.normalize === "none" ? read : read.normalize(this.normalize.toUpperCase());
     const symbols = SPLIT[this.tokens](this.lowercase ? normal.toLowerCase() : normal, this.options);
     return [...symbols.map((symbol) => this.ids.get(symbol) ?? this.special.unknown), this.special.end];
   }

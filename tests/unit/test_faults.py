@@ -585,3 +585,30 @@ def test_a_head_without_end_is_refused_before_memory_is(tmp_path: Path) -> None:
         assert b" 400 " in answer
         assert httpx2.get(f"{server.url}/healthz", timeout=60).status_code == 200
         assert {"event": "uvicorn", "level": "warning", "message": "Invalid HTTP request received."} in server.lines
+
+
+# --- what cannot be served is told before anybody is listened to --------------------------------------
+
+
+def test_an_exported_model_without_its_runtime_is_told_before_listening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import sys
+
+    caplog.set_level(logging.INFO, "antiphon.server")
+    (tmp_path / models.EXPORTED).write_text("{}")
+    monkeypatch.setitem(sys.modules, "antiphon_runtime", None)
+    with pytest.raises(ModelFolderError) as caught:
+        serve([GOLDEN, tmp_path], "127.0.0.1", 0, Settings(), allow_open=False, device="cpu")
+    assert str(caught.value) == (
+        f"{tmp_path}: is an exported model, which the package antiphon-runtime reads; install it: "
+        "pip install 'antiphon[runtime]', or in a clone pip install ./runtime"
+    )
+    assert "listening" not in caplog.text
+
+
+def test_a_folder_that_is_no_model_is_told_before_listening(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "antiphon.server")
+    with pytest.raises(ModelFolderError, match="is not a complete model"):
+        serve([tmp_path], "127.0.0.1", 0, Settings(), allow_open=False, device="cpu")
+    assert "listening" not in caplog.text

@@ -45,7 +45,16 @@ TEXT: dict[str, dict[str, Any]] = {
     "rate 0.004": {"train.learning_rate": 4e-3},
     "batch 32": {"train.batch_size": 32},
     "context at every step": {"model.context.to": "every_step"},
+    "context of all states at every step": {"model.context": {"from": "projected_all", "to": "every_step"}},
     "additive attention": {"model.attention": "additive"},
+    "the previous state asks": {
+        "model.attention": {"kind": "additive", "query": "previous"},
+        "model.context.to": "every_step",
+    },
+    "the previous state asks, context of all states": {
+        "model.attention": {"kind": "additive", "query": "previous"},
+        "model.context": {"from": "projected_all", "to": "every_step"},
+    },
     "no smoothing": {"train.label_smoothing": 0.0},
 }
 LABELS: dict[str, dict[str, Any]] = {

@@ -290,7 +290,8 @@ def _answered(keys: Keys, facts: Facts) -> None:
         keys("model.pooling", "max" if text else "attention")
     keys("model.dropout", 0.5 if text or steps else 0.3)
     batch = 8 if facts.rows < 500 else 16 if facts.rows < 2_000 else 32 if facts.small else 64
-    _budget(keys, facts, batch, least=1_500, epochs=20 if facts.rows < 5_000 else 12, patience=800)
+    epochs = 20 if facts.rows < 5_000 else 12
+    _budget(keys, facts, batch, least=1_500, epochs=epochs, patience=500, validations=5, often=100)
     keys("train.learning_rate", 2e-3)
     keys("train.label_smoothing", 0.0)
     _average(keys, 0.998)
@@ -341,27 +342,38 @@ def _recurrent(keys: Keys, facts: Facts, hidden: int, weight_drop: float) -> int
     return int(hidden)
 
 
-def _budget(keys: Keys, facts: Facts, batch: int, least: int, epochs: int, patience: int) -> None:
+def _budget(
+    keys: Keys,
+    facts: Facts,
+    batch: int,
+    least: int,
+    epochs: int,
+    patience: int,
+    validations: int = 10,
+    often: int = 200,
+) -> None:
     """As many updates as a table of this size needs, in batches of rows."""
     size = keys("train.batch_size", batch)
     a_batch = size * (1 if keys.of("train.accumulate") is MISSING else keys.of("train.accumulate"))
     wanted = max(least, min(epochs * facts.rows // a_batch, MOST_UPDATES))
-    _ceilings(keys, max(1, math.ceil(facts.rows / a_batch)), wanted, patience)
+    _ceilings(keys, max(1, math.ceil(facts.rows / a_batch)), wanted, patience, validations, often)
     keys("train.schedule", {"kind": "cosine", "warmup": 100})
 
 
-def _ceilings(keys: Keys, an_epoch: int, updates: int, patience: int) -> None:
+def _ceilings(keys: Keys, an_epoch: int, updates: int, patience: int, validations: int = 10, often: int = 200) -> None:
     """How long it trains, at most, and how long it goes on without getting better, from the updates of an epoch.
 
-    One ceiling that is given decides alone.
+    It validates once an epoch, at least `often` updates apart; its patience are so many `validations` or updates. One
+    ceiling that is given decides alone.
     """
     if keys.gives("train.epochs"):
         keys("train.max_steps", None)
     else:
         updates = keys("train.max_steps", updates) or updates
         keys("train.epochs", max(1, math.ceil(updates / an_epoch)))
-    every = keys("train.validate_every", min(max(an_epoch, 200), 2_000)) or min(max(an_epoch, 200), 2_000)
-    keys("train.patience", max(10, math.ceil(patience / every)))
+    usual = min(max(an_epoch, often), 2_000)
+    every = keys("train.validate_every", usual) or usual
+    keys("train.patience", max(validations, math.ceil(patience / every)))
 
 
 def _average(keys: Keys, decay: float) -> None:

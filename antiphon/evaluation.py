@@ -513,6 +513,8 @@ def confusion(task: Task) -> dict[str, dict[str, int]]:
 
 CORPUS = ("bleu", "chrf", "ter")
 HIGHER_IS_BETTER = {"exact_match", "bleu", "chrf", "accuracy", "macro_f1", "span_f1"}
+PERFECT = dict.fromkeys(("exact_match", "accuracy", "macro_f1", "span_f1"), 1.0)
+PERFECT |= {"token_error_rate": 0.0, "token_error_rate_teacher": 0.0, "ter": 0.0}
 
 
 def metrics_of(target: Codec) -> set[str]:

@@ -20,10 +20,14 @@ SURE = 1.645  # standard errors: by chance alone a checkpoint that is as good is
 
 @dataclass(frozen=True)
 class Judged:
-    """A metric's value, lower is better, and of each validation row by how much it moves it; these add up to 0."""
+    """A metric's value, lower is better, and of each validation row by how much it moves it; these add up to 0.
+
+    `perfect`: no value could be better.
+    """
 
     value: float
     influence: NDArray[np.float64]
+    perfect: bool = False
 
     def difference(self, other: Judged) -> float:
         """How many standard errors this is worse than `other`, on the same rows."""
@@ -64,16 +68,21 @@ class Verdict:
 
     best: bool
     kept: bool
-    impatience: float  # 0: it gets better; 0.5: as good as the best, as far as can be told; 1: worse
+    impatience: (
+        float  # 0: it gets better; 0.5: as good as the best, as far as can be told; 1: worse, or nothing is better
+    )
 
 
 def verdict(judged: Judged, loss: float, best: Best | None) -> Verdict:
     """Judge a validation by the best before it.
 
-    A loss that still falls takes no patience: the metric follows later, or is too coarse to show it.
+    A loss that still falls takes no patience: the metric follows later, or is too coarse to show it. Where the metric
+    cannot get any better there is nothing to wait for.
     """
     if best is None or judged.value < best.judged.value:
         return Verdict(best=True, kept=True, impatience=0.0)
+    if judged.perfect:
+        return Verdict(best=False, kept=True, impatience=1.0)
     worse = judged.worse_than(best.judged)
     return Verdict(best=False, kept=not worse, impatience=0.0 if loss < best.loss else 1.0 if worse else 0.5)
 

@@ -18,7 +18,7 @@ from antiphon import bundle, calibration, exceptions
 from antiphon.config import Config
 from antiphon.data.batch import collate
 from antiphon.errors import TrainingError
-from antiphon.evaluation import HIGHER_IS_BETTER, Task, validate
+from antiphon.evaluation import HIGHER_IS_BETTER, PERFECT, Task, validate
 from antiphon.files import PARTIAL, remove_partial, write_atomically, writing
 from antiphon.structures import structure_of
 from antiphon.training import checkpoint
@@ -297,7 +297,7 @@ def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, A
         "tokens_per_second": training.seen / (now - training.mark),
         "minutes": (now - training.began) / 60,
     }
-    return entry, Judged(sign * found[metric], sign * influence)
+    return entry, Judged(sign * found[metric], sign * influence, found[metric] == PERFECT.get(metric))
 
 
 def _save(training: Training, planned: bool = True) -> None:

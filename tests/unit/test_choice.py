@@ -157,6 +157,13 @@ def test_patience_is_taken_by_what_is_worse_by_half_by_what_may_be_chance_and_no
     )
 
 
+def test_where_nothing_could_be_better_nothing_is_waited_for() -> None:
+    perfect = Judged(0.0, np.zeros(9), perfect=True)
+    found, _ = course([perfect, perfect, perfect], [1.0, 0.5, 0.2])
+    assert [said.impatience for said in found] == [0, 1, 1]
+    assert all(said.kept for said in found), "the loss may still fall, so the later weights are taken"
+
+
 # --- in a training ------------------------------------------------------------------------------------
 
 

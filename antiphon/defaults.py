@@ -64,6 +64,7 @@ class Facts:
     target: str  # its kind
     rows: int = 1  # to train with
     steps: int = 1  # of one long text: its symbols
+    rearranged: bool = False  # targets have the symbols of their source in another order
 
     @property
     def small(self) -> bool:
@@ -202,7 +203,8 @@ def _counted(config: Config, rows: Sequence[Row]) -> Facts:
         symbols = sum(len(row.sources[0]) for row in rows)
         words = config.sources[0].options.get("tokens") not in (None, "chars")
         return replace(facts, steps=max(1, int(share * symbols / (5.5 if words else 1))))
-    return replace(facts, rows=max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows))
+    count = max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows)
+    return replace(facts, rows=count, rearranged=facts.form == "any" and sides.rearranged(rows))
 
 
 def _summary(config: Config, facts: Facts) -> list[str]:
@@ -251,9 +253,13 @@ def _written(keys: Keys, facts: Facts) -> None:
     memory = hidden * 2 if sequence and keys("model.encoder.bidirectional", True) else hidden
     keys("model.decoder.hidden", (memory if sequence else 2 * hidden) * _joined(keys, facts))
     keys("model.dropout", 0.4 if small else 0.3)
-    keys("model.context.from", "projected_all" if pictures else "projected_last")
-    keys("model.context.to", "initial_state" if sequence and len(facts.kinds) == 1 else "every_step")
-    keys("model.attention", "general" if sequence or not pictures else "additive")
+    # what is rearranged needs all symbols at every step, and a look at what comes next: a word sorted has 0.99 of 500
+    # unseen rows right in place of 0.87, where pronunciations have 0.73 in place of 0.77
+    moved = facts.rearranged and small
+    keys("model.context.from", "projected_all" if pictures or moved else "projected_last")
+    keys("model.context.to", "initial_state" if sequence and len(facts.kinds) == 1 and not moved else "every_step")
+    asks = {"kind": "additive", "query": "previous"} if moved else "general" if sequence or not pictures else "additive"
+    keys("model.attention", asks)
     batch = 16 if facts.rows < 2_000 else 32 if small else 64 if middle else 128
     _budget(keys, facts, batch, least=3_000, epochs=40 if small else 25, patience=3_000)
     keys("train.learning_rate", 2e-3 if small else 1e-3)

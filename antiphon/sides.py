@@ -23,6 +23,7 @@ LONGEST_PHONEME = 3.5  # characters on average
 LONGEST_WORD = 12  # characters on average: what is longer has no blanks between its words, as Chinese has none
 MANY = 5_000  # rows, of which a word that stands once tells nothing
 SENTENCE = 3  # words on average
+REARRANGED = 0.95  # share of rows
 MOST_TAGS = 200
 SHARED_TAGS = 0.1  # so few tags may be words of the source, too
 
@@ -144,6 +145,16 @@ def _tokens_of_labels(codec: TextCodec, rows: Sequence[Row]) -> Chosen:
     if by_character > by_word:
         return Chosen("chars", "it has as many characters as labels")
     return Chosen("words", "it has as many words as labels")
+
+
+def rearranged(rows: Sequence[Row]) -> bool:
+    """Whether targets have the symbols of their source in another order, as a word sorted or reversed has."""
+    if not all(len(row.sources) == 1 and isinstance(row.sources[0], str) for row in rows):
+        return False
+    pairs = [(row.sources[0], row.target) for row in _some(rows) if isinstance(row.target, str)]
+    same = sum(sorted(source) == sorted(target) for source, target in pairs)
+    moved = sum(source != target for source, target in pairs)
+    return bool(pairs) and same >= REARRANGED * len(pairs) and moved >= len(pairs) / 2
 
 
 def spelled(codecs: Codecs, chosen: Any) -> bool:

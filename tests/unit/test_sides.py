@@ -126,3 +126,22 @@ def test_labels_of_characters_are_of_characters(tmp_path: Path) -> None:
 def test_texts_read_off_frames(tmp_path: Path, settings: Any, make: Any, tokens: str) -> None:
     rows = [f"{[[n % 5, 1.0]] * 40}\t{make(n)}" for n in range(60)]
     assert chosen(tmp_path, rows, source__kind="frames", **settings).target.options["tokens"] == tokens
+
+
+@pytest.mark.parametrize(
+    ("make", "attention"),
+    [
+        (lambda w: "".join(sorted(w)), "additive"),
+        (lambda w: w[::-1], "additive"),
+        (lambda w: w, "general"),
+        (lambda w: w.upper(), "general"),
+        (lambda w: w + w, "general"),
+    ],
+    ids=["sorted", "reversed", "copied", "in capitals", "twice"],
+)
+def test_what_is_rearranged_is_attended_to_by_the_state_before(tmp_path: Path, make: Any, attention: str) -> None:
+    model = chosen(tmp_path, [f"{w}\t{make(w)}" for w in (word(6) for _ in range(60))]).model
+    assert model.attention.kind == attention
+    assert model.context.to == ("every_step" if attention == "additive" else "initial_state")
+    named = chosen(tmp_path, [f"{w}\t{make(w)}" for w in (word(6) for _ in range(60))], model__attention="dot").model
+    assert (named.attention.kind, named.attention.query) == ("dot", "current")

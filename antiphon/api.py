@@ -88,12 +88,12 @@ def train(
     """
     base = None if init_from is None else Path(init_from)
     with naming(what):
-        found = read_config(what, settings, base, Path(out) if resume and out is not None else None)
-        return _train(found, out, resume, overwrite, device, threads, base)
+        completed = read_config(what, settings, base, Path(out) if resume and out is not None else None)
+        return _train(completed, out, resume, overwrite, device, threads, base)
 
 
 def _train(
-    found: Completed,
+    completed: Completed,
     out: str | Path | None,
     resume: bool,
     overwrite: bool,
@@ -102,13 +102,16 @@ def _train(
     base: Path | None,
 ) -> Predictor:
     if out is not None:
-        return load(run(found.config, Path(out), resume, overwrite, device, threads, "", base, found.about), device)
+        return load(
+            run(completed.config, Path(out), resume, overwrite, device, threads, "", base, completed.about), device
+        )
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("several processes need one folder for the model: name out")
     temporary = Path(tempfile.mkdtemp(prefix="antiphon-"))
     try:
         model = load(
-            run(found.config, temporary / "model", resume, overwrite, device, threads, "", base, found.about), device
+            run(completed.config, temporary / "model", resume, overwrite, device, threads, "", base, completed.about),
+            device,
         )
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -126,12 +126,12 @@ def _started(tree: Mapping[str, Any], like: Config) -> dict[str, Any]:
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Two trees as one, the second's values first; a part of another kind takes no option of the first's."""
-    found = dict(below)
+    merged = dict(below)
     for name, value in above.items():
-        under = found.get(name)
+        under = merged.get(name)
         same = isinstance(value, Mapping) and isinstance(under, Mapping) and _agree(under, value)
-        found[name] = _laid_over(under, value) if same else value  # type: ignore[arg-type]
-    return found
+        merged[name] = _laid_over(under, value) if same else value  # type: ignore[arg-type]
+    return merged
 
 
 def _agree(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:

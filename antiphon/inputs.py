@@ -28,14 +28,14 @@ def read_file(path: str, config: Config, codecs: Codecs) -> Iterator[Input]:
 def lines_of(name: str, codecs: Codecs, stream: BinaryIO | None = None) -> Iterator[Input]:
     """The lines of a file, or of an open stream called `name`; a line with more fields than sources is refused."""
     wanted = sum(codec.reads for codec in codecs.sources)
-    fields = all(isinstance(codec, TextCodec | CategoryCodec) for codec in codecs.sources)  # JSON may hold tabs
+    plain = all(isinstance(codec, TextCodec | CategoryCodec) for codec in codecs.sources)  # JSON may hold tabs
     for number, line, reason in read_lines(name, stream):
         if line is None:
             raise DataError(f"{name}:{number}: {reason}")
-        found = line.count("\t") + 1
-        if fields and wanted and found > wanted:
+        count = line.count("\t") + 1
+        if plain and wanted and count > wanted:
             raise DataError(
-                f"{name}:{number}: has {found} fields, and the model reads {wanted}: give its sources alone "
+                f"{name}:{number}: has {count} fields, and the model reads {wanted}: give its sources alone "
                 f"(cut -f1 takes the first field), or a table as FILE"
             )
         yield number, line
@@ -58,7 +58,7 @@ def _of_table(path: str, config: Config, codecs: Codecs) -> Iterator[Input]:
     header = config.data.header or any(isinstance(column, str) for column in named)
     sides = [replace(side, named=True) for side in sources]
     problems = Problems()
-    nothing = Side(target.name, None, lambda found, folder: "")
+    nothing = Side(target.name, None, lambda value, folder: "")
     for row in read_rows([path], [], [*sides, nothing], header, problems, config.data.group):
         if problems.first:
             break

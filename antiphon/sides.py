@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -60,23 +60,23 @@ def _are_tags(rows: Sequence[Row]) -> bool:
     split = [(turns[0].split(), target.split()) for turns, target in pairs if len(turns) == 1]
     if len(split) < len(rows) or any(len(words) != len(tags) for words, tags in split):
         return False
-    tags = {tag for _, row in split for tag in row}
-    words = {word for row, _ in split for word in row}
-    if sum(len(row) for row, _ in split) < 2 * len(split) or len(tags) > MOST_TAGS:
+    all_tags = {tag for _, tags in split for tag in tags}
+    all_words = {word for words, _ in split for word in words}
+    if sum(len(words) for words, _ in split) < 2 * len(split) or len(all_tags) > MOST_TAGS:
         return False
-    if len(tags & words) > SHARED_TAGS * len(tags):
+    if len(all_tags & all_words) > SHARED_TAGS * len(all_tags):
         return False
-    forwards = _told(pair for row, own in split for pair in zip(row, own, strict=True))
-    backwards = _told(pair for row, own in split for pair in zip(reversed(row), own, strict=True))
+    forwards = _predicted(pair for words, tags in split for pair in zip(words, tags, strict=True))
+    backwards = _predicted(pair for words, tags in split for pair in zip(reversed(words), tags, strict=True))
     return forwards >= backwards
 
 
-def _told(pairs: Any) -> int:
+def _predicted(pairs: Iterable[tuple[str, str]]) -> int:
     """How many tags are the most frequent one of their word."""
     counts: dict[str, Counter[str]] = {}
     for word, tag in pairs:
         counts.setdefault(word, Counter())[tag] += 1
-    return sum(max(found.values()) for found in counts.values())
+    return sum(max(tags.values()) for tags in counts.values())
 
 
 def tokens(codecs: Codecs, rows: Sequence[Row], place: int) -> Chosen | None:
@@ -90,18 +90,19 @@ def tokens(codecs: Codecs, rows: Sequence[Row], place: int) -> Chosen | None:
     values: list[Text] = [(*row.sources, row.target)[place] for row in some]
     if isinstance(codecs.target, LabelsCodec):
         return _tokens_of_labels(codec, some)
-    said = _tokens_of_target(codecs, [row.target for row in some], len(rows))
+    target = _tokens_of_target(codecs, [row.target for row in some], len(rows))
     if place == len(codecs.sources):
-        own, others = said, [_tokens([row.sources[number] for row in some], len(rows)) for number in _texts(codecs)]
+        chosen = target
+        others = [_tokens([row.sources[number] for row in some], len(rows)) for number in _texts(codecs)]
     else:
-        own, others = _tokens(values, len(rows)), [said] if isinstance(codecs.target, TextCodec) else []
-    pieces = isinstance(own.value, Mapping)
+        chosen, others = _tokens(values, len(rows)), [target] if isinstance(codecs.target, TextCodec) else []
+    pieces = isinstance(chosen.value, Mapping)
     if pieces and codecs.target.form == "one" and statistics.mean(map(len, _words(values))) <= LONGEST_WORD:
         rare = {"kind": "words", "min_count": 2} if len(rows) >= MANY else "words"
         return Chosen(rare, "of a whole text words tell more than pieces do")
     if pieces and any(other.value == "chars" for other in others) and _length(values) <= SHORT:
         return Chosen("chars", "it is short, and what it belongs to is spelled too")
-    return own
+    return chosen
 
 
 def _texts(codecs: Codecs) -> list[int]:

@@ -40,7 +40,7 @@ def _is_odd(column: Sequence[str]) -> bool:
 
 def white_space(rows: Sequence[Row], words: Mapping[str, Sequence[str]]) -> list[str]:
     """White space other than a blank in sides of words, which are separated there and joined with a blank."""
-    found = []
+    notes = []
     for name, column in words.items():
         marks = ((row, ODD_SPACE.search(text)) for row, text in zip(rows, column, strict=True))
         odd = [(row, match[0]) for row, match in marks if match]
@@ -48,13 +48,13 @@ def white_space(rows: Sequence[Row], words: Mapping[str, Sequence[str]]) -> list
             row, mark = odd[0]
             count = f"{len(odd):,} rows have" if len(odd) > 1 else "a row has"
             advice = f"words are separated there and written with a blank; {{split: ' '}} as {name}.tokens keeps it"
-            found.append(f"{row.file}:{row.line}: {count} a {name} with U+{ord(mark):04X}; {advice}")
-    return found
+            notes.append(f"{row.file}:{row.line}: {count} a {name} with U+{ord(mark):04X}; {advice}")
+    return notes
 
 
 def quotes(rows: Sequence[Row], columns: Mapping[str, Sequence[str]]) -> list[str]:
     """Fields of a .tsv that stand in quotes, as a spreadsheet writes them."""
-    found = []
+    notes = []
     for name, column in columns.items():
         quoted = [
             (row, text)
@@ -65,8 +65,8 @@ def quotes(rows: Sequence[Row], columns: Mapping[str, Sequence[str]]) -> list[st
         if doubled or len(quoted) >= QUOTED * len(column):
             row, text = (doubled or quoted)[0]
             count = f"{len(quoted):,} rows have" if len(quoted) > 1 else "a row has"
-            found.append(
+            notes.append(
                 f"{row.file}:{row.line}: {count} a {name} in quotes, such as {text[:40]}; in this kind of file quotes "
                 "belong to the text: save a table of a spreadsheet as .csv"
             )
-    return found
+    return notes

@@ -87,8 +87,8 @@ def verdict(judged: Judged, loss: float, best: Best | None) -> Verdict:
     return Verdict(best=False, kept=not worse, impatience=0.0 if loss < best.loss else 1.0 if worse else 0.5)
 
 
-def after(best: Best | None, said: Verdict, step: int, judged: Judged, loss: float) -> Best:
+def after(best: Best | None, judgement: Verdict, step: int, judged: Judged, loss: float) -> Best:
     """The best validation when that at `step` is counted too."""
-    if best is None or said.best:
+    if best is None or judgement.best:
         return Best(step, judged, loss if best is None else min(loss, best.loss))
     return Best(best.step, best.judged, min(loss, best.loss))

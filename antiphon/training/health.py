@@ -88,7 +88,7 @@ def at_the_end(
     for what, scores in prepared.baselines.items():
         if name in scores and sign * kept[name] >= sign * scores[name]:
             found[f"baseline {what}"] = (
-                f"the model is no better than no effort ({what}): {name} {kept[name]:.4f}, and {scores[name]:.4f}; "
+                f"the model is no better than a baseline ({what}): {name} {kept[name]:.4f}, and {scores[name]:.4f}; "
                 "train longer or on more rows, and look at some with `antiphon check`"
             )
     before = next((entry["train_loss"] for entry in reversed(history[:-1]) if entry["train_loss"] is not None), None)

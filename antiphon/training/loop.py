@@ -247,25 +247,25 @@ def _validate(training: Training) -> bool:
     at, ranks, learner = training.at, training.ranks, training.learner
     train_loss = float(ranks.sum(training.loss)) / at.tokens if at.tokens else None  # None: all updates failed
     learner.average.snapshot()
-    said, healthy = Verdict(False, False, 0.0), False
+    judgement, healthy = Verdict(False, False, 0.0), False
     if ranks.first:
         gradients = gradient_norms(learner.model, float(learner.norm))
         with learner.average.shipped():
             entry, judged = _measured(training, train_loss)
             healthy = math.isfinite(entry["loss"])
             if healthy:
-                said = verdict(judged, entry["loss"], at.best)
-                at.best = after(at.best, said, at.step, judged, entry["loss"])
-                entry |= {"gradients": gradients, "best": said.best, "kept": said.kept}
-                if said.kept:
+                judgement = verdict(judged, entry["loss"], at.best)
+                at.best = after(at.best, judgement, at.step, judged, entry["loss"])
+                entry |= {"gradients": gradients, "best": judgement.best, "kept": judgement.kept}
+                if judgement.kept:
                     bundle.save_weights(training.out, bundle.parameters(learner.model))
         if healthy:
             at.history.append(entry)
             training.log.validation(entry)
             found = warnings(entry)
             training.log.warn(found if len(at.history) >= GRACE else {k: v for k, v in found.items() if k == "skipped"})
-    best, worse, healthy = ranks.agree(said.best), ranks.agree(said.impatience == 1), ranks.agree(healthy)
-    doubtful = ranks.agree(said.impatience == 0.5)
+    best, worse, healthy = ranks.agree(judgement.best), ranks.agree(judgement.impatience == 1), ranks.agree(healthy)
+    doubtful = ranks.agree(judgement.impatience == 0.5)
     if healthy:
         at.bad = 0.0 if best else at.bad + (1.0 if worse else 0.5 if doubtful else 0.0)
         at.rollbacks = at.tokens = 0

@@ -362,7 +362,9 @@ def _budget(
     size = keys("train.batch_size", batch)
     a_batch = size * (1 if keys.of("train.accumulate") is MISSING else keys.of("train.accumulate"))
     wanted = max(least, min(epochs * facts.rows // a_batch, MOST_UPDATES))
-    _ceilings(keys, max(1, math.ceil(facts.rows / a_batch)), wanted, patience, validations, often)
+    by_tokens = keys.of("train.batch_tokens") not in (MISSING, None)  # then updates decide, whatever an epoch has
+    an_epoch = 1 if by_tokens else max(1, math.ceil(facts.rows / a_batch))
+    _ceilings(keys, an_epoch, wanted, patience, validations, often)
     keys("train.schedule", {"kind": "cosine", "warmup": 100})
 
 

@@ -155,6 +155,10 @@ def test_what_is_given_is_kept_and_what_depends_on_it_follows(tmp_path: Path) ->
     assert train(train__epochs=7).max_steps is None, "one ceiling that is given decides alone"
     assert train(train__max_steps=40).epochs * 4 >= 40
     assert train(train__epochs=7).epochs == 7
+    by_tokens = train(train__batch_tokens=4000)
+    assert by_tokens.epochs >= by_tokens.max_steps == plain.max_steps, "an epoch may be one update"
+    halves = train(train__accumulate=2)
+    assert halves.epochs == pytest.approx(2 * plain.epochs, rel=0.02)
     assert train(train__average=3).ema is None
     narrow = api.read_config(table, {"model.encoder.hidden": 24}).config.model
     assert narrow.decoder.hidden == 48

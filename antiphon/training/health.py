@@ -85,12 +85,17 @@ def at_the_end(
     found: dict[str, str] = {}
     name, train, last = prepared.metric, prepared.config.train, history[-1]
     sign = -1 if name in HIGHER_IS_BETTER else 1
-    for what, scores in prepared.baselines.items():
-        if name in scores and sign * kept[name] >= sign * scores[name]:
-            found[f"baseline {what}"] = (
-                f"the model is no better than a baseline ({what}): {name} {kept[name]:.4f}, and {scores[name]:.4f}; "
-                "train longer or on more rows, and look at some with `antiphon check`"
-            )
+    better = {
+        what: scores[name]
+        for what, scores in prepared.baselines.items()
+        if name in scores and sign * kept[name] >= sign * scores[name]
+    }
+    if better:
+        listed = ", ".join(f"{what} {score:.4f}" for what, score in better.items())
+        found["baseline"] = (
+            f"the model is no better than what takes no effort ({listed}): {name} {kept[name]:.4f}; "
+            "train longer or on more rows, and look at some with `antiphon check`"
+        )
     before = next((entry["train_loss"] for entry in reversed(history[:-1]) if entry["train_loss"] is not None), None)
     falls = before is None or (last["train_loss"] or before) < (1 - STILL_FALLING) * before
     if ceiling and last["best"] and falls:

@@ -47,6 +47,10 @@ TEXT: dict[str, dict[str, Any]] = {
     "context at every step": {"model.context.to": "every_step"},
     "context of all states at every step": {"model.context": {"from": "projected_all", "to": "every_step"}},
     "additive attention": {"model.attention": "additive"},
+    "general attention, context at the start": {
+        "model.attention": "general",
+        "model.context": {"from": "projected_last", "to": "initial_state"},
+    },
     "the previous state asks": {
         "model.attention": {"kind": "additive", "query": "previous"},
         "model.context.to": "every_step",

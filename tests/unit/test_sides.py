@@ -140,8 +140,10 @@ def test_texts_read_off_frames(tmp_path: Path, settings: Any, make: Any, tokens:
     ids=["sorted", "reversed", "copied", "in capitals", "twice"],
 )
 def test_what_is_rearranged_is_attended_to_by_the_state_before(tmp_path: Path, make: Any, attention: str) -> None:
-    model = chosen(tmp_path, [f"{w}\t{make(w)}" for w in (word(6) for _ in range(60))]).model
+    rows = [f"{w}\t{make(w)}" for w in (word(6) for _ in range(300))]
+    assert chosen(tmp_path, rows[:100]).model.attention.kind == "general", "too few rows for more"
+    model = chosen(tmp_path, rows).model
     assert model.attention.kind == attention
     assert model.context.to == ("every_step" if attention == "additive" else "initial_state")
-    named = chosen(tmp_path, [f"{w}\t{make(w)}" for w in (word(6) for _ in range(60))], model__attention="dot").model
+    named = chosen(tmp_path, rows, model__attention="dot").model
     assert (named.attention.kind, named.attention.query) == ("dot", "current")

@@ -23,7 +23,7 @@ from antiphon.training.prepare import check_names
 
 MOST_UPDATES = 200_000
 SMALL, MIDDLE = 20_000, 300_000  # training rows
-REARRANGED = 200  # training rows from which on what is rearranged is learned better by the state before
+FEW = 200  # training rows: fewer are learned better with the context at the start alone
 MISSING = object()
 
 
@@ -256,9 +256,10 @@ def _written(keys: Keys, facts: Facts) -> None:
     keys("model.dropout", 0.4 if small else 0.3)
     # what is rearranged needs all symbols at every step, and a look at what comes next: a word sorted has 0.99 of 500
     # unseen rows right in place of 0.87, where pronunciations have 0.73 in place of 0.77; of 100 rows it learns less
-    moved = facts.rearranged and small and facts.rows >= REARRANGED
+    moved = facts.rearranged and small and facts.rows >= FEW
     keys("model.context.from", "projected_all" if pictures or moved else "projected_last")
-    keys("model.context.to", "initial_state" if sequence and len(facts.kinds) == 1 and not moved else "every_step")
+    features = len(facts.kinds) > 1 and facts.rows >= FEW  # what they say must reach every step
+    keys("model.context.to", "initial_state" if sequence and not features and not moved else "every_step")
     asks = {"kind": "additive", "query": "previous"} if moved else "general" if sequence or not pictures else "additive"
     keys("model.attention", asks)
     batch = 16 if facts.rows < 2_000 else 32 if small else 64 if middle else 128

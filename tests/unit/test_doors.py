@@ -120,7 +120,8 @@ def test_parallel_files_are_a_door_too(tmp_path: Path) -> None:
 
 
 def test_several_sources_take_what_one_does(tmp_path: Path) -> None:
-    (tmp_path / "rows.tsv").write_text("".join(f"{word}\t{word.upper()}\tN;PL\n" for word in WORDS))
+    rows = [f"{word}{more}\t{word.upper()}\tN;PL\n" for word in WORDS for more in "vwxyz"]
+    (tmp_path / "rows.tsv").write_text("".join(rows))
     sources = [{"column": 0}, {"column": 2, "tokens": {"split": ";"}}]
     tree = {"data": {"train": "rows.tsv"}, "source": sources, "target": {"column": 1}}
     (tmp_path / "c.yaml").write_text(json.dumps(tree))
@@ -128,6 +129,8 @@ def test_several_sources_take_what_one_does(tmp_path: Path) -> None:
     assert [side.options["tokens"] for side in (*config.sources, config.target)] == ["chars", {"split": ";"}, "chars"]
     assert config.model.context.to == "every_step", "what the features say must reach every step"
     assert config.train.max_steps == 3000
+    (tmp_path / "rows.tsv").write_text("".join(rows[:100]))
+    assert api.read_config(tmp_path / "c.yaml").config.model.context.to == "initial_state", "too few rows for that"
 
 
 def test_a_whole_configuration_is_left_as_it_is_and_no_data_is_read(

@@ -264,10 +264,7 @@ def _written(keys: Keys, facts: Facts) -> None:
     keys("model.attention", asks)
     batch = 16 if facts.rows < 2_000 else 32 if small else 64 if middle else 128
     _budget(keys, facts, batch, least=3_000, epochs=40 if small else 25, patience=3_000)
-    keys("train.learning_rate", 2e-3 if small else 1e-3)
-    keys("train.label_smoothing", 0.1)
-    _average(keys, 0.999)
-    keys("train.unknown", 0.01)
+    _learning(keys, rate=2e-3 if small else 1e-3, smoothing=0.1, average=0.999, unknown=0.01)
 
 
 def _joined(keys: Keys, facts: Facts) -> int:
@@ -282,10 +279,7 @@ def _aligned(keys: Keys, facts: Facts) -> None:
     keys("model.dropout", 0.3)
     batch = 16 if facts.rows < 2_000 else 32
     _budget(keys, facts, batch, least=2_000, epochs=40 if facts.small else 25, patience=2_000)
-    keys("train.learning_rate", 3e-3)
-    keys("train.label_smoothing", 0.0)
-    _average(keys, 0.998)
-    keys("train.unknown", 0.01)
+    _learning(keys, rate=3e-3, smoothing=0.0, average=0.998, unknown=0.01)
 
 
 def _answered(keys: Keys, facts: Facts) -> None:
@@ -300,10 +294,7 @@ def _answered(keys: Keys, facts: Facts) -> None:
     batch = 8 if facts.rows < 500 else 16 if facts.rows < 2_000 else 32 if facts.small else 64
     epochs = 20 if facts.rows < 5_000 else 12
     _budget(keys, facts, batch, least=1_500, epochs=epochs, patience=500, validations=5, often=100)
-    keys("train.learning_rate", 2e-3)
-    keys("train.label_smoothing", 0.0)
-    _average(keys, 0.998)
-    keys("train.unknown", 0.05 if text else 0.01)
+    _learning(keys, rate=2e-3, smoothing=0.0, average=0.998, unknown=0.05 if text else 0.01)
 
 
 def _next(keys: Keys, facts: Facts) -> None:
@@ -312,10 +303,7 @@ def _next(keys: Keys, facts: Facts) -> None:
     keys("model.dropout", 0.4 if facts.small else 0.3)
     batch = 16 if facts.rows < 2_000 else 32 if facts.small else 64
     _budget(keys, facts, batch, least=1_500, epochs=40 if facts.small else 20, patience=1_500)
-    keys("train.learning_rate", 2e-3)
-    keys("train.label_smoothing", 0.0)
-    _average(keys, 0.998)
-    keys("train.unknown", 0.01)
+    _learning(keys, rate=2e-3, smoothing=0.0, average=0.998, unknown=0.01)
 
 
 def _long_text(keys: Keys, facts: Facts) -> None:
@@ -328,10 +316,7 @@ def _long_text(keys: Keys, facts: Facts) -> None:
     pieces = max(1, math.ceil(facts.steps / (lanes * piece)))
     _ceilings(keys, pieces, max(1_500, min(40 * pieces, 10_000)), patience=1_500)
     keys("train.schedule", {"kind": "cosine", "warmup": 100})
-    keys("train.learning_rate", 3e-3)
-    keys("train.label_smoothing", 0.0)
-    _average(keys, 0.995)
-    keys("train.unknown", 0.0)
+    _learning(keys, rate=3e-3, smoothing=0.0, average=0.995, unknown=0.0)
 
 
 def _tied(keys: Keys, embedding: int, output: int) -> None:
@@ -386,7 +371,10 @@ def _ceilings(keys: Keys, an_epoch: int, updates: int, patience: int, validation
     keys("train.patience", max(validations, math.ceil(patience / every)))
 
 
-def _average(keys: Keys, decay: float) -> None:
-    """A moving average of the weights, unless the user wants another."""
+def _learning(keys: Keys, rate: float, smoothing: float, average: float, unknown: float) -> None:
+    """How an update learns; a moving average of the weights, unless the user wants another."""
+    keys("train.learning_rate", rate)
+    keys("train.label_smoothing", smoothing)
+    keys("train.unknown", unknown)
     if not keys.gives("train.average"):
-        keys("train.ema", decay)
+        keys("train.ema", average)

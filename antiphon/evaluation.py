@@ -306,8 +306,10 @@ def influences(task: Task, found: Measured, metric: str) -> NDArray[np.float64]:
         ]
         sums[named] = Sums(*np.asarray(pairs, np.float64).reshape(-1, 2).T)
     elif named in ("mse", "mae"):
-        errors = [float(row.sum()) for row in found.rows.losses]
-        sums[named] = Sums(np.asarray(errors), np.asarray([len(row) for row in found.rows.losses], np.float64))
+        number = task.codecs.target
+        assert isinstance(number, ScaledCodec)
+        squares = np.asarray([float(row.sum()) for row in found.rows.losses]) * float(number.deviation[0]) ** 2
+        sums[named] = Sums(squares if named == "mse" else np.sqrt(squares), np.ones(len(squares)))
     return sums[named].influences
 
 
@@ -465,7 +467,7 @@ def baselines(
 ) -> dict[str, dict[str, float]]:
     """What no effort scores on validation rows, by its name: the most frequent training target, and the input itself.
 
-    Of numbers it is the mean of the training rows; of the next symbol there is none.
+    Of texts and labels; of numbers and of the next symbol there is none.
     """
     codec = codecs.target
     if isinstance(codec, TextCodec):

@@ -19,6 +19,7 @@ from antiphon import config as configuration
 from antiphon.config import Config
 from antiphon.evaluation import Sums, _class_influences
 from antiphon.metrics import macro_f1
+from antiphon.predictor import load
 from antiphon.training import checkpoint
 from antiphon.training.choice import SURE, Best, Judged, after, verdict
 from antiphon.training.loop import Progress, train
@@ -252,3 +253,26 @@ def test_every_metric_that_can_be_watched_judges(tmp_path: Path, kind: str, metr
     assert len(best.judged.influence) == 30
     assert math.isfinite(best.judged.value)
     assert best.judged.influence.sum() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["mse", "mae"])
+def test_the_influence_of_numbers_is_in_the_metrics_unit(tmp_path: Path, metric: str) -> None:
+    """Leaving a row out moves the metric by what its influence says: numbers far from 0 and 1 are not scaled here."""
+    chance = random.Random(2)
+    rows = [(chance.choice("abc"), chance.uniform(900, 1500)) for _ in range(40)]
+    (tmp_path / "t.tsv").write_text("".join(f"{word}\t{number}\n" for word, number in rows))
+    tree: dict[str, Any] = {
+        "data": {"train": "t.tsv", "valid": "t.tsv"},
+        "target": "number",
+        "model": {"embedding": 4, "encoder": {"hidden": 4}},
+        "train": {"max_steps": 4, "validate_every": 4, "metric": metric},
+    }
+    out = train(configuration.parse(tree, tmp_path), tmp_path / "m", device="cpu", threads=1)
+    best = Progress.of(checkpoint.load(out)[0]["progress"]).best
+    assert best is not None
+    said = [one.value for one in load(out, "cpu").predict([word for word, _ in rows])]
+    errors = np.asarray([abs(a - b) ** (2 if metric == "mse" else 1) for a, (_, b) in zip(said, rows, strict=True)])
+    assert best.judged.value == pytest.approx(errors.mean(), rel=1e-3)
+    np.testing.assert_allclose(
+        best.judged.influence, (errors - errors.mean()) / 40, rtol=1e-2, atol=errors.mean() / 4e4
+    )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from antiphon.answers import Prediction
     from antiphon.api import train
     from antiphon.errors import AntiphonError
-    from antiphon.predictor import Predictor, load
+    from antiphon.use.predictor import Predictor, load
 
 __version__ = "0.1.0"
 __all__ = ["AntiphonError", "Prediction", "Predictor", "__version__", "load", "train"]
@@ -24,8 +24,8 @@ __all__ = ["AntiphonError", "Prediction", "Predictor", "__version__", "load", "t
 _HOMES = {
     "AntiphonError": "antiphon.errors",
     "Prediction": "antiphon.answers",
-    "Predictor": "antiphon.predictor",
-    "load": "antiphon.predictor",
+    "Predictor": "antiphon.use.predictor",
+    "load": "antiphon.use.predictor",
     "train": "antiphon.api",
 }
 

@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from antiphon import bundle, defaults
-from antiphon import config as configuration
-from antiphon.config import Config
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
 from antiphon.data.rows import ENDINGS, is_table
-from antiphon.defaults import Completed
 from antiphon.errors import ConfigError, DataError, TrainingError
-from antiphon.predictor import Predictor, load
+from antiphon.saved import folder as bundle
+from antiphon.training import defaults
+from antiphon.training.defaults import Completed
 from antiphon.training.loop import train as run
+from antiphon.use.predictor import Predictor, load
 
 
 def given(what: str | Path | Config, settings: Mapping[str, Any] | None = None) -> Config:

@@ -20,8 +20,8 @@ from antiphon.errors import AntiphonError
 
 if TYPE_CHECKING:
     from antiphon.answers import Prediction
-    from antiphon.config import Files
-    from antiphon.predictor import Predictor
+    from antiphon.config.schema import Files
+    from antiphon.use.predictor import Predictor
 
 app = typer.Typer(
     add_completion=False,
@@ -123,7 +123,7 @@ def _options(
 
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:
-    from antiphon.config import parse_value
+    from antiphon.config.schema import parse_value
 
     found = {}
     for pair in pairs or []:
@@ -167,7 +167,7 @@ def train(
 def _load(folder: Path, device: str | None, threads: int | None, members: list[Path] | None, combine: str) -> Predictor:
     import torch
 
-    from antiphon.predictor import load
+    from antiphon.use.predictor import load
 
     if threads:
         torch.set_num_threads(threads)
@@ -175,7 +175,7 @@ def _load(folder: Path, device: str | None, threads: int | None, members: list[P
 
 
 def _files(data: Path | None, source: Path | None, target: Path | None) -> Files | None:
-    from antiphon.config import Parallel
+    from antiphon.config.schema import Parallel
 
     if (source is None) != (target is None) or (source is not None and data is not None):
         raise typer.BadParameter("give DATA, or both --source and --target")
@@ -229,7 +229,7 @@ def compare(
     *folders, data = others
     if not folders:
         raise typer.BadParameter("give two models or more, and the data behind them", param_hint="DIR... TABLE")
-    from antiphon.comparison import compare as run
+    from antiphon.use.comparison import compare as run
 
     models = [_load(folder, device, threads, None, "log_linear") for folder in (first, *folders)]
     found = run(models, str(data), samples, seed, beam, _settings(settings))
@@ -254,7 +254,7 @@ def report(
     """Show a training on one page: curves, data, configuration, and the examples that it is worst at."""
     if out.suffix.lower() != ".html":
         raise typer.BadParameter("must end in .html", param_hint="--out")
-    from antiphon.inspection.report import report as run
+    from antiphon.tools.report import report as run
 
     files = _files(data, source, target)
     run(_load(folder, device, threads, None, "log_linear"), files, out)
@@ -324,7 +324,7 @@ def predict(
         raise typer.BadParameter("needs --json", param_hint="--n-best")
     if align and not as_json:
         raise typer.BadParameter("needs --json", param_hint="--align")
-    from antiphon.predictor import WINDOW
+    from antiphon.use.predictor import WINDOW
 
     how = _drawing(sample, temperature, top_k, top_p, seed)
     model = _load(folder, device, threads, ensemble, combine)
@@ -466,7 +466,7 @@ def exceptions(
     ] = None,
 ) -> None:
     """Keep answers that are known in a model's folder: they win over the model."""
-    from antiphon.exceptions import FILE
+    from antiphon.saved.known_answers import FILE
 
     if table is not None:
         count = _load(folder, "cpu", None, None, "log_linear").use_exceptions(table)
@@ -567,7 +567,7 @@ def convert(
     out: Annotated[Path, typer.Option(metavar="DIR", help="where the model goes")],
 ) -> None:
     """Make a model folder of another program's model."""
-    from antiphon.conversion import convert as run
+    from antiphon.saved.conversion import convert as run
 
     run(source, out)
 
@@ -627,7 +627,7 @@ def check(
 ) -> None:
     """Read all data, report what would be chosen and what would go wrong; train nothing."""
     from antiphon.api import naming, read_config
-    from antiphon.checkup import check as run
+    from antiphon.tools.checkup import check as run
 
     wishes = _settings(settings)
     with naming(what):
@@ -655,7 +655,7 @@ def demo(
     threads: Threads = None,
 ) -> None:
     """Train, evaluate and use a small real model, offline, on the CPU."""
-    from antiphon.demo import run
+    from antiphon.tools.demo import run
 
     run(structure, out, lambda line: print(line, flush=True), overwrite, threads, steps)
 
@@ -668,7 +668,7 @@ def bench(
     threads: Threads = None,
 ) -> None:
     """Measure how fast this machine multiplies, and how fast models learn and write on it."""
-    from antiphon.bench import run
+    from antiphon.tools.bench import run
 
     found = run(lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True), threads, seconds)
     if as_json:

@@ -15,8 +15,8 @@ from measure import write
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from antiphon.parts.encoders import RecurrentEncoder
-from antiphon.parts.recurrent import GruCell
+from antiphon.model.parts.encoders import RecurrentEncoder
+from antiphon.model.parts.recurrent import GruCell
 
 ROWS, LONGEST = 64, 24
 

@@ -19,10 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import antiphon
-from antiphon import config as configuration
-from antiphon.data.images import ImageCodec
+from antiphon.config import schema as configuration
+from antiphon.data.codecs.images import ImageCodec
+from antiphon.data.load import load_rows
 from antiphon.data.rows import Row
-from antiphon.dataset import load_rows
 from antiphon.metrics import accuracy, corpus_scores, macro_f1
 
 Rows = tuple[list[Row], list[Row]]  # to learn from, and of the test

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from grid import ROOT, Tree, hardware, mean_and_spread
 
-from antiphon import config as configuration
+from antiphon.config import schema as configuration
 from antiphon.files import write_text
-from antiphon.predictor import load
 from antiphon.training.loop import train
+from antiphon.use.predictor import load
 
 SEEDS = (1, 2, 3)
 UPDATES, ROWS, HELD = 1200, 2000, 300

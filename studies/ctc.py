@@ -13,10 +13,10 @@ import numpy as np
 from grid import ROOT, Tree, hardware, mean_and_spread
 from sklearn.datasets import load_digits
 
-from antiphon import config as configuration
+from antiphon.config import schema as configuration
 from antiphon.files import write_text
-from antiphon.predictor import load
 from antiphon.training.loop import train
+from antiphon.use.predictor import load
 
 SEEDS = (1, 2, 3)
 UPDATES, ROWS, HELD, LONGEST = 1000, 3000, 500, 6

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grid import ROOT, Tree, Variant, data, hardware, run, write_table
 
-from antiphon import config as configuration
+from antiphon.config import schema as configuration
 from antiphon.training.loop import train
 
 SEEDS = (1, 2, 3)

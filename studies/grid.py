@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antiphon import config as configuration
+from antiphon.config import schema as configuration
 from antiphon.devices import processor
 from antiphon.files import write_text
 from antiphon.training.loop import train

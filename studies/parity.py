@@ -23,8 +23,8 @@ from grid import ROOT
 import antiphon
 from antiphon.export.folder import export
 from antiphon.files import write_text
-from antiphon.predictor import Predictor
-from antiphon.structures import structure_of
+from antiphon.model.build import structure_of
+from antiphon.use.predictor import Predictor
 
 RUNS = ROOT / "docs/results/parity.jsonl"
 TABLE = ROOT / "docs/results/parity.md"

@@ -19,7 +19,7 @@ from string import ascii_uppercase
 from grid import ROOT, hardware, mean_and_spread
 
 import antiphon
-from antiphon import config as configuration
+from antiphon.config import schema as configuration
 from antiphon.files import write_text
 from antiphon.training.loop import train
 

@@ -23,12 +23,12 @@ import torch
 from grid import ROOT, hardware, insert, mean_and_spread
 
 from antiphon.api import read_config
-from antiphon.config import Config
-from antiphon.dataset import load_parts
-from antiphon.evaluation import HIGHER_IS_BETTER, Sums
-from antiphon.predictor import Predictor, load
+from antiphon.config.schema import Config
+from antiphon.data.load import load_parts
+from antiphon.evaluation.measure import HIGHER_IS_BETTER, Sums
 from antiphon.training.choice import Best, Judged, after, verdict
 from antiphon.training.loop import train
+from antiphon.use.predictor import Predictor, load
 
 DATA = Path(os.environ.get("ANTIPHON_DATA") or ROOT.parent / "shared/data").resolve()
 RUNS, TABLE = ROOT / "docs/results/shipping.jsonl", ROOT / "docs/results/small.md"

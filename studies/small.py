@@ -25,8 +25,8 @@ from grid import ROOT, hardware, insert, mean_and_spread
 
 from antiphon.api import read_config
 from antiphon.files import write_text
-from antiphon.predictor import load
 from antiphon.training.loop import train
+from antiphon.use.predictor import load
 
 DATA = Path(os.environ.get("ANTIPHON_DATA") or ROOT.parent / "shared/data").resolve()
 RUNS, TABLE = ROOT / "docs/results/small.jsonl", ROOT / "docs/results/small.md"

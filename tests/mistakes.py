@@ -23,9 +23,9 @@ from PIL import Image
 from tasks import tiny_config
 from typer.testing import CliRunner
 
-from antiphon import bundle
 from antiphon.cli import app
-from antiphon.conversion import g2p_shapes
+from antiphon.saved import folder as bundle
+from antiphon.saved.conversion import g2p_shapes
 from antiphon.training import checkpoint
 from antiphon.training.loop import train
 

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from antiphon.config import Model
-from antiphon.data.batch import Padded, Sequences, pad
+from antiphon.config.schema import Model
+from antiphon.data.batches import Padded, Sequences, pad
 from antiphon.errors import ConfigError
-from antiphon.model import Writer
-from antiphon.parts.attention import ATTENTIONS
-from antiphon.parts.recurrent import CELLS, Cell
-from antiphon.structures import many_to_many
+from antiphon.model.build import many_to_many
+from antiphon.model.models import Writer
+from antiphon.model.parts.attention import ATTENTIONS
+from antiphon.model.parts.recurrent import CELLS, Cell
 from antiphon.symbols import BOS, EOS, PAD, SPECIALS
 
 AXES: dict[str, Sequence[Any]] = {

@@ -6,9 +6,9 @@ import random
 from pathlib import Path
 from typing import Any
 
-from antiphon import config as configuration
-from antiphon.config import Config
-from antiphon.data.encode import TextCodec
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.rows import Side
 
 
@@ -98,8 +98,8 @@ def tiny_config(folder: Path, **settings: Any) -> Config:
 
 def trained(config: Config, out: Path) -> Any:
     """A model trained by this configuration and the schema's defaults: nothing is chosen from the data."""
-    from antiphon.predictor import load
     from antiphon.training.loop import train
+    from antiphon.use.predictor import load
 
     return load(train(config, out, threads=1))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from antiphon import trace
-from antiphon.trace import Part, Trace
+from antiphon.inspection import trace
+from antiphon.inspection.trace import Part, Trace
 
 PAGE = Path(__file__).parents[1] / "docs" / "trace.md"
 HEAD = """\
@@ -15,7 +15,8 @@ HEAD = """\
 `antiphon inspect DIR INPUT --out trace.json` writes one, `--out trace.html` (or `.png`, `.svg`) draws it, and in Python
 `model.explain(input, reference)` returns it as a value whose fields are those below (`.to_json()` gives the JSON). It
 is the same for every structure: a part that has no meaning for the model, or was not asked for, is absent from the
-JSON, and null within it. This page is written by `python tests/trace_page.py` from the schema in `antiphon/trace.py`.
+JSON, and null within it. `python tests/trace_page.py` writes this page from the schema in
+`antiphon/inspection/trace.py`.
 
 - `token` and `tokens` hold symbols or labels as texts; null stands for the special symbols, which have no spelling: the
   end symbol, and what a model reads before the first symbol.
@@ -24,7 +25,7 @@ JSON, and null within it. This page is written by `python tests/trace_page.py` f
 - States and gates are computed by the cells' equations, one step at a time; a test holds that the fused calls which
   predict and train make the same ones.
 - `format` is 1. It changes when a field changes its meaning or goes; new fields may come at any time.
-- `antiphon.trace.Trace.model_json_schema()` is the same as JSON Schema.
+- `antiphon.inspection.trace.Trace.model_json_schema()` is the same as JSON Schema.
 
 | structure | what its trace has beside `sources`, `output` and `attribution` |
 |---|---|

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from antiphon import config as configuration
-from antiphon.bundle import Bundle
-from antiphon.dataset import load_rows, train_codecs
-from antiphon.predictor import Predictor
-from antiphon.structures import build
-from antiphon.trace import Trace
+from antiphon.config import schema as configuration
+from antiphon.data.load import load_rows, train_codecs
+from antiphon.inspection.trace import Trace
+from antiphon.model.build import build
+from antiphon.saved.folder import Bundle
+from antiphon.use.predictor import Predictor
 
 CHANCE = np.random.default_rng(5)
 PICTURES = [CHANCE.integers(0, 256, (12, 9)).astype(np.uint8).tolist() for _ in range(3)]

@@ -1,1 +1,1 @@
-"""From files to batches, one small file a step: rows, text, vocabulary, encode, batch."""
+"""From files to batches of ids: rows, the codecs of each kind of side, splits and padding."""

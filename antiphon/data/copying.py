@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon.data.codec import Array, Codec
-from antiphon.data.encode import Text, TextCodec
+from antiphon.data.codecs.base import Array, Codec
+from antiphon.data.codecs.text import Text, TextCodec
 from antiphon.errors import ConfigError
 from antiphon.symbols import EOS, UNK
 

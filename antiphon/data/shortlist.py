@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch import Tensor
 
-from antiphon.data.batch import Ints, Sequences
+from antiphon.data.batches import Ints, Sequences
 from antiphon.errors import ConfigError, ModelFolderError
 from antiphon.files import write_atomically
 from antiphon.symbols import FIRST_OUTPUT, PAD, SPECIALS

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from antiphon.data.vocabulary import Vocabulary
 from antiphon.errors import ConfigError
+from antiphon.registry import construct
 from antiphon.symbols import EOS, PAD
-from antiphon.tables import construct
 
 WIDEST, LONGEST = 1 << 12, 256  # of a vector, of a word
 

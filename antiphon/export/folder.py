@@ -24,19 +24,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from antiphon import __version__, bundle, calibration, exceptions, metrics
-from antiphon.bundle import Bundle
-from antiphon.config import Files
-from antiphon.data.batch import Examples, Ints, Sequences, cut_long, pad
-from antiphon.data.codec import Codec
-from antiphon.data.encode import LabelCodec, SourceTextCodec, TextCodec
-from antiphon.data.images import ImageCodec, ImagesCodec
-from antiphon.data.kinds import codec_to_text
-from antiphon.data.numbers import GridCodec, ScaledCodec
-from antiphon.dataset import encode_rows, group_references, load_rows, side_names
-from antiphon.decoding import Step, forced
+from antiphon import __version__, metrics
+from antiphon.config.schema import Files
+from antiphon.data.batches import Examples, Ints, Sequences, cut_long, pad
+from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.images import ImageCodec, ImagesCodec
+from antiphon.data.codecs.kinds import codec_to_text
+from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
+from antiphon.data.codecs.text import LabelCodec, SourceTextCodec, TextCodec
+from antiphon.data.load import encode_rows, group_references, load_rows, side_names
+from antiphon.decoding.beam import forced
+from antiphon.decoding.run import batches_by_length, decode_sources, plan
 from antiphon.errors import AntiphonError, ModelFolderError
-from antiphon.evaluation import output_metrics
+from antiphon.evaluation.measure import output_metrics
 from antiphon.export.running import Session, Steps, Written, given_sources
 from antiphon.export.tracing import (
     AFTER,
@@ -55,10 +55,13 @@ from antiphon.export.tracing import (
     step_graph,
 )
 from antiphon.files import make_folder, write_atomically, write_text
-from antiphon.model import Aligner, Input, LanguageModel, Reader, Writer
-from antiphon.parts.state import State
-from antiphon.search import batches_by_length, decode_sources, plan
-from antiphon.structures import structure_of
+from antiphon.model.build import structure_of
+from antiphon.model.models import Aligner, Input, LanguageModel, Reader, Writer
+from antiphon.model.state import State, Step
+from antiphon.saved import calibration
+from antiphon.saved import folder as bundle
+from antiphon.saved import known_answers as exceptions
+from antiphon.saved.folder import Bundle
 from antiphon.symbols import BOS, EOS, PAD, SPECIALS, UNK
 
 FORMAT = 1

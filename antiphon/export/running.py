@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from antiphon.decoding import Step
 from antiphon.export.tracing import AFTER, ATTENTION, LOG_PROBS, TOKENS, Graph, parts_of, source_inputs, state_of
-from antiphon.model import Input
-from antiphon.parts.state import State
+from antiphon.model.models import Input
+from antiphon.model.state import State, Step
 
 
 class Session:

@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.errors import AntiphonError
-from antiphon.model import Input, LanguageModel, Reader, Writer
-from antiphon.parts.attention import AdditiveAttention
-from antiphon.parts.encoders import RecurrentEncoder
-from antiphon.parts.heads import CRFHead, SoftmaxHead
-from antiphon.parts.recurrent import Cell, GruCell, LstmCell, ReluCell, TanhCell
-from antiphon.parts.sources import SpelledWordSource
-from antiphon.parts.state import Layer, Memory, State
+from antiphon.model.models import Input, LanguageModel, Reader, Writer
+from antiphon.model.parts.attention import AdditiveAttention
+from antiphon.model.parts.encoders import RecurrentEncoder
+from antiphon.model.parts.heads import CRFHead, SoftmaxHead
+from antiphon.model.parts.recurrent import Cell, GruCell, LstmCell, ReluCell, TanhCell
+from antiphon.model.parts.sources import SpelledWordSource
+from antiphon.model.state import Layer, Memory, State
 from antiphon.symbols import PAD, SPECIALS
 
 ROWS = 3  # of an example that is traced: 0 and 1 would be special

@@ -16,8 +16,8 @@ from antiphon.errors import AntiphonError, nearest
 from antiphon.files import write_atomically, write_text
 from antiphon.inspection.fonts import families, lacking
 from antiphon.inspection.page import drawing, page, picture, svg
+from antiphon.inspection.trace import Trace
 from antiphon.inspection.views import VIEWS, View
-from antiphon.trace import Trace
 
 LOG = logging.getLogger("antiphon")
 DPI = 110

@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
-from antiphon.trace import Beam, Layer, Node, Run, Source, Step, Token, Trace
+from antiphon.inspection.trace import Beam, Layer, Node, Run, Source, Step, Token, Trace
 
 END = "⏎"  # how the end symbol is shown
 SPELLED = {" ": "␣", "\n": "↵", "\t": "⇥", "": "∅"}

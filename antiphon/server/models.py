@@ -86,7 +86,7 @@ def check(folder: Path) -> None:
     if (folder / EXPORTED).is_file():
         _runtime(folder)
     else:
-        from antiphon.bundle import load_config
+        from antiphon.saved.folder import load_config
 
         load_config(folder)
 
@@ -103,11 +103,11 @@ def _runtime(folder: Path) -> Any:
 
 
 def _trained(folder: Path, name: str, device: str | None) -> Served:
-    from antiphon.ensemble import Ensemble
-    from antiphon.explanation import unexplained
-    from antiphon.model import Aligner, LanguageModel, Reader, Writer
-    from antiphon.predictor import load as load_predictor
-    from antiphon.structures import structure_of
+    from antiphon.inspection.explain import unexplained
+    from antiphon.model.build import structure_of
+    from antiphon.model.ensemble import Ensemble
+    from antiphon.model.models import Aligner, LanguageModel, Reader, Writer
+    from antiphon.use.predictor import load as load_predictor
 
     model = load_predictor(folder, device)
     built = model.model

@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from antiphon.inspection.trace import Trace
 from antiphon.server.guard import CLOSED
 from antiphon.server.problems import MEDIA, Details
 from antiphon.server.settings import Settings
-from antiphon.trace import Trace
 
 REF = "#/components/schemas/{model}"
 

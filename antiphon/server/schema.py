@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from antiphon.config import Diversity, Mbr, Sample
-from antiphon.data.images import OF_BYTES
+from antiphon.config.schema import Diversity, Mbr, Sample
+from antiphon.data.codecs.images import OF_BYTES
 from antiphon.server.models import Served, Side
 from antiphon.server.problems import Details, Problem
 from antiphon.server.settings import Settings

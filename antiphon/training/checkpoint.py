@@ -21,9 +21,9 @@ from typing import IO, Any, cast
 
 import torch
 
-from antiphon.bundle import TRAINING, refuse_links
 from antiphon.errors import TrainingError
 from antiphon.files import DIGEST, Digesting, make_folder, write_atomically
+from antiphon.saved.folder import TRAINING, refuse_links
 
 
 def states(folder: Path, pauses: bool = True) -> list[Path]:

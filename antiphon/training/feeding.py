@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from antiphon.errors import ConfigError
-from antiphon.tables import Table
+from antiphon.registry import Table
 
 Feeding = Callable[[int], float]
 """The update's number (from 0) -> the probability, for each token, of feeding the reference."""

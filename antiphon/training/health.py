@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from antiphon.data.batch import Batch, Padded
-from antiphon.evaluation import HIGHER_IS_BETTER
-from antiphon.model import Model
-from antiphon.parts.encoders import length_mask
-from antiphon.parts.recurrent import Cell
+from antiphon.data.batches import Batch, Padded
+from antiphon.evaluation.measure import HIGHER_IS_BETTER
+from antiphon.model.models import Model
+from antiphon.model.parts.encoders import length_mask
+from antiphon.model.parts.recurrent import Cell
 from antiphon.training.plan import total_steps
 from antiphon.training.prepare import Prepared
 

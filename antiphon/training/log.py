@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from antiphon.bundle import TRAINING
 from antiphon.errors import TrainingError
 from antiphon.files import make_folder, write_text, writing
+from antiphon.saved.folder import TRAINING
 
 LOG = "log.jsonl"
 PLAIN_SECONDS = 30.0  # between plain lines of progress

@@ -14,18 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from antiphon import bundle, calibration, exceptions
-from antiphon.config import Config
-from antiphon.data.batch import collate
+from antiphon.config.schema import Config
+from antiphon.data.batches import collate
 from antiphon.errors import TrainingError
-from antiphon.evaluation import HIGHER_IS_BETTER, PERFECT, Task, validate
+from antiphon.evaluation.measure import HIGHER_IS_BETTER, PERFECT, Task, validate
 from antiphon.files import PARTIAL, remove_partial, write_atomically, writing
-from antiphon.structures import structure_of
+from antiphon.model.build import structure_of
+from antiphon.saved import calibration
+from antiphon.saved import folder as bundle
+from antiphon.saved import known_answers as exceptions
+from antiphon.saved.card import write_card
 from antiphon.training import checkpoint
-from antiphon.training.card import write_card
+from antiphon.training.autotune import as_before, fastest_threads, fitted
 from antiphon.training.choice import Best, Judged, Verdict, after, verdict
 from antiphon.training.distributed import Ranks, joined
-from antiphon.training.fit import as_before, fastest_threads, fitted
 from antiphon.training.health import at_the_end, cell_health, gradient_norms, warnings
 from antiphon.training.interrupt import stop_asked
 from antiphon.training.log import TrainingLog, draw_curves

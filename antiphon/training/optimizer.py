@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from antiphon.errors import ConfigError
-from antiphon.tables import Table
+from antiphon.registry import Table
 
 
 def adamw(

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-from antiphon.config import Train
-from antiphon.data.batch import Examples, Ints, epoch_batches
+from antiphon.config.schema import Train
+from antiphon.data.batches import Examples, Ints, epoch_batches
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from antiphon import search
-from antiphon.bundle import Bundle
-from antiphon.config import Config, Decode, Parallel
+from antiphon.config.schema import Config, Decode, Parallel
 from antiphon.data import shortlist
-from antiphon.data.batch import Examples, cut_long, in_lanes
-from antiphon.data.encode import LabelsCodec, TextCodec
+from antiphon.data.batches import Examples, cut_long, in_lanes
+from antiphon.data.codecs.text import LabelsCodec, TextCodec
+from antiphon.data.load import Codecs, encode_rows, load_parts, train_codecs, untrained
 from antiphon.data.rows import Problems, Row
-from antiphon.dataset import Codecs, encode_rows, load_parts, train_codecs, untrained
+from antiphon.decoding import run as search
 from antiphon.errors import ConfigError, nearest
-from antiphon.evaluation import baselines, constant_target, metrics_of
-from antiphon.model import Model, Writer
-from antiphon.structures import build
+from antiphon.evaluation.measure import baselines, constant_target, metrics_of
+from antiphon.model.build import build
+from antiphon.model.models import Model, Writer
+from antiphon.saved.folder import Bundle
 from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
-from antiphon.training.start import extended, freeze, take_vectors, take_weights
+from antiphon.training.warm_start import extended, freeze, take_vectors, take_weights
 
 TAIL = 4096  # symbols of a long validation text read in one go, at least; each begins without a past
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from antiphon import bundle
-from antiphon.data.batch import Batch, collate, replace_unknown
+from antiphon.data.batches import Batch, collate, replace_unknown
 from antiphon.errors import TrainingError
-from antiphon.model import LanguageModel, Model
-from antiphon.parts.recurrent import dropped_weights
-from antiphon.parts.state import Layer
+from antiphon.model.models import LanguageModel, Model
+from antiphon.model.parts.recurrent import dropped_weights
+from antiphon.model.state import Layer
+from antiphon.saved import folder as bundle
 from antiphon.training.average import Average
 from antiphon.training.distributed import Ranks
 from antiphon.training.feeding import FEEDINGS, Feeding

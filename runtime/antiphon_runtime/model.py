@@ -25,8 +25,9 @@ from antiphon_runtime.answers import (
     TextPrediction,
 )
 from antiphon_runtime.errors import FolderError, InputError, OptionError, TooLongError
+from antiphon_runtime.kinds import side
 from antiphon_runtime.search import Choose, Hypothesis, Limits, State, beam, choices, greedy, sampler
-from antiphon_runtime.sides import Category, Nothing, Numbers, Side, Text, side
+from antiphon_runtime.sides import Category, Nothing, Numbers, Side, Text
 from antiphon_runtime.text import EOS
 
 T = TypeVar("T")

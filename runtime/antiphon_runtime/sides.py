@@ -318,28 +318,3 @@ def _numbers(found: Any) -> Array:
     if not np.isfinite(values).all():
         raise ValueError("holds a number that is not finite")
     return values
-
-
-def side(value: Mapping[str, Any]) -> Side:
-    """The side of a vocabulary file; a `KeyError`, `TypeError` or `ValueError` says that it is something else."""
-    kind = value.get("kind", "text")
-    if kind == "text":
-        return Text(value)
-    if kind == "long_text":
-        return LongText(value)
-    if kind in ("category", "label"):
-        return Category(value)
-    if kind == "labels":
-        return Labels(value)
-    if kind in ("none", "next"):
-        return Nothing(value)
-    if kind in ("vector", "frames", "grid", "number", "numbers"):
-        return Numbers(value)
-    if kind in ("image", "images"):
-        from antiphon_runtime.pictures import Picture, Pictures
-
-        return Picture(value) if kind == "image" else Pictures(value)
-    raise ValueError(f"unknown kind {kind!r}; a later version of the runtime may know it")
-
-
-__all__ = ["UNK", "Category", "Labels", "LongText", "Nothing", "Numbers", "Side", "Text", "as_text", "side"]

@@ -10,8 +10,8 @@ import torch
 from models import AXES, NAMES, Choice, assert_slopes, covering, make, name, pad_sources, refused, sources, targets
 from torch import Tensor
 
-from antiphon.decoding import Limits, beam, forced, greedy
-from antiphon.model import Writer
+from antiphon.decoding.beam import Limits, beam, forced, greedy
+from antiphon.model.models import Writer
 from antiphon.symbols import BOS, EOS, PAD
 
 CPU = torch.device("cpu")

@@ -18,11 +18,11 @@ import pytest
 import torch
 from tasks import words
 
-from antiphon.bundle import CARD
-from antiphon.conversion import G2P_LONGEST, LETTERS, PHONEMES, convert, g2p_shapes
-from antiphon.demo import cmudict_rows
 from antiphon.errors import AntiphonError
-from antiphon.predictor import load
+from antiphon.saved.conversion import G2P_LONGEST, LETTERS, PHONEMES, convert, g2p_shapes
+from antiphon.saved.folder import CARD
+from antiphon.tools.demo import cmudict_rows
+from antiphon.use.predictor import load
 
 EMBEDDING, HIDDEN = 5, 6
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 from traces import CASES, Case, made, trace
 
-from antiphon import explanation
-from antiphon.data.encode import LabelCodec, TextCodec
+from antiphon.data.codecs.text import LabelCodec, TextCodec
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError, ModelFolderError
-from antiphon.explanation import Observed
-from antiphon.model import LanguageModel, Writer
-from antiphon.parts.recurrent import Cell
-from antiphon.predictor import Predictor
-from antiphon.trace import Layer, Run, Trace
+from antiphon.inspection import explain as explanation
+from antiphon.inspection.explain import Observed
+from antiphon.inspection.trace import Layer, Run, Trace
+from antiphon.model.models import LanguageModel, Writer
+from antiphon.model.parts.recurrent import Cell
+from antiphon.use.predictor import Predictor
 
 WRITERS = [name for name, case in CASES.items() if isinstance(case.target, dict) and case.target["kind"] == "text"]
 READERS = [name for name in CASES if name not in WRITERS and name != "next"]
@@ -394,7 +394,7 @@ def _said_log_probs(
     model: Predictor, case: Case, found: Trace, part: torch.nn.Module, place: int, by: float
 ) -> np.ndarray[Any, Any]:
     """log p of each step of the output (of numbers: their sum), with one vector of a source longer by a share."""
-    from antiphon.data.batch import pad
+    from antiphon.data.batches import pad
 
     def longer(_: object, __: object, out: Any) -> Any:
         vectors = (out[0] if isinstance(out, tuple) else out).clone()

@@ -16,13 +16,14 @@ from models import NAMES, Choice, covering, name, settings
 from PIL import Image
 from typer.testing import CliRunner
 
-from antiphon import bundle, calibration
-from antiphon import config as configuration
-from antiphon.calibration import Calibration, Report
 from antiphon.cli import app
-from antiphon.config import Config
-from antiphon.dataset import load_rows, train_codecs
-from antiphon.structures import build
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
+from antiphon.data.load import load_rows, train_codecs
+from antiphon.model.build import build
+from antiphon.saved import calibration
+from antiphon.saved import folder as bundle
+from antiphon.saved.calibration import Calibration, Report
 
 pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'antiphon[export]'")
 pytest.importorskip("onnxscript", reason="needs the extra: pip install 'antiphon[export]'")
@@ -31,7 +32,7 @@ import antiphon_runtime
 
 from antiphon.errors import AntiphonError
 from antiphon.export.folder import CLOSE, Exported, export
-from antiphon.predictor import Predictor, load
+from antiphon.use.predictor import Predictor, load
 
 RUNTIME = Path(antiphon_runtime.__file__).parents[1]
 CHANCE = np.random.default_rng(5)
@@ -434,7 +435,7 @@ def test_a_beam_divides_no_batch_that_fits() -> None:
     """As many prefixes as rows are read at once, as in the package; few rows stay together."""
     from antiphon_runtime.model import _batches
 
-    from antiphon.search import batches_by_length
+    from antiphon.decoding.run import batches_by_length
 
     for count, width, parts in ((16, 5, 1), (100, 5, 2), (1000, 5, 1), (40, 1, 2)):
         sources = [[np.zeros(4, np.int64)] * count]

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from tasks import tiny_config, train_quietly
 
-from antiphon import bundle, load
+from antiphon import load
 from antiphon.files import PARTIAL
+from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
 
 # children are forked from a process that has torch loaded and has computed nothing

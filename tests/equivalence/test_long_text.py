@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import antiphon
-from antiphon import bundle, evaluation
-from antiphon import config as configuration
-from antiphon.config import Config
-from antiphon.data.batch import Batch, Examples, Sequences, collate, cut_long, in_lanes
-from antiphon.data.encode import LongTextCodec
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
+from antiphon.data.batches import Batch, Examples, Sequences, collate, cut_long, in_lanes
+from antiphon.data.codecs.text import LongTextCodec
 from antiphon.errors import AntiphonError, ConfigError
-from antiphon.model import LanguageModel
+from antiphon.evaluation import measure as evaluation
+from antiphon.model.models import LanguageModel
+from antiphon.saved import folder as bundle
 from antiphon.symbols import BOS, SPECIALS, UNK
 from antiphon.training import checkpoint, update
 from antiphon.training.loop import train
@@ -208,7 +209,7 @@ def test_what_is_carried_on_is_learned(tmp_path: Path) -> None:
 
 
 def test_every_command_takes_a_long_text(tmp_path: Path) -> None:
-    from antiphon.checkup import check
+    from antiphon.tools.checkup import check
 
     config = long_config(tmp_path, source__tokens="words", data__max_length=5)
     report = check(config)

@@ -12,10 +12,10 @@ import torch
 from models import NAMES, Choice, Side, assert_slopes, covering, name, settings
 from torch import Tensor
 
-from antiphon.data.batch import Examples, Sequences, collate
-from antiphon.decoding import Limits, beam, forced, greedy
-from antiphon.model import Input, Writer
-from antiphon.structures import many_to_many
+from antiphon.data.batches import Examples, Sequences, collate
+from antiphon.decoding.beam import Limits, beam, forced, greedy
+from antiphon.model.build import many_to_many
+from antiphon.model.models import Input, Writer
 from antiphon.symbols import EOS, PAD, SPECIALS, UNK
 
 CPU = torch.device("cpu")

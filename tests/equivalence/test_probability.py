@@ -8,7 +8,7 @@ import pytest
 import torch
 from models import NAMES, Choice, make, pad_sources
 
-from antiphon.decoding import Limits, beam, forced
+from antiphon.decoding.beam import Limits, beam, forced
 from antiphon.symbols import EOS, SPECIALS, UNK
 
 CPU = torch.device("cpu")

@@ -22,9 +22,9 @@ from test_export import KINDS, picture_files, rows_of, untrained
 
 from antiphon.data.rows import Row
 from antiphon.export.folder import export
-from antiphon.predictor import Predictor, load
 from antiphon.server import models
 from antiphon.server.schema import told
+from antiphon.use.predictor import Predictor, load
 
 OFTEN = {"unigram, two sources", "image to text", "text to label", "vector to number", "frames to labels, live",
          "the next symbol"}  # fmt: skip

@@ -11,13 +11,13 @@ import torch
 from models import Side, assert_slopes
 from torch import Tensor
 
-from antiphon.config import Model
-from antiphon.data.batch import Examples, Sequences, collate
-from antiphon.decoding import Limits, beam, forced, greedy
-from antiphon.evaluation import read_sources
-from antiphon.model import Model as Built
-from antiphon.model import Reader, Writer
-from antiphon.structures import STRUCTURES
+from antiphon.config.schema import Model
+from antiphon.data.batches import Examples, Sequences, collate
+from antiphon.decoding.beam import Limits, beam, forced, greedy
+from antiphon.evaluation.measure import read_sources
+from antiphon.model.build import STRUCTURES
+from antiphon.model.models import Model as Built
+from antiphon.model.models import Reader, Writer
 from antiphon.symbols import EOS, PAD, SPECIALS
 
 CPU = torch.device("cpu")

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from tasks import tiny_config
 from torch import Tensor
 
-from antiphon import bundle
 from antiphon.errors import DataError, TrainingError
+from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
 from antiphon.training.loop import train
 

@@ -10,7 +10,7 @@ import pytest
 from tasks import spoken, trained, words, write_table
 
 import antiphon
-from antiphon import config as configuration
+from antiphon.config import schema as configuration
 
 
 def accuracy(folder: Path, rows: list[tuple[str, str]], steps: int, **settings: Any) -> float:

@@ -15,10 +15,10 @@ from sklearn.datasets import load_digits
 from tasks import trained, words
 
 import antiphon
-from antiphon import config as configuration
 from antiphon import metrics
+from antiphon.config import schema as configuration
 from antiphon.errors import AntiphonError
-from antiphon.predictor import Predictor
+from antiphon.use.predictor import Predictor
 
 CHANCE = np.random.default_rng(7)
 ROWS, HELD = 1200, 100

@@ -22,9 +22,9 @@ from PIL import Image
 from traces import CASES, made
 
 from antiphon.inspection.views import VIEWS, spelled
-from antiphon.predictor import Predictor
 from antiphon.server.app import STATIC
 from antiphon.server.settings import Settings
+from antiphon.use.predictor import Predictor
 
 Open = Callable[..., Any]
 

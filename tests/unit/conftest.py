@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from antiphon import config as configuration
-from antiphon.config import Config
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
 
 settings.register_profile(
     "unit",

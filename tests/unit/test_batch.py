@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models import pad_sources
 
-from antiphon.data.batch import Examples, Sequences, collate, epoch_batches, replace_unknown
+from antiphon.data.batches import Examples, Sequences, collate, epoch_batches, replace_unknown
 from antiphon.symbols import EOS, PAD, SPECIALS, UNK
 
 sequence = st.lists(st.integers(UNK, 30), max_size=7).map(lambda ids: [*ids, EOS])

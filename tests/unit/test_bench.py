@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from antiphon import bench
 from antiphon.cli import app
+from antiphon.tools import bench
 
 SMALL = bench.Reference(
     "a small model",

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from antiphon import bundle
-from antiphon.bundle import CARD, CONFIG, METRICS, TRAINING, WEIGHTS
 from antiphon.errors import ModelFolderError
 from antiphon.files import write_atomically, write_text
-from antiphon.predictor import load as load_predictor
+from antiphon.saved import folder as bundle
+from antiphon.saved.folder import CARD, CONFIG, METRICS, TRAINING, WEIGHTS
+from antiphon.use.predictor import load as load_predictor
 
 CPU = torch.device("cpu")
 SIDES = ["vocabulary-source.json", "vocabulary-target.json"]

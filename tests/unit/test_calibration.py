@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from antiphon import config as configuration
-from antiphon.bundle import CARD
-from antiphon.calibration import (
+from antiphon.cli import app
+from antiphon.config import schema as configuration
+from antiphon.data.rows import Row
+from antiphon.errors import AntiphonError
+from antiphon.saved.calibration import (
     BINS,
     FILE,
     MOST,
@@ -31,11 +33,9 @@ from antiphon.calibration import (
     read,
     reliability,
 )
-from antiphon.cli import app
-from antiphon.data.rows import Row
-from antiphon.errors import AntiphonError
-from antiphon.predictor import load
+from antiphon.saved.folder import CARD
 from antiphon.training.loop import train
+from antiphon.use.predictor import load
 
 temperatures = st.floats(0.05, 20)
 biases = st.floats(-5, 5)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from antiphon import config as configuration
-from antiphon.checkup import Report, check
-from antiphon.config import Config
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
 from antiphon.errors import AntiphonError, ConfigError, DataError
+from antiphon.tools.checkup import Report, check
 from antiphon.training.prepare import prepare
 
 Write = Callable[[str, str | bytes], Path]

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon import bundle
-from antiphon import config as configuration
-from antiphon.config import Config
-from antiphon.evaluation import Sums, _class_influences
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
+from antiphon.evaluation.measure import Sums, _class_influences
 from antiphon.metrics import macro_f1
-from antiphon.predictor import load
+from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
 from antiphon.training.choice import SURE, Best, Judged, after, verdict
 from antiphon.training.loop import Progress, train
+from antiphon.use.predictor import load
 
 counts = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=2, max_size=30)
 

@@ -208,13 +208,13 @@ def test_a_module_that_cannot_be_imported_is_one_message(run: Run, ready: Path) 
 
 
 def test_an_imported_module_adds_parts(run: Run, ready: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    from antiphon.data import text
+    from antiphon.data import tokenizers as text
 
     monkeypatch.setattr(text.TOKENIZERS, "_rows", dict(text.TOKENIZERS._rows))
     monkeypatch.syspath_prepend(str(ready.parent))
     write(
         "my_unit_parts.py",
-        "from antiphon.data.text import TOKENIZERS, Chars\nTOKENIZERS.add('letters', Chars)\n",
+        "from antiphon.data.tokenizers import TOKENIZERS, Chars\nTOKENIZERS.add('letters', Chars)\n",
     )
     ran = run("--import", "my_unit_parts", "check", ready, "--set", "source.tokens=letters")
     sys.modules.pop("my_unit_parts", None)

@@ -14,11 +14,11 @@ from traces import CASES, made
 from typer.testing import CliRunner
 
 from antiphon.cli import app
-from antiphon.comparison import _differences, compare
 from antiphon.data.rows import Row
 from antiphon.errors import DataError
-from antiphon.evaluation import Sums
-from antiphon.predictor import Data, Predictor, load
+from antiphon.evaluation.measure import Sums
+from antiphon.use.comparison import _differences, compare
+from antiphon.use.predictor import Data, Predictor, load
 
 
 def rows_of(name: str) -> list[Row]:

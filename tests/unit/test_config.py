@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon import config as configuration
-from antiphon.config import Config, Parallel
-from antiphon.dataset import load_rows, untrained
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config, Parallel
+from antiphon.data.load import load_rows, untrained
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.training.prepare import check_names
 

@@ -15,20 +15,20 @@ from models import assert_slopes
 from tasks import write_table
 from torch import Tensor
 
-from antiphon import config as configuration
-from antiphon.bundle import CONFIG
-from antiphon.config import Config
-from antiphon.data.batch import Batch, Padded, replace_unknown
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
+from antiphon.data.batches import Batch, Padded, replace_unknown
+from antiphon.data.codecs.text import SourceTextCodec, TargetTextCodec
 from antiphon.data.copying import Copying
-from antiphon.data.encode import SourceTextCodec, TargetTextCodec
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, ConfigError
-from antiphon.parts.heads import Pointed, PointerHead, SoftmaxHead
-from antiphon.predictor import Predictor, load
-from antiphon.structures import build
+from antiphon.model.build import build
+from antiphon.model.parts.heads import Pointed, PointerHead, SoftmaxHead
+from antiphon.saved.folder import CONFIG
 from antiphon.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.training.loop import train
 from antiphon.training.prepare import check_names
+from antiphon.use.predictor import Predictor, load
 
 SYMBOLS, WIDTH, STEPS = SPECIALS + 3, 4, 3
 
@@ -101,7 +101,7 @@ def test_the_head_is_the_mixture_by_its_definition(seed: int) -> None:
 def test_many_steps_are_judged_piece_by_piece_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for piece in (1 << 21, 2 * (SYMBOLS + STEPS)):
-        monkeypatch.setattr("antiphon.parts.heads._CrossEntropy.PRODUCT", piece)
+        monkeypatch.setattr("antiphon.model.parts.heads._CrossEntropy.PRODUCT", piece)
         made, (features, targets, positions) = head(), drawn(1)
         objective, nll = made.objective(features, targets, positions, 0.1)
         slopes = torch.autograd.grad(objective, tuple(made.parameters()))

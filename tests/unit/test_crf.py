@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from antiphon.data.batch import Padded
-from antiphon.parts import crf
-from antiphon.parts.heads import CRFHead, LabelHead
+from antiphon.data.batches import Padded
+from antiphon.model.parts import crf
+from antiphon.model.parts.heads import CRFHead, LabelHead
 from antiphon.symbols import PAD, SPECIALS
 
 

@@ -16,21 +16,22 @@ from hypothesis import strategies as st
 from models import Side, assert_slopes
 from torch import Tensor
 
-from antiphon import config as configuration
-from antiphon.config import Config, Model
-from antiphon.data.batch import Examples, Sequences, collate
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config, Model
+from antiphon.data.batches import Examples, Sequences, collate
+from antiphon.data.load import frames_needed
 from antiphon.data.rows import Row
+from antiphon.decoding.run import _aligned
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError
-from antiphon.evaluation import score_rows
-from antiphon.model import Aligner
-from antiphon.parts import ctc
-from antiphon.parts.heads import BLANK, Aligned, CTCHead
-from antiphon.predictor import Predictor, load
-from antiphon.search import _aligned
-from antiphon.structures import structure_of, synchronous
+from antiphon.evaluation.measure import score_rows
+from antiphon.model.build import structure_of, synchronous
+from antiphon.model.models import Aligner
+from antiphon.model.parts import ctc
+from antiphon.model.parts.heads import BLANK, Aligned, CTCHead
 from antiphon.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.training.loop import train
 from antiphon.training.prepare import check_names
+from antiphon.use.predictor import Predictor, load
 
 CPU = torch.device("cpu")
 Labels = tuple[int, ...]
@@ -74,7 +75,7 @@ def test_the_likelihood_of_labels_is_the_sum_over_all_their_paths(given: Frames,
         assert np.logaddexp.reduce(list(scores.values())) == pytest.approx(0, abs=1e-4)
         labels.append(chance.choice(sorted(scores)))
         wanted.append(scores[labels[-1]])
-        assert ctc.frames_needed(labels[-1]) <= given.lengths[row]
+        assert frames_needed(labels[-1]) <= given.lengths[row]
     padded = torch.tensor([[*own, *[0] * (6 - len(own))] for own in labels])
     sizes = torch.tensor([len(own) for own in labels])
     for length in (torch.tensor(given.lengths), torch.full_like(sizes, given.log_probs.shape[1])):
@@ -135,7 +136,7 @@ def test_labels_need_a_frame_each_and_a_blank_between_equal_ones(labels: list[in
     uniform = torch.log_softmax(torch.zeros(1, length, 3), -1)
     sizes = torch.tensor([len(labels)])
     found = ctc.log_likelihood(uniform, torch.tensor([length]), torch.tensor([[*labels, 0]]), sizes, 0)
-    assert bool(found.isfinite()) == (ctc.frames_needed(labels) <= length)
+    assert bool(found.isfinite()) == (frames_needed(labels) <= length)
 
 
 # --- the head and its model ---------------------------------------------------------------------------

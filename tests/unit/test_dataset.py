@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon import dataset
-from antiphon.config import Config, Parallel
+from antiphon.config.schema import Config, Parallel
+from antiphon.data import load as dataset
+from antiphon.data.load import encode_rows, group_references, load_rows, split_rows, train_codecs, untrained
 from antiphon.data.rows import Row
-from antiphon.dataset import encode_rows, group_references, load_rows, split_rows, train_codecs, untrained
 from antiphon.errors import ConfigError, DataError
 from antiphon.symbols import EOS, UNK
 

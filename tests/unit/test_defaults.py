@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import api
-from antiphon import config as configuration
-from antiphon.config import Config
-from antiphon.data.batch import Examples, Sequences
-from antiphon.dataset import load_rows, split_rows
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
+from antiphon.data.batches import Examples, Sequences
+from antiphon.data.load import load_rows, split_rows
 from antiphon.errors import AntiphonError, ConfigError, DataError
 from antiphon.symbols import EOS
 from antiphon.training.plan import total_steps

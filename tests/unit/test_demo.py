@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from antiphon import demo
 from antiphon.errors import ConfigError
-from antiphon.predictor import load
-from antiphon.structures import STRUCTURES, structure_of
+from antiphon.model.build import STRUCTURES, structure_of
+from antiphon.tools import demo
+from antiphon.use.predictor import load
 
 QUICK = {"one_to_one": 300, "one_to_many": 600, "many_to_one": 150, "synchronous": 60}  # scripts/demo runs the other
 BOUNDS = {

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.decoding.run import FEW, ROWS, batches_by_length
 from antiphon.devices import side_by_side
-from antiphon.search import FEW, ROWS, batches_by_length
 
 
 @pytest.fixture

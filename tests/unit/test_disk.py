@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from tasks import tiny_config
 
-from antiphon import bundle, load
+from antiphon import load
 from antiphon.errors import ModelFolderError, TrainingError
 from antiphon.files import PARTIAL, write_text
+from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
 from antiphon.training.loop import train
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from tasks import spoken, words, write_table
 
-from antiphon.config import Config
-from antiphon.data.text import TOKENIZERS
-from antiphon.parts.attention import ATTENTIONS
-from antiphon.parts.bridges import BRIDGES
-from antiphon.parts.recurrent import CELLS
-from antiphon.rules import RULES
+from antiphon.config.schema import Config
+from antiphon.data.tokenizers import TOKENIZERS
+from antiphon.decoding.rules import RULES
+from antiphon.model.parts.attention import ATTENTIONS
+from antiphon.model.parts.bridges import BRIDGES
+from antiphon.model.parts.recurrent import CELLS
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
 
@@ -55,7 +55,7 @@ def test_the_readme_lists_every_choice() -> None:
 
 
 def test_every_recipe_is_a_valid_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    from antiphon import config
+    from antiphon.config import schema as config
     from antiphon.training.prepare import check_names
 
     monkeypatch.setenv("ANTIPHON_DATA", "data")

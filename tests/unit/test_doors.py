@@ -14,11 +14,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import antiphon
-from antiphon import api, bundle, defaults
-from antiphon import config as configuration
+from antiphon import api
 from antiphon.cli import app
-from antiphon.config import Config
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
 from antiphon.errors import DataError
+from antiphon.saved import folder as bundle
+from antiphon.training import defaults
 
 CHANCE = random.Random(5)
 WORDS = ["".join(CHANCE.choices("abcdefgh", k=CHANCE.randint(3, 6))) for _ in range(60)]
@@ -99,7 +101,7 @@ def test_every_door_chooses_and_trains_alike(name: str, tmp_path: Path) -> None:
     doors: list[tuple[Any, dict[str, Any]]] = [(table, dotted(sides)), (tmp_path / "c.yaml", {}), (python, {})]
     found = [api.read_config(what, settings).config for what, settings in doors]
     assert found[0] == found[1] == found[2]
-    assert antiphon.structures.structure_of(found[0]) == structure
+    assert antiphon.model.build.structure_of(found[0]) == structure
     weights = []
     for number, (what, settings) in enumerate(doors):
         model = antiphon.train(what, tmp_path / f"m{number}", {**settings, "train.max_steps": 20}, threads=1)

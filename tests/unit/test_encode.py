@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.data.encode import Form, TextCodec
-from antiphon.data.kinds import SOURCES, codec_from_json
+from antiphon.data.codecs.kinds import SOURCES, codec_from_json
+from antiphon.data.codecs.text import Form, TextCodec
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
 from antiphon.symbols import EOS, SPECIALS, UNK
 

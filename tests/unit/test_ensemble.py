@@ -15,17 +15,17 @@ from models import covering, make, name, pad_sources, sources, targets
 from typer.testing import CliRunner
 
 import antiphon
-from antiphon import config as configuration
 from antiphon.cli import app
+from antiphon.config import schema as configuration
 from antiphon.data.rows import Row
-from antiphon.decoding import Limits, beam, forced, greedy
-from antiphon.ensemble import Ensemble
+from antiphon.decoding.beam import Limits, beam, forced, greedy
 from antiphon.errors import AntiphonError
-from antiphon.model import Writer
-from antiphon.parts.heads import COMBINATIONS
-from antiphon.predictor import Predictor, load
+from antiphon.model.ensemble import Ensemble
+from antiphon.model.models import Writer
+from antiphon.model.parts.heads import COMBINATIONS
 from antiphon.symbols import EOS, FIRST_OUTPUT
 from antiphon.training.loop import train
+from antiphon.use.predictor import Predictor, load
 
 CPU = torch.device("cpu")
 WAYS = sorted(COMBINATIONS)

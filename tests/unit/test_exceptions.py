@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from antiphon import config as configuration
 from antiphon.cli import app
+from antiphon.config import schema as configuration
 from antiphon.errors import AntiphonError
-from antiphon.exceptions import FILE
-from antiphon.predictor import Predictor, load
+from antiphon.saved.known_answers import FILE
 from antiphon.training.loop import train
+from antiphon.use.predictor import Predictor, load
 
 TEXTS = ["ab", "", "cde", "e", "ab"]
 

@@ -15,7 +15,7 @@ MODULE = '''
 
 import torch
 
-from antiphon.parts.recurrent import CELLS, Cell
+from antiphon.model.parts.recurrent import CELLS, Cell
 
 
 class Leaky(Cell):

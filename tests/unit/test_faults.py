@@ -164,7 +164,7 @@ def test_what_a_calibrated_model_and_strange_inputs_get_stands_in_the_openapi_fi
 
 
 def test_a_model_that_copies_says_that_it_cannot_be_looked_into(tmp_path: Path) -> None:
-    from antiphon import config as configuration
+    from antiphon.config import schema as configuration
     from antiphon.training.loop import train
 
     (tmp_path / "t.tsv").write_text("".join(f"{word}\t{word}\n" for word in ("ab", "ba", "abc", "cab", "bca", "acb")))

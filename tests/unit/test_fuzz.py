@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from tasks import TINY, text_sides
 
-from antiphon import config as configuration
-from antiphon.data.encode import LongTextCodec
-from antiphon.data.kinds import SOURCES, codec_from_json
+from antiphon.config import schema as configuration
+from antiphon.data.codecs.kinds import SOURCES, codec_from_json
+from antiphon.data.codecs.text import LongTextCodec
 from antiphon.data.rows import Problems, Side, read_rows, read_texts
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.training.prepare import check_names

@@ -11,8 +11,8 @@ from conftest import Configure, Write
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.data.load import load_rows
 from antiphon.data.rows import Row
-from antiphon.dataset import load_rows
 from antiphon.errors import ConfigError, DataError
 
 FRAMES = {"kind": "frames", "columns": ["x", "y"]}

@@ -10,12 +10,14 @@ import torch
 from models import cell_of
 from tasks import tiny_config
 
-from antiphon import bundle, metrics
-from antiphon.data.batch import Batch, Examples, Padded, Sequences, collate
+from antiphon import metrics
+from antiphon.data.batches import Batch, Examples, Padded, Sequences, collate
 from antiphon.errors import TrainingError
-from antiphon.parts.recurrent import CELLS
+from antiphon.model.parts.recurrent import CELLS
+from antiphon.saved import folder as bundle
 from antiphon.symbols import EOS
-from antiphon.training import checkpoint, fit, health, update
+from antiphon.training import autotune as fit
+from antiphon.training import checkpoint, health, update
 from antiphon.training.loop import train
 from antiphon.training.prepare import prepare
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from antiphon import config as configuration
 from antiphon import load
 from antiphon.cli import app
+from antiphon.config import schema as configuration
 from antiphon.training.loop import train
 
 Write = Callable[[str, str | bytes], Path]

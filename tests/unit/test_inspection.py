@@ -23,8 +23,8 @@ from antiphon.cli import app
 from antiphon.errors import AntiphonError
 from antiphon.inspection import fonts
 from antiphon.inspection.files import FORMATS, write
+from antiphon.inspection.trace import Run, Source, Step, Trace
 from antiphon.inspection.views import END, VIEWS, View, spelled
-from antiphon.trace import Run, Source, Step, Trace
 
 SOME = ["two sources", "image", "label", "tags, crf", "bits", "next"]
 WRITER = {"summary", "steps", "ablation", "beam", "states"}
@@ -320,7 +320,7 @@ def files(folder: Path) -> Iterator[str]:
 
 
 def test_the_command_writes_what_explain_says(model_folder: Path, tmp_path: Path) -> None:
-    from antiphon.predictor import load
+    from antiphon.use.predictor import load
 
     out = tmp_path / "t.json"
     ran = inspect(

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from antiphon.api import read_config
-from antiphon.checkup import check
 from antiphon.cli import app
-from antiphon.dataset import load_rows
+from antiphon.data.load import load_rows
 from antiphon.errors import DataError
+from antiphon.tools.checkup import check
 
 Write = Callable[[str, str | bytes], Path]
 PAIRS = "".join(f"{word}\t{word[::-1].upper()}\n" for word in ("abc", "bcd", "cde", "dab", "eca", "adb", "bee"))
@@ -85,8 +85,8 @@ def test_white_space_that_words_would_lose_is_told_and_never_counted_as_right(wr
     config = read_config(write("t.tsv", rows), {"source.tokens": "words", "target.tokens": "words"}).config
     (line,) = [one for one in check(config).warnings if "U+202F" in one]
     assert "{split: ' '} as target.tokens keeps it" in line
-    from antiphon.dataset import train_codecs
-    from antiphon.evaluation import output_metrics
+    from antiphon.data.load import train_codecs
+    from antiphon.evaluation.measure import output_metrics
 
     codec = train_codecs(config, load_rows(config, config.data.train)).target
     said = codec.split("x\u202fy z 1")

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from antiphon import bundle
-from antiphon import config as configuration
-from antiphon.config import Config
-from antiphon.data.batch import Examples, Sequences
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
+from antiphon.data.batches import Examples, Sequences
 from antiphon.errors import ConfigError
+from antiphon.saved import folder as bundle
 from antiphon.symbols import EOS
 from antiphon.training.loop import train
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError
-from antiphon.predictor import Predictor, load
+from antiphon.use.predictor import Predictor, load
 
 Write = Callable[[str, str | bytes], Path]
 inputs = st.lists(st.text("abcdez", max_size=6), max_size=7)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from antiphon.parts.products import at_once
-from antiphon.parts.recurrent import CELLS, Cell
+from antiphon.model.parts.products import at_once
+from antiphon.model.parts.recurrent import CELLS, Cell
 
 
 def walked(weights: list[Tensor], start: Tensor, steps: int, used: list[bool], together: bool) -> list[Tensor]:

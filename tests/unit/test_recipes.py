@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 
-from antiphon import config as configuration
-from antiphon import dataset, defaults
 from antiphon.api import read_config
-from antiphon.config import Parallel
-from antiphon.data.batch import collate
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Parallel
+from antiphon.data import load as dataset
+from antiphon.data.batches import collate
 from antiphon.data.rows import Row, read_rows, read_texts
+from antiphon.training import defaults
 from antiphon.training.prepare import prepare
 from antiphon.training.update import batch_loss
 

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from antiphon.config import Model
+from antiphon.config.schema import Model
 from antiphon.errors import ConfigError
-from antiphon.model import Writer
-from antiphon.parts.dropout import Dropout, dropped
-from antiphon.parts.encoders import RecurrentEncoder
-from antiphon.parts.recurrent import CELLS, Cell, dropped_weights
-from antiphon.parts.state import Layer
-from antiphon.structures import many_to_many
+from antiphon.model.build import many_to_many
+from antiphon.model.models import Writer
+from antiphon.model.parts.dropout import Dropout, dropped
+from antiphon.model.parts.encoders import RecurrentEncoder
+from antiphon.model.parts.recurrent import CELLS, Cell, dropped_weights
+from antiphon.model.state import Layer
 from antiphon.symbols import PAD
 
 KINDS = ["rnn_tanh", "rnn_relu", "gru", "lstm"]

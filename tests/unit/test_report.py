@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from antiphon.cli import app
 from antiphon.errors import ModelFolderError
-from antiphon.inspection.report import WORST, _curves, read_history, report
-from antiphon.predictor import load
+from antiphon.tools.report import WORST, _curves, read_history, report
+from antiphon.use.predictor import load
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from models import covering, make, name, pad_sources, sources
 from test_decoding import CPU, Chain
 from torch import Tensor
 
-from antiphon.decoding import Coverage, Hypothesis, Lanes, Limits, Rule, Step, Together, beam, forced, greedy
-from antiphon.lanes import Diverse, Phrases
-from antiphon.rules import Allowed, EndPenalty, Lexicon, NoRepeat, Prefix
+from antiphon.decoding.beam import Coverage, Hypothesis, Lanes, Limits, Rule, Together, beam, forced, greedy
+from antiphon.decoding.constraints import Diverse, Phrases
+from antiphon.decoding.rules import Allowed, EndPenalty, Lexicon, NoRepeat, Prefix
+from antiphon.model.state import Step
 from antiphon.symbols import BOS, EOS, SPECIALS, UNK
 
 WORDS, LONGEST = 3, 4

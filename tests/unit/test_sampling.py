@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from antiphon.decoding import Limits, Step, greedy, sampler
+from antiphon.decoding.beam import Limits, greedy, sampler
+from antiphon.model.state import Step
 from antiphon.symbols import EOS, SPECIALS
 
 CPU = torch.device("cpu")

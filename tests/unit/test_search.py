@@ -14,16 +14,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from antiphon import config as configuration
-from antiphon.checkup import check
 from antiphon.cli import app
+from antiphon.config import schema as configuration
 from antiphon.data.rows import Row
-from antiphon.decoding import Hypothesis
+from antiphon.decoding.beam import Hypothesis
+from antiphon.decoding.run import alignment, least_risk
 from antiphon.errors import AntiphonError, DataError
 from antiphon.metrics import sentence_chrf
-from antiphon.predictor import Predictor, load
-from antiphon.search import alignment, least_risk
+from antiphon.tools.checkup import check
 from antiphon.training.loop import train
+from antiphon.use.predictor import Predictor, load
 
 Write = Callable[[str, str | bytes], Path]
 TEXTS = ["abc", "ed", "", "bbbb", "a"]

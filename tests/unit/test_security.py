@@ -25,15 +25,16 @@ from safetensors.torch import load_file, save_file
 from tasks import text_sides
 from typer.testing import CliRunner
 
-from antiphon import bundle, load
-from antiphon import config as configuration
+from antiphon import load
 from antiphon.cli import app
-from antiphon.data.codec import Codec
-from antiphon.data.images import ImageCodec
-from antiphon.data.numbers import FramesCodec
+from antiphon.config import schema as configuration
+from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.images import ImageCodec
+from antiphon.data.codecs.numbers import FramesCodec
 from antiphon.data.rows import Problems, Side, read_rows
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, TrainingError
 from antiphon.files import DIGEST
+from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
 
 CPU = torch.device("cpu")

@@ -18,22 +18,22 @@ from hypothesis import strategies as st
 from tasks import tiny_config, words
 from typer.testing import CliRunner
 
-from antiphon.calibration import outcomes
-from antiphon.checkup import check
 from antiphon.cli import app
 from antiphon.data import shortlist
-from antiphon.data.batch import Sequences, pad
+from antiphon.data.batches import Sequences, pad
 from antiphon.data.shortlist import Shortlist, learn
-from antiphon.decoding import Hypothesis
+from antiphon.decoding.beam import Hypothesis
+from antiphon.decoding.run import Search, decode_sources, plan
+from antiphon.decoding.shortlist import Narrowed
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
-from antiphon.evaluation import judged
+from antiphon.evaluation.measure import judged
 from antiphon.export.folder import export
-from antiphon.model import Writer
-from antiphon.narrowed import Narrowed
-from antiphon.predictor import Predictor, load
-from antiphon.search import Search, decode_sources, plan
+from antiphon.model.models import Writer
+from antiphon.saved.calibration import outcomes
 from antiphon.symbols import BOS, EOS, PAD, SPECIALS, UNK
+from antiphon.tools.checkup import check
 from antiphon.training.loop import train
+from antiphon.use.predictor import Predictor, load
 
 FEW = {"decode__shortlist": {"likely": 2, "common": 2}}
 TEXTS = ["sho", "ten", "each", "moo", "so", "eat"]

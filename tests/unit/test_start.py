@@ -11,9 +11,10 @@ import torch
 from tasks import spoken, tiny_config, words, write_table
 from typer.testing import CliRunner
 
-from antiphon import bundle, load
+from antiphon import load
 from antiphon.cli import app
 from antiphon.errors import AntiphonError, ConfigError, DataError
+from antiphon.saved import folder as bundle
 from antiphon.symbols import SPECIALS
 from antiphon.training import checkpoint
 from antiphon.training.loop import train

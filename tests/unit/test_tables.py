@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.errors import ConfigError, nearest
-from antiphon.tables import Table
+from antiphon.registry import Table
 
 
 class Engine:

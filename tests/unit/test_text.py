@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.data.text import TOKENIZERS, Tokenizer, normalizer
+from antiphon.data.tokenizers import TOKENIZERS, Tokenizer, normalizer
 from antiphon.errors import ModelFolderError
 
 CORPUS = [

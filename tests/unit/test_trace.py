@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 from trace_page import PAGE, page, parts
 
-from antiphon import trace
-from antiphon.trace import Part, Run, Trace
+from antiphon.inspection import trace
+from antiphon.inspection.trace import Part, Run, Trace
 
 
 def test_the_page_is_that_of_the_schema() -> None:

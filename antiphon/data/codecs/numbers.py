@@ -1,0 +1,275 @@
+"""Vectors, frames and single numbers: from JSON, lists, arrays or columns of a table to scaled float32."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon.data.codecs.base import Array, Codec, as_text, within
+from antiphon.data.rows import load_array
+from antiphon.errors import ConfigError, DataError
+
+Floats = NDArray[np.float32]
+Scale = Literal["each", "all", "none"]
+FURTHEST = 10.0  # standard deviations from the mean: what lies beyond is cut, so that no outlier rules
+
+
+class ScaledCodec(Codec):
+    """Arrays [steps, size] of numbers, scaled to mean 0 and deviation 1 over the training rows.
+
+    `scale`: "each" number of a step on its own, "all" alike (pixels), or "none". Numbers that are 0 and 1
+    throughout the training rows are left as they are.
+    """
+
+    part = "numbers"
+
+    def __init__(self, where: str, scale: Scale = "each") -> None:
+        super().__init__(where)
+        self.scale: Scale = scale
+        self.mean: Floats = np.zeros(1, np.float32)
+        self.deviation: Floats = np.ones(1, np.float32)
+        self.bits = False
+
+    @property
+    def size(self) -> int:
+        return len(self.mean)
+
+    def read(self, found: object, folder: str) -> Floats:
+        return self._shaped(_numbers(found, folder))
+
+    def _shaped(self, values: Array) -> Floats:
+        """The numbers [steps, size] of what was read."""
+        if values.ndim > 1 and max(values.shape[:-1]) > 1:
+            raise ValueError(f"must be one list of numbers, but is an array {list(values.shape)}")
+        return values.reshape(1, -1)
+
+    def learn(self, values: Sequence[Floats]) -> None:
+        width = values[0].shape[1]
+        total, squares, count = np.zeros(width), np.zeros(width), 0
+        self.bits = True
+        for value in values:
+            if value.shape[1] != width:
+                continue  # told with the row's line when it is encoded
+            wide = value.astype(np.float64)
+            total, squares, count = total + wide.sum(0), squares + (wide**2).sum(0), count + len(wide)
+            self.bits = self.bits and bool(((wide == 0) | (wide == 1)).all())
+        mean, square = total / count, squares / count
+        if self.scale == "all":
+            mean, square = np.full(width, mean.mean()), np.full(width, square.mean())
+        deviation = np.sqrt(np.maximum(square - mean**2, 0))
+        if self.bits or self.scale == "none":
+            mean, deviation = np.zeros(width), np.ones(width)
+        deviation[deviation < 1e-6 * np.maximum(1, np.abs(mean))] = 1.0  # a number that never changes
+        self.mean, self.deviation = mean.astype(np.float32), deviation.astype(np.float32)
+
+    def encode(self, value: Floats) -> Floats:
+        return np.clip(self._scaled(value), -FURTHEST, FURTHEST)
+
+    def _scaled(self, value: Floats) -> Floats:
+        if value.shape[1] != self.size:
+            each = " a step" if self.steps else ""
+            raise ValueError(f"has {value.shape[1]:,} numbers{each}, but the training rows have {self.size:,}")
+        return ((value - self.mean) / self.deviation).astype(np.float32)
+
+    def restored(self, values: Floats) -> Floats:
+        """Scaled numbers [..., size] as they would stand in the data."""
+        return values * self.deviation + self.mean
+
+    def shown(self, value: Floats) -> str:
+        return json.dumps(np.asarray(value, float).round(6).tolist() if self.steps else _plain(value[0]))
+
+    def about(self) -> str:
+        return f"{self.size:,} {'bits' if self.bits else 'numbers'}{' a step' if self.steps else ''}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "scale": self.scale,
+            "bits": self.bits,
+            "mean": self.mean.tolist(),
+            "deviation": self.deviation.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = cls(where, scale=value["scale"])
+        made._restore(value)
+        return made
+
+    def _restore(self, value: Mapping[str, Any]) -> None:
+        self.bits = bool(value["bits"])
+        self.mean, self.deviation = (np.asarray(value[name], np.float32) for name in ("mean", "deviation"))
+        sound = self.mean.ndim == 1 and self.mean.shape == self.deviation.shape and len(self.mean)
+        if not sound or not np.isfinite(self.mean).all() or not (self.deviation > 0).all():
+            raise ValueError("mean and deviation must be equally many finite numbers, deviations above 0")
+
+    def extended(self, base: Codec) -> Codec:
+        """The scale of the model to start from, where it reads as many numbers."""
+        return base if isinstance(base, type(self)) and base.size == self.size else self
+
+
+class VectorCodec(ScaledCodec):
+    """One vector a row: a JSON list, a row of an array, or several columns."""
+
+    kind = "vector"
+
+
+class FramesCodec(ScaledCodec):
+    """A sequence of vectors: a JSON list of lists, the name of an .npy file, an item of an array.
+
+    With `width`, the numbers of a row are dealt out anew, so many a step: an image [28, 28] with
+    `width: 1` is read pixel by pixel.
+    """
+
+    kind = "frames"
+    steps = True
+
+    def __init__(self, where: str, scale: Scale = "each", width: int | None = None) -> None:
+        super().__init__(where, scale)
+        if width is not None and width < 1:
+            raise ConfigError("width", f"must be at least 1 (is {width})")
+        self.width = width
+
+    def _shaped(self, values: Array) -> Floats:
+        if self.width is not None:
+            if values.size % self.width:
+                raise ValueError(f"has {values.size:,} numbers, which {self.width} a step does not divide")
+            return values.reshape(-1, self.width)
+        return values.reshape(len(values), -1)
+
+    def read_step(self, found: object) -> Floats:
+        return self.encode(_numbers(found, "").reshape(1, -1))
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"width": self.width}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = cls(where, scale=value["scale"], width=value["width"])
+        made._restore(value)
+        return made
+
+
+class GridCodec(ScaledCodec):
+    """Features of a picture's places, computed elsewhere: [places, size] or [rows, columns, size]. No sequence:
+    each place is encoded on its own, and an attention looks at them all."""
+
+    kind = "grid"
+
+    def _shaped(self, values: Array) -> Floats:
+        if values.ndim not in (2, 3):
+            reason = f"must be [places, numbers] or [rows, columns, numbers], but is an array {list(values.shape)}"
+            raise ValueError(reason)
+        return values.reshape(-1, values.shape[-1])
+
+    def shown(self, value: Floats) -> str:
+        return f"grid of {len(value)} places"
+
+
+class NumberCodec(ScaledCodec):
+    """The one number of a row."""
+
+    kind = "number"
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+
+    def _shaped(self, values: Array) -> Floats:
+        if values.size != 1:
+            raise ValueError(f"must be one number, but has {values.size:,}")
+        return values.reshape(1, 1)
+
+    def learn(self, values: Sequence[Floats]) -> None:
+        super().learn(values)
+        if self.bits:  # a number is a number, even if it is 0 or 1
+            self.bits = False
+
+    def encode(self, value: Floats) -> Floats:
+        return self._scaled(value)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = cls(where)
+        made._restore(value)
+        return made
+
+
+class NumbersCodec(ScaledCodec):
+    """A vector for each step of the source. Vectors of 0 and 1 (keys of a piano roll) are predicted as bits."""
+
+    kind = "numbers"
+    steps = True
+    form = "each"
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+
+    @property
+    def part(self) -> str:  # type: ignore[override]
+        return "bits" if self.bits else "numbers"
+
+    def _shaped(self, values: Array) -> Floats:
+        return values.reshape(len(values), -1)
+
+    def encode(self, value: Floats) -> Floats:
+        if self.bits and not ((value == 0) | (value == 1)).all():
+            raise ValueError("has numbers other than 0 and 1, which all training rows consist of")
+        return self._scaled(value)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = cls(where)
+        made._restore(value)
+        return made
+
+
+def _plain(values: Floats) -> Any:
+    numbers = [float(f"{number:.6g}") for number in values]
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _parsed(found: object) -> Any:
+    """Lists of numbers, some of which are texts, as numbers."""
+    if isinstance(found, list | tuple):
+        return [_parsed(item) for item in found]
+    return float(found) if isinstance(found, str) else found
+
+
+def _numbers(found: object, folder: str) -> Array:
+    """What stands in a column, or in several, as finite float32 numbers in whatever shape."""
+    if isinstance(found, str):
+        text = as_text(found).strip()
+        if not text:
+            raise ValueError("is empty")
+        if text.endswith(".npy"):
+            try:
+                found = load_array(within(folder, text))
+            except DataError as error:
+                raise ValueError(f"names {error}") from None
+        else:
+            try:
+                found = json.loads(text)
+            except (ValueError, RecursionError):
+                raise ValueError("is no number and no JSON list of numbers") from None
+    try:
+        values = np.asarray(found)
+    except ValueError:  # lists of unequal length
+        raise ValueError("has rows of different lengths") from None
+    if values.dtype.kind == "U" and isinstance(found, list | tuple):
+        try:
+            values = np.asarray(_parsed(found))
+        except ValueError as error:
+            raise ValueError(f"must be numbers: {error}") from None
+    if values.dtype.kind not in "iufb" or (values.dtype.kind == "b" and not isinstance(found, np.ndarray)):
+        raise ValueError("must be numbers")
+    if not values.size:
+        raise ValueError("is empty")
+    with np.errstate(over="ignore"):
+        values = np.atleast_1d(values.astype(np.float32))
+    if not np.isfinite(values).all():
+        raise ValueError("holds a number that is not finite")
+    return values

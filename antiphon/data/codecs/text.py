@@ -1,0 +1,601 @@
+"""Texts to ids and ids to texts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from antiphon.data.codecs.base import Answers, Array, Codec, as_text
+from antiphon.data.spelling import Spelling
+from antiphon.data.tokenizers import TOKENIZERS, normalizer, with_single_blanks
+from antiphon.data.vocabulary import Vocabulary
+from antiphon.errors import ConfigError, nearest, shown
+from antiphon.symbols import BOS, EOS, SPECIALS, UNK
+
+Tokens = str | dict[str, Any]
+Form = Literal["nfc", "nfd", "nfkc", "none"]
+Text = str | tuple[str, ...]  # a text, or the turns of a dialogue, oldest first
+HEAVIEST = 1_000_000  # weight of a label
+
+
+def turns_of(value: Text) -> tuple[str, ...]:
+    """A text alone, or every turn of a dialogue."""
+    return (value,) if isinstance(value, str) else value
+
+
+class TextCodec(Codec):
+    """Normaliser, tokenizer and vocabulary of a side; an encoded text has an end symbol.
+
+    `tokens` is a row of TOKENIZERS, by name or as a table with its options; `{split: " "}` is short for
+    `{kind: split, separator: " "}`, and a table without a kind gives options of the `DEFAULT`.
+    """
+
+    kind = "text"
+    part = "symbols"
+    steps = True
+    ends = 1
+    form: Answers = "any"
+    unit = "tokens"
+    metric = "token_error_rate"
+    DEFAULT = "chars"
+
+    def __init__(
+        self,
+        where: str,
+        tokens: Tokens | None = None,
+        normalize: Form = "nfc",
+        lowercase: bool = False,
+    ) -> None:
+        super().__init__(where)
+        self.tokens, self.options = _tokens(tokens if tokens is not None else self.DEFAULT, self.DEFAULT)
+        self.normal_form, self.lowercase = normalize, lowercase
+        self.normalize = normalizer(normalize, lowercase)
+        self.tokenizer = TOKENIZERS.build(self.tokens, self.options, "tokens")
+        self.vocabulary = Vocabulary([])
+
+    @property
+    def size(self) -> int:
+        return len(self.vocabulary)
+
+    def read(self, found: object, folder: str) -> Text:
+        value = self.asked(found)
+        if not all(as_text(text).strip() for text in turns_of(value)):
+            raise ValueError("is empty" if isinstance(value, str) else "has an empty turn")
+        return value
+
+    def asked(self, found: object) -> Text:
+        return found if isinstance(found, str) else as_text(found)
+
+    def learn(self, values: Sequence[Text]) -> None:
+        """Learn tokenizer and vocabulary from the training side's texts."""
+        normal = [self.normalize(text) for value in values for text in turns_of(value)]
+        try:
+            self.tokenizer.train(normal)
+        except ConfigError as error:
+            raise ConfigError(f"{self.where}.tokens.{error.key}", error.reason) from None
+        self.vocabulary = Vocabulary.build(map(self.tokenizer.split, normal), self.tokenizer.min_count)
+        if not self.vocabulary.symbols:
+            reason = f"no symbol occurs {self.tokenizer.min_count} times; lower min_count"
+            raise ConfigError(f"{self.where}.tokens", reason)
+
+    def unknown(self, array: Array | Sequence[int]) -> int:
+        ids = np.asarray(array)  # of spelled words: their own, then those of their characters
+        return int((ids[:, 1:] == UNK).any(1).sum() if ids.ndim == 2 else (ids == UNK).sum())
+
+    def key_of(self, value: Text) -> Hashable:
+        return self.normalize(value) if isinstance(value, str) else tuple(map(self.normalize, value))
+
+    def shown(self, value: Text) -> str:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+    def split(self, text: str) -> list[str]:
+        """The symbols of a text; unknown ones keep their spelling."""
+        return self.tokenizer.split(self.normalize(text))
+
+    def split_turns(self, value: Text) -> list[str]:
+        """The symbols of a text; of a dialogue those of all turns, with an empty one where the next turn begins."""
+        return [symbol for text in turns_of(value) for symbol in ("", *self.split(text))][1:]
+
+    def encode(self, value: Text) -> Array | Sequence[int]:
+        """The ids of a text, or of every turn, with the end symbol."""
+        return [number for text in turns_of(value) for number in (*map(self.vocabulary.id, self.split(text)), EOS)]
+
+    def read_step(self, found: object) -> Array | Sequence[int]:
+        ids = self.encode(as_text(found))
+        ids = ids[: len(ids) - self.ends]
+        if len(ids) != 1:
+            raise ValueError(f"has {len(ids)} tokens; a stream has one a line")
+        return ids
+
+    def symbols(self, ids: Iterable[int]) -> list[str]:
+        """The symbols of ids; special ones are left out."""
+        found = map(self.vocabulary.symbol, ids)
+        return [symbol for symbol in found if symbol is not None]
+
+    def join(self, symbols: Sequence[str]) -> str:
+        """The text of symbols."""
+        return self.tokenizer.join(symbols)
+
+    def truth(self, text: str) -> str:
+        """A reference as an output must be to equal it: normalised, and of words with one blank between each two.
+
+        Other white space (U+00A0, U+202F), which words are not joined with, stays, and no output equals it.
+        """
+        return with_single_blanks(self.normalize(text)) if self.tokens == "words" else self.join(self.split(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids; special ones are left out."""
+        return self.join(self.symbols(ids))
+
+    def about(self) -> str:
+        return f"{len(self.vocabulary.symbols):,} symbols ({self.tokens})"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "tokens": self.tokens,
+            "options": dict(self.options),
+            "normalize": self.normal_form,
+            "lowercase": self.lowercase,
+            "learned": self.tokenizer.learned(),
+            "symbols": self.vocabulary.symbols,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        options = value["options"]
+        if not isinstance(options, dict):
+            raise TypeError("options must be a table")
+        made = cls(where, {"kind": value["tokens"], **options}, value["normalize"], value["lowercase"])
+        made.tokenizer.restore(value["learned"])
+        made.vocabulary = Vocabulary.from_json(value["symbols"])
+        return made
+
+    def extended(self, base: Codec) -> Codec:
+        """Both must treat text alike. Learned pieces stay the base's: what they cannot spell is unknown."""
+        if not isinstance(base, TextCodec):
+            return super().extended(base)
+        for name, own, theirs in (
+            ("tokens", self.tokens, base.tokens),
+            ("normalize", self.normal_form, base.normal_form),
+            ("lowercase", self.lowercase, base.lowercase),
+        ):
+            if theirs != own:
+                reason = f"is {own}, but the model to start from has {theirs}; give the same"
+                raise ConfigError(f"{self.where}.{name}", reason)
+        if base.tokenizer.learned() is not None:
+            self.options, self.tokenizer, self.vocabulary = base.options, base.tokenizer, base.vocabulary
+            return self
+        here, there = (codec.options.get("separator") for codec in (self, base))
+        if here != there:
+            raise ConfigError(f"{self.where}.tokens", f"split at {here!r}, but the model to start from at {there!r}")
+        self.vocabulary = base.vocabulary.extended(self.vocabulary)
+        return self
+
+
+class SourceTextCodec(TextCodec):
+    """Text to be read.
+
+    With `turns` a value is a dialogue: a list of texts, as such or as JSON, of which the last `turns` are kept;
+    any other text is one turn. Each turn is closed by the end symbol.
+
+    With `characters`, true or a table of `Spelling`'s options, a word is read with its spelling. An encoded text is
+    then ids [words + ends, 1 + width]: of each word its own id and those of its characters, which a word that the
+    vocabulary does not hold has too; of an end the end symbol's.
+
+    Where no training text has white space at its ends, none is read: a line end after a word changes no answer.
+    """
+
+    trims = False
+
+    def __init__(
+        self,
+        where: str,
+        tokens: Tokens | None = None,
+        normalize: Form = "nfc",
+        lowercase: bool = False,
+        characters: bool | dict[str, Any] = False,
+        turns: int | None = None,
+    ) -> None:
+        super().__init__(where, tokens, normalize, lowercase)
+        self._keep(turns)
+        self.spelling: Spelling | None = None
+        if characters is not False:
+            self._spell(Spelling.chosen({} if characters is True else characters))
+
+    def _keep(self, turns: int | None) -> None:
+        if turns is not None and turns < 1:
+            raise ConfigError("turns", f"must be at least 1 (is {turns})")
+        self.turns = turns
+
+    def _spell(self, spelling: Spelling) -> None:
+        if self.tokens not in ("words", "split"):
+            reason = f"are of words, and tokens are {self.tokens}; choose tokens: words or split, or no characters"
+            raise ConfigError("characters", reason)
+        self.spelling, self.part = spelling, "spelled_words"
+
+    @property
+    def part_options(self) -> dict[str, int]:
+        if self.spelling is None:
+            return {}
+        widths = {f"character_{name}": self.spelling.options[name] for name in ("embedding", "hidden")}
+        return {"characters": len(self.spelling.vocabulary), **widths}
+
+    def asked(self, found: object) -> Text:
+        if self.turns is None:
+            return self._trimmed(found if isinstance(found, str) else as_text(found))
+        turns = tuple(self._trimmed(as_text(turn)) for turn in _turns(found))
+        if not turns:
+            raise ValueError("is empty")
+        return turns[-self.turns :]
+
+    def _trimmed(self, text: str) -> str:
+        return text.strip() if self.trims else text
+
+    def learn(self, values: Sequence[Text]) -> None:
+        super().learn(values)
+        self.trims = all(text == text.strip() for value in values for text in turns_of(value))
+        if self.spelling is not None:
+            self.spelling.learn(word for value in values for text in turns_of(value) for word in self.split(text))
+
+    def encode(self, value: Text) -> Array | Sequence[int]:
+        ids = super().encode(value)
+        if self.spelling is None:
+            return ids
+        words = [*self.split_turns(value), ""]
+        spelled = [self.spelling.encode(word) if word else self.spelling.end for word in words]
+        return np.column_stack([ids, spelled]).astype(np.int32)
+
+    def about(self) -> str:
+        if self.spelling is None:
+            return super().about()
+        return f"{super().about()}, spelled with {len(self.spelling.vocabulary.symbols):,} characters"
+
+    def to_json(self) -> dict[str, Any]:
+        spelling = {} if self.spelling is None else {"characters": self.spelling.to_json()}
+        turns = {} if self.turns is None else {"turns": self.turns}
+        return super().to_json() | spelling | turns | ({"trims": True} if self.trims else {})
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = super().from_json(value, where)
+        if "characters" in value:
+            made._spell(Spelling.from_json(value["characters"]))
+        made._keep(value.get("turns"))
+        made.trims = bool(value.get("trims", False))
+        return made
+
+    def extended(self, base: Codec) -> Codec:
+        found = super().extended(base)
+        theirs = base.spelling if isinstance(base, SourceTextCodec) else None
+        if self.spelling is not None and theirs is not None:
+            self.spelling.vocabulary = theirs.vocabulary.extended(self.spelling.vocabulary)
+        return found
+
+
+class TargetTextCodec(TextCodec):
+    """Text to be written; its tokens are words unless the user says otherwise.
+
+    With `ctc` no decoder writes it: the steps of the source say it together, each a symbol or nothing.
+    """
+
+    DEFAULT = "words"
+
+    def __init__(
+        self,
+        where: str,
+        tokens: Tokens | None = None,
+        normalize: Form = "nfc",
+        lowercase: bool = False,
+        ctc: bool = False,
+    ) -> None:
+        super().__init__(where, tokens, normalize, lowercase)
+        self._align(ctc)
+
+    def _align(self, ctc: bool) -> None:
+        self.ctc = ctc
+        if ctc:
+            self.form, self.part = "aligned", "ctc"
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | ({"ctc": True} if self.ctc else {})
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = super().from_json(value, where)
+        made._align(value.get("ctc", False))
+        return made
+
+
+class LongTextCodec(TextCodec):
+    """One long text, such as a book: a whole file is one value. A line end is a symbol; there is no end symbol."""
+
+    kind = "long_text"
+    whole = True
+    ends = 0
+    LINE_END = "\n"
+
+    @property
+    def begin(self) -> int:
+        """A line end, since that is what stands before a line wherever there are several."""
+        return self.vocabulary.id(self.LINE_END) if self.LINE_END in self.vocabulary else BOS
+
+    def learn(self, values: Sequence[Any]) -> None:
+        super().learn([line for text in values for line in text.split(self.LINE_END) if line])
+        if any(self.LINE_END in text for text in values):
+            self.vocabulary = Vocabulary([self.LINE_END, *self.vocabulary.symbols])
+
+    def split(self, text: str) -> list[str]:
+        first, *lines = map(self.tokenizer.split, self.normalize(text).split(self.LINE_END))
+        return [*first, *(symbol for line in lines for symbol in (self.LINE_END, *line))]
+
+    def encode(self, value: Any) -> list[int]:
+        return list(map(self.vocabulary.id, self.split(value)))
+
+    def join(self, symbols: Sequence[str]) -> str:
+        lines: list[list[str]] = [[]]
+        for symbol in symbols:
+            if symbol == self.LINE_END:
+                lines.append([])
+            else:
+                lines[-1].append(symbol)
+        return self.LINE_END.join(map(self.tokenizer.join, lines))
+
+    def shown(self, value: Any) -> str:
+        return str(value[:100]).replace(self.LINE_END, " ")
+
+
+class CategoryCodec(Codec):
+    """One of several names. One that the training rows do not have is unknown, which is trained for."""
+
+    kind = "category"
+    part = "symbols"
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.vocabulary = Vocabulary([])
+
+    @property
+    def size(self) -> int:
+        return len(self.vocabulary)
+
+    def read(self, found: object, folder: str) -> Any:
+        return _name(found)
+
+    def learn(self, values: Sequence[Any]) -> None:
+        self.vocabulary = Vocabulary.build([value] for value in values)
+
+    def encode(self, value: Any) -> list[int]:
+        return [self.vocabulary.id(value)]
+
+    def unknown(self, array: Array | Sequence[int]) -> int:
+        return sum(number == UNK for number in array)
+
+    def names(self, ids: Iterable[int]) -> list[str]:
+        """The names of ids."""
+        return [symbol for symbol in map(self.vocabulary.symbol, ids) if symbol is not None]
+
+    def about(self) -> str:
+        what = "categories" if self.kind == "category" else "labels"
+        return f"{len(self.vocabulary.symbols):,} {what}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "symbols": self.vocabulary.symbols}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = cls(where)
+        made.vocabulary = Vocabulary.from_json(value["symbols"])
+        return made
+
+    def extended(self, base: Codec) -> Codec:
+        if isinstance(base, CategoryCodec):
+            self.vocabulary = base.vocabulary.extended(self.vocabulary)
+        return self
+
+
+class LabelCodec(CategoryCodec):
+    """The one label of a row. A label that the training rows do not have is an error.
+
+    `weights` are those of labels in what training minimises: a table from label to weight (of others 1), or
+    "balanced", n / (labels * count) for a label that stands count times among all n.
+    """
+
+    kind = "label"
+    part = "labels"
+    metric = "accuracy"
+
+    def __init__(self, where: str, weights: Any = None) -> None:
+        super().__init__(where)
+        self.balanced = weights == "balanced"
+        try:
+            self.weights = {} if weights is None or self.balanced else _weights(weights)
+        except (TypeError, ValueError) as error:
+            raise ConfigError("weights", str(error)) from None
+
+    def learn(self, values: Sequence[Any]) -> None:
+        counts = Counter(values)
+        self.vocabulary = Vocabulary.build([counts.elements()])
+        for label in self.weights:
+            if label not in counts:
+                reason = f"no training row has this label; {nearest(label, counts)}"
+                raise ConfigError(f"{self.where}.weights.{label}", reason)
+        if self.balanced:
+            self.weights = {label: counts.total() / (len(counts) * count) for label, count in counts.items()}
+
+    @property
+    def class_weights(self) -> list[float] | None:
+        if not self.weights:
+            return None
+        return [1.0] * SPECIALS + [self.weights.get(label, 1.0) for label in self.vocabulary.symbols]
+
+    def encode(self, value: Any) -> list[int]:
+        return self._known([value])
+
+    def _known(self, labels: Sequence[str]) -> list[int]:
+        ids = [self.vocabulary.id(label) for label in labels]
+        if UNK in ids:
+            raise ValueError(f"has a label that no training row has: {labels[ids.index(UNK)]!r}"[:200])
+        return ids
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"weights": self.weights}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = super().from_json(value, where)
+        made.weights = _weights(value.get("weights", {}))
+        return made
+
+
+class LabelsCodec(LabelCodec):
+    """A label for each step of the source, with white space between them or as a JSON list.
+
+    With `crf` a row's labels are judged and chosen together.
+    """
+
+    kind = "labels"
+    steps = True
+    form = "each"
+    unit = "labels"
+
+    def __init__(self, where: str, weights: Any = None, crf: bool = False) -> None:
+        super().__init__(where, weights)
+        if crf and weights is not None:
+            reason = "are of labels judged one by one, and a CRF judges a row's together; leave out weights or crf"
+            raise ConfigError("weights", reason)
+        self.crf = crf
+
+    @property
+    def part(self) -> str:  # type: ignore[override]
+        return "crf" if self.crf else "labels"
+
+    @property
+    def bio(self) -> bool:
+        """Whether the labels mark spans: each is O, B-TYPE or I-TYPE."""
+        return all(label == "O" or label.startswith(("B-", "I-")) for label in self.vocabulary.symbols)
+
+    def read(self, found: object, folder: str) -> tuple[str, ...]:
+        parts = found if isinstance(found, list | tuple) else as_text(found).split()
+        if not parts:
+            raise ValueError("is empty")
+        return tuple(map(_name, parts))
+
+    def learn(self, values: Sequence[Sequence[str]]) -> None:
+        super().learn([label for labels in values for label in labels])
+
+    def encode(self, value: Sequence[str]) -> list[int]:
+        return self._known(value)
+
+    def shown(self, value: Sequence[str]) -> str:
+        return " ".join(value)
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"crf": self.crf}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
+        made = super().from_json(value, where)
+        made.crf = bool(value.get("crf", False))
+        return made
+
+
+class NextCodec(Codec):
+    """The source's own next symbol: a language model. There is nothing to read beside the source."""
+
+    kind = "next"
+    part = "next"
+    steps = True
+    form = "next"
+    reads = False
+
+    @property
+    def size(self) -> int:
+        return 0
+
+    def read(self, found: object, folder: str) -> str:
+        return ""
+
+    def encode(self, value: str) -> list[int]:
+        raise NotImplementedError("its ids are the source's")
+
+    def about(self) -> str:
+        return "the next symbol"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:  # noqa: ARG003 nothing is kept
+        return cls(where)
+
+
+class NothingCodec(Codec):
+    """No source at all: a model that writes what its training rows look like (unconditional generation)."""
+
+    kind = "none"
+    part = "symbols"
+    reads = False
+
+    @property
+    def size(self) -> int:
+        return UNK + 1
+
+    def read(self, found: object, folder: str) -> str:
+        return ""
+
+    def encode(self, value: str) -> list[int]:
+        return [EOS]
+
+    def about(self) -> str:
+        return "nothing"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], where: str) -> Self:  # noqa: ARG003 nothing is kept
+        return cls(where)
+
+
+def _name(found: object) -> str:
+    """A label or category: text without space around it, a number, true or false."""
+    text = str(found).lower() if isinstance(found, bool) else as_text(found).strip()
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+def _weights(value: object) -> dict[str, float]:
+    """The weights of labels by their names, as the user wrote them or as they were saved."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"must be balanced, or a table from label to weight (is {shown(value)})")
+    for label, weight in value.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= HEAVIEST:
+            raise ValueError(f"{label} must weigh from 0 to {HEAVIEST:,} (is {shown(weight)})")
+    return {_name(label): float(weight) for label, weight in value.items()}
+
+
+def _turns(found: object) -> Sequence[object]:
+    """The turns of a dialogue: a list, the JSON of one, or any other text alone."""
+    if isinstance(found, str) and found.lstrip().startswith("["):
+        try:
+            found = json.loads(found)
+        except (ValueError, RecursionError):  # a text that begins with a bracket
+            return [found]
+    return found if isinstance(found, list | tuple) else [found]
+
+
+def _tokens(value: Tokens, default: str) -> tuple[str, dict[str, Any]]:
+    """A tokenizer's name and options, from what the user wrote."""
+    if isinstance(value, str):
+        return value, {}
+    options = dict(value)
+    if "split" in options and "kind" not in options:
+        return "split", {"separator": options.pop("split"), **options}
+    name = options.pop("kind", default)
+    return (name if isinstance(name, str) else str(name)), options

@@ -1,0 +1,330 @@
+"""From a configuration's `data` to rows, codecs and encoded examples: where configuration meets data."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+
+from antiphon.config.schema import Config, Files, Parallel
+from antiphon.config.schema import Side as SideConfig
+from antiphon.data.batches import Examples, Sequences
+from antiphon.data.codecs.base import Array, Codec
+from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
+from antiphon.data.copying import Copying
+from antiphon.data.oddities import header, quotes, white_space
+from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
+from antiphon.data.shortlist import Shortlist
+from antiphon.errors import ConfigError, DataError
+from antiphon.registry import Table
+from antiphon.symbols import UNK
+
+AT_ONCE = 10_000  # rows whose ids are lists, which take ten times the memory of arrays
+DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is configured
+LOG = logging.getLogger("antiphon")
+
+
+def tell(problems: Problems) -> None:
+    """Say which bad rows were left out, and what may be a mistake."""
+    for note in problems.notes:
+        LOG.warning("%s", note)
+    if problems.first:
+        LOG.warning("%d bad rows are skipped:\n%s", problems.reasons.total(), problems.summary())
+
+
+@dataclass(frozen=True)
+class Codecs:
+    """The codecs of all sides, and which symbols of one are likely to answer those of the other, if that is known."""
+
+    sources: tuple[Codec, ...]
+    target: Codec
+    shortlist: Shortlist | None = None
+
+    @property
+    def named(self) -> dict[str, Codec]:
+        """Every codec by its side's name: source, source-2, ..., target."""
+        return dict(zip(side_names(len(self.sources)), (*self.sources, self.target), strict=True))
+
+    def to_json(self) -> str:
+        """All codecs as one JSON text."""
+        return json.dumps([codec.to_json() for codec in self.named.values()])
+
+    @classmethod
+    def from_json(cls, text: str) -> Codecs:
+        """What `to_json` gave."""
+        *sources, target = json.loads(text)
+        names = side_names(len(sources))
+        found = [codec_from_json(SOURCES, value, name) for value, name in zip(sources, names, strict=False)]
+        return cls(tuple(found), codec_from_json(TARGETS, target, "target"))
+
+    def key_of(self, row: Row) -> Hashable:
+        """What makes the inputs of two rows the same to a model."""
+        return tuple(codec.key_of(value) for codec, value in zip(self.sources, row.sources, strict=True))
+
+    def shown(self, row: Row) -> dict[str, str]:
+        """A row's sources and its target by name, each as one line; a side that is not read is left out."""
+        sides = zip(self.named.items(), (*row.sources, row.target), strict=True)
+        return {name: codec.shown(value) for (name, codec), value in sides if codec.reads}
+
+
+def side_names(sources: int) -> list[str]:
+    """source, source-2, ..., target: what files and messages call the sides."""
+    return ["source", *(f"source-{number}" for number in range(2, sources + 1)), "target"]
+
+
+def untrained(config: Config) -> Codecs:
+    """Codecs that have learned nothing yet: enough to read rows. A wrong option is a `ConfigError`."""
+    several = len(config.sources) > 1
+    sources = [
+        _untrained(SOURCES, side, f"source.{number}" if several else "source")
+        for number, side in enumerate(config.sources)
+    ]
+    return Codecs(tuple(sources), _untrained(TARGETS, config.target, "target"))
+
+
+def _untrained(table: Table[Codec], side: SideConfig, key: str) -> Codec:
+    table.row(side.kind, f"{key}.kind")
+    return table.build(side.kind, side.options, key, also=side.own_keys(), where=key)
+
+
+def sides_of(config: Config, codecs: Codecs) -> list[Side]:
+    """How rows are read; sources that are not configured otherwise stand in the first columns, the target behind."""
+    found = []
+    for number, (name, codec) in enumerate(codecs.named.items()):
+        side = config.target if name == "target" else config.sources[number]
+        place = side.place(number) if codec.reads else None
+        named = not codec.reads or side.column is not None or side.columns is not None
+        gathers = codec.steps and codec.form not in ("any", "aligned")
+        found.append(Side(name.replace("-", " "), place, codec.read, gathers, named))
+    if config.data.group is not None and not any(side.gathers and side.columns is not None for side in found):
+        raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
+    return found
+
+
+def load_rows(
+    config: Config, files: Files, problems: Problems | None = None, codecs: Codecs | None = None, told: bool = True
+) -> list[Row]:
+    """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so.
+
+    With `problems` they are added to these, and nothing is raised. What is skipped, and what is odd, is said, unless
+    `told` is false.
+    """
+    found = problems if problems is not None else Problems(config.data.on_error == "skip")
+    reading = codecs or untrained(config)
+    sides = sides_of(config, reading)
+    parallel = [files.source, files.target] if isinstance(files, Parallel) else []
+    if parallel and len([side for side in sides if side.columns is not None]) != len(parallel):
+        raise ConfigError("data.train", "parallel files are for one source and a target; give a table")
+    tables = [] if isinstance(files, Parallel) else [files] if isinstance(files, str) else files
+    if reading.sources[0].whole:
+        rows = list(read_texts(tables, sides[0], found))
+    else:
+        rows = list(read_rows(tables, parallel, sides, config.data.header, found, config.data.group))
+        if not rows and files == config.data.train and found.reasons.keys() == {"column 1 is missing"}:
+            found.hint = "\n".join(found.notes) if found.notes else "" if "; is " in found.summary() else ONE_COLUMN
+        found.notes += oddities(config, reading, rows)
+    if problems is None:
+        found.raise_any()
+        if told:
+            tell(found)
+    if not rows and not found.first:
+        name = ", ".join(parallel or tables)
+        raise DataError(f"{name}: holds no rows")
+    if not rows:
+        raise DataError(found.summary())
+    return rows
+
+
+ONE_COLUMN = (
+    "(one column: to learn what such rows look like, names say, --set target.kind=next; "
+    "of one long text, a play say, --set source.kind=long_text --set target.kind=next)"
+)
+
+
+def oddities(config: Config, codecs: Codecs, rows: Sequence[Row]) -> list[str]:
+    """What may be a mistake in rows that can be read: a header, a spreadsheet's quotes, columns taken for steps."""
+    found = []
+    for (name, codec), side in zip(codecs.named.items(), (*config.sources, config.target), strict=True):
+        if codec.kind == "frames" and side.columns is not None and config.data.group is None:
+            found.append(
+                f"{name}: each row is read as {len(side.columns)} steps of one number, its columns; if each row is a "
+                "step, name the column that tells sequences apart in data.group"
+            )
+    if not isinstance(config.data.train, Parallel) and rows:
+        texts = [name for name, codec in codecs.named.items() if codec.reads and codec.kind in TEXTUAL]
+        places = [place for place, name in enumerate(codecs.named) if name in texts]
+        columns = [[str((*row.sources, row.target)[place]) for row in rows] for place in places]
+        named = config.data.header or any(isinstance(side.column, str) for side in (*config.sources, config.target))
+        found += [] if named else header(rows, columns)
+        by_name = dict(zip(texts, columns, strict=True))
+        found += quotes(rows, by_name)
+        words = [name for name in texts if getattr(codecs.named[name], "tokens", "") == "words"]
+        found += white_space(rows, {name: by_name[name] for name in words})
+    return found
+
+
+TEXTUAL = ("text", "category", "label")
+
+
+def split_rows(
+    rows: Sequence[Row], fraction: float, seed: int, key: Callable[[Row], Hashable] = lambda row: row.sources
+) -> tuple[list[Row], list[Row]]:
+    """Training and validation rows. All rows of one input (by its `key`) fall on one side; which, its hash decides."""
+    inputs = {key(row) for row in rows}
+    if len(inputs) < 2:
+        raise DataError(
+            f"{rows[0].file}: a fraction for validation needs at least 2 distinct inputs; give data.valid a file"
+        )
+
+    def rank(found: Hashable) -> bytes:
+        text = found[0] if isinstance(found, tuple) and len(found) == 1 else found
+        return hashlib.blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest()
+
+    chosen = set(sorted(inputs, key=rank)[: min(max(1, round(len(inputs) * fraction)), len(inputs) - 1)])
+    sides: tuple[list[Row], list[Row]] = [], []
+    for row in rows:
+        sides[key(row) in chosen].append(row)
+    return sides
+
+
+def split_text(row: Row, fraction: float) -> tuple[list[Row], list[Row]]:
+    """One long text as training and validation rows: the `fraction` at its end validates."""
+    (text,) = row.sources
+    cut = int(len(text) * (1 - fraction))
+    if not text[:cut].strip() or not text[cut:].strip():
+        raise DataError(f"{row.file}: is too short for a fraction for validation; give data.valid a file")
+    return [replace(row, sources=(text[:cut],))], [
+        replace(row, sources=(text[cut:],), line=row.line + text.count("\n", 0, cut))
+    ]
+
+
+def held_out(config: Config, codecs: Codecs, rows: list[Row], fraction: float) -> tuple[list[Row], list[Row]]:
+    """Training and validation rows, where validation is a fraction: of the inputs, or of one long text its tail."""
+    if codecs.sources[0].whole:
+        if len(rows) > 1:
+            raise ConfigError("data.valid", "a fraction is for one long text; give a file")
+        return split_text(rows[0], fraction)
+    return split_rows(rows, fraction, config.train.seed, codecs.key_of)
+
+
+def load_parts(
+    config: Config, codecs: Codecs, train: Problems | None = None, valid: Problems | None = None
+) -> tuple[list[Row], list[Row]]:
+    """Training and validation rows, as configured; with `Problems` for each, nothing is raised."""
+    rows = load_rows(config, config.data.train, train, codecs)
+    files = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
+    if isinstance(files, float):
+        return held_out(config, codecs, rows, files)
+    return rows, load_rows(config, files, valid, codecs)
+
+
+def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
+    """The codecs of all sides, learned from training rows only."""
+    codecs = untrained(config)
+    for number, codec in enumerate(codecs.sources):
+        codec.learn([row.sources[number] for row in rows])
+    codecs.target.learn([row.target for row in rows])
+    if codecs.target.form == "next":
+        codecs.sources[0].trims = False  # a blank at a prompt's end says that a word begins
+    return codecs
+
+
+def copying_of(config: Config, codecs: Codecs) -> Copying | None:
+    """How the sides share ids if the model copies; sides that cannot are a `ConfigError`."""
+    if not config.model.copy_:
+        return None
+    try:
+        return Copying.between(codecs.sources, codecs.target)
+    except ConfigError as error:
+        raise ConfigError("model.copy", error.reason) from None
+
+
+def encode_rows(
+    config: Config, codecs: Codecs, rows: Sequence[Row], met: Problems | None = None
+) -> tuple[list[Row], Examples]:
+    """Rows and their arrays. Rows longer than `data.max_length` steps are bad rows.
+
+    Those are added to `met`, if it is given; else they are raised together at the end, or skipped.
+    """
+    copying = copying_of(config, codecs)
+    problems = met if met is not None else Problems(config.data.on_error == "skip")
+    kept: list[Row] = []
+    sides: list[list[Sequences]] = [[] for _ in codecs.named]
+    for start in range(0, len(rows), AT_ONCE):
+        encoded: list[list[Array | Sequence[int]]] = []
+        for row in rows[start : start + AT_ONCE]:
+            try:
+                encoded.append(encode_row(config, codecs, row, copying))
+            except ValueError as error:
+                problems.add(row.file, row.line, str(error))
+                continue
+            kept.append(row)
+        for side, arrays in zip(sides, zip(*encoded, strict=True), strict=False):  # none if all are bad
+            side.append(Sequences(arrays))
+    if met is None:
+        problems.raise_any()
+        tell(problems)
+    if rows and not kept:
+        raise DataError(problems.summary())
+    *sources, target = map(Sequences.joined, sides)
+    return kept, Examples(tuple(sources), target)
+
+
+def encode_row(config: Config, codecs: Codecs, row: Row, copying: Copying | None) -> list[Array | Sequence[int]]:
+    """A row's arrays, the target's last; a `ValueError` says what is wrong with it."""
+    arrays = _encoded(codecs, row, config.data.max_length)
+    if copying is not None:
+        (source,), target = row.sources, row.target
+        arrays = [copying.read(source, arrays[0]), copying.written(target, source)]
+    return arrays
+
+
+def frames_needed(labels: Sequence[int]) -> int:
+    """The fewest frames that can say these labels with CTC: one each, and a blank between equal neighbours."""
+    return len(labels) + sum(left == right for left, right in itertools.pairwise(labels))
+
+
+def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]]:
+    """A row's arrays; a `ValueError` says what is wrong with it."""
+    found: list[Array | Sequence[int]] = []
+    long: list[tuple[int, str, str]] = []
+    for (name, codec), value in zip(codecs.named.items(), (*row.sources, row.target), strict=True):
+        name = name.replace("-", " ")
+        try:
+            found.append(found[0] if codec.form == "next" else codec.encode(value))
+        except ValueError as error:
+            raise ValueError(f"the {name} {error}") from None
+        if codec.steps and not codecs.sources[0].whole and len(found[-1]) - codec.ends > limit:
+            long.append((len(found[-1]) - codec.ends, name, codec.unit))
+    if long:
+        length, name, unit = max(long, key=lambda item: item[0])
+        raise ValueError(f"too long: the {name} has {length} {unit}, data.max_length is {limit}")
+    if codecs.target.form == "each":
+        steps, wanted = len(found[0]) - codecs.sources[0].ends, len(found[-1])
+        if steps != wanted:
+            source, target = codecs.sources[0].unit, codecs.target.unit
+            raise ValueError(f"the target has {wanted} {target} for {steps} {source} of the source")
+    if codecs.target.form == "aligned":
+        *labels, _ = found[-1]
+        steps, wanted = len(found[0]), frames_needed(labels)
+        if wanted > steps:
+            between = ", and a blank between equal ones" if wanted > len(labels) else ""
+            unknown = sum(label == UNK for label in labels)
+            between += f", as {unknown} unknown ones are" if between and unknown > 1 else ""
+            raise ValueError(
+                f"the target needs {wanted} steps of the source, which has {steps}: with ctc one a token{between}"
+            )
+    return found
+
+
+def group_references(config: Config, codecs: Codecs, rows: Sequence[Row]) -> list[list[int]]:
+    """Rows that are references of one input: every row alone, or all rows of an input together."""
+    if config.data.references == "rows":
+        return [[number] for number in range(len(rows))]
+    groups: dict[Hashable, list[int]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(codecs.key_of(row), []).append(number)
+    return list(groups.values())

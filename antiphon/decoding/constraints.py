@@ -1,0 +1,115 @@
+"""Beams in several lanes: groups that say different things, and banks of prefixes by what they still have to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from antiphon.decoding.beam import Extensions, best_extensions
+from antiphon.symbols import EOS
+
+MOST_PHRASES = 8  # the machine that follows phrases has a state for every set of them
+
+
+class Diverse:
+    """Diverse beam search (Vijayakumar et al. 2016, arXiv 1610.02424, Hamming diversity).
+
+    The lanes choose one after the other: what a lane chooses from at a step is log p less `strength` times how often
+    the lanes before it have chosen the same symbol at this step. This moves the choice of a step alone: neither score
+    nor rank score holds it.
+    """
+
+    shared = False
+
+    def __init__(self, groups: int, strength: float) -> None:
+        self.count, self.strength = groups, strength
+
+    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
+        symbols = ranked.shape[2]
+        lanes: list[Extensions] = []
+        chosen = ranked.new_zeros(len(ranked), symbols)
+        for own_ranks, own in zip(ranks.chunk(self.count, 1), ranked.chunk(self.count, 1), strict=True):
+            width, start = own.shape[1], own.shape[1] * len(lanes)
+            top, origin, symbol = (x[:, 0] for x in best_extensions(own_ranks, own - self.strength * chosen[:, None]))
+            plain = own_ranks.gather(1, origin) + own.flatten(1).gather(1, origin * symbols + symbol)
+            chosen = chosen.scatter_add(1, symbol[:, :width], (top[:, :width] > -torch.inf).to(chosen.dtype))
+            lanes.append(Extensions(plain, origin + start, symbol))
+        return Extensions(*(torch.stack(values, 1) for values in zip(*lanes, strict=True)))
+
+
+class Phrases:
+    """Grid beam search (Hokamp & Liu 2017, arXiv 1704.07138): every output holds all of these phrases, in any order.
+
+    A lane holds the prefixes that have said so many symbols of the phrases: those of the phrases in it, and of one
+    more that it ends with the beginning of. So the less probable ones that have said more are not lost. As a rule it
+    forbids the end before all is said, as lanes it gives each number of symbols a beam of its own.
+
+    `phrases` are ids of symbols below `symbols`. What has been said is followed by a machine whose states are the
+    phrases said and the longest end of the output that begins a phrase (Aho & Corasick 1975).
+    """
+
+    shared = True
+
+    def __init__(self, phrases: Sequence[Sequence[int]], symbols: int) -> None:
+        self.phrases = list(dict.fromkeys(map(tuple, phrases)))
+        if not 1 <= len(self.phrases) <= MOST_PHRASES or not all(self.phrases):
+            raise ValueError(f"must be 1 to {MOST_PHRASES} phrases, none of them empty (are {len(self.phrases)})")
+        self.count = 1 + sum(map(len, self.phrases))
+        letters = sorted({symbol for phrase in self.phrases for symbol in phrase})
+        self.letter = torch.zeros(symbols, dtype=torch.long)  # of each symbol; 0 if it is in no phrase
+        self.letter[letters] = torch.arange(1, len(letters) + 1)
+        numbers: dict[tuple[tuple[int, ...], frozenset[tuple[int, ...]]], int] = {((), frozenset()): 0}
+        states = list(numbers)
+        after: list[list[int]] = []
+        for end, met in states:  # which grows while new ones are found
+            after.append([])
+            for letter in (-1, *letters):
+                said = (*end, letter)
+                now = met | {phrase for phrase in self.phrases if said[-len(phrase) :] == phrase}
+                found = (self._beginning(said, self.phrases), now)
+                if found not in numbers:
+                    numbers[found] = len(states)
+                    states.append(found)
+                after[-1].append(numbers[found])
+        self.after = torch.tensor(after)  # [states, letters]
+        self.progress = torch.tensor([self._progress(*state) for state in states])
+
+    @staticmethod
+    def _beginning(said: tuple[int, ...], phrases: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """The longest end of `said` that one of the phrases begins with."""
+        ends = (said[start:] for start in range(len(said) + 1))
+        return next(end for end in ends if not end or any(phrase[: len(end)] == end for phrase in phrases))
+
+    def _progress(self, end: tuple[int, ...], met: frozenset[tuple[int, ...]]) -> int:
+        missing = [phrase for phrase in self.phrases if phrase not in met]
+        return sum(map(len, met)) + len(self._beginning(end, missing))
+
+    def _states(self, said: Tensor) -> Tensor:
+        """The machine's states [R] after said [R, length]."""
+        state = said.new_zeros(len(said))
+        for letter in self._letters(said).unbind(1):
+            state = self.after.to(said.device)[state, letter]
+        return state
+
+    def _letters(self, symbols: Tensor) -> Tensor:
+        """The letters of symbols [...]; what only a source has is in no phrase."""
+        known = symbols < len(self.letter)
+        return self.letter.to(symbols.device)[symbols.where(known, 0)].where(known, 0)
+
+    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
+        lacking = self.progress.to(said.device)[self._states(said)] < self.count - 1
+        ranked[:, EOS] = ranked[:, EOS].masked_fill(lacking, -torch.inf)
+        return ranked
+
+    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
+        sources, rows, symbols = ranked.shape
+        after = self.after.to(said.device)[self._states(said.flatten(0, 1))]
+        letters = self._letters(torch.arange(symbols, device=said.device))
+        lane = self.progress.to(said.device)[after][:, letters].view(sources, -1)
+        total = (ranks[..., None] + ranked).flatten(1)
+        size = min(2 * (rows // self.count), rows * symbols)
+        found = [total.masked_fill(lane != number, -torch.inf).topk(size, 1) for number in range(self.count)]
+        top, place = (torch.stack(values, 1) for values in zip(*found, strict=True))
+        return Extensions(top, place // symbols, place % symbols)

@@ -1,0 +1,72 @@
+"""What a head computed for a row, as the answer a user reads: labels by name, numbers in their unit."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon.answers import (
+    LabelPrediction,
+    LabelsPrediction,
+    NumberPrediction,
+    NumbersPrediction,
+    Prediction,
+    TextPrediction,
+)
+from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
+from antiphon.data.codecs.text import LabelCodec
+from antiphon.saved.calibration import Calibration
+
+
+class Answer(NamedTuple):
+    """What a reader's head gave for one row.
+
+    `said`: ids of labels [steps], or numbers [steps, size]. `values` [steps, size]: log p of every label, or again the
+    numbers.
+    """
+
+    said: NDArray[Any]
+    values: NDArray[np.float32]
+
+
+def answered(codec: Codec, answer: Answer, calibration: Calibration | None = None) -> Prediction:
+    """A row's answer in the words of the target."""
+    if isinstance(codec, LabelCodec):
+        if not codec.steps:
+            return _label(codec, answer.values[0], calibration)
+        probabilities = np.exp(answer.values[np.arange(len(answer.said)), answer.said]).astype(float).tolist()
+        confidence = None if calibration is None else calibration.of_labels(answer.values, answer.said)
+        return LabelsPrediction(codec.names(map(int, answer.said)), probabilities, confidence)
+    values = _values(codec, answer.said)
+    return NumbersPrediction(values) if codec.steps else NumberPrediction(float(values[0, 0]))
+
+
+def answered_step(codec: Codec, values: NDArray[np.float32], calibration: Calibration | None = None) -> Prediction:
+    """The answer to one step of a live stream, from the values [size] that a reader's head gave for it."""
+    if isinstance(codec, LabelCodec):
+        return _label(codec, values, calibration)
+    return NumbersPrediction(_values(codec, values))
+
+
+def _label(codec: LabelCodec, answer: NDArray[np.float32], calibration: Calibration | None) -> LabelPrediction:
+    order = np.argsort(-answer, kind="stable")[: len(codec.vocabulary.symbols)]
+    names = codec.names(map(int, order))
+    confidence = None if calibration is None else calibration.of_labels(answer[None], order[:1])[0]
+    return LabelPrediction(names[0], dict(zip(names, np.exp(answer[order]).tolist(), strict=True)), confidence)
+
+
+def _values(codec: Codec, answer: NDArray[np.float32]) -> NDArray[np.float32]:
+    assert isinstance(codec, ScaledCodec)
+    return answer if isinstance(codec, NumbersCodec) and codec.bits else codec.restored(answer)
+
+
+def empty(codec: Codec) -> Prediction:
+    """The answer to an empty input."""
+    if isinstance(codec, LabelCodec):
+        return LabelsPrediction([], []) if codec.steps else LabelPrediction("", {})
+    if isinstance(codec, ScaledCodec):
+        return NumbersPrediction(np.empty((0, codec.size), np.float32)) if codec.steps else NumberPrediction(None)
+    return TextPrediction("", [], None, [], [])

@@ -1,0 +1,1 @@
+"""Models, as structures put them together from parts."""

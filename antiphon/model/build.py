@@ -1,0 +1,238 @@
+"""The five structures as functions from a configuration to a model: the only place that knows names of both.
+
+one_to_one      one vector, image or category -> one label or number     source, encoder, head
+one_to_many     one vector, image or category -> a sequence              source, encoder, bridge, decoder, head
+many_to_one     a sequence -> one label or number                        source, encoder, pooling, head
+many_to_many    a sequence -> a sequence of another length               source, encoder, bridge, decoder, head
+synchronous     a sequence -> one label or vector a step                 source, encoder, head
+                (with CTC each step says a symbol of a shorter text, or nothing)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from antiphon.config.schema import Config, Model
+from antiphon.data.codecs.text import TextCodec
+from antiphon.data.load import Codecs, copying_of, untrained
+from antiphon.errors import ConfigError
+from antiphon.model.models import Aligner, Channel, LanguageModel, Reader, Writer
+from antiphon.model.models import Model as Built
+from antiphon.model.parts.attention import ATTENTIONS, Attention
+from antiphon.model.parts.bridges import BRIDGES
+from antiphon.model.parts.decoders import RecurrentDecoder
+from antiphon.model.parts.dropout import Dropout
+from antiphon.model.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
+from antiphon.model.parts.heads import HEADS, CTCHead, SoftmaxHead, SymbolHead
+from antiphon.model.parts.pooling import Pooling
+from antiphon.model.parts.recurrent import CELLS, Cell, MakeCell
+from antiphon.model.parts.sources import SOURCES, Embedding, TextSource
+
+
+class Side(Protocol):
+    """What a structure must know of a side: the part that takes or gives it and its options, its size, whether it has
+    steps, and what stands before the first of its symbols."""
+
+    @property
+    def part(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def steps(self) -> bool: ...
+
+    @property
+    def part_options(self) -> Mapping[str, int]: ...
+
+    @property
+    def begin(self) -> int: ...
+
+
+def one_to_one(model: Model, sources: Sequence[Side], target: Side) -> Reader:
+    """One thing -> one answer."""
+    return _reader(model, sources, target, pooled=True)
+
+
+def one_to_many(model: Model, sources: Sequence[Side], target: Side) -> Writer:
+    """One thing -> a sequence."""
+    return _writer(model, sources, target)
+
+
+def many_to_one(model: Model, sources: Sequence[Side], target: Side) -> Reader:
+    """A sequence -> one answer."""
+    return _reader(model, sources, target, pooled=True)
+
+
+def many_to_many(model: Model, sources: Sequence[Side], target: Side) -> Writer:
+    """A sequence -> a sequence of another length."""
+    return _writer(model, sources, target)
+
+
+def synchronous(model: Model, sources: Sequence[Side], target: Side) -> Reader:
+    """A sequence -> an answer a step."""
+    if len(sources) > 1:
+        raise ConfigError("source", f"an answer for each step needs the steps of one source, not of {len(sources)}")
+    if target.part == "next":
+        return _language_model(model, sources)
+    reader = _reader(model, sources, target, pooled=False)
+    if isinstance(reader.head, CTCHead):
+        return Aligner(Channel(reader.source, reader.encoder), reader.head, reader.dropout)
+    return reader
+
+
+def _language_model(model: Model, sources: Sequence[Side]) -> LanguageModel:
+    """A sequence of symbols -> the next one; it never reads backwards."""
+    one_way = model.model_copy(update={"encoder": model.encoder.model_copy(update={"bidirectional": False})})
+    channels = _channels(one_way, sources)
+    source, memory = channels[0].source, channels[0].encoder.size
+    if not isinstance(source, TextSource):
+        raise ConfigError("source.characters", "a language model reads the symbols it writes; leave characters out")
+    if model.tie and memory != model.embedding:
+        reason = (
+            f"the embedding is {model.embedding} wide and the output {memory}; make encoder.hidden equal to embedding"
+        )
+        raise ConfigError("model.tie", reason)
+    head = SoftmaxHead(memory, sources[0].size, source.embedding.weight if model.tie else None)
+    dropout = Dropout(model.dropout, model.locked_dropout)
+    return LanguageModel(channels[0], head, dropout, sources[0].begin)
+
+
+def _reader(model: Model, sources: Sequence[Side], target: Side, pooled: bool) -> Reader:
+    channels = _channels(model, sources)
+    memory = channels[0].encoder.size
+    pooling = Pooling(model.pooling, memory, memory * len(channels)) if pooled else None
+    size = pooling.size if pooling else memory
+    head = HEADS.build(target.part, {}, "target.kind", features=size, symbols=target.size)
+    return Reader(channels, pooling, head, Dropout(model.dropout, model.locked_dropout))
+
+
+def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
+    channels = _channels(model, sources)
+    memory, hidden = channels[0].encoder.size, model.decoder.hidden
+    bridge = BRIDGES.build(
+        model.context.from_,
+        model.context.options,
+        "model.context",
+        also=model.context.own_keys(),
+        memory=memory,
+        last=memory * len(channels),
+        hidden=hidden,
+        layers=model.decoder.layers,
+        state_parts=CELLS.row(model.cell.kind, "model.cell").parts,  # type: ignore[attr-defined]
+    )
+    every_step = model.context.to == "every_step"
+    attention = _attention(model, hidden, memory)
+    if model.copy_ and attention is None:
+        raise ConfigError("model.copy", "points with attention; choose model.attention: general, additive or dot")
+    if model.copy_ and attention is not None and attention.hard:
+        reason = (
+            f"{model.attention.kind} attention looks at one step alone, and what stands at others could not be said"
+        )
+        raise ConfigError("model.copy", f"{reason}; choose model.attention: general, additive or dot")
+    embedding = Embedding(target.size, model.embedding)
+    try:
+        decoder = RecurrentDecoder(
+            model.embedding,
+            _cells(model),
+            features=model.embedding if model.tie else hidden,
+            dropout=model.dropout,
+            locked_dropout=model.locked_dropout,
+            context=bridge.size if every_step else 0,
+            attention=attention,
+            memory=memory,
+            query=model.attention.query,
+            input_feeding=model.attention.input_feeding,
+            layer=model.attention.layer,
+            copies=model.copy_,
+            **model.decoder.model_dump(),
+        )
+    except ConfigError as error:
+        if error.key.startswith("model."):
+            raise
+        raise ConfigError(f"model.{error.key}", error.reason) from None
+    head = HEADS.build(
+        "pointers" if model.copy_ else target.part,
+        {},
+        "target.kind",
+        features=decoder.features,
+        symbols=target.size,
+        weight=embedding.weight if model.tie else None,
+    )
+    assert isinstance(head, SymbolHead)
+    return Writer(channels, bridge, embedding, decoder, head, every_step)
+
+
+def _cells(model: Model) -> MakeCell:
+    def make(inputs: int, hidden: int) -> Cell:
+        return CELLS.build(model.cell.kind, model.cell.options, "model.cell", inputs=inputs, hidden=hidden)
+
+    return make
+
+
+def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
+    """A source and an encoder for each: recurrent for a sequence, else feed-forward, all with states of one width."""
+    width = model.encoder.hidden
+    if model.encoder.bidirectional and any(side.steps for side in sources):
+        width *= 2
+    dropout: dict[str, Any] = {"dropout": model.dropout, "locked_dropout": model.locked_dropout}
+    found = []
+    for side in sources:
+        options = model.image.model_dump() if side.part in ("image", "images") else {}
+        given: dict[str, Any] = {"inputs": side.size, "size": model.embedding, **side.part_options}
+        source = SOURCES.build(side.part, options, "model.image", **given)
+        encoder: Encoder
+        if side.steps:
+            settings = model.encoder.model_dump()
+            encoder = RecurrentEncoder(source.size, _cells(model), **settings, **dropout)
+        else:
+            layers, residual = model.encoder.layers, model.encoder.residual
+            encoder = FeedForwardEncoder(source.size, width, layers, residual, **dropout)
+        found.append(Channel(source, encoder))
+    return found
+
+
+def _attention(model: Model, query: int, memory: int) -> Attention | None:
+    chosen = model.attention
+    return ATTENTIONS.build(
+        chosen.kind, chosen.options, "model.attention", also=chosen.own_keys(), query=query, memory=memory
+    )
+
+
+STRUCTURES: dict[str, Callable[[Model, Sequence[Side], Side], Built]] = {
+    "one_to_one": one_to_one,
+    "one_to_many": one_to_many,
+    "many_to_one": many_to_one,
+    "many_to_many": many_to_many,
+    "synchronous": synchronous,
+}
+
+
+def structure_of(config: Config) -> str:
+    """The structure that the kinds of source and target make; a stated one must agree."""
+    codecs = untrained(config)
+    sources, target = codecs.sources, codecs.target
+    many = any(source.steps for source in sources)
+    kinds = f"{' and '.join(side.kind for side in config.sources)} -> {config.target.kind}"
+    if target.form == "next" and not isinstance(sources[0], TextCodec):
+        raise ConfigError("target.kind", f"{kinds}: the next symbol needs a source of text")
+    if any(source.whole for source in sources) and target.form != "next":
+        raise ConfigError("target.kind", f"{kinds}: of one long text only the next symbol can be learned; choose next")
+    if target.form in ("each", "aligned", "next"):
+        if not many:
+            raise ConfigError("target.kind", f"{kinds}: an answer for each step needs a source with steps")
+        if "turns" in config.sources[0].options:
+            raise ConfigError("source.turns", f"{kinds}: a dialogue's turns are for a text or one label of their own")
+        found = "synchronous"
+    else:
+        found = f"{'many' if many else 'one'}_to_{'many' if target.form == 'any' else 'one'}"
+    if config.structure not in (None, found):
+        raise ConfigError("structure", f"is {config.structure}, but {kinds} makes {found}")
+    return found
+
+
+def build(config: Config, codecs: Codecs) -> Built:
+    """An untrained model for what these codecs have learned."""
+    copying_of(config, codecs)  # refused here, before any data is read
+    return STRUCTURES[structure_of(config)](config.model, codecs.sources, codecs.target)

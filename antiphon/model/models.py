@@ -1,0 +1,302 @@
+"""The models that the five structures are: parts put together.
+
+A `Writer` reads its sources and writes a target of any length. A `Reader` gives one answer a row, or one a step; a
+`LanguageModel` is one whose answer is the next symbol, so that it writes too, and an `Aligner` (CTC) one whose steps
+say a shorter text together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from antiphon.model.parts.bridges import Bridge
+from antiphon.model.parts.decoders import Decoded, RecurrentDecoder, stacked
+from antiphon.model.parts.dropout import Dropout
+from antiphon.model.parts.encoders import Encoder, RecurrentEncoder
+from antiphon.model.parts.heads import Aligned, CTCHead, Head, Pointed, PointerHead, SoftmaxHead, SymbolHead
+from antiphon.model.parts.pooling import Pooling
+from antiphon.model.parts.sources import Embedding, Source, TextSource
+from antiphon.model.state import Encoded, Layer, Memory, State, Step
+from antiphon.symbols import BOS, UNK
+
+Input = tuple[Tensor, Tensor]
+"""A source as a batch holds it: values [B, steps, ...] and lengths [B]."""
+
+
+class Channel(nn.Module):
+    """A source and its encoder."""
+
+    def __init__(self, source: Source, encoder: Encoder) -> None:
+        super().__init__()
+        self.source, self.encoder = source, encoder
+
+
+class Model(nn.Module):
+    """What writers and readers share: sources with their encoders, and a head.
+
+    The first source's parts are `source` and `encoder`, further ones stand in `others`.
+    """
+
+    head: Head[Any]
+    goes_on: ClassVar[bool] = False  # whether what it writes goes on behind what it has read
+
+    def __init__(self, channels: Sequence[Channel]) -> None:
+        super().__init__()
+        self.source, self.encoder = channels[0].source, channels[0].encoder
+        self.others = nn.ModuleList(channels[1:])
+
+    @property
+    def channels(self) -> list[tuple[Source, Encoder]]:
+        """Every source with its encoder."""
+        others = [(other.source, other.encoder) for other in self.others if isinstance(other, Channel)]
+        return [(self.source, self.encoder), *others]
+
+    def encode(self, sources: Sequence[Input]) -> Encoded:
+        """All sources encoded; several are one memory: their states side by side, their last states joined."""
+        return self.encode_vectors(source(*given) for (source, _), given in zip(self.channels, sources, strict=True))
+
+    def encode_vectors(self, vectors: Iterable[Input]) -> Encoded:
+        """`encode` of what the sources have made: vectors [B, S, size] and lengths [B] of each."""
+        found: list[Encoded] = [encoder(*given) for (_, encoder), given in zip(self.channels, vectors, strict=True)]
+        if len(found) == 1:
+            return found[0]
+        states, masks, lasts = zip(*found, strict=True)
+        return Encoded(torch.cat(states, 1), torch.cat(masks, 1), torch.cat(lasts, -1))
+
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Any:
+        """Readout features of every target step, as the head takes them; target [B, T] or [B, T, numbers]."""
+        raise NotImplementedError
+
+
+class Reader(Model):
+    """source -> encoder -> pooling? -> head: one answer a row, or without a pooling one a source step."""
+
+    def __init__(self, channels: Sequence[Channel], pooling: Pooling | None, head: Head[Any], dropout: Dropout) -> None:
+        super().__init__(channels)
+        self.pooling, self.head, self.dropout = pooling, head, dropout
+
+    def features(self, sources: Sequence[Input]) -> Tensor:
+        """Readout features [B, 1, features] of every row, or [B, S, features] of every step, padding included."""
+        return self.features_of(self.encode(sources))
+
+    def features_of(self, encoded: Encoded) -> Tensor:
+        """`features` of encoded sources."""
+        states = encoded.states if self.pooling is None else self.pooling(encoded)[:, None]
+        dropped: Tensor = self.dropout(states)
+        return dropped
+
+    @property
+    def streams(self) -> bool:
+        """Whether it can answer each step at once: an answer a step, and nothing read backwards."""
+        return self.pooling is None and isinstance(self.encoder, RecurrentEncoder) and self.encoder.one_way
+
+    def begin(self, rows: int) -> tuple[Layer, ...]:
+        """The state of so many live streams before their first step."""
+        assert isinstance(self.encoder, RecurrentEncoder)
+        return self.encoder.begin(next(self.encoder.parameters()).new_zeros(rows, 0))
+
+    def read_step(self, values: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
+        """One step of live streams, values [R, ...]: readout features [R, features], and the states after."""
+        assert isinstance(self.encoder, RecurrentEncoder)
+        vectors, _ = self.source(values[:, None], torch.ones(values.shape[0], dtype=torch.long, device=values.device))
+        return self.encoder.step(vectors[:, 0], layers)
+
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Any:
+        """As `features`, cut to the target's steps (an end symbol of the source has no answer)."""
+        return self.features(sources)[:, : target.shape[1]]
+
+
+class Aligner(Reader):
+    """A synchronous reader whose steps together say a text shorter than they are: p(y|x) summed over all alignments.
+
+    Nothing that it has said is read, so it is searched by `antiphon/model/parts/ctc.py`, not step by step.
+    """
+
+    head: CTCHead
+    attends = copies = False
+
+    def __init__(self, channel: Channel, head: CTCHead, dropout: Dropout) -> None:
+        super().__init__([channel], None, head, dropout)
+
+    @property
+    def streams(self) -> bool:
+        """What its steps say is known when all are read."""
+        return False
+
+    def forward(self, sources: Sequence[Input], target: Tensor | None = None, reference: float = 1.0) -> Aligned:
+        """The features of every step, which no target changes."""
+        encoded = self.encode(sources)
+        return Aligned(self.dropout(encoded.states), encoded.mask.sum(1))
+
+
+class LanguageModel(Reader):
+    """A synchronous reader whose answer is the next symbol: p(y) = prod_t p(y_t | y_<t).
+
+    It reads `begin` and all but the last symbol; its source and its target are the same ids [B, T]. It generates as
+    a writer does, with `start` and `step`. One long text is learned with `run`, piece by piece.
+    """
+
+    encoder: RecurrentEncoder
+    source: TextSource
+    head: SoftmaxHead
+    goes_on = True
+    attends = copies = False
+
+    def __init__(self, channel: Channel, head: SoftmaxHead, dropout: Dropout, begin: int = BOS) -> None:
+        super().__init__([channel], None, head, dropout)
+        self.first = begin
+
+    def features(self, sources: Sequence[Input]) -> Tensor:
+        ((ids, _),) = sources
+        return self.run(self.read(ids), self.begin(len(ids)))[0]
+
+    def read(self, target: Tensor) -> Tensor:
+        """What is read while target [B, T] is said: `begin`, then all but the last."""
+        return _shifted(target, self.first)
+
+    def run(self, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
+        """Symbols read [B, S], from given states: readout features [B, S, features], and the states after."""
+        states, layers = self.encoder.run(self.source.embedding(ids), layers)
+        return self.dropout(states), layers
+
+    def start(self, sources: Sequence[Input]) -> State:
+        """Prompts [B, S], padded, of lengths [B] -> the state after all of a prompt but its last symbol."""
+        ((ids, lengths),) = sources
+        state, read = State(self.begin(len(ids))), self.read(ids)
+        for place in range(int(lengths.max())):
+            after = self.encoder.step(self.source.embedding(read[:, place]), state.layers)[1]
+            going = (place < lengths)[:, None]
+            layers = (zip(new, old, strict=True) for new, old in zip(after, state.layers, strict=True))
+            state = State(tuple(tuple(torch.where(going, new, old) for new, old in layer) for layer in layers))
+        return state
+
+    def first_read(self, sources: Sequence[Input]) -> Tensor | None:
+        """What the first step reads [B]: the last symbol of each prompt."""
+        ((ids, lengths),) = sources
+        return ids.gather(1, lengths[:, None] - 1)[:, 0]
+
+    def step(self, tokens: Tensor, state: State) -> Step[State]:
+        """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""
+        states, layers = self.encoder.step(self.source.embedding(tokens), state.layers)
+        return Step(self.head.log_probs(states), State(layers))
+
+
+class Writer(Model):
+    """source -> encoder -> bridge -> decoder -> head: p(y|x) = prod_t p(y_t | y_<t, x).
+
+    Training calls `forward` and the head; decoding calls `start` once and `step` once a symbol. With a `PointerHead` it
+    copies: its source [B, S, ...] has in its last column the ids of the symbols that each step says. Those beyond the
+    vocabulary are read as UNK when they have been said.
+    """
+
+    head: SymbolHead[Any]
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        bridge: Bridge,
+        embedding: Embedding,
+        decoder: RecurrentDecoder,
+        head: SymbolHead[Any],
+        context_every_step: bool,
+    ) -> None:
+        super().__init__(channels)
+        self.bridge, self.embedding, self.decoder, self.head = bridge, embedding, decoder, head
+        self.context_every_step = context_every_step
+
+    @property
+    def attends(self) -> bool:
+        """Whether a step says where in the source it looked."""
+        return self.decoder.attention is not None
+
+    @property
+    def copies(self) -> bool:
+        """Whether it may say a symbol by pointing at the source."""
+        return isinstance(self.head, PointerHead)
+
+    def start(self, sources: Sequence[Input]) -> State:
+        """The sources of B rows -> the decoder's state before the first step."""
+        says = None
+        if self.copies:
+            ((values, lengths),) = sources
+            says, own = values[..., -1], values[..., :-1]
+            sources = [(own.squeeze(-1) if own.shape[-1] == 1 else own, lengths)]
+        encoded = self.encode(sources)
+        return self.start_from(encoded, self.bridge.context(encoded), says)
+
+    def start_from(self, encoded: Encoded, context: Tensor, says: Tensor | None = None) -> State:
+        """`start` of encoded sources, a context C [B, size], and what their steps say [B, S] if it copies."""
+        attention = self.decoder.attention
+        memory = attended = None
+        if attention is not None:
+            memory = Memory(encoded.states, attention.keys(encoded.states), encoded.mask, says)
+            attended = attention.initial(memory)
+        layers = self.bridge.start(context)
+        fed = context.new_zeros(context.shape[0], self.decoder.features) if self.decoder.input_feeding else None
+        drawn = self.decoder.draw(context)
+        return State(layers, context if self.context_every_step else None, memory, fed, attended, drawn)
+
+    def first_read(self, sources: Sequence[Input]) -> Tensor | None:
+        """What the first step reads: the begin symbol."""
+        return None
+
+    def step(self, tokens: Tensor, state: State) -> Step[State]:
+        """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""
+        decoded = self.decoder.step(self._read(tokens), state)
+        return Step(self.head.log_probs(_pointed(decoded)), decoded.state, decoded.attention)
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        """The embedded symbols [...] that are read; one that was copied and is not in the vocabulary is unknown."""
+        if self.copies:
+            tokens = tokens.masked_fill(tokens >= len(self.embedding.weight), UNK)
+        vectors: Tensor = self.embedding(tokens)
+        return vectors
+
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Any:
+        """Readout features of every step of target [B, T]: [B, T, features], or `Pointed` if it copies.
+
+        `reference` is the probability, for each token on its own, that the decoder is fed the reference; else it
+        is fed its own most probable symbol of the step before (scheduled sampling, Bengio et al. 2015, arXiv
+        1506.03099).
+        """
+        state, fed = self.start(sources), _shifted(target)
+        if reference >= 1.0:
+            return _pointed(self.decoder.unroll(self._read(fed), state))
+        given = torch.rand(fed.shape, device=fed.device) < reference
+        found: list[Decoded] = []
+        for step in range(fed.shape[1]):
+            tokens = fed[:, step]
+            if found:
+                with torch.no_grad():
+                    tokens = torch.where(given[:, step], tokens, self.head.best(_pointed(found[-1])))
+            found.append(self.decoder.step(self._read(tokens), state))
+            state = found[-1].state
+        return _pointed(stacked(found))
+
+    def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Attention weights [B, T, S] while the decoder is fed the target, and the mask [B, S] of what can be read.
+
+        None without attention.
+        """
+        state = self.start(sources)
+        weights = self.decoder.unroll(self._read(_shifted(target)), state).attention
+        return None if weights is None or state.memory is None else (weights, state.memory.mask)
+
+
+def _pointed(decoded: Decoded) -> Any:
+    """What a writer's head takes of one step or of all: the features, or of a decoder that copies `Pointed`."""
+    features, attention, state, gate = decoded
+    if gate is None or attention is None or state.memory is None or state.memory.says is None:
+        return features
+    says, rows = state.memory.says, len(gate) // len(state.memory.says)  # those of a source lie side by side
+    says = says.repeat_interleave(rows, 0) if gate.dim() == 1 else says[:, None].expand_as(attention)
+    return Pointed(features, gate, attention, says)
+
+
+def _shifted(target: Tensor, first: int = BOS) -> Tensor:
+    """What the decoder reads while it writes target [B, T]: BOS, then all but the last."""
+    return torch.cat([torch.full_like(target[:, :1], first), target[:, :-1]], 1)

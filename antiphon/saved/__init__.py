@@ -1,0 +1,1 @@
+"""A model on disk: its folder, card, calibration and known answers."""

@@ -1,0 +1,115 @@
+"""The model card: what a saved model is, what it was made from, and how good it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from antiphon import __version__
+from antiphon.config.schema import Config
+from antiphon.data.load import Codecs
+from antiphon.files import write_text
+from antiphon.model.build import structure_of
+from antiphon.model.parts.recurrent import Cell
+from antiphon.saved.calibration import Report
+from antiphon.saved.folder import CARD
+
+SHOWN = (
+    *("loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "exact_match", "exposure_gap"),
+    *("accuracy", "macro_f1", "span_f1", "mse", "mae", "nll_per_frame"),
+)
+
+
+def write_card(
+    folder: Path,
+    config: Config,
+    codecs: Codecs,
+    kept: dict[str, Any],
+    last: dict[str, Any],
+    rows: int,
+    model: nn.Module,
+    command: str,
+) -> None:
+    """Write `README.md` into a model folder."""
+    size = sum(p.numel() for p in model.parameters())
+    table = "\n".join(f"| {name} | {kept[name]:.4f} |" for name in SHOWN if name in kept)
+    recurrent = any(isinstance(part, Cell) for part in model.modules())
+    cell, version = f"{config.model.cell.kind}, " if recurrent else "", __version__
+    sides = "\n".join(f"- {name}: {codec.about()}" for name, codec in codecs.named.items())
+    kinds = f"{' and '.join(codec.kind for codec in codecs.sources)} -> {codecs.target.kind}"
+    metric = config.train.metric or codecs.target.metric
+    free = "outputs are greedy, fed with themselves; " if "exposure_gap" in kept else ""
+    write_text(
+        folder / CARD,
+        f"""# {folder.resolve().name}
+
+A {kinds} model ({structure_of(config)}, {cell}{size:,} parameters) made with Antiphon {version}.
+
+    antiphon predict {folder.name}        # one input a line, one output a line
+
+## Data
+
+- trained on {rows:,} rows of `{_names(config.data.train)}`
+{sides}
+- what the data did not show, the model does not know: rare symbols and other domains are where it fails first
+
+## Validation
+
+{_valid(config)}; {free}the validation of the weights that were kept is shown.
+
+| metric | value |
+|---|---|
+{table}
+
+Kept by `{metric}` from update {kept["step"]:,} of {last["step"]:,}: the latest that these rows do not show to be worse
+than the best; {last["minutes"]:.1f} minutes in all.
+
+![curves](curves.png)
+
+## Command
+
+    {command or "(trained from Python)"}
+
+## Configuration
+
+```yaml
+{config.to_yaml().rstrip()}
+```
+""",
+    )
+
+
+SECTION = "## Calibration\n"
+
+
+def add_calibration(folder: Path, found: Report) -> None:
+    """Put a calibration into the card of a model folder, if it has one, in the place of an earlier one."""
+    path = folder / CARD
+    if not path.is_file():
+        return
+    before, _, rest = path.read_text(encoding="utf-8").partition(SECTION)
+    _, heading, after = rest.partition("\n## ")
+    told = f"""{SECTION}
+The confidence of an answer was fitted to {found.rows}, on which these figures are measured too: {found.summary()}.
+Of the answers whose confidence lies in a range, the mean confidence and the share that is right:
+
+{found.table()}
+"""
+    write_text(path, f"{before.rstrip()}\n\n{told}{heading}{after}")
+
+
+def _names(files: Any) -> str:
+    if isinstance(files, str):
+        return Path(files).name
+    if isinstance(files, list):
+        return ", ".join(Path(file).name for file in files)
+    return f"{Path(files.source).name} + {Path(files.target).name}"
+
+
+def _valid(config: Config) -> str:
+    valid = config.data.valid
+    if valid is None or isinstance(valid, float):
+        return "Rows held out of the training file by distinct input"
+    return f"Rows of `{_names(valid)}`"

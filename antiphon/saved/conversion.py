@@ -1,0 +1,164 @@
+"""Models of other programs as model folders: their weights, laid out as ours are. Nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from antiphon import __version__
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
+from antiphon.data.codecs.text import TextCodec
+from antiphon.data.load import Codecs, untrained
+from antiphon.data.rows import load_array
+from antiphon.data.vocabulary import Vocabulary
+from antiphon.errors import DataError, ModelFolderError
+from antiphon.files import write_text
+from antiphon.model.build import build
+from antiphon.saved import folder as bundle
+from antiphon.symbols import BOS, EOS, SPECIALS, UNK
+
+Floats = NDArray[np.float32]
+SMALL = 2.0**-20  # a state times this is its own tanh to all digits of a float32, and the division by it is exact
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A model in our terms; `about` says where it comes from, and what of it is not as it was."""
+
+    config: Config
+    codecs: Codecs
+    weights: Mapping[str, Tensor]
+    about: str
+
+
+def convert(source: Path, out: Path) -> None:
+    """Write the model of another program, in the file `source`, into the new model folder `out`.
+
+    A file that no known program has written, or a damaged one, is a `DataError`.
+    """
+    if out.exists():
+        raise ModelFolderError(f"{out}: exists; name a new folder")
+    found = g2p_en(source)
+    with torch.device("meta"):
+        bundle.check_weights(build(found.config, found.codecs), found.weights, str(source))
+    bundle.save_description(out, found.config, found.codecs)
+    bundle.save_weights(out, found.weights)
+    write_text(out / bundle.CARD, _card(out, found))
+
+
+def _card(out: Path, found: Converted) -> str:
+    size = sum(value.numel() for value in found.weights.values())
+    return f"""# {out.resolve().name}
+
+{found.about}
+
+{size:,} parameters, converted with Antiphon {__version__}.
+
+    antiphon predict {out.name}        # one input a line, one output a line
+
+## Configuration
+
+```yaml
+{found.config.to_yaml().rstrip()}
+```
+"""
+
+
+# --- g2p_en -------------------------------------------------------------------------------------------
+
+LETTERS = list("abcdefghijklmnopqrstuvwxyz")
+VOWELS = ["AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"]
+CONSONANTS = [
+    "B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG",
+    "P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH",
+]  # fmt: skip
+PHONEMES = sorted([*CONSONANTS, "UW", *(f"{vowel}{stress}" for vowel in VOWELS for stress in "012")])
+G2P_LETTERS = {UNK: 1, EOS: 2}  # our special symbols among its letters, before a to z; 0 is padding
+G2P_PHONEMES = {UNK: 1, BOS: 2, EOS: 3}  # and among its phonemes
+G2P_LONGEST = 20  # phonemes of an output
+G2P_ABOUT = """An English word -> phonemes model, the network of [g2p_en](https://pypi.org/project/g2p-en/) 2.1.0 \
+(Kyubyong Park and Jongseok Kim, Apache-2.0), which it uses for words that its dictionary does not have.
+
+It says the same phonemes, greedily and at most 20 of them. What differs:
+
+- its scores are log p among the phonemes and the end; the network also had classes for padding and the beginning
+- capitals are read as small letters, as g2p_en makes them before the network sees them; accents are not taken off
+- our decoder's readout is a tanh, which the network has not: it is given states so small that it changes no digit of \
+them. For a training to go on from here (`--init-from`) such weights are a poor start"""
+
+
+def g2p_en(source: Path) -> Converted:
+    """The GRU encoder and decoder in `checkpoint20.npz` of the Python package g2p_en 2.1.0.
+
+    Its gates and both biases lie as ours do. Its first decoder state is the encoder's last: context `last`. It has no
+    readout, p = softmax(V h + b), while ours is f = tanh(W h): W = `SMALL` I and V / `SMALL` give the same.
+    """
+    try:
+        found = {name: load_array(f"{source}#{name}") for name in g2p_shapes(0, 0)}
+    except DataError as error:
+        raise DataError(f"{source}: is not the checkpoint20.npz of g2p_en, which can be converted: {error}") from None
+    embedding, hidden = (np.atleast_1d(found[name]).shape[-1] for name in ("enc_emb", "enc_w_hh"))
+    for name, shape in g2p_shapes(embedding, hidden).items():
+        array = found[name]
+        if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise DataError(f"{source}: {name} is {array.dtype} {list(array.shape)}; numbers {list(shape)} are wanted")
+    weights: dict[str, NDArray[Any]] = {
+        "source.embedding.weight": _rows(found["enc_emb"], G2P_LETTERS),
+        "embedding.weight": _rows(found["dec_emb"], G2P_PHONEMES),
+        "decoder.readout.weight": SMALL * np.eye(hidden),
+        "decoder.readout.bias": np.zeros(hidden),
+        "head.weight": _rows(found["fc_w"], G2P_PHONEMES) / SMALL,
+        "head.bias": _rows(found["fc_b"], G2P_PHONEMES),
+    }
+    for ours, theirs in (("encoder.forward_cells.0", "enc"), ("decoder.cells.0", "dec")):
+        for part, own in (("weight", "w"), ("bias", "b")):
+            weights[f"{ours}.input_{part}"] = found[f"{theirs}_{own}_ih"]
+            weights[f"{ours}.state_{part}"] = found[f"{theirs}_{own}_hh"]
+    tree = {
+        "data": {"train": str(source.resolve())},
+        "source": {"tokens": "chars", "normalize": "none", "lowercase": True},
+        "target": {"tokens": "words", "normalize": "none"},
+        "model": {
+            "cell": "gru",
+            "embedding": embedding,
+            "encoder": {"hidden": hidden, "bidirectional": False},
+            "context": "last",
+            "attention": "none",
+            "decoder": {"hidden": hidden},
+        },
+        "decode": {"beam": 1, "max_length": G2P_LONGEST},
+    }
+    config = configuration.parse(tree, source.parent)
+    codecs = untrained(config)
+    for codec, symbols in ((codecs.sources[0], LETTERS), (codecs.target, PHONEMES)):
+        assert isinstance(codec, TextCodec)
+        codec.vocabulary = Vocabulary(symbols)
+    tensors = {name: torch.from_numpy(value.astype(np.float32)) for name, value in weights.items()}
+    return Converted(config, codecs, tensors, G2P_ABOUT)
+
+
+def g2p_shapes(embedding: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Every array, and the shape it has with these widths."""
+    letters, phonemes = 1 + len(G2P_LETTERS) + len(LETTERS), 1 + len(G2P_PHONEMES) + len(PHONEMES)
+    shapes: dict[str, tuple[int, ...]] = {"enc_emb": (letters, embedding), "dec_emb": (phonemes, embedding)}
+    for side in ("enc", "dec"):
+        shapes |= {f"{side}_w_ih": (3 * hidden, embedding), f"{side}_w_hh": (3 * hidden, hidden)}
+        shapes |= {f"{side}_b_ih": (3 * hidden,), f"{side}_b_hh": (3 * hidden,)}
+    return shapes | {"fc_w": (phonemes, hidden), "fc_b": (phonemes,)}
+
+
+def _rows(theirs: Floats, special: Mapping[int, int]) -> Floats:
+    """A matrix with a row a symbol in our order: special symbols, zeros where there is none, and the others behind."""
+    others = theirs[1 + len(special) :]
+    found = np.zeros((SPECIALS + len(others), *theirs.shape[1:]), np.float32)
+    found[list(special)] = theirs[list(special.values())]
+    found[SPECIALS:] = others
+    return found

@@ -1,0 +1,93 @@
+"""Inputs whose answers are known and win over the model: `exceptions.tsv` in a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from antiphon.answers import Candidate, LabelPrediction, LabelsPrediction, Prediction, TextPrediction
+from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.text import CategoryCodec, LabelCodec, SourceTextCodec, TextCodec
+from antiphon.data.load import Codecs
+from antiphon.data.rows import read_lines
+from antiphon.errors import DataError, ModelFolderError
+
+FILE = "exceptions.tsv"
+
+Key: TypeAlias = tuple[tuple[str, ...], ...]  # the symbols of every source
+
+
+@dataclass(frozen=True)
+class Exceptions:
+    """The known answers, by the symbols of their inputs: what is the same to the model is the same here."""
+
+    answers: Mapping[Key, Prediction]
+
+    def answer(self, codecs: Codecs, values: Sequence[Any]) -> Prediction | None:
+        """The answer to an input's values, if it is known."""
+        return self.answers.get(_key(codecs, values)) if self.answers else None
+
+
+NONE = Exceptions({})
+
+
+def read(path: Path, codecs: Codecs) -> Exceptions:
+    """A table of inputs and outputs, a tab between them (and between several sources); empty lines are skipped.
+
+    A wrong line is a `DataError`; a model that answers nothing a file could hold, a `ModelFolderError`.
+    """
+    sides = [codec for codec in codecs.sources if codec.reads]
+    for codec in sides:
+        if not isinstance(codec, TextCodec | CategoryCodec) or _has_turns(codec):
+            raise ModelFolderError(f"{path}: exceptions are for sources of single texts and categories")
+    if not sides or not isinstance(codecs.target, TextCodec | LabelCodec):
+        raise ModelFolderError(f"{path}: exceptions are for models that read something and say text, a label or labels")
+    found: dict[Key, Prediction] = {}
+    for number, line, reason in read_lines(str(path)):
+        where = f"{path}:{number}"
+        if line is None:
+            raise DataError(f"{where}: {reason}")
+        if not line:
+            continue
+        *inputs, output = line.split("\t")
+        if len(inputs) != len(sides):
+            raise DataError(f"{where}: has {len(inputs) + 1} columns; {len(sides) + 1} are needed, the output last")
+        given = iter(inputs)
+        key = _key(codecs, [next(given) if codec.reads else "" for codec in codecs.sources])
+        if not any(key):
+            raise DataError(f"{where}: has no input")
+        if key in found:
+            raise DataError(f"{where}: is about the same input as a line before it")
+        try:
+            found[key] = _said(codecs.target, output, key)
+        except ValueError as error:
+            raise DataError(f"{where}: the output {error}") from None
+    return Exceptions(found)
+
+
+def _has_turns(codec: Codec) -> bool:
+    return isinstance(codec, SourceTextCodec) and codec.turns is not None
+
+
+def _key(codecs: Codecs, values: Sequence[Any]) -> Key:
+    pairs = zip(codecs.sources, values, strict=True)
+    return tuple(tuple(codec.split(value)) if isinstance(codec, TextCodec) else (str(value),) for codec, value in pairs)
+
+
+def _said(codec: Codec, output: str, key: Key) -> Prediction:
+    """An output as the model's answer, with the probability 1, of which all are sure."""
+    if isinstance(codec, TextCodec):
+        tokens = codec.split(output)
+        return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(key[0]), confidence=1.0)
+    assert isinstance(codec, LabelCodec)
+    labels = output.split() if codec.steps else [output]
+    for label in labels:
+        if label not in codec.vocabulary.symbols:
+            raise ValueError(f"is no label of the model: {label!r}")
+    if not codec.steps:
+        return LabelPrediction(output, {output: 1.0}, 1.0)
+    if len(labels) != len(key[0]):
+        raise ValueError(f"has {len(labels)} labels for {len(key[0])} symbols")
+    return LabelsPrediction(labels, [1.0] * len(labels), [1.0] * len(labels))

@@ -1,0 +1,1 @@
+"""Programs around a model: demo, benchmark, checks of a table, reports."""

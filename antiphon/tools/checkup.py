@@ -1,0 +1,144 @@
+"""`antiphon check`: reads all data as training would, reports what would go wrong, trains nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from antiphon.config.schema import Config, Parallel
+from antiphon.data.batches import Sequences
+from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.text import LabelCodec, TextCodec
+from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
+from antiphon.data.rows import Problems, Row
+from antiphon.errors import DataError, shown
+from antiphon.symbols import UNK
+from antiphon.training.prepare import assemble, check_names, read_parts
+
+
+@dataclass
+class Report:
+    """Findings by heading, in order, and the warnings among them."""
+
+    lines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    bad_rows: int = 0
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+
+
+def check(config: Config) -> Report:
+    """Everything that can be known of a training without training, read and refused by the code that trains."""
+    check_names(config)
+    report = Report()
+    met = {part: Problems(skip=config.data.on_error == "skip") for part in ("train", "valid", "test")}
+    try:
+        parts = read_parts(config, met=met)
+    except DataError as error:
+        bad = [problems.summary() for problems in met.values() if problems.first]
+        notes = [note for problems in met.values() for note in problems.notes]
+        raise DataError("\n".join([*(bad or [str(error)]), *notes])) from None
+    prepared = assemble(config, parts)
+    codecs, rows, examples = parts.codecs, {"train": parts.rows}, {"train": parts.train}
+    rows["valid"], examples["valid"] = parts.valid_rows, parts.valid
+    if config.data.test is not None:
+        read = load_rows(config, config.data.test, met["test"], codecs)
+        rows["test"], examples["test"] = encode_rows(config, codecs, read, met["test"])
+    for part, found in rows.items():
+        report.say(_counted(config, codecs, part, found))
+        if part == "train":
+            _show(config, codecs, found, report)
+    for part, problems in met.items():
+        for note in problems.notes:
+            report.warn(note)
+        if problems.first:
+            count = problems.reasons.total()
+            report.bad_rows += 0 if problems.skip else count
+            report.warn(
+                f"{part}: {count:,} bad rows{' will be skipped' if problems.skip else ''}:\n{problems.summary()}"
+            )
+    for number, (side, codec) in enumerate(codecs.named.items()):
+        report.say(f"{side}: {codec.about()}")
+        if isinstance(codec, LabelCodec):
+            _describe_labels(codec, [row.target for row in parts.rows], report)
+        if codec.steps and codec.reads:
+            arrays = {part: (*found.sources, found.target)[number] for part, found in examples.items()}
+            _describe_side(side, codec, arrays, report)
+    _overlaps(config, codecs, rows, report)
+    for note in prepared.notes:
+        report.warn(note)
+    for name, scores in prepared.baselines.items():
+        report.say(f"baseline, {name}: {', '.join(f'{metric} {value:.4f}' for metric, value in scores.items())}")
+    return report
+
+
+def _counted(config: Config, codecs: Codecs, part: str, rows: Sequence[Row]) -> str:
+    valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
+    if part == "valid" and isinstance(valid, float):
+        if codecs.sources[0].whole:
+            return f"valid: the last {valid:.0%} of the training text"
+        return f"valid: {len(rows):,} rows, held out of the training rows by distinct input"
+    return f"{part}: {len(rows):,} rows, {len(set(map(codecs.key_of, rows))):,} distinct inputs"
+
+
+def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -> None:
+    """The first rows as they are read: a wrong column, a header or quotes show at once."""
+    for row in rows[:3]:
+        sides = {name: shown(text) for name, text in codecs.shown(row).items()}
+        target = sides.pop("target", codecs.target.kind)
+        report.say(f"  {row.file}:{row.line}: {' + '.join(sides.values())} -> {target}")
+    places = [side.place(number) for number, side in enumerate([*config.sources, config.target])]
+    if not isinstance(config.data.train, Parallel) and places[-1] in places[:-1]:
+        report.warn("source.column and target.column are the same: the model will learn to copy")
+
+
+def _describe_side(side: str, codec: Codec, parts: Mapping[str, Sequences], report: Report) -> None:
+    """How long a side's rows are, and which of its symbols are unknown."""
+    for part, found in parts.items():
+        lengths = found.lengths - codec.ends
+        middle, high, longest = (int(np.percentile(lengths, q)) for q in (50, 99, 100))
+        line = f"  {part}: {codec.unit} a row: median {middle}, 99% at most {high}, longest {longest}"
+        if isinstance(codec, TextCodec):
+            ids = found.values  # of steps, or of spelled words: their own, then those of their characters
+            spelled = ids.ndim == 2
+            unknown = float(((ids[:, 0] if spelled else ids) == UNK).sum()) / max(1, int(lengths.sum()))
+            line += f"; unknown {unknown:.3%}"
+            if unknown > 0.02 and not spelled:
+                report.warn(
+                    f"{part}: {unknown:.1%} of {side} symbols are not in the vocabulary; other tokens may fit better"
+                )
+        report.say(line)
+
+
+def _describe_labels(codec: LabelCodec, values: Sequence[Any], report: Report) -> None:
+    """How the training rows' labels are spread."""
+    counts = Counter(label for value in values for label in (value if codec.steps else [value]))
+    total = counts.total()
+    spread = ", ".join(f"{shown(label)} {count / total:.1%}" for label, count in counts.most_common(10))
+    report.say(f"  {spread}{', ...' if len(counts) > 10 else ''}")
+
+
+def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], report: Report) -> None:
+    train = parts["train"]
+    pairs = {(codecs.key_of(row), codecs.target.key_of(row.target)) for row in train}
+    if len(train) > len(pairs):
+        report.warn(f"train: {len(train) - len(pairs):,} rows repeat another row")
+    several = sum(count > 1 for count in Counter(source for source, _ in pairs).values())
+    if several:
+        hint = "" if config.data.references == "group" else "; data.references: group counts any of them as right"
+        report.say(f"train: {several:,} inputs have several targets{hint}")
+    known = set(map(codecs.key_of, train))
+    for part, rows in parts.items():
+        shared = {codecs.key_of(row): row for row in rows if codecs.key_of(row) in known} if part != "train" else {}
+        if shared:
+            inputs = [[text for name, text in codecs.shown(row).items() if name != "target"] for row in shared.values()]
+            such = " + ".join(map(shown, min(inputs)))
+            report.warn(f"{part}: {len(shared):,} inputs also stand in the training rows, such as {such}")

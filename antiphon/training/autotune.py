@@ -1,0 +1,172 @@
+"""What fits this machine, found by trying: settings of `train` that are `auto`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from antiphon.config.schema import Config
+from antiphon.data.batches import collate
+from antiphon.errors import TrainingError
+from antiphon.training.distributed import Ranks
+from antiphon.training.prepare import Prepared
+from antiphon.training.update import batch_loss, is_out_of_memory
+
+LEAST, MOST = 512, 65_536  # padded source and target tokens; more makes an update no better
+SHARE = 0.5  # of the memory that is free, at most
+ROUNDS = 5  # of timing, each way in turn
+WORTH = 1.15  # times as fast, or it stays as it is
+Way = TypeVar("Way", str, int)
+
+
+def fitted(prepared: Prepared, ranks: Ranks) -> Prepared:
+    """With every setting that is `auto` found by the first process, for all of them."""
+    for name, find in FOUND.items():
+        if getattr(prepared.config.train, name) == "auto":
+            found = ranks.share(json.dumps(find(prepared, ranks.device)) if ranks.first else "")
+            prepared = replace(prepared, config=_with(prepared.config, name, json.loads(found)))
+    return prepared
+
+
+def as_before(config: Config, identity: Mapping[str, str]) -> Config:
+    """A training that goes on keeps what was found for it when it began."""
+    for name in FOUND:
+        before = json.loads(identity[f"train.{name}"])
+        if getattr(config.train, name) == "auto" and before is not None:
+            config = _with(config, name, before)
+    return config
+
+
+def _with(config: Config, name: str, value: object) -> Config:
+    return config.model_copy(update={"train": config.train.model_copy(update={name: value})})
+
+
+def faster_precision(prepared: Prepared, device: torch.device) -> str:
+    """bfloat16 where the loss and gradients of a usual batch take clearly less time in it, as they do where the
+    processor multiplies it natively; else float32. No weight changes."""
+    seconds = _seconds(prepared, device, {name: partial(str, name) for name in ("float32", "bfloat16")})
+    return "bfloat16" if seconds and seconds["float32"] > WORTH * seconds["bfloat16"] else "float32"
+
+
+def fastest_threads(prepared: Prepared, device: torch.device) -> int:
+    """How many threads take the least time for the loss and gradients of a usual batch: as many as there are, or by
+    halves fewer where that is clearly faster, as it is of small models. torch is set to them; no weight changes."""
+    most = torch.get_num_threads()
+    counts = [most >> halves for halves in range(most.bit_length())] if device.type == "cpu" else [most]
+
+    def way(count: int) -> str:
+        torch.set_num_threads(count)
+        return prepared.config.train.precision
+
+    seconds = _seconds(prepared, device, {count: partial(way, count) for count in counts}) or {most: 0.0}
+    best = min(seconds, key=lambda count: seconds[count])
+    found = best if seconds[most] > WORTH * seconds[best] else most
+    torch.set_num_threads(found)
+    return found
+
+
+def _seconds(
+    prepared: Prepared, device: torch.device, ways: Mapping[Way, Callable[[], str]]
+) -> dict[Way, float] | None:
+    """What the loss and gradients of a usual batch take in several ways, in turn; each sets itself up and says its
+    precision. None where memory runs out: the training will compute such a batch in parts."""
+    model, settings = prepared.model.to(device), prepared.config.train
+    order = np.argsort(prepared.train.source_lengths + prepared.train.target.lengths, kind="stable")
+    middle = max(0, (len(order) - settings.batch_size) // 2)
+    batch = collate(prepared.train, order[middle : middle + settings.batch_size]).to(device)
+    seconds: dict[Way, list[float]] = {way: [] for way in ways}
+    try:
+        for _ in range(1 + ROUNDS):
+            for way, taken in seconds.items():
+                precision = ways[way]()
+                began = time.perf_counter()
+                loss, nll = batch_loss(model, batch, 1.0, settings.label_smoothing, precision)
+                loss.backward()  # type: ignore[no-untyped-call]
+                float(nll)  # a device that works on its own has to be waited for
+                taken.append(time.perf_counter() - began)
+                model.zero_grad(set_to_none=True)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    finally:
+        model.zero_grad(set_to_none=True)
+    return {way: statistics.median(taken[1:]) for way, taken in seconds.items()}  # the first warms up
+
+
+def largest_batch(prepared: Prepared, device: torch.device) -> int:
+    """The most padded tokens, doubling from `LEAST`, whose loss and gradients fit; no weight changes.
+
+    Each trial takes the longest rows, which need the most. On a processor, where running out of memory may
+    end other programs too, a trial is not made if it would take more than half of what is free.
+    """
+    model, settings = prepared.model.to(device), prepared.config.train
+    lengths = prepared.train.source_lengths + prepared.train.target.lengths
+    longest = np.argsort(-lengths, kind="stable")
+    tokens, found = LEAST, 0
+    _forget_peak()
+    before = _peak()
+    while tokens <= MOST:
+        rows = longest[: max(1, tokens // int(lengths[longest[0]]))]
+        try:
+            batch = collate(prepared.train, rows).to(device)
+            loss, _ = batch_loss(model, batch, 1.0, settings.label_smoothing, settings.precision)
+            loss.backward()  # type: ignore[no-untyped-call]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            break
+        finally:
+            model.zero_grad(set_to_none=True)
+        found = tokens
+        taken, before = _peak() - before, _peak()
+        free = _free()
+        if device.type == "cpu" and free is not None and 4 * taken > SHARE * free:  # the next takes twice as much again
+            break
+        if len(rows) == len(longest):
+            break
+        tokens *= 2
+    if not found:
+        raise TrainingError(f"out of memory with {LEAST} tokens a batch; set smaller widths")
+    return found
+
+
+def _forget_peak() -> None:
+    """From here on `_peak` is about what comes."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    """The most memory this process had, in bytes; 0 where the system does not say."""
+    return _bytes("/proc/self/status", "VmHWM:") or 0
+
+
+def _free() -> int | None:
+    """Memory that can be had, in bytes, where the system says so."""
+    return _bytes("/proc/meminfo", "MemAvailable:")
+
+
+def _bytes(path: str, name: str) -> int | None:
+    """A figure of a file of Linux's, which counts in KiB."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
+
+
+FOUND: dict[str, Callable[[Prepared, torch.device], object]] = {
+    "precision": faster_precision,  # first: how much fits depends on it
+    "batch_tokens": largest_batch,
+}

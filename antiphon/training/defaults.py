@@ -1,0 +1,380 @@
+"""Every key that the user did not give, chosen from the data: the same for a table, a configuration and from Python.
+
+`complete` is the one way in. A key that is given stays, and what depends on it follows: fewer rows an update mean
+fewer epochs for as many updates. What the figures rest on: docs/results/small.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from antiphon.config import schema as configuration
+from antiphon.config.schema import Config
+from antiphon.data.codecs.base import Answers
+from antiphon.data.load import load_rows, untrained
+from antiphon.data.rows import Problems, Row
+from antiphon.model.build import structure_of
+from antiphon.training import sides
+from antiphon.training.prepare import check_names
+
+MOST_UPDATES = 200_000
+SMALL, MIDDLE = 20_000, 300_000  # training rows
+FEW = 200  # training rows: fewer are learned better with the context at the start alone
+MISSING = object()
+
+
+@dataclass
+class Keys:
+    """The keys of a configuration: what the user gave stays, what is chosen takes the places left open."""
+
+    given: Mapping[str, Any]
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, key: str, value: Any) -> Any:
+        """The value of `key`: the user's, or else `value`, which is chosen."""
+        theirs = self.of(key)
+        if theirs is not MISSING:
+            return theirs
+        configuration.set_value(self.chosen, key, value)
+        return value
+
+    def of(self, key: str) -> Any:
+        """What the user gave for `key`, or MISSING."""
+        here: Any = self.given
+        for name in key.split("."):
+            if not isinstance(here, Mapping) or name not in here:
+                return MISSING
+            here = here[name]
+        return here
+
+    def gives(self, key: str) -> bool:
+        return self.of(key) is not MISSING
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the choice of a model and of its training depends on."""
+
+    structure: str
+    form: Answers  # of the target
+    kinds: tuple[str, ...]  # of the sources
+    target: str  # its kind
+    rows: int = 1  # to train with
+    steps: int = 1  # of one long text: its symbols
+    rearranged: bool = False  # targets have the symbols of their source in another order
+
+    @property
+    def small(self) -> bool:
+        return self.rows < SMALL
+
+    @property
+    def middle(self) -> bool:
+        return self.rows < MIDDLE
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A whole configuration, and what was chosen for it, in a few lines."""
+
+    config: Config
+    about: list[str]
+
+
+def complete(given: Config, like: Config | None = None, skip: bool = False) -> Completed:
+    """`given`, with every key that it leaves open chosen from the data it names.
+
+    Sides, model and decoding are those of `like`, the configuration of a model to start from, where one is given.
+    No data is read if nothing is left open, or if a choice of the user's is wrong whatever the data is. Bad rows are
+    errors, unless `skip` says that somebody else tells of them.
+    """
+    tree = given.given if like is None else _started(given.given, like)
+    target = tree.get("target", {})
+    if "kind" in target or target.keys() - {"column"}:  # otherwise it may become a label
+        keys = Keys(tree)
+        _choose(keys, _facts_of(configuration.parse(tree, Path())))
+        check_names(configuration.parse(_laid_over(keys.chosen, tree), Path()))
+        are_open = any(map(_is_open, [*_as_list(tree.get("source", {})), target])) or tree["data"].get("valid") is None
+        if not keys.chosen and not are_open:
+            return Completed(configuration.parse(tree, Path()), [])
+    rows, tree, about = _with_sides(tree, skip)
+    keys = Keys(tree)
+    if tree["data"].get("valid") is None:
+        tree = _laid_over(tree, {"data": {"valid": _fraction(len(rows))}})
+    facts = _counted(configuration.parse(tree, Path()), rows)
+    _choose(keys, facts)
+    if like is not None:
+        keys.chosen.pop("model", None)
+    config = configuration.parse(_laid_over(keys.chosen, tree), Path())
+    return Completed(config, [*about, *_summary(config, facts)])
+
+
+def laid_over(whole: Config, given: Config) -> Config:
+    """A whole configuration with what the user gives laid over it."""
+    return configuration.parse(_laid_over(whole.model_dump(by_alias=True), given.given), Path())
+
+
+def _started(tree: Mapping[str, Any], like: Config) -> dict[str, Any]:
+    """What the user gave, over what a model to start from has."""
+    theirs = like.model_dump(by_alias=True, include={"sources", "target", "model", "decode"})
+    theirs["model"]["embeddings"] = None
+    theirs["decode"]["max_length"] = None
+    return _laid_over(theirs, tree)
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two trees as one, the second's values first; a part of another kind takes no option of the first's."""
+    merged = dict(below)
+    for name, value in above.items():
+        under = merged.get(name)
+        same = isinstance(value, Mapping) and isinstance(under, Mapping) and _agree(under, value)
+        merged[name] = _laid_over(under, value) if same else value  # type: ignore[arg-type]
+    return merged
+
+
+def _agree(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    names = below.keys() & above.keys() & {"kind", "from"}
+    return all(below[name] == above[name] for name in names)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+# --- the sides ----------------------------------------------------------------------------------------
+
+
+def _is_open(side: Mapping[str, Any]) -> bool:
+    """Whether something of a side is to be chosen."""
+    return "kind" not in side or (side["kind"] in ("text", "long_text") and "tokens" not in side)
+
+
+def _with_sides(tree: Mapping[str, Any], skip: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
+    """The rows as they are read, and the tree with the sides' kinds and tokens; why, in a few lines."""
+    about = []
+    reading = {name: tree[name] for name in ("data", "source", "target", "structure") if name in tree}
+    config = configuration.parse(reading, Path())
+    codecs = untrained(config)
+    problems = Problems(skip=True) if skip else None
+    rows = load_rows(config, config.data.train, problems, codecs, told=False)
+    target = dict(tree.get("target", {}))
+    if "kind" not in target:
+        kind = sides.target_kind(codecs, rows) if not target.keys() - {"column"} else None
+        target["kind"] = kind.value if kind else "text"
+        if kind:
+            about.append(f"target: {kind.value}, as {kind.why}")
+            config = configuration.parse({**reading, "target": target}, Path())
+            codecs = untrained(config)
+            rows = [replace(row, target=codecs.target.read(row.target, "")) for row in rows]
+    sources = [{"kind": "text", **side} for side in _as_list(tree.get("source", {}))]
+    for place, (name, side) in enumerate(zip(codecs.named, (*sources, target), strict=True)):
+        chosen = sides.tokens(codecs, rows, place) if "tokens" not in side else None
+        if chosen:
+            side["tokens"] = chosen.value
+            about.append(f"{name}: {sides.named(chosen.value)}, as {chosen.why}")
+        if place == 0 and "characters" not in side and sides.spelled(codecs, side.get("tokens")):
+            side["characters"] = True
+            about.append(f"{name}: with the spelling of each word, as each has a label")
+    source = sources if isinstance(tree.get("source"), list) else sources[0]
+    return rows, {**tree, "source": source, "target": target}, about
+
+
+def _fraction(rows: int) -> float:
+    """The share of the training inputs that validates."""
+    return 0.1 if rows < 5_000 else 0.05 if rows < 50_000 else 0.02
+
+
+# --- what the choice depends on -----------------------------------------------------------------------
+
+
+def _facts_of(config: Config) -> Facts:
+    """What is known without the data."""
+    codecs = untrained(config)
+    kinds = tuple(side.kind for side in config.sources)
+    return Facts(structure_of(config), codecs.target.form, kinds, config.target.kind)
+
+
+def _counted(config: Config, rows: Sequence[Row]) -> Facts:
+    facts, fraction = _facts_of(config), config.data.valid
+    share = 1 - fraction if isinstance(fraction, float) else 1.0
+    if facts.kinds == ("long_text",):
+        symbols = sum(len(row.sources[0]) for row in rows)
+        words = config.sources[0].options.get("tokens") not in (None, "chars")
+        return replace(facts, steps=max(1, int(share * symbols / (5.5 if words else 1))))
+    count = max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows)
+    return replace(facts, rows=count, rearranged=facts.form == "any" and sides.rearranged(rows))
+
+
+def _summary(config: Config, facts: Facts) -> list[str]:
+    """What matters of the model and its training."""
+    model, train, target = config.model, config.train, config.target
+    kinds = " and ".join(facts.kinds)
+    valid = config.data.valid
+    held = f"{valid:.0%} of the inputs" if isinstance(valid, float) else str(valid)
+    cell = model.cell.kind + "".join(f", {name} {value}" for name, value in model.cell.options.items() if value)
+    widths = [f"embedding {model.embedding}", f"encoder {model.encoder.hidden}"]
+    if facts.form == "any":
+        widths += [f"decoder {model.decoder.hidden}", f"attention {model.attention.kind}"]
+    size = f"{facts.steps:,} symbols" if facts.steps > 1 else f"{facts.rows:,} rows"
+    batch = f"{train.batch_size:,} rows" if train.batch_tokens is None else f"{train.batch_tokens} tokens"
+    ceilings = [f"{train.max_steps:,} updates"] if train.max_steps else []
+    return [
+        f"structure: {facts.structure}, as {kinds} -> {target.kind} is; {size} to train with; valid: {held}",
+        f"model: {cell}; {', '.join(widths)}; dropout {model.dropout}",
+        f"train: at most {' and '.join([*ceilings, f'{train.epochs:,} epochs'])}, {batch} each",
+    ]
+
+
+# --- model and training -------------------------------------------------------------------------------
+
+
+def _choose(keys: Keys, facts: Facts) -> None:
+    """Choose what is open of `model` and `train`. Which keys are chosen depends on the kinds of the sides alone."""
+    if facts.kinds == ("long_text",):
+        _long_text(keys, facts)
+    elif facts.form == "any":
+        _written(keys, facts)
+    elif facts.form == "aligned":
+        _aligned(keys, facts)
+    elif facts.form == "next":
+        _next(keys, facts)
+    else:
+        _answered(keys, facts)
+
+
+def _written(keys: Keys, facts: Facts) -> None:
+    """A decoder writes a text: of a sequence with attention, of a picture with attention to its places."""
+    small, middle = facts.small, facts.middle
+    sequence, pictures = facts.structure == "many_to_many", {"image", "grid"} & {*facts.kinds}
+    keys("model.embedding", 128 if middle else 256)
+    hidden = _recurrent(keys, facts, 128 if small else 192 if middle else 256, weight_drop=0.3)
+    memory = hidden * 2 if sequence and keys("model.encoder.bidirectional", True) else hidden
+    keys("model.decoder.hidden", (memory if sequence else 2 * hidden) * _joined(keys, facts))
+    keys("model.dropout", 0.4 if small else 0.3)
+    # what is rearranged needs all symbols at every step, and a look at what comes next: a word sorted has 0.99 of 500
+    # unseen rows right in place of 0.87, where pronunciations have 0.73 in place of 0.77; of 100 rows it learns less
+    moved = facts.rearranged and small and facts.rows >= FEW
+    keys("model.context.from", "projected_all" if pictures or moved else "projected_last")
+    features = len(facts.kinds) > 1 and facts.rows >= FEW  # what they say must reach every step
+    keys("model.context.to", "initial_state" if sequence and not features and not moved else "every_step")
+    asks = {"kind": "additive", "query": "previous"} if moved else "general" if sequence or not pictures else "additive"
+    keys("model.attention", asks)
+    batch = 16 if facts.rows < 2_000 else 32 if small else 64 if middle else 128
+    _budget(keys, facts, batch, least=3_000, epochs=40 if small else 25, patience=3_000)
+    _learning(keys, rate=2e-3 if small else 1e-3, smoothing=0.1, average=0.999, unknown=0.01)
+
+
+def _joined(keys: Keys, facts: Facts) -> int:
+    """How often the width of a source's states makes that of the context: with `last` they stand side by side."""
+    return len(facts.kinds) if keys.of("model.context.from") == "last" else 1
+
+
+def _aligned(keys: Keys, facts: Facts) -> None:
+    """CTC: the steps of the source say a text together."""
+    keys("model.embedding", 128)
+    _recurrent(keys, facts, 128 if facts.small else 256, weight_drop=0.0)
+    keys("model.dropout", 0.3)
+    batch = 16 if facts.rows < 2_000 else 32
+    _budget(keys, facts, batch, least=2_000, epochs=40 if facts.small else 25, patience=2_000)
+    _learning(keys, rate=3e-3, smoothing=0.0, average=0.998, unknown=0.01)
+
+
+def _answered(keys: Keys, facts: Facts) -> None:
+    """A label or a number for the whole source, or for each of its steps."""
+    text, steps = "text" in facts.kinds, facts.form == "each"
+    pictures = {"image", "images"} & {*facts.kinds}
+    keys("model.embedding", 128 if text or pictures else 64)
+    _recurrent(keys, facts, 128, weight_drop=0.0)
+    if not steps:
+        keys("model.pooling", "max" if text else "attention")
+    keys("model.dropout", 0.5 if text or steps else 0.3)
+    batch = 8 if facts.rows < 500 else 16 if facts.rows < 2_000 else 32 if facts.small else 64
+    epochs = 20 if facts.rows < 5_000 else 12
+    _budget(keys, facts, batch, least=1_500, epochs=epochs, patience=500, validations=5, often=100)
+    _learning(keys, rate=2e-3, smoothing=0.0, average=0.998, unknown=0.05 if text else 0.01)
+
+
+def _next(keys: Keys, facts: Facts) -> None:
+    """A language model of rows: names, sentences."""
+    _tied(keys, 128, _recurrent(keys, facts, 256 if facts.small else 512, weight_drop=0.3))
+    keys("model.dropout", 0.4 if facts.small else 0.3)
+    batch = 16 if facts.rows < 2_000 else 32 if facts.small else 64
+    _budget(keys, facts, batch, least=1_500, epochs=40 if facts.small else 20, patience=1_500)
+    _learning(keys, rate=2e-3, smoothing=0.0, average=0.998, unknown=0.01)
+
+
+def _long_text(keys: Keys, facts: Facts) -> None:
+    """A language model of one long text, read in many places at once."""
+    short = facts.steps < 200_000
+    _tied(keys, 64 if short else 128, _recurrent(keys, facts, 256 if short else 384, weight_drop=0.3))
+    keys("model.dropout", 0.4)
+    lanes = keys("train.batch_size", min(32, max(1, facts.steps // 4_000)))
+    piece = keys("train.bptt", 128)
+    pieces = max(1, math.ceil(facts.steps / (lanes * piece)))
+    _ceilings(keys, pieces, max(1_500, min(40 * pieces, 10_000)), patience=1_500)
+    keys("train.schedule", {"kind": "cosine", "warmup": 100})
+    _learning(keys, rate=3e-3, smoothing=0.0, average=0.995, unknown=0.0)
+
+
+def _tied(keys: Keys, embedding: int, output: int) -> None:
+    """The width of a language model's embedding: with `tie` that of its output."""
+    keys("model.embedding", output if keys.of("model.tie") is True else embedding)
+
+
+def _recurrent(keys: Keys, facts: Facts, hidden: int, weight_drop: float) -> int:
+    """The encoder's width, and what keeps a small table from being learned by heart."""
+    hidden = keys("model.encoder.hidden", hidden)
+    keys("model.locked_dropout", facts.small and weight_drop > 0)
+    keys("model.cell", {"kind": "lstm", "weight_drop": weight_drop if facts.small else 0.0})  # a named one stays plain
+    if {"image", "images"} & {*facts.kinds}:
+        keys("model.image.channels", [16, 32, 64])
+        keys("model.image.jitter", 0.1 if facts.small else 0.0)
+    return int(hidden)
+
+
+def _budget(
+    keys: Keys,
+    facts: Facts,
+    batch: int,
+    least: int,
+    epochs: int,
+    patience: int,
+    validations: int = 10,
+    often: int = 200,
+) -> None:
+    """As many updates as a table of this size needs, in batches of rows."""
+    size = keys("train.batch_size", batch)
+    a_batch = size * (1 if keys.of("train.accumulate") is MISSING else keys.of("train.accumulate"))
+    wanted = max(least, min(epochs * facts.rows // a_batch, MOST_UPDATES))
+    by_tokens = keys.of("train.batch_tokens") not in (MISSING, None)  # then updates decide, whatever an epoch has
+    an_epoch = 1 if by_tokens else max(1, math.ceil(facts.rows / a_batch))
+    _ceilings(keys, an_epoch, wanted, patience, validations, often)
+    keys("train.schedule", {"kind": "cosine", "warmup": 100})
+
+
+def _ceilings(keys: Keys, an_epoch: int, updates: int, patience: int, validations: int = 10, often: int = 200) -> None:
+    """How long it trains, at most, and how long it goes on without getting better, from the updates of an epoch.
+
+    It validates once an epoch, at least `often` updates apart; its patience are so many `validations` or updates. One
+    ceiling that is given decides alone.
+    """
+    if keys.gives("train.epochs"):
+        keys("train.max_steps", None)
+    else:
+        updates = keys("train.max_steps", updates) or updates
+        keys("train.epochs", max(1, math.ceil(updates / an_epoch)))
+    usual = min(max(an_epoch, often), 2_000)
+    every = keys("train.validate_every", usual) or usual
+    keys("train.patience", max(validations, math.ceil(patience / every)))
+
+
+def _learning(keys: Keys, rate: float, smoothing: float, average: float, unknown: float) -> None:
+    """How an update learns; a moving average of the weights, unless the user wants another."""
+    keys("train.learning_rate", rate)
+    keys("train.label_smoothing", smoothing)
+    keys("train.unknown", unknown)
+    if not keys.gives("train.average"):
+        keys("train.ema", average)

@@ -1,0 +1,30 @@
+"""The kinds of sides that an exported folder may have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from antiphon_runtime.sides import Category, Labels, LongText, Nothing, Numbers, Side, Text
+
+
+def side(value: Mapping[str, Any]) -> Side:
+    """The side of a vocabulary file; a `KeyError`, `TypeError` or `ValueError` says that it is something else."""
+    kind = value.get("kind", "text")
+    if kind == "text":
+        return Text(value)
+    if kind == "long_text":
+        return LongText(value)
+    if kind in ("category", "label"):
+        return Category(value)
+    if kind == "labels":
+        return Labels(value)
+    if kind in ("none", "next"):
+        return Nothing(value)
+    if kind in ("vector", "frames", "grid", "number", "numbers"):
+        return Numbers(value)
+    if kind in ("image", "images"):
+        from antiphon_runtime.pictures import Picture, Pictures  # needs pillow
+
+        return Picture(value) if kind == "image" else Pictures(value)
+    raise ValueError(f"unknown kind {kind!r}; a later version of the runtime may know it")

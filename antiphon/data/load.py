@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
+from antiphon.common.symbols import UNK
 from antiphon.config.schema import Config, Files, Parallel
 from antiphon.config.schema import Side as SideConfig
 from antiphon.data.batches import Examples, Sequences
@@ -20,7 +21,6 @@ from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
 from antiphon.data.shortlist import Shortlist
 from antiphon.errors import ConfigError, DataError
 from antiphon.registry import Table
-from antiphon.symbols import UNK
 
 AT_ONCE = 10_000  # rows whose ids are lists, which take ten times the memory of arrays
 DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is configured

@@ -9,22 +9,17 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from antiphon.data.codecs.base import Answers, Array, Codec, as_text
+from antiphon.common.symbols import BOS, EOS, SPECIALS, UNK
+from antiphon.common.text import Text, as_text, turns_of
+from antiphon.common.vocabulary import Vocabulary
+from antiphon.data.codecs.base import Answers, Array, Codec
 from antiphon.data.spelling import Spelling
 from antiphon.data.tokenizers import TOKENIZERS, normalizer, with_single_blanks
-from antiphon.data.vocabulary import Vocabulary
 from antiphon.errors import ConfigError, nearest, shown
-from antiphon.symbols import BOS, EOS, SPECIALS, UNK
 
 Tokens = str | dict[str, Any]
 Form = Literal["nfc", "nfd", "nfkc", "none"]
-Text = str | tuple[str, ...]  # a text, or the turns of a dialogue, oldest first
 HEAVIEST = 1_000_000  # weight of a label
-
-
-def turns_of(value: Text) -> tuple[str, ...]:
-    """A text alone, or every turn of a dialogue."""
-    return (value,) if isinstance(value, str) else value
 
 
 class TextCodec(Codec):
@@ -247,7 +242,7 @@ class SourceTextCodec(TextCodec):
         if self.spelling is None:
             return ids
         words = [*self.split_turns(value), ""]
-        spelled = [self.spelling.encode(word) if word else self.spelling.end for word in words]
+        spelled = [self.spelling.encode(word) for word in words]
         return np.column_stack([ids, spelled]).astype(np.int32)
 
     def about(self) -> str:

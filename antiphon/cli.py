@@ -167,7 +167,7 @@ def train(
 def _load(folder: Path, device: str | None, threads: int | None, members: list[Path] | None, combine: str) -> Predictor:
     import torch
 
-    from antiphon.use.predictor import load
+    from antiphon.use.loading import load
 
     if threads:
         torch.set_num_threads(threads)

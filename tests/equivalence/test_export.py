@@ -32,7 +32,8 @@ import antiphon_runtime
 
 from antiphon.errors import AntiphonError
 from antiphon.export.folder import CLOSE, Exported, export
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 RUNTIME = Path(antiphon_runtime.__file__).parents[1]
 CHANCE = np.random.default_rng(5)

@@ -35,7 +35,7 @@ from antiphon.saved.calibration import (
 )
 from antiphon.saved.folder import CARD
 from antiphon.training.loop import train
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 temperatures = st.floats(0.05, 20)
 biases = st.floats(-5, 5)

@@ -18,7 +18,8 @@ from antiphon.data.rows import Row
 from antiphon.errors import DataError
 from antiphon.evaluation.measure import Sums
 from antiphon.use.comparison import _differences, compare
-from antiphon.use.predictor import Data, Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Data, Predictor
 
 
 def rows_of(name: str) -> list[Row]:

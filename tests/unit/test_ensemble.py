@@ -25,7 +25,8 @@ from antiphon.model.models import Writer
 from antiphon.model.parts.heads import COMBINATIONS
 from antiphon.symbols import EOS, FIRST_OUTPUT
 from antiphon.training.loop import train
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 CPU = torch.device("cpu")
 WAYS = sorted(COMBINATIONS)

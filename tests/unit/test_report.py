@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from antiphon.cli import app
 from antiphon.errors import ModelFolderError
 from antiphon.tools.report import WORST, _curves, read_history, report
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ from antiphon.errors import AntiphonError, DataError
 from antiphon.metrics import sentence_chrf
 from antiphon.tools.checkup import check
 from antiphon.training.loop import train
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 Write = Callable[[str, str | bytes], Path]
 TEXTS = ["abc", "ed", "", "bbbb", "a"]

@@ -33,7 +33,8 @@ from antiphon.saved.calibration import outcomes
 from antiphon.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.tools.checkup import check
 from antiphon.training.loop import train
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 FEW = {"decode__shortlist": {"likely": 2, "common": 2}}
 TEXTS = ["sho", "ten", "each", "moo", "so", "eat"]

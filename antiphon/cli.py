@@ -324,7 +324,7 @@ def predict(
         raise typer.BadParameter("needs --json", param_hint="--n-best")
     if align and not as_json:
         raise typer.BadParameter("needs --json", param_hint="--align")
-    from antiphon.use.predictor import WINDOW
+    from antiphon.use.predicting import WINDOW
 
     how = _drawing(sample, temperature, top_k, top_p, seed)
     model = _load(folder, device, threads, ensemble, combine)

@@ -19,7 +19,8 @@ from antiphon.errors import DataError
 from antiphon.evaluation.measure import Sums
 from antiphon.use.comparison import _differences, compare
 from antiphon.use.loading import load
-from antiphon.use.predictor import Data, Predictor
+from antiphon.use.predictor import Predictor
+from antiphon.use.scores import Data
 
 
 def rows_of(name: str) -> list[Row]:

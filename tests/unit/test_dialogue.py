@@ -19,8 +19,9 @@ from antiphon.data.codecs.text import SourceTextCodec
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
 from antiphon.symbols import EOS
 from antiphon.training.loop import train
+from antiphon.use.chat import NEW
 from antiphon.use.loading import load
-from antiphon.use.predictor import NEW, Predictor
+from antiphon.use.predictor import Predictor
 
 turns = st.lists(st.text("ab [", min_size=1, max_size=4).filter(str.strip), min_size=1, max_size=5)
 

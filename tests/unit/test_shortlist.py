@@ -34,6 +34,7 @@ from antiphon.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.tools.checkup import check
 from antiphon.training.loop import train
 from antiphon.use.loading import load
+from antiphon.use.measuring import task_of
 from antiphon.use.predictor import Predictor
 
 FEW = {"decode__shortlist": {"likely": 2, "common": 2}}
@@ -214,7 +215,7 @@ def test_scores_that_are_told_are_the_models_own(model: Predictor) -> None:
 
 def test_confidence_is_fitted_to_the_models_own_scores(model: Predictor) -> None:
     rows = model.rows(None)
-    found = judged(model._task(rows))
+    found = judged(task_of(model._loaded, rows))
     scores = [one.score for one in model.predict([row.sources[0] for row in rows])]
     np.testing.assert_allclose(found.log_probs, outcomes(scores), atol=1e-4)
 

@@ -16,7 +16,7 @@ from models import NAMES, Choice, covering, name, settings
 from PIL import Image
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.config import schema as configuration
 from antiphon.config.schema import Config
 from antiphon.data.load import load_rows, train_codecs

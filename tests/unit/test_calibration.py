@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.config import schema as configuration
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError

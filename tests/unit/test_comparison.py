@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from traces import CASES, made
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.data.rows import Row
 from antiphon.errors import DataError
 from antiphon.evaluation.measure import Sums

@@ -15,7 +15,7 @@ from models import covering, make, name, pad_sources, sources, targets
 from typer.testing import CliRunner
 
 import antiphon
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.config import schema as configuration
 from antiphon.data.rows import Row
 from antiphon.decoding.beam import Limits, beam, forced, greedy

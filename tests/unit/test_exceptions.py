@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.config import schema as configuration
 from antiphon.errors import AntiphonError
 from antiphon.saved.known_answers import FILE

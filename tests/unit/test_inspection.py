@@ -19,7 +19,7 @@ from PIL import Image
 from traces import CASES, made, trace
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.errors import AntiphonError
 from antiphon.inspection import fonts
 from antiphon.inspection.files import FORMATS, write

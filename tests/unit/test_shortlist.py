@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tasks import tiny_config, words
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.data import shortlist
 from antiphon.data.batches import Sequences, pad
 from antiphon.data.shortlist import Shortlist, learn

@@ -6,6 +6,7 @@ import json
 import sys
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,7 @@ from antiphon.cli.options import (
 
 if TYPE_CHECKING:
     from antiphon.answers import Prediction
+    from antiphon.use.predictor import Predictor
 
 
 def predict(
@@ -68,9 +70,7 @@ def predict(
         raise typer.BadParameter("needs --json", param_hint="--n-best")
     if align and not as_json:
         raise typer.BadParameter("needs --json", param_hint="--align")
-    from antiphon.use.predicting import WINDOW
-
-    how = _drawing(sample, temperature, top_k, top_p, seed)
+    drawn = _drawing(sample, temperature, top_k, top_p, seed)
     model = load(folder, device, threads, ensemble, combine)
     if abstain_below is not None:
         model.refuse_unsure()
@@ -78,34 +78,95 @@ def predict(
     if n_best > model.most_outputs(beam, chosen):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
     name = str(file or STDIN)
+    asked = Asked(beam, drawn, chosen, prefix, align)
+    output = Output(as_json, n_best, abstain_below, stream)
     if name.removesuffix(".gz").endswith(".conllu"):
-        if as_json or stream or abstain_below is not None:
-            hint = "--json" if as_json else "--stream" if stream else "--abstain-below"
-            raise typer.BadParameter("a .conllu file is answered in CoNLL-U", param_hint=hint)
-        for sentence in model.tag(name):
-            print(sentence, end="")
-        return
+        _tag(model, name, output)
+    elif stream and model.answers_steps:
+        _answer_steps(model, file, output)
+    else:
+        _answer_inputs(model, file, asked, output)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model is asked for."""
+
+    beam: int | None
+    sample: dict[str, Any] | None  # how symbols are drawn, if they are
+    settings: dict[str, Any]
+    prefix: str | None
+    align: bool
+
+
+@dataclass(frozen=True)
+class Output:
+    """How answers are written."""
+
+    as_json: bool
+    n_best: int
+    abstain_below: float | None
+    at_once: bool  # each as soon as its line is read
+
+    def line(self, answer: Prediction) -> str:
+        """An answer as a line. JSON holds one that is not given, too, and marks it."""
+        from antiphon.answers import abstains
+
+        silent = self.abstain_below is not None and abstains(answer, self.abstain_below)
+        if not self.as_json:
+            return "" if silent else one_line(answer.text)
+        value = answer.to_json() | ({"abstained": True} if silent else {})
+        if self.n_best > 1:
+            value["n_best"] = [candidate.to_json() for candidate in getattr(answer, "n_best", [])]
+        return json.dumps(value, ensure_ascii=False)
+
+
+def _tag(model: Predictor, path: str, output: Output) -> None:
+    """Write the sentences of a CoNLL-U file with the model's labels."""
+    if output.as_json or output.at_once or output.abstain_below is not None:
+        hint = "--json" if output.as_json else "--stream" if output.at_once else "--abstain-below"
+        raise typer.BadParameter("a .conllu file is answered in CoNLL-U", param_hint=hint)
+    for sentence in model.tag(path):
+        print(sentence, end="")
+
+
+def _answer_steps(model: Predictor, file: Path | None, output: Output) -> None:
+    """Write the answer to each line, which is a step of a sequence."""
+    name, output = str(file or STDIN), replace(output, n_best=1)
+    steps = (line for _, line in model.lines(name, None if file else sys.stdin.buffer))
+    for answer in model.live(steps, origin=f"{name}:"):
+        print(output.line(answer), flush=True)
+
+
+def _answer_inputs(model: Predictor, file: Path | None, asked: Asked, output: Output) -> None:
+    """Write the answer to every input, and at last how many have symbols that are not known."""
+    from antiphon.use.predicting import WINDOW
+
+    name = str(file or STDIN)
     terminal = file is None and sys.stdin.isatty()
-    one_by_one = stream or terminal
-    if stream and model.answers_steps:
-        steps = (line for _, line in model.lines(name, None if file else sys.stdin.buffer))
-        for answer in model.live(steps, origin=f"{name}:"):
-            print(_answer_line(answer, as_json, 1, abstain_below), flush=True)
-        return
+    at_once = output.at_once or terminal
     lines = array("q")  # on which the inputs stand
     inputs = _noting(lines, model.file(name) if file else model.lines(name, sys.stdin.buffer))
     unknown = 0
-    for found in model.stream(
-        _prompted(inputs) if terminal else inputs, beam, n_best, sample=how, window=1 if one_by_one else WINDOW,
-        origin=lambda number: f"{name}:{lines[number - 1]}",
-        prefix=prefix, settings=chosen, token_scores=as_json, align=align, scores=as_json or abstain_below is not None,
+    for answer in model.stream(
+        _prompted(inputs) if terminal else inputs, asked.beam, output.n_best, sample=asked.sample,
+        window=1 if at_once else WINDOW, origin=lambda number: f"{name}:{lines[number - 1]}",
+        prefix=asked.prefix, settings=asked.settings, token_scores=output.as_json, align=asked.align,
+        scores=output.as_json or output.abstain_below is not None,
     ):  # fmt: skip
-        print(_answer_line(found, as_json, n_best, abstain_below), flush=one_by_one)
-        unknown += getattr(found, "unknown", 0) > 0
+        print(output.line(answer), flush=at_once)
+        unknown += getattr(answer, "unknown", 0) > 0
     if unknown:
         sys.stdout.flush()
         count, advice = f"{unknown:,} of {len(lines):,}", "their answers are guesses (--json counts them as unknown)"
         print(f"inputs with symbols that the training rows do not have: {count}; {advice}", file=sys.stderr)
+
+
+def _noting(lines: array[int], inputs: Iterator[tuple[int, Any]]) -> Iterator[Any]:
+    """The inputs, each of which notes the line it stands on."""
+    for line, value in inputs:
+        lines.append(line)
+        yield value
 
 
 def chat(
@@ -127,8 +188,8 @@ def chat(
     lines = _lines()
     if sys.stdin.isatty():
         lines = _prompted(lines)
-    how = _drawing(sample, temperature, top_k, top_p, seed)
-    for answer in model.chat(lines, beam, how, settings_of(settings)):
+    drawn = _drawing(sample, temperature, top_k, top_p, seed)
+    for answer in model.chat(lines, beam, drawn, settings_of(settings)):
         print(one_line(answer.text), flush=True)
 
 
@@ -180,25 +241,5 @@ def _drawing(
 ) -> dict[str, Any] | None:
     """How symbols are drawn, if they are: any of the options says so."""
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-    given = {name: value for name, value in options.items() if value is not None}
-    return given if sample or given else None
-
-
-def _noting(lines: array[int], inputs: Iterator[tuple[int, Any]]) -> Iterator[Any]:
-    """The inputs, each of which notes the line it stands on."""
-    for line, given in inputs:
-        lines.append(line)
-        yield given
-
-
-def _answer_line(found: Prediction, as_json: bool, n_best: int, abstain_below: float | None) -> str:
-    """An answer as `predict` writes it. JSON holds one that is not given, too, and says so."""
-    from antiphon.answers import abstains
-
-    silent = abstain_below is not None and abstains(found, abstain_below)
-    if not as_json:
-        return "" if silent else one_line(found.text)
-    value = found.to_json() | ({"abstained": True} if silent else {})
-    if n_best > 1:
-        value["n_best"] = [candidate.to_json() for candidate in getattr(found, "n_best", [])]
-    return json.dumps(value, ensure_ascii=False)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return chosen if sample or chosen else None

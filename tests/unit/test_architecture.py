@@ -27,6 +27,7 @@ FLOORS = {
         {"export", "server"},
         {"api"},
         {"tools"},
+        {"extend"},
         {"cli"},
         {"__main__"},
     ],

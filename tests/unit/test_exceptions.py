@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.config import schema as configuration
 from antiphon.errors import AntiphonError
 from antiphon.saved.known_answers import FILE
 from antiphon.training.loop import train
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 TEXTS = ["ab", "", "cde", "e", "ab"]
 

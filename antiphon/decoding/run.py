@@ -43,7 +43,8 @@ from antiphon.errors import ConfigError, SilentError, nearest
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Aligner, Input, LanguageModel, Model, Writer
 from antiphon.model.parts import ctc
-from antiphon.model.parts.heads import BLANK, Aligned, SoftmaxHead
+from antiphon.model.parts.heads.ctc import BLANK, Aligned
+from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.state import Step
 from antiphon.symbols import EOS, UNK
 

@@ -37,7 +37,7 @@ from antiphon.errors import shown
 from antiphon.evaluation.answering import Answer
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import LanguageModel, Model, Reader, Writer
-from antiphon.model.parts.heads import Head
+from antiphon.model.parts.heads.base import Head
 from antiphon.saved.calibration import Calibration, Judged, outcomes
 from antiphon.symbols import EOS, SPECIALS, UNK
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.model.models import Input, LanguageModel, Writer
-from antiphon.model.parts.heads import Combine, CombinedHead
+from antiphon.model.parts.heads.combined import Combine, CombinedHead
 from antiphon.model.state import Layer, Memory, State, Step
 
 Layers: TypeAlias = tuple[tuple[Layer, ...], ...]

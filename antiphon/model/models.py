@@ -17,7 +17,10 @@ from antiphon.model.parts.bridges import Bridge
 from antiphon.model.parts.decoders import Decoded, RecurrentDecoder, stacked
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, RecurrentEncoder
-from antiphon.model.parts.heads import Aligned, CTCHead, Head, Pointed, PointerHead, SoftmaxHead, SymbolHead
+from antiphon.model.parts.heads.base import Head, SymbolHead
+from antiphon.model.parts.heads.ctc import Aligned, CTCHead
+from antiphon.model.parts.heads.pointer import Pointed, PointerHead
+from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.pooling import Pooling
 from antiphon.model.parts.sources import Embedding, Source, TextSource
 from antiphon.model.state import Encoded, Layer, Memory, State, Step

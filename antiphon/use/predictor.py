@@ -64,7 +64,8 @@ from antiphon.inspection.explain import Asked, Given, explainer_of
 from antiphon.inspection.trace import Trace
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Aligner, LanguageModel, Model, Reader, Writer
-from antiphon.model.parts.heads import COMBINATIONS, Head
+from antiphon.model.parts.heads.base import Head
+from antiphon.model.parts.heads.combined import COMBINATIONS
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions

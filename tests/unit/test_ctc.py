@@ -27,7 +27,7 @@ from antiphon.evaluation.measure import score_rows
 from antiphon.model.build import structure_of, synchronous
 from antiphon.model.models import Aligner
 from antiphon.model.parts import ctc
-from antiphon.model.parts.heads import BLANK, Aligned, CTCHead
+from antiphon.model.parts.heads.ctc import BLANK, Aligned, CTCHead
 from antiphon.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.training.loop import train
 from antiphon.training.prepare import check_names

@@ -36,7 +36,7 @@ from antiphon.data.load import encode_rows, group_references, load_rows, side_na
 from antiphon.decoding.beam import forced
 from antiphon.decoding.run import batches_by_length, decode_sources, plan
 from antiphon.errors import AntiphonError, ModelFolderError
-from antiphon.evaluation.measure import output_metrics
+from antiphon.evaluation.outputs import output_metrics
 from antiphon.export.running import Session, Steps, Written, given_sources
 from antiphon.export.tracing import (
     AFTER,

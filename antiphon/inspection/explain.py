@@ -29,7 +29,7 @@ from antiphon.decoding.beam import Extended, Hypothesis
 from antiphon.decoding.run import TOKENS, Search, Watch, best_of, decode_sources, written, written_side
 from antiphon.errors import ConfigError, DataError
 from antiphon.evaluation.answering import Answer, answered
-from antiphon.evaluation.measure import read_sources, score_rows
+from antiphon.evaluation.scores import read_sources, score_rows
 from antiphon.inspection.trace import (
     Ablation,
     Attribution,

@@ -47,18 +47,11 @@ from antiphon.errors import (
     nearest,
 )
 from antiphon.evaluation.answering import answered, answered_step, empty
-from antiphon.evaluation.measure import (
-    Sums,
-    Task,
-    confusion,
-    evaluate,
-    judged,
-    read_sources,
-    row_sums,
-    score_rows,
-    surest,
-    symbol_scores,
-)
+from antiphon.evaluation.calibrate import judged, surest
+from antiphon.evaluation.influences import Sums
+from antiphon.evaluation.measure import confusion, evaluate, row_sums
+from antiphon.evaluation.scores import read_sources, score_rows, symbol_scores
+from antiphon.evaluation.task import Task
 from antiphon.files import write_text
 from antiphon.inspection.explain import Asked, Given, explainer_of
 from antiphon.inspection.trace import Trace

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from antiphon.cli import app
 from antiphon.data.rows import Row
 from antiphon.errors import DataError
-from antiphon.evaluation.measure import Sums
+from antiphon.evaluation.influences import Sums
 from antiphon.use.comparison import _differences, compare
 from antiphon.use.predictor import Data, Predictor, load
 

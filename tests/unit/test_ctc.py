@@ -23,7 +23,7 @@ from antiphon.data.load import frames_needed
 from antiphon.data.rows import Row
 from antiphon.decoding.run import _aligned
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError
-from antiphon.evaluation.measure import score_rows
+from antiphon.evaluation.scores import score_rows
 from antiphon.model.build import structure_of, synchronous
 from antiphon.model.models import Aligner
 from antiphon.model.parts import ctc

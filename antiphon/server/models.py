@@ -103,7 +103,7 @@ def _runtime(folder: Path) -> Any:
 
 
 def _trained(folder: Path, name: str, device: str | None) -> Served:
-    from antiphon.inspection.explain import unexplained
+    from antiphon.inspection.explain.entry import unexplained
     from antiphon.model.build import structure_of
     from antiphon.model.ensemble import Ensemble
     from antiphon.model.models import Aligner, LanguageModel, Reader, Writer

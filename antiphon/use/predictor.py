@@ -53,7 +53,8 @@ from antiphon.evaluation.measure import confusion, evaluate, row_sums
 from antiphon.evaluation.scores import read_sources, score_rows, symbol_scores
 from antiphon.evaluation.task import Task
 from antiphon.files import write_text
-from antiphon.inspection.explain import Asked, Given, explainer_of
+from antiphon.inspection.explain.entry import explainer_of
+from antiphon.inspection.explain.request import EncodedInput, TraceRequest
 from antiphon.inspection.trace import Trace
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Aligner, LanguageModel, Model, Reader, Writer
@@ -577,16 +578,16 @@ class Predictor:
             if wish:
                 what = "has a context C" if name == "other" else "writes"
                 raise ConfigError(name, f"is for a model that {what}; this one does not")
-        asked = Asked(reference, None if other is None else self._given(other, "other input"), force, top, begin)
+        asked = TraceRequest(reference, None if other is None else self._given(other, "other input"), force, top, begin)
         search = plan(self._decode(beam, None, settings), self.model, self.codecs) if self._writes else None  # type: ignore[arg-type]
         explainer = explainer_of(self.model, self.config, self.codecs, self.device, search)
         return explainer.trace(self._given(given, "input"), asked)
 
-    def _given(self, given: Any, what: str) -> Given:
+    def _given(self, given: Any, what: str) -> EncodedInput:
         held = self._held(given, what, [], exceptions.NONE)  # of the model alone
         if not isinstance(held, Unanswered):
             raise DataError(f"{what}: is empty")
-        return Given(held.values, held.arrays)
+        return EncodedInput(held.values, held.arrays)
 
     def rows(self, data: Data) -> list[Row]:
         """The rows of a table, of parallel files, or of the configured test set; given rows as they are."""

@@ -8,10 +8,9 @@ import numpy as np
 
 from antiphon.data.batches import Examples
 from antiphon.data.codecs.text import LabelCodec, TextCodec
-from antiphon.data.load import group_references
 from antiphon.evaluation.outputs import best_outputs
 from antiphon.evaluation.scores import read_sources, symbol_scores
-from antiphon.evaluation.task import Task
+from antiphon.evaluation.task import Task, grouped_rows
 from antiphon.model.models import Reader, Writer
 from antiphon.saved.calibration import Calibration, Judged, outcomes
 from antiphon.symbols import SPECIALS
@@ -21,7 +20,7 @@ def judged(task: Task) -> Judged:
     """What is said to every input of a task whose target is text, a label or labels, and whether it is right."""
     codec = task.codecs.target
     if isinstance(codec, TextCodec):
-        groups = group_references(task.config, task.codecs, task.rows)
+        groups = grouped_rows(task)
         best, outputs = best_outputs(task, groups, task.config.decode)
         references = [[codec.truth(task.rows[row].target) for row in group] for group in groups]
         texts = map(codec.join, outputs)
@@ -50,10 +49,7 @@ def surest(task: Task, calibration: Calibration, below: float) -> tuple[Task, fl
     found = judged(task)
     sure = np.asarray(calibration.of_labels(found.log_probs, found.said))
     least = np.minimum.reduceat(sure, np.cumsum(found.lengths) - found.lengths)
-    groups = [[row] for row in range(len(task.rows))]
-    if isinstance(task.codecs.target, TextCodec):
-        groups = group_references(task.config, task.codecs, task.rows)
-    kept = [row for group, one in zip(groups, least, strict=True) if one >= below for row in group]
+    kept = [row for group, lowest in zip(grouped_rows(task), least, strict=True) if lowest >= below for row in group]
     sources = tuple(source.take(kept) for source in task.examples.sources)
     examples = Examples(sources, task.examples.target.take(kept))
     part = replace(task, rows=[task.rows[row] for row in kept], examples=examples)

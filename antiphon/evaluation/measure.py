@@ -11,7 +11,6 @@ from antiphon import metrics
 from antiphon.config.schema import Decode
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.codecs.text import LabelCodec, LabelsCodec, NextCodec, TextCodec
-from antiphon.data.load import group_references
 from antiphon.data.rows import Row
 from antiphon.decoding.run import Speaker, plain
 from antiphon.evaluation.answering import Answer
@@ -91,7 +90,7 @@ def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:
 def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) -> Measured:
     """Likelihoods, outputs decoded and compared."""
     assert isinstance(task.model, Speaker)
-    groups = group_references(task.config, task.codecs, task.rows)
+    groups = grouped_rows(task)
     references = [[task.rows[row].target for row in group] for group in groups]
     scores = score_rows(task.model, task.examples, task.device)
     found = _likelihood(scores)

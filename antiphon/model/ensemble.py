@@ -43,6 +43,9 @@ class Ensemble(nn.Module):
     Its readout features are the members', one for each; its head combines what theirs make of them.
     """
 
+    writes = True
+    aligns = streams = False
+
     def __init__(self, members: Sequence[Writer] | Sequence[LanguageModel], combine: Combine) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)

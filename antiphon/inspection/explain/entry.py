@@ -11,14 +11,15 @@ from antiphon.errors import ConfigError
 from antiphon.inspection.explain.language_model import LanguageModelExplainer
 from antiphon.inspection.explain.reader import ReaderExplainer
 from antiphon.inspection.explain.writer import WriterExplainer
-from antiphon.model.models import Aligner, LanguageModel, Model, Reader, Writer
+from antiphon.model.ensemble import Ensemble
+from antiphon.model.models import LanguageModel, Model, Reader, Writer
 
 
-def unexplained(model: Model) -> str | None:
+def unexplained(model: Model | Ensemble) -> str | None:
     """The key of the configuration for which a model cannot be looked into yet; None: it can."""
-    if isinstance(model, Aligner):
+    if model.aligns:
         return "target.ctc"
-    return "model.copy" if isinstance(model, Writer) and model.copies else None
+    return "model.copy" if model.copies else None
 
 
 def explainer_of(

@@ -21,22 +21,27 @@ def _differentiable() -> Iterator[None]:
         yield
 
 
-def input_x_gradient(vectors: Sequence[Input], steps: int, said: Callable[[list[Input], Tensor], Tensor]) -> list[Grid]:
-    """Of each source's vectors [1, S, size] the grid [steps, S] of x * d said / d x, summed over the size.
+def input_x_gradient(
+    vectors: Sequence[Input], steps: int, output: Callable[[list[Input], Tensor], Tensor]
+) -> list[Grid]:
+    """For each source's vectors [1, S, size] the grid [steps, S] of x * d output / d x, summed over the size.
 
-    `said` maps as many copies of the vectors [n, S, size] as there are steps in a tensor [n] to what each copy's step
-    has said [n]: so each copy has the gradient of one step.
+    `output` maps as many copies of the vectors [n, S, size] as there are steps in a tensor [n] to the output [n] of
+    each copy's step: so each copy has the gradient of one step.
     """
-    longest = max(steps, *(one.shape[1] for one, _ in vectors))
-    found: list[list[Tensor]] = [[] for _ in vectors]
+    longest = max(steps, *(values.shape[1] for values, _ in vectors))
+    grids: list[list[Tensor]] = [[] for _ in vectors]
     for rows in torch.split(torch.arange(steps, device=vectors[0][0].device), max(1, TOKENS // longest)):
-        copies = [(one.expand(len(rows), -1, -1).clone().requires_grad_(), n.expand(len(rows))) for one, n in vectors]
-        leaves = [one for one, _ in copies]
+        copies = [
+            (values.expand(len(rows), -1, -1).clone().requires_grad_(), lengths.expand(len(rows)))
+            for values, lengths in vectors
+        ]
+        leaves = [values for values, _ in copies]
         with _differentiable():
-            slopes = torch.autograd.grad(said(copies, rows).sum(), leaves, allow_unused=True)
-        for grid, leaf, slope in zip(found, leaves, slopes, strict=True):
+            slopes = torch.autograd.grad(output(copies, rows).sum(), leaves, allow_unused=True)
+        for grid, leaf, slope in zip(grids, leaves, slopes, strict=True):
             grid.append(leaf.new_zeros(leaf.shape[:2]) if slope is None else (leaf.detach() * slope).sum(-1))
-    return [rounded(torch.cat(grid)) for grid in found]
+    return [rounded(torch.cat(grid)) for grid in grids]
 
 
 def row_numbers(rows: Tensor) -> Tensor:

@@ -28,8 +28,7 @@ class Tree:
         if self._rows is None:
             self._add(None, None, 0.0, "kept")
             self._rows = [0] * seen.going.shape[1]
-        one = [values[0].tolist() for values in seen[1:]]
-        origin, symbol, score, rank, ends, going, alive = one
+        origin, symbol, score, rank, ends, going, alive = (values[0].tolist() for values in seen[1:])
         kept = {place for place, lives in zip(going, alive, strict=True) if lives}
         made: dict[int, int] = {}
         for place, parent in enumerate(origin):
@@ -45,7 +44,7 @@ class Tree:
 
     def trace(self, search: Search, codec: TextCodec, hypotheses: Sequence[Hypothesis]) -> Beam:
         """The tree, with the places of the final outputs."""
-        ranks = {(*one.tokens, EOS): (place, rounded(one.rank_score)) for place, one in enumerate(hypotheses)}
+        ranks = {(*output.tokens, EOS): (place, rounded(output.rank_score)) for place, output in enumerate(hypotheses)}
         nodes = []
         for node, prefix in zip(self.nodes, self.prefixes, strict=True):
             token = codec.vocabulary.symbol(prefix[-1]) if prefix else None

@@ -25,8 +25,8 @@ def unexplained(model: Model | Ensemble) -> str | None:
 def explainer_of(
     model: Model, config: Config, codecs: Codecs, device: torch.device, search: Search | None
 ) -> ReaderExplainer | WriterExplainer | LanguageModelExplainer:
-    """The explainer of a model; one that writes needs a search. Of one that copies or is trained with CTC there is none
-    yet, and a `ConfigError` says so."""
+    """The explainer of a model; one that writes needs a search. There is none yet for one
+    that copies or is trained with CTC, and a `ConfigError` says so."""
     if (key := unexplained(model)) is not None:
         raise ConfigError(key, "cannot be looked into yet; train a model without it to see inside")
     if isinstance(model, Writer):

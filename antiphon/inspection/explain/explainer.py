@@ -40,15 +40,15 @@ class Explainer(Generic[M]):
     codecs: Codecs
     device: torch.device
 
-    def _padded(self, given: EncodedInput) -> list[Padded]:
-        return [pad(source, [0]).to(self.device) for source in given.sources]
+    def _padded(self, example: EncodedInput) -> list[Padded]:
+        return [pad(source, [0]).to(self.device) for source in example.sources]
 
-    def _sources(self, given: EncodedInput) -> list[Source]:
-        found = []
-        names = side_names(len(given.values))[:-1]
+    def _sources(self, example: EncodedInput) -> list[Source]:
+        sources = []
+        names = side_names(len(example.values))[:-1]
         parts = (source for source, _ in self.model.channels)
         for name, codec, value, array, part, padded in zip(
-            names, self.codecs.sources, given.values, given.arrays, parts, self._padded(given), strict=True
+            names, self.codecs.sources, example.values, example.arrays, parts, self._padded(example), strict=True
         ):
             grid = picture = None
             if isinstance(part, ImageSource) and not isinstance(part, ImagesSource):
@@ -56,25 +56,25 @@ class Explainer(Generic[M]):
                     rows, columns = part.grid(padded.values).shape[2:]
                 grid, picture = (rows, columns), _png(array[0])
             tokens, unknown = _tokens(codec, value, array, grid)
-            found.append(
+            sources.append(
                 Source(
                     name=name, kind=codec.kind, text=codec.shown(value), tokens=tokens, unknown=unknown,
                     grid=grid, picture=picture,
                 )
             )  # fmt: skip
-        return found
+        return sources
 
     def _encoder(self, observed: Observed[M], sources: Sequence[Source]) -> list[LayerTrace] | None:
-        found = []
+        layers = []
         for source in sources:
             part = source.name.replace("source", "encoder")
-            found += observed.take(part, source.tokens, self.config.model.cell.kind)
-        return found or None
+            layers += observed.take(part, source.tokens, self.config.model.cell.kind)
+        return layers or None
 
-    def _vectors(self, given: EncodedInput) -> list[Input]:
+    def _vectors(self, example: EncodedInput) -> list[Input]:
         """The sources' vectors [1, S, size], and their lengths."""
         with torch.no_grad():
-            channels = zip(self.model.channels, self._padded(given), strict=True)
+            channels = zip(self.model.channels, self._padded(example), strict=True)
             return [source(*padded) for (source, _), padded in channels]
 
 
@@ -101,22 +101,22 @@ def _tokens(codec: Codec, value: Any, array: Any, grid: tuple[int, int] | None) 
 
 
 def choices(log_probs: Tensor, top: int, name: Callable[[int], Token]) -> list[Choice]:
-    """The most probable of log-probabilities [symbols]; UNK, which is never said, is none."""
-    found, ids = log_probs.sort(descending=True, stable=True)
-    pairs = zip(found[: top + 1].tolist(), ids[: top + 1].tolist(), strict=True)
-    said = [(value, number) for value, number in pairs if value > -np.inf and number != UNK]
-    return [Choice(token=name(number), log_prob=rounded(value)) for value, number in said[:top]]
+    """The most probable of log-probabilities [symbols]; UNK, which is never an output, is left out."""
+    values, ids = log_probs.sort(descending=True, stable=True)
+    pairs = zip(values[: top + 1].tolist(), ids[: top + 1].tolist(), strict=True)
+    allowed = [(value, number) for value, number in pairs if value > -np.inf and number != UNK]
+    return [Choice(token=name(number), log_prob=rounded(value)) for value, number in allowed[:top]]
 
 
 def log_probs_of(log_probs: Tensor, ids: Sequence[int]) -> Tensor:
-    """Of log-probabilities [steps, symbols] those of the ids, one a step."""
+    """From log-probabilities [steps, symbols] those of the ids, one a step."""
     return log_probs[torch.arange(len(ids)), torch.tensor(ids, dtype=torch.long)]
 
 
 def divergence(output: Sequence[Any], reference: Sequence[Any]) -> int | None:
     """The first place at which two sequences differ."""
-    for place, (one, other) in enumerate(zip(output, reference, strict=False)):
-        if one != other:
+    for place, (left, right) in enumerate(zip(output, reference, strict=False)):
+        if left != right:
             return place
     return None if len(output) == len(reference) else min(len(output), len(reference))
 
@@ -126,8 +126,8 @@ def pool_shares(encoded: Encoded, score: torch.nn.Linear | None) -> list[float] 
     if score is None:
         return None
     with torch.inference_mode():
-        found: list[float] = rounded(shares(encoded, score)[0])
-    return found
+        values: list[float] = rounded(shares(encoded, score)[0])
+    return values
 
 
 def encoded_reference(codec: Codec, reference: Any) -> tuple[Any, Any]:

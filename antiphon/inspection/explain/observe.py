@@ -41,7 +41,7 @@ class Observed(Generic[M]):
 
     def take(self, part: str, tokens: Sequence[Token], cell: str) -> list[LayerTrace]:
         """The layers of a part, `encoder`, `encoder-2` or `decoder`, since they were last taken; of one row alone."""
-        found = []
+        layers = []
         for name, moments in self._seen.items():
             *_, stack, depth = name.split(".")
             if _part_of(name) != part or not moments:
@@ -51,7 +51,7 @@ class Observed(Generic[M]):
             first = moments[0]
             series = {name: _stacked(step.after[place] for step in steps) for place, name in _names(first.after)}
             series |= {gate: _stacked(step.gates[gate] for step in steps) for gate in first.gates}
-            found.append(
+            layers.append(
                 LayerTrace(
                     part=part,
                     depth=int(depth),
@@ -63,7 +63,7 @@ class Observed(Generic[M]):
                 )
             )
             moments.clear()
-        return found
+        return layers
 
 
 def _within_source(name: str) -> bool:

@@ -26,51 +26,57 @@ from antiphon.model.build import structure_of
 from antiphon.model.models import Input, Reader
 from antiphon.model.state import Encoded
 
-MOST_LABELS = 50  # of labels so many are told of at each step, where there are more
+MOST_LABELS = 50  # of labels so many are shown at each step, where there are more
 
 
 class ReaderExplainer(Explainer[Reader]):
-    """Of a model that gives one answer, or one a step."""
+    """Traces a model that gives one answer, or one a step."""
 
-    def trace(self, given: EncodedInput, asked: TraceRequest) -> Trace:
+    def trace(self, example: EncodedInput, request: TraceRequest) -> Trace:
         """The input's run."""
-        sources, top = self._sources(given), max(asked.top, MOST_LABELS)
+        sources, top = self._sources(example), max(request.top, MOST_LABELS)
         observed = Observed(self.model)
         with torch.inference_mode():
-            encoded = observed.model.encode(self._padded(given))
-        (answer,) = self._answers([given])
+            encoded = observed.model.encode(self._padded(example))
+        (answer,) = self._answers([example])
         output = self._run(answer, top)
-        reference = None if asked.reference is None else self._reference(given, answer, asked.reference, top)
+        reference = None if request.reference is None else self._reference(example, answer, request.reference, top)
         pooled = self.model.pooling is not None
-        labels = isinstance(self.codecs.target, LabelCodec)
+        labels = self._says_labels
         return Trace(
             structure=structure_of(self.config),
             sources=sources,
-            output=output if not labels else output.model_copy(update={"score": self._score(given, answer.said)}),
+            output=output if not labels else output.model_copy(update={"score": self._score(example, answer.said)}),
             reference=reference,
             divergence=None if reference is None or not labels else divergence(output.tokens, reference.tokens),
             encoder=self._encoder(observed, sources),
             pooling=self._shares(encoded),
-            beliefs=self._beliefs(given, top) if pooled and self.codecs.sources[0].steps else None,
-            attribution=self._attribution(given, sources, answer),
+            beliefs=self._beliefs(example, top) if pooled and self.codecs.sources[0].steps else None,
+            attribution=self._attribution(example, sources, answer),
         )
 
+    @property
+    def _says_labels(self) -> bool:
+        return isinstance(self.codecs.target, LabelCodec)
+
     def _answers(self, inputs: Sequence[EncodedInput]) -> list[Answer]:
-        columns = zip(*(one.arrays for one in inputs), strict=True)
+        columns = zip(*(example.arrays for example in inputs), strict=True)
         return read_sources(self.model, list(map(Sequences, columns)), self.codecs.sources[0].ends, self.device)
 
-    def _score(self, given: EncodedInput, target: Any) -> float:
-        found = score_rows(self.model, Examples(tuple(given.sources), Sequences([target])), self.device)
-        return float(rounded(found.totals[0]))
+    def _score(self, example: EncodedInput, target: Any) -> float:
+        scores = score_rows(self.model, Examples(tuple(example.sources), Sequences([target])), self.device)
+        return float(rounded(scores.totals[0]))
 
     def _numbers(self, answer: Answer) -> list[list[float]]:
-        found = answered(self.codecs.target, answer)
-        assert isinstance(found, NumberPrediction | NumbersPrediction)
-        numbers: list[list[float]] = rounded([[found.value]] if isinstance(found, NumberPrediction) else found.values)
+        prediction = answered(self.codecs.target, answer)
+        assert isinstance(prediction, NumberPrediction | NumbersPrediction)
+        numbers: list[list[float]] = rounded(
+            [[prediction.value]] if isinstance(prediction, NumberPrediction) else prediction.values
+        )
         return numbers
 
-    def _steps(self, answer: Answer, said: Sequence[int], top: int) -> list[StepTrace]:
-        """A step for each answer; of labels those `said`."""
+    def _steps(self, answer: Answer, labels: Sequence[int], top: int) -> list[StepTrace]:
+        """A step for each answer; for labels those of `labels`."""
         codec = self.codecs.target
         if not isinstance(codec, LabelCodec):
             return [StepTrace(values=values) for values in self._numbers(answer)]
@@ -81,22 +87,21 @@ class ReaderExplainer(Explainer[Reader]):
                 log_prob=rounded(values[number]),
                 top=choices(torch.from_numpy(values), top, name),
             )
-            for number, values in zip(said, answer.values, strict=True)
+            for number, values in zip(labels, answer.values, strict=True)
         ]
 
     def _run(self, answer: Answer, top: int) -> Run:
-        labels = isinstance(self.codecs.target, LabelCodec)
-        steps = self._steps(answer, list(map(int, answer.said)) if labels else [], top)
+        steps = self._steps(answer, list(map(int, answer.said)) if self._says_labels else [], top)
         text = answered(self.codecs.target, answer).text
         return Run(text=text, tokens=[step.token for step in steps], score=None, steps=steps)
 
-    def _reference(self, given: EncodedInput, answer: Answer, reference: Any, top: int) -> Run:
+    def _reference(self, example: EncodedInput, answer: Answer, reference: Any, top: int) -> Run:
         codec = self.codecs.target
         value, encoded = encoded_reference(codec, reference)
         if len(encoded) != len(answer.said):
             reason = f"has {len(encoded)} {codec.unit} for {len(answer.said)} {self.codecs.sources[0].unit}"
             raise DataError(f"{ME}: the reference {reason} of the input")
-        score = self._score(given, encoded)
+        score = self._score(example, encoded)
         if isinstance(codec, LabelCodec):
             steps = self._steps(answer, [int(number) for number in encoded], top)
         else:
@@ -106,28 +111,28 @@ class ReaderExplainer(Explainer[Reader]):
     def _shares(self, encoded: Encoded) -> list[float] | None:
         return pool_shares(encoded, None if self.model.pooling is None else self.model.pooling.score)
 
-    def _beliefs(self, given: EncodedInput, top: int) -> list[StepTrace]:
+    def _beliefs(self, example: EncodedInput, top: int) -> list[StepTrace]:
         """The answer to every beginning of the first source, which ends as a whole one would."""
         codec = self.codecs.sources[0]
-        whole = np.asarray(given.arrays[0])
+        whole = np.asarray(example.arrays[0])
         end = whole[len(whole) - codec.ends :]
         prefixes = []
         for length in range(1, len(whole) - codec.ends + 1):
             cut = whole[:length]
             if not np.array_equal(cut[-1:], end):  # the end of a turn is an end
                 cut = np.concatenate([cut, end])
-            prefixes.append(EncodedInput(given.values, [cut, *given.arrays[1:]]))
+            prefixes.append(EncodedInput(example.values, [cut, *example.arrays[1:]]))
         answers = self._answers(prefixes)
         return [step for answer in answers for step in self._run(answer, top).steps]
 
-    def _attribution(self, given: EncodedInput, sources: Sequence[Source], answer: Answer) -> list[Attribution]:
+    def _attribution(self, example: EncodedInput, sources: Sequence[Source], answer: Answer) -> list[Attribution]:
         steps = len(answer.said)
-        labels = isinstance(self.codecs.target, LabelCodec)
+        labels = self._says_labels
 
-        def said(vectors: list[Input], rows: Tensor) -> Tensor:
+        def output_values(vectors: list[Input], rows: Tensor) -> Tensor:
             features = self.model.features_of(self.model.encode_vectors(vectors))[:, :steps]
             positions = torch.arange(len(rows) * steps, device=self.device)
             values = self.model.head.answer(features, positions)[1].view(len(rows), steps, -1)[row_numbers(rows), rows]
             return values[row_numbers(rows), torch.from_numpy(answer.said).to(rows)[rows]] if labels else values.sum(-1)
 
-        return attributions(sources, input_x_gradient(self._vectors(given), steps, said))
+        return attributions(sources, input_x_gradient(self._vectors(example), steps, output_values))

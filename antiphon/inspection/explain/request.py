@@ -26,7 +26,7 @@ class EncodedInput(NamedTuple):
 @dataclass(frozen=True)
 class TraceRequest:
     """What a trace is asked for: the value of the reference, an input whose context is taken, symbols that are forced
-    at steps, how many symbols a step is told of, and the symbols that the output begins with."""
+    at steps, how many symbols are shown at a step, and the symbols that the output begins with."""
 
     reference: Any = None
     other: EncodedInput | None = None

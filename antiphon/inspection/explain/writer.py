@@ -24,7 +24,7 @@ from antiphon.symbols import BOS, EOS
 
 @dataclass(frozen=True)
 class _Ablated:
-    """A writer that is told another context C [1, size] than its sources'."""
+    """A writer that starts from another context C [1, size] than its sources'."""
 
     writer: Writer
     context: Tensor
@@ -45,24 +45,24 @@ class _Ablated:
 
 
 class WriterExplainer(WritingExplainer[Writer]):
-    """Of a model that reads its sources and writes."""
+    """Traces a model that reads its sources and writes."""
 
-    def trace(self, given: EncodedInput, asked: TraceRequest) -> Trace:
+    def trace(self, example: EncodedInput, request: TraceRequest) -> Trace:
         """The input's run."""
-        sources = self._sources(given)
-        found, tree = self._found(given, asked)
-        output = found[0].tokens
+        sources = self._sources(example)
+        outputs, tree = self._search_beam(example, request)
+        output = outputs[0].tokens
         observed = Observed(self.model)
         with torch.inference_mode():
-            encoded = self.model.encode(self._padded(given))
+            encoded = self.model.encode(self._padded(example))
             context = self.model.bridge.context(encoded)
-            start = observed.model.start(self._padded(given))
+            start = observed.model.start(self._padded(example))
         encoder = self._encoder(observed, sources)
-        run = self._told(observed, start, [*output, EOS], self._symbols(given, output), asked.top)
+        run = self._run_with_layers(observed, start, [*output, EOS], self._symbols(example, output), request.top)
         wanted = reference = None
-        if asked.reference is not None:
-            value, wanted = encoded_reference(self.codec, asked.reference)
-            reference = self._told(observed, start, wanted, self.codec.split(value), asked.top)
+        if request.reference is not None:
+            value, wanted = encoded_reference(self.codec, request.reference)
+            reference = self._run_with_layers(observed, start, wanted, self.codec.split(value), request.top)
         return Trace(
             structure=structure_of(self.config),
             sources=sources,
@@ -73,23 +73,25 @@ class WriterExplainer(WritingExplainer[Writer]):
             pooling=self._shares(encoded),
             context=rounded(context[0]),
             beam=tree,
-            ablation=self._ablation(given, encoded, output, wanted, asked),
-            forced=self._forced(given, output, asked),
-            attribution=self._attribution(given, sources, [*output, EOS]),
+            ablation=self._ablation(example, encoded, output, wanted, request),
+            forced=self._forced(example, output, request),
+            attribution=self._attribution(example, sources, [*output, EOS]),
         )
 
-    def _told(self, observed: Observed[Writer], start: State, ids: Sequence[int], symbols: list[str], top: int) -> Run:
-        """A run that is told what to say, with the decoder's layers."""
+    def _run_with_layers(
+        self, observed: Observed[Writer], start: State, ids: Sequence[int], symbols: list[str], top: int
+    ) -> Run:
+        """A run that is fed the symbols of an output, with the decoder's layers."""
         log_probs, looked = self._follow(observed.model, start, BOS, ids)
         layers = observed.take("decoder", [None, *symbols], self.config.model.cell.kind)
         return self._run(log_probs, ids, [*symbols, None], self.codec.join(symbols), top, looked, layers)
 
-    def _said(self, given: EncodedInput, output: Sequence[int], top: int, start: State | None = None) -> Run:
+    def _run_of(self, example: EncodedInput, output: Sequence[int], top: int, start: State | None = None) -> Run:
         if start is None:
             with torch.inference_mode():
-                start = self.model.start(self._padded(given))
+                start = self.model.start(self._padded(example))
         log_probs, looked = self._follow(self.model, start, BOS, [*output, EOS])
-        symbols = self._symbols(given, output)
+        symbols = self._symbols(example, output)
         return self._run(log_probs, [*output, EOS], [*symbols, None], self.codec.join(symbols), top, looked)
 
     def _shares(self, encoded: Encoded) -> list[float] | None:
@@ -98,44 +100,46 @@ class WriterExplainer(WritingExplainer[Writer]):
 
     def _ablation(
         self,
-        given: EncodedInput,
+        example: EncodedInput,
         encoded: Encoded,
         output: Sequence[int],
         reference: Sequence[int] | None,
-        asked: TraceRequest,
+        request: TraceRequest,
     ) -> list[Ablation]:
-        found = []
-        for other in (None, asked.other) if asked.other is not None else (None,):
+        ablations = []
+        for other in (None, request.other) if request.other is not None else (None,):
             with torch.inference_mode():
-                own = self.model.bridge.context(encoded if other is None else self.model.encode(self._padded(other)))
-                context = torch.zeros_like(own) if other is None else own
+                from_input = self.model.bridge.context(
+                    encoded if other is None else self.model.encode(self._padded(other))
+                )
+                context = torch.zeros_like(from_input) if other is None else from_input
                 start = self.model.start_from(encoded, context)
             ablated, where = _Ablated(self.model, context), f"{ME}, with another context"
-            best = self._best(given, ablated, self._beginning(asked), where=where)[0]
-            found.append(
+            best = self._best(example, ablated, self._beginning(request), where=where)[0]
+            ablations.append(
                 Ablation(
                     context="zero" if other is None else "other",
                     other=None if other is None else self._shown(other),
-                    run=self._said(given, best.tokens, asked.top, start),
+                    run=self._run_of(example, best.tokens, request.top, start),
                     output_score=self._score(start, [*output, EOS]),
                     reference_score=None if reference is None else self._score(start, reference),
                 )
             )
-        return found
+        return ablations
 
-    def _shown(self, given: EncodedInput) -> str:
-        sides = zip(self.codecs.sources, given.values, strict=True)
+    def _shown(self, example: EncodedInput) -> str:
+        sides = zip(self.codecs.sources, example.values, strict=True)
         return "\t".join(codec.shown(value) for codec, value in sides if codec.reads)
 
     def _score(self, start: State, ids: Sequence[int]) -> float:
         log_probs, _ = self._follow(self.model, start, BOS, ids)
         return float(rounded(log_probs_of(log_probs, ids).sum()))
 
-    def _attribution(self, given: EncodedInput, sources: Sequence[Source], ids: Sequence[int]) -> list[Attribution]:
+    def _attribution(self, example: EncodedInput, sources: Sequence[Source], ids: Sequence[int]) -> list[Attribution]:
         target = torch.tensor(ids, device=self.device)
         fed = torch.tensor([BOS, *ids[:-1]], device=self.device)
 
-        def said(vectors: list[Input], rows: Tensor) -> Tensor:
+        def output_log_probs(vectors: list[Input], rows: Tensor) -> Tensor:
             encoded = self.model.encode_vectors(vectors)
             start = self.model.start_from(encoded, self.model.bridge.context(encoded))
             inputs = self.model.embedding(fed.expand(len(rows), -1))
@@ -143,4 +147,4 @@ class WriterExplainer(WritingExplainer[Writer]):
             log_probs: Tensor = self.model.head.log_probs(features)
             return log_probs[row_numbers(rows), target[rows]]
 
-        return attributions(sources, input_x_gradient(self._vectors(given), len(ids), said))
+        return attributions(sources, input_x_gradient(self._vectors(example), len(ids), output_log_probs))

@@ -28,7 +28,7 @@ S = TypeVar("S", bound=Writer | LanguageModel)
 
 @dataclass(frozen=True)
 class WritingExplainer(Explainer[S]):
-    """Of a model that writes."""
+    """Traces a model that writes, with its search."""
 
     search: Search
 
@@ -38,7 +38,7 @@ class WritingExplainer(Explainer[S]):
 
     def _best(
         self,
-        given: EncodedInput,
+        example: EncodedInput,
         model: Any = None,
         prefix: Sequence[int] | None = None,
         watch: Watch | None = None,
@@ -46,26 +46,26 @@ class WritingExplainer(Explainer[S]):
     ) -> list[Hypothesis]:
         """The outputs, the best first."""
         prefixes = None if prefix is None else [prefix]
-        sources = given.sources
-        (found,) = decode_sources(model or self.model, sources, self.search, self.device, None, prefixes, watch)
-        best_of(found, where)
-        return found
+        sources = example.sources
+        (outputs,) = decode_sources(model or self.model, sources, self.search, self.device, None, prefixes, watch)
+        best_of(outputs, where)
+        return outputs
 
-    def _found(self, given: EncodedInput, asked: TraceRequest) -> tuple[list[Hypothesis], Beam | None]:
-        beginning = self._beginning(asked)
+    def _search_beam(self, example: EncodedInput, request: TraceRequest) -> tuple[list[Hypothesis], Beam | None]:
+        beginning = self._beginning(request)
         if self.search.sample is not None:
-            return self._best(given, prefix=beginning), None
+            return self._best(example, prefix=beginning), None
         tree = Tree()
-        found = self._best(given, prefix=beginning, watch=tree)
-        return found, tree.trace(self.search, self.codec, found)
+        outputs = self._best(example, prefix=beginning, watch=tree)
+        return outputs, tree.trace(self.search, self.codec, outputs)
 
-    def _symbols(self, given: EncodedInput, output: Sequence[int]) -> list[str]:
+    def _symbols(self, example: EncodedInput, output: Sequence[int]) -> list[str]:
         codecs, search = self.codecs, self.search
-        return written(self.model, codecs, search, given.sources, [given.values], [tuple(output)], self.device)[0]
+        return written(self.model, codecs, search, example.sources, [example.values], [tuple(output)], self.device)[0]
 
     @torch.inference_mode()
     def _follow(self, model: Any, state: Any, first: int, ids: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-        """log p [steps, symbols] while ids are said in turn, and attention [steps, states]."""
+        """log p [steps, symbols] while the ids are fed in turn, and attention [steps, states]."""
         log_probs, looked = [], []
         last = torch.tensor([first], device=self.device)
         for number in ids:
@@ -85,20 +85,20 @@ class WritingExplainer(Explainer[S]):
         attention: Tensor | None = None,
         layers: list[LayerTrace] | None = None,
     ) -> Run:
-        said = log_probs_of(log_probs, ids).tolist()
+        values = log_probs_of(log_probs, ids).tolist()
         name = self.codec.vocabulary.symbol
         steps = [
             StepTrace(token=token, log_prob=rounded(value), top=choices(row, top, name))
-            for token, value, row in zip(tokens, said, log_probs, strict=True)
+            for token, value, row in zip(tokens, values, log_probs, strict=True)
         ]
         looked = None if attention is None else rounded(attention)
         return Run(
-            text=text, tokens=list(tokens), score=rounded(sum(said)), steps=steps, attention=looked, layers=layers
+            text=text, tokens=list(tokens), score=rounded(sum(values)), steps=steps, attention=looked, layers=layers
         )
 
-    def _beginning(self, asked: TraceRequest) -> list[int] | None:
+    def _beginning(self, request: TraceRequest) -> list[int] | None:
         """The ids that every output begins with."""
-        ids = [self._forced_id(token, "begin") for token in asked.begin]
+        ids = [self._forced_id(token, "begin") for token in request.begin]
         most = self.search.limits.max_length
         if EOS in ids[:-1]:
             raise ConfigError("begin", "has symbols behind the end symbol")
@@ -112,20 +112,20 @@ class WritingExplainer(Explainer[S]):
             raise ConfigError(key, f"the model never says {token!r}; it is no symbol of its vocabulary")
         return number
 
-    def _forced(self, given: EncodedInput, output: Sequence[int], asked: TraceRequest) -> list[Forced] | None:
-        found: list[Forced] = []
+    def _forced(self, example: EncodedInput, output: Sequence[int], request: TraceRequest) -> list[Forced] | None:
+        runs: list[Forced] = []
         most = self.search.limits.max_length
-        for place, token in asked.force:
+        for place, token in request.force:
             if not 0 <= place <= len(output):
                 reason = f"there is no step {place + 1}: the output has {len(output)} tokens, and the end symbol"
                 raise ConfigError("force", reason)
             prefix = [*output[:place], self._forced_id(token, "force")]
             if len(prefix) > most and prefix[-1] != EOS:
                 raise ConfigError("force", f"makes {len(prefix)} tokens; decode.max_length is {most}")
-            best = self._best(given, prefix=prefix, where=f"{ME}, forced to say {token or 'the end symbol'}")[0]
-            found.append(Forced(step=place, token=token, run=self._said(given, best.tokens, asked.top)))
-        return found or None
+            best = self._best(example, prefix=prefix, where=f"{ME}, forced to say {token or 'the end symbol'}")[0]
+            runs.append(Forced(step=place, token=token, run=self._run_of(example, best.tokens, request.top)))
+        return runs or None
 
-    def _said(self, given: EncodedInput, output: Sequence[int], top: int) -> Run:
+    def _run_of(self, example: EncodedInput, output: Sequence[int], top: int) -> Run:
         """The run of an output."""
         raise NotImplementedError

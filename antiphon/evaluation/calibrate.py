@@ -25,11 +25,11 @@ def judged(task: Task) -> Judged:
         references = [[codec.truth(task.rows[row].target) for row in group] for group in groups]
         texts = map(codec.join, outputs)
         wrong = np.asarray([text not in choices for text, choices in zip(texts, references, strict=True)], np.int64)
-        scores = [one.score for one in best]
+        scores = [output.score for output in best]
         if task.config.decode.shortlist is not None:  # those of its search are of the symbols listed alone
             assert isinstance(task.model, Writer)
             sources = [source.take([group[0] for group in groups]) for source in task.examples.sources]
-            scores = list(map(sum, symbol_scores(task.model, sources, [one.tokens for one in best], task.device)))
+            scores = list(map(sum, symbol_scores(task.model, sources, [output.tokens for output in best], task.device)))
         log_probs = outcomes(scores)
         return Judged(log_probs, np.zeros_like(wrong), wrong, np.ones_like(wrong))
     assert isinstance(codec, LabelCodec)
@@ -46,9 +46,9 @@ def judged(task: Task) -> Judged:
 
 def surest(task: Task, calibration: Calibration, below: float) -> tuple[Task, float]:
     """The rows of a task to which no answer (of labels none of them) is less sure than `below`; and their share."""
-    found = judged(task)
-    sure = np.asarray(calibration.of_labels(found.log_probs, found.said))
-    least = np.minimum.reduceat(sure, np.cumsum(found.lengths) - found.lengths)
+    answers = judged(task)
+    sure = np.asarray(calibration.of_labels(answers.log_probs, answers.said))
+    least = np.minimum.reduceat(sure, np.cumsum(answers.lengths) - answers.lengths)
     kept = [row for group, lowest in zip(grouped_rows(task), least, strict=True) if lowest >= below for row in group]
     sources = tuple(source.take(kept) for source in task.examples.sources)
     examples = Examples(sources, task.examples.target.take(kept))

@@ -31,45 +31,45 @@ def validate(task: Task, metric: str) -> tuple[dict[str, float], NDArray[np.floa
     outputs and rows are like: the share of the commonest output (and reference), the outputs' length over the
     references', and the shares of symbols that the training rows did not have.
     """
-    found = _measure(task, plain(task.config.decode), metric in CORPUS)
-    scores = dict(found.scores)
+    measured = _measure(task, plain(task.config.decode), metric in CORPUS)
+    scores = dict(measured.scores)
     if metric == "bleu":
         scores.setdefault("bleu", 0.0)  # of an untrained model, whose outputs are short
     if "token_error_rate" in scores:
         if "token_error_rate_teacher" in scores:
             scores["exposure_gap"] = scores["token_error_rate"] - scores["token_error_rate_teacher"]
-        scores["length_ratio"] = metrics.length_ratio(found.outputs, found.references)
+        scores["length_ratio"] = metrics.length_ratio(measured.outputs, measured.references)
         scores["unknown_target"] = float((task.examples.target.values == UNK).mean())
-    if found.outputs:
-        scores["commonest_output"] = metrics.commonest(found.outputs)
-        scores["commonest_reference"] = metrics.commonest([choices[0] for choices in found.references])
+    if measured.outputs:
+        scores["commonest_output"] = metrics.commonest(measured.outputs)
+        scores["commonest_reference"] = metrics.commonest([choices[0] for choices in measured.references])
     symbols = [  # spelled words are never wholly unknown
         source.values for source in task.examples.sources if source.values.dtype.kind == "i" and source.values.ndim == 1
     ]
     if symbols:
         scores["unknown_source"] = float((np.concatenate(symbols) == UNK).mean())
-    return scores, influences(task, found, metric)
+    return scores, influences(task, measured, metric)
 
 
 def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
     """All metrics for the kind of target, with the configured beam, and sacreBLEU's signatures; what cannot be said of
     these rows is left out."""
-    found = _measure(task, task.config.decode, corpus=True)
-    scores = dict(found.scores)
+    measured = _measure(task, task.config.decode, corpus=True)
+    scores = dict(measured.scores)
     if isinstance(task.codecs.target, TextCodec):
         if all(isinstance(row.sources[0], str) and len(row.sources[0].split()) == 1 for row in task.rows):
             scores["wer"] = 1.0 - scores["exact_match"]
-        several = {f"distinct_{n}": metrics.distinct(found.outputs, n) for n in (1, 2)}
+        several = {f"distinct_{n}": metrics.distinct(measured.outputs, n) for n in (1, 2)}
         scores |= {name: value for name, value in several.items() if value is not None}
-    return scores | {"rows": len(found.outputs) or len(task.rows)}, found.signatures
+    return scores | {"rows": len(measured.outputs) or len(task.rows)}, measured.signatures
 
 
 def row_sums(task: Task) -> tuple[list[Row], dict[str, Sums]]:
     """A task's rows (of those that are references of one input the first), and of the metrics that `evaluate` gives
     those that are quotients of sums over rows."""
-    found = _measure(task, task.config.decode, corpus=False)
+    measured = _measure(task, task.config.decode, corpus=False)
     groups = grouped_rows(task)
-    return [task.rows[rows[0]] for rows in groups], quotients(task, found, groups)
+    return [task.rows[rows[0]] for rows in groups], quotients(task, measured, groups)
 
 
 def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:
@@ -93,19 +93,19 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
     groups = grouped_rows(task)
     references = [[task.rows[row].target for row in group] for group in groups]
     scores = score_rows(task.model, task.examples, task.device)
-    found = _likelihood(scores)
+    figures = _likelihood(scores)
     if codec.form == "any":  # nothing is fed to a reader
-        found["token_error_rate_teacher"] = token_rate(scores, groups)
+        figures["token_error_rate_teacher"] = token_rate(scores, groups)
     _, outputs = best_outputs(task, groups, decode)
-    found |= output_metrics(codec, outputs, references)
+    figures |= output_metrics(codec, outputs, references)
     signatures: dict[str, str] = {}
     if corpus:
         texts = [codec.tokenizer.join(symbols) for symbols in outputs]
         normal = [[codec.normalize(text) for text in choices] for choices in references]
         bleu, signatures = metrics.corpus_scores(texts, normal, task.config.evaluate.bleu_tokenize)
-        found |= bleu
+        figures |= bleu
     wanted = [[codec.split(text) for text in choices] for choices in references]
-    return Measured(found, signatures, outputs, wanted, scores)
+    return Measured(figures, signatures, outputs, wanted, scores)
 
 
 def _likelihood(scores: RowScores) -> dict[str, float]:
@@ -114,13 +114,13 @@ def _likelihood(scores: RowScores) -> dict[str, float]:
 
 
 def _measure_next(task: Task) -> Measured:
-    """Of a language model: the likelihood, the share of symbols it would have said, bits a character."""
+    """For a language model the likelihood, the share of symbols it would have said, bits a character."""
     scores = score_rows(task.model, task.examples, task.device)
-    found = _likelihood(scores) | {"accuracy": float(np.concatenate(scores.correct).mean())}
+    figures = _likelihood(scores) | {"accuracy": float(np.concatenate(scores.correct).mean())}
     source = task.codecs.sources[0]
     if isinstance(source, TextCodec) and source.tokens == "chars":
-        found["bits_per_char"] = scores.mean / float(np.log(2))
-    return Measured(found, {}, [], [], scores)
+        figures["bits_per_char"] = scores.mean / float(np.log(2))
+    return Measured(figures, {}, [], [], scores)
 
 
 def _measure_labels(task: Task, codec: LabelCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
@@ -128,19 +128,19 @@ def _measure_labels(task: Task, codec: LabelCodec, scores: RowScores, answers: S
     outputs = [codec.names(map(int, answer.said)) for answer in answers]
     wanted = [codec.names(map(int, task.examples.target[row])) for row in range(len(task.rows))]
     said, truth = ([label for row in rows for label in row] for rows in (outputs, wanted))
-    found = _likelihood(scores) | {
+    figures = _likelihood(scores) | {
         "accuracy": metrics.accuracy(said, truth),
         "macro_f1": metrics.macro_f1(said, truth),
     }
     if isinstance(codec, LabelsCodec):
-        found["exact_match"] = float(np.mean([row.all() for row in scores.correct]))
+        figures["exact_match"] = float(np.mean([row.all() for row in scores.correct]))
         if codec.bio:
-            found["span_f1"] = metrics.span_f1(outputs, wanted)
-    return Measured(found, {}, outputs, [[row] for row in wanted], scores)
+            figures["span_f1"] = metrics.span_f1(outputs, wanted)
+    return Measured(figures, {}, outputs, [[row] for row in wanted], scores)
 
 
 def _measure_numbers(task: Task, codec: ScaledCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
-    """Of numbers the errors, in their own unit; of bits the negative log-likelihood a frame."""
+    """For numbers the errors, in their own unit; for bits the negative log-likelihood a frame."""
     if isinstance(codec, NumbersCodec) and codec.bits:
         hits = np.concatenate(scores.correct)
         figures = {"loss": scores.mean, "nll_per_frame": scores.mean, "accuracy": float(hits.mean())}

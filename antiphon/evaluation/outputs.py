@@ -31,7 +31,7 @@ def best_outputs(
     firsts = [group[0] for group in groups]
     rows, sources = [task.rows[row] for row in firsts], [source.take(firsts) for source in task.examples.sources]
     search = plan(decode, task.model, task.codecs)
-    found = decode_sources(task.model, sources, search, task.device)
-    best = [best_of(hypotheses, f"{row.file}:{row.line}") for row, hypotheses in zip(rows, found, strict=True)]
-    values, tokens = [row.sources for row in rows], [one.tokens for one in best]
+    searched = decode_sources(task.model, sources, search, task.device)
+    best = [best_of(hypotheses, f"{row.file}:{row.line}") for row, hypotheses in zip(rows, searched, strict=True)]
+    values, tokens = [row.sources for row in rows], [output.tokens for output in best]
     return best, written(task.model, task.codecs, search, sources, values, tokens, task.device)

@@ -53,8 +53,8 @@ def score_rows(model: Model | Ensemble, examples: Examples, device: torch.device
         batch = collate(examples, rows).to(device)
         loss, hit = _judged(model, batch)
         steps = examples.target.lengths[rows]
-        for row, own, right in zip(rows, _cut(loss, steps), _cut(hit, steps), strict=True):
-            losses[row], correct[row] = own.astype(np.float64), right
+        for row, row_loss, right in zip(rows, _cut(loss, steps), _cut(hit, steps), strict=True):
+            losses[row], correct[row] = row_loss.astype(np.float64), right
     return RowScores(losses, correct)
 
 
@@ -66,9 +66,9 @@ def symbol_scores(
     if model.goes_on:
         prompts = [sources[0][row].tolist() for row in range(len(outputs))]
     targets = Sequences([[*prompt, *output, EOS] for prompt, output in zip(prompts, outputs, strict=True)])
-    given = (targets,) if model.goes_on else tuple(sources)
-    losses = score_rows(model, Examples(given, targets), device).losses
-    return [(-own[len(prompt) :]).tolist() for own, prompt in zip(losses, prompts, strict=True)]
+    read = (targets,) if model.goes_on else tuple(sources)
+    losses = score_rows(model, Examples(read, targets), device).losses
+    return [(-loss[len(prompt) :]).tolist() for loss, prompt in zip(losses, prompts, strict=True)]
 
 
 def _cut(values: Tensor, lengths: Ints) -> list[NDArray[Any]]:
@@ -84,13 +84,13 @@ def _judged(model: Model | Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
     assert isinstance(model, LanguageModel | Ensemble)
     layers: Any = model.begin(len(target))
     head: Head[Any] = model.head
-    found = []
+    pieces = []
     steps = max(1, READ // len(target))
     for read, said in zip(torch.split(model.read(target), steps, 1), torch.split(target, steps, 1), strict=True):
         features, layers = model.run(read, layers)
         judged = head.judge(features, said, torch.arange(said.numel(), device=said.device))
-        found.append([values.view_as(said) for values in judged])
-    losses, hits = (torch.cat(pieces, 1).flatten()[batch.positions] for pieces in zip(*found, strict=True))
+        pieces.append([values.view_as(said) for values in judged])
+    losses, hits = (torch.cat(values, 1).flatten()[batch.positions] for values in zip(*pieces, strict=True))
     return losses, hits
 
 
@@ -104,8 +104,8 @@ def read_sources(model: Reader, sources: Sequence[Sequences], ends: int, device:
         lengths = np.ones_like(rows) if model.pooling is not None else sources[0].lengths[rows] - ends
         positions = Padded(features, torch.from_numpy(lengths)).positions.to(device)
         said, values = model.head.answer(features, positions)
-        for row, *found in zip(rows, _cut(said, lengths), _cut(values.float(), lengths), strict=True):
-            results[row] = Answer(*found)
+        for row, *answer in zip(rows, _cut(said, lengths), _cut(values.float(), lengths), strict=True):
+            results[row] = Answer(*answer)
     return results
 
 
@@ -122,5 +122,5 @@ def token_rate(scores: RowScores, groups: Sequence[Sequence[int]]) -> float:
 
 def teacher_errors(scores: RowScores, rows: Sequence[int]) -> tuple[int, int]:
     """Wrong steps and the length of the best of several references."""
-    found = [(int((~scores.correct[row]).sum()), len(scores.correct[row]) - 1) for row in rows]
-    return min(found, key=lambda item: (item[0] / max(item[1], 1), item[0]))
+    pairs = [(int((~scores.correct[row]).sum()), len(scores.correct[row]) - 1) for row in rows]
+    return min(pairs, key=lambda item: (item[0] / max(item[1], 1), item[0]))

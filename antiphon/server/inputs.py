@@ -44,7 +44,7 @@ def read_input(served: Served, value: Any, settings: Settings) -> Any:
         value = [value.get(side.name) for side in sides] if set(value) == {side.name for side in sides} else None
     if not isinstance(value, list) or len(value) != len(sides):
         raise Problem("invalid_input", f"one value for each source is needed: {', '.join(s.name for s in sides)}")
-    read = [_read(side, own, "invalid_input", settings) for side, own in zip(sides, value, strict=True)]
+    read = [_read(side, part, "invalid_input", settings) for side, part in zip(sides, value, strict=True)]
     return tuple(_bounded(read, settings))
 
 
@@ -76,13 +76,13 @@ def read_step(served: Served, value: Any, settings: Settings) -> Any:
     return _read(side, value, "invalid_input", settings)
 
 
-def steps_of(given: Any) -> int:
+def steps_of(value: Any) -> int:
     """About how many steps reading an input takes: characters, vectors, pictures."""
-    if isinstance(given, str):
-        return len(given) + 1
-    if isinstance(given, tuple | list):
-        return sum(map(steps_of, given))
-    return PICTURE if isinstance(given, bytes) else len(np.atleast_1d(given))
+    if isinstance(value, str):
+        return len(value) + 1
+    if isinstance(value, tuple | list):
+        return sum(map(steps_of, value))
+    return PICTURE if isinstance(value, bytes) else len(np.atleast_1d(value))
 
 
 def _bounded(read: Sequence[Any], settings: Settings) -> Sequence[Any]:
@@ -125,10 +125,10 @@ def _array(value: Any, settings: Settings) -> np.ndarray[Any, Any]:
     """Nested lists of numbers, or an array in base64."""
     if isinstance(value, Mapping):
         return _packed(value)
-    found = _plain(value)
-    if found is None or found.dtype.kind not in "iuf" or not found.size or found.ndim > 4:
+    values = _plain(value)
+    if values is None or values.dtype.kind not in "iuf" or not values.size or values.ndim > 4:
         raise ValueError("must be lists of numbers, of equal length")
-    return found
+    return values
 
 
 def _plain(value: Any) -> np.ndarray[Any, Any] | None:
@@ -182,7 +182,7 @@ def _few_pixels(count: int, settings: Settings) -> None:
 def _pictures(value: Any, settings: Settings) -> Any:
     if not isinstance(value, list) or not value:
         raise ValueError("must be a list of pictures")
-    read = [_picture(one, settings) for one in value]
+    read = [_picture(picture, settings) for picture in value]
     if steps_of(read) > settings.max_steps:
         raise Problem("input_too_long", f"at most {settings.max_steps // PICTURE} pictures are read")
     return read

@@ -76,11 +76,11 @@ def _over_picture(title: str, source: Source, values: NDArray[Any], rows: Sequen
 
 def attribution(trace: Trace) -> View | None:
     """What each output symbol hangs on."""
-    found = trace.attribution
-    if not found or not any(len(one.tokens) > 1 for one in found):
+    parts = trace.attribution
+    if not parts or not any(len(part.tokens) > 1 for part in parts):
         return None
-    values = np.concatenate([np.asarray(one.values) for one in found], 1)
-    columns = [token for one in found for token in one.tokens]
+    values = np.concatenate([np.asarray(part.values) for part in parts], 1)
+    columns = [token for part in parts for token in part.tokens]
     if trace.prompt is not None:
         columns = ["▷", *columns[1:]]
     rows = trace.output.tokens

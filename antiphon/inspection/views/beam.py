@@ -68,27 +68,27 @@ def _places(nodes: Sequence[Node]) -> dict[int, tuple[int, float]]:
 def _tree(axes: Axes, nodes: Sequence[Node], places: dict[int, tuple[int, float]]) -> None:
     by_id = {node.id: node for node in nodes}
     best: set[int] = set()
-    node: Node | None = next((one for one in nodes if one.rank == 0), None)
-    while node is not None:
-        best.add(node.id)
-        node = None if node.parent is None else by_id[node.parent]
+    ancestor: Node | None = next((node for node in nodes if node.rank == 0), None)
+    while ancestor is not None:
+        best.add(ancestor.id)
+        ancestor = None if ancestor.parent is None else by_id[ancestor.parent]
     colors = {"kept": "black", "pruned": "#aaaaaa", "finished": GREEN}
-    for one in nodes:
-        x, y = places[one.id]
-        if one.parent is None:
+    for node in nodes:
+        x, y = places[node.id]
+        if node.parent is None:
             axes.plot([x], [y], marker="o", color="black", markersize=4)
             continue
-        above = places[one.parent]
+        above = places[node.parent]
         axes.plot(
             [above[0] + 0.04, x - 0.12], [above[1], y],
-            color=BLUE if one.id in best else "#bbbbbb", linewidth=2.2 if one.id in best else 0.7, zorder=0,
+            color=BLUE if node.id in best else "#bbbbbb", linewidth=2.2 if node.id in best else 0.7, zorder=0,
         )  # fmt: skip
-        text = short_labels([one.token], 10)[0]
-        if one.status == "finished":
-            text += f"  {'dropped' if one.rank is None else f'{one.rank + 1}.'}  {one.log_prob:.2f}"
+        text = short_labels([node.token], 10)[0]
+        if node.status == "finished":
+            text += f"  {'dropped' if node.rank is None else f'{node.rank + 1}.'}  {node.log_prob:.2f}"
         axes.text(
-            x - 0.1, y, text, va="center", fontsize=8, color=colors[one.status],
-            fontweight="bold" if one.id in best else "normal",
+            x - 0.1, y, text, va="center", fontsize=8, color=colors[node.status],
+            fontweight="bold" if node.id in best else "normal",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )  # fmt: skip
     axes.set(xlim=(-0.2, max(x for x, _ in places.values()) + 1), ylim=(max(y for _, y in places.values()) + 0.6, -0.6))

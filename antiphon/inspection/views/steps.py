@@ -60,8 +60,8 @@ def _step_bars(axes: Axes, run: Run, ranks: int, longest: int, marked: int | Non
                 axes.add_patch(Rectangle((rank, row - 0.42), 0.96, 0.84, fill=False, edgecolor=BLUE, linewidth=1.2))
             name = short_labels([choice.token], 9)[0]
             axes.text(rank + 0.04, row, f"{name}  {share:.0%}", va="center", fontsize=8)
-    told = [f"{spelled(step.token)}  {math.exp(step.log_prob or 0):.0%}" for step in run.steps]
-    axes.set_yticks(range(len(run.steps)), [f"{text}  {row}" for row, text in enumerate(told, 1)])
+    names = [f"{spelled(step.token)}  {math.exp(step.log_prob or 0):.0%}" for step in run.steps]
+    axes.set_yticks(range(len(run.steps)), [f"{text}  {row}" for row, text in enumerate(names, 1)])
     axes.set_xticks([rank + 0.5 for rank in range(ranks)], [f"{rank + 1}." for rank in range(ranks)])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

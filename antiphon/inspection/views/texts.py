@@ -80,21 +80,23 @@ def ablation(trace: Trace) -> View | None:
     """What another context changes."""
     if trace.ablation is None:
         return None
-    told = trace.reference is not None
-    rows = [["context C", "what it says then", "log p of the output", *(["log p of the reference"] if told else [])]]
+    compared = trace.reference is not None
+    rows = [
+        ["context C", "what it says then", "log p of the output", *(["log p of the reference"] if compared else [])]
+    ]
 
     def row(name: str, text: str, output: float | None, reference: float | None) -> None:
-        rows.append([name, text, nats(output), *([nats(reference)] if told else [])])
+        rows.append([name, text, nats(output), *([nats(reference)] if compared else [])])
 
     row("the input's own", trace.output.text, trace.output.score, trace.reference.score if trace.reference else None)
-    for one in trace.ablation:
-        name = "zero" if one.context == "zero" else f"that of {one.other}"
-        row(name, one.run.text, one.output_score, one.reference_score)
+    for ablated in trace.ablation:
+        name = "zero" if ablated.context == "zero" else f"that of {ablated.other}"
+        row(name, ablated.run.text, ablated.output_score, ablated.reference_score)
     about = (
         "The context is the summary of the input that the decoder starts from. If little changes without it, the "
         "model lives from its attention; output and reference are those above."
     )
-    return _as_table("Without its context", about, rows, (24, 60, 22, *([24] if told else [])))
+    return _as_table("Without its context", about, rows, (24, 60, 22, *([24] if compared else [])))
 
 
 def forced(trace: Trace) -> View | None:
@@ -102,6 +104,6 @@ def forced(trace: Trace) -> View | None:
     if trace.forced is None:
         return None
     rows = [["step", "forced", "what follows", "log p"]]
-    rows += [[str(one.step + 1), spelled(one.token), one.run.text, nats(one.run.score)] for one in trace.forced]
+    rows += [[str(case.step + 1), spelled(case.token), case.run.text, nats(case.run.score)] for case in trace.forced]
     about = "The best output with another symbol at one step; before it stands what the model had said itself."
     return _as_table("Had it said something else", about, rows, (8, 16, 72, 14))

@@ -67,7 +67,7 @@ def output_matrix(symbols: int, features: int) -> nn.Parameter:
 
 
 def at_positions(values: Tensor, positions: Tensor) -> Tensor:
-    """Of values [B, T, ...] those at the positions: [N, ...]."""
+    """The values [B, T, ...] at the positions: [N, ...]."""
     return values.flatten(0, 1)[positions]
 
 

@@ -40,10 +40,10 @@ class CombinedHead(SymbolHead[tuple[Any, ...]]):
         return self.combine(torch.stack(list(log_probs)))
 
     def kept(self, features: tuple[Any, ...], positions: Tensor) -> tuple[Any, ...]:
-        return tuple(head.kept(own, positions) for head, own in zip(self.heads, features, strict=True))
+        return tuple(head.kept(part, positions) for head, part in zip(self.heads, features, strict=True))
 
     def log_probs(self, features: tuple[Any, ...]) -> Tensor:
-        return self.combined([head.log_probs(own) for head, own in zip(self.heads, features, strict=True)])
+        return self.combined([head.log_probs(part) for head, part in zip(self.heads, features, strict=True)])
 
     def judge(self, features: tuple[Any, ...], targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """-log p of each target, and whether it is the most probable symbol, each [N]."""

@@ -54,8 +54,8 @@ class CRFHead(Head[Tensor]):
         pairs = labels[:, :-1] * len(self.transitions) + labels[:, 1:]
         # an embedding's gradients are always added up in the same order, an index's are not
         moves = functional.embedding(pairs, self.transitions.view(-1, 1)).squeeze(-1)
-        own = potentials.gather(-1, labels[..., None]).squeeze(-1) + functional.pad(moves, (1, 0))
-        return potentials - own[..., None]
+        target = potentials.gather(-1, labels[..., None]).squeeze(-1) + functional.pad(moves, (1, 0))
+        return potentials - target[..., None]
 
     def judge(self, features: Tensor, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         potentials, mask = self._chain(features, positions)

@@ -61,19 +61,19 @@ class CrossEntropy(torch.autograd.Function):
             errors[:, :first] = -torch.inf
             for logits, target in in_pieces(CrossEntropy.PIECE, symbols, errors, wanted):
                 log_probs = log_softmax_in_place(logits)
-                found = log_probs.gather(1, target[:, None])[:, 0].neg()
-                nll += found.sum()
-                found *= 1 - smoothing
+                losses = log_probs.gather(1, target[:, None])[:, 0].neg()
+                nll += losses.sum()
+                losses *= 1 - smoothing
                 if smoothing:
-                    found -= elsewhere * log_probs[:, first:].sum(1)
+                    losses -= elsewhere * log_probs[:, first:].sum(1)
                 above = log_probs.exp_()
                 if smoothing:
                     above[:, first:] -= elsewhere
                 above.scatter_add_(1, target[:, None], above.new_full((len(target), 1), smoothing - 1))
                 if weights is not None:
-                    found *= weights[target]
+                    losses *= weights[target]
                     above *= weights[target, None]
-                objective += found.sum()
+                objective += losses.sum()
                 if learned:
                     slope_of_bias.add_(above.sum(0))
                 if above is not logits:

@@ -35,10 +35,10 @@ class CTCHead(Head[Aligned]):
 
     def log_probs(self, features: Aligned) -> Tensor:
         """log p [B, S, symbols] of every frame, in float32; what is padding is a sure blank."""
-        found = torch.log_softmax(class_logits(features.features, self.weight, self.bias, FIRST_OUTPUT), -1)
-        blank = torch.full_like(found[0, 0], -torch.inf)
+        log_probs = torch.log_softmax(class_logits(features.features, self.weight, self.bias, FIRST_OUTPUT), -1)
+        blank = torch.full_like(log_probs[0, 0], -torch.inf)
         blank[BLANK] = 0.0
-        return torch.where(_inside(features)[..., None], found, blank)
+        return torch.where(_inside(features)[..., None], log_probs, blank)
 
     def score(self, log_probs: Tensor, frames: Tensor, targets: Tensor) -> Tensor:
         """log p [B] of targets [B, T], each with its end symbol, by these probabilities of the frames."""

@@ -67,11 +67,11 @@ class PointerHead(SymbolHead[Pointed]):
         """-log p of each target, in nats: features of N steps, targets [N] -> [N]."""
         known = targets < len(self.weight)
         logits = self._logits(features.readout)
-        own = functional.cross_entropy(logits, targets.where(known, UNK), reduction="none")
+        vocabulary_nll = functional.cross_entropy(logits, targets.where(known, UNK), reduction="none")
         written = functional.logsigmoid(at_least_float32(features.gate))
         pointing = features.says == targets[:, None]
         copied = (at_least_float32(features.attention) * pointing).sum(-1)
-        generated = (written - own).masked_fill(~known, -torch.inf)
+        generated = (written - vocabulary_nll).masked_fill(~known, -torch.inf)
         return -torch.logaddexp(generated, _log_not(features.gate) + _log(copied))
 
     def judge(self, features: Pointed, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,13 +99,13 @@ class PointerHead(SymbolHead[Pointed]):
         kept, wanted = self.kept(features, positions), at_positions(targets, positions)
         pieces = list(in_pieces(CrossEntropy.PRODUCT, len(self.weight) + kept.says.shape[-1], wanted, *kept))
         if len(pieces) == 1:
-            found = [self._summed(smoothing, *pieces[0])]
+            sums = [self._summed(smoothing, *pieces[0])]
         else:
-            found = [
+            sums = [
                 checkpoint(self._summed, smoothing, *piece, use_reentrant=False, preserve_rng_state=False)
                 for piece in pieces
             ]
-        objective, nll = (torch.stack(values).sum() for values in zip(*found, strict=True))
+        objective, nll = (torch.stack(values).sum() for values in zip(*sums, strict=True))
         return objective, nll.detach()
 
 

@@ -20,10 +20,13 @@ from antiphon.decoding.beam import Rule
 from antiphon.decoding.rules import RULES
 from antiphon.errors import ConfigError, DataError
 from antiphon.inspection.trace import Trace
-from antiphon.inspection.views import VIEWS, Draw, View
+from antiphon.inspection.views.drawing import Draw, View
+from antiphon.inspection.views.table import VIEWS
 from antiphon.model.parts.attention import ATTENTIONS, Attention, masked_softmax
 from antiphon.model.parts.bridges import BRIDGES, Bridge
-from antiphon.model.parts.heads import COMBINATIONS, HEADS, Combine, Head, SymbolHead
+from antiphon.model.parts.heads.base import Head, SymbolHead
+from antiphon.model.parts.heads.combined import COMBINATIONS, Combine
+from antiphon.model.parts.heads.table import HEADS
 from antiphon.model.parts.recurrent import CELLS, Cell
 from antiphon.model.parts.sources import SOURCES as SOURCE_PARTS
 from antiphon.model.parts.sources import Embedding, Source

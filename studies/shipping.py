@@ -25,7 +25,8 @@ from grid import ROOT, hardware, insert, mean_and_spread
 from antiphon.api import read_config
 from antiphon.config.schema import Config
 from antiphon.data.load import load_parts
-from antiphon.evaluation.measure import HIGHER_IS_BETTER, Sums
+from antiphon.evaluation.influences import Sums
+from antiphon.evaluation.metric_names import HIGHER_IS_BETTER
 from antiphon.training.choice import Best, Judged, after, verdict
 from antiphon.training.loop import train
 from antiphon.use.loading import load

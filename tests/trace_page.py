@@ -40,7 +40,7 @@ JSON, and null within it. `python tests/trace_page.py` writes this page from the
 
 def _type(annotation: object) -> str:
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    text = re.sub(r"antiphon\.trace\.|typing\.|~", "", text)
+    text = re.sub(r"antiphon\.inspection\.trace\.|typing\.|~", "", text)
     text = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace("'", "`").replace(", ", " or "), text)
     text = text.replace("NoneType", "null").replace("None", "null").replace("str", "text").replace("int", "integer")
     return text.replace(" | ", " or ").replace("list[list[float]]", "grid")
@@ -60,7 +60,7 @@ def parts() -> list[type[Part]]:
     found: list[type[Part]] = [Trace]
     for part in found:
         for field in part.model_fields.values():
-            for name in re.findall(r"antiphon\.trace\.(\w+)", str(field.annotation)):
+            for name in re.findall(r"antiphon\.inspection\.trace\.(\w+)", str(field.annotation)):
                 if getattr(trace, name) not in found:
                     found.append(getattr(trace, name))
             if isinstance(field.annotation, type) and issubclass(field.annotation, Part):

@@ -44,7 +44,8 @@ from antiphon.errors import ConfigError, SilentError, nearest
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Aligner, Input, LanguageModel, Model, Writer
 from antiphon.model.parts import ctc
-from antiphon.model.parts.heads import BLANK, Aligned, SoftmaxHead
+from antiphon.model.parts.heads.ctc import BLANK, Aligned
+from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.state import Step
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps

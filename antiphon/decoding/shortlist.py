@@ -17,7 +17,7 @@ from torch.nn import functional
 from antiphon.common.symbols import SPECIALS
 from antiphon.decoding.beam import Extended, Hypothesis, Rule
 from antiphon.model.models import Writer
-from antiphon.model.parts.heads import SoftmaxHead
+from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.state import Memory, State, Step, at_least_float32
 
 

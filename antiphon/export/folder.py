@@ -37,7 +37,7 @@ from antiphon.data.load import encode_rows, group_references, load_rows, side_na
 from antiphon.decoding.beam import forced
 from antiphon.decoding.run import batches_by_length, decode_sources, plan
 from antiphon.errors import AntiphonError, ModelFolderError
-from antiphon.evaluation.measure import output_metrics
+from antiphon.evaluation.outputs import output_metrics
 from antiphon.export.running import Session, Steps, Written, given_sources
 from antiphon.export.tracing import (
     AFTER,
@@ -57,7 +57,7 @@ from antiphon.export.tracing import (
 )
 from antiphon.files import make_folder, write_atomically, write_text
 from antiphon.model.build import structure_of
-from antiphon.model.models import Aligner, Input, LanguageModel, Reader, Writer
+from antiphon.model.models import Input, LanguageModel, Reader, Writer
 from antiphon.model.state import State, Step
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
@@ -126,7 +126,7 @@ def export(
 
 def _refuse_unknown(loaded: Bundle) -> None:
     """What a module of the user's own has added to the tables is not known where the graphs will run."""
-    if isinstance(loaded.model, Aligner):
+    if loaded.model.aligns:
         raise AntiphonError("target.ctc: is not exported yet: the runtime has no search over alignments")
     if loaded.config.model.copy_:
         raise AntiphonError("model.copy: is not exported yet: the runtime knows no symbols that only a source has")
@@ -395,7 +395,7 @@ def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
         {"name": name, "vocabulary": f"vocabulary-{name}.json", "ends": codec.ends}
         for name, codec in codecs.named.items()
     ]
-    writes = isinstance(model, Writer | LanguageModel)
+    decode = config.decode.model_dump(include=SEARCH) if model.writes else None
     return {
         "format": FORMAT,
         "made_by": f"antiphon {__version__}",
@@ -410,7 +410,7 @@ def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
         },
         "state": _state(loaded) if "step" in graphs else [],
         "max_length": config.data.max_length,
-        "decode": config.decode.model_dump(include=SEARCH) if writes else None,
+        "decode": decode,
     }
 
 

@@ -28,7 +28,8 @@ from antiphon.errors import AntiphonError
 from antiphon.model.models import Input, LanguageModel, Reader, Writer
 from antiphon.model.parts.attention import AdditiveAttention
 from antiphon.model.parts.encoders import RecurrentEncoder
-from antiphon.model.parts.heads import CRFHead, SoftmaxHead
+from antiphon.model.parts.heads.crf import CRFHead
+from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.recurrent import Cell, GruCell, LstmCell, ReluCell, TanhCell
 from antiphon.model.parts.sources import SpelledWordSource
 from antiphon.model.state import Layer, Memory, State

@@ -17,7 +17,8 @@ from antiphon.files import write_atomically, write_text
 from antiphon.inspection.fonts import families, lacking
 from antiphon.inspection.page import drawing, page, picture, svg
 from antiphon.inspection.trace import Trace
-from antiphon.inspection.views import VIEWS, View
+from antiphon.inspection.views.drawing import View
+from antiphon.inspection.views.table import VIEWS
 
 LOG = logging.getLogger("antiphon")
 DPI = 110
@@ -28,7 +29,7 @@ MARGIN = 0.9  # inches of a view for its title and what is said about it
 def write(trace: Trace, path: Path, views: Sequence[str] = ()) -> None:
     """Write a trace in the format that the file's ending names: .json, .html, .png or .svg.
 
-    `views` are the views to draw (`antiphon/inspection/views.py:VIEWS`), by default all that the trace has.
+    `views` are the views to draw (`antiphon/inspection/views/table.py:VIEWS`), by default all that the trace has.
     """
     name = path.suffix.lower()
     if name not in FORMATS:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.model.models import Input, LanguageModel, Writer
-from antiphon.model.parts.heads import Combine, CombinedHead
+from antiphon.model.parts.heads.combined import Combine, CombinedHead
 from antiphon.model.state import Layer, Memory, State, Step
 
 Layers: TypeAlias = tuple[tuple[Layer, ...], ...]
@@ -42,6 +42,9 @@ class Ensemble(nn.Module):
 
     Its readout features are the members', one for each; its head combines what theirs make of them.
     """
+
+    writes = True
+    aligns = streams = False
 
     def __init__(self, members: Sequence[Writer] | Sequence[LanguageModel], combine: Combine) -> None:
         super().__init__()
@@ -98,17 +101,17 @@ class Ensemble(nn.Module):
         return None if mask is None or len(weights) < len(self.members) else (torch.stack(weights).mean(0), mask)
 
     def begin(self, rows: int) -> Layers:
-        """Of language models: the states before the first symbol."""
+        """For language models: the states before the first symbol."""
         return tuple(member.begin(rows) for member in self._members if isinstance(member, LanguageModel))
 
     def read(self, ids: Tensor) -> Tensor:
-        """Of language models: what they read [B, T] while they write ids [B, T]."""
+        """For language models: what they read [B, T] while they write ids [B, T]."""
         first = self._members[0]
         assert isinstance(first, LanguageModel)
         return first.read(ids)
 
     def run(self, ids: Tensor, layers: Layers) -> tuple[tuple[Tensor, ...], Layers]:
-        """Of language models: features [B, T, features] of the symbols read, of each, and the states after them."""
+        """For language models: features [B, T, features] of the symbols read, of each, and the states after them."""
         members = [member for member in self._members if isinstance(member, LanguageModel)]
         features, after = zip(*(one.run(ids, own) for one, own in zip(members, layers, strict=True)), strict=True)
         return features, after

@@ -18,7 +18,10 @@ from antiphon.model.parts.bridges import Bridge
 from antiphon.model.parts.decoders import Decoded, RecurrentDecoder, stacked
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, RecurrentEncoder
-from antiphon.model.parts.heads import Aligned, CTCHead, Head, Pointed, PointerHead, SoftmaxHead, SymbolHead
+from antiphon.model.parts.heads.base import Head, SymbolHead
+from antiphon.model.parts.heads.ctc import Aligned, CTCHead
+from antiphon.model.parts.heads.pointer import Pointed, PointerHead
+from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.pooling import Pooling
 from antiphon.model.parts.sources import Embedding, Source, TextSource
 from antiphon.model.state import Encoded, Layer, Memory, State, Step
@@ -38,10 +41,13 @@ class Channel(nn.Module):
 class Model(nn.Module):
     """What writers and readers share: sources with their encoders, and a head.
 
-    The first source's parts are `source` and `encoder`, further ones stand in `others`.
+    The first source's parts are `source` and `encoder`, further ones stand in `others`. What a model can do it says
+    by `writes`, `aligns`, `goes_on`, `attends`, `copies` and `streams`, each stated by the classes that can.
     """
 
     head: Head[Any]
+    writes: ClassVar[bool] = False  # whether it writes a text symbol by symbol
+    aligns: ClassVar[bool] = False  # whether its steps together say one text, which is shorter than they are
     goes_on: ClassVar[bool] = False  # whether what it writes goes on behind what it has read
 
     def __init__(self, channels: Sequence[Channel]) -> None:
@@ -54,6 +60,21 @@ class Model(nn.Module):
         """Every source with its encoder."""
         others = [(other.source, other.encoder) for other in self.others if isinstance(other, Channel)]
         return [(self.source, self.encoder), *others]
+
+    @property
+    def attends(self) -> bool:
+        """Whether a step says where in the source it looked."""
+        return False
+
+    @property
+    def copies(self) -> bool:
+        """Whether it may say a symbol by pointing at the source."""
+        return False
+
+    @property
+    def streams(self) -> bool:
+        """Whether it can answer each step at once: an answer a step, and nothing read backwards."""
+        return False
 
     def encode(self, sources: Sequence[Input]) -> Encoded:
         """All sources encoded; several are one memory: their states side by side, their last states joined."""
@@ -91,7 +112,6 @@ class Reader(Model):
 
     @property
     def streams(self) -> bool:
-        """Whether it can answer each step at once: an answer a step, and nothing read backwards."""
         return self.pooling is None and isinstance(self.encoder, RecurrentEncoder) and self.encoder.one_way
 
     def begin(self, rows: int) -> tuple[Layer, ...]:
@@ -117,7 +137,7 @@ class Aligner(Reader):
     """
 
     head: CTCHead
-    attends = copies = False
+    aligns = True
 
     def __init__(self, channel: Channel, head: CTCHead, dropout: Dropout) -> None:
         super().__init__([channel], None, head, dropout)
@@ -143,8 +163,8 @@ class LanguageModel(Reader):
     encoder: RecurrentEncoder
     source: TextSource
     head: SoftmaxHead
+    writes = True
     goes_on = True
-    attends = copies = False
 
     def __init__(self, channel: Channel, head: SoftmaxHead, dropout: Dropout, begin: int = BOS) -> None:
         super().__init__([channel], None, head, dropout)
@@ -194,6 +214,7 @@ class Writer(Model):
     """
 
     head: SymbolHead[Any]
+    writes = True
 
     def __init__(
         self,
@@ -210,12 +231,10 @@ class Writer(Model):
 
     @property
     def attends(self) -> bool:
-        """Whether a step says where in the source it looked."""
         return self.decoder.attention is not None
 
     @property
     def copies(self) -> bool:
-        """Whether it may say a symbol by pointing at the source."""
         return isinstance(self.head, PointerHead)
 
     def start(self, sources: Sequence[Input]) -> State:

@@ -24,6 +24,7 @@ from antiphon import __version__
 from antiphon.server import docs
 from antiphon.server.batching import FullError, Worker
 from antiphon.server.guard import Guard
+from antiphon.server.inputs import check_options, read_input, read_pair, read_reference, steps_of
 from antiphon.server.models import Served
 from antiphon.server.openapi import complete, problems
 from antiphon.server.problems import Problem, known, wrong_value
@@ -36,13 +37,8 @@ from antiphon.server.schema import (
     ScoreAnswer,
     ScoreRequest,
     Sent,
+    answer_json,
     card,
-    check_options,
-    read_input,
-    read_pair,
-    read_reference,
-    steps_of,
-    told,
 )
 from antiphon.server.service import Service
 from antiphon.server.settings import Settings
@@ -127,14 +123,14 @@ def _add_models(app: FastAPI, service: Service) -> None:
         served, worker = service.chosen(request, body.model)
         service.check_count(len(body.inputs))
         check_options(served, body.options, settings)
-        asked, prefix = body.options.asked(), body.options.prefix
+        asked, prefix = body.options.arguments(), body.options.prefix
         results = await _each(
             request, service, served, worker,
             read=[partial(read_input, served, value, settings) for value in body.inputs],
             call=partial(_answers, served, asked, prefix),
             key=json.dumps([asked, prefix], sort_keys=True),
             width=body.options.width,
-            tell=partial(told, n_best=body.options.n_best),
+            tell=partial(answer_json, n_best=body.options.n_best),
         )  # fmt: skip
         return JSONResponse({"model": served.name, "results": results})
 
@@ -164,7 +160,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
         if look is None:
             raise Problem("not_supported", served.refusal)
         check_options(served, body.options, settings)
-        asked = {key: value for key, value in body.options.asked().items() if key in ("beam", "settings")}
+        asked = {key: value for key, value in body.options.arguments().items() if key in ("beam", "settings")}
         call = partial(
             look,
             read_input(served, body.input, settings),

@@ -103,17 +103,15 @@ def _runtime(folder: Path) -> Any:
 
 
 def _trained(folder: Path, name: str, device: str | None) -> Served:
-    from antiphon.inspection.explain import unexplained
+    from antiphon.inspection.explain.entry import unexplained
     from antiphon.model.build import structure_of
-    from antiphon.model.ensemble import Ensemble
-    from antiphon.model.models import Aligner, LanguageModel, Reader, Writer
     from antiphon.use.loading import load as load_predictor
 
     model = load_predictor(folder, device)
     built = model.model
-    looked_into = None if isinstance(built, Ensemble) else unexplained(built)
-    writes = isinstance(built, Writer | LanguageModel)
-    live = isinstance(built, Reader) and model.answers_steps and built.streams and built.head.stepwise
+    writes = built.writes
+    looked_into = unexplained(built)
+    live = model.answers_steps and built.streams and built.head.stepwise
     named = model.codecs.named
     *sources, target = (_side(side, codec.to_json()) for side, codec in named.items())
     return Served(
@@ -124,7 +122,7 @@ def _trained(folder: Path, name: str, device: str | None) -> Served:
         target=target,
         size=_bytes(folder, "*.safetensors"),
         max_length=model.config.data.max_length,
-        options=None if writes else CTC if isinstance(built, Aligner) else (),
+        options=None if writes else CTC if built.aligns else (),
         defaults=model.config.decode.model_dump(exclude_none=True) if writes else {},
         streams="tokens" if writes else "steps" if live else None,
         predictor=model,

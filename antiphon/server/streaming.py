@@ -18,9 +18,10 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.server.batching import Worker
 from antiphon.server.guard import log_failure
+from antiphon.server.inputs import read_input, read_step
 from antiphon.server.models import Served
 from antiphon.server.problems import Problem
-from antiphon.server.schema import PredictRequest, read_input, read_step, told
+from antiphon.server.schema import PredictRequest, answer_json
 from antiphon.server.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def pulled(worker: Worker, answers: Iterator[Any]) -> AsyncIterator[Any]:
 
 async def said(served: Served, worker: Worker, body: PredictRequest, settings: Settings) -> Events:
     """The answers to inputs, symbol by symbol."""
-    asked = body.options.asked()
+    asked = body.options.arguments()
     asked |= {} if body.options.prefix is None else {"prefix": body.options.prefix}
     for name in ("beam", "n_best", "token_scores", "align", "attention"):
         if asked.pop(name, 1) != 1:
@@ -57,7 +58,7 @@ async def said(served: Served, worker: Worker, body: PredictRequest, settings: S
                 token = answer.tokens[-1] if len(answer.tokens) > length else None
                 length = len(answer.tokens)
                 yield "token", {"index": index, "token": token, "text": answer.text, "score": answer.score}
-            yield "result", {"index": index, **told(answer)}
+            yield "result", {"index": index, **answer_json(answer)}
         except Problem as problem:
             yield "result", {"index": index, "error": problem.to_json()}
         except served.wrong as error:
@@ -78,7 +79,7 @@ async def stepped(served: Served, worker: Worker, steps: AsyncIterator[Any], set
     try:
         async for value in steps:
             feed.append(read_step(served, value, settings))
-            yield "step", {"index": index, **told(await anext(answers))}
+            yield "step", {"index": index, **answer_json(await anext(answers))}
             index += 1
     except served.wrong as error:
         raise Problem(served.code(error), f"step {index}") from None

@@ -13,7 +13,7 @@ from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.files import write_text
 from antiphon.inspection.fonts import FIRST
 from antiphon.inspection.page import Section, drawing, page, picture, plain, table
-from antiphon.inspection.views import View
+from antiphon.inspection.views.drawing import View
 from antiphon.model.build import structure_of
 from antiphon.tools.checkup import check
 from antiphon.use.predictor import Predictor

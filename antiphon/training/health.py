@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.data.batches import Batch, Padded
-from antiphon.evaluation.measure import HIGHER_IS_BETTER
+from antiphon.evaluation.metric_names import HIGHER_IS_BETTER
 from antiphon.model.models import Model
 from antiphon.model.parts.encoders import length_mask
 from antiphon.model.parts.recurrent import Cell

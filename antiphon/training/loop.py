@@ -17,7 +17,9 @@ from torch import Tensor
 from antiphon.config.schema import Config
 from antiphon.data.batches import collate
 from antiphon.errors import TrainingError
-from antiphon.evaluation.measure import HIGHER_IS_BETTER, PERFECT, Task, validate
+from antiphon.evaluation.measure import validate
+from antiphon.evaluation.metric_names import HIGHER_IS_BETTER, PERFECT
+from antiphon.evaluation.task import Task
 from antiphon.files import PARTIAL, remove_partial, write_atomically, writing
 from antiphon.model.build import structure_of
 from antiphon.saved import calibration

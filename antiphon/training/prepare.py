@@ -19,7 +19,8 @@ from antiphon.data.load import Codecs, encode_rows, load_parts, train_codecs, un
 from antiphon.data.rows import Problems, Row
 from antiphon.decoding import run as search
 from antiphon.errors import ConfigError, nearest
-from antiphon.evaluation.measure import baselines, constant_target, metrics_of
+from antiphon.evaluation.baselines import baselines, constant_target
+from antiphon.evaluation.metric_names import metrics_of
 from antiphon.model.build import build
 from antiphon.model.models import Model, Writer
 from antiphon.saved.folder import Bundle

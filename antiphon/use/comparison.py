@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon.errors import DataError
-from antiphon.evaluation.measure import Sums
+from antiphon.evaluation.influences import Sums
 from antiphon.use.predictor import Predictor
 from antiphon.use.scores import Data
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from antiphon.decoding.run import Speaker, plan
 from antiphon.errors import ConfigError, DataError, ModelFolderError
-from antiphon.inspection.explain import Asked, Given, explainer_of
+from antiphon.inspection.explain.entry import explainer_of
+from antiphon.inspection.explain.request import EncodedInput, TraceRequest
 from antiphon.inspection.trace import Trace
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Writer
@@ -38,15 +39,17 @@ def explain(
     for name, symbols in (("force", force), ("begin", begin)):
         if symbols and not loaded.writes:
             raise ConfigError(name, "is for a model that writes; this one does not")
-    asked = Asked(reference, None if other is None else read_input(loaded, other, "other input"), force, top, begin)
+    asked = TraceRequest(
+        reference, None if other is None else read_input(loaded, other, "other input"), force, top, begin
+    )
     search = plan(decode_of(loaded, beam, None, settings), model, codecs) if isinstance(model, Speaker) else None
     explainer = explainer_of(model, loaded.config, codecs, loaded.device, search)
     return explainer.trace(read_input(loaded, value, "input"), asked)
 
 
-def read_input(loaded: Loaded, value: Any, what: str) -> Given:
+def read_input(loaded: Loaded, value: Any, what: str) -> EncodedInput:
     """An input as explainers take it: as the model alone reads it, whatever answer is known."""
     entry = encode(loaded, value, what)
     if not isinstance(entry, Encoded):
         raise DataError(f"{what}: is empty")
-    return Given(entry.values, entry.arrays)
+    return EncodedInput(entry.values, entry.arrays)

@@ -12,7 +12,7 @@ from antiphon.data.batches import Sequences
 from antiphon.errors import DataError, ModelFolderError
 from antiphon.evaluation.answering import answered_step
 from antiphon.model.models import Reader
-from antiphon.model.parts.heads import Head
+from antiphon.model.parts.heads.base import Head
 from antiphon.use.loaded import Loaded
 
 

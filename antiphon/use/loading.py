@@ -10,7 +10,7 @@ from antiphon.devices import pick_device
 from antiphon.errors import ConfigError, ModelFolderError, nearest
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import LanguageModel, Writer
-from antiphon.model.parts.heads import COMBINATIONS
+from antiphon.model.parts.heads.combined import COMBINATIONS
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions

@@ -8,7 +8,9 @@ from antiphon.common.calibration import Calibration
 from antiphon.data.codecs.text import LabelCodec, TextCodec
 from antiphon.data.load import encode_rows, load_parts
 from antiphon.errors import ModelFolderError
-from antiphon.evaluation.measure import Task, evaluate, judged, surest
+from antiphon.evaluation.calibrate import judged, surest
+from antiphon.evaluation.measure import evaluate
+from antiphon.evaluation.task import Task
 from antiphon.model.ensemble import Ensemble
 from antiphon.saved.calibration import Report
 from antiphon.use.loaded import Loaded

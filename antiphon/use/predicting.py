@@ -10,7 +10,7 @@ from antiphon.common.answers import Prediction
 from antiphon.data.batches import Sequences
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.evaluation.answering import answered, empty
-from antiphon.evaluation.measure import read_sources
+from antiphon.evaluation.scores import read_sources
 from antiphon.model.models import Reader
 from antiphon.use.encoding import Encoded, Entry, encode
 from antiphon.use.loaded import Loaded

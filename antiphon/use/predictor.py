@@ -14,7 +14,8 @@ from antiphon.config.schema import Config
 from antiphon.data.load import copying_of
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError
-from antiphon.evaluation.measure import Sums, confusion, row_sums
+from antiphon.evaluation.influences import Sums
+from antiphon.evaluation.measure import confusion, row_sums
 from antiphon.inspection.trace import Trace
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Model

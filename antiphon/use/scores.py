@@ -11,7 +11,7 @@ from antiphon.data.batches import Examples, Sequences
 from antiphon.data.load import encode_rows, load_rows
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, DataError
-from antiphon.evaluation.measure import score_rows
+from antiphon.evaluation.scores import score_rows
 from antiphon.use.encoding import encode_pair
 from antiphon.use.loaded import Loaded
 

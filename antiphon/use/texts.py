@@ -27,7 +27,7 @@ from antiphon.decoding.run import (
 )
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError, SilentError
 from antiphon.evaluation.answering import empty
-from antiphon.evaluation.measure import symbol_scores
+from antiphon.evaluation.scores import symbol_scores
 from antiphon.model.models import Aligner
 from antiphon.use.encoding import Encoded, encode
 from antiphon.use.loaded import Loaded

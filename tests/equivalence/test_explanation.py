@@ -14,8 +14,8 @@ from traces import CASES, Case, made, trace
 from antiphon.data.codecs.text import LabelCodec, TextCodec
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError, ModelFolderError
-from antiphon.inspection import explain as explanation
-from antiphon.inspection.explain import Observed
+from antiphon.inspection.explain import attribution as gradients
+from antiphon.inspection.explain.observe import Observed
 from antiphon.inspection.trace import Layer, Run, Trace
 from antiphon.model.models import LanguageModel, Writer
 from antiphon.model.parts.recurrent import Cell
@@ -384,7 +384,7 @@ def test_attribution_is_the_slope_along_each_tokens_vector(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["two sources", "label", "tags, crf", "next"])
 def test_attribution_in_pieces_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explanation, "TOKENS", 1)  # a step at a time
+    monkeypatch.setattr(gradients, "TOKENS", 1)  # a step at a time
     found = made(name).explain(CASES[name].given).attribution
     assert found is not None
     for one, other in zip(found, trace(name).attribution or [], strict=True):

@@ -22,7 +22,7 @@ from antiphon.config.schema import Config
 from antiphon.data.batches import Batch, Examples, Sequences, collate, cut_long, in_lanes
 from antiphon.data.codecs.text import LongTextCodec
 from antiphon.errors import AntiphonError, ConfigError
-from antiphon.evaluation import measure as evaluation
+from antiphon.evaluation import scores as evaluation
 from antiphon.model.models import LanguageModel
 from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint, update

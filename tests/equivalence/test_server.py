@@ -23,7 +23,7 @@ from test_export import KINDS, picture_files, rows_of, untrained
 from antiphon.data.rows import Row
 from antiphon.export.folder import export
 from antiphon.server import models
-from antiphon.server.schema import told
+from antiphon.server.schema import answer_json
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
 
@@ -116,8 +116,8 @@ def test_the_server_answers_as_predict(case: str, made: Callable[[str], Made]) -
             settings += [{"beam": 3, "n_best": 2}, {"sample": {"seed": 2, "temperature": 0.8}}]
         for options in settings:
             n_best = options.get("n_best", 1)
-            wanted = [told(one, n_best) for one in model.predict(inputs, **options)]
-            alone = [told(model.predict([one], **options)[0], n_best) for one in inputs]
+            wanted = [answer_json(one, n_best) for one in model.predict(inputs, **options)]
+            alone = [answer_json(model.predict([one], **options)[0], n_best) for one in inputs]
             whole, each = run(lambda: answered(served, bodies, options))  # noqa: B023 it is run at once
             close(wanted, whole)
             close(alone, each)
@@ -129,7 +129,7 @@ def test_the_server_answers_as_predict(case: str, made: Callable[[str], Made]) -
 def test_live_steps_are_answered_as_live_answers_them(case: str, made: Callable[[str], Made]) -> None:
     model, inputs, folders = made(case)
     steps = [*(one for given in inputs for one in (*(given.split() if isinstance(given, str) else given), ""))]
-    wanted = [told(one) for one in model.live(steps)]
+    wanted = [answer_json(one) for one in model.live(steps)]
 
     async def ask(served: models.Served) -> list[tuple[str, Any]]:
         async with asking([served]) as client:
@@ -158,7 +158,7 @@ def test_what_is_said_symbol_by_symbol_is_the_answer(
     for folder in folders:
         *growing, result, end = run(lambda: ask(models.load(folder, "cpu")))  # noqa: B023
         assert end == ("end", {"reason": "done"})
-        close(["result", {"index": 0, **told(wanted)}], list(result))
+        close(["result", {"index": 0, **answer_json(wanted)}], list(result))
         read = wanted.source_tokens if case == "the next symbol" else []
         said = [data["token"] for _, data in growing]
         assert said == [*wanted.tokens[len(read) :], None]
@@ -190,7 +190,7 @@ def test_scores_and_options_are_those_of_the_model() -> None:
         [given for given, _ in pairs], beam=4, n_best=3, prefix="SH", settings=settings,
         token_scores=True, align=True, attention=True,
     )  # fmt: skip
-    close([told(one, 3) for one in wanted], predicted["results"])
+    close([answer_json(one, 3) for one in wanted], predicted["results"])
 
 
 def test_a_trace_is_that_of_explain() -> None:

@@ -15,7 +15,7 @@ from antiphon.common.symbols import EOS, PAD, SPECIALS
 from antiphon.config.schema import Model
 from antiphon.data.batches import Examples, Sequences, collate
 from antiphon.decoding.beam import Limits, beam, forced, greedy
-from antiphon.evaluation.measure import read_sources
+from antiphon.evaluation.scores import read_sources
 from antiphon.model.build import STRUCTURES
 from antiphon.model.models import Model as Built
 from antiphon.model.models import Reader, Writer

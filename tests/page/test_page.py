@@ -21,7 +21,8 @@ from pages import SERVED, serving
 from PIL import Image
 from traces import CASES, made
 
-from antiphon.inspection.views import VIEWS, spelled
+from antiphon.inspection.views.drawing import spelled
+from antiphon.inspection.views.table import VIEWS
 from antiphon.server.app import STATIC
 from antiphon.server.settings import Settings
 from antiphon.use.predictor import Predictor

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from antiphon.config import schema as configuration
 from antiphon.config.schema import Config
-from antiphon.evaluation.measure import Sums, _class_influences
+from antiphon.evaluation.influences import Sums, class_influences
 from antiphon.metrics import macro_f1
 from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
@@ -81,7 +81,7 @@ def test_macro_f1_of_rows_drawn_anew_spreads_as_its_influences_say() -> None:
     chance = random.Random(3)
     truth = [[chance.choice("aab") for _ in range(chance.randint(1, 5))] for _ in range(300)]
     said = [[label if chance.random() < 0.7 else chance.choice("abc") for label in row] for row in truth]
-    influences = _class_influences(said, truth)
+    influences = class_influences(said, truth)
     assert influences.sum() == pytest.approx(0, abs=1e-9)
     drawn = np.random.default_rng(1).integers(0, 300, (600, 300))
     flat = [

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from antiphon.cli.main import app
 from antiphon.data.rows import Row
 from antiphon.errors import DataError
-from antiphon.evaluation.measure import Sums
+from antiphon.evaluation.influences import Sums
 from antiphon.use.comparison import _differences, compare
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor

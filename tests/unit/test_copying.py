@@ -24,7 +24,8 @@ from antiphon.data.copying import Copying
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.model.build import build
-from antiphon.model.parts.heads import Pointed, PointerHead, SoftmaxHead
+from antiphon.model.parts.heads.pointer import Pointed, PointerHead
+from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.saved.folder import CONFIG
 from antiphon.training.loop import train
 from antiphon.training.prepare import check_names
@@ -102,7 +103,7 @@ def test_the_head_is_the_mixture_by_its_definition(seed: int) -> None:
 def test_many_steps_are_judged_piece_by_piece_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for piece in (1 << 21, 2 * (SYMBOLS + STEPS)):
-        monkeypatch.setattr("antiphon.model.parts.heads._CrossEntropy.PRODUCT", piece)
+        monkeypatch.setattr("antiphon.model.parts.heads.cross_entropy.CrossEntropy.PRODUCT", piece)
         made, (features, targets, positions) = head(), drawn(1)
         objective, nll = made.objective(features, targets, positions, 0.1)
         slopes = torch.autograd.grad(objective, tuple(made.parameters()))

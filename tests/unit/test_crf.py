@@ -16,7 +16,8 @@ from torch import Tensor
 from antiphon.common.symbols import PAD, SPECIALS
 from antiphon.data.batches import Padded
 from antiphon.model.parts import crf
-from antiphon.model.parts.heads import CRFHead, LabelHead
+from antiphon.model.parts.heads.crf import CRFHead
+from antiphon.model.parts.heads.softmax import LabelHead
 
 
 class Chains(NamedTuple):

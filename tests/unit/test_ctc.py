@@ -24,11 +24,11 @@ from antiphon.data.load import frames_needed
 from antiphon.data.rows import Row
 from antiphon.decoding.run import _aligned
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError
-from antiphon.evaluation.measure import score_rows
+from antiphon.evaluation.scores import score_rows
 from antiphon.model.build import structure_of, synchronous
 from antiphon.model.models import Aligner
 from antiphon.model.parts import ctc
-from antiphon.model.parts.heads import BLANK, Aligned, CTCHead
+from antiphon.model.parts.heads.ctc import BLANK, Aligned, CTCHead
 from antiphon.training.loop import train
 from antiphon.training.prepare import check_names
 from antiphon.use.loading import load

@@ -23,7 +23,7 @@ from antiphon.decoding.beam import Limits, beam, forced, greedy
 from antiphon.errors import AntiphonError
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Writer
-from antiphon.model.parts.heads import COMBINATIONS
+from antiphon.model.parts.heads.combined import COMBINATIONS
 from antiphon.training.loop import train
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor

@@ -24,7 +24,8 @@ from antiphon.errors import AntiphonError
 from antiphon.inspection import fonts
 from antiphon.inspection.files import FORMATS, write
 from antiphon.inspection.trace import Run, Source, Step, Trace
-from antiphon.inspection.views import END, VIEWS, View, spelled
+from antiphon.inspection.views.drawing import END, View, spelled
+from antiphon.inspection.views.table import VIEWS
 
 SOME = ["two sources", "image", "label", "tags, crf", "bits", "next"]
 WRITER = {"summary", "steps", "ablation", "beam", "states"}

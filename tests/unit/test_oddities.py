@@ -86,7 +86,7 @@ def test_white_space_that_words_would_lose_is_told_and_never_counted_as_right(wr
     (line,) = [one for one in check(config).warnings if "U+202F" in one]
     assert "{split: ' '} as target.tokens keeps it" in line
     from antiphon.data.load import train_codecs
-    from antiphon.evaluation.measure import output_metrics
+    from antiphon.evaluation.outputs import output_metrics
 
     codec = train_codecs(config, load_rows(config, config.data.train)).target
     said = codec.split("x\u202fy z 1")

@@ -12,7 +12,7 @@ from torch import nn
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS
 from antiphon.model.parts.bridges import Last, ProjectedAll, ProjectedLast
 from antiphon.model.parts.encoders import RecurrentEncoder, reverse_within
-from antiphon.model.parts.heads import LabelHead, SoftmaxHead
+from antiphon.model.parts.heads.softmax import LabelHead, SoftmaxHead
 from antiphon.model.parts.recurrent import CELLS, LstmCell
 from antiphon.model.parts.sources import ImageSource, jittered
 from antiphon.model.state import Encoded, Memory, State
@@ -181,8 +181,8 @@ def test_the_head_gives_no_probability_to_padding_and_begin() -> None:
 def test_the_objective_in_pieces_has_the_gradients_of_the_whole(
     smoothing: float, piece: int, product: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.model.parts.heads._CrossEntropy.PIECE", piece)
-    monkeypatch.setattr("antiphon.model.parts.heads._CrossEntropy.PRODUCT", product)
+    monkeypatch.setattr("antiphon.model.parts.heads.cross_entropy.CrossEntropy.PIECE", piece)
+    monkeypatch.setattr("antiphon.model.parts.heads.cross_entropy.CrossEntropy.PRODUCT", product)
     head = SoftmaxHead(3, 9).double()
     features = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
     targets = torch.tensor([EOS, 5, 3, 8, 5, 4, EOS])

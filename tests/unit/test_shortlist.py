@@ -28,7 +28,7 @@ from antiphon.decoding.beam import Hypothesis
 from antiphon.decoding.run import Search, decode_sources, plan
 from antiphon.decoding.shortlist import Narrowed
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
-from antiphon.evaluation.measure import judged
+from antiphon.evaluation.calibrate import judged
 from antiphon.export.folder import export
 from antiphon.model.models import Writer
 from antiphon.tools.checkup import check

@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 Uses = list[tuple[Tensor, Tensor]]
-"""Of each step a product's input [R, inputs] and the gradient of its output [R, outputs]."""
+"""For each step a product's input [R, inputs] and the gradient of its output [R, outputs]."""
 
 
 @contextmanager

@@ -1,0 +1,48 @@
+"""What is measured, and what measuring gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from antiphon.config.schema import Config
+from antiphon.data.batches import Examples
+from antiphon.data.codecs.text import TextCodec
+from antiphon.data.load import Codecs, group_references
+from antiphon.data.rows import Row
+from antiphon.evaluation.scores import RowScores
+from antiphon.model.ensemble import Ensemble
+from antiphon.model.models import Model
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that measuring takes: a model, its configuration and codecs, rows and their arrays."""
+
+    model: Model | Ensemble
+    config: Config
+    codecs: Codecs
+    rows: Sequence[Row]
+    examples: Examples
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores, sacreBLEU's signatures, what was said and wanted, as symbols, where that is symbols; and how probable
+    each row's target was."""
+
+    scores: dict[str, float]
+    signatures: dict[str, str]
+    outputs: list[list[str]]
+    references: list[list[list[str]]]
+    rows: RowScores
+
+
+def grouped_rows(task: Task) -> list[list[int]]:
+    """Rows that are measured together: references of one input, of a text; else each alone."""
+    if isinstance(task.codecs.target, TextCodec):
+        return group_references(task.config, task.codecs, task.rows)
+    return [[row] for row in range(len(task.examples))]

@@ -1,0 +1,90 @@
+"""What every head is, and what several of them share."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from antiphon.model.parts.heads.cross_entropy import CrossEntropy, in_pieces
+from antiphon.model.state import at_least_float32
+
+F = TypeVar("F")
+
+
+class Head(nn.Module, Generic[F]):
+    """What readout features say of their steps: a loss in training, an answer in use.
+
+    Features F are a tensor [B, T, features] for most heads. `positions` are the flat indices (row by row) of the N
+    steps that are not padding; `targets` are [B, T], or [B, T, numbers]. What a head gives has one entry for each
+    position, in their order.
+    """
+
+    stepwise: ClassVar[bool] = True  # whether the answer to a step depends on this step's features alone
+
+    def judge(self, features: F, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of every target, and whether the answer is right, each [N]."""
+        raise NotImplementedError
+
+    def objective(
+        self, features: F, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What training minimises, and the loss of the targets without gradient, each summed over all positions.
+
+        `smoothing` and the `weights` [symbols] of classes act on what is minimised alone, and only where targets are
+        classes.
+        """
+        raise NotImplementedError
+
+    def answer(self, features: F, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """What is said, ids [N] or numbers [N, size]; and log p of every class [N, size], or again the numbers."""
+        raise NotImplementedError
+
+
+class SymbolHead(Head[F]):
+    """A head whose steps each have a distribution over symbols, so that symbols can be said one by one."""
+
+    weight: nn.Parameter  # [symbols, features]
+
+    def kept(self, features: F, positions: Tensor) -> F:
+        """Features of N steps, those at the positions."""
+        raise NotImplementedError
+
+    def log_probs(self, features: F) -> Tensor:
+        """Features of steps [...] -> log p [..., symbols], in float32."""
+        raise NotImplementedError
+
+    def best(self, features: F) -> Tensor:
+        """Features of steps [...] -> the most probable symbol's id [...]."""
+        return self.log_probs(features).argmax(-1)
+
+
+def output_matrix(symbols: int, features: int) -> nn.Parameter:
+    """An output matrix [symbols, features] before training."""
+    return nn.Parameter(torch.empty(symbols, features).uniform_(-(features**-0.5), features**-0.5))
+
+
+def at_positions(values: Tensor, positions: Tensor) -> Tensor:
+    """The values [B, T, ...] at the positions: [N, ...]."""
+    return values.flatten(0, 1)[positions]
+
+
+def class_logits(features: Tensor, weight: Tensor, bias: Tensor, first: int) -> Tensor:
+    """W f + b in at least float32, -inf for what is no class."""
+    logits = at_least_float32(functional.linear(features, weight, bias))
+    logits[..., :first] = -torch.inf
+    return logits
+
+
+def judge_symbols(
+    head: SymbolHead[F], features: F, targets: Tensor, positions: Tensor, symbols: int
+) -> tuple[Tensor, Tensor]:
+    """-log p of each target, and whether it is the most probable symbol, each [N]; a step costs so many `symbols`."""
+    losses, hits = [], []
+    for places, target in in_pieces(CrossEntropy.PRODUCT, symbols, positions, at_positions(targets, positions)):
+        log_probs = head.log_probs(head.kept(features, places))
+        losses.append(-log_probs.gather(1, target[:, None])[:, 0])
+        hits.append(log_probs.argmax(-1) == target)
+    return torch.cat(losses), torch.cat(hits)

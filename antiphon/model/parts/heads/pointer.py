@@ -1,0 +1,120 @@
+"""A softmax that may copy symbols of the source."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from antiphon.common.symbols import FIRST_OUTPUT, UNK
+from antiphon.model.parts.heads.base import SymbolHead, at_positions, class_logits, judge_symbols, output_matrix
+from antiphon.model.parts.heads.cross_entropy import CrossEntropy, in_pieces
+from antiphon.model.state import at_least_float32
+
+
+class Pointed(NamedTuple):
+    """The features of a step that may copy: its readout, and how it points at the source.
+
+    In training each begins with [B, T], for single steps with [R].
+    """
+
+    readout: Tensor  # [..., features]
+    gate: Tensor  # [...]: the logit of p_gen
+    attention: Tensor  # [..., S]
+    says: Tensor  # [..., S]: the id of the symbol that each step of the source says
+
+
+class PointerHead(SymbolHead[Pointed]):
+    """A softmax over the vocabulary, mixed with the symbols that attention points at (See et al. 2017, arXiv
+    1704.04368, eq. 9):
+
+    p(w) = p_gen P_vocab(w) + (1 - p_gen) sum_{i: source step i says w} a_i
+
+    Symbols of a row's source that the vocabulary has not are said by ids from `symbols` on, of which a row has as many
+    as its source has steps. The matrix may be another part's, as in `SoftmaxHead`.
+    """
+
+    def __init__(self, features: int, symbols: int, weight: nn.Parameter | None = None) -> None:
+        super().__init__()
+        self.weight = output_matrix(symbols, features) if weight is None else weight
+        self.bias = nn.Parameter(torch.zeros(symbols))
+
+    def kept(self, features: Pointed, positions: Tensor) -> Pointed:
+        return Pointed(*(at_positions(values, positions) for values in features))
+
+    def _logits(self, readout: Tensor) -> Tensor:
+        return class_logits(readout, self.weight, self.bias, FIRST_OUTPUT)
+
+    def _shares(self, features: Pointed) -> tuple[Tensor, Tensor]:
+        """log p_gen P_vocab [..., symbols], and the logarithm of what is copied [..., symbols + S]."""
+        written = functional.logsigmoid(at_least_float32(features.gate))[..., None]
+        generated = torch.log_softmax(self._logits(features.readout), -1)
+        attention = at_least_float32(features.attention)
+        lead, steps = attention.shape[:-1], attention.shape[-1]
+        copied = attention.new_zeros(*lead, len(self.weight) + steps).scatter_add(-1, features.says, attention)
+        return written + generated, _log_not(features.gate)[..., None] + _log(copied)
+
+    def log_probs(self, features: Pointed) -> Tensor:
+        """Features of steps [...] -> log p [..., symbols + S], in float32."""
+        generated, copied = self._shares(features)
+        beyond = copied.shape[-1] - generated.shape[-1]
+        return torch.logaddexp(functional.pad(generated, (0, beyond), value=-torch.inf), copied)
+
+    def nll(self, features: Pointed, targets: Tensor) -> Tensor:
+        """-log p of each target, in nats: features of N steps, targets [N] -> [N]."""
+        known = targets < len(self.weight)
+        logits = self._logits(features.readout)
+        vocabulary_nll = functional.cross_entropy(logits, targets.where(known, UNK), reduction="none")
+        written = functional.logsigmoid(at_least_float32(features.gate))
+        pointing = features.says == targets[:, None]
+        copied = (at_least_float32(features.attention) * pointing).sum(-1)
+        generated = (written - vocabulary_nll).masked_fill(~known, -torch.inf)
+        return -torch.logaddexp(generated, _log_not(features.gate) + _log(copied))
+
+    def judge(self, features: Pointed, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """-log p of each target, and whether it is the most probable symbol, each [N]."""
+        return judge_symbols(self, features, targets, positions, len(self.weight) + features.says.shape[-1])
+
+    def _summed(self, smoothing: float, targets: Tensor, *features: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective and -log p, summed over some steps."""
+        kept = Pointed(*features)
+        nll = self.nll(kept, targets).sum()
+        if not smoothing:
+            return nll, nll
+        symbols = slice(FIRST_OUTPUT, len(self.weight))
+        generated, copied = self._shares(kept)
+        even = -torch.logaddexp(generated[:, symbols], copied[:, symbols]).mean(-1).sum()
+        return (1 - smoothing) * nll + smoothing * even, nll
+
+    def objective(
+        self, features: Pointed, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As of `SoftmaxHead`, with smoothing over the vocabulary. Symbols have no weights.
+
+        Of many steps the distributions are made piece by piece, and again in the backward pass.
+        """
+        kept, wanted = self.kept(features, positions), at_positions(targets, positions)
+        pieces = list(in_pieces(CrossEntropy.PRODUCT, len(self.weight) + kept.says.shape[-1], wanted, *kept))
+        if len(pieces) == 1:
+            sums = [self._summed(smoothing, *pieces[0])]
+        else:
+            sums = [
+                checkpoint(self._summed, smoothing, *piece, use_reentrant=False, preserve_rng_state=False)
+                for piece in pieces
+            ]
+        objective, nll = (torch.stack(values).sum() for values in zip(*sums, strict=True))
+        return objective, nll.detach()
+
+
+def _log(values: Tensor) -> Tensor:
+    """log of what is not negative; of 0 it is -inf, without a gradient that is no number."""
+    smallest = torch.finfo(values.dtype).tiny
+    return torch.where(values > 0, values.clamp(min=smallest).log(), -torch.inf)
+
+
+def _log_not(gate: Tensor) -> Tensor:
+    """log(1 - p) of the logits of p."""
+    return functional.logsigmoid(-at_least_float32(gate))

@@ -123,7 +123,7 @@ def _options(
 
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:
-    from antiphon.config.schema import parse_value
+    from antiphon.config.load import parse_value
 
     found = {}
     for pair in pairs or []:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon import __version__
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, untrained
@@ -136,7 +136,7 @@ def g2p_en(source: Path) -> Converted:
         },
         "decode": {"beam": 1, "max_length": G2P_LONGEST},
     }
-    config = configuration.parse(tree, source.parent)
+    config = parse_config(tree, source.parent)
     codecs = untrained(config)
     for codec, symbols in ((codecs.sources[0], LETTERS), (codecs.target, PHONEMES)):
         assert isinstance(codec, TextCodec)

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import torch
 
 from antiphon.answers import Candidate, LabelsPrediction, LiveEnd, Prediction, TextPrediction
-from antiphon.config.schema import Config, Decode, Files, decoding, sample_settings
+from antiphon.config.load import decoding, sample_settings
+from antiphon.config.schema import Config, Decode, Files
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.text import LabelCodec, LabelsCodec, SourceTextCodec, TextCodec
 from antiphon.data.conllu import FIELDS, Sentence, sentences

@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 from antiphon import load
 from antiphon.cli import app
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import ImageCodec
 from antiphon.data.codecs.numbers import FramesCodec
@@ -125,7 +125,7 @@ def test_yaml_aliases_do_not_multiply(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(ConfigError) as caught:
-        configuration.load(path)
+        read_config_file(path)
     assert len(str(caught.value)) < 500
 
 

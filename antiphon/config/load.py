@@ -13,12 +13,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 
-from antiphon.config.messages import _explain, _is_section
-from antiphon.config.schema import Choice, Config, Files, Parallel, Sample
+from antiphon.config.messages import explained
+from antiphon.config.schema import Choice, Config, Files, Parallel, Sample, keys_of
 from antiphon.errors import ConfigError, shown
 
 LONGEST_YAML = 1 << 20  # characters
 PATHS = {"data": ("train", "valid", "test"), "model": ("embeddings",), "decode": ("allowed", "lexicon")}
+VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}$]*))?\}")  # ${NAME}, ${NAME:-default}
 
 
 def _read_yaml(text: str) -> Any:
@@ -72,11 +73,11 @@ def _default_choice(path: Sequence[str]) -> dict[str, Any]:
     section: Any = Config
     default: object = None
     for name in path:
-        if not _is_section(section) or name not in section.model_fields:
+        keys = keys_of(section)
+        if name not in keys:
             return {}
-        field = section.model_fields[name]
-        default = field.default
-        section = type(default) if isinstance(default, BaseModel) else field.annotation
+        default = keys[name].default
+        section = type(default) if isinstance(default, BaseModel) else keys[name].annotation
     return {"kind": default.kind} if isinstance(default, Choice) else {}
 
 
@@ -113,21 +114,11 @@ def parse_config(tree: Mapping[str, object], folder: Path) -> Config:
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise _explain(error, tree) from None
-    for section, names in PATHS.items():
-        here = getattr(config, section)
-        files = {name: getattr(here, name) for name in names}
-        found = {
-            name: _absolute(value, folder, f"{section}.{name}")
-            for name, value in files.items()
-            if value is not None and (section != "decode" or isinstance(value, str))  # there a list is of symbols
-        }
-        if found:
-            config = config.model_copy(update={section: here.model_copy(update=found)})
-    return config
+        raise explained(error, tree) from None
+    return _with_absolute_paths(config, folder)
 
 
-def decoding(config: Config, settings: Mapping[str, object]) -> Config:
+def with_decode_settings(config: Config, settings: Mapping[str, object]) -> Config:
     """The configuration of a trained model with keys of `decode` changed; paths are the user's own."""
     tree = config.model_dump(by_alias=True)
     for key, value in settings.items():
@@ -147,24 +138,42 @@ def sample_settings(options: Mapping[str, Any]) -> Sample:
         raise ConfigError(".".join(map(str, problem["loc"])), reason) from None
 
 
-def _absolute(files: Files | float | None, folder: Path, key: str) -> Files | float | None:
-    def one(path: str) -> str:
-        def variable(match: re.Match[str]) -> str:
-            value = os.environ.get(match[1]) or match[2]
-            if value is None:
-                raise ConfigError(key, f"the environment variable {match[1]} is not set")
-            return value
+def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    for section, names in PATHS.items():
+        keys = getattr(config, section)
+        absolute = {}
+        for name in names:
+            files = getattr(keys, name)
+            symbols = section == "decode" and isinstance(files, list)
+            if files is not None and not symbols:
+                absolute[name] = _absolute_files(files, folder, f"{section}.{name}")
+        if absolute:
+            config = config.model_copy(update={section: keys.model_copy(update=absolute)})
+    return config
 
-        expanded = re.sub(r"\$\{(\w+)(?::-([^}$]*))?\}", variable, path)
-        if not expanded:
-            raise ConfigError(key, "is an empty path")
-        return os.path.abspath(folder / expanded)
 
+def _absolute_files(files: Files | float, folder: Path, key: str) -> Files | float:
     match files:
         case str():
-            return one(files)
+            return _absolute_path(files, folder, key)
         case list():
-            return [one(path) for path in files]
+            return [_absolute_path(path, folder, key) for path in files]
         case Parallel():
-            return Parallel(source=one(files.source), target=one(files.target))
-    return files
+            source, target = (_absolute_path(path, folder, key) for path in (files.source, files.target))
+            return Parallel(source=source, target=target)
+    return files  # a fraction
+
+
+def _absolute_path(path: str, folder: Path, key: str) -> str:
+    """The path from the root, with the values of variables in their places."""
+
+    def value_of(variable: re.Match[str]) -> str:
+        value = os.environ.get(variable[1]) or variable[2]
+        if value is None:
+            raise ConfigError(key, f"the environment variable {variable[1]} is not set")
+        return value
+
+    expanded = VARIABLE.sub(value_of, path)
+    if not expanded:
+        raise ConfigError(key, "is an empty path")
+    return os.path.abspath(folder / expanded)

@@ -7,51 +7,43 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from antiphon.config.schema import Config
+from antiphon.config.schema import Config, keys_of
 from antiphon.errors import ConfigError, nearest, shown
 
 
-def _explain(error: ValidationError, tree: Mapping[str, object]) -> ConfigError:
-    """The first of pydantic's errors in the words of the configuration."""
+def explained(error: ValidationError, tree: Mapping[str, object]) -> ConfigError:
+    """The first of pydantic's errors as one about a key of the configuration `tree`."""
     problem = error.errors()[0]
     steps = [str(step) for step in problem["loc"]]
     if steps[:2] == ["source", "0"] and not isinstance(tree.get("source"), list):
-        del steps[1]
-    section: Any = Config
-    path: list[str] = []
-    for step in steps:
-        fields = {(f.alias or name): f for name, f in section.model_fields.items()} if _is_section(section) else {}
-        if step in fields:
-            section = _item(fields[step].annotation)
-            path.append(step)
-        elif step.isdigit() and _is_section(section):
-            path.append(step)  # of a list of sections
-        elif not fields and path and not step.isdigit():
-            break  # pydantic's name for a branch of a union, not a key
-        else:
-            path.append(step)
+        del steps[1]  # the one source was put into a list
+    path, section = _followed(steps)
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        holder: Any = Config
-        for step in path[:-1]:
-            if not step.isdigit():
-                holder = _item({(f.alias or n): f for n, f in holder.model_fields.items()}[step].annotation)
-        return ConfigError(
-            key, f"unknown key; {nearest(path[-1], [f.alias or n for n, f in holder.model_fields.items()])}"
-        )
+        return ConfigError(key, f"unknown key; {nearest(path[-1], list(keys_of(section)))}")
     if problem["type"] == "missing":
         return ConfigError(key, "is missing")
     reason = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], dict | BaseModel) else f" (is {shown(problem['input'])})"
-    return ConfigError(key, f"{reason}{given}")
+    value = problem["input"]
+    return ConfigError(key, reason if isinstance(value, dict | BaseModel) else f"{reason} (is {shown(value)})")
 
 
-def _item(annotation: Any) -> Any:
-    """What a list is of, or the table that may be left out; anything else is itself."""
+def _followed(steps: list[str]) -> tuple[list[str], Any]:
+    """The keys and positions that pydantic's steps from the root name, and the last section that they lead to."""
+    section: Any = Config
+    path: list[str] = []
+    for step in steps:
+        keys = keys_of(section)
+        if not keys and not step.isdigit():
+            break  # pydantic's name for a branch of a union, not a key
+        path.append(step)
+        if step in keys:
+            section = _section_in(keys[step].annotation)
+    return path, section
+
+
+def _section_in(annotation: Any) -> Any:
+    """The section that a list is of, or that may be left out; anything else is itself."""
     inner = get_args(annotation)
-    optional = len(inner) == 2 and inner[1] is type(None) and _is_section(inner[0])
+    optional = len(inner) == 2 and inner[1] is type(None) and bool(keys_of(inner[0]))
     return inner[0] if get_origin(annotation) is list or optional else annotation
-
-
-def _is_section(annotation: object) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -24,6 +24,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 WIDEST, DEEPEST = 1 << 16, 256  # of a layer, in layers: more is a slip of the pen
@@ -33,6 +34,13 @@ class Section(BaseModel):
     """A table of the configuration: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+
+def keys_of(section: object) -> dict[str, FieldInfo]:
+    """The keys of a section as users write them; anything else has none."""
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return {}
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 class WithOptions(BaseModel):
@@ -48,7 +56,7 @@ class WithOptions(BaseModel):
     @classmethod
     def own_keys(cls) -> list[str]:
         """The keys that every choice of this kind takes."""
-        return [field.alias or name for name, field in cls.model_fields.items()]
+        return list(keys_of(cls))
 
 
 class Choice(WithOptions):
@@ -328,8 +336,8 @@ class Decode(WithOptions):
     @property
     def rules(self) -> dict[str, Any]:
         """What is said of rules of decoding, by their names."""
-        own = {"allowed": self.allowed, "lexicon": self.lexicon}
-        return {name: value for name, value in (own | self.options).items() if value is not None}
+        rules = {"allowed": self.allowed, "lexicon": self.lexicon} | self.options
+        return {name: value for name, value in rules.items() if value is not None}
 
 
 class Evaluate(Section):

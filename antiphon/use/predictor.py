@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import torch
 
 from antiphon.answers import Candidate, LabelsPrediction, LiveEnd, Prediction, TextPrediction
-from antiphon.config.load import decoding, sample_settings
+from antiphon.config.load import sample_settings, with_decode_settings
 from antiphon.config.schema import Config, Decode, Files
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.text import LabelCodec, LabelsCodec, SourceTextCodec, TextCodec
@@ -466,7 +466,7 @@ class Predictor:
     ) -> Decode:
         if beam is not None and beam < 1:
             raise ConfigError("beam", f"must be at least 1 (is {beam})")
-        decode = (decoding(self.config, settings) if settings else self.config).decode
+        decode = (with_decode_settings(self.config, settings) if settings else self.config).decode
         check_names(decode)
         if beam is not None:
             decode = decode.model_copy(update={"beam": beam})

@@ -23,7 +23,8 @@ def explained(error: ValidationError, tree: Mapping[str, object]) -> ConfigError
         return ConfigError(key, f"unknown key; {nearest(path[-1], list(keys_of(section)))}")
     if problem["type"] == "missing":
         return ConfigError(key, "is missing")
-    reason = problem["msg"].removeprefix("Value error, ")
+    # a side is a Side to its user
+    reason = problem["msg"].removeprefix("Value error, ").replace("instance of SideKeys", "instance of Side")
     value = problem["input"]
     return ConfigError(key, reason if isinstance(value, dict | BaseModel) else f"{reason} (is {shown(value)})")
 

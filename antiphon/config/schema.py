@@ -138,7 +138,7 @@ class Data(Section):
     on_error: Literal["fail", "skip"] = Field("fail", description="what a bad row does")
 
 
-class Side(WithOptions):
+class SideKeys(WithOptions):
     """What stands on a side of a row, and where; the other keys are options of the kind."""
 
     kind: str = Field("text", description="text, category, vector, image, frames, label, labels, number, ...")
@@ -352,8 +352,10 @@ class Config(Section):
         None, description="inferred from the kinds of source and target; if stated, checked"
     )
     data: Data
-    sources: list[Side] = Field([Side()], alias="source", description="what the model reads: one, or a list of several")
-    target: Side = Field(Side(), description="what the model says")
+    sources: list[SideKeys] = Field(
+        [SideKeys()], alias="source", description="what the model reads: one, or a list of several"
+    )
+    target: SideKeys = Field(SideKeys(), description="what the model says")
     model: Model = Model()
     train: Train = Train()
     decode: Decode = Decode()
@@ -367,12 +369,12 @@ class Config(Section):
         return value if isinstance(value, list) else [value]
 
     @field_serializer("sources")
-    def _one_alone(self, sources: list[Side], info: SerializationInfo) -> object:
+    def _one_alone(self, sources: list[SideKeys], info: SerializationInfo) -> object:
         tables = [side.model_dump(exclude_none=True, exclude_unset=info.exclude_unset) for side in sources]
         return tables[0] if len(tables) == 1 else tables
 
     @field_serializer("target")
-    def _without_nulls(self, target: Side, info: SerializationInfo) -> object:
+    def _without_nulls(self, target: SideKeys, info: SerializationInfo) -> object:
         return target.model_dump(exclude_none=True, exclude_unset=info.exclude_unset)
 
     @model_validator(mode="after")

@@ -9,8 +9,7 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from antiphon.config.schema import Config, Files, Parallel
-from antiphon.config.schema import Side as SideConfig
+from antiphon.config.schema import Config, Files, Parallel, SideKeys
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.base import Array, Codec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
@@ -85,7 +84,7 @@ def untrained(config: Config) -> Codecs:
     return Codecs(tuple(sources), _untrained(TARGETS, config.target, "target"))
 
 
-def _untrained(table: Table[Codec], side: SideConfig, key: str) -> Codec:
+def _untrained(table: Table[Codec], side: SideKeys, key: str) -> Codec:
     table.row(side.kind, f"{key}.kind")
     return table.build(side.kind, side.options, key, also=side.own_keys(), where=key)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.config.schema import Config
-from antiphon.data.rows import ENDINGS, is_table
+from antiphon.data.formats import ENDINGS, is_table
 from antiphon.errors import ConfigError, DataError, TrainingError
 from antiphon.saved import folder as bundle
 from antiphon.training import defaults

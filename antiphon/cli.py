@@ -262,7 +262,7 @@ def report(
 
 def _lines() -> Iterator[str]:
     """Lines of standard input."""
-    from antiphon.data.rows import read_lines
+    from antiphon.data.formats import read_lines
     from antiphon.errors import DataError
 
     for number, line, reason in read_lines(STDIN, sys.stdin.buffer):

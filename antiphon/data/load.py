@@ -15,7 +15,8 @@ from antiphon.data.codecs.base import Array, Codec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.copying import Copying
 from antiphon.data.oddities import header, quotes, white_space
-from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Row, Side, read_rows, read_texts
 from antiphon.data.shortlist import Shortlist
 from antiphon.errors import ConfigError, DataError
 from antiphon.registry import Table

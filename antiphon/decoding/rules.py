@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.rows import read_lines
+from antiphon.data.formats import read_lines
 from antiphon.decoding.beam import Rule
 from antiphon.errors import ConfigError, DataError
 from antiphon.registry import Table

@@ -16,8 +16,8 @@ from antiphon import __version__
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.formats import load_array
 from antiphon.data.load import Codecs, untrained
-from antiphon.data.rows import load_array
 from antiphon.data.vocabulary import Vocabulary
 from antiphon.errors import DataError, ModelFolderError
 from antiphon.files import write_text

@@ -14,7 +14,8 @@ from antiphon.data.batches import Sequences
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.text import LabelCodec, TextCodec
 from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
-from antiphon.data.rows import Problems, Row
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Row
 from antiphon.errors import DataError, shown
 from antiphon.symbols import UNK
 from antiphon.training.prepare import assemble, check_names, read_parts

@@ -16,7 +16,8 @@ from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.data.codecs.base import Answers
 from antiphon.data.load import load_rows, untrained
-from antiphon.data.rows import Problems, Row
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Row
 from antiphon.model.build import structure_of
 from antiphon.training import sides
 from antiphon.training.prepare import check_names

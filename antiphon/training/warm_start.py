@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from antiphon.data.codecs.text import CategoryCodec, TextCodec
+from antiphon.data.formats import read_lines
 from antiphon.data.load import Codecs
-from antiphon.data.rows import read_lines
 from antiphon.data.vocabulary import Vocabulary
 from antiphon.errors import ConfigError, DataError, nearest
 from antiphon.model.models import Model

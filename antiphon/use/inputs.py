@@ -9,8 +9,10 @@ from typing import Any, BinaryIO
 
 from antiphon.config.schema import Config
 from antiphon.data.codecs.text import CategoryCodec, TextCodec
+from antiphon.data.formats import KEYED, read_lines, suffix_of
 from antiphon.data.load import Codecs, sides_of
-from antiphon.data.rows import KEYED, Problems, Side, read_lines, read_rows, suffix_of
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Side, read_rows
 from antiphon.errors import DataError
 
 LINES = (".tsv", ".txt", "")  # files that may be a table or one input a line

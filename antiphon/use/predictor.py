@@ -19,8 +19,9 @@ from antiphon.config.schema import Config, Decode, Files
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.text import LabelCodec, LabelsCodec, SourceTextCodec, TextCodec
 from antiphon.data.conllu import FIELDS, Sentence, sentences
+from antiphon.data.formats import read_lines
 from antiphon.data.load import copying_of, encode_row, encode_rows, load_parts, load_rows
-from antiphon.data.rows import Row, read_lines
+from antiphon.data.rows import Row
 from antiphon.decoding.beam import Hypothesis
 from antiphon.decoding.rules import ids_of
 from antiphon.decoding.run import (

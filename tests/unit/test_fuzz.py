@@ -17,7 +17,8 @@ from tasks import TINY, text_sides
 from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.data.codecs.kinds import SOURCES, codec_from_json
 from antiphon.data.codecs.text import LongTextCodec
-from antiphon.data.rows import Problems, Side, read_rows, read_texts
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Side, read_rows, read_texts
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.training.prepare import check_names
 

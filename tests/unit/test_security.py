@@ -31,7 +31,8 @@ from antiphon.config.load import read_config_file
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import ImageCodec
 from antiphon.data.codecs.numbers import FramesCodec
-from antiphon.data.rows import Problems, Side, read_rows
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Side, read_rows
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, TrainingError
 from antiphon.files import DIGEST
 from antiphon.saved import folder as bundle

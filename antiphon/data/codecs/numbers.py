@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon.data.codecs.base import Array, Codec, as_text, within
-from antiphon.data.rows import load_array
+from antiphon.data.formats import load_array
 from antiphon.errors import ConfigError, DataError
 
 Floats = NDArray[np.float32]

@@ -16,8 +16,8 @@ from antiphon.answers import (
     TextPrediction,
 )
 from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
-from antiphon.data.codecs.text import LabelCodec
 from antiphon.saved.calibration import Calibration
 
 

@@ -17,8 +17,10 @@ from antiphon import metrics
 from antiphon.config.schema import Config, Decode
 from antiphon.data.batches import Batch, Examples, Ints, Padded, Sequences, collate, pad
 from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.labels import LabelCodec, LabelsCodec
+from antiphon.data.codecs.nothing import NextCodec
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
-from antiphon.data.codecs.text import LabelCodec, LabelsCodec, NextCodec, TextCodec, turns_of
+from antiphon.data.codecs.text import TextCodec, turns_of
 from antiphon.data.load import Codecs, group_references
 from antiphon.data.rows import Row
 from antiphon.decoding.beam import Hypothesis

@@ -23,7 +23,8 @@ from antiphon.answers import NumberPrediction, NumbersPrediction
 from antiphon.config.schema import Config
 from antiphon.data.batches import Examples, Padded, Sequences, pad
 from antiphon.data.codecs.base import Codec
-from antiphon.data.codecs.text import LabelCodec, TextCodec
+from antiphon.data.codecs.labels import LabelCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, side_names
 from antiphon.decoding.beam import Extended, Hypothesis
 from antiphon.decoding.run import TOKENS, Search, Watch, best_of, decode_sources, written, written_side

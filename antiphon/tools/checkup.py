@@ -12,7 +12,8 @@ import numpy as np
 from antiphon.config.schema import Config, Parallel
 from antiphon.data.batches import Sequences
 from antiphon.data.codecs.base import Codec
-from antiphon.data.codecs.text import LabelCodec, TextCodec
+from antiphon.data.codecs.labels import LabelCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row

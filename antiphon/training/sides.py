@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from antiphon.data.codecs.text import LabelsCodec, Text, TextCodec, turns_of
+from antiphon.data.codecs.labels import LabelsCodec
+from antiphon.data.codecs.text import Text, TextCodec, turns_of
 from antiphon.data.load import Codecs
 from antiphon.data.rows import Row
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from antiphon.data.codecs.text import CategoryCodec, TextCodec
+from antiphon.data.codecs.labels import CategoryCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import read_lines
 from antiphon.data.load import Codecs
 from antiphon.data.vocabulary import Vocabulary

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from antiphon.config.schema import Config
-from antiphon.data.codecs.text import CategoryCodec, TextCodec
+from antiphon.data.codecs.labels import CategoryCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import KEYED, read_lines, suffix_of
 from antiphon.data.load import Codecs, sides_of
 from antiphon.data.problems import Problems

@@ -17,7 +17,8 @@ from antiphon.answers import Candidate, LabelsPrediction, LiveEnd, Prediction, T
 from antiphon.config.load import sample_settings, with_decode_settings
 from antiphon.config.schema import Config, Decode, Files
 from antiphon.data.batches import Examples, Sequences
-from antiphon.data.codecs.text import LabelCodec, LabelsCodec, SourceTextCodec, TextCodec
+from antiphon.data.codecs.labels import LabelCodec, LabelsCodec
+from antiphon.data.codecs.text import SourceTextCodec, TextCodec
 from antiphon.data.conllu import FIELDS, Sentence, sentences
 from antiphon.data.formats import read_lines
 from antiphon.data.load import copying_of, encode_row, encode_rows, load_parts, load_rows

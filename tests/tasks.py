@@ -9,7 +9,7 @@ from typing import Any
 from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.config.schema import Config
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.rows import Side
+from antiphon.data.rows import SideReader
 
 
 def write_table(path: Path, rows: list[tuple[str, str]]) -> Path:
@@ -17,10 +17,10 @@ def write_table(path: Path, rows: list[tuple[str, str]]) -> Path:
     return path
 
 
-def text_sides(*columns: int | str) -> list[Side]:
+def text_sides(*columns: int | str) -> list[SideReader]:
     """How rows of texts are read: one source and a target."""
     read = TextCodec("source").read
-    return [Side(name, column, read) for name, column in zip(("source", "target"), columns, strict=True)]
+    return [SideReader(name, column, read) for name, column in zip(("source", "target"), columns, strict=True)]
 
 
 def words(count: int, seed: int, letters: str = "abcdefgh", longest: int = 7) -> list[str]:

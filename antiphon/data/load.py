@@ -16,7 +16,7 @@ from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.copying import Copying
 from antiphon.data.oddities import header, quotes, white_space
 from antiphon.data.problems import Problems
-from antiphon.data.rows import Row, Side, read_rows, read_texts
+from antiphon.data.rows import Row, SideReader, read_rows, read_texts
 from antiphon.data.shortlist import Shortlist
 from antiphon.errors import ConfigError, DataError
 from antiphon.registry import Table
@@ -90,7 +90,7 @@ def _untrained(table: Table[Codec], side: SideKeys, key: str) -> Codec:
     return table.build(side.kind, side.options, key, also=side.own_keys(), where=key)
 
 
-def sides_of(config: Config, codecs: Codecs) -> list[Side]:
+def sides_of(config: Config, codecs: Codecs) -> list[SideReader]:
     """How rows are read; sources that are not configured otherwise stand in the first columns, the target behind."""
     found = []
     for number, (name, codec) in enumerate(codecs.named.items()):
@@ -98,7 +98,7 @@ def sides_of(config: Config, codecs: Codecs) -> list[Side]:
         place = side.place(number) if codec.reads else None
         named = not codec.reads or side.column is not None or side.columns is not None
         gathers = codec.steps and codec.form not in ("any", "aligned")
-        found.append(Side(name.replace("-", " "), place, codec.read, gathers, named))
+        found.append(SideReader(name.replace("-", " "), place, codec.read, gathers, named))
     if config.data.group is not None and not any(side.gathers and side.columns is not None for side in found):
         raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
     return found

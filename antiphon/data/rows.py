@@ -25,7 +25,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Side:
+class SideReader:
     """A side of every row: what to call it, its columns, and how to read what stands there.
 
     `read` takes what stands in the one column (or a list of what stands in several) and the folder of the table;
@@ -42,7 +42,7 @@ class Side:
 def read_rows(
     tables: Sequence[str],
     parallel: Sequence[str],
-    sides: Sequence[Side],
+    sides: Sequence[SideReader],
     header: bool,
     problems: Problems,
     group: Column | None = None,
@@ -79,7 +79,7 @@ def read_rows(
             yield Row(tuple(values[:-1]), values[-1], files[0], lines[0])
 
 
-def _member(side: Side, lines: Sequence[int], value: object, folder: str) -> tuple[int, str] | None:
+def _member(side: SideReader, lines: Sequence[int], value: object, folder: str) -> tuple[int, str] | None:
     """Of a group that cannot be read the line of the first row that alone cannot be read either, and why."""
     if len(lines) < 2 or not isinstance(value, list):
         return None
@@ -92,7 +92,7 @@ def _member(side: Side, lines: Sequence[int], value: object, folder: str) -> tup
 
 
 def _table_values(
-    path: str, sides: Sequence[Side], header: bool, problems: Problems, group: Column | None
+    path: str, sides: Sequence[SideReader], header: bool, problems: Problems, group: Column | None
 ) -> Iterator[tuple[Sequence[int], list[object]]]:
     """What stands in each side's column, or a list of what stands in its several columns; and the lines."""
     flat = [column for side in sides for column in _as_tuple(side.columns)]
@@ -103,7 +103,7 @@ def _table_values(
         yield [line], _by_side(sides, values)
 
 
-def _by_side(sides: Sequence[Side], values: Iterable[object]) -> list[object]:
+def _by_side(sides: Sequence[SideReader], values: Iterable[object]) -> list[object]:
     given = iter(values)
     return [
         list(islice(given, len(side.columns))) if isinstance(side.columns, tuple) else next(given) for side in sides
@@ -111,7 +111,7 @@ def _by_side(sides: Sequence[Side], values: Iterable[object]) -> list[object]:
 
 
 def _grouped(
-    path: str, sides: Sequence[Side], rows: Iterator[tuple[int, list[object]]], problems: Problems
+    path: str, sides: Sequence[SideReader], rows: Iterator[tuple[int, list[object]]], problems: Problems
 ) -> Iterator[tuple[Sequence[int], list[object]]]:
     """Neighbouring rows with the same first value as one, and their lines."""
     begun: dict[str, int] = {}
@@ -136,7 +136,7 @@ def _as_tuple(columns: Column | tuple[Column, ...] | None) -> tuple[Column, ...]
     return () if columns is None else columns if isinstance(columns, tuple) else (columns,)
 
 
-def read_texts(paths: Sequence[str], side: Side, problems: Problems) -> Iterator[Row]:
+def read_texts(paths: Sequence[str], side: SideReader, problems: Problems) -> Iterator[Row]:
     """Whole files as one row each; every line of them ends with a newline, also the last."""
     for path in paths:
         lines = []

@@ -13,7 +13,7 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import KEYED, read_lines, suffix_of
 from antiphon.data.load import Codecs, sides_of
 from antiphon.data.problems import Problems
-from antiphon.data.rows import Side, read_rows
+from antiphon.data.rows import SideReader, read_rows
 from antiphon.errors import DataError
 
 LINES = (".tsv", ".txt", "")  # files that may be a table or one input a line
@@ -61,7 +61,7 @@ def _of_table(path: str, config: Config, codecs: Codecs) -> Iterator[Input]:
     header = config.data.header or any(isinstance(column, str) for column in named)
     sides = [replace(side, named=True) for side in sources]
     problems = Problems()
-    nothing = Side(target.name, None, lambda value, folder: "")
+    nothing = SideReader(target.name, None, lambda value, folder: "")
     for row in read_rows([path], [], [*sides, nothing], header, problems, config.data.group):
         if problems.first:
             break

@@ -18,7 +18,7 @@ from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.data.codecs.kinds import SOURCES, codec_from_json
 from antiphon.data.codecs.text import LongTextCodec
 from antiphon.data.problems import Problems
-from antiphon.data.rows import Side, read_rows, read_texts
+from antiphon.data.rows import SideReader, read_rows, read_texts
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.training.prepare import check_names
 
@@ -76,7 +76,7 @@ def test_any_file_is_a_long_text_or_refused(count: int) -> None:
             Path(path).write_bytes(content)
             problems = Problems()
             try:
-                for row in read_texts([path], Side("source", 0, codec.read), problems):
+                for row in read_texts([path], SideReader("source", 0, codec.read), problems):
                     codec.learn(list(row.sources))
                     assert codec.decode(codec.encode(row.sources[0])) == codec.normalize(row.sources[0])
                 problems.raise_any()

@@ -20,6 +20,8 @@ from antiphon.data.conllu import FIELDS, sentences
 from antiphon.errors import DataError, nearest
 
 NOT_UTF8 = "not UTF-8 text"
+NO_CHARACTER = "holds what is no character"
+TEXTS_OR_NUMBERS = "Uiufb"  # kinds of numpy types
 BROKEN = (OSError, EOFError, zlib.error)  # what reading a damaged file raises
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 LONGEST_LINE = 16 << 20  # bytes; a longer line is no text, and must not fill the memory
@@ -52,14 +54,9 @@ def read_lines(path: str, stream: IO[bytes] | None = None) -> Iterator[tuple[int
                 if not line:
                     return
                 if number == 1:
-                    if line.startswith(UTF16):
-                        raise DataError(f"{path}: is UTF-16 text; convert it to UTF-8")
-                    if line.count(b"\r") > 1 and b"\n" not in line:
-                        raise DataError(f"{path}: its lines end in carriage returns; convert them to newlines")
-                    line = line.removeprefix(b"\xef\xbb\xbf")
+                    line = _checked_first_line(path, line)
                 if len(line) > LONGEST_LINE:
-                    while line and not line.endswith(b"\n"):
-                        line = file.readline(LONGEST_LINE)
+                    _skip_rest(file, line)
                     yield number, None, f"longer than {LONGEST_LINE >> 20} MiB"
                     continue
                 try:
@@ -68,6 +65,21 @@ def read_lines(path: str, stream: IO[bytes] | None = None) -> Iterator[tuple[int
                     yield number, None, NOT_UTF8
         except BROKEN as error:
             raise DataError(f"{path}: is damaged: {error}") from None
+
+
+def _checked_first_line(path: str, line: bytes) -> bytes:
+    """The first line without a byte order mark; text that must be converted before is a `DataError`."""
+    if line.startswith(UTF16):
+        raise DataError(f"{path}: is UTF-16 text; convert it to UTF-8")
+    if line.count(b"\r") > 1 and b"\n" not in line:
+        raise DataError(f"{path}: its lines end in carriage returns; convert them to newlines")
+    return line.removeprefix(b"\xef\xbb\xbf")
+
+
+def _skip_rest(file: IO[bytes], line: bytes) -> None:
+    """Read on to the end of a line, of which `line` is the beginning."""
+    while line and not line.endswith(b"\n"):
+        line = file.readline(LONGEST_LINE)
 
 
 def _tsv(path: str, _: Sequence[Column]) -> Numbered:
@@ -79,16 +91,16 @@ def _tsv(path: str, _: Sequence[Column]) -> Numbered:
 
 
 def _csv(path: str, _: Sequence[Column]) -> Numbered:
-    bad: list[tuple[int, str]] = []
+    bad_lines: list[tuple[int, str]] = []  # met in the record that is being read
 
-    def texts() -> Iterator[str]:
+    def lines() -> Iterator[str]:
         for number, line, reason in read_lines(path):
             if line is None:
-                bad.append((number, reason))
+                bad_lines.append((number, reason))
             yield f"{line or ''}\n"
 
     csv.field_size_limit(LONGEST_LINE)
-    reader = csv.reader(texts(), strict=True)
+    reader = csv.reader(lines(), strict=True)
     while True:
         first = reader.line_num + 1  # a quoted field may span lines
         try:
@@ -98,9 +110,9 @@ def _csv(path: str, _: Sequence[Column]) -> Numbered:
                 raise DataError(f"{path}:{first}: not CSV: a quote is opened and not closed: {error}") from None
             yield first, None, f"not CSV: {error}"
             continue
-        if bad:
-            number, reason = bad[0]
-            bad.clear()
+        if bad_lines:
+            number, reason = bad_lines[0]
+            bad_lines.clear()
             yield number, None, reason
         elif record is None:
             return
@@ -143,7 +155,7 @@ def _parquet(path: str, columns: Sequence[Column]) -> Numbered:
             for column in columns:
                 if not isinstance(column, str):
                     raise DataError(f"{path}: name source.column and target.column; it has {', '.join(names)}")
-                _position(column, names, path)
+                position_of(column, names, path)
             numbers = count(1)
             for batch in file.iter_batches(batch_size=64, columns=list(columns)):  # a row may be large
                 for record in batch.to_pylist():
@@ -187,35 +199,37 @@ def closing_any(opened: Any) -> Any:
 def _array(path: str, _: Sequence[Column]) -> Numbered:
     """Rows of an array, [rows, columns] or [rows]."""
     array = load_array(path)
-    if array.ndim not in (1, 2) or array.dtype.kind not in "Uiufb":
+    if array.ndim not in (1, 2) or array.dtype.kind not in TEXTS_OR_NUMBERS:
         raise DataError(
             f"{path}: must be texts or numbers in rows and columns, but is {array.dtype} {list(array.shape)}; "
             "give it as one side of data.train: {source: FILE.npz#x, target: FILE.npz#y}"
         )
-    for number, record in enumerate(array, 1):
+    texts = array.dtype.kind == "U"
+    for number, row in enumerate(array, 1):
         try:
-            yield (
-                number,
-                [value.item() if value.dtype.kind != "U" else str(value) for value in np.atleast_1d(record)],
-                "",
-            )
+            record = [str(value) if texts else value.item() for value in np.atleast_1d(row)]
         except (SystemError, ValueError):
-            yield number, None, "holds what is no character"
+            yield number, None, NO_CHARACTER
+        else:
+            yield number, record, ""
 
 
-def _items(path: str) -> Iterator[tuple[int, object, str]]:
+def read_items(path: str) -> Iterator[tuple[int, object, str]]:
     """Numbered items of a side that is a file of its own: lines of a text, or what an array holds."""
     if suffix_of(path) not in (".npz", ".npy"):
         yield from read_lines(path)
         return
     array = load_array(path)
-    if not array.ndim or array.dtype.kind not in "Uiufb":
+    if not array.ndim or array.dtype.kind not in TEXTS_OR_NUMBERS:
         raise DataError(f"{path}: must hold one item a row, but is {array.dtype} {list(array.shape)}")
-    for number, item in enumerate(array, 1):
+    texts = array.dtype.kind == "U" and array.ndim == 1
+    for number, row in enumerate(array, 1):
         try:
-            yield number, str(item) if array.dtype.kind == "U" and array.ndim == 1 else item, ""
+            item = str(row) if texts else row
         except (SystemError, ValueError):
-            yield number, None, "holds what is no character"
+            yield number, None, NO_CHARACTER
+        else:
+            yield number, item, ""
 
 
 FORMATS: dict[str, Callable[[str, Sequence[Column]], Numbered]] = {
@@ -258,7 +272,8 @@ def tables_in(path: str) -> list[str]:
     return found
 
 
-def _position(column: Column, names: Sequence[str], where: str) -> Column:
+def position_of(column: Column, names: Sequence[str], where: str) -> Column:
+    """The position of a column in the header that stands at `where`; what is a position already stays."""
     if isinstance(column, int):
         return column
     if names.count(column) > 1:

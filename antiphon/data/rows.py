@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice, zip_longest
-from typing import Any
+from itertools import chain, groupby, islice, zip_longest
+from typing import Any, NamedTuple
 
 from antiphon.data.columns import read_table
-from antiphon.data.formats import Column, _items, read_lines, tables_in
+from antiphon.data.formats import Column, read_items, read_lines, tables_in
 from antiphon.data.problems import Problems
 from antiphon.errors import DataError
 
@@ -39,6 +39,14 @@ class SideReader:
     named: bool = True  # whether the user named the columns; otherwise they are the first
 
 
+class _Entry(NamedTuple):
+    """What a row holds for each side that reads anything, before it is read, and where that stands."""
+
+    files: Sequence[str]  # of each value
+    lines: Sequence[int]  # of a group those of all its rows
+    values: Sequence[object]
+
+
 def read_rows(
     tables: Sequence[str],
     parallel: Sequence[str],
@@ -51,89 +59,16 @@ def read_rows(
 
     The last side is the target. With `group` neighbouring rows of a table that have the same in that column are one.
     """
-    reading = [side for side in sides if side.columns is not None]
     if parallel:
-        numbered: Iterator[tuple[tuple[str, ...], Sequence[int], list[object]]] = (
-            (tuple(parallel), (line,), values) for line, values in _parallel(parallel, problems)
-        )
+        entries = _parallel_entries(parallel, problems)
     else:
-        numbered = (
-            ((path,) * len(reading), lines, values)
-            for table in tables
-            for path in tables_in(table)
-            for lines, values in _table_values(path, reading, header, problems, group)
-        )
-    for files, lines, found in numbered:
-        values: list[Any] = []
-        given = iter(zip(files, found, strict=True))
-        for side in sides:
-            file, value = next(given) if side.columns is not None else (files[0], "")
-            folder = os.path.dirname(os.path.abspath(file))
-            try:
-                values.append(side.read(value, folder))
-            except ValueError as error:
-                line, reason = _member(side, lines, value, folder) or (lines[0], str(error))
-                problems.add(file, line, f"the {side.name} {reason}")
-                break
-        else:
-            yield Row(tuple(values[:-1]), values[-1], files[0], lines[0])
-
-
-def _member(side: SideReader, lines: Sequence[int], value: object, folder: str) -> tuple[int, str] | None:
-    """Of a group that cannot be read the line of the first row that alone cannot be read either, and why."""
-    if len(lines) < 2 or not isinstance(value, list):
-        return None
-    for line, item in zip(lines, value, strict=False):
-        try:
-            side.read([item], folder)
-        except ValueError as error:
-            return line, str(error)
-    return None
-
-
-def _table_values(
-    path: str, sides: Sequence[SideReader], header: bool, problems: Problems, group: Column | None
-) -> Iterator[tuple[Sequence[int], list[object]]]:
-    """What stands in each side's column, or a list of what stands in its several columns; and the lines."""
-    flat = [column for side in sides for column in _as_tuple(side.columns)]
-    if group is not None:
-        yield from _grouped(path, sides, read_table(path, [group, *flat], header, problems), problems)
-        return
-    for line, values in read_table(path, flat, header, problems, all(side.named for side in sides)):
-        yield [line], _by_side(sides, values)
-
-
-def _by_side(sides: Sequence[SideReader], values: Iterable[object]) -> list[object]:
-    given = iter(values)
-    return [
-        list(islice(given, len(side.columns))) if isinstance(side.columns, tuple) else next(given) for side in sides
-    ]
-
-
-def _grouped(
-    path: str, sides: Sequence[SideReader], rows: Iterator[tuple[int, list[object]]], problems: Problems
-) -> Iterator[tuple[Sequence[int], list[object]]]:
-    """Neighbouring rows with the same first value as one, and their lines."""
-    begun: dict[str, int] = {}
-    for name, members in groupby(rows, key=lambda row: str(row[1][0])):
-        lines, found = zip(*((line, _by_side(sides, values)) for line, (_, *values) in members), strict=True)
-        if begun.setdefault(name, lines[0]) != lines[0]:
-            reason = f"the rows of a group must stand together: {name!r} began on line {begun[name]}; sort the table"
-            problems.add(path, lines[0], reason)
-            continue
-        values: list[object] = []
-        for side, column in zip(sides, zip(*found, strict=True), strict=True):
-            other = next((line for line, value in zip(lines, column, strict=True) if value != column[0]), None)
-            if not side.gathers and other is not None:
-                problems.add(path, other, f"the {side.name} is not that of its group, which begins on line {lines[0]}")
-                break
-            values.append(list(column) if side.gathers else column[0])
-        else:
-            yield lines, values
-
-
-def _as_tuple(columns: Column | tuple[Column, ...] | None) -> tuple[Column, ...]:
-    return () if columns is None else columns if isinstance(columns, tuple) else (columns,)
+        reading = [side for side in sides if side.columns is not None]
+        paths = (path for table in tables for path in tables_in(table))
+        entries = chain.from_iterable(_table_entries(path, reading, header, problems, group) for path in paths)
+    for entry in entries:
+        row = _read(entry, sides, problems)
+        if row is not None:
+            yield row
 
 
 def read_texts(paths: Sequence[str], side: SideReader, problems: Problems) -> Iterator[Row]:
@@ -146,21 +81,112 @@ def read_texts(paths: Sequence[str], side: SideReader, problems: Problems) -> It
             else:
                 lines.append(f"{line}\n")
         try:
-            yield Row((side.read("".join(lines), os.path.dirname(os.path.abspath(path))),), "", path, 1)
+            yield Row((side.read("".join(lines), _folder_of(path)),), "", path, 1)
         except ValueError as error:
             problems.add(path, 1, f"the {side.name} {error}")
 
 
-def _parallel(files: Sequence[str], problems: Problems) -> Iterator[tuple[int, list[object]]]:
-    for items in zip_longest(*map(_items, files)):
+def _read(entry: _Entry, sides: Sequence[SideReader], problems: Problems) -> Row | None:
+    """The row as all sides read it; a bad one is added to `problems`."""
+    values: list[Any] = []
+    contents = iter(zip(entry.files, entry.values, strict=True))
+    for side in sides:
+        file, value = next(contents) if side.columns is not None else (entry.files[0], "")
+        folder = _folder_of(file)
+        try:
+            values.append(side.read(value, folder))
+        except ValueError as error:
+            line, reason = _bad_member(side, entry.lines, value, folder) or (entry.lines[0], str(error))
+            problems.add(file, line, f"the {side.name} {reason}")
+            return None
+    *sources, target = values
+    return Row(tuple(sources), target, entry.files[0], entry.lines[0])
+
+
+def _bad_member(side: SideReader, lines: Sequence[int], value: object, folder: str) -> tuple[int, str] | None:
+    """The line of the first row of a bad group that alone cannot be read either, and why."""
+    if len(lines) < 2 or not isinstance(value, list):
+        return None
+    for line, item in zip(lines, value, strict=False):
+        try:
+            side.read([item], folder)
+        except ValueError as error:
+            return line, str(error)
+    return None
+
+
+def _folder_of(file: str) -> str:
+    return os.path.dirname(os.path.abspath(file))
+
+
+def _parallel_entries(files: Sequence[str], problems: Problems) -> Iterator[_Entry]:
+    for items in zip_longest(*map(read_items, files)):
         if None in items:
-            longer = next(file for file, item in zip(files, items, strict=True) if item is not None)
+            longer, line = next((file, item[0]) for file, item in zip(files, items, strict=True) if item is not None)
             shorter = next(file for file, item in zip(files, items, strict=True) if item is None)
-            line = next(item[0] for item in items if item is not None)
             raise DataError(f"{longer}:{line}: has more lines than {shorter}; parallel files need equal numbers")
         for file, (number, value, reason) in zip(files, items, strict=True):
             if value is None:
                 problems.add(file, number, reason)
                 break
         else:
-            yield items[0][0], [value for _, value, _ in items]
+            first_line, _, _ = items[0]
+            yield _Entry(files, [first_line], [value for _, value, _ in items])
+
+
+def _table_entries(
+    path: str, sides: Sequence[SideReader], header: bool, problems: Problems, group: Column | None
+) -> Iterator[_Entry]:
+    files = [path] * len(sides)
+    columns = [column for side in sides for column in _columns_of(side)]
+    if group is None:
+        for line, values in read_table(path, columns, header, problems, all(side.named for side in sides)):
+            yield _Entry(files, [line], _by_side(sides, values))
+    else:
+        rows = read_table(path, [group, *columns], header, problems)
+        for lines, by_side in _groups(path, sides, rows, problems):
+            yield _Entry(files, lines, by_side)
+
+
+def _columns_of(side: SideReader) -> Sequence[Column]:
+    if side.columns is None:
+        return ()
+    return side.columns if isinstance(side.columns, tuple) else (side.columns,)
+
+
+def _by_side(sides: Sequence[SideReader], values: Iterable[object]) -> list[object]:
+    """What stands in each side's column, or a list of what stands in its several columns."""
+    rest = iter(values)
+    return [list(islice(rest, len(side.columns))) if isinstance(side.columns, tuple) else next(rest) for side in sides]
+
+
+def _groups(
+    path: str, sides: Sequence[SideReader], rows: Iterator[tuple[int, list[object]]], problems: Problems
+) -> Iterator[tuple[Sequence[int], Sequence[object]]]:
+    """Neighbouring rows with the same first value as one: their lines, and what stands in them for each side."""
+    begins: dict[str, int] = {}  # of each group its first line
+    for name, members in groupby(rows, key=lambda row: str(row[1][0])):
+        lines, contents = zip(*((line, _by_side(sides, values)) for line, (_, *values) in members), strict=True)
+        if begins.setdefault(name, lines[0]) != lines[0]:
+            reason = f"the rows of a group must stand together: {name!r} began on line {begins[name]}; sort the table"
+            problems.add(path, lines[0], reason)
+            continue
+        columns = list(zip(*contents, strict=True))
+        difference = _difference(sides, lines, columns)
+        if difference is not None:
+            problems.add(path, *difference)
+            continue
+        yield lines, [list(values) if side.gathers else values[0] for side, values in zip(sides, columns, strict=True)]
+
+
+def _difference(
+    sides: Sequence[SideReader], lines: Sequence[int], columns: Sequence[Sequence[object]]
+) -> tuple[int, str] | None:
+    """The first line of a group that differs from its first row where all must be the same, and what to say."""
+    for side, values in zip(sides, columns, strict=True):
+        if side.gathers:
+            continue
+        for line, value in zip(lines, values, strict=True):
+            if value != values[0]:
+                return line, f"the {side.name} is not that of its group, which begins on line {lines[0]}"
+    return None

@@ -160,7 +160,7 @@ def _with_sides(tree: Mapping[str, Any], skip: bool) -> tuple[list[Row], dict[st
     config = parse_config(reading, Path())
     codecs = untrained(config)
     problems = Problems(skip=True) if skip else None
-    rows = load_rows(config, config.data.train, problems, codecs, told=False)
+    rows = load_rows(config, config.data.train, problems, codecs, warn=False)
     target = dict(tree.get("target", {}))
     if "kind" not in target:
         kind = sides.target_kind(codecs, rows) if not target.keys() - {"column"} else None

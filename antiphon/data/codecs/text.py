@@ -111,8 +111,8 @@ class TextCodec(Codec):
 
     def symbols(self, ids: Iterable[int]) -> list[str]:
         """The symbols of ids; special ones are left out."""
-        found = map(self.vocabulary.symbol, ids)
-        return [symbol for symbol in found if symbol is not None]
+        symbols = map(self.vocabulary.symbol, ids)
+        return [symbol for symbol in symbols if symbol is not None]
 
     def join(self, symbols: Sequence[str]) -> str:
         """The text of symbols."""
@@ -157,14 +157,14 @@ class TextCodec(Codec):
         """Both must treat text alike. Learned pieces stay the base's: what they cannot spell is unknown."""
         if not isinstance(base, TextCodec):
             return super().extended(base)
-        for name, own, theirs in (
+        for key, ours, theirs in (
             ("tokens", self.tokens, base.tokens),
             ("normalize", self.normal_form, base.normal_form),
             ("lowercase", self.lowercase, base.lowercase),
         ):
-            if theirs != own:
-                reason = f"is {own}, but the model to start from has {theirs}; give the same"
-                raise ConfigError(f"{self.where}.{name}", reason)
+            if theirs != ours:
+                reason = f"is {ours}, but the model to start from has {theirs}; give the same"
+                raise ConfigError(f"{self.where}.{key}", reason)
         if base.tokenizer.learned() is not None:
             self.options, self.tokenizer, self.vocabulary = base.options, base.tokenizer, base.vocabulary
             return self
@@ -268,11 +268,11 @@ class SourceTextCodec(TextCodec):
         return made
 
     def extended(self, base: Codec) -> Codec:
-        found = super().extended(base)
+        extended = super().extended(base)
         theirs = base.spelling if isinstance(base, SourceTextCodec) else None
         if self.spelling is not None and theirs is not None:
             self.spelling.vocabulary = theirs.vocabulary.extended(self.spelling.vocabulary)
-        return found
+        return extended
 
 
 class TargetTextCodec(TextCodec):

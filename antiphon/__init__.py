@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from antiphon.answers import Prediction
     from antiphon.api import train
+    from antiphon.common.answers import Prediction
     from antiphon.errors import AntiphonError
     from antiphon.use.predictor import Predictor, load
 
@@ -23,7 +23,7 @@ __all__ = ["AntiphonError", "Prediction", "Predictor", "__version__", "load", "t
 
 _HOMES = {
     "AntiphonError": "antiphon.errors",
-    "Prediction": "antiphon.answers",
+    "Prediction": "antiphon.common.answers",
     "Predictor": "antiphon.use.predictor",
     "load": "antiphon.use.predictor",
     "train": "antiphon.api",

@@ -19,7 +19,7 @@ from antiphon import __version__
 from antiphon.errors import AntiphonError
 
 if TYPE_CHECKING:
-    from antiphon.answers import Prediction
+    from antiphon.common.answers import Prediction
     from antiphon.config.schema import Files
     from antiphon.use.predictor import Predictor
 
@@ -404,7 +404,7 @@ def _one_line(text: str, breaks: str = "\n\r") -> str:
 
 def _answer_line(found: Prediction, as_json: bool, n_best: int, abstain_below: float | None) -> str:
     """An answer as `predict` writes it. JSON holds one that is not given, too, and says so."""
-    from antiphon.answers import abstains
+    from antiphon.common.answers import abstains
 
     silent = abstain_below is not None and abstains(found, abstain_below)
     if not as_json:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS
 from antiphon.config.schema import Model
 from antiphon.data.batches import Padded, Sequences, pad
 from antiphon.errors import ConfigError
@@ -21,7 +22,6 @@ from antiphon.model.build import many_to_many
 from antiphon.model.models import Writer
 from antiphon.model.parts.attention import ATTENTIONS
 from antiphon.model.parts.recurrent import CELLS, Cell
-from antiphon.symbols import BOS, EOS, PAD, SPECIALS
 
 AXES: dict[str, Sequence[Any]] = {
     "cell": ("rnn_tanh", "rnn_relu", "gru", "lstm"),

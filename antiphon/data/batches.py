@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from antiphon.symbols import PAD, SPECIALS, UNK
+from antiphon.common.symbols import PAD, SPECIALS, UNK
 
 Ints = NDArray[np.int64]
 

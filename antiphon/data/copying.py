@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from antiphon.common.symbols import EOS, UNK
+from antiphon.common.text import Text
 from antiphon.data.codecs.base import Array, Codec
-from antiphon.data.codecs.text import Text, TextCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.errors import ConfigError
-from antiphon.symbols import EOS, UNK
 
 WHOLE = ("words", "split")  # tokenizers whose symbols are words
 

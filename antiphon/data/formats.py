@@ -21,7 +21,7 @@ from antiphon.errors import DataError, nearest
 
 NOT_UTF8 = "not UTF-8 text"
 NO_CHARACTER = "holds what is no character"
-TEXTS_OR_NUMBERS = "Uiufb"  # kinds of numpy types
+TEXTS_OR_NUMBERS = "Uiufb"  # kinds of array that are read
 BROKEN = (OSError, EOFError, zlib.error)  # what reading a damaged file raises
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 LONGEST_LINE = 16 << 20  # bytes; a longer line is no text, and must not fill the memory

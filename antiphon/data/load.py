@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
+from antiphon.common.symbols import UNK
 from antiphon.config.schema import Config, Files, Parallel, SideKeys
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.base import Array, Codec
@@ -20,7 +21,6 @@ from antiphon.data.rows import Row, SideReader, read_rows, read_texts
 from antiphon.data.shortlist import Shortlist
 from antiphon.errors import ConfigError, DataError
 from antiphon.registry import Table
-from antiphon.symbols import UNK
 
 AT_ONCE = 10_000  # rows whose ids are lists, which take ten times the memory of arrays
 DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is configured
@@ -169,7 +169,7 @@ def oddities(config: Config, codecs: Codecs, rows: Sequence[Row]) -> list[str]:
     ]
     if isinstance(config.data.train, Parallel) or not rows:
         return notes
-    columns: dict[str, list[str]] = {}  # of the sides that are text
+    columns: dict[str, list[str]] = {}  # what the sides that are text hold
     for place, (name, codec) in enumerate(codecs.named.items()):
         if codec.reads and codec.kind in TEXTUAL:
             columns[name] = [str((*row.sources, row.target)[place]) for row in rows]

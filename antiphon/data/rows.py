@@ -42,8 +42,8 @@ class SideReader:
 class _Entry(NamedTuple):
     """What a row holds for each side that reads anything, before it is read, and where that stands."""
 
-    files: Sequence[str]  # of each value
-    lines: Sequence[int]  # of a group those of all its rows
+    files: Sequence[str]  # where each value stands
+    lines: Sequence[int]  # several if they are a group
     values: Sequence[object]
 
 
@@ -164,7 +164,7 @@ def _groups(
     path: str, sides: Sequence[SideReader], rows: Iterator[tuple[int, list[object]]], problems: Problems
 ) -> Iterator[tuple[Sequence[int], Sequence[object]]]:
     """Neighbouring rows with the same first value as one: their lines, and what stands in them for each side."""
-    begins: dict[str, int] = {}  # of each group its first line
+    begins: dict[str, int] = {}  # the first line of each group
     for name, members in groupby(rows, key=lambda row: str(row[1][0])):
         lines, contents = zip(*((line, _by_side(sides, values)) for line, (_, *values) in members), strict=True)
         if begins.setdefault(name, lines[0]) != lines[0]:

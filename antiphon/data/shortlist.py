@@ -19,10 +19,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch import Tensor
 
+from antiphon.common.symbols import FIRST_OUTPUT, PAD, SPECIALS
 from antiphon.data.batches import Ints, Sequences
 from antiphon.errors import ConfigError, ModelFolderError
 from antiphon.files import write_atomically
-from antiphon.symbols import FIRST_OUTPUT, PAD, SPECIALS
 
 FILE = "shortlist.safetensors"
 ROUNDS = 5  # of expectation and maximisation

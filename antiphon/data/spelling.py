@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from antiphon.data.vocabulary import Vocabulary
+from antiphon.common.spelling import spelled
+from antiphon.common.vocabulary import Vocabulary
 from antiphon.errors import ConfigError
 from antiphon.registry import construct
-from antiphon.symbols import EOS, PAD
 
 WIDEST, LONGEST = 1 << 12, 256  # of a vector, of a word
 
@@ -42,19 +42,8 @@ class Spelling:
         self.vocabulary = Vocabulary.build(words)
 
     def encode(self, word: str) -> list[int]:
-        """The ids [width] of a word's characters."""
-        if len(word) > self.width:
-            end = self.width // 2
-            word = word[: self.width - end] + word[-end:]
-        return self._filled([self.vocabulary.id(character) for character in word])
-
-    @property
-    def end(self) -> list[int]:
-        """What stands for the end symbol, which has no characters: itself."""
-        return self._filled([EOS])
-
-    def _filled(self, ids: list[int]) -> list[int]:
-        return ids + [PAD] * (self.width - len(ids))
+        """The ids [width] of a word's characters; an empty word stands for the end symbol."""
+        return spelled(word, self.vocabulary, self.width)
 
     def to_json(self) -> dict[str, Any]:
         """All that `from_json` needs."""

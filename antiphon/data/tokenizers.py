@@ -7,44 +7,35 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from tokenizers import Tokenizer as Pieces
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import models, pre_tokenizers, trainers
 
+from antiphon.common import text
 from antiphon.errors import ConfigError, ModelFolderError, nearest
 from antiphon.registry import Table
 
 MOST_PIECES = 1_000_000
-NORMAL_FORMS = {"nfc": "NFC", "nfd": "NFD", "nfkc": "NFKC"}
+
+MOST_PIECES = 1_000_000
 
 
 def normalizer(form: str, lowercase: bool) -> Callable[[str], str]:
     """The function that every text passes first, in training and ever after."""
-    if form != "none" and form not in NORMAL_FORMS:
-        raise ConfigError("normalize", f"unknown form {form!r}; {nearest(form, [*NORMAL_FORMS, 'none'])}")
-
-    def normalize(text: str) -> str:
-        if form != "none":
-            text = unicodedata.normalize(NORMAL_FORMS[form], text)  # type: ignore[arg-type]
-        return text.lower() if lowercase else text
-
-    return normalize
+    if form != "none" and form not in text.NORMAL_FORMS:
+        raise ConfigError("normalize", f"unknown form {form!r}; {nearest(form, [*text.NORMAL_FORMS, 'none'])}")
+    return text.normalizer(form, lowercase)
 
 
-class Tokenizer(Protocol):
-    """Splits text into symbols and joins symbols into text."""
+class Tokenizer(text.Splits, Protocol):
+    """Splits text into symbols and joins symbols into text, as it learned to."""
 
     min_count: int
 
     def train(self, texts: Iterable[str]) -> None:
         """Learn from the training side's texts, where there is something to learn."""
-
-    def split(self, text: str) -> list[str]: ...
-
-    def join(self, symbols: Iterable[str]) -> str: ...
 
     def learned(self) -> Any:
         """What `train` learned, as a JSON value; None if nothing."""
@@ -69,137 +60,105 @@ class _Fixed:
     def restore(self, learned: Any) -> None: ...
 
 
-class Chars(_Fixed):
+class Chars(_Fixed, text.Chars):
     """Every code point is a symbol."""
 
-    def split(self, text: str) -> list[str]:
-        return list(text)
 
-    def join(self, symbols: Iterable[str]) -> str:
-        return "".join(symbols)
-
-
-def with_single_blanks(text: str) -> str:
+def with_single_blanks(value: str) -> str:
     """White space of ASCII as single blanks; other white space (U+00A0, U+202F) as it is."""
-    return re.sub(r"[ \t\n\r\f\v]+", " ", text).strip(" ")
+    return re.sub(r"[ \t\n\r\f\v]+", " ", value).strip(" ")
 
 
-class Words(_Fixed):
+class Words(_Fixed, text.Words):
     """White space separates symbols; they are joined by single spaces."""
 
-    def split(self, text: str) -> list[str]:
-        return text.split()
 
-    def join(self, symbols: Iterable[str]) -> str:
-        return " ".join(symbols)
-
-
-class Split(_Fixed):
+class Split(_Fixed, text.Split):
     """A `separator` stands between symbols."""
 
     def __init__(self, separator: str, min_count: int = 1) -> None:
-        super().__init__(min_count)
+        _Fixed.__init__(self, min_count)
         if not separator:
             raise ConfigError("separator", "must not be empty; for single characters choose tokens: chars")
-        self.separator = separator
-
-    def split(self, text: str) -> list[str]:
-        return [symbol for symbol in text.split(self.separator) if symbol]
-
-    def join(self, symbols: Iterable[str]) -> str:
-        return self.separator.join(symbols)
+        text.Split.__init__(self, separator)
 
 
 class _Subwords:
     """Pieces learned from text; the tokenizers library does the work.
 
-    An unknown piece is given as its own spelling, which the vocabulary does not hold. The library's
-    marker for it is a control character, so no ordinary text can spell it.
+    The library's marker of an unknown piece is a control character, so no ordinary text can spell it.
     """
 
-    UNKNOWN = "\0"
+    kind: ClassVar[str]
+    kept: ClassVar[tuple[str, ...]]  # what is saved of the library's description of a model
     min_count = 1
 
     def __init__(self, size: int = 8000) -> None:
         if not 2 <= size <= MOST_PIECES:
             raise ConfigError("size", f"must lie between 2 and {MOST_PIECES:,} (is {size})")
         self.size = size
-        self.pieces: Pieces | None = None
+        self.pieces: text.Pieces | None = None
 
-    def _learn(self, untrained: Any, trainer: Any, texts: Iterable[str]) -> Any:
-        pieces = Pieces(untrained)
+    def _untrained(self) -> tuple[Any, Any]:
+        """A model of the library, and its trainer."""
+        raise NotImplementedError
+
+    def train(self, texts: Iterable[str]) -> None:
+        model, trainer = self._untrained()
+        pieces = Pieces(model)
         pieces.pre_tokenizer = pre_tokenizers.Metaspace()
         try:
             pieces.train_from_iterator(texts, trainer)
         except Exception as error:  # the library raises nothing narrower
             raise ConfigError("size", f"{self.size:,} pieces cannot be learned: {error}") from None
-        return json.loads(pieces.to_str())["model"]
+        self.pieces = text.Pieces(self.kind, json.loads(pieces.to_str())["model"])
 
-    def _assemble(self, model: Any) -> None:
-        # without the trainer's "added tokens", which would be recognised inside ordinary text
-        self.pieces = Pieces(model)
-        self.pieces.pre_tokenizer = pre_tokenizers.Metaspace()
-        self.pieces.decoder = decoders.Metaspace()
-
-    def split(self, text: str) -> list[str]:
+    def split(self, value: str) -> list[str]:
         assert self.pieces is not None, "train or restore first"
-        encoding = self.pieces.encode(text)
-        if self.UNKNOWN not in encoding.tokens:
-            return list(encoding.tokens)
-        return [
-            text[start:end] if token == self.UNKNOWN else token
-            for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
-        ]
+        return self.pieces.split(value)
 
     def join(self, symbols: Iterable[str]) -> str:
         assert self.pieces is not None, "train or restore first"
-        return str(self.pieces.decoder.decode(list(symbols)))
+        return self.pieces.join(symbols)
+
+    def learned(self) -> Any:
+        assert self.pieces is not None
+        model = json.loads(self.pieces.pieces.to_str())["model"]
+        return {name: model[name] for name in self.kept}
 
     def restore(self, learned: Any) -> None:
         try:
-            self._restore(learned)
+            self.pieces = text.Pieces(self.kind, learned)
             self.split("a")
         except Exception as error:
-            raise ModelFolderError(f"a vocabulary file holds no {type(self).__name__.lower()} model: {error}") from None
-
-    def _restore(self, learned: Any) -> None:
-        raise NotImplementedError
+            raise ModelFolderError(f"a vocabulary file holds no {self.kind} model: {error}") from None
 
 
 class Bpe(_Subwords):
     """Byte-pair encoding of characters (Sennrich et al. 2016, arXiv 1508.07909), `size` pieces at most."""
 
-    def train(self, texts: Iterable[str]) -> None:
-        trainer = trainers.BpeTrainer(vocab_size=self.size, special_tokens=[self.UNKNOWN], show_progress=False)
-        self._restore(self._learn(models.BPE(unk_token=self.UNKNOWN), trainer, texts))
+    kind = "bpe"
+    kept = ("vocab", "merges")
 
-    def learned(self) -> Any:
-        assert self.pieces is not None
-        model = json.loads(self.pieces.to_str())["model"]
-        return {"vocab": model["vocab"], "merges": model["merges"]}
-
-    def _restore(self, learned: Any) -> None:
-        merges = [tuple(merge) for merge in learned["merges"]]
-        self._assemble(models.BPE(vocab=learned["vocab"], merges=merges, unk_token=self.UNKNOWN))
+    def _untrained(self) -> tuple[Any, Any]:
+        trainer = trainers.BpeTrainer(vocab_size=self.size, special_tokens=[text.UNKNOWN_PIECE], show_progress=False)
+        return models.BPE(unk_token=text.UNKNOWN_PIECE), trainer
 
 
 class Unigram(_Subwords):
     """A unigram language model over pieces (Kudo 2018, arXiv 1804.10959), `size` pieces at most."""
 
-    def train(self, texts: Iterable[str]) -> None:
+    kind = "unigram"
+    kept = ("vocab", "unk_id")
+
+    def _untrained(self) -> tuple[Any, Any]:
         trainer = trainers.UnigramTrainer(
-            vocab_size=self.size, special_tokens=[self.UNKNOWN], unk_token=self.UNKNOWN, show_progress=False
+            vocab_size=self.size,
+            special_tokens=[text.UNKNOWN_PIECE],
+            unk_token=text.UNKNOWN_PIECE,
+            show_progress=False,
         )
-        self._restore(self._learn(models.Unigram(), trainer, texts))
-
-    def learned(self) -> Any:
-        assert self.pieces is not None
-        model = json.loads(self.pieces.to_str())["model"]
-        return {"vocab": model["vocab"], "unk_id": model["unk_id"]}
-
-    def _restore(self, learned: Any) -> None:
-        vocabulary = [(piece, score) for piece, score in learned["vocab"]]
-        self._assemble(models.Unigram(vocabulary, learned["unk_id"]))
+        return models.Unigram(), trainer
 
 
 TOKENIZERS: Table[Tokenizer] = Table(

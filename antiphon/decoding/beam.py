@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from antiphon.common.symbols import BOS, EOS, PAD, UNK
 from antiphon.model.state import S, Step
-from antiphon.symbols import BOS, EOS, PAD, UNK
 
 StepFunction = Callable[[Tensor, S], Step[S]]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from antiphon.common.symbols import EOS
 from antiphon.decoding.beam import Extensions, best_extensions
-from antiphon.symbols import EOS
 
 MOST_PHRASES = 8  # the machine that follows phrases has a state for every set of them
 

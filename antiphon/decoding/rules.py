@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from antiphon.common.symbols import EOS, UNK
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import read_lines
 from antiphon.decoding.beam import Rule
 from antiphon.errors import ConfigError, DataError
 from antiphon.registry import Table
-from antiphon.symbols import EOS, UNK
 
 
 class NoRepeat:

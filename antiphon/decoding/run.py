@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon import metrics
+from antiphon.common.symbols import EOS, UNK
 from antiphon.config.schema import Decode, Mbr, Sample
 from antiphon.data.batches import Examples, Ints, Sequences, collate, pad
 from antiphon.data.codecs.text import SourceTextCodec, TextCodec
@@ -45,7 +46,6 @@ from antiphon.model.models import Aligner, Input, LanguageModel, Model, Writer
 from antiphon.model.parts import ctc
 from antiphon.model.parts.heads import BLANK, Aligned, SoftmaxHead
 from antiphon.model.state import Step
-from antiphon.symbols import EOS, UNK
 
 ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
 FEW = 16  # rows that are not worth a second thread

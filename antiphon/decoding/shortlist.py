@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from antiphon.common.symbols import SPECIALS
 from antiphon.decoding.beam import Extended, Hypothesis, Rule
 from antiphon.model.models import Writer
 from antiphon.model.parts.heads import SoftmaxHead
 from antiphon.model.state import Memory, State, Step, at_least_float32
-from antiphon.symbols import SPECIALS
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon.answers import (
+from antiphon.common.answers import (
     LabelPrediction,
     LabelsPrediction,
     NumberPrediction,
@@ -15,10 +15,10 @@ from antiphon.answers import (
     Prediction,
     TextPrediction,
 )
+from antiphon.common.calibration import Calibration
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
-from antiphon.saved.calibration import Calibration
 
 
 class Answer(NamedTuple):

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon import metrics
+from antiphon.common.calibration import Calibration, outcomes
+from antiphon.common.symbols import EOS, SPECIALS, UNK
+from antiphon.common.text import turns_of
 from antiphon.config.schema import Config, Decode
 from antiphon.data.batches import Batch, Examples, Ints, Padded, Sequences, collate, pad
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import LabelCodec, LabelsCodec
 from antiphon.data.codecs.nothing import NextCodec
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
-from antiphon.data.codecs.text import TextCodec, turns_of
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, group_references
 from antiphon.data.rows import Row
 from antiphon.decoding.beam import Hypothesis
@@ -40,8 +43,7 @@ from antiphon.evaluation.answering import Answer
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import LanguageModel, Model, Reader, Writer
 from antiphon.model.parts.heads import Head
-from antiphon.saved.calibration import Calibration, Judged, outcomes
-from antiphon.symbols import EOS, SPECIALS, UNK
+from antiphon.saved.calibration import Judged
 
 READ = 16_384  # symbols that a language model reads at once; it goes on from the state after them
 

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from antiphon import __version__, metrics
+from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.config.schema import Files
 from antiphon.data.batches import Examples, Ints, Sequences, cut_long, pad
 from antiphon.data.codecs.base import Codec
@@ -63,7 +64,6 @@ from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.folder import Bundle
-from antiphon.symbols import BOS, EOS, PAD, SPECIALS, UNK
 
 FORMAT = 1
 SEARCH = {"beam", "length_penalty", "min_length", "max_length", "sample"}  # what the runtime knows of `decode`

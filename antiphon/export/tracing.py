@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from antiphon.common.symbols import PAD, SPECIALS
 from antiphon.errors import AntiphonError
 from antiphon.model.models import Input, LanguageModel, Reader, Writer
 from antiphon.model.parts.attention import AdditiveAttention
@@ -31,7 +32,6 @@ from antiphon.model.parts.heads import CRFHead, SoftmaxHead
 from antiphon.model.parts.recurrent import Cell, GruCell, LstmCell, ReluCell, TanhCell
 from antiphon.model.parts.sources import SpelledWordSource
 from antiphon.model.state import Layer, Memory, State
-from antiphon.symbols import PAD, SPECIALS
 
 ROWS = 3  # of an example that is traced: 0 and 1 would be special
 LABELS, VALUES, LOG_PROBS, ATTENTION = "labels", "values", "log_probs", "attention"

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from antiphon.answers import NumberPrediction, NumbersPrediction
+from antiphon.common.answers import NumberPrediction, NumbersPrediction
+from antiphon.common.symbols import BOS, EOS, UNK
 from antiphon.config.schema import Config
 from antiphon.data.batches import Examples, Padded, Sequences, pad
 from antiphon.data.codecs.base import Codec
@@ -53,7 +54,6 @@ from antiphon.model.parts.pooling import shares
 from antiphon.model.parts.recurrent import Cell
 from antiphon.model.parts.sources import ImageSource, ImagesSource
 from antiphon.model.state import Encoded, Layer, State, Step
-from antiphon.symbols import BOS, EOS, UNK
 
 DECIMALS = 6
 MOST_LABELS = 50  # of labels so many are told of at each step, where there are more

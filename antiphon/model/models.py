@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from antiphon.common.symbols import BOS, UNK
 from antiphon.model.parts.bridges import Bridge
 from antiphon.model.parts.decoders import Decoded, RecurrentDecoder, stacked
 from antiphon.model.parts.dropout import Dropout
@@ -21,7 +22,6 @@ from antiphon.model.parts.heads import Aligned, CTCHead, Head, Pointed, PointerH
 from antiphon.model.parts.pooling import Pooling
 from antiphon.model.parts.sources import Embedding, Source, TextSource
 from antiphon.model.state import Encoded, Layer, Memory, State, Step
-from antiphon.symbols import BOS, UNK
 
 Input = tuple[Tensor, Tensor]
 """A source as a batch holds it: values [B, steps, ...] and lengths [B]."""

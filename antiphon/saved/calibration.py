@@ -10,27 +10,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from antiphon.common import calibration
+from antiphon.common.calibration import MOST, Calibration
 from antiphon.errors import ModelFolderError
 
-FILE = "calibration.json"
+FILE = calibration.FILE
 BINS = 10
-SUREST = -1e-7  # log p of an output, at most: a float32 tells no more from 1
-MOST = 100.0  # temperatures lie between 1 / MOST and MOST, also where few rows would have it infinite
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-def outcomes(scores: Sequence[float]) -> Floats:
-    """log p [N] of outputs -> log p [N, 2] of the two things that can be true of each: it is right, it is not."""
-    right = np.minimum(np.asarray(scores, np.float64), SUREST)
-    return np.stack([right, np.log(-np.expm1(right))], 1)
 
 
 @dataclass(frozen=True)
@@ -53,63 +46,34 @@ class Judged:
         return right
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """q = softmax(log p / T), with one temperature T for all labels (Guo et al. 2017, arXiv 1706.04599, eq. 9).
+def fitted(judged: Judged, biased: bool) -> Calibration:
+    """The temperature, and if `biased` the bias, that make what is true of the answers most probable.
 
-    Of a text p is the probability of the whole output, and the classes are that it is right and that it is not; such
-    a p also shrinks with the output's length, so there is a bias b: q = sigmoid(logit(p) / T + b), Platt scaling (Platt
-    1999, Probabilistic outputs for support vector machines) of the model's own log-odds. With T = 1 and b = 0 q is p.
+    A class that stands n times counts as (n + 1) / (n + 2) of itself and 1 / (n + 2) of another (Platt 1999,
+    section 2.2), so that few rows make nobody sure.
     """
+    log_probs, wanted = torch.from_numpy(judged.log_probs), torch.from_numpy(judged.wanted)[:, None]
+    if log_probs.shape[1] < 2:
+        return Calibration()
+    counts = torch.bincount(wanted[:, 0], minlength=log_probs.shape[1])[wanted[:, 0]].double()
+    share = (counts + 1) / (counts + 2)
+    first = torch.eye(log_probs.shape[1], dtype=torch.float64)[0]
+    at = torch.zeros(1 + biased, dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([at], max_iter=200, line_search_fn="strong_wolfe")
 
-    temperature: float = 1.0
-    bias: float = 0.0
+    def loss() -> torch.Tensor:
+        search.zero_grad()
+        scaled = log_probs / _temperature(at)
+        found = torch.log_softmax(scaled + at[1] * first if biased else scaled, 1)
+        right = found.gather(1, wanted)[:, 0]
+        other = found.scatter(1, wanted, -torch.inf).logsumexp(1)
+        value = -(share * right + (1 - share) * other).mean()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
 
-    def probabilities(self, log_probs: NDArray[Any]) -> Floats:
-        """log p of classes [N, classes] -> calibrated p [N, classes]."""
-        scaled = log_probs.astype(np.float64) / self.temperature
-        scaled[:, 0] += self.bias
-        shares = np.exp(scaled - scaled.max(1, keepdims=True))
-        found: Floats = shares / shares.sum(1, keepdims=True)
-        return found
-
-    def of_labels(self, log_probs: NDArray[Any], said: NDArray[Any]) -> list[float]:
-        """The confidence in each label that is said [N], from log p of all labels [N, labels]."""
-        return [float(row[label]) for row, label in zip(self.probabilities(log_probs), said, strict=True)]
-
-    def of_text(self, score: float) -> float:
-        """The confidence that an output with this score, log p in nats, is wholly right."""
-        return float(self.probabilities(outcomes([score]))[0, 0])
-
-    @classmethod
-    def fitted(cls, judged: Judged, biased: bool) -> Self:
-        """The temperature, and if `biased` the bias, that make what is true of the answers most probable.
-
-        A class that stands n times counts as (n + 1) / (n + 2) of itself and 1 / (n + 2) of another (Platt 1999,
-        section 2.2), so that few rows make nobody sure.
-        """
-        log_probs, wanted = torch.from_numpy(judged.log_probs), torch.from_numpy(judged.wanted)[:, None]
-        if log_probs.shape[1] < 2:
-            return cls()
-        counts = torch.bincount(wanted[:, 0], minlength=log_probs.shape[1])[wanted[:, 0]].double()
-        share = (counts + 1) / (counts + 2)
-        first = torch.eye(log_probs.shape[1], dtype=torch.float64)[0]
-        at = torch.zeros(1 + biased, dtype=torch.float64, requires_grad=True)
-        search = torch.optim.LBFGS([at], max_iter=200, line_search_fn="strong_wolfe")
-
-        def loss() -> torch.Tensor:
-            search.zero_grad()
-            scaled = log_probs / _temperature(at)
-            found = torch.log_softmax(scaled + at[1] * first if biased else scaled, 1)
-            right = found.gather(1, wanted)[:, 0]
-            other = found.scatter(1, wanted, -torch.inf).logsumexp(1)
-            value = -(share * right + (1 - share) * other).mean()
-            value.backward()  # type: ignore[no-untyped-call]
-            return value
-
-        search.step(loss)  # type: ignore[no-untyped-call]
-        best = at.detach()
-        return cls(float(_temperature(best)), float(best[1]) if biased else 0.0)
+    search.step(loss)  # type: ignore[no-untyped-call]
+    best = at.detach()
+    return Calibration(float(_temperature(best)), float(best[1]) if biased else 0.0)
 
 
 def _temperature(at: torch.Tensor) -> torch.Tensor:
@@ -158,7 +122,7 @@ class Report:
     @classmethod
     def of(cls, judged: Judged, biased: bool, rows: str) -> Self:
         """Fit a calibration, and look at it."""
-        own, found = Calibration(), Calibration.fitted(judged, biased)
+        own, found = Calibration(), fitted(judged, biased)
         tables = [reliability(one.of_labels(judged.log_probs, judged.said), judged.right) for one in (own, found)]
         return cls(found, rows, *tables)
 
@@ -183,13 +147,7 @@ class Report:
 
 def read(path: Path) -> Calibration | None:
     """The calibration in a file; None where there is no such file. A damaged one is a `ModelFolderError`."""
-    if not path.is_file():
-        return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["calibration"]
-        temperature, bias = float(found["temperature"]), float(found["bias"])
-    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        raise ModelFolderError(f"{path}: is damaged: {error!r}; remove it, or calibrate again") from None
-    if not (1 / MOST <= temperature <= MOST and abs(bias) < 1e6):
-        raise ModelFolderError(f"{path}: is damaged: a temperature of {temperature:g} with a bias of {bias:g}")
-    return Calibration(temperature, bias)
+        return calibration.read(path)
+    except ValueError as error:
+        raise ModelFolderError(f"{path}: is damaged: {error}; remove it, or calibrate again") from None

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon import __version__
+from antiphon.common.symbols import BOS, EOS, SPECIALS, UNK
+from antiphon.common.vocabulary import Vocabulary
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import load_array
 from antiphon.data.load import Codecs, untrained
-from antiphon.data.vocabulary import Vocabulary
 from antiphon.errors import DataError, ModelFolderError
 from antiphon.files import write_text
 from antiphon.model.build import build
 from antiphon.saved import folder as bundle
-from antiphon.symbols import BOS, EOS, SPECIALS, UNK
 
 Floats = NDArray[np.float32]
 SMALL = 2.0**-20  # a state times this is its own tanh to all digits of a float32, and the division by it is exact

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from antiphon.answers import Candidate, LabelPrediction, LabelsPrediction, Prediction, TextPrediction
+from antiphon.common.answers import Candidate, LabelPrediction, LabelsPrediction, Prediction, TextPrediction
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import CategoryCodec, LabelCodec
 from antiphon.data.codecs.text import SourceTextCodec, TextCodec

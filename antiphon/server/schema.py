@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
+from antiphon.common.pictures import IN_MEMORY
 from antiphon.config.schema import Diversity, Mbr, Sample
-from antiphon.data.codecs.images import OF_BYTES
 from antiphon.server.models import Served, Side
 from antiphon.server.problems import Details, Problem
 from antiphon.server.settings import Settings
@@ -419,10 +419,10 @@ def _picture(value: Any, settings: Settings) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of many pixels, which are counted below
-            with Image.open(io.BytesIO(content), formats=OF_BYTES) as picture:
+            with Image.open(io.BytesIO(content), formats=IN_MEMORY) as picture:
                 width, height = picture.size
     except Exception:  # decoders raise anything at what is none
-        raise ValueError(f"must be a picture: {', '.join(OF_BYTES)}") from None
+        raise ValueError(f"must be a picture: {', '.join(IN_MEMORY)}") from None
     _few_pixels(width * height, settings)
     return content
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from antiphon.common.symbols import UNK
 from antiphon.config.schema import Config, Parallel
 from antiphon.data.batches import Sequences
 from antiphon.data.codecs.base import Codec
@@ -18,7 +19,6 @@ from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.errors import DataError, shown
-from antiphon.symbols import UNK
 from antiphon.training.prepare import assemble, check_names, read_parts
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from antiphon.common.text import Text, turns_of
 from antiphon.data.codecs.labels import LabelsCodec
-from antiphon.data.codecs.text import Text, TextCodec, turns_of
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs
 from antiphon.data.rows import Row
 

@@ -9,15 +9,15 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from antiphon.common.symbols import SPECIALS
+from antiphon.common.vocabulary import Vocabulary
 from antiphon.data.codecs.labels import CategoryCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import read_lines
 from antiphon.data.load import Codecs
-from antiphon.data.vocabulary import Vocabulary
 from antiphon.errors import ConfigError, DataError, nearest
 from antiphon.model.models import Model
 from antiphon.saved.folder import Bundle
-from antiphon.symbols import SPECIALS
 
 BY_SYMBOL = {"source.embedding.weight": 1, "source.characters.weight": 1, "embedding.weight": 1}
 BY_SYMBOL |= {"head.weight": 1, "head.bias": 1, "head.start": 1, "head.end": 1}

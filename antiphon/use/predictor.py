@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import torch
 
-from antiphon.answers import Candidate, LabelsPrediction, LiveEnd, Prediction, TextPrediction
+from antiphon.common.answers import Candidate, LabelsPrediction, LiveEnd, Prediction, TextPrediction
+from antiphon.common.calibration import Calibration
 from antiphon.config.load import sample_settings, with_decode_settings
 from antiphon.config.schema import Config, Decode, Files
 from antiphon.data.batches import Examples, Sequences
@@ -71,7 +72,7 @@ from antiphon.model.parts.heads import COMBINATIONS, Head
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
-from antiphon.saved.calibration import Calibration, Report
+from antiphon.saved.calibration import Report
 from antiphon.saved.card import add_calibration
 from antiphon.saved.folder import Bundle
 from antiphon.use.inputs import Input, lines_of, read_file
@@ -147,8 +148,8 @@ class Predictor:
 
         An input is what stands in the source's column: a text, the path of an image or its array, a list of
         numbers or an array. With several sources it is a tuple of these, or their texts with tabs between. Which
-        class of answer comes depends on the kind of target (see `antiphon/answers.py`); after `calibrate` it has a
-        `confidence`. One that stands in the folder's `exceptions.tsv` has the answer that stands there, with the
+        class of answer comes depends on the kind of target (see `antiphon/common/answers.py`); after `calibrate` it has
+        a `confidence`. One that stands in the folder's `exceptions.tsv` has the answer that stands there, with the
         probability 1.
         `beam` overrides the configured width; `n_best` is at most the width; both are for text alone. `sample` draws
         symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`. To a language model an

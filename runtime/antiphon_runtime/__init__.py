@@ -5,7 +5,7 @@ Importing this package is light; onnxruntime is imported when a model is loaded.
 
 from __future__ import annotations
 
-from antiphon_runtime.answers import (
+from antiphon_runtime.common.answers import (
     Candidate,
     LabelPrediction,
     LabelsPrediction,

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from itertools import count
 
-from antiphon_runtime.answers import abstains
+from antiphon_runtime.common.answers import abstains
 from antiphon_runtime.errors import InputError, RuntimeModelError
 from antiphon_runtime.model import WINDOW, Model, load
 from antiphon_runtime.sides import Category, Text

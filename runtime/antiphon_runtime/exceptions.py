@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from antiphon_runtime.answers import Candidate, LabelPrediction, LabelsPrediction, Prediction, TextPrediction
+from antiphon_runtime.common.answers import Candidate, LabelPrediction, LabelsPrediction, Prediction, TextPrediction
 from antiphon_runtime.errors import FolderError
 from antiphon_runtime.sides import Category, Labels, Side, Text
 
@@ -45,7 +45,7 @@ def read(path: Path, sources: Sequence[Side], target: Side) -> dict[Key, Predict
 def _said(target: Side, output: str, symbols: Key) -> Prediction:
     if isinstance(target, Text):
         tokens = target.split(output)
-        return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(symbols[0]), 1.0)
+        return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(symbols[0]), confidence=1.0)
     if isinstance(target, Labels):
         labels = output.split()
         return LabelsPrediction(labels, [1.0] * len(labels), [1.0] * len(labels))

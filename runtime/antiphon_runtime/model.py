@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_runtime import calibration, exceptions
-from antiphon_runtime.answers import (
+from antiphon_runtime import exceptions
+from antiphon_runtime.common import calibration
+from antiphon_runtime.common.answers import (
     Candidate,
     LabelPrediction,
     LabelsPrediction,
@@ -24,11 +25,12 @@ from antiphon_runtime.answers import (
     Prediction,
     TextPrediction,
 )
+from antiphon_runtime.common.calibration import Calibration
+from antiphon_runtime.common.symbols import EOS
 from antiphon_runtime.errors import FolderError, InputError, OptionError, TooLongError
 from antiphon_runtime.kinds import side
 from antiphon_runtime.search import Choose, Hypothesis, Limits, State, beam, choices, greedy, sampler
 from antiphon_runtime.sides import Category, Nothing, Numbers, Side, Text
-from antiphon_runtime.text import EOS
 
 T = TypeVar("T")
 Array = NDArray[Any]
@@ -90,7 +92,7 @@ class Model:
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
-        self._calibration = calibration.read(folder / calibration.FILE)
+        self._calibration = read_calibration(folder / calibration.FILE)
         self._known = exceptions.read(folder / exceptions.FILE, self.sources, self.target)
 
     def predict(
@@ -383,7 +385,7 @@ class Model:
             candidates.append(Candidate(codec.join(said), said, one.score, parts))
         best = candidates[0]
         sure = None if self._calibration is None else self._calibration.of_text(best.score)
-        return TextPrediction(best.text, best.tokens, best.score, candidates, read, sure)
+        return TextPrediction(best.text, best.tokens, best.score, candidates, read, confidence=sure)
 
     def _read(self, sources: Sequence[Sequence[Array]]) -> list[Prediction]:
         results: list[Prediction] = [LiveEnd()] * (len(sources[0]) if sources else 0)
@@ -487,6 +489,14 @@ def _padded(arrays: Sequence[Array]) -> tuple[Array, Array]:
     for row, array in enumerate(arrays):
         out[row, : len(array)] = array
     return out, lengths
+
+
+def read_calibration(path: Path) -> Calibration | None:
+    """The calibration in a file; None where there is no such file."""
+    try:
+        return calibration.read(path)
+    except ValueError as error:
+        raise FolderError(f"{path}: is damaged: {error}") from None
 
 
 def load(folder: str | Path, threads: int = 1) -> Model:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_runtime.text import EOS, UNK
+from antiphon_runtime.common.symbols import EOS, UNK
 
 Array = NDArray[Any]
 

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_runtime.text import BOS, EOS, PAD, UNK, Vocabulary, normalizer, tokenizer
+from antiphon_runtime.common.numbers import as_frames, as_grid, as_vector, clipped, read_numbers, scaled
+from antiphon_runtime.common.spelling import spelled, unknown_symbols
+from antiphon_runtime.common.symbols import BOS, EOS, UNK
+from antiphon_runtime.common.text import (
+    LINE_END,
+    Chars,
+    Pieces,
+    Split,
+    Splits,
+    Words,
+    as_text,
+    join_lines,
+    normalizer,
+    read_turns,
+    split_lines,
+    split_turns,
+    turns_of,
+)
+from antiphon_runtime.common.vocabulary import Vocabulary
+from antiphon_runtime.errors import FolderError
 
 Array = NDArray[Any]
-FURTHEST = 10.0  # standard deviations from the mean: what lies beyond is cut
 
 
 class Side:
@@ -40,24 +57,6 @@ class Side:
         raise ValueError("has no steps")
 
 
-def as_text(found: Any) -> str:
-    """What was given, as text."""
-    if isinstance(found, str):
-        if "\0" in found:
-            raise ValueError("holds a NUL character")
-        if not found.isascii() and any("\ud800" <= character <= "\udfff" for character in found):
-            raise ValueError("is not UTF-8 text")
-        return found
-    if isinstance(found, np.generic):
-        found = found.item()
-    if isinstance(found, int | float) and not isinstance(found, bool):
-        if isinstance(found, float) and not np.isfinite(found):
-            raise ValueError(f"is no number: {found}")
-        return str(found)
-    named = "null" if found is None else type(found).__name__
-    raise ValueError(f"is not text but {f'an array {list(found.shape)}' if isinstance(found, np.ndarray) else named}")
-
-
 class Text(Side):
     """A text, or the turns of a dialogue; read with its spelling where the vocabulary has characters."""
 
@@ -67,7 +66,7 @@ class Text(Side):
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.normalize = normalizer(value["normalize"], value["lowercase"])
-        self.tokenizer = tokenizer(value)
+        self.tokenizer = _splits(value)
         self.vocabulary = Vocabulary(value["symbols"])
         self.turns = value.get("turns")
         self.trims = bool(value.get("trims", False))
@@ -84,7 +83,7 @@ class Text(Side):
         """As `Side.asked`."""
         if self.turns is None:
             return self._trimmed(found if isinstance(found, str) else as_text(found))
-        turns = tuple(self._trimmed(as_text(turn)) for turn in _turns(found))
+        turns = tuple(self._trimmed(as_text(turn)) for turn in read_turns(found))
         if not turns:
             raise ValueError("is empty")
         return turns[-self.turns :]
@@ -93,8 +92,8 @@ class Text(Side):
         return text.strip() if self.trims else text
 
     def unknown(self, array: Array) -> int:
-        """As `Side.unknown`; of spelled words those with a character that is not known."""
-        return int((array[:, 1:] == UNK).any(1).sum() if array.ndim == 2 else (array == UNK).sum())
+        """As `Side.unknown`."""
+        return unknown_symbols(array)
 
     def split(self, text: str) -> list[str]:
         """The symbols of a text; unknown ones keep their spelling."""
@@ -102,27 +101,15 @@ class Text(Side):
 
     def split_turns(self, value: Any) -> list[str]:
         """The symbols of a text; of a dialogue those of all turns, with an empty one where the next turn begins."""
-        turns = (value,) if isinstance(value, str) else value
-        return [symbol for text in turns for symbol in ("", *self.split(text))][1:]
+        return split_turns(self.split, value)
 
     def encode(self, value: Any) -> Array:
         """As `Side.encode`."""
-        turns = (value,) if isinstance(value, str) else value
-        ids = [number for text in turns for number in (*map(self.vocabulary.id, self.split(text)), EOS)]
+        ids = [number for text in turns_of(value) for number in (*map(self.vocabulary.id, self.split(text)), EOS)]
         if self.letters is None:
             return np.asarray(ids, np.int64)
-        spelled = [self._spelled(word) if word else self._filled([EOS]) for word in (*self.split_turns(value), "")]
-        return np.column_stack([ids, spelled]).astype(np.int64)
-
-    def _spelled(self, word: str) -> list[int]:
-        assert self.letters is not None
-        if len(word) > self.width:
-            end = self.width // 2
-            word = word[: self.width - end] + word[-end:]
-        return self._filled([self.letters.id(letter) for letter in word])
-
-    def _filled(self, ids: list[int]) -> list[int]:
-        return ids + [PAD] * (self.width - len(ids))
+        letters = [spelled(word, self.letters, self.width) for word in (*self.split_turns(value), "")]
+        return np.column_stack([ids, letters]).astype(np.int64)
 
     def read_step(self, found: Any) -> Array:
         """As `Side.read_step`."""
@@ -145,12 +132,11 @@ class LongText(Text):
     @property
     def begin(self) -> int:
         """A line end, if there is one."""
-        return self.vocabulary.id("\n") if "\n" in self.vocabulary else BOS
+        return self.vocabulary.id(LINE_END) if LINE_END in self.vocabulary else BOS
 
     def split(self, text: str) -> list[str]:
         """As `Text.split`."""
-        first, *lines = map(self.tokenizer.split, self.normalize(text).split("\n"))
-        return [*first, *(symbol for line in lines for symbol in ("\n", *line))]
+        return split_lines(self.tokenizer.split, self.normalize(text))
 
     def encode(self, value: Any) -> Array:
         """As `Side.encode`."""
@@ -158,13 +144,7 @@ class LongText(Text):
 
     def join(self, symbols: Sequence[str]) -> str:
         """As `Text.join`."""
-        lines: list[list[str]] = [[]]
-        for symbol in symbols:
-            if symbol == "\n":
-                lines.append([])
-            else:
-                lines[-1].append(symbol)
-        return "\n".join(map(self.tokenizer.join, lines))
+        return join_lines(self.tokenizer.join, symbols)
 
 
 class Category(Side):
@@ -233,88 +213,49 @@ class Numbers(Side):
 
     def asked(self, found: Any) -> Array:
         """As `Side.asked`."""
-        values = _numbers(found)
+        values = read_numbers(found, _load)
         if self.kind == "frames":
-            if self.width is None:
-                return values.reshape(len(values), -1)
-            if values.size % self.width:
-                raise ValueError(f"has {values.size:,} numbers, which {self.width} a step does not divide")
-            return values.reshape(-1, self.width)
-        if self.kind == "grid":
-            if values.ndim not in (2, 3):
-                reason = f"must be [places, numbers] or [rows, columns, numbers], but is an array {list(values.shape)}"
-                raise ValueError(reason)
-            return values.reshape(-1, values.shape[-1])
-        if values.ndim > 1 and max(values.shape[:-1]) > 1:
-            raise ValueError(f"must be one list of numbers, but is an array {list(values.shape)}")
-        return values.reshape(1, -1)
+            return as_frames(values, self.width)
+        return as_grid(values) if self.kind == "grid" else as_vector(values)
 
     def encode(self, value: Array) -> Array:
         """As `Side.encode`."""
-        if value.shape[1] != self.size:
-            each = " a step" if self.steps else ""
-            raise ValueError(f"has {value.shape[1]:,} numbers{each}, but the training rows have {self.size:,}")
-        return np.clip(((value - self.mean) / self.deviation).astype(np.float32), -FURTHEST, FURTHEST)
+        return clipped(scaled(value, self.mean, self.deviation, self.steps))
 
     def read_step(self, found: Any) -> Array:
         """As `Side.read_step`."""
         if self.kind != "frames":
             return super().read_step(found)
-        return self.encode(_numbers(found).reshape(1, -1))
+        return self.encode(read_numbers(found, _load).reshape(1, -1))
 
     def said(self, values: Array) -> Array:
         """Numbers that a graph gave as they stand in the data; of bits the probabilities."""
         return values if self.kind == "numbers" and self.bits else values * self.deviation + self.mean
 
 
-def _turns(found: Any) -> Sequence[Any]:
-    if isinstance(found, str) and found.lstrip().startswith("["):
+def _splits(value: Mapping[str, Any]) -> Splits:
+    """The tokenizer of a vocabulary file."""
+    kind = value["tokens"]
+    if kind == "chars":
+        return Chars()
+    if kind == "words":
+        return Words()
+    if kind == "split":
+        return Split(value["options"]["separator"])
+    if kind in ("bpe", "unigram"):
         try:
-            found = json.loads(found)
-        except (ValueError, RecursionError):  # a text that begins with a bracket
-            return [found]
-    return found if isinstance(found, list | tuple) else [found]
+            return Pieces(kind, value["learned"])
+        except ImportError:
+            raise FolderError(f"{kind} tokens need the tokenizers library: pip install tokenizers") from None
+    raise ValueError(f"unknown tokens {kind!r}")
 
 
-def _parsed(found: Any) -> Any:
-    if isinstance(found, list | tuple):
-        return [_parsed(item) for item in found]
-    return float(found) if isinstance(found, str) else found
-
-
-def _numbers(found: Any) -> Array:
-    """A list, JSON, an array or the name of an .npy file as finite float32 numbers in whatever shape."""
-    if isinstance(found, str):
-        text = as_text(found).strip()
-        if not text:
-            raise ValueError("is empty")
-        if text.endswith(".npy"):
-            try:
-                found = np.load(text, allow_pickle=False)
-            except MemoryError:
-                raise ValueError(f"names {text}: is larger than the memory") from None
-            except (OSError, EOFError, ValueError, SyntaxError, OverflowError, TypeError) as error:
-                raise ValueError(f"names {text}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-        else:
-            try:
-                found = json.loads(text)
-            except (ValueError, RecursionError):
-                raise ValueError("is no number and no JSON list of numbers") from None
+def _load(name: str) -> Array:
+    """The array in an .npy file."""
     try:
-        values = np.asarray(found)
-    except ValueError:
-        raise ValueError("has rows of different lengths") from None
-    if values.dtype.kind == "U" and isinstance(found, list | tuple):
-        try:
-            values = np.asarray(_parsed(found))
-        except ValueError as error:
-            raise ValueError(f"must be numbers: {error}") from None
-    if values.dtype.kind not in "iufb" or (values.dtype.kind == "b" and not isinstance(found, np.ndarray)):
-        raise ValueError("must be numbers")
-    if not values.size:
-        raise ValueError("is empty")
-    with np.errstate(over="ignore"):
-        values = np.atleast_1d(values.astype(np.float32))
-    if not np.isfinite(values).all():
-        raise ValueError("holds a number that is not finite")
-    return values
+        values: Array = np.load(name, allow_pickle=False)
+        return values
+    except MemoryError:
+        raise ValueError(f"names {name}: is larger than the memory") from None
+    except (OSError, EOFError, ValueError, SyntaxError, OverflowError, TypeError) as error:
+        raise ValueError(f"names {name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None

@@ -10,9 +10,9 @@ import torch
 from models import AXES, NAMES, Choice, assert_slopes, covering, make, name, pad_sources, refused, sources, targets
 from torch import Tensor
 
+from antiphon.common.symbols import BOS, EOS, PAD
 from antiphon.decoding.beam import Limits, beam, forced, greedy
 from antiphon.model.models import Writer
-from antiphon.symbols import BOS, EOS, PAD
 
 CPU = torch.device("cpu")
 LIMITS = Limits(max_length=8)

@@ -17,13 +17,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from antiphon.cli import app
+from antiphon.common.calibration import Calibration
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.load import load_rows, train_codecs
 from antiphon.model.build import build
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
-from antiphon.saved.calibration import Calibration, Report
+from antiphon.saved.calibration import Report
 
 pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'antiphon[export]'")
 pytest.importorskip("onnxscript", reason="needs the extra: pip install 'antiphon[export]'")

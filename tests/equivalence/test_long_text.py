@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import antiphon
+from antiphon.common.symbols import BOS, SPECIALS, UNK
 from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.data.batches import Batch, Examples, Sequences, collate, cut_long, in_lanes
@@ -24,7 +25,6 @@ from antiphon.errors import AntiphonError, ConfigError
 from antiphon.evaluation import measure as evaluation
 from antiphon.model.models import LanguageModel
 from antiphon.saved import folder as bundle
-from antiphon.symbols import BOS, SPECIALS, UNK
 from antiphon.training import checkpoint, update
 from antiphon.training.loop import train
 from antiphon.training.prepare import prepare

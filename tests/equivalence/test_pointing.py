@@ -12,11 +12,11 @@ import torch
 from models import NAMES, Choice, Side, assert_slopes, covering, name, settings
 from torch import Tensor
 
+from antiphon.common.symbols import EOS, PAD, SPECIALS, UNK
 from antiphon.data.batches import Examples, Sequences, collate
 from antiphon.decoding.beam import Limits, beam, forced, greedy
 from antiphon.model.build import many_to_many
 from antiphon.model.models import Input, Writer
-from antiphon.symbols import EOS, PAD, SPECIALS, UNK
 
 CPU = torch.device("cpu")
 SYMBOLS, READ = 8, 9  # of the target, of the source

@@ -8,8 +8,8 @@ import pytest
 import torch
 from models import NAMES, Choice, make, pad_sources
 
+from antiphon.common.symbols import EOS, SPECIALS, UNK
 from antiphon.decoding.beam import Limits, beam, forced
-from antiphon.symbols import EOS, SPECIALS, UNK
 
 CPU = torch.device("cpu")
 BASE: dict[str, object] = {

@@ -11,6 +11,7 @@ import torch
 from models import Side, assert_slopes
 from torch import Tensor
 
+from antiphon.common.symbols import EOS, PAD, SPECIALS
 from antiphon.config.schema import Model
 from antiphon.data.batches import Examples, Sequences, collate
 from antiphon.decoding.beam import Limits, beam, forced, greedy
@@ -18,7 +19,6 @@ from antiphon.evaluation.measure import read_sources
 from antiphon.model.build import STRUCTURES
 from antiphon.model.models import Model as Built
 from antiphon.model.models import Reader, Writer
-from antiphon.symbols import EOS, PAD, SPECIALS
 
 CPU = torch.device("cpu")
 CHANCE = np.random.default_rng(3)

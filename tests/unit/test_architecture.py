@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 # from the ground up: a module or a folder may import what stands in the rows before its own
 FLOORS = {
     "antiphon": [
-        {"errors", "symbols"},
-        {"registry", "files", "devices", "metrics", "answers"},
+        {"common"},
+        {"errors"},
+        {"registry", "files", "devices", "metrics"},
         {"config"},
         {"data"},
         {"model"},
@@ -31,8 +32,8 @@ FLOORS = {
         {"__main__"},
     ],
     "antiphon_runtime": [
+        {"common"},
         {"errors"},
-        {"text", "answers", "calibration"},
         {"search", "sides"},
         {"exceptions", "pictures"},
         {"kinds"},
@@ -53,7 +54,7 @@ SERVES_BOTH = ROOT / "antiphon/server/models.py"  # models of both distributions
 def modules(distribution: str) -> dict[str, Path]:
     """Dotted names below the package, without packages themselves."""
     folder, known = FOLDERS[distribution], {}
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted({*folder.rglob("*.py"), *folder.glob("common/*.py")}):  # which is a link in the runtime
         names = path.relative_to(folder).with_suffix("").parts
         if names[-1] != "__init__":
             known[".".join(names)] = path
@@ -64,7 +65,11 @@ def imports(distribution: str, path: Path) -> set[str]:
     """Modules of the package that a file imports anywhere, in functions and for type checking too."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
+        if (
+            isinstance(node, ast.ImportFrom) and node.level == 1 and path.parent.name == "common"
+        ):  # two names, one folder
+            names.add(f"{distribution}.common.{node.module}")
+        elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}

@@ -13,13 +13,13 @@ from models import AXES, cell_of, make, pad_sources, sources, targets
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from antiphon.common.symbols import EOS
 from antiphon.decoding.beam import Limits, beam, forced
 from antiphon.errors import ConfigError
 from antiphon.model.parts.attention import ATTENTIONS, AdditiveAttention, Attention, DotAttention, masked_softmax
 from antiphon.model.parts.decoders import RecurrentDecoder
 from antiphon.model.parts.recurrent import Cell
 from antiphon.model.state import Memory, State
-from antiphon.symbols import EOS
 
 Array = NDArray[np.float64]
 WIDTH = 4  # of queries and of states

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from models import pad_sources
 
+from antiphon.common.symbols import EOS, PAD, SPECIALS, UNK
 from antiphon.data.batches import Examples, Sequences, collate, epoch_batches, replace_unknown
-from antiphon.symbols import EOS, PAD, SPECIALS, UNK
 
 sequence = st.lists(st.integers(UNK, 30), max_size=7).map(lambda ids: [*ids, EOS])
 pairs = st.lists(st.tuples(sequence, sequence), min_size=1, max_size=30)

@@ -8,32 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import antiphon_runtime.calibration
+import antiphon_runtime.common.calibration
 import numpy as np
 import pytest
 from antiphon_runtime import FolderError
+from antiphon_runtime.model import read_calibration
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from antiphon.cli import app
+from antiphon.common.calibration import Calibration, outcomes
 from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError
-from antiphon.saved.calibration import (
-    BINS,
-    FILE,
-    MOST,
-    Bin,
-    Calibration,
-    Judged,
-    Report,
-    expected_error,
-    outcomes,
-    read,
-    reliability,
-)
+from antiphon.saved.calibration import BINS, FILE, MOST, Bin, Judged, Report, expected_error, fitted, read, reliability
 from antiphon.saved.folder import CARD
 from antiphon.training.loop import train
 from antiphon.use.predictor import load
@@ -92,7 +82,7 @@ def test_a_temperature_and_a_bias_are_found_again(temperature: float, bias: floa
 @pytest.mark.parametrize("judged", [labels(300, 3.0), texts(300, 0.3, 1.5)], ids=["labels", "texts"])
 def test_nothing_near_fits_better(judged: Judged) -> None:
     biased = judged.log_probs.shape[1] == 2
-    found = Calibration.fitted(judged, biased)
+    found = fitted(judged, biased)
     least = loss(judged, found)
     for factor in (0.5, 0.8, 1.25, 2.0):
         assert loss(judged, Calibration(found.temperature * factor, found.bias)) > least - 2e-3
@@ -117,7 +107,7 @@ def test_the_order_of_outputs_stays(temperature: float, bias: float, one: float,
 
 @given(temperatures, biases, st.lists(st.floats(-60, 0), min_size=2, max_size=6))
 def test_the_runtime_is_as_sure(temperature: float, bias: float, values: list[float]) -> None:
-    own, runtime = Calibration(temperature, bias), antiphon_runtime.calibration.Calibration(temperature, bias)
+    own, runtime = Calibration(temperature, bias), antiphon_runtime.common.calibration.Calibration(temperature, bias)
     for score in values:
         assert runtime.of_text(score) == pytest.approx(own.of_text(score), abs=1e-12)
     log_probs, said = np.asarray([[-np.inf, *values]]), np.asarray([1])
@@ -130,15 +120,15 @@ def test_few_rows_make_nobody_sure(rows: int) -> None:
     """All of them right: as sure as Laplace would be that the next is."""
     same = outcomes([-0.2] * rows)
     judged = Judged(same, np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.ones(rows, np.int64))
-    assert Calibration.fitted(judged, True).of_text(-0.2) == pytest.approx((rows + 1) / (rows + 2), abs=1e-3)
+    assert fitted(judged, True).of_text(-0.2) == pytest.approx((rows + 1) / (rows + 2), abs=1e-3)
 
 
 def test_answers_that_are_always_right_stay_within_bounds() -> None:
     judged = labels(50, 1.0)
-    sure = Calibration.fitted(Judged(judged.log_probs, judged.said, judged.said, judged.lengths), False)
+    sure = fitted(Judged(judged.log_probs, judged.said, judged.said, judged.lengths), False)
     assert 1 / MOST <= sure.temperature < 1
     one_label = Judged(np.zeros((3, 1)), *[np.zeros(3, np.int64)] * 2, np.ones(3, np.int64))
-    assert Calibration.fitted(one_label, False) == Calibration()
+    assert fitted(one_label, False) == Calibration()
 
 
 def test_bins_hold_every_answer_once() -> None:
@@ -268,7 +258,7 @@ def test_a_damaged_file_is_named(folder: Path, wrong: str) -> None:
     with pytest.raises(AntiphonError, match=f"{FILE}: is damaged"):
         load(folder, "cpu")
     with pytest.raises(FolderError, match=f"{FILE}: is damaged"):
-        antiphon_runtime.calibration.read(folder / FILE)
+        read_calibration(folder / FILE)
 
 
 def test_it_is_copied_with_a_model_and_not_kept_for_other_weights(

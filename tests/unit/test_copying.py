@@ -15,6 +15,7 @@ from models import assert_slopes
 from tasks import write_table
 from torch import Tensor
 
+from antiphon.common.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.config.load import parse_config, read_config_file
 from antiphon.config.schema import Config
 from antiphon.data.batches import Batch, Padded, replace_unknown
@@ -25,7 +26,6 @@ from antiphon.errors import AntiphonError, ConfigError
 from antiphon.model.build import build
 from antiphon.model.parts.heads import Pointed, PointerHead, SoftmaxHead
 from antiphon.saved.folder import CONFIG
-from antiphon.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.training.loop import train
 from antiphon.training.prepare import check_names
 from antiphon.use.predictor import Predictor, load

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from antiphon.common.symbols import PAD, SPECIALS
 from antiphon.data.batches import Padded
 from antiphon.model.parts import crf
 from antiphon.model.parts.heads import CRFHead, LabelHead
-from antiphon.symbols import PAD, SPECIALS
 
 
 class Chains(NamedTuple):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from models import Side, assert_slopes
 from torch import Tensor
 
+from antiphon.common.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config, Model
 from antiphon.data.batches import Examples, Sequences, collate
@@ -28,7 +29,6 @@ from antiphon.model.build import structure_of, synchronous
 from antiphon.model.models import Aligner
 from antiphon.model.parts import ctc
 from antiphon.model.parts.heads import BLANK, Aligned, CTCHead
-from antiphon.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.training.loop import train
 from antiphon.training.prepare import check_names
 from antiphon.use.predictor import Predictor, load

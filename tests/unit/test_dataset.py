@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.common.symbols import EOS, UNK
 from antiphon.config.schema import Config, Parallel
 from antiphon.data import load as dataset
 from antiphon.data.load import encode_rows, group_references, load_rows, split_rows, train_codecs, untrained
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError
-from antiphon.symbols import EOS, UNK
 
 Write = Callable[[str, str | bytes], Path]
 Configure = Callable[..., Config]

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from antiphon.common.symbols import BOS, EOS, SPECIALS, UNK
 from antiphon.decoding.beam import BLOCK, Hypothesis, Limits, beam, forced, greedy, largest, score
 from antiphon.model.state import Step
-from antiphon.symbols import BOS, EOS, SPECIALS, UNK
 
 CPU = torch.device("cpu")
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import api
+from antiphon.common.symbols import EOS
 from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.config.schema import Config
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.load import load_rows, split_rows
 from antiphon.errors import AntiphonError, ConfigError, DataError
-from antiphon.symbols import EOS
 from antiphon.training.plan import total_steps
 from antiphon.training.prepare import check_names
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from antiphon.cli import app
+from antiphon.common.symbols import EOS
 from antiphon.config.load import parse_config
 from antiphon.data.codecs.kinds import SOURCES, codec_from_json
 from antiphon.data.codecs.text import SourceTextCodec
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
-from antiphon.symbols import EOS
 from antiphon.training.loop import train
 from antiphon.use.predictor import NEW, Predictor, load
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.common.symbols import EOS, SPECIALS, UNK
 from antiphon.data.codecs.kinds import SOURCES, codec_from_json
 from antiphon.data.codecs.text import Form, TextCodec
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
-from antiphon.symbols import EOS, SPECIALS, UNK
 
 TEXTS = ["abc cab", "bca <unk> </s>", "Cafe\u0301 a"]
 TOKENS: list[tuple[str, dict[str, Any]]] = [

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import antiphon
 from antiphon.cli import app
+from antiphon.common.symbols import EOS, FIRST_OUTPUT
 from antiphon.config.load import read_config_file
 from antiphon.data.rows import Row
 from antiphon.decoding.beam import Limits, beam, forced, greedy
@@ -23,7 +24,6 @@ from antiphon.errors import AntiphonError
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Writer
 from antiphon.model.parts.heads import COMBINATIONS
-from antiphon.symbols import EOS, FIRST_OUTPUT
 from antiphon.training.loop import train
 from antiphon.use.predictor import Predictor, load
 

@@ -11,11 +11,11 @@ from models import cell_of
 from tasks import tiny_config
 
 from antiphon import metrics
+from antiphon.common.symbols import EOS
 from antiphon.data.batches import Batch, Examples, Padded, Sequences, collate
 from antiphon.errors import TrainingError
 from antiphon.model.parts.recurrent import CELLS
 from antiphon.saved import folder as bundle
-from antiphon.symbols import EOS
 from antiphon.training import autotune as fit
 from antiphon.training import checkpoint, health, update
 from antiphon.training.loop import train

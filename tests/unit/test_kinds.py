@@ -17,13 +17,14 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
+from antiphon.common.numbers import FURTHEST
+from antiphon.common.symbols import SPECIALS, UNK
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import LARGEST, ImageCodec, ImagesCodec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
-from antiphon.data.codecs.numbers import FURTHEST, FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
+from antiphon.data.codecs.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
 from antiphon.errors import AntiphonError, ConfigError
-from antiphon.symbols import SPECIALS, UNK
 
 
 def learned(codec: Any, *found: object, folder: str = "") -> Any:

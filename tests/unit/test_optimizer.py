@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from antiphon.common.symbols import EOS
 from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
 from antiphon.data.batches import Examples, Sequences
 from antiphon.errors import ConfigError
 from antiphon.saved import folder as bundle
-from antiphon.symbols import EOS
 from antiphon.training.loop import train
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
 from antiphon.training.plan import total_steps, updates

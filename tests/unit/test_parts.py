@@ -9,13 +9,13 @@ import torch
 from models import cell_of
 from torch import nn
 
+from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS
 from antiphon.model.parts.bridges import Last, ProjectedAll, ProjectedLast
 from antiphon.model.parts.encoders import RecurrentEncoder, reverse_within
 from antiphon.model.parts.heads import LabelHead, SoftmaxHead
 from antiphon.model.parts.recurrent import CELLS, LstmCell
 from antiphon.model.parts.sources import ImageSource, jittered
 from antiphon.model.state import Encoded, Memory, State
-from antiphon.symbols import BOS, EOS, PAD, SPECIALS
 
 NATIVE = {
     "rnn_tanh": (nn.RNNCell, nn.RNN, {"nonlinearity": "tanh"}),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from antiphon.common.symbols import PAD
 from antiphon.config.schema import Model
 from antiphon.errors import ConfigError
 from antiphon.model.build import many_to_many
@@ -22,7 +23,6 @@ from antiphon.model.parts.dropout import Dropout, dropped
 from antiphon.model.parts.encoders import RecurrentEncoder
 from antiphon.model.parts.recurrent import CELLS, Cell, dropped_weights
 from antiphon.model.state import Layer
-from antiphon.symbols import PAD
 
 KINDS = ["rnn_tanh", "rnn_relu", "gru", "lstm"]
 ALL = {"layer_norm": True, "zoneout": 0.3, "weight_drop": 0.4, "initial": "xavier"}

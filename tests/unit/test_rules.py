@@ -16,11 +16,11 @@ from models import covering, make, name, pad_sources, sources
 from test_decoding import CPU, Chain
 from torch import Tensor
 
+from antiphon.common.symbols import BOS, EOS, SPECIALS, UNK
 from antiphon.decoding.beam import Coverage, Hypothesis, Lanes, Limits, Rule, Together, beam, forced, greedy
 from antiphon.decoding.constraints import Diverse, Phrases
 from antiphon.decoding.rules import Allowed, EndPenalty, Lexicon, NoRepeat, Prefix
 from antiphon.model.state import Step
-from antiphon.symbols import BOS, EOS, SPECIALS, UNK
 
 WORDS, LONGEST = 3, 4
 SYMBOLS = range(SPECIALS, SPECIALS + WORDS)

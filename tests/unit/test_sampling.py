@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from antiphon.common.symbols import EOS, SPECIALS
 from antiphon.decoding.beam import Limits, greedy, sampler
 from antiphon.model.state import Step
-from antiphon.symbols import EOS, SPECIALS
 
 CPU = torch.device("cpu")
 PROBABILITIES = {EOS: 0.2, SPECIALS: 0.5, SPECIALS + 1: 0.25, SPECIALS + 2: 0.05}

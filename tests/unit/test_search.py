@@ -264,7 +264,7 @@ def test_files_of_rules_are_relative_to_the_configuration(tmp_path: Path) -> Non
 
 def test_an_unknown_symbol_is_replaced_by_the_one_looked_at(model: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that would say nothing but unknown symbols copies what it looks at."""
-    from antiphon.symbols import UNK
+    from antiphon.common.symbols import UNK
 
     bias = model.model.head.bias
     before = bias.detach().clone()

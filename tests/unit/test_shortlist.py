@@ -19,6 +19,8 @@ from tasks import tiny_config, words
 from typer.testing import CliRunner
 
 from antiphon.cli import app
+from antiphon.common.calibration import outcomes
+from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.data import shortlist
 from antiphon.data.batches import Sequences, pad
 from antiphon.data.shortlist import Shortlist, learn
@@ -29,8 +31,6 @@ from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
 from antiphon.evaluation.measure import judged
 from antiphon.export.folder import export
 from antiphon.model.models import Writer
-from antiphon.saved.calibration import outcomes
-from antiphon.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.tools.checkup import check
 from antiphon.training.loop import train
 from antiphon.use.predictor import Predictor, load

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.common.symbols import EOS, PAD, SPECIALS, UNK
 from antiphon.data.batches import Examples, Sequences, collate, replace_unknown
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.codecs.text import SourceTextCodec, TextCodec
 from antiphon.data.spelling import Spelling
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.model.parts.sources import SpelledWordSource
-from antiphon.symbols import EOS, PAD, SPECIALS, UNK
 
 TEXTS = ["a cab", "bca a unbelievable"]
 

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from antiphon import load
 from antiphon.cli import app
+from antiphon.common.symbols import SPECIALS
 from antiphon.errors import AntiphonError, ConfigError, DataError
 from antiphon.saved import folder as bundle
-from antiphon.symbols import SPECIALS
 from antiphon.training import checkpoint
 from antiphon.training.loop import train
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.data.vocabulary import Vocabulary
-from antiphon.symbols import BOS, EOS, PAD, SPECIALS, UNK
+from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
+from antiphon.common.vocabulary import Vocabulary
 
 sequences = st.lists(st.lists(st.text(max_size=3), max_size=6), max_size=8)
 

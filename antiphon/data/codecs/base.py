@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon.common.symbols import BOS
 from antiphon.errors import ModelFolderError
-from antiphon.symbols import BOS
 
 Array = NDArray[Any]
 Answers = Literal["one", "each", "any", "aligned", "next"]
@@ -118,34 +118,6 @@ class Codec(ABC):
     def extended(self, base: Codec) -> Codec:
         """This codec, with what only the training rows have behind what the model to start from knows."""
         return self
-
-
-def as_text(found: object) -> str:
-    """What stands in a column, as text."""
-    if isinstance(found, str):
-        if "\0" in found:
-            raise ValueError("holds a NUL character")
-        if has_surrogate(found):
-            raise ValueError("is not UTF-8 text")
-        return found
-    if isinstance(found, np.generic):
-        found = found.item()
-    if isinstance(found, int | float) and not isinstance(found, bool):
-        if isinstance(found, float) and not np.isfinite(found):
-            raise ValueError(f"is no number: {found}")
-        return str(found)
-    raise ValueError(f"is not text but {_named(found)}")
-
-
-def _named(found: object) -> str:
-    if found is None:
-        return "null"
-    return f"an array {list(found.shape)}" if isinstance(found, np.ndarray) else type(found).__name__
-
-
-def has_surrogate(text: str) -> bool:
-    """Whether a text holds half of a surrogate pair, which cannot be written as UTF-8."""
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def within(folder: str, name: str) -> str:

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from antiphon.data.codecs.base import Array, Codec, as_text
-from antiphon.data.vocabulary import Vocabulary
+from antiphon.common.symbols import SPECIALS, UNK
+from antiphon.common.text import as_text
+from antiphon.common.vocabulary import Vocabulary
+from antiphon.data.codecs.base import Array, Codec
 from antiphon.errors import ConfigError, nearest, shown
-from antiphon.symbols import SPECIALS, UNK
 
 HEAVIEST = 1_000_000  # weight of a label
 

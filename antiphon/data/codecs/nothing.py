@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
+from antiphon.common.symbols import EOS, UNK
 from antiphon.data.codecs.base import Codec
-from antiphon.symbols import EOS, UNK
 
 
 class NextCodec(Codec):

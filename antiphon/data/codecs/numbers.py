@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from antiphon.data.codecs.base import Array, Codec, as_text, within
+from antiphon.common.numbers import Array, Floats, as_frames, as_grid, as_vector, clipped, read_numbers, scaled
+from antiphon.data.codecs.base import Codec, within
 from antiphon.data.formats import load_array
 from antiphon.errors import ConfigError, DataError
 
-Floats = NDArray[np.float32]
 Scale = Literal["each", "all", "none"]
-FURTHEST = 10.0  # standard deviations from the mean: what lies beyond is cut, so that no outlier rules
 
 
 class ScaledCodec(Codec):
@@ -43,9 +41,7 @@ class ScaledCodec(Codec):
 
     def _shaped(self, values: Array) -> Floats:
         """The numbers [steps, size] of what was read."""
-        if values.ndim > 1 and max(values.shape[:-1]) > 1:
-            raise ValueError(f"must be one list of numbers, but is an array {list(values.shape)}")
-        return values.reshape(1, -1)
+        return as_vector(values)
 
     def learn(self, values: Sequence[Floats]) -> None:
         width = values[0].shape[1]
@@ -67,13 +63,10 @@ class ScaledCodec(Codec):
         self.mean, self.deviation = mean.astype(np.float32), deviation.astype(np.float32)
 
     def encode(self, value: Floats) -> Floats:
-        return np.clip(self._scaled(value), -FURTHEST, FURTHEST)
+        return clipped(self._scaled(value))
 
     def _scaled(self, value: Floats) -> Floats:
-        if value.shape[1] != self.size:
-            each = " a step" if self.steps else ""
-            raise ValueError(f"has {value.shape[1]:,} numbers{each}, but the training rows have {self.size:,}")
-        return ((value - self.mean) / self.deviation).astype(np.float32)
+        return scaled(value, self.mean, self.deviation, self.steps)
 
     def restored(self, values: Floats) -> Floats:
         """Scaled numbers [..., size] as they would stand in the data."""
@@ -135,11 +128,7 @@ class FramesCodec(ScaledCodec):
         self.width = width
 
     def _shaped(self, values: Array) -> Floats:
-        if self.width is not None:
-            if values.size % self.width:
-                raise ValueError(f"has {values.size:,} numbers, which {self.width} a step does not divide")
-            return values.reshape(-1, self.width)
-        return values.reshape(len(values), -1)
+        return as_frames(values, self.width)
 
     def read_step(self, found: object) -> Floats:
         return self.encode(_numbers(found, "").reshape(1, -1))
@@ -161,10 +150,7 @@ class GridCodec(ScaledCodec):
     kind = "grid"
 
     def _shaped(self, values: Array) -> Floats:
-        if values.ndim not in (2, 3):
-            reason = f"must be [places, numbers] or [rows, columns, numbers], but is an array {list(values.shape)}"
-            raise ValueError(reason)
-        return values.reshape(-1, values.shape[-1])
+        return as_grid(values)
 
     def shown(self, value: Floats) -> str:
         return f"grid of {len(value)} places"
@@ -232,44 +218,13 @@ def _plain(values: Floats) -> Any:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _parsed(found: object) -> Any:
-    """Lists of numbers, some of which are texts, as numbers."""
-    if isinstance(found, list | tuple):
-        return [_parsed(item) for item in found]
-    return float(found) if isinstance(found, str) else found
+def _numbers(value: object, folder: str) -> Floats:
+    """What stands in a column, or in several; the name of a file is relative to `folder`."""
 
-
-def _numbers(found: object, folder: str) -> Array:
-    """What stands in a column, or in several, as finite float32 numbers in whatever shape."""
-    if isinstance(found, str):
-        text = as_text(found).strip()
-        if not text:
-            raise ValueError("is empty")
-        if text.endswith(".npy"):
-            try:
-                found = load_array(within(folder, text))
-            except DataError as error:
-                raise ValueError(f"names {error}") from None
-        else:
-            try:
-                found = json.loads(text)
-            except (ValueError, RecursionError):
-                raise ValueError("is no number and no JSON list of numbers") from None
-    try:
-        values = np.asarray(found)
-    except ValueError:  # lists of unequal length
-        raise ValueError("has rows of different lengths") from None
-    if values.dtype.kind == "U" and isinstance(found, list | tuple):
+    def load(name: str) -> Array:
         try:
-            values = np.asarray(_parsed(found))
-        except ValueError as error:
-            raise ValueError(f"must be numbers: {error}") from None
-    if values.dtype.kind not in "iufb" or (values.dtype.kind == "b" and not isinstance(found, np.ndarray)):
-        raise ValueError("must be numbers")
-    if not values.size:
-        raise ValueError("is empty")
-    with np.errstate(over="ignore"):
-        values = np.atleast_1d(values.astype(np.float32))
-    if not np.isfinite(values).all():
-        raise ValueError("holds a number that is not finite")
-    return values
+            return load_array(within(folder, name))
+        except DataError as error:
+            raise ValueError(f"names {error}") from None
+
+    return read_numbers(value, load)

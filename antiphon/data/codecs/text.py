@@ -8,21 +8,16 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from antiphon.data.codecs.base import Answers, Array, Codec, as_text
+from antiphon.common.symbols import BOS, EOS, UNK
+from antiphon.common.text import Text, as_text, turns_of
+from antiphon.common.vocabulary import Vocabulary
+from antiphon.data.codecs.base import Answers, Array, Codec
 from antiphon.data.spelling import Spelling
 from antiphon.data.tokenizers import TOKENIZERS, normalizer, with_single_blanks
-from antiphon.data.vocabulary import Vocabulary
 from antiphon.errors import ConfigError
-from antiphon.symbols import BOS, EOS, UNK
 
 Tokens = str | dict[str, Any]
 Form = Literal["nfc", "nfd", "nfkc", "none"]
-Text = str | tuple[str, ...]  # a text, or the turns of a dialogue, oldest first
-
-
-def turns_of(value: Text) -> tuple[str, ...]:
-    """A text alone, or every turn of a dialogue."""
-    return (value,) if isinstance(value, str) else value
 
 
 class TextCodec(Codec):
@@ -157,13 +152,13 @@ class TextCodec(Codec):
         """Both must treat text alike. Learned pieces stay the base's: what they cannot spell is unknown."""
         if not isinstance(base, TextCodec):
             return super().extended(base)
-        for key, ours, theirs in (
+        for key, value, base_value in (
             ("tokens", self.tokens, base.tokens),
             ("normalize", self.normal_form, base.normal_form),
             ("lowercase", self.lowercase, base.lowercase),
         ):
-            if theirs != ours:
-                reason = f"is {ours}, but the model to start from has {theirs}; give the same"
+            if base_value != value:
+                reason = f"is {value}, but the model to start from has {base_value}; give the same"
                 raise ConfigError(f"{self.where}.{key}", reason)
         if base.tokenizer.learned() is not None:
             self.options, self.tokenizer, self.vocabulary = base.options, base.tokenizer, base.vocabulary
@@ -245,7 +240,7 @@ class SourceTextCodec(TextCodec):
         if self.spelling is None:
             return ids
         words = [*self.split_turns(value), ""]
-        spelled = [self.spelling.encode(word) if word else self.spelling.end for word in words]
+        spelled = [self.spelling.encode(word) for word in words]
         return np.column_stack([ids, spelled]).astype(np.int32)
 
     def about(self) -> str:
@@ -269,9 +264,9 @@ class SourceTextCodec(TextCodec):
 
     def extended(self, base: Codec) -> Codec:
         extended = super().extended(base)
-        theirs = base.spelling if isinstance(base, SourceTextCodec) else None
-        if self.spelling is not None and theirs is not None:
-            self.spelling.vocabulary = theirs.vocabulary.extended(self.spelling.vocabulary)
+        spelling = base.spelling if isinstance(base, SourceTextCodec) else None
+        if self.spelling is not None and spelling is not None:
+            self.spelling.vocabulary = spelling.vocabulary.extended(self.spelling.vocabulary)
         return extended
 
 

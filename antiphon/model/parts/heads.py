@@ -12,10 +12,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from antiphon.common.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.model.parts import crf, ctc
 from antiphon.model.state import at_least_float32
 from antiphon.registry import Table
-from antiphon.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 
 F = TypeVar("F")
 BLANK = EOS  # of CTC: no frame says the end symbol, so its class is free

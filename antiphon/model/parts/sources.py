@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from antiphon.common.symbols import PAD
 from antiphon.model.parts.encoders import RecurrentEncoder
 from antiphon.model.parts.recurrent import LstmCell
 from antiphon.registry import Table
-from antiphon.symbols import PAD
 
 
 class Embedding(nn.Module):

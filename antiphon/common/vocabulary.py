@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from antiphon.symbols import SPECIALS, UNK
+from .symbols import SPECIALS, UNK
 
 
 class Vocabulary:
@@ -51,3 +51,7 @@ class Vocabulary:
     def symbol(self, number: int) -> str | None:
         """The symbol of an id; None for a special one, which is never printed."""
         return self.symbols[number - SPECIALS] if number >= SPECIALS else None
+
+    def names(self, ids: Iterable[int]) -> list[str]:
+        """The symbols of ids; special ones are left out."""
+        return [self.symbols[number - SPECIALS] for number in ids if number >= SPECIALS]

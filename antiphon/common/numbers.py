@@ -1,0 +1,98 @@
+"""Numbers from JSON, lists, arrays or files, in the shape that each kind of side has, and scaled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .text import as_text
+
+Array = NDArray[Any]
+Floats = NDArray[np.float32]
+FURTHEST = 10.0  # standard deviations from the mean: what lies beyond is cut, so that no outlier rules
+
+
+def read_numbers(value: object, load: Callable[[str], Array]) -> Floats:
+    """What stands in a column, or in several, as finite float32 numbers in whatever shape.
+
+    `load` reads the file that the name of an .npy file names; a `ValueError` of it says what is wrong.
+    """
+    if isinstance(value, str):
+        text = as_text(value).strip()
+        if not text:
+            raise ValueError("is empty")
+        value = load(text) if text.endswith(".npy") else _from_json(text)
+    try:
+        values = np.asarray(value)
+    except ValueError:  # lists of unequal length
+        raise ValueError("has rows of different lengths") from None
+    if values.dtype.kind == "U" and isinstance(value, list | tuple):
+        try:
+            values = np.asarray(_as_numbers(value))
+        except ValueError as error:
+            raise ValueError(f"must be numbers: {error}") from None
+    if values.dtype.kind not in "iufb" or (values.dtype.kind == "b" and not isinstance(value, np.ndarray)):
+        raise ValueError("must be numbers")
+    if not values.size:
+        raise ValueError("is empty")
+    with np.errstate(over="ignore"):
+        values = np.atleast_1d(values.astype(np.float32))
+    if not np.isfinite(values).all():
+        raise ValueError("holds a number that is not finite")
+    return values
+
+
+def _from_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("is no number and no JSON list of numbers") from None
+
+
+def _as_numbers(value: object) -> Any:
+    """Lists of numbers, some of which are texts, as numbers."""
+    if isinstance(value, list | tuple):
+        return [_as_numbers(item) for item in value]
+    return float(value) if isinstance(value, str) else value
+
+
+def as_vector(values: Floats) -> Floats:
+    """One list of numbers as [1, size]."""
+    if values.ndim > 1 and max(values.shape[:-1]) > 1:
+        raise ValueError(f"must be one list of numbers, but is an array {list(values.shape)}")
+    return values.reshape(1, -1)
+
+
+def as_frames(values: Floats, width: int | None) -> Floats:
+    """Frames [steps, size]; with `width` the numbers are dealt out anew, so many a step."""
+    if width is None:
+        return values.reshape(len(values), -1)
+    if values.size % width:
+        raise ValueError(f"has {values.size:,} numbers, which {width} a step does not divide")
+    return values.reshape(-1, width)
+
+
+def as_grid(values: Floats) -> Floats:
+    """The features of a picture's places [places, size]."""
+    if values.ndim not in (2, 3):
+        reason = f"must be [places, numbers] or [rows, columns, numbers], but is an array {list(values.shape)}"
+        raise ValueError(reason)
+    return values.reshape(-1, values.shape[-1])
+
+
+def scaled(values: Floats, mean: Floats, deviation: Floats, steps: bool) -> Floats:
+    """Numbers [steps, size] as deviations from the mean of the training rows."""
+    if values.shape[1] != len(mean):
+        each = " a step" if steps else ""
+        raise ValueError(f"has {values.shape[1]:,} numbers{each}, but the training rows have {len(mean):,}")
+    result: Floats = ((values - mean) / deviation).astype(np.float32)
+    return result
+
+
+def clipped(values: Floats) -> Floats:
+    """Scaled numbers without outliers."""
+    return np.clip(values, -FURTHEST, FURTHEST)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from antiphon.api import train
     from antiphon.common.answers import Prediction
     from antiphon.errors import AntiphonError
-    from antiphon.use.predictor import Predictor, load
+    from antiphon.use.loading import load
+    from antiphon.use.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["AntiphonError", "Prediction", "Predictor", "__version__", "load", "train"]
@@ -25,7 +26,7 @@ _HOMES = {
     "AntiphonError": "antiphon.errors",
     "Prediction": "antiphon.common.answers",
     "Predictor": "antiphon.use.predictor",
-    "load": "antiphon.use.predictor",
+    "load": "antiphon.use.loading",
     "train": "antiphon.api",
 }
 

@@ -1,3 +1,3 @@
-from antiphon.cli import main
+from antiphon.cli.main import main
 
 main()

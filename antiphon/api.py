@@ -19,7 +19,8 @@ from antiphon.saved import folder as bundle
 from antiphon.training import defaults
 from antiphon.training.defaults import Completed
 from antiphon.training.loop import train as run
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 
 def given(what: str | Path | Config, settings: Mapping[str, Any] | None = None) -> Config:

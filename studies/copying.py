@@ -17,7 +17,7 @@ from grid import ROOT, Tree, hardware, mean_and_spread
 from antiphon.config.load import parse_config, set_value
 from antiphon.files import write_text
 from antiphon.training.loop import train
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 SEEDS = (1, 2, 3)
 UPDATES, ROWS, HELD = 1200, 2000, 300

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from antiphon.config.load import parse_config, set_value
 from antiphon.files import write_text
 from antiphon.training.loop import train
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 SEEDS = (1, 2, 3)
 UPDATES, ROWS, HELD, LONGEST = 1000, 3000, 500, 6

@@ -28,7 +28,8 @@ from antiphon.data.load import load_parts
 from antiphon.evaluation.measure import HIGHER_IS_BETTER, Sums
 from antiphon.training.choice import Best, Judged, after, verdict
 from antiphon.training.loop import train
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 DATA = Path(os.environ.get("ANTIPHON_DATA") or ROOT.parent / "shared/data").resolve()
 RUNS, TABLE = ROOT / "docs/results/shipping.jsonl", ROOT / "docs/results/small.md"

@@ -26,7 +26,7 @@ from grid import ROOT, hardware, insert, mean_and_spread
 from antiphon.api import read_config
 from antiphon.files import write_text
 from antiphon.training.loop import train
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 DATA = Path(os.environ.get("ANTIPHON_DATA") or ROOT.parent / "shared/data").resolve()
 RUNS, TABLE = ROOT / "docs/results/small.jsonl", ROOT / "docs/results/small.md"

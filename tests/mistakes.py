@@ -23,7 +23,7 @@ from PIL import Image
 from tasks import tiny_config
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.saved import folder as bundle
 from antiphon.saved.conversion import g2p_shapes
 from antiphon.training import checkpoint

@@ -99,7 +99,7 @@ def tiny_config(folder: Path, **settings: Any) -> Config:
 def trained(config: Config, out: Path) -> Any:
     """A model trained by this configuration and the schema's defaults: nothing is chosen from the data."""
     from antiphon.training.loop import train
-    from antiphon.use.predictor import load
+    from antiphon.use.loading import load
 
     return load(train(config, out, threads=1))
 

@@ -107,7 +107,7 @@ def _trained(folder: Path, name: str, device: str | None) -> Served:
     from antiphon.model.build import structure_of
     from antiphon.model.ensemble import Ensemble
     from antiphon.model.models import Aligner, LanguageModel, Reader, Writer
-    from antiphon.use.predictor import load as load_predictor
+    from antiphon.use.loading import load as load_predictor
 
     model = load_predictor(folder, device)
     built = model.model

@@ -20,7 +20,8 @@ from antiphon.files import write_text
 from antiphon.inspection.files import write
 from antiphon.saved.folder import ATTENTION
 from antiphon.training.loop import train
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 SEED = 1
 

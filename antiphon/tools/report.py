@@ -16,7 +16,8 @@ from antiphon.inspection.page import Section, drawing, page, picture, plain, tab
 from antiphon.inspection.views import View
 from antiphon.model.build import structure_of
 from antiphon.tools.checkup import check
-from antiphon.use.predictor import Data, Predictor
+from antiphon.use.predictor import Predictor
+from antiphon.use.scores import Data
 
 HISTORY = Path("training") / "log.jsonl"  # one entry a validation
 WORST = 25  # examples

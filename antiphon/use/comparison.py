@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from antiphon.errors import DataError
 from antiphon.evaluation.measure import Sums
-from antiphon.use.predictor import Data, Predictor
+from antiphon.use.predictor import Predictor
+from antiphon.use.scores import Data
 
 PIECE = 1 << 22  # counts drawn at a time
 

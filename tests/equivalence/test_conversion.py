@@ -22,7 +22,7 @@ from antiphon.errors import AntiphonError
 from antiphon.saved.conversion import G2P_LONGEST, LETTERS, PHONEMES, convert, g2p_shapes
 from antiphon.saved.folder import CARD
 from antiphon.tools.demo import cmudict_rows
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 EMBEDDING, HIDDEN = 5, 6
 

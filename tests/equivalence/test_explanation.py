@@ -20,6 +20,7 @@ from antiphon.inspection.explain import Observed
 from antiphon.inspection.trace import Layer, Run, Trace
 from antiphon.model.models import LanguageModel, Writer
 from antiphon.model.parts.recurrent import Cell
+from antiphon.use.explaining import read_input
 from antiphon.use.predictor import Predictor
 
 WRITERS = [name for name, case in CASES.items() if isinstance(case.target, dict) and case.target["kind"] == "text"]
@@ -402,7 +403,7 @@ def _said_log_probs(
         vectors[:, place] *= 1 + by
         return (vectors, out[1]) if isinstance(out, tuple) else vectors
 
-    held = model._given(case.given, "input")
+    held = read_input(model._loaded, case.given, "input")
     sources = [pad(source, [0]) for source in held.sources]
     sources = [
         one._replace(values=one.values.double() if one.values.is_floating_point() else one.values) for one in sources

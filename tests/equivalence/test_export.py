@@ -16,7 +16,7 @@ from models import NAMES, Choice, covering, name, settings
 from PIL import Image
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.common.calibration import Calibration
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
@@ -33,7 +33,8 @@ import antiphon_runtime
 
 from antiphon.errors import AntiphonError
 from antiphon.export.folder import CLOSE, Exported, export
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 RUNTIME = Path(antiphon_runtime.__file__).parents[1]
 CHANCE = np.random.default_rng(5)

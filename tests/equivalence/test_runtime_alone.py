@@ -12,7 +12,7 @@ import pytest
 from serving import GOLDEN
 
 from antiphon.export.folder import export
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["shoe", "moon", "a", "shee", "mmmm"]

@@ -24,7 +24,8 @@ from antiphon.data.rows import Row
 from antiphon.export.folder import export
 from antiphon.server import models
 from antiphon.server.schema import told
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 OFTEN = {"unigram, two sources", "image to text", "text to label", "vector to number", "frames to labels, live",
          "the next symbol"}  # fmt: skip

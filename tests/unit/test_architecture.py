@@ -28,6 +28,7 @@ FLOORS = {
         {"export", "server"},
         {"api"},
         {"tools"},
+        {"extend"},
         {"cli"},
         {"__main__"},
     ],

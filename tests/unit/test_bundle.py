@@ -16,7 +16,7 @@ from antiphon.errors import ModelFolderError
 from antiphon.files import write_atomically, write_text
 from antiphon.saved import folder as bundle
 from antiphon.saved.folder import CARD, CONFIG, METRICS, TRAINING, WEIGHTS
-from antiphon.use.predictor import load as load_predictor
+from antiphon.use.loading import load as load_predictor
 
 CPU = torch.device("cpu")
 SIDES = ["vocabulary-source.json", "vocabulary-target.json"]

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.common.calibration import Calibration, outcomes
 from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
@@ -26,7 +26,7 @@ from antiphon.errors import AntiphonError
 from antiphon.saved.calibration import BINS, FILE, MOST, Bin, Judged, Report, expected_error, fitted, read, reliability
 from antiphon.saved.folder import CARD
 from antiphon.training.loop import train
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 temperatures = st.floats(0.05, 20)
 biases = st.floats(-5, 5)

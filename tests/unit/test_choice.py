@@ -22,7 +22,7 @@ from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
 from antiphon.training.choice import SURE, Best, Judged, after, verdict
 from antiphon.training.loop import Progress, train
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 counts = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=2, max_size=30)
 

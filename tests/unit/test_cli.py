@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from antiphon import __version__, api, cli
+from antiphon import __version__, api
+from antiphon.cli import main as cli
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -83,7 +84,7 @@ def test_help_does_not_import_torch(arguments: list[str]) -> None:
     heavy = "('torch', 'numpy', 'tokenizers', 'matplotlib', 'sacrebleu')"
     out = python(
         f"import sys; sys.argv = ['antiphon', *{arguments}]\n"
-        "from antiphon import cli\n"
+        "from antiphon.cli import main as cli\n"
         "try: cli.main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         f"print('loaded:', [name for name in {heavy} if name in sys.modules])\n"

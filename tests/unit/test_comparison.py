@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from traces import CASES, made
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.data.rows import Row
 from antiphon.errors import DataError
 from antiphon.evaluation.measure import Sums
 from antiphon.use.comparison import _differences, compare
-from antiphon.use.predictor import Data, Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
+from antiphon.use.scores import Data
 
 
 def rows_of(name: str) -> list[Row]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import antiphon
-from antiphon.cli import main
+from antiphon.cli.main import main
 from antiphon.config.load import parse_config
 from antiphon.data.conllu import FIELDS, Sentence, sentences
 from antiphon.errors import AntiphonError

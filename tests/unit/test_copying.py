@@ -28,7 +28,8 @@ from antiphon.model.parts.heads import Pointed, PointerHead, SoftmaxHead
 from antiphon.saved.folder import CONFIG
 from antiphon.training.loop import train
 from antiphon.training.prepare import check_names
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 SYMBOLS, WIDTH, STEPS = SPECIALS + 3, 4, 3
 

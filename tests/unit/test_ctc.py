@@ -31,7 +31,8 @@ from antiphon.model.parts import ctc
 from antiphon.model.parts.heads import BLANK, Aligned, CTCHead
 from antiphon.training.loop import train
 from antiphon.training.prepare import check_names
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 CPU = torch.device("cpu")
 Labels = tuple[int, ...]

@@ -9,7 +9,7 @@ import pytest
 from antiphon.errors import ConfigError
 from antiphon.model.build import STRUCTURES, structure_of
 from antiphon.tools import demo
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 QUICK = {"one_to_one": 300, "one_to_many": 600, "many_to_one": 150, "synchronous": 60}  # scripts/demo runs the other
 BOUNDS = {

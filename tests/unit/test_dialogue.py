@@ -12,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.common.symbols import EOS
 from antiphon.config.load import parse_config
 from antiphon.data.codecs.kinds import SOURCES, codec_from_json
 from antiphon.data.codecs.text import SourceTextCodec
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
 from antiphon.training.loop import train
-from antiphon.use.predictor import NEW, Predictor, load
+from antiphon.use.chat import NEW
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 turns = st.lists(st.text("ab [", min_size=1, max_size=4).filter(str.strip), min_size=1, max_size=5)
 

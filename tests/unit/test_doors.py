@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import antiphon
 from antiphon import api
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
 from antiphon.errors import DataError

@@ -15,7 +15,7 @@ from models import covering, make, name, pad_sources, sources, targets
 from typer.testing import CliRunner
 
 import antiphon
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.common.symbols import EOS, FIRST_OUTPUT
 from antiphon.config.load import read_config_file
 from antiphon.data.rows import Row
@@ -25,7 +25,8 @@ from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Writer
 from antiphon.model.parts.heads import COMBINATIONS
 from antiphon.training.loop import train
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 CPU = torch.device("cpu")
 WAYS = sorted(COMBINATIONS)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
 from antiphon.errors import AntiphonError
 from antiphon.saved.known_answers import FILE
 from antiphon.training.loop import train
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 TEXTS = ["ab", "", "cde", "e", "ab"]
 

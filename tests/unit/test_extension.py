@@ -15,7 +15,7 @@ MODULE = '''
 
 import torch
 
-from antiphon.model.parts.recurrent import CELLS, Cell
+from antiphon.extend import CELLS, Cell
 
 
 class Leaky(Cell):
@@ -96,3 +96,13 @@ def test_the_page_about_parts_runs(tmp_path: Path) -> None:
     assert "A A" not in kept.stdout
     unknown = antiphon(tmp_path, "predict", "t", "--set", "decode.no_double=[A]", text="shoe\n")
     assert unknown.stderr.startswith("decode.no_double: unknown key; "), unknown.stderr
+
+
+def test_every_table_of_the_page_has_its_stable_address() -> None:
+    from antiphon import extend
+
+    page = (Path(__file__).parents[2] / "docs" / "parts.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    named = {table for tables, _ in rows for table in re.findall(r"`(\w+)`", tables)}
+    assert named == {name for name in extend.__all__ if name.isupper()} - {"PAD", "BOS", "EOS", "UNK"}
+    assert all(hasattr(extend, name) for name in extend.__all__)

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from antiphon import load
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.config.load import read_config_file
 from antiphon.training.loop import train
 

@@ -19,7 +19,7 @@ from PIL import Image
 from traces import CASES, made, trace
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.errors import AntiphonError
 from antiphon.inspection import fonts
 from antiphon.inspection.files import FORMATS, write
@@ -320,7 +320,7 @@ def files(folder: Path) -> Iterator[str]:
 
 
 def test_the_command_writes_what_explain_says(model_folder: Path, tmp_path: Path) -> None:
-    from antiphon.use.predictor import load
+    from antiphon.use.loading import load
 
     out = tmp_path / "t.json"
     ran = inspect(

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from antiphon.api import read_config
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.data.load import load_rows
 from antiphon.errors import DataError
 from antiphon.tools.checkup import check

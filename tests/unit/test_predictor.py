@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 Write = Callable[[str, str | bytes], Path]
 inputs = st.lists(st.text("abcdez", max_size=6), max_size=7)

@@ -12,10 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.errors import ModelFolderError
 from antiphon.tools.report import WORST, _curves, read_history, report
-from antiphon.use.predictor import load
+from antiphon.use.loading import load
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.config.load import read_config_file
 from antiphon.data.rows import Row
 from antiphon.decoding.beam import Hypothesis
@@ -23,7 +23,8 @@ from antiphon.errors import AntiphonError, DataError
 from antiphon.metrics import sentence_chrf
 from antiphon.tools.checkup import check
 from antiphon.training.loop import train
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.predictor import Predictor
 
 Write = Callable[[str, str | bytes], Path]
 TEXTS = ["abc", "ed", "", "bbbb", "a"]

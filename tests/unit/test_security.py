@@ -26,7 +26,7 @@ from tasks import text_sides
 from typer.testing import CliRunner
 
 from antiphon import load
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.config.load import read_config_file
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import ImageCodec

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tasks import tiny_config, words
 from typer.testing import CliRunner
 
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.common.calibration import outcomes
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.data import shortlist
@@ -33,7 +33,9 @@ from antiphon.export.folder import export
 from antiphon.model.models import Writer
 from antiphon.tools.checkup import check
 from antiphon.training.loop import train
-from antiphon.use.predictor import Predictor, load
+from antiphon.use.loading import load
+from antiphon.use.measuring import task_of
+from antiphon.use.predictor import Predictor
 
 FEW = {"decode__shortlist": {"likely": 2, "common": 2}}
 TEXTS = ["sho", "ten", "each", "moo", "so", "eat"]
@@ -213,7 +215,7 @@ def test_scores_that_are_told_are_the_models_own(model: Predictor) -> None:
 
 def test_confidence_is_fitted_to_the_models_own_scores(model: Predictor) -> None:
     rows = model.rows(None)
-    found = judged(model._task(rows))
+    found = judged(task_of(model._loaded, rows))
     scores = [one.score for one in model.predict([row.sources[0] for row in rows])]
     np.testing.assert_allclose(found.log_probs, outcomes(scores), atol=1e-4)
 

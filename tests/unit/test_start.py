@@ -12,7 +12,7 @@ from tasks import spoken, tiny_config, words, write_table
 from typer.testing import CliRunner
 
 from antiphon import load
-from antiphon.cli import app
+from antiphon.cli.main import app
 from antiphon.common.symbols import SPECIALS
 from antiphon.errors import AntiphonError, ConfigError, DataError
 from antiphon.saved import folder as bundle

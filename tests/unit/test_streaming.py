@@ -13,7 +13,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "v0.1.0"
 CODE = """
 import resource, sys
 sys.argv = ["antiphon", "predict", sys.argv[1], "--beam", "1", "--threads", "1"]
-from antiphon.cli import main
+from antiphon.cli.main import main
 try:
     main()
 finally:

@@ -1,0 +1,60 @@
+"""What several commands do: load a model, read settings and data, write a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from antiphon.config.schema import Files
+    from antiphon.use.predictor import Predictor
+
+STDIN = "standard input"
+
+
+def settings_of(pairs: list[str] | None) -> dict[str, Any]:
+    """The keys and values of `--set KEY=VALUE`."""
+    from antiphon.config.load import parse_value
+
+    settings = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--set")
+        settings[key] = parse_value(value, key)
+    return settings
+
+
+def load(
+    folder: Path,
+    device: str | None,
+    threads: int | None = None,
+    members: list[Path] | None = None,
+    combine: str = "log_linear",
+) -> Predictor:
+    """The model of a folder, or with further `members` an ensemble."""
+    import torch
+
+    from antiphon.use.loading import load as load_model
+
+    if threads:
+        torch.set_num_threads(threads)
+    return load_model([folder, *(members or [])], device, combine)
+
+
+def files_of(data: Path | None, source: Path | None, target: Path | None) -> Files | None:
+    """The table or the parallel files that a command names; None if it names none."""
+    from antiphon.config.schema import Parallel
+
+    if (source is None) != (target is None) or (source is not None and data is not None):
+        raise typer.BadParameter("give DATA, or both --source and --target")
+    if source is not None and target is not None:
+        return Parallel(source=str(source), target=str(target))
+    return None if data is None else str(data)
+
+
+def one_line(text: str, breaks: str = "\n\r") -> str:
+    """Plain output is a line an input: characters that would break it become spaces (JSON keeps them)."""
+    return text.translate({ord(character): " " for character in breaks})

@@ -1,0 +1,41 @@
+"""The options and arguments that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")]
+Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; by default all cores")]
+Beam = Annotated[int | None, typer.Option(min=1, help="beam width; 1 is greedy")]
+Sampled = Annotated[bool, typer.Option("--sample", help="draw symbols by their probability")]
+Temperature = Annotated[float | None, typer.Option(help="of --sample: below 1 surer, above 1 bolder")]
+TopK = Annotated[int | None, typer.Option(help="of --sample: among so many most probable symbols")]
+TopP = Annotated[float | None, typer.Option(help="of --sample: among the fewest that hold this probability")]
+Seed = Annotated[int | None, typer.Option(help="of --sample: another seed, other draws")]
+Members = Annotated[
+    list[Path] | None, typer.Option("--ensemble", metavar="DIR", help="a further model, to be asked with the first")
+]
+Combine = Annotated[str, typer.Option(metavar="log_linear|mean", help="of --ensemble: how models are combined")]
+Abstain = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, metavar="P", help="no answer where the confidence is below P (see calibrate)"),
+]
+Json = Annotated[bool, typer.Option("--json", help="write JSON")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="set a key of the configuration")
+]
+DecodeSettings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="decode.KEY=VALUE", help="set a key of decode")
+]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a model folder")]
+Data = Annotated[Path | None, typer.Argument(metavar="[DATA]", help="by default the configured test set")]
+Source = Annotated[Path | None, typer.Option(help="source lines, with --target")]
+Target = Annotated[Path | None, typer.Option(help="target lines, with --source")]
+ConfigOrTable = Annotated[
+    Path, typer.Argument(metavar="CONFIG.yaml|TABLE", help="a configuration, or a table of pairs")
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="where the model goes")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace the model in DIR")]

@@ -1,0 +1,245 @@
+"""Commands that answer: predict, chat, score."""
+
+from __future__ import annotations
+
+import json
+import sys
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from antiphon.cli.common import STDIN, files_of, load, one_line, settings_of
+from antiphon.cli.options import (
+    Abstain,
+    Beam,
+    Combine,
+    Data,
+    DecodeSettings,
+    Device,
+    Folder,
+    Json,
+    Members,
+    Sampled,
+    Seed,
+    Source,
+    Target,
+    Temperature,
+    Threads,
+    TopK,
+    TopP,
+)
+
+if TYPE_CHECKING:
+    from antiphon.common.answers import Prediction
+    from antiphon.use.predictor import Predictor
+
+
+def predict(
+    folder: Folder,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="one input a line, or a table as training reads it; by default stdin"),
+    ] = None,
+    as_json: Json = False,
+    beam: Beam = None,
+    n_best: Annotated[int, typer.Option(min=1, help="outputs an input; needs --json")] = 1,
+    sample: Sampled = False,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    seed: Seed = None,
+    mbr: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="of N sampled outputs the one most like the others")
+    ] = None,
+    prefix: Annotated[str | None, typer.Option(metavar="TEXT", help="what every output begins with")] = None,
+    align: Annotated[bool, typer.Option("--align", help="the source token of each output token; needs --json")] = False,
+    settings: DecodeSettings = None,
+    stream: Annotated[bool, typer.Option("--stream", help="answer each line at once; labels: a step a line")] = False,
+    abstain_below: Abstain = None,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Write the output of every input, in order."""
+    if n_best > 1 and not as_json:
+        raise typer.BadParameter("needs --json", param_hint="--n-best")
+    if align and not as_json:
+        raise typer.BadParameter("needs --json", param_hint="--align")
+    drawn = _drawing(sample, temperature, top_k, top_p, seed)
+    model = load(folder, device, threads, ensemble, combine)
+    if abstain_below is not None:
+        model.refuse_unsure()
+    chosen = settings_of(settings) | ({} if mbr is None else {"decode.mbr.samples": mbr})
+    if n_best > model.most_outputs(beam, chosen):
+        raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
+    name = str(file or STDIN)
+    asked = Asked(beam, drawn, chosen, prefix, align)
+    output = Output(as_json, n_best, abstain_below, stream)
+    if name.removesuffix(".gz").endswith(".conllu"):
+        _tag(model, name, output)
+    elif stream and model.answers_steps:
+        _answer_steps(model, file, output)
+    else:
+        _answer_inputs(model, file, asked, output)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model is asked for."""
+
+    beam: int | None
+    sample: dict[str, Any] | None  # how symbols are drawn, if they are
+    settings: dict[str, Any]
+    prefix: str | None
+    align: bool
+
+
+@dataclass(frozen=True)
+class Output:
+    """How answers are written."""
+
+    as_json: bool
+    n_best: int
+    abstain_below: float | None
+    at_once: bool  # each as soon as its line is read
+
+    def line(self, answer: Prediction) -> str:
+        """An answer as a line. JSON holds one that is not given, too, and marks it."""
+        from antiphon.common.answers import abstains
+
+        silent = self.abstain_below is not None and abstains(answer, self.abstain_below)
+        if not self.as_json:
+            return "" if silent else one_line(answer.text)
+        value = answer.to_json() | ({"abstained": True} if silent else {})
+        if self.n_best > 1:
+            value["n_best"] = [candidate.to_json() for candidate in getattr(answer, "n_best", [])]
+        return json.dumps(value, ensure_ascii=False)
+
+
+def _tag(model: Predictor, path: str, output: Output) -> None:
+    """Write the sentences of a CoNLL-U file with the model's labels."""
+    if output.as_json or output.at_once or output.abstain_below is not None:
+        hint = "--json" if output.as_json else "--stream" if output.at_once else "--abstain-below"
+        raise typer.BadParameter("a .conllu file is answered in CoNLL-U", param_hint=hint)
+    for sentence in model.tag(path):
+        print(sentence, end="")
+
+
+def _answer_steps(model: Predictor, file: Path | None, output: Output) -> None:
+    """Write the answer to each line, which is a step of a sequence."""
+    name, output = str(file or STDIN), replace(output, n_best=1)
+    steps = (line for _, line in model.lines(name, None if file else sys.stdin.buffer))
+    for answer in model.live(steps, origin=f"{name}:"):
+        print(output.line(answer), flush=True)
+
+
+def _answer_inputs(model: Predictor, file: Path | None, asked: Asked, output: Output) -> None:
+    """Write the answer to every input, and at last how many have symbols that are not known."""
+    from antiphon.use.predicting import WINDOW
+
+    name = str(file or STDIN)
+    terminal = file is None and sys.stdin.isatty()
+    at_once = output.at_once or terminal
+    lines = array("q")  # on which the inputs stand
+    inputs = _noting(lines, model.file(name) if file else model.lines(name, sys.stdin.buffer))
+    unknown = 0
+    for answer in model.stream(
+        _prompted(inputs) if terminal else inputs, asked.beam, output.n_best, sample=asked.sample,
+        window=1 if at_once else WINDOW, origin=lambda number: f"{name}:{lines[number - 1]}",
+        prefix=asked.prefix, settings=asked.settings, token_scores=output.as_json, align=asked.align,
+        scores=output.as_json or output.abstain_below is not None,
+    ):  # fmt: skip
+        print(output.line(answer), flush=at_once)
+        unknown += getattr(answer, "unknown", 0) > 0
+    if unknown:
+        sys.stdout.flush()
+        count, advice = f"{unknown:,} of {len(lines):,}", "their answers are guesses (--json counts them as unknown)"
+        print(f"inputs with symbols that the training rows do not have: {count}; {advice}", file=sys.stderr)
+
+
+def _noting(lines: array[int], inputs: Iterator[tuple[int, Any]]) -> Iterator[Any]:
+    """The inputs, each of which notes the line it stands on."""
+    for line, value in inputs:
+        lines.append(line)
+        yield value
+
+
+def chat(
+    folder: Folder,
+    beam: Beam = None,
+    sample: Sampled = False,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    seed: Seed = None,
+    settings: DecodeSettings = None,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """A dialogue, a line a turn: an empty line ends it, /new begins anew."""
+    model = load(folder, device, threads, ensemble, combine)
+    lines = _lines()
+    if sys.stdin.isatty():
+        lines = _prompted(lines)
+    drawn = _drawing(sample, temperature, top_k, top_p, seed)
+    for answer in model.chat(lines, beam, drawn, settings_of(settings)):
+        print(one_line(answer.text), flush=True)
+
+
+def score(
+    folder: Folder,
+    data: Data = None,
+    source: Source = None,
+    target: Target = None,
+    as_json: Json = False,
+    ensemble: Members = None,
+    combine: Combine = "log_linear",
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Write log p(target | source) of every row, in nats, as the last column."""
+    files = files_of(data, source, target)
+    model = load(folder, device, threads, ensemble, combine)
+    for row, value in model.scored(files):
+        sides = model.codecs.shown(row)
+        if as_json:
+            print(json.dumps({**sides, "score": value}, ensure_ascii=False))
+        else:
+            print(*(one_line(text, "\n\r\t") for text in sides.values()), f"{value:.6f}", sep="\t")
+
+
+def _lines() -> Iterator[str]:
+    """Lines of standard input."""
+    from antiphon.data.formats import read_lines
+    from antiphon.errors import DataError
+
+    for number, line, reason in read_lines(STDIN, sys.stdin.buffer):
+        if line is None:
+            raise DataError(f"{STDIN}:{number}: {reason}")
+        yield line
+
+
+def _prompted(lines: Iterator[Any]) -> Iterator[Any]:
+    """The same lines, with a prompt before each."""
+    while True:
+        print("> ", end="", file=sys.stderr, flush=True)
+        line = next(lines, None)
+        if line is None:
+            return
+        yield line
+
+
+def _drawing(
+    sample: bool, temperature: float | None, top_k: int | None, top_p: float | None, seed: int | None
+) -> dict[str, Any] | None:
+    """How symbols are drawn, if they are: any of the options says so."""
+    options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return chosen if sample or chosen else None

@@ -1,0 +1,38 @@
+"""Commands that try a machine out: demo, bench."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from antiphon.cli.options import Json, Out, Overwrite, Threads
+
+
+def demo(
+    structure: Annotated[str, typer.Argument(help="which structure to show")] = "many_to_many",
+    out: Out = Path("demo-model"),
+    overwrite: Overwrite = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="updates, to try it faster")] = None,
+    threads: Threads = None,
+) -> None:
+    """Train, evaluate and use a small real model, offline, on the CPU."""
+    from antiphon.tools.demo import run
+
+    run(structure, out, lambda line: print(line, flush=True), overwrite, threads, steps)
+
+
+def bench(
+    seconds: Annotated[float, typer.Option(min=0.01, max=600, help="of measuring each figure")] = 3.0,
+    as_json: Json = False,
+    threads: Threads = None,
+) -> None:
+    """Measure how fast this machine multiplies, and how fast models learn and write on it."""
+    from antiphon.tools.bench import run
+
+    rates = run(lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True), threads, seconds)
+    if as_json:
+        print(json.dumps(rates, indent=2))

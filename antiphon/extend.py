@@ -1,0 +1,43 @@
+"""The one address of all that a module given to `--import` adds rows to, and of what such rows are made of.
+
+    from antiphon.extend import CELLS, Cell
+
+What stands here stays; the modules that define it may move. See docs/parts.md.
+"""
+
+from __future__ import annotations
+
+from antiphon.common.symbols import BOS, EOS, PAD, UNK
+from antiphon.common.text import as_text
+from antiphon.data.codecs.base import Array, Codec, within
+from antiphon.data.codecs.images import ImageCodec
+from antiphon.data.codecs.kinds import SOURCES, TARGETS
+from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
+from antiphon.data.codecs.numbers import FramesCodec, NumberCodec, NumbersCodec, VectorCodec
+from antiphon.data.codecs.text import TextCodec
+from antiphon.data.formats import FORMATS, Column, Numbered, Record
+from antiphon.data.tokenizers import TOKENIZERS, Tokenizer
+from antiphon.decoding.beam import Rule
+from antiphon.decoding.rules import RULES
+from antiphon.errors import ConfigError, DataError
+from antiphon.inspection.trace import Trace
+from antiphon.inspection.views import VIEWS, Draw, View
+from antiphon.model.parts.attention import ATTENTIONS, Attention, masked_softmax
+from antiphon.model.parts.bridges import BRIDGES, Bridge
+from antiphon.model.parts.heads import COMBINATIONS, HEADS, Combine, Head, SymbolHead
+from antiphon.model.parts.recurrent import CELLS, Cell
+from antiphon.model.parts.sources import SOURCES as SOURCE_PARTS
+from antiphon.model.parts.sources import Embedding, Source
+from antiphon.model.state import Encoded, Layer, Memory
+from antiphon.registry import Table
+from antiphon.training.feeding import FEEDINGS, Feeding
+from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
+
+__all__ = [
+    "ATTENTIONS", "BOS", "BRIDGES", "CELLS", "COMBINATIONS", "EOS", "FEEDINGS", "FORMATS", "HEADS", "OPTIMIZERS", "PAD",
+    "RULES", "SCHEDULES", "SOURCES", "SOURCE_PARTS", "TARGETS", "TOKENIZERS", "UNK", "VIEWS", "Array", "Attention",
+    "Bridge", "CategoryCodec", "Cell", "Codec", "Column", "Combine", "ConfigError", "DataError", "Draw", "Embedding",
+    "Encoded", "Feeding", "FramesCodec", "Head", "ImageCodec", "LabelCodec", "LabelsCodec", "Layer", "Memory",
+    "NumberCodec", "Numbered", "NumbersCodec", "Record", "Rule", "Schedule", "Source", "SymbolHead", "Table",
+    "TextCodec", "Tokenizer", "Trace", "VectorCodec", "View", "as_text", "masked_softmax", "within",
+]  # fmt: skip

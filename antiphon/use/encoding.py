@@ -1,0 +1,89 @@
+"""One input as the model reads it: its arrays; or its known answer; or nothing, where it is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from antiphon.common.answers import Prediction
+from antiphon.data.load import encode_row
+from antiphon.data.rows import Row
+from antiphon.errors import AntiphonError, DataError, TooLongError
+from antiphon.saved import known_answers as exceptions
+from antiphon.saved.known_answers import Exceptions
+from antiphon.use.loaded import Loaded
+
+
+class Encoded(NamedTuple):
+    """An input's values, their arrays, the ids that its outputs begin with, and how many symbols are not known."""
+
+    values: list[Any]
+    arrays: list[Any]
+    beginning: Sequence[int]
+    unknown: int
+
+
+Entry: TypeAlias = Encoded | Prediction | AntiphonError | None
+"""An input, its known answer, what is wrong with it, or None if it is empty."""
+
+
+def encode(
+    loaded: Loaded, value: Any, where: str, beginning: Sequence[int] = (), known: Exceptions = exceptions.NONE
+) -> Encoded | Prediction | None:
+    """An input, called `where` by messages; its answer if it is among the known ones; None if it is empty."""
+    sources = loaded.codecs.sources
+    parts = _parts(loaded, value, where)
+    if parts is None:
+        return None
+    try:
+        values = [codec.asked(part) for codec, part in zip(sources, parts, strict=True)]
+        if (answer := known.answer(loaded.codecs, values)) is not None:
+            return answer
+        arrays = [codec.encode(value) for codec, value in zip(sources, values, strict=True)]
+    except ValueError as error:
+        raise DataError(f"{where}: the input {error}") from None
+    unknown = sum(codec.unknown(array) for codec, array in zip(sources, arrays, strict=True))
+    goes_on, limit = loaded.model.goes_on, loaded.config.data.max_length
+    for place, codec in enumerate(sources):
+        if goes_on:
+            arrays[place] = arrays[place][: len(arrays[place]) - codec.ends]  # a prompt goes on
+        length = len(arrays[place]) - codec.ends
+        if codec.steps and length > limit:
+            raise TooLongError(f"{where}: has {length} {codec.unit}; data.max_length of this model is {limit}")
+    if loaded.copying is not None:
+        arrays = [loaded.copying.read(values[0], arrays[0])]
+    nothing = 0 if goes_on else sources[0].ends
+    is_empty = len(parts) == 1 and len(arrays[0]) == nothing
+    return None if is_empty else Encoded(values, arrays, beginning, unknown)
+
+
+def encode_pair(loaded: Loaded, value: Any, target: Any, where: str) -> list[Any]:
+    """The arrays of an input and of its target."""
+    codec = loaded.codecs.target
+    parts = _parts(loaded, value, where)
+    if parts is None:
+        raise DataError(f"{where}: the input is empty")
+    try:
+        values = tuple(side.asked(part) for side, part in zip(loaded.codecs.sources, parts, strict=True))
+        row = Row(values, codec.read(target, "") if codec.reads else "", where, 1)
+        return encode_row(loaded.config, loaded.codecs, row, loaded.copying)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _parts(loaded: Loaded, value: Any, where: str) -> Sequence[Any] | None:
+    """What an input has for each source; None for an empty one."""
+    reading = [codec.reads for codec in loaded.codecs.sources]
+    wanted = sum(reading)
+    if wanted == 1:
+        parts = [value]
+    elif isinstance(value, str):
+        parts = value.split("\t") if value.strip() else []
+    else:
+        parts = list(value)
+    if wanted and (not parts or (isinstance(parts[0], str) and not any(parts))):
+        return None
+    if wanted and len(parts) != wanted:
+        raise DataError(f"{where}: has {len(parts)} of {wanted} sources; a tab separates them")
+    rest = iter(parts)
+    return [next(rest) if reads else "" for reads in reading]

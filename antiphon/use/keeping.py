@@ -1,0 +1,43 @@
+"""What use adds to a model's folder: known answers, a calibration; and a copy of the folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from antiphon.errors import ModelFolderError
+from antiphon.files import write_text
+from antiphon.model.ensemble import Ensemble
+from antiphon.saved import calibration
+from antiphon.saved import folder as bundle
+from antiphon.saved import known_answers as exceptions
+from antiphon.saved.calibration import Report
+from antiphon.saved.card import add_calibration
+from antiphon.use.loaded import Loaded
+
+
+def keep_exceptions(folder: Path, table: Path) -> None:
+    """Write a table of known answers into a model's folder, in the place of the one before."""
+    if table.resolve() != (folder / exceptions.FILE).resolve():
+        write_text(folder / exceptions.FILE, table.read_text(encoding="utf-8-sig"))
+
+
+def keep_calibration(folder: Path, report: Report) -> None:
+    """Write a calibration into a model's folder, and into its card."""
+    write_text(folder / calibration.FILE, report.to_json())
+    add_calibration(folder, report)
+
+
+def save(loaded: Loaded, metrics: dict[str, Any], target: Path) -> None:
+    """Write the model into a new folder; see `Predictor.save`."""
+    if isinstance(loaded.model, Ensemble):
+        raise ModelFolderError("an ensemble is several folders; copy each of them")
+    if target.exists():
+        raise ModelFolderError(f"{target}: exists; name a new folder")
+    bundle.save_description(target, loaded.config, loaded.codecs)
+    bundle.save_weights(target, bundle.parameters(loaded.model))
+    bundle.save_metrics(target, metrics)
+    for name in (bundle.CARD, bundle.CURVES, calibration.FILE, exceptions.FILE):
+        if (loaded.folder / name).is_file():
+            shutil.copyfile(loaded.folder / name, target / name)

@@ -1,0 +1,107 @@
+"""The answers to inputs, in order: as a stream in bounded memory, or all of a list with errors in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from antiphon.common.answers import Prediction
+from antiphon.data.batches import Sequences
+from antiphon.errors import AntiphonError, ConfigError
+from antiphon.evaluation.answering import answered, empty
+from antiphon.evaluation.measure import read_sources
+from antiphon.model.models import Reader
+from antiphon.use.encoding import Encoded, Entry, encode
+from antiphon.use.loaded import Loaded
+from antiphon.use.options import Options, Request, beginnings, request_of
+from antiphon.use.texts import Where, counting, search_texts
+
+WINDOW = 4096  # inputs held at once while streaming
+
+
+def stream(
+    loaded: Loaded,
+    inputs: Iterable[Any],
+    options: Options,
+    prefix: str | Iterable[str] | None = None,
+    window: int = WINDOW,
+    origin: str | Callable[[int], str] = "input ",
+) -> Iterator[Prediction]:
+    """The answers to `inputs` one by one; see `Predictor.stream`."""
+    if isinstance(inputs, str):
+        raise TypeError("inputs must be a list of texts; for one text give [text]")
+    request = request_of(loaded, options)
+    where = origin if callable(origin) else (lambda number: f"{origin}{number}")
+    encoded = _encoded(loaded, inputs, where, beginnings(loaded, prefix, request.decode))
+    failed: AntiphonError | None = None
+    count = 0
+    while failed is None:
+        entries: list[Entry] = []
+        try:
+            entries.extend(islice(encoded, window))
+        except AntiphonError as error:  # what came before the bad input is still answered
+            failed = error
+        if not entries and failed is None:
+            return
+        numbers = range(count, count + len(entries))
+        for answer in _answers_of(loaded, entries, request, numbers, where):
+            if isinstance(answer, AntiphonError):
+                raise answer
+            yield answer
+        count += len(entries)
+    raise failed
+
+
+def answers(
+    loaded: Loaded,
+    inputs: Sequence[Any],
+    options: Options,
+    prefixes: Sequence[str | None] | None = None,
+    numbers: Sequence[int] | None = None,
+) -> list[Prediction | AntiphonError]:
+    """The answer to each of `inputs`, or its error; see `Predictor.answers`."""
+    request = request_of(loaded, options)
+    entries: list[Entry] = []
+    for place, value in enumerate(inputs):
+        try:
+            prefix = None if prefixes is None else prefixes[place]
+            beginning = next(beginnings(loaded, prefix, request.decode))
+            entries.append(encode(loaded, value, f"input {place + 1}", beginning, loaded.exceptions))
+        except AntiphonError as error:
+            entries.append(error)
+    places = range(len(entries)) if numbers is None else numbers
+    return list(_answers_of(loaded, entries, request, places, lambda number: f"input {number}"))
+
+
+def _encoded(
+    loaded: Loaded, inputs: Iterable[Any], where: Where, prefixes: Iterator[Sequence[int]]
+) -> Iterator[Encoded | Prediction | None]:
+    """Inputs as the model reads them, in order; those with a known answer as that."""
+    for number, value in enumerate(inputs, 1):
+        beginning = next(prefixes, None)
+        if beginning is None:
+            raise ConfigError("prefix", f"is missing for {where(number)}; give one for each input, if only ''")
+        yield encode(loaded, value, where(number), beginning, loaded.exceptions)
+
+
+def _answers_of(
+    loaded: Loaded, entries: Sequence[Entry], request: Request, numbers: Sequence[int], where: Where
+) -> Iterator[Prediction | AntiphonError]:
+    """The answer to every entry in its place: of those that the model reads its own, all at once."""
+    codecs, inputs = loaded.codecs, [entry for entry in entries if isinstance(entry, Encoded)]
+    columns = zip(*(entry.arrays for entry in inputs), strict=True) if inputs else [()] * len(codecs.sources)
+    sources = [Sequences(column) for column in columns]
+    predictions: Iterator[Prediction | AntiphonError]
+    if request.search is not None:
+        read = [number for number, entry in zip(numbers, entries, strict=True) if isinstance(entry, Encoded)]
+        predictions = search_texts(loaded, inputs, sources, request, read, where)
+    else:
+        assert isinstance(loaded.model, Reader)
+        results = read_sources(loaded.model, sources, codecs.sources[0].ends, loaded.device)
+        predictions = (answered(codecs.target, result, loaded.calibration) for result in results)
+    for entry in entries:
+        if isinstance(entry, Encoded):
+            yield counting(next(predictions), entry.unknown)
+        else:
+            yield entry or empty(codecs.target)

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.config.schema import Config
-from antiphon.data.rows import ENDINGS, is_table
+from antiphon.data.formats import ENDINGS, is_table
 from antiphon.errors import ConfigError, DataError, TrainingError
 from antiphon.saved import folder as bundle
 from antiphon.training import defaults
@@ -31,7 +31,7 @@ def given(what: str | Path | Config, settings: Mapping[str, Any] | None = None) 
     if isinstance(what, Config):
         tree, folder = what.given, Path.cwd()
     elif (path := Path(what)).suffix in (".yaml", ".yml"):
-        return configuration.load(path, settings)
+        return read_config_file(path, settings)
     elif path.is_dir() or is_table(str(path)):
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise DataError(f"{path}: is a pipe or a device, which cannot be read twice; give a file")
@@ -39,8 +39,8 @@ def given(what: str | Path | Config, settings: Mapping[str, Any] | None = None) 
     else:
         raise DataError(f"{path}: is neither a configuration (.yaml) nor a table ({ENDINGS}, text with .gz too)")
     for key, value in (settings or {}).items():
-        configuration.set_value(tree, key, value)
-    return configuration.parse(tree, folder)
+        set_value(tree, key, value)
+    return parse_config(tree, folder)
 
 
 def read_config(

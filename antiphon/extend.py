@@ -12,9 +12,10 @@ from antiphon.common.text import as_text
 from antiphon.data.codecs.base import Array, Codec, within
 from antiphon.data.codecs.images import ImageCodec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS
+from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.data.codecs.numbers import FramesCodec, NumberCodec, NumbersCodec, VectorCodec
-from antiphon.data.codecs.text import CategoryCodec, LabelCodec, LabelsCodec, TextCodec
-from antiphon.data.rows import FORMATS, Column, Numbered, Record
+from antiphon.data.codecs.text import TextCodec
+from antiphon.data.formats import FORMATS, Column, Numbered, Record
 from antiphon.data.tokenizers import TOKENIZERS, Tokenizer
 from antiphon.decoding.beam import Rule
 from antiphon.decoding.rules import RULES

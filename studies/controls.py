@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import antiphon
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.data.codecs.images import ImageCodec
 from antiphon.data.load import load_rows
 from antiphon.data.rows import Row
@@ -32,7 +32,7 @@ def tables(name: str, data_set: str = "") -> Rows:
     """A recipe's training and test rows."""
     if RECIPES[name].variable:
         os.environ[RECIPES[name].variable] = data_set
-    config = configuration.load(ROOT / "configs" / f"{name}.yaml")
+    config = read_config_file(ROOT / "configs" / f"{name}.yaml")
     assert config.data.test is not None
     return load_rows(config, config.data.train), load_rows(config, config.data.test)
 

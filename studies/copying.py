@@ -14,7 +14,7 @@ from pathlib import Path
 
 from grid import ROOT, Tree, hardware, mean_and_spread
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 from antiphon.files import write_text
 from antiphon.training.loop import train
 from antiphon.use.loading import load
@@ -125,8 +125,8 @@ def run(task: str, variant: str, seed: int, threads: int) -> tuple[float, float]
     if "decode.replace_unknown" in chosen:  # an unknown symbol is said only if training rows have some
         chosen["target.tokens.min_count"] = TASKS[task].rare
     for key, value in chosen.items():
-        configuration.set_value(tree, key, value)
-    model = load(train(configuration.parse(tree, folder), folder / "model", overwrite=True, threads=threads))
+        set_value(tree, key, value)
+    model = load(train(parse_config(tree, folder), folder / "model", overwrite=True, threads=threads))
     known, new = (model.evaluate(str(folder / f"{name}.tsv"))["exact_match"] for name in (KNOWN, NEW))
     return known, new
 

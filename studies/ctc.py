@@ -13,7 +13,7 @@ import numpy as np
 from grid import ROOT, Tree, hardware, mean_and_spread
 from sklearn.datasets import load_digits
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 from antiphon.files import write_text
 from antiphon.training.loop import train
 from antiphon.use.loading import load
@@ -75,8 +75,8 @@ def run(variant: str, seed: int, threads: int) -> Tree:
     tables(seed, folder)
     tree = json.loads(json.dumps(BASE))
     for key, value in {**VARIANTS[variant], "train.seed": seed}.items():
-        configuration.set_value(tree, key, value)
-    model = load(train(configuration.parse(tree, folder), folder / "model", overwrite=True, threads=threads))
+        set_value(tree, key, value)
+    model = load(train(parse_config(tree, folder), folder / "model", overwrite=True, threads=threads))
     greedy, beam = (model.evaluate(str(folder / "test.jsonl"), beam=width) for width in (1, 5))
     longer = model.evaluate(str(folder / "longer.jsonl"), beam=5)
     size = sum(parameter.numel() for parameter in model.model.parameters())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grid import ROOT, Tree, Variant, data, hardware, run, write_table
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 from antiphon.training.loop import train
 
 SEEDS = (1, 2, 3)
@@ -49,8 +49,8 @@ def base_model(language: str, threads: int) -> Path:
     if not (out / "metrics.json").exists():
         tree = json.loads(json.dumps(BASE)) | {"data": {}}
         for key, value in of(language, BASE_UPDATES).items():
-            configuration.set_value(tree, key, value)
-        train(configuration.parse(tree, ROOT), out, overwrite=True, threads=threads)
+            set_value(tree, key, value)
+        train(parse_config(tree, ROOT), out, overwrite=True, threads=threads)
     return out
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 from antiphon.devices import processor
 from antiphon.files import write_text
 from antiphon.training.loop import train
@@ -41,12 +41,12 @@ def run(study: str, base: Tree, variants: Sequence[Variant], seeds: Sequence[int
         for variant in variants:
             tree = json.loads(json.dumps(base))
             for key, value in {**variant.settings, "train.seed": seed}.items():
-                configuration.set_value(tree, key, value)
+                set_value(tree, key, value)
             key = json.dumps(tree, sort_keys=True) + (variant.start.name if variant.start else "")
             record = folder / f"{zlib.crc32(key.encode()):08x}.json"
             if not record.exists():
                 start = time.monotonic()
-                config = configuration.parse(tree, ROOT)
+                config = parse_config(tree, ROOT)
                 model = train(config, folder / "model", overwrite=True, threads=threads, init_from=variant.start)
                 lines = (model / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
                 last = json.loads(lines[-1])

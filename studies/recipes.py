@@ -19,7 +19,7 @@ from string import ascii_uppercase
 from grid import ROOT, hardware, mean_and_spread
 
 import antiphon
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.files import write_text
 from antiphon.training.loop import train
 
@@ -139,7 +139,7 @@ def make(name: str, data_set: str, seed: int, threads: int) -> Run:
     recipe = RECIPES[name]
     if recipe.variable:
         os.environ[recipe.variable] = data_set
-    config = configuration.load(ROOT / "configs" / f"{recipe.of or name}.yaml", {**recipe.settings, "train.seed": seed})
+    config = read_config_file(ROOT / "configs" / f"{recipe.of or name}.yaml", {**recipe.settings, "train.seed": seed})
     began = time.monotonic()
     folder = train(config, folder_of(name, data_set, seed), overwrite=True, threads=threads)
     minutes = (time.monotonic() - began) / 60

@@ -6,10 +6,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.config.schema import Config
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.rows import Side
+from antiphon.data.rows import SideReader
 
 
 def write_table(path: Path, rows: list[tuple[str, str]]) -> Path:
@@ -17,10 +17,10 @@ def write_table(path: Path, rows: list[tuple[str, str]]) -> Path:
     return path
 
 
-def text_sides(*columns: int | str) -> list[Side]:
+def text_sides(*columns: int | str) -> list[SideReader]:
     """How rows of texts are read: one source and a target."""
     read = TextCodec("source").read
-    return [Side(name, column, read) for name, column in zip(("source", "target"), columns, strict=True)]
+    return [SideReader(name, column, read) for name, column in zip(("source", "target"), columns, strict=True)]
 
 
 def words(count: int, seed: int, letters: str = "abcdefgh", longest: int = 7) -> list[str]:
@@ -92,8 +92,8 @@ def tiny_config(folder: Path, **settings: Any) -> Config:
     write_table(folder / "valid.tsv", pairs[100:])
     tree = copy.deepcopy(TINY) | {"data": {"train": "train.tsv", "valid": "valid.tsv", "test": "valid.tsv"}}
     for key, value in settings.items():
-        configuration.set_value(tree, key.replace("__", "."), value)
-    return configuration.parse(tree, folder)
+        set_value(tree, key.replace("__", "."), value)
+    return parse_config(tree, folder)
 
 
 def trained(config: Config, out: Path) -> Any:
@@ -111,4 +111,4 @@ def train_quietly(config: Path, out: Path, resume: bool) -> None:
     from antiphon.training.loop import train
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    train(configuration.load(config), out, resume=resume, threads=1)
+    train(read_config_file(config), out, resume=resume, threads=1)

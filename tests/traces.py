@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 from antiphon.data.load import load_rows, train_codecs
 from antiphon.inspection.trace import Trace
 from antiphon.model.build import build
@@ -143,8 +143,8 @@ def made(name: str) -> Predictor:
             "decode": {"beam": 3, "min_length": 1, "max_length": 6},
         }
         for key, value in case.settings.items():
-            configuration.set_value(tree, key, value)
-        config = configuration.parse(tree, Path(folder))
+            set_value(tree, key, value)
+        config = parse_config(tree, Path(folder))
         read = load_rows(config, str(table))
     codecs = train_codecs(config, read)
     torch.manual_seed(1)

@@ -16,7 +16,7 @@ STDIN = "standard input"
 
 def settings_of(pairs: list[str] | None) -> dict[str, Any]:
     """The keys and values of `--set KEY=VALUE`."""
-    from antiphon.config.schema import parse_value
+    from antiphon.config.load import parse_value
 
     settings = {}
     for pair in pairs or []:

@@ -217,7 +217,7 @@ def score(
 
 def _lines() -> Iterator[str]:
     """Lines of standard input."""
-    from antiphon.data.rows import read_lines
+    from antiphon.data.formats import read_lines
     from antiphon.errors import DataError
 
     for number, line, reason in read_lines(STDIN, sys.stdin.buffer):

@@ -1,4 +1,4 @@
-"""The configuration: the only schema, the reading of its file, and the messages about mistakes in it.
+"""The configuration: the only schema, its keys and their checks.
 
 Keys whose value may be a table also take the bare name (`attention: general`). Which names exist and
 which options each takes is known to the tables of the parts alone; here they are a `Choice`.
@@ -7,11 +7,8 @@ which options each takes is known to the tables of the parts alone; here they ar
 from __future__ import annotations
 
 import io
-import os
-import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -23,19 +20,13 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
-    ValidationError,
     field_serializer,
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
 
-from antiphon.errors import ConfigError, nearest, shown
-
-LONGEST_YAML = 1 << 20  # characters
-PATHS = {"data": ("train", "valid", "test"), "model": ("embeddings",), "decode": ("allowed", "lexicon")}
 WIDEST, DEEPEST = 1 << 16, 256  # of a layer, in layers: more is a slip of the pen
 
 
@@ -43,6 +34,13 @@ class Section(BaseModel):
     """A table of the configuration: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+
+def keys_of(section: object) -> dict[str, FieldInfo]:
+    """The keys of a section as users write them; anything else has none."""
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return {}
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 class WithOptions(BaseModel):
@@ -58,7 +56,7 @@ class WithOptions(BaseModel):
     @classmethod
     def own_keys(cls) -> list[str]:
         """The keys that every choice of this kind takes."""
-        return [field.alias or name for name, field in cls.model_fields.items()]
+        return list(keys_of(cls))
 
 
 class Choice(WithOptions):
@@ -140,7 +138,7 @@ class Data(Section):
     on_error: Literal["fail", "skip"] = Field("fail", description="what a bad row does")
 
 
-class Side(WithOptions):
+class SideKeys(WithOptions):
     """What stands on a side of a row, and where; the other keys are options of the kind."""
 
     kind: str = Field("text", description="text, category, vector, image, frames, label, labels, number, ...")
@@ -338,8 +336,8 @@ class Decode(WithOptions):
     @property
     def rules(self) -> dict[str, Any]:
         """What is said of rules of decoding, by their names."""
-        own = {"allowed": self.allowed, "lexicon": self.lexicon}
-        return {name: value for name, value in (own | self.options).items() if value is not None}
+        rules = {"allowed": self.allowed, "lexicon": self.lexicon} | self.options
+        return {name: value for name, value in rules.items() if value is not None}
 
 
 class Evaluate(Section):
@@ -354,8 +352,10 @@ class Config(Section):
         None, description="inferred from the kinds of source and target; if stated, checked"
     )
     data: Data
-    sources: list[Side] = Field([Side()], alias="source", description="what the model reads: one, or a list of several")
-    target: Side = Field(Side(), description="what the model says")
+    sources: list[SideKeys] = Field(
+        [SideKeys()], alias="source", description="what the model reads: one, or a list of several"
+    )
+    target: SideKeys = Field(SideKeys(), description="what the model says")
     model: Model = Model()
     train: Train = Train()
     decode: Decode = Decode()
@@ -369,12 +369,12 @@ class Config(Section):
         return value if isinstance(value, list) else [value]
 
     @field_serializer("sources")
-    def _one_alone(self, sources: list[Side], info: SerializationInfo) -> object:
+    def _one_alone(self, sources: list[SideKeys], info: SerializationInfo) -> object:
         tables = [side.model_dump(exclude_none=True, exclude_unset=info.exclude_unset) for side in sources]
         return tables[0] if len(tables) == 1 else tables
 
     @field_serializer("target")
-    def _without_nulls(self, target: Side, info: SerializationInfo) -> object:
+    def _without_nulls(self, target: SideKeys, info: SerializationInfo) -> object:
         return target.model_dump(exclude_none=True, exclude_unset=info.exclude_unset)
 
     @model_validator(mode="after")
@@ -400,198 +400,3 @@ class Config(Section):
         yaml.width = 120
         yaml.dump(self.model_dump(by_alias=True), out)
         return out.getvalue()
-
-
-def _read_yaml(text: str) -> Any:
-    """YAML 1.2 as plain values; what is wrong is a `ValueError` of one line.
-
-    Aliases are refused, since a few lines of them can stand for more values than there is memory.
-    """
-    if len(text) > LONGEST_YAML:
-        raise ValueError(f"is longer than {LONGEST_YAML >> 10} KiB")
-    try:
-        for event in YAML(typ="safe", pure=True).parse(text):
-            if isinstance(event, AliasEvent):
-                line = event.start_mark.line + 1
-                raise ValueError(f"line {line}: write the value again in place of the alias *")  # noqa: TRY004
-        return YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        problem = " ".join(str(error.problem).partition(" with value ")[0].split())[:200]
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ValueError(f"{line}{problem}") from None
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
-    except (YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(" ".join(str(error).split())[:200]) from None
-
-
-def parse_value(text: str, key: str) -> Any:
-    """The value of `--set key=text`, read as YAML 1.2."""
-    try:
-        return _read_yaml(text)
-    except ValueError as error:
-        raise ConfigError(key, f"not a YAML value: {error}") from None
-
-
-def set_value(tree: dict[str, Any], key: str, value: object) -> None:
-    """Set `a.b.c` in a tree of tables; a bare name on the way becomes `{kind: name}`."""
-    *path, last = key.split(".")
-    for depth, name in enumerate(path, 1):
-        if tree.get(name) is None:
-            tree[name] = _default_choice(path[:depth])
-        below = tree[name]
-        if isinstance(below, str):
-            below = tree[name] = {"from" if name == "context" else "kind": below}
-        if not isinstance(below, dict):
-            raise ConfigError(key, f"{name!r} is not a table here, so nothing below it can be set")
-        tree = below
-    tree[last] = value
-
-
-def _default_choice(path: Sequence[str]) -> dict[str, Any]:
-    """What stands at a table nobody gave: the default's name if it is a choice, so that an option can be set."""
-    section: Any = Config
-    default: object = None
-    for name in path:
-        if not _is_section(section) or name not in section.model_fields:
-            return {}
-        field = section.model_fields[name]
-        default = field.default
-        section = type(default) if isinstance(default, BaseModel) else field.annotation
-    return {"kind": default.kind} if isinstance(default, Choice) else {}
-
-
-def load_tree(path: Path) -> dict[str, Any]:
-    """The YAML file at `path` as plain values."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError("", f"cannot be read: {error.strerror}", str(path)) from None
-    except UnicodeDecodeError:
-        raise ConfigError("", "is not UTF-8 text", str(path)) from None
-    try:
-        tree = _read_yaml(text)
-    except ValueError as error:
-        raise ConfigError("", f"is not YAML: {error}", str(path)) from None
-    if not isinstance(tree, dict):
-        raise ConfigError("", "must be a table of keys such as data, model and train", str(path))
-    return tree
-
-
-def load(path: Path, settings: Mapping[str, object] | None = None) -> Config:
-    """The configuration at `path`, with dotted `settings` laid over it and its paths made absolute."""
-    tree = load_tree(path)
-    try:
-        for key, value in (settings or {}).items():
-            set_value(tree, key, value)
-        return parse(tree, path.parent)
-    except ConfigError as error:
-        raise error.within(str(path)) from None
-
-
-def parse(tree: Mapping[str, object], folder: Path) -> Config:
-    """Check plain values against the schema; data paths are taken relative to `folder`."""
-    try:
-        config = Config.model_validate(tree)
-    except ValidationError as error:
-        raise _explain(error, tree) from None
-    for section, names in PATHS.items():
-        here = getattr(config, section)
-        files = {name: getattr(here, name) for name in names}
-        found = {
-            name: _absolute(value, folder, f"{section}.{name}")
-            for name, value in files.items()
-            if value is not None and (section != "decode" or isinstance(value, str))  # there a list is of symbols
-        }
-        if found:
-            config = config.model_copy(update={section: here.model_copy(update=found)})
-    return config
-
-
-def decoding(config: Config, settings: Mapping[str, object]) -> Config:
-    """The configuration of a trained model with keys of `decode` changed; paths are the user's own."""
-    tree = config.model_dump(by_alias=True)
-    for key, value in settings.items():
-        if not key.startswith("decode."):
-            raise ConfigError(key, "a trained model stays as it is; only keys of decode can be set, as in decode.beam")
-        set_value(tree, key, value)
-    return parse(tree, Path())
-
-
-def sample_settings(options: Mapping[str, Any]) -> Sample:
-    """How to sample, from plain values; what is wrong is a `ConfigError`."""
-    try:
-        return Sample.model_validate(options)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        reason = f"{problem['msg']} (is {shown(problem['input'])})"
-        raise ConfigError(".".join(map(str, problem["loc"])), reason) from None
-
-
-def _absolute(files: Files | float | None, folder: Path, key: str) -> Files | float | None:
-    def one(path: str) -> str:
-        def variable(match: re.Match[str]) -> str:
-            value = os.environ.get(match[1]) or match[2]
-            if value is None:
-                raise ConfigError(key, f"the environment variable {match[1]} is not set")
-            return value
-
-        expanded = re.sub(r"\$\{(\w+)(?::-([^}$]*))?\}", variable, path)
-        if not expanded:
-            raise ConfigError(key, "is an empty path")
-        return os.path.abspath(folder / expanded)
-
-    match files:
-        case str():
-            return one(files)
-        case list():
-            return [one(path) for path in files]
-        case Parallel():
-            return Parallel(source=one(files.source), target=one(files.target))
-    return files
-
-
-def _explain(error: ValidationError, tree: Mapping[str, object]) -> ConfigError:
-    """The first of pydantic's errors in the words of the configuration."""
-    problem = error.errors()[0]
-    steps = [str(step) for step in problem["loc"]]
-    if steps[:2] == ["source", "0"] and not isinstance(tree.get("source"), list):
-        del steps[1]
-    section: Any = Config
-    path: list[str] = []
-    for step in steps:
-        fields = {(f.alias or name): f for name, f in section.model_fields.items()} if _is_section(section) else {}
-        if step in fields:
-            section = _item(fields[step].annotation)
-            path.append(step)
-        elif step.isdigit() and _is_section(section):
-            path.append(step)  # of a list of sections
-        elif not fields and path and not step.isdigit():
-            break  # pydantic's name for a branch of a union, not a key
-        else:
-            path.append(step)
-    key = ".".join(path)
-    if problem["type"] == "extra_forbidden":
-        holder: Any = Config
-        for step in path[:-1]:
-            if not step.isdigit():
-                holder = _item({(f.alias or n): f for n, f in holder.model_fields.items()}[step].annotation)
-        return ConfigError(
-            key, f"unknown key; {nearest(path[-1], [f.alias or n for n, f in holder.model_fields.items()])}"
-        )
-    if problem["type"] == "missing":
-        return ConfigError(key, "is missing")
-    reason = problem["msg"].removeprefix("Value error, ")
-    given = "" if isinstance(problem["input"], dict | BaseModel) else f" (is {shown(problem['input'])})"
-    return ConfigError(key, f"{reason}{given}")
-
-
-def _item(annotation: Any) -> Any:
-    """What a list is of, or the table that may be left out; anything else is itself."""
-    inner = get_args(annotation)
-    optional = len(inner) == 2 and inner[1] is type(None) and _is_section(inner[0])
-    return inner[0] if get_origin(annotation) is list or optional else annotation
-
-
-def _is_section(annotation: object) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -10,14 +10,14 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from antiphon.common.symbols import UNK
-from antiphon.config.schema import Config, Files, Parallel
-from antiphon.config.schema import Side as SideConfig
+from antiphon.config.schema import Config, Files, Parallel, SideKeys
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.base import Array, Codec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.copying import Copying
 from antiphon.data.oddities import header, quotes, white_space
-from antiphon.data.rows import Problems, Row, Side, read_rows, read_texts
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Row, SideReader, read_rows, read_texts
 from antiphon.data.shortlist import Shortlist
 from antiphon.errors import ConfigError, DataError
 from antiphon.registry import Table
@@ -57,8 +57,8 @@ class Codecs:
         """What `to_json` gave."""
         *sources, target = json.loads(text)
         names = side_names(len(sources))
-        found = [codec_from_json(SOURCES, value, name) for value, name in zip(sources, names, strict=False)]
-        return cls(tuple(found), codec_from_json(TARGETS, target, "target"))
+        read = (codec_from_json(SOURCES, value, name) for value, name in zip(sources, names, strict=False))
+        return cls(tuple(read), codec_from_json(TARGETS, target, "target"))
 
     def key_of(self, row: Row) -> Hashable:
         """What makes the inputs of two rows the same to a model."""
@@ -85,57 +85,71 @@ def untrained(config: Config) -> Codecs:
     return Codecs(tuple(sources), _untrained(TARGETS, config.target, "target"))
 
 
-def _untrained(table: Table[Codec], side: SideConfig, key: str) -> Codec:
+def _untrained(table: Table[Codec], side: SideKeys, key: str) -> Codec:
     table.row(side.kind, f"{key}.kind")
     return table.build(side.kind, side.options, key, also=side.own_keys(), where=key)
 
 
-def sides_of(config: Config, codecs: Codecs) -> list[Side]:
+def sides_of(config: Config, codecs: Codecs) -> list[SideReader]:
     """How rows are read; sources that are not configured otherwise stand in the first columns, the target behind."""
-    found = []
+    sides = []
     for number, (name, codec) in enumerate(codecs.named.items()):
-        side = config.target if name == "target" else config.sources[number]
-        place = side.place(number) if codec.reads else None
-        named = not codec.reads or side.column is not None or side.columns is not None
+        keys = config.target if name == "target" else config.sources[number]
+        place = keys.place(number) if codec.reads else None
+        named = not codec.reads or keys.column is not None or keys.columns is not None
         gathers = codec.steps and codec.form not in ("any", "aligned")
-        found.append(Side(name.replace("-", " "), place, codec.read, gathers, named))
-    if config.data.group is not None and not any(side.gathers and side.columns is not None for side in found):
+        sides.append(SideReader(name.replace("-", " "), place, codec.read, gathers, named))
+    if config.data.group is not None and not any(side.gathers and side.columns is not None for side in sides):
         raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
-    return found
+    return sides
 
 
 def load_rows(
-    config: Config, files: Files, problems: Problems | None = None, codecs: Codecs | None = None, told: bool = True
+    config: Config, files: Files, problems: Problems | None = None, codecs: Codecs | None = None, warn: bool = True
 ) -> list[Row]:
     """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so.
 
-    With `problems` they are added to these, and nothing is raised. What is skipped, and what is odd, is said, unless
-    `told` is false.
+    With `problems` they are added to these, and nothing is raised. What is skipped, and what is odd, is a warning,
+    unless `warn` is false.
     """
-    found = problems if problems is not None else Problems(config.data.on_error == "skip")
-    reading = codecs or untrained(config)
-    sides = sides_of(config, reading)
-    parallel = [files.source, files.target] if isinstance(files, Parallel) else []
+    met = problems if problems is not None else Problems(config.data.on_error == "skip")
+    rows = _read(config, files, codecs or untrained(config), met)
+    if problems is None:
+        met.raise_any()
+        if warn:
+            tell(met)
+    if not rows:
+        raise DataError(met.summary() if met.first else f"{', '.join(_paths(files))}: holds no rows")
+    return rows
+
+
+def _read(config: Config, files: Files, codecs: Codecs, problems: Problems) -> list[Row]:
+    """The rows that can be read; others, and what is odd, are added to `problems`."""
+    sides = sides_of(config, codecs)
+    tables, parallel = ([], _paths(files)) if isinstance(files, Parallel) else (_paths(files), [])
     if parallel and len([side for side in sides if side.columns is not None]) != len(parallel):
         raise ConfigError("data.train", "parallel files are for one source and a target; give a table")
-    tables = [] if isinstance(files, Parallel) else [files] if isinstance(files, str) else files
-    if reading.sources[0].whole:
-        rows = list(read_texts(tables, sides[0], found))
-    else:
-        rows = list(read_rows(tables, parallel, sides, config.data.header, found, config.data.group))
-        if not rows and files == config.data.train and found.reasons.keys() == {"column 1 is missing"}:
-            found.hint = "\n".join(found.notes) if found.notes else "" if "; is " in found.summary() else ONE_COLUMN
-        found.notes += oddities(config, reading, rows)
-    if problems is None:
-        found.raise_any()
-        if told:
-            tell(found)
-    if not rows and not found.first:
-        name = ", ".join(parallel or tables)
-        raise DataError(f"{name}: holds no rows")
-    if not rows:
-        raise DataError(found.summary())
+    if codecs.sources[0].whole:
+        return list(read_texts(tables, sides[0], problems))
+    rows = list(read_rows(tables, parallel, sides, config.data.header, problems, config.data.group))
+    if not rows and files == config.data.train and problems.reasons.keys() == {"column 1 is missing"}:
+        problems.hint = _hint_of_one_column(problems)
+    problems.notes += oddities(config, codecs, rows)
     return rows
+
+
+def _paths(files: Files) -> list[str]:
+    if isinstance(files, Parallel):
+        return [files.source, files.target]
+    return [files] if isinstance(files, str) else files
+
+
+def _hint_of_one_column(problems: Problems) -> str:
+    """What may help where all rows have one column: what was noted, or which models learn from one column."""
+    if problems.notes:
+        return "\n".join(problems.notes)
+    has_advice = "; is " in problems.summary()  # another separator, or comments
+    return "" if has_advice else ONE_COLUMN
 
 
 ONE_COLUMN = (
@@ -146,24 +160,24 @@ ONE_COLUMN = (
 
 def oddities(config: Config, codecs: Codecs, rows: Sequence[Row]) -> list[str]:
     """What may be a mistake in rows that can be read: a header, a spreadsheet's quotes, columns taken for steps."""
-    found = []
-    for (name, codec), side in zip(codecs.named.items(), (*config.sources, config.target), strict=True):
-        if codec.kind == "frames" and side.columns is not None and config.data.group is None:
-            found.append(
-                f"{name}: each row is read as {len(side.columns)} steps of one number, its columns; if each row is a "
-                "step, name the column that tells sequences apart in data.group"
-            )
-    if not isinstance(config.data.train, Parallel) and rows:
-        texts = [name for name, codec in codecs.named.items() if codec.reads and codec.kind in TEXTUAL]
-        places = [place for place, name in enumerate(codecs.named) if name in texts]
-        columns = [[str((*row.sources, row.target)[place]) for row in rows] for place in places]
-        named = config.data.header or any(isinstance(side.column, str) for side in (*config.sources, config.target))
-        found += [] if named else header(rows, columns)
-        by_name = dict(zip(texts, columns, strict=True))
-        found += quotes(rows, by_name)
-        words = [name for name in texts if getattr(codecs.named[name], "tokens", "") == "words"]
-        found += white_space(rows, {name: by_name[name] for name in words})
-    return found
+    keys = (*config.sources, config.target)
+    notes = [
+        f"{name}: each row is read as {len(side.columns)} steps of one number, its columns; if each row is a "
+        "step, name the column that tells sequences apart in data.group"
+        for (name, codec), side in zip(codecs.named.items(), keys, strict=True)
+        if codec.kind == "frames" and side.columns is not None and config.data.group is None
+    ]
+    if isinstance(config.data.train, Parallel) or not rows:
+        return notes
+    columns: dict[str, list[str]] = {}  # what the sides that are text hold
+    for place, (name, codec) in enumerate(codecs.named.items()):
+        if codec.reads and codec.kind in TEXTUAL:
+            columns[name] = [str((*row.sources, row.target)[place]) for row in rows]
+    if not config.data.header and not any(isinstance(side.column, str) for side in keys):
+        notes += header(rows, list(columns.values()))
+    notes += quotes(rows, columns)
+    words = {name: column for name, column in columns.items() if getattr(codecs.named[name], "tokens", "") == "words"}
+    return notes + white_space(rows, words)
 
 
 TEXTUAL = ("text", "category", "label")
@@ -179,8 +193,8 @@ def split_rows(
             f"{rows[0].file}: a fraction for validation needs at least 2 distinct inputs; give data.valid a file"
         )
 
-    def rank(found: Hashable) -> bytes:
-        text = found[0] if isinstance(found, tuple) and len(found) == 1 else found
+    def rank(value: Hashable) -> bytes:
+        text = value[0] if isinstance(value, tuple) and len(value) == 1 else value
         return hashlib.blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest()
 
     chosen = set(sorted(inputs, key=rank)[: min(max(1, round(len(inputs) * fraction)), len(inputs) - 1)])
@@ -282,42 +296,57 @@ def encode_row(config: Config, codecs: Codecs, row: Row, copying: Copying | None
     return arrays
 
 
+def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]]:
+    """A row's arrays; a `ValueError` says what is wrong with it."""
+    arrays: list[Array | Sequence[int]] = []
+    for (name, codec), value in zip(codecs.named.items(), (*row.sources, row.target), strict=True):
+        try:
+            arrays.append(arrays[0] if codec.form == "next" else codec.encode(value))
+        except ValueError as error:
+            raise ValueError(f"the {name.replace('-', ' ')} {error}") from None
+    if not codecs.sources[0].whole:
+        _check_lengths(codecs, arrays, limit)
+    if codecs.target.form == "each":
+        _check_one_each(codecs, len(arrays[0]) - codecs.sources[0].ends, len(arrays[-1]))
+    if codecs.target.form == "aligned":
+        *labels, _ = arrays[-1]
+        _check_room(len(arrays[0]), labels)  # the end too can say one
+    return arrays
+
+
+def _check_lengths(codecs: Codecs, arrays: Sequence[Array | Sequence[int]], limit: int) -> None:
+    """No side may be longer than `limit` steps; the message is of the longest."""
+    longest, message = limit, ""
+    for (name, codec), array in zip(codecs.named.items(), arrays, strict=True):
+        length = len(array) - codec.ends
+        if codec.steps and length > longest:
+            longest, message = length, f"the {name.replace('-', ' ')} has {length} {codec.unit}"
+    if message:
+        raise ValueError(f"too long: {message}, data.max_length is {limit}")
+
+
+def _check_one_each(codecs: Codecs, steps: int, wanted: int) -> None:
+    """A target that says something of each step of the source has as many."""
+    if steps != wanted:
+        source, target = codecs.sources[0].unit, codecs.target.unit
+        raise ValueError(f"the target has {wanted} {target} for {steps} {source} of the source")
+
+
+def _check_room(steps: int, labels: Sequence[int]) -> None:
+    """The steps of the source can say these labels with CTC."""
+    wanted = frames_needed(labels)
+    if wanted <= steps:
+        return
+    between = ", and a blank between equal ones" if wanted > len(labels) else ""
+    unknown = sum(label == UNK for label in labels)
+    if between and unknown > 1:
+        between += f", as {unknown} unknown ones are"
+    raise ValueError(f"the target needs {wanted} steps of the source, which has {steps}: with ctc one a token{between}")
+
+
 def frames_needed(labels: Sequence[int]) -> int:
     """The fewest frames that can say these labels with CTC: one each, and a blank between equal neighbours."""
     return len(labels) + sum(left == right for left, right in itertools.pairwise(labels))
-
-
-def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]]:
-    """A row's arrays; a `ValueError` says what is wrong with it."""
-    found: list[Array | Sequence[int]] = []
-    long: list[tuple[int, str, str]] = []
-    for (name, codec), value in zip(codecs.named.items(), (*row.sources, row.target), strict=True):
-        name = name.replace("-", " ")
-        try:
-            found.append(found[0] if codec.form == "next" else codec.encode(value))
-        except ValueError as error:
-            raise ValueError(f"the {name} {error}") from None
-        if codec.steps and not codecs.sources[0].whole and len(found[-1]) - codec.ends > limit:
-            long.append((len(found[-1]) - codec.ends, name, codec.unit))
-    if long:
-        length, name, unit = max(long, key=lambda item: item[0])
-        raise ValueError(f"too long: the {name} has {length} {unit}, data.max_length is {limit}")
-    if codecs.target.form == "each":
-        steps, wanted = len(found[0]) - codecs.sources[0].ends, len(found[-1])
-        if steps != wanted:
-            source, target = codecs.sources[0].unit, codecs.target.unit
-            raise ValueError(f"the target has {wanted} {target} for {steps} {source} of the source")
-    if codecs.target.form == "aligned":
-        *labels, _ = found[-1]
-        steps, wanted = len(found[0]), frames_needed(labels)
-        if wanted > steps:
-            between = ", and a blank between equal ones" if wanted > len(labels) else ""
-            unknown = sum(label == UNK for label in labels)
-            between += f", as {unknown} unknown ones are" if between and unknown > 1 else ""
-            raise ValueError(
-                f"the target needs {wanted} steps of the source, which has {steps}: with ctc one a token{between}"
-            )
-    return found
 
 
 def group_references(config: Config, codecs: Codecs, rows: Sequence[Row]) -> list[list[int]]:

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from antiphon.common.symbols import EOS, UNK
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.rows import read_lines
+from antiphon.data.formats import read_lines
 from antiphon.decoding.beam import Rule
 from antiphon.errors import ConfigError, DataError
 from antiphon.registry import Table

@@ -17,8 +17,8 @@ from antiphon.common.answers import (
 )
 from antiphon.common.calibration import Calibration
 from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
-from antiphon.data.codecs.text import LabelCodec
 
 
 class Answer(NamedTuple):

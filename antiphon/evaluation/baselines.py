@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from antiphon import metrics
 from antiphon.common.text import turns_of
 from antiphon.config.schema import Config
-from antiphon.data.codecs.text import LabelCodec, TextCodec
+from antiphon.data.codecs.labels import LabelCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, group_references
 from antiphon.data.rows import Row
 from antiphon.errors import shown

@@ -9,7 +9,8 @@ import numpy as np
 from antiphon.common.calibration import Calibration, outcomes
 from antiphon.common.symbols import SPECIALS
 from antiphon.data.batches import Examples
-from antiphon.data.codecs.text import LabelCodec, TextCodec
+from antiphon.data.codecs.labels import LabelCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.evaluation.outputs import best_outputs
 from antiphon.evaluation.scores import read_sources, symbol_scores
 from antiphon.evaluation.task import Task, grouped_rows

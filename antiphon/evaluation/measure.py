@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from antiphon import metrics
 from antiphon.common.symbols import UNK
 from antiphon.config.schema import Decode
+from antiphon.data.codecs.labels import LabelCodec, LabelsCodec
+from antiphon.data.codecs.nothing import NextCodec
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
-from antiphon.data.codecs.text import LabelCodec, LabelsCodec, NextCodec, TextCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.rows import Row
 from antiphon.decoding.run import Speaker, plain
 from antiphon.evaluation.answering import Answer

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from antiphon.data.codecs.base import Codec
-from antiphon.data.codecs.text import LabelCodec, NextCodec, TextCodec
+from antiphon.data.codecs.labels import LabelCodec
+from antiphon.data.codecs.nothing import NextCodec
+from antiphon.data.codecs.text import TextCodec
 
 CORPUS = ("bleu", "chrf", "ter")
 HIGHER_IS_BETTER = {"exact_match", "bleu", "chrf", "accuracy", "macro_f1", "span_f1"}

@@ -31,8 +31,9 @@ from antiphon.data.batches import Examples, Ints, Sequences, cut_long, pad
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import ImageCodec, ImagesCodec
 from antiphon.data.codecs.kinds import codec_to_text
+from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
-from antiphon.data.codecs.text import LabelCodec, SourceTextCodec, TextCodec
+from antiphon.data.codecs.text import SourceTextCodec, TextCodec
 from antiphon.data.load import encode_rows, group_references, load_rows, side_names
 from antiphon.decoding.beam import forced
 from antiphon.decoding.run import batches_by_length, decode_sources, plan

@@ -15,11 +15,11 @@ from torch import Tensor
 from antiphon import __version__
 from antiphon.common.symbols import BOS, EOS, SPECIALS, UNK
 from antiphon.common.vocabulary import Vocabulary
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.formats import load_array
 from antiphon.data.load import Codecs, untrained
-from antiphon.data.rows import load_array
 from antiphon.errors import DataError, ModelFolderError
 from antiphon.files import write_text
 from antiphon.model.build import build
@@ -136,7 +136,7 @@ def g2p_en(source: Path) -> Converted:
         },
         "decode": {"beam": 1, "max_length": G2P_LONGEST},
     }
-    config = configuration.parse(tree, source.parent)
+    config = parse_config(tree, source.parent)
     codecs = untrained(config)
     for codec, symbols in ((codecs.sources[0], LETTERS), (codecs.target, PHONEMES)):
         assert isinstance(codec, TextCodec)

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, read_tree
 from antiphon.config.schema import Config
 from antiphon.data import shortlist
 from antiphon.data.codecs.base import Codec
@@ -139,12 +139,12 @@ def load_config(folder: Path) -> Config:
     if not (folder / CONFIG).is_file():
         raise ModelFolderError(f"{folder}: is not a complete model: {CONFIG} is missing")
     try:
-        tree = configuration.load_tree(folder / CONFIG)
+        tree = read_tree(folder / CONFIG)
         if tree.get("format") != FORMAT:
             raise ModelFolderError(
                 f"{folder / CONFIG}: format {tree.get('format')!r} is not known; this version reads {FORMAT}"
             )
-        return configuration.parse(tree, folder)
+        return parse_config(tree, folder)
     except ConfigError as error:
         raise ModelFolderError(str(error if error.file else error.within(str(folder / CONFIG)))) from None
 

@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 
 from antiphon.common.answers import Candidate, LabelPrediction, LabelsPrediction, Prediction, TextPrediction
 from antiphon.data.codecs.base import Codec
-from antiphon.data.codecs.text import CategoryCodec, LabelCodec, SourceTextCodec, TextCodec
+from antiphon.data.codecs.labels import CategoryCodec, LabelCodec
+from antiphon.data.codecs.text import SourceTextCodec, TextCodec
+from antiphon.data.formats import read_lines
 from antiphon.data.load import Codecs
-from antiphon.data.rows import read_lines
 from antiphon.errors import DataError, ModelFolderError
 
 FILE = "exceptions.tsv"

@@ -19,7 +19,7 @@ from torch.autograd.profiler import profile
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.data.batches import collate
 from antiphon.devices import processor
 from antiphon.files import write_text
@@ -119,7 +119,7 @@ def prepared(reference: Reference) -> Prepared:
             write_text(Path(folder, f"{name}.tsv"), "".join(own))
         path = Path(folder, "reference.yaml")
         write_text(path, f"data: {{train: train.tsv, valid: valid.tsv}}\n{reference.config.lstrip()}")
-        return prepare(configuration.load(path))
+        return prepare(read_config_file(path))
 
 
 def matrix_rates(seconds: float) -> dict[str, float]:

@@ -13,9 +13,11 @@ from antiphon.common.symbols import UNK
 from antiphon.config.schema import Config, Parallel
 from antiphon.data.batches import Sequences
 from antiphon.data.codecs.base import Codec
-from antiphon.data.codecs.text import LabelCodec, TextCodec
+from antiphon.data.codecs.labels import LabelCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
-from antiphon.data.rows import Problems, Row
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Row
 from antiphon.errors import DataError, shown
 from antiphon.training.prepare import assemble, check_names, read_parts
 

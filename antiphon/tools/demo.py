@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.data.load import split_rows
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, ConfigError, nearest
@@ -153,7 +153,7 @@ def run(
     write_text(path, demo.config)
     say(textwrap.indent(demo.config.rstrip(), "   "))
     say("3. Training, on this machine.")
-    config = configuration.load(path, {"train.max_steps": steps} if steps else {})
+    config = read_config_file(path, {"train.max_steps": steps} if steps else {})
     command = f"antiphon train {path} --out {out}"
     train(config, out, overwrite=overwrite, device="cpu", threads=threads, command=command)
     model = load(out, device="cpu")

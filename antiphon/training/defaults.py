@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.data.codecs.base import Answers
 from antiphon.data.load import load_rows, untrained
-from antiphon.data.rows import Problems, Row
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Row
 from antiphon.model.build import structure_of
 from antiphon.training import sides
 from antiphon.training.prepare import check_names
@@ -39,7 +40,7 @@ class Keys:
         theirs = self.of(key)
         if theirs is not MISSING:
             return theirs
-        configuration.set_value(self.chosen, key, value)
+        set_value(self.chosen, key, value)
         return value
 
     def of(self, key: str) -> Any:
@@ -95,26 +96,26 @@ def complete(given: Config, like: Config | None = None, skip: bool = False) -> C
     target = tree.get("target", {})
     if "kind" in target or target.keys() - {"column"}:  # otherwise it may become a label
         keys = Keys(tree)
-        _choose(keys, _facts_of(configuration.parse(tree, Path())))
-        check_names(configuration.parse(_laid_over(keys.chosen, tree), Path()))
+        _choose(keys, _facts_of(parse_config(tree, Path())))
+        check_names(parse_config(_laid_over(keys.chosen, tree), Path()))
         are_open = any(map(_is_open, [*_as_list(tree.get("source", {})), target])) or tree["data"].get("valid") is None
         if not keys.chosen and not are_open:
-            return Completed(configuration.parse(tree, Path()), [])
+            return Completed(parse_config(tree, Path()), [])
     rows, tree, about = _with_sides(tree, skip)
     keys = Keys(tree)
     if tree["data"].get("valid") is None:
         tree = _laid_over(tree, {"data": {"valid": _fraction(len(rows))}})
-    facts = _counted(configuration.parse(tree, Path()), rows)
+    facts = _counted(parse_config(tree, Path()), rows)
     _choose(keys, facts)
     if like is not None:
         keys.chosen.pop("model", None)
-    config = configuration.parse(_laid_over(keys.chosen, tree), Path())
+    config = parse_config(_laid_over(keys.chosen, tree), Path())
     return Completed(config, [*about, *_summary(config, facts)])
 
 
 def laid_over(whole: Config, given: Config) -> Config:
     """A whole configuration with what the user gives laid over it."""
-    return configuration.parse(_laid_over(whole.model_dump(by_alias=True), given.given), Path())
+    return parse_config(_laid_over(whole.model_dump(by_alias=True), given.given), Path())
 
 
 def _started(tree: Mapping[str, Any], like: Config) -> dict[str, Any]:
@@ -156,17 +157,17 @@ def _with_sides(tree: Mapping[str, Any], skip: bool) -> tuple[list[Row], dict[st
     """The rows as they are read, and the tree with the sides' kinds and tokens; why, in a few lines."""
     about = []
     reading = {name: tree[name] for name in ("data", "source", "target", "structure") if name in tree}
-    config = configuration.parse(reading, Path())
+    config = parse_config(reading, Path())
     codecs = untrained(config)
     problems = Problems(skip=True) if skip else None
-    rows = load_rows(config, config.data.train, problems, codecs, told=False)
+    rows = load_rows(config, config.data.train, problems, codecs, warn=False)
     target = dict(tree.get("target", {}))
     if "kind" not in target:
         kind = sides.target_kind(codecs, rows) if not target.keys() - {"column"} else None
         target["kind"] = kind.value if kind else "text"
         if kind:
             about.append(f"target: {kind.value}, as {kind.why}")
-            config = configuration.parse({**reading, "target": target}, Path())
+            config = parse_config({**reading, "target": target}, Path())
             codecs = untrained(config)
             rows = [replace(row, target=codecs.target.read(row.target, "")) for row in rows]
     sources = [{"kind": "text", **side} for side in _as_list(tree.get("source", {}))]

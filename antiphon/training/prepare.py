@@ -14,9 +14,11 @@ from torch import nn
 from antiphon.config.schema import Config, Decode, Parallel
 from antiphon.data import shortlist
 from antiphon.data.batches import Examples, cut_long, in_lanes
-from antiphon.data.codecs.text import LabelsCodec, TextCodec
+from antiphon.data.codecs.labels import LabelsCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, encode_rows, load_parts, train_codecs, untrained
-from antiphon.data.rows import Problems, Row
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Row
 from antiphon.decoding import run as search
 from antiphon.errors import ConfigError, nearest
 from antiphon.evaluation.baselines import baselines, constant_target

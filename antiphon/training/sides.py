@@ -10,7 +10,8 @@ from itertools import islice
 from typing import Any
 
 from antiphon.common.text import Text, turns_of
-from antiphon.data.codecs.text import LabelsCodec, TextCodec
+from antiphon.data.codecs.labels import LabelsCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs
 from antiphon.data.rows import Row
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from antiphon.common.symbols import SPECIALS
 from antiphon.common.vocabulary import Vocabulary
-from antiphon.data.codecs.text import CategoryCodec, TextCodec
+from antiphon.data.codecs.labels import CategoryCodec
+from antiphon.data.codecs.text import TextCodec
+from antiphon.data.formats import read_lines
 from antiphon.data.load import Codecs
-from antiphon.data.rows import read_lines
 from antiphon.errors import ConfigError, DataError, nearest
 from antiphon.model.models import Model
 from antiphon.saved.folder import Bundle

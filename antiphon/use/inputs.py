@@ -8,9 +8,12 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from antiphon.config.schema import Config
-from antiphon.data.codecs.text import CategoryCodec, TextCodec
+from antiphon.data.codecs.labels import CategoryCodec
+from antiphon.data.codecs.text import TextCodec
+from antiphon.data.formats import KEYED, read_lines, suffix_of
 from antiphon.data.load import Codecs, sides_of
-from antiphon.data.rows import KEYED, Problems, Side, read_lines, read_rows, suffix_of
+from antiphon.data.problems import Problems
+from antiphon.data.rows import SideReader, read_rows
 from antiphon.errors import DataError
 
 LINES = (".tsv", ".txt", "")  # files that may be a table or one input a line
@@ -58,7 +61,7 @@ def _of_table(path: str, config: Config, codecs: Codecs) -> Iterator[Input]:
     header = config.data.header or any(isinstance(column, str) for column in named)
     sides = [replace(side, named=True) for side in sources]
     problems = Problems()
-    nothing = Side(target.name, None, lambda value, folder: "")
+    nothing = SideReader(target.name, None, lambda value, folder: "")
     for row in read_rows([path], [], [*sides, nothing], header, problems, config.data.group):
         if problems.first:
             break

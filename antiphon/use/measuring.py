@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from antiphon.common.calibration import Calibration
-from antiphon.data.codecs.text import LabelCodec, TextCodec
+from antiphon.data.codecs.labels import LabelCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import encode_rows, load_parts
 from antiphon.errors import ModelFolderError
 from antiphon.evaluation.calibrate import judged, surest

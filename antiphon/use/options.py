@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from antiphon.config.schema import Decode, decoding, sample_settings
+from antiphon.config.load import sample_settings, with_decode_settings
+from antiphon.config.schema import Decode
 from antiphon.data.codecs.text import TextCodec
 from antiphon.decoding.rules import ids_of
 from antiphon.decoding.run import Search, Speaker, check_names, plan, refuse_alignment, written_side
@@ -64,7 +65,7 @@ def decode_of(loaded: Loaded, beam: int | None, sample: Settings = None, setting
     """The configured `decode` with a caller's options laid over it."""
     if beam is not None and beam < 1:
         raise ConfigError("beam", f"must be at least 1 (is {beam})")
-    decode = (decoding(loaded.config, settings) if settings else loaded.config).decode
+    decode = (with_decode_settings(loaded.config, settings) if settings else loaded.config).decode
     check_names(decode)
     if beam is not None:
         decode = decode.model_copy(update={"beam": beam})

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 
 from antiphon.common.answers import LabelsPrediction
-from antiphon.data.codecs.text import LabelsCodec
+from antiphon.data.codecs.labels import LabelsCodec
 from antiphon.data.conllu import FIELDS, Sentence, sentences
-from antiphon.data.rows import read_lines
+from antiphon.data.formats import read_lines
 from antiphon.errors import DataError, ModelFolderError
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options

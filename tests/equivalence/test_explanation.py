@@ -11,7 +11,8 @@ import pytest
 import torch
 from traces import CASES, Case, made, trace
 
-from antiphon.data.codecs.text import LabelCodec, TextCodec
+from antiphon.data.codecs.labels import LabelCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError, ModelFolderError
 from antiphon.inspection.explain import attribution as gradients

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from antiphon.cli.main import app
 from antiphon.common.calibration import Calibration
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.load import load_rows, train_codecs
 from antiphon.model.build import build
@@ -54,7 +54,7 @@ def untrained(folder: Path, tree: dict[str, Any], rows: list[dict[str, Any]], sc
     table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     model = {**SMALL, **tree.get("model", {})}
     whole = {"data": {"train": str(table)}, "decode": {"beam": 1, "max_length": 6}, **tree, "model": model}
-    config: Config = configuration.parse(whole, folder)
+    config: Config = parse_config(whole, folder)
     codecs = train_codecs(config, load_rows(config, config.data.train))
     torch.manual_seed(3)
     built = build(config, codecs)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import antiphon
 from antiphon.common.symbols import BOS, SPECIALS, UNK
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.data.batches import Batch, Examples, Sequences, collate, cut_long, in_lanes
 from antiphon.data.codecs.text import LongTextCodec
@@ -46,8 +46,8 @@ def long_config(folder: Path, text: str = TEXT, **settings: Any) -> Config:
     }
     tree["train"] |= {"schedule": "constant", "learning_rate": 0.005}
     for key, value in settings.items():
-        configuration.set_value(tree, key.replace("__", "."), value)
-    return configuration.parse(tree, folder)
+        set_value(tree, key.replace("__", "."), value)
+    return parse_config(tree, folder)
 
 
 def weights_after(folder: Path, name: str, resume: bool = False, **settings: Any) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import pytest
 from tasks import spoken, trained, words, write_table
 
 import antiphon
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 
 
 def accuracy(folder: Path, rows: list[tuple[str, str]], steps: int, **settings: Any) -> float:
@@ -33,8 +33,8 @@ def accuracy(folder: Path, rows: list[tuple[str, str]], steps: int, **settings: 
         "decode": {"beam": 3},
     }
     for key, value in settings.items():
-        configuration.set_value(tree, key.replace("__", "."), value)
-    model = trained(configuration.parse(tree, folder), folder / "model")
+        set_value(tree, key.replace("__", "."), value)
+    model = trained(parse_config(tree, folder), folder / "model")
     return float(model.evaluate()["exact_match"])
 
 

@@ -16,7 +16,7 @@ from tasks import trained, words
 
 import antiphon
 from antiphon import metrics
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 from antiphon.errors import AntiphonError
 from antiphon.use.predictor import Predictor
 
@@ -41,8 +41,8 @@ def learned(folder: Path, rows: list[dict[str, Any]], steps: int, **settings: An
         "decode": {"beam": 2},
     }
     for key, value in settings.items():
-        configuration.set_value(tree, key.replace("__", "."), value)
-    model: Predictor = trained(configuration.parse(tree, folder), folder / "model")
+        set_value(tree, key.replace("__", "."), value)
+    model: Predictor = trained(parse_config(tree, folder), folder / "model")
     return model
 
 
@@ -141,7 +141,7 @@ def test_synchronous_learns_which_way_a_line_moves_from_images_in_rows_of_a_tabl
         },
         "train": {"epochs": 100, "max_steps": 120, "validate_every": 60, "learning_rate": 0.01, "batch_size": 32},
     }
-    model = trained(configuration.parse(tree, tmp_path), tmp_path / "model")
+    model = trained(parse_config(tree, tmp_path), tmp_path / "model")
     assert model.evaluate()["accuracy"] >= 0.95
     steps = [str(tmp_path / f"{place}.png") for place in (1, 9, 3)]
     (whole,) = model.predict([json.dumps(steps)])

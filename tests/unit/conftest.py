@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.config.schema import Config
 
 settings.register_profile(
@@ -43,7 +43,7 @@ def tree_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration's tree; `a__b=c` sets the key a.b."""
     tree: dict[str, Any] = {"data": {"train": "train.tsv"}}
     for key, value in settings.items():
-        configuration.set_value(tree, key.replace("__", "."), value)
+        set_value(tree, key.replace("__", "."), value)
     return tree
 
 
@@ -52,7 +52,7 @@ def configure() -> Configure:
     """A configuration of defaults and the given keys: `configure(model__cell="gru")`."""
 
     def make(**keys: Any) -> Config:
-        return configuration.parse(tree_of(keys), Path("/nowhere"))
+        return parse_config(tree_of(keys), Path("/nowhere"))
 
     return make
 
@@ -93,4 +93,4 @@ def model_folder(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A folder with a model of four updates; tests read it and change only copies."""
     from antiphon.training.loop import train
 
-    return train(configuration.load(tiny_config), tmp_path_factory.mktemp("trained") / "model", device="cpu")
+    return train(read_config_file(tiny_config), tmp_path_factory.mktemp("trained") / "model", device="cpu")

@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 
 from antiphon.cli.main import app
 from antiphon.common.calibration import Calibration, outcomes
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
+from antiphon.config.schema import Config
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError
 from antiphon.saved.calibration import BINS, FILE, MOST, Bin, Judged, Report, expected_error, fitted, read, reliability
@@ -261,7 +262,7 @@ def test_a_damaged_file_is_named(folder: Path, wrong: str) -> None:
 
 
 def test_it_is_copied_with_a_model_and_not_kept_for_other_weights(
-    folder: Path, pairs: Path, tmp_path: Path, configure: Callable[..., configuration.Config]
+    folder: Path, pairs: Path, tmp_path: Path, configure: Callable[..., Config]
 ) -> None:
     load(folder, "cpu").calibrate()
     load(folder, "cpu").save(tmp_path / "copy")
@@ -288,7 +289,7 @@ def test_labels_are_as_sure_as_they_were_fitted(kind: str, tmp_path: Path) -> No
         f"data: {{train: t.tsv, valid: t.tsv}}\nsource: {{kind: text, tokens: words}}\ntarget: {target}\n"
         "model: {embedding: 4, encoder: {hidden: 4}}\ntrain: {max_steps: 2, validate_every: 1}\n"
     )
-    model = load(train(configuration.load(tmp_path / "c.yaml"), tmp_path / "m", device="cpu"), "cpu")
+    model = load(train(read_config_file(tmp_path / "c.yaml"), tmp_path / "m", device="cpu"), "cpu")
     report = model.calibrate()
     assert report.rows == f"{len(rows)} validation rows of t.tsv"
     assert report.calibration.bias == 0
@@ -307,6 +308,6 @@ def test_what_has_no_confidence_is_refused(tmp_path: Path) -> None:
         "data: {train: t.tsv, valid: 0.2}\nsource: {kind: text, tokens: words}\ntarget: number\n"
         "model: {embedding: 4, encoder: {hidden: 4}}\ntrain: {max_steps: 2, validate_every: 1}\n"
     )
-    folder = train(configuration.load(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
+    folder = train(read_config_file(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
     with pytest.raises(AntiphonError, match="says number, and a confidence is for a text, a label or labels"):
         load(folder, "cpu").calibrate([Row(("a",), np.ones((1, 1), np.float32), "t", 1)])

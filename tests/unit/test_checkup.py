@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.errors import AntiphonError, ConfigError, DataError
 from antiphon.tools.checkup import Report, check
@@ -24,8 +24,8 @@ def config_of(write: Write, train: str = TRAIN, valid: str | float = VALID, **ke
     tree: dict[str, Any] = {"data": {"train": str(write("train.tsv", train))}}
     tree["data"]["valid"] = str(write("valid.tsv", valid)) if isinstance(valid, str) else valid
     for key, value in keys.items():
-        configuration.set_value(tree, key.replace("__", "."), value)
-    return configuration.parse(tree, Path())
+        set_value(tree, key.replace("__", "."), value)
+    return parse_config(tree, Path())
 
 
 def line(report: Report, start: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.evaluation.influences import Sums, class_influences
 from antiphon.metrics import macro_f1
@@ -184,8 +184,8 @@ def trained(folder: Path, **settings: Any) -> list[dict[str, Any]]:
         },
     }  # fmt: skip
     for key, value in settings.items():
-        configuration.set_value(tree, key.replace("__", "."), value)
-    out = train(configuration.parse(tree, folder), folder / "m", device="cpu", threads=1)
+        set_value(tree, key.replace("__", "."), value)
+    out = train(parse_config(tree, folder), folder / "m", device="cpu", threads=1)
     return [json.loads(line) for line in (out / "training" / "log.jsonl").read_text().splitlines()]
 
 
@@ -247,7 +247,7 @@ def test_every_metric_that_can_be_watched_judges(tmp_path: Path, kind: str, metr
         "model": {"embedding": 4, "encoder": {"hidden": 4}, "decoder": {"hidden": 8}},
         "train": {"max_steps": 4, "validate_every": 2, "metric": metric},
     }
-    out = train(configuration.parse(tree, tmp_path), tmp_path / "m", device="cpu", threads=1)
+    out = train(parse_config(tree, tmp_path), tmp_path / "m", device="cpu", threads=1)
     best = Progress.of(checkpoint.load(out)[0]["progress"]).best
     assert best is not None
     assert len(best.judged.influence) == 30
@@ -267,7 +267,7 @@ def test_the_influence_of_numbers_is_in_the_metrics_unit(tmp_path: Path, metric:
         "model": {"embedding": 4, "encoder": {"hidden": 4}},
         "train": {"max_steps": 4, "validate_every": 4, "metric": metric},
     }
-    out = train(configuration.parse(tree, tmp_path), tmp_path / "m", device="cpu", threads=1)
+    out = train(parse_config(tree, tmp_path), tmp_path / "m", device="cpu", threads=1)
     best = Progress.of(checkpoint.load(out)[0]["progress"]).best
     assert best is not None
     said = [one.value for one in load(out, "cpu").predict([word for word, _ in rows])]

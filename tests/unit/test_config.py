@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, parse_value, read_config_file, set_value
 from antiphon.config.schema import Config, Parallel
 from antiphon.data.load import load_rows, untrained
 from antiphon.errors import AntiphonError, ConfigError
@@ -193,7 +193,7 @@ def test_a_right_configuration_survives_being_saved(configure: Configure, write:
     whole_check(configure, keys)
     config = configure(**keys)
     saved = write("saved.yaml", config.to_yaml())
-    assert configuration.load(saved) == config
+    assert read_config_file(saved) == config
 
 
 def test_a_bare_name_is_a_table_with_that_kind(configure: Configure) -> None:
@@ -215,9 +215,9 @@ def test_an_empty_list_of_files_is_refused(configure: Configure) -> None:
 
 def test_train_is_all_that_is_needed() -> None:
     with pytest.raises(ConfigError, match=r"^data: is missing$"):
-        configuration.parse({}, Path())
+        parse_config({}, Path())
     with pytest.raises(ConfigError, match=r"^data\.train: is missing$"):
-        configuration.parse({"data": {}}, Path())
+        parse_config({"data": {}}, Path())
 
 
 # --- the file ---------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_train_is_all_that_is_needed() -> None:
 def test_the_message_of_a_file_starts_with_its_name(write: Write) -> None:
     path = write("c.yaml", "data: {train: a.tsv}\nmodel: {cel: gru}\n")
     with pytest.raises(ConfigError) as caught:
-        configuration.load(path)
+        read_config_file(path)
     assert str(caught.value).startswith(f"{path}: model.cel: unknown key; did you mean 'cell'? ")
 
 
@@ -246,7 +246,7 @@ def test_the_message_of_a_file_starts_with_its_name(write: Write) -> None:
 def test_what_is_not_yaml_is_one_line_with_the_file(write: Write, text: str) -> None:
     path = write("c.yaml", text)
     with pytest.raises(ConfigError) as caught:
-        configuration.load(path)
+        read_config_file(path)
     assert str(caught.value).startswith(f"{path}: is not YAML: ")
     assert "\n" not in str(caught.value)
 
@@ -255,23 +255,23 @@ def test_what_is_not_yaml_is_one_line_with_the_file(write: Write, text: str) -> 
 def test_a_file_without_a_table_says_what_it_needs(write: Write, text: str) -> None:
     path = write("c.yaml", text)
     with pytest.raises(ConfigError) as caught:
-        configuration.load(path)
+        read_config_file(path)
     assert str(caught.value) == f"{path}: must be a table of keys such as data, model and train"
 
 
 def test_a_file_that_cannot_be_read_says_why(write: Write, tmp_path: Path) -> None:
     missing, latin = tmp_path / "none.yaml", write("latin.yaml", "data: ü".encode("latin-1"))
     with pytest.raises(ConfigError) as caught:
-        configuration.load(missing)
+        read_config_file(missing)
     assert str(caught.value) == f"{missing}: cannot be read: No such file or directory"
     with pytest.raises(ConfigError) as caught:
-        configuration.load(latin)
+        read_config_file(latin)
     assert str(caught.value) == f"{latin}: is not UTF-8 text"
 
 
 def test_numbers_and_words_follow_yaml_1_2(write: Write) -> None:
     path = write("c.yaml", "data: {train: no, test: yes}\nsource: {column: no}\ntrain: {learning_rate: 1e-3}\n")
-    config = configuration.load(path)
+    config = read_config_file(path)
     assert config.train.learning_rate == 0.001
     assert config.sources[0].column == "no"
     assert config.data.train == str(path.parent / "no")
@@ -287,7 +287,7 @@ def test_numbers_and_words_follow_yaml_1_2(write: Write) -> None:
     ],
 )  # fmt: skip
 def test_a_set_value_is_yaml_1_2(text: str, value: object) -> None:
-    found = configuration.parse_value(text, "k")
+    found = parse_value(text, "k")
     assert found == value
     assert type(found) is type(value)
 
@@ -295,19 +295,19 @@ def test_a_set_value_is_yaml_1_2(text: str, value: object) -> None:
 @given(st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False))
 def test_a_plain_value_is_read_back(value: object) -> None:
     text = repr(value).lower() if isinstance(value, bool) else repr(value)
-    assert configuration.parse_value(text, "k") == value
+    assert parse_value(text, "k") == value
 
 
 @pytest.mark.parametrize("text", ["[1", "{a: b", "@x", "!!python/name:os.system", "2020-99-99", "a: b: c", "*x"])
 def test_a_set_value_that_is_not_yaml_names_its_key(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^train\.seed: not a YAML value: "):
-        configuration.parse_value(text, "train.seed")
+        parse_value(text, "train.seed")
 
 
 @given(st.text(max_size=12))
 def test_any_set_value_is_a_value_or_a_message(text: str) -> None:
     try:
-        configuration.parse_value(text, "k")
+        parse_value(text, "k")
     except ConfigError as error:
         found = str(error)
     else:
@@ -321,7 +321,7 @@ def test_any_set_value_is_a_value_or_a_message(text: str) -> None:
 def test_settings_lie_over_the_file(write: Write) -> None:
     path = write("c.yaml", "data: {train: a.tsv}\nmodel: {attention: additive, context: projected_all}\n")
     settings = {"model.attention.size": 5, "model.context.pool": "max", "train.epochs": 2, "data.valid": "v.tsv"}
-    config = configuration.load(path, settings)
+    config = read_config_file(path, settings)
     assert (config.model.attention.kind, config.model.attention.options) == ("additive", {"size": 5})
     assert (config.model.context.from_, config.model.context.options) == ("projected_all", {"pool": "max"})
     assert config.train.epochs == 2
@@ -331,7 +331,7 @@ def test_settings_lie_over_the_file(write: Write) -> None:
 def test_nothing_can_be_set_below_a_value(write: Write) -> None:
     path = write("c.yaml", "data: {train: a.tsv}\ntrain: {epochs: 3}\n")
     with pytest.raises(ConfigError, match=r"train\.epochs\.x: 'epochs' is not a table here"):
-        configuration.load(path, {"train.epochs.x": 1})
+        read_config_file(path, {"train.epochs.x": 1})
 
 
 def test_paths_are_relative_to_the_file(write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -339,7 +339,7 @@ def test_paths_are_relative_to_the_file(write: Write, monkeypatch: pytest.Monkey
     path = write("sub/c.yaml", "data: {train: [a.tsv, ../b.tsv], valid: {source: s, target: /t}, test: '${PLACE}/x'}\n")
     monkeypatch.setenv("PLACE", "/data")
     monkeypatch.chdir(tmp_path.root)
-    data = configuration.load(path).data
+    data = read_config_file(path).data
     assert data.train == [str(tmp_path / "sub" / "a.tsv"), str(tmp_path / "b.tsv")]
     assert data.valid == Parallel(source=str(tmp_path / "sub" / "s"), target="/t")
     assert data.test == "/data/x"
@@ -363,7 +363,7 @@ def test_aliases_are_refused_wherever_they_stand(write: Write, key: str) -> None
         f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefghij", "bcdefghijk", strict=True)
     )
     with pytest.raises(ConfigError, match="write the value again in place of the alias"):
-        configuration.load(write("c.yaml", f"{laughs}{key}: *k\n"))
+        read_config_file(write("c.yaml", f"{laughs}{key}: *k\n"))
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_aliases_are_refused_wherever_they_stand(write: Write, key: str) -> None
 )
 def test_odd_yaml_is_one_line(write: Write, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        configuration.load(write("c.yaml", text))
+        read_config_file(write("c.yaml", text))
     assert ": is not YAML: " in str(caught.value)
     assert len(str(caught.value)) < 500
 
@@ -397,10 +397,10 @@ def test_odd_yaml_is_one_line(write: Write, text: str) -> None:
 def test_values_beyond_all_bounds_are_refused(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
     tree: dict[str, Any] = {"data": {"train": "a.tsv"}}
     for key, value in settings.items():
-        configuration.set_value(tree, key.replace("__", "."), value)
+        set_value(tree, key.replace("__", "."), value)
 
     def read() -> None:
-        check_names(configuration.parse(tree, tmp_path))
+        check_names(parse_config(tree, tmp_path))
 
     with pytest.raises(ConfigError) as caught:
         read()

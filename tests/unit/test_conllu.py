@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import antiphon
 from antiphon.cli.main import main
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config
 from antiphon.data.conllu import FIELDS, Sentence, sentences
 from antiphon.errors import AntiphonError
 
@@ -84,7 +84,7 @@ def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model": {"embedding": 8, "encoder": {"hidden": 8}, "dropout": 0.0},
         "train": {"max_steps": 60, "epochs": 100, "learning_rate": 0.03},
     }
-    antiphon.train(configuration.parse(tree, folder), out=folder / "m", threads=1)
+    antiphon.train(parse_config(tree, folder), out=folder / "m", threads=1)
     return folder / "m"
 
 

@@ -16,7 +16,7 @@ from tasks import write_table
 from torch import Tensor
 
 from antiphon.common.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, read_config_file
 from antiphon.config.schema import Config
 from antiphon.data.batches import Batch, Padded, replace_unknown
 from antiphon.data.codecs.text import SourceTextCodec, TargetTextCodec
@@ -258,7 +258,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
         "decode: {beam: 3, max_length: 6}\n",
         encoding="utf-8",
     )
-    return load(train(configuration.load(folder / "c.yaml"), folder / "m", device="cpu"), "cpu")
+    return load(train(read_config_file(folder / "c.yaml"), folder / "m", device="cpu"), "cpu")
 
 
 SEARCHES: list[dict[str, Any]] = [
@@ -344,7 +344,7 @@ def test_it_is_not_exported(model: Predictor, tmp_path: Path) -> None:
 
 
 def test_a_saved_configuration_says_copy(model: Predictor) -> None:
-    config = configuration.load(model.folder / CONFIG)
+    config = read_config_file(model.folder / CONFIG)
     assert config.model.copy_
     built = build(config, model.codecs)
     assert {name for name, _ in built.named_parameters()} >= {"head.weight", "head.bias", "decoder.gate.weight"}
@@ -352,12 +352,12 @@ def test_a_saved_configuration_says_copy(model: Predictor) -> None:
 
 def test_a_training_goes_on_where_it_was(model: Predictor, tmp_path: Path) -> None:
     """Resumed = uninterrupted, bit for bit: what is hidden is drawn from the seed and the update."""
-    tree = configuration.load(model.folder / CONFIG).model_dump(by_alias=True)
+    tree = read_config_file(model.folder / CONFIG).model_dump(by_alias=True)
     found = []
     for name, stops in (("once", [6]), ("twice", [3, 6])):
         for stop in stops:
             tree["train"] |= {"max_steps": stop, "epochs": 50, "validate_every": 3, "schedule": "constant"}
-            config = configuration.parse(tree, tmp_path)
+            config = parse_config(tree, tmp_path)
             train(config, tmp_path / name, resume=stop == 6 and len(stops) > 1, device="cpu", threads=1)
         found.append(load(tmp_path / name, "cpu").model.state_dict())
     for key, value in found[0].items():

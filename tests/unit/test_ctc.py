@@ -17,7 +17,7 @@ from models import Side, assert_slopes
 from torch import Tensor
 
 from antiphon.common.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config, Model
 from antiphon.data.batches import Examples, Sequences, collate
 from antiphon.data.load import frames_needed
@@ -271,7 +271,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder = tmp_path_factory.mktemp("ctc")
     (folder / "rows.tsv").write_text("".join(f"{json.dumps(frames)}\t{word}\n" for frames, word in rows(120)))
     (folder / "c.yaml").write_text(CONFIG)
-    return load(train(configuration.load(folder / "c.yaml"), folder / "m", device="cpu", threads=1), "cpu")
+    return load(train(read_config_file(folder / "c.yaml"), folder / "m", device="cpu", threads=1), "cpu")
 
 
 def test_a_model_is_trained_measured_saved_and_asked(trained: Predictor, tmp_path: Path) -> None:

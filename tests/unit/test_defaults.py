@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from antiphon import api
 from antiphon.common.symbols import EOS
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.config.schema import Config
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.load import load_rows, split_rows
@@ -116,11 +116,11 @@ def test_a_setting_is_kept_and_goes_with_what_is_chosen(write: Write, settings: 
     config = api.read_config(path, settings).config
     check_names(config)
     tree = config.model_dump(by_alias=True)
-    expected = configuration.parse(tree, Path())
+    expected = parse_config(tree, Path())
     again = dict(tree)
     for key, value in settings.items():
-        configuration.set_value(again, key, value)
-    assert configuration.parse(again, Path()) == expected
+        set_value(again, key, value)
+    assert parse_config(again, Path()) == expected
 
 
 def test_without_settings_the_choice_is_a_whole_configuration(write: Write) -> None:
@@ -129,7 +129,7 @@ def test_without_settings_the_choice_is_a_whole_configuration(write: Write) -> N
     check_names(config)
     assert config.data.train == str(path)
     assert isinstance(config.data.valid, float)
-    assert configuration.load(write("c.yaml", config.to_yaml())) == config
+    assert read_config_file(write("c.yaml", config.to_yaml())) == config
 
 
 def test_a_relative_table_is_made_absolute(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from antiphon.cli.main import app
 from antiphon.common.symbols import EOS
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config
 from antiphon.data.codecs.kinds import SOURCES, codec_from_json
 from antiphon.data.codecs.text import SourceTextCodec
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
@@ -83,7 +83,7 @@ def test_an_answer_a_step_takes_no_turns() -> None:
 
     tree = {"data": {"train": "t.tsv"}, "source": {"kind": "text", "turns": 2}, "target": "labels"}
     with pytest.raises(ConfigError, match=r"^source\.turns: text -> labels: a dialogue's turns are for"):
-        check_names(configuration.parse(tree, Path.cwd()))
+        check_names(parse_config(tree, Path.cwd()))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def parrot(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
         "train": {"epochs": 100, "max_steps": 400, "batch_size": 32, "learning_rate": 0.01, "validate_every": 200},
         "decode": {"beam": 2},
     }
-    return load(train(configuration.parse(tree, folder), folder / "model", device="cpu"), "cpu")
+    return load(train(parse_config(tree, folder), folder / "model", device="cpu"), "cpu")
 
 
 def test_the_answer_depends_on_the_turn_before_last(parrot: Predictor) -> None:
@@ -153,6 +153,6 @@ def test_a_model_of_labels_does_not_chat(parrot: Predictor, tmp_path: Path) -> N
     rows = "".join(f"{word}\t{word[0]}\n" for word in ("ab", "ba", "aa", "bb") * 3)
     (tmp_path / "t.tsv").write_text(rows, encoding="utf-8")
     tree = {"data": {"train": "t.tsv", "valid": 0.3}, "target": "label", "train": {"max_steps": 1}}
-    model = load(train(configuration.parse(tree, tmp_path), tmp_path / "model", device="cpu"), "cpu")
+    model = load(train(parse_config(tree, tmp_path), tmp_path / "model", device="cpu"), "cpu")
     with pytest.raises(ModelFolderError, match="holds no dialogue"):
         next(model.chat(["a"]))

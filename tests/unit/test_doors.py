@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import antiphon
 from antiphon import api
 from antiphon.cli.main import app
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
 from antiphon.errors import DataError
 from antiphon.saved import folder as bundle
@@ -106,7 +106,7 @@ def test_every_door_chooses_and_trains_alike(name: str, tmp_path: Path) -> None:
     for number, (what, settings) in enumerate(doors):
         model = antiphon.train(what, tmp_path / f"m{number}", {**settings, "train.max_steps": 20}, threads=1)
         weights.append((model.folder / bundle.WEIGHTS).read_bytes())
-        assert configuration.load(model.folder / bundle.CONFIG).train.max_steps == 20
+        assert read_config_file(model.folder / bundle.CONFIG).train.max_steps == 20
     assert weights[0] == weights[1] == weights[2]
 
 
@@ -187,7 +187,7 @@ def test_the_summary_says_what_matters_and_the_whole_is_there_on_request(tmp_pat
     assert "chosen: train: at most 3,000 updates" in checked.output
     whole = CliRunner().invoke(app, ["check", str(table), "--yaml"])
     (tmp_path / "all.yaml").write_text(whole.output)
-    assert configuration.load(tmp_path / "all.yaml") == api.read_config(table).config
+    assert read_config_file(tmp_path / "all.yaml") == api.read_config(table).config
 
 
 def test_a_training_goes_on_by_the_very_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import antiphon
 from antiphon.cli.main import app
 from antiphon.common.symbols import EOS, FIRST_OUTPUT
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.data.rows import Row
 from antiphon.decoding.beam import Limits, beam, forced, greedy
 from antiphon.errors import AntiphonError
@@ -105,7 +105,7 @@ def test_company_changes_nothing(choice: Any) -> None:
 @pytest.fixture(scope="module")
 def folders(model_folder: Path, tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two models of the same rows, the second of another shape."""
-    other = configuration.load(tiny_config, {"model.cell": "lstm", "model.embedding": 7})
+    other = read_config_file(tiny_config, {"model.cell": "lstm", "model.embedding": 7})
     return [model_folder, train(other, tmp_path_factory.mktemp("second") / "model", device="cpu")]
 
 
@@ -160,7 +160,7 @@ def test_language_models_go_on_together(pairs: Path, tmp_path: Path) -> None:
             f"model: {{embedding: {4 + seed}, encoder: {{hidden: {6 + seed}}}}}\n"
             f"train: {{max_steps: 4, validate_every: 2, batch_size: 16, seed: {seed}}}\ndecode: {{max_length: 6}}\n"
         )
-        folders.append(train(configuration.load(tmp_path / f"{seed}.yaml"), tmp_path / f"m{seed}", device="cpu"))
+        folders.append(train(read_config_file(tmp_path / f"{seed}.yaml"), tmp_path / f"m{seed}", device="cpu"))
     model = load(folders, "cpu")
     for one in model.predict(["a", "de"], token_scores=True):
         assert one.text.startswith("".join(one.source_tokens))

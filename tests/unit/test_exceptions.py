@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from antiphon.cli.main import app
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
+from antiphon.config.schema import Config
 from antiphon.errors import AntiphonError
 from antiphon.saved.known_answers import FILE
 from antiphon.training.loop import train
@@ -80,7 +81,7 @@ def test_the_command_puts_them_into_the_folder_and_shows_them(folder: Path, tmp_
 
 
 def test_they_are_saved_with_the_model_and_outlive_its_training(
-    folder: Path, pairs: Path, tmp_path: Path, configure: Callable[..., configuration.Config]
+    folder: Path, pairs: Path, tmp_path: Path, configure: Callable[..., Config]
 ) -> None:
     with_exceptions(folder, "ab\tB A D\n").save(tmp_path / "copy")
     assert load(tmp_path / "copy", "cpu").predict(["ab"])[0].text == "B A D"
@@ -96,7 +97,7 @@ def test_labels_are_the_models_own(tmp_path: Path) -> None:
         "target: {kind: labels, column: 1}\nmodel: {embedding: 4, encoder: {hidden: 4}}\n"
         "train: {max_steps: 2, validate_every: 1}\n"
     )
-    folder = train(configuration.load(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
+    folder = train(read_config_file(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
     found = with_exceptions(folder, "a b\tY Y\n").predict(["a b"])[0]
     assert (found.labels, found.probabilities, found.confidence) == (["Y", "Y"], [1.0, 1.0], [1.0, 1.0])
     for wrong, message in (("a b\tY Z\n", "is no label of the model: 'Z'"), ("a b\tY\n", "has 1 labels for 2 symbols")):
@@ -112,7 +113,7 @@ def test_a_model_that_says_numbers_has_none(tmp_path: Path) -> None:
         "target: {kind: number, column: 1}\nmodel: {embedding: 4, encoder: {hidden: 4}}\n"
         "train: {max_steps: 2, validate_every: 1}\n"
     )
-    folder = train(configuration.load(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
+    folder = train(read_config_file(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
     with pytest.raises(AntiphonError) as error:
         with_exceptions(folder, "a\t1\n")
     assert "exceptions are for models that read something and say text, a label or labels" in str(error.value)

@@ -164,7 +164,7 @@ def test_what_a_calibrated_model_and_strange_inputs_get_stands_in_the_openapi_fi
 
 
 def test_a_model_that_copies_says_that_it_cannot_be_looked_into(tmp_path: Path) -> None:
-    from antiphon.config import schema as configuration
+    from antiphon.config.load import parse_config
     from antiphon.training.loop import train
 
     (tmp_path / "t.tsv").write_text("".join(f"{word}\t{word}\n" for word in ("ab", "ba", "abc", "cab", "bca", "acb")))
@@ -175,7 +175,7 @@ def test_a_model_that_copies_says_that_it_cannot_be_looked_into(tmp_path: Path) 
         "model": {"copy": True, "embedding": 4, "encoder": {"hidden": 4}, "decoder": {"hidden": 8}},
         "train": {"max_steps": 1},
     }
-    served = models.load(train(configuration.parse(tree, tmp_path), tmp_path / "m", device="cpu"), "cpu")
+    served = models.load(train(parse_config(tree, tmp_path), tmp_path / "m", device="cpu"), "cpu")
 
     async def ask() -> tuple[Any, httpx2.Response]:
         async with asking([served]) as client:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from tasks import TINY, text_sides
 
-from antiphon.config import schema as configuration
+from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.data.codecs.kinds import SOURCES, codec_from_json
 from antiphon.data.codecs.text import LongTextCodec
-from antiphon.data.rows import Problems, Side, read_rows, read_texts
+from antiphon.data.problems import Problems
+from antiphon.data.rows import SideReader, read_rows, read_texts
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.training.prepare import check_names
 
@@ -75,7 +76,7 @@ def test_any_file_is_a_long_text_or_refused(count: int) -> None:
             Path(path).write_bytes(content)
             problems = Problems()
             try:
-                for row in read_texts([path], Side("source", 0, codec.read), problems):
+                for row in read_texts([path], SideReader("source", 0, codec.read), problems):
                     codec.learn(list(row.sources))
                     assert codec.decode(codec.encode(row.sources[0])) == codec.normalize(row.sources[0])
                 problems.raise_any()
@@ -126,7 +127,7 @@ def keys(tree: dict[str, Any], above: str = "") -> list[str]:
     return found
 
 
-WHOLE = configuration.parse(TINY | {"data": {"train": "a.tsv"}}, Path.cwd()).model_dump(by_alias=True)
+WHOLE = parse_config(TINY | {"data": {"train": "a.tsv"}}, Path.cwd()).model_dump(by_alias=True)
 
 
 @pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
@@ -137,9 +138,9 @@ def test_a_configuration_is_accepted_or_refused_with_its_key(count: int) -> None
         tree: dict[str, Any] = {"data": {"train": "a.tsv"}}
         try:
             for key, value in changes.items():
-                configuration.set_value(tree, key, value)
+                set_value(tree, key, value)
             if _is_small(tree):
-                check_names(configuration.parse(tree, Path.cwd()))
+                check_names(parse_config(tree, Path.cwd()))
         except AntiphonError as error:
             assert str(error)
 
@@ -166,7 +167,7 @@ def test_any_text_is_a_configuration_or_refused(count: int) -> None:
             path = Path(folder) / "c.yaml"
             path.write_bytes(content)
             try:
-                configuration.load(path)
+                read_config_file(path)
             except AntiphonError as error:
                 assert str(error).startswith(str(path))
 
@@ -197,5 +198,5 @@ def test_any_json_is_a_vocabulary_or_refused(count: int) -> None:
 
 
 def test_yaml_of_every_configuration_reads_back() -> None:
-    config = configuration.parse(TINY | {"data": {"train": "a.tsv"}}, Path.cwd())
-    assert configuration.parse(YAML(typ="safe", pure=True).load(config.to_yaml()), Path("/")) == config
+    config = parse_config(TINY | {"data": {"train": "a.tsv"}}, Path.cwd())
+    assert parse_config(YAML(typ="safe", pure=True).load(config.to_yaml()), Path("/")) == config

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from antiphon import load
 from antiphon.cli.main import app
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.training.loop import train
 
 Write = Callable[[str, str | bytes], Path]
@@ -52,7 +52,7 @@ def named(
     folder: Path, write: Write, data: str, source: str, target: str, name: str, content: str
 ) -> tuple[Path, Path]:
     table = write(name, content)
-    tree = configuration.load(
+    tree = read_config_file(
         write("c.yaml", f"data: {{train: {name}, valid: {name}{data}}}\nsource: {source}\ntarget: {target}\n"),
         {"train.max_steps": 2, "model.embedding": 4, "model.encoder.hidden": 4, "model.decoder.hidden": 8},
     )

@@ -22,8 +22,8 @@ from antiphon.common.symbols import SPECIALS, UNK
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import LARGEST, ImageCodec, ImagesCodec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
+from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.data.codecs.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
-from antiphon.data.codecs.text import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.errors import AntiphonError, ConfigError
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from antiphon.common.symbols import EOS
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
 from antiphon.data.batches import Examples, Sequences
 from antiphon.errors import ConfigError
@@ -153,7 +153,7 @@ def test_the_first_update_is_warmed_up_like_all_others(tiny_config: Path, tmp_pa
     moved = []
     for warmup in (0, 10**6):
         settings["train.schedule"] = {"kind": "constant", "warmup": warmup}
-        config = configuration.load(tiny_config, settings)
+        config = read_config_file(tiny_config, settings)
         before = prepare(config).model
         after = bundle.load(train(config, tmp_path / str(warmup), device="cpu"), torch.device("cpu")).model
         pairs = zip(before.parameters(), after.parameters(), strict=True)

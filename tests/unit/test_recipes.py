@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from antiphon.api import read_config
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.config.schema import Parallel
 from antiphon.data import load as dataset
 from antiphon.data.batches import collate
@@ -58,7 +58,7 @@ def test_a_recipe_reads_its_data_and_takes_a_step(
     monkeypatch.setenv("ANTIPHON_DATA", str(real_data))
     monkeypatch.setattr(dataset, "read_rows", lambda *given: islice(read_rows(*given), 20))
     monkeypatch.setattr(dataset, "read_texts", shortened)
-    config = configuration.load(recipe, {"data.on_error": "skip"})  # few rows have not every label
+    config = read_config_file(recipe, {"data.on_error": "skip"})  # few rows have not every label
     for files in (config.data.train, config.data.test):
         assert files is not None
         for file in (files.source, files.target) if isinstance(files, Parallel) else [files]:

@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tasks import text_sides
 
-from antiphon.data.rows import Problems, Row, is_table, read_lines, read_rows
+from antiphon.data.formats import is_table, read_lines
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Row, read_rows
 from antiphon.errors import DataError
 
 Write = Callable[[str, str | bytes], Path]
@@ -384,7 +386,7 @@ def test_any_bytes_are_rows_or_a_message(tmp_path: Path, content: bytes, name: s
 
 
 def test_a_gigantic_line_is_a_bad_row_and_the_next_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("antiphon.data.rows.LONGEST_LINE", 10)
+    monkeypatch.setattr("antiphon.data.formats.LONGEST_LINE", 10)
     path = tmp_path / "a.tsv"
     path.write_bytes(b"a\tb\n" + b"x" * 11 + b"\nc\td\n" + b"y" * 10 + b"\n" + b"z" * 99)
     found = list(read_lines(str(path)))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from antiphon.cli.main import app
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.data.rows import Row
 from antiphon.decoding.beam import Hypothesis
 from antiphon.decoding.run import alignment, least_risk
@@ -44,7 +44,7 @@ def language(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Predictor
         "data: {train: words.txt, valid: 0.2}\ntarget: next\nmodel: {embedding: 6, encoder: {hidden: 8}}\n"
         "train: {max_steps: 4, validate_every: 2, batch_size: 16}\ndecode: {beam: 3, max_length: 6}\n"
     )
-    return load(train(configuration.load(folder / "c.yaml"), folder / "m", device="cpu"), "cpu")
+    return load(train(read_config_file(folder / "c.yaml"), folder / "m", device="cpu"), "cpu")
 
 
 def without_attention(configure: Callable[..., Any], pairs: Path, folder: Path) -> Predictor:
@@ -259,7 +259,7 @@ def test_rules_may_change_between_a_training_and_its_resumption(
 
 def test_files_of_rules_are_relative_to_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("data: {train: t.tsv}\ndecode: {lexicon: names.txt, allowed: letters.txt}\n")
-    decode = configuration.load(tmp_path / "c.yaml").decode
+    decode = read_config_file(tmp_path / "c.yaml").decode
     assert decode.rules == {"lexicon": str(tmp_path / "names.txt"), "allowed": str(tmp_path / "letters.txt")}
 
 

@@ -27,11 +27,12 @@ from typer.testing import CliRunner
 
 from antiphon import load
 from antiphon.cli.main import app
-from antiphon.config import schema as configuration
+from antiphon.config.load import read_config_file
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import ImageCodec
 from antiphon.data.codecs.numbers import FramesCodec
-from antiphon.data.rows import Problems, Side, read_rows
+from antiphon.data.problems import Problems
+from antiphon.data.rows import SideReader, read_rows
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, TrainingError
 from antiphon.files import DIGEST
 from antiphon.saved import folder as bundle
@@ -125,7 +126,7 @@ def test_yaml_aliases_do_not_multiply(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(ConfigError) as caught:
-        configuration.load(path)
+        read_config_file(path)
     assert len(str(caught.value)) < 500
 
 
@@ -299,7 +300,7 @@ def test_a_table_names_nothing_outside_of_its_folder(tmp_path: Path, codec: Code
     table = tmp_path / "in" / "rows.tsv"
     table.write_text(f"{name}\tX\n")
     problems = Problems()
-    sides = [Side("source", 0, codec.read), Side("target", 1, lambda found, _: found)]
+    sides = [SideReader("source", 0, codec.read), SideReader("target", 1, lambda found, _: found)]
     assert list(read_rows([str(table)], [], sides, False, problems)) == []
     assert "leads out of the table's folder" in problems.summary()
 

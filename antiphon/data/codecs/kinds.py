@@ -8,17 +8,10 @@ from typing import Any
 
 from antiphon.data.codecs.base import Codec, damaged
 from antiphon.data.codecs.images import ImageCodec, ImagesCodec
+from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
+from antiphon.data.codecs.nothing import NextCodec, NothingCodec
 from antiphon.data.codecs.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
-from antiphon.data.codecs.text import (
-    CategoryCodec,
-    LabelCodec,
-    LabelsCodec,
-    LongTextCodec,
-    NextCodec,
-    NothingCodec,
-    SourceTextCodec,
-    TargetTextCodec,
-)
+from antiphon.data.codecs.text import LongTextCodec, SourceTextCodec, TargetTextCodec
 from antiphon.errors import ModelFolderError
 from antiphon.registry import Table
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from antiphon.common.numbers import Array, Floats, as_frames, as_grid, as_vector, clipped, read_numbers, scaled
 from antiphon.data.codecs.base import Codec, within
-from antiphon.data.rows import load_array
+from antiphon.data.formats import load_array
 from antiphon.errors import ConfigError, DataError
 
 Scale = Literal["each", "all", "none"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from antiphon.common.answers import NumberPrediction, NumbersPrediction
 from antiphon.data.batches import Examples, Sequences
-from antiphon.data.codecs.text import LabelCodec
+from antiphon.data.codecs.labels import LabelCodec
 from antiphon.errors import DataError
 from antiphon.evaluation.answering import Answer, answered
 from antiphon.evaluation.scores import read_sources, score_rows

@@ -1,0 +1,135 @@
+"""Records to what stands in the wanted columns, and what may be wrong with a table's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from antiphon.data.formats import ENDINGS, FORMATS, KEYED, Column, Numbered, Record, position_of, suffix_of
+from antiphon.data.problems import Problems
+from antiphon.errors import DataError
+
+COMMENTS = (";;", "# ", "## ", "//", "%%")
+SEPARATORS = {
+    ";": "a semicolon what separates them?",
+    "\t": "a tab what separates them? Such a table ends in .tsv",
+    ",": "a comma what separates them? Such a table ends in .csv",
+    "|": "a bar what separates them? Put tabs in their place",
+    "  ": "it blanks that separate them? A tab must: sed '/^;;;/d; s/([0-9]*)  /  /; s/   */\\t/' FILE > FILE.tsv",
+}
+
+
+def read_table(
+    path: str, columns: Sequence[Column], header: bool, problems: Problems, named: bool = True
+) -> Iterator[tuple[int, list[object]]]:
+    """What stands in the wanted columns of every record of a table, with its line.
+
+    If the columns are not `named`, but taken because they are the first, there must be no others.
+    """
+    suffix = suffix_of(path)
+    if suffix not in FORMATS:
+        raise DataError(f"{path}: unknown kind of file {suffix!r}; tables end in {ENDINGS} (text with .gz too)")
+    records = FORMATS[suffix](path, columns)
+    if suffix in KEYED:
+        has_header, no_others = False, False
+    else:
+        records = _without_blank_lines(path, records, problems)
+        has_header = header or any(isinstance(column, str) for column in columns)
+        no_others = not named
+    wanted = list(columns)
+    for number, (line, record, reason) in enumerate(records):
+        first = number == 0
+        if record is None:
+            if first and has_header:
+                raise DataError(f"{path}:{line}: the header is {reason}")
+            problems.add(path, line, reason)
+        elif no_others and len(record) > len(columns):
+            if first:
+                raise DataError(f"{path}:{line}: {_which_columns(record, len(columns))}")
+            hint = _separator_hint(list(record))
+            problems.add(path, line, f"has {len(record)} columns, and {len(columns)} are read{hint}")
+        elif first and has_header:
+            names = [str(name) for name in record]
+            wanted = [position_of(column, names, f"{path}:{line}") for column in columns]
+        else:
+            try:
+                values = [_value(record, column) for column in wanted]
+            except ValueError as error:
+                problems.add(path, line, str(error))
+            else:
+                yield line, values
+
+
+def _without_blank_lines(path: str, records: Numbered, problems: Problems) -> Numbered:
+    """The records that are not blank lines. Blank lines between two records may be a mistake, which is noted."""
+    begun = False
+    since_last: list[int] = []  # blank lines after the last record
+    between, first_between = 0, 0
+    for line, record, reason in records:
+        if record is not None and not len(record):
+            if begun:
+                since_last.append(line)
+            continue
+        if since_last:
+            between += len(since_last)
+            first_between = first_between or since_last[0]
+            since_last.clear()
+        begun = True
+        yield line, record, reason
+    if between:
+        lines = f"{between:,} blank lines" if between > 1 else "a blank line"
+        problems.notes.append(
+            f"{path}:{first_between}: {lines} between rows left out; if they separate sequences, a step a row, name a "
+            "column that is the same in all rows of a sequence in data.group, or write a sequence on one line: its "
+            "words, a tab, its labels"
+        )
+
+
+def _value(record: Record, column: Column) -> object:
+    """What stands in a column; a `ValueError` says why nothing does."""
+    value = _field(record, column) if isinstance(record, Mapping) else _cell(record, column)
+    if value is None:
+        raise ValueError(f"column {column!r} is null")
+    return value
+
+
+def _field(record: Mapping[str, object], column: Column) -> object:
+    fields = ", ".join(map(str, record))
+    if not isinstance(column, str):
+        raise ValueError(f"name source.column and target.column: the object has the fields {fields}")  # noqa: TRY004
+    if column not in record:
+        raise ValueError(f"no field {column!r}: the object has {fields[:200]}")
+    return record[column]
+
+
+def _cell(record: Sequence[object], column: Column) -> object:
+    if not isinstance(column, int):
+        raise ValueError(f"no field {column!r}: this row is a list; columns are positions from 0")  # noqa: TRY004
+    if not -len(record) <= column < len(record):
+        raise ValueError(f"column {column} is missing: {_width(record)}")
+    return record[column]
+
+
+def _width(record: Sequence[object]) -> str:
+    """How many columns a row has, and what may be the reason that it has only one."""
+    if len(record) != 1:
+        return f"the row has {len(record)} columns, counted from 0"
+    if str(record[0]).startswith(COMMENTS):
+        return "the row has only column 0; is it a comment? Take such lines out"
+    return f"the row has only column 0{_separator_hint(record)}"
+
+
+def _separator_hint(record: Sequence[object]) -> str:
+    """What may separate the columns of a row in place of what does in its kind of file."""
+    text = str(record[0])
+    return next((f"; is {advice}" for mark, advice in SEPARATORS.items() if mark in text), "")
+
+
+def _which_columns(record: Record, wanted: int) -> str:
+    """Ask which of a table's columns are meant."""
+    shown = [repr(str(value)[:20]) for value in record]
+    listed = ", ".join(f"{place} {value}" for place, value in enumerate(shown[:12])) + (", ..." if shown[12:] else "")
+    sides = "--set source.column=0" + (" --set target.column=1" if wanted > 1 else "")
+    return (
+        f"has {len(record)} columns, and {wanted} are read: which? Name them by position or, where the first line has "
+        f"their names, by name, as in {sides} (or in a configuration). The first row has {listed}"
+    )

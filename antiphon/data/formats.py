@@ -1,0 +1,284 @@
+"""Files to numbered records: one function for each format, and the reading of lines and arrays."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import count
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+from zipfile import BadZipFile, is_zipfile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon.data.conllu import FIELDS, sentences
+from antiphon.errors import DataError, nearest
+
+NOT_UTF8 = "not UTF-8 text"
+NO_CHARACTER = "holds what is no character"
+TEXTS_OR_NUMBERS = "Uiufb"  # kinds of array that are read
+BROKEN = (OSError, EOFError, zlib.error)  # what reading a damaged file raises
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+LONGEST_LINE = 16 << 20  # bytes; a longer line is no text, and must not fill the memory
+
+Record: TypeAlias = Sequence[object] | Mapping[str, object]
+Column: TypeAlias = int | str
+Numbered: TypeAlias = Iterator[tuple[int, Record | None, str]]
+"""Of each record its line, itself (empty for a blank line), and if it is None the reason."""
+
+
+def open_bytes(path: str) -> IO[bytes]:
+    """The file at `path`, decompressed if its name ends in .gz."""
+    try:
+        if Path(path).is_dir():
+            raise DataError(f"{path}: is a folder; name a file")
+        return gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
+    except (OSError, ValueError) as error:  # the latter: a NUL in the name
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def read_lines(path: str, stream: IO[bytes] | None = None) -> Iterator[tuple[int, str | None, str]]:
+    """Numbered lines of a UTF-8 file, or of an open stream called `path`; a bad line is None, with the reason.
+
+    Only a newline ends a line; a carriage return before it and a byte order mark are stripped.
+    """
+    with open_bytes(path) if stream is None else nullcontext(stream) as file:
+        try:
+            for number in count(1):
+                line = file.readline(LONGEST_LINE + 1)
+                if not line:
+                    return
+                if number == 1:
+                    line = _checked_first_line(path, line)
+                if len(line) > LONGEST_LINE:
+                    _skip_rest(file, line)
+                    yield number, None, f"longer than {LONGEST_LINE >> 20} MiB"
+                    continue
+                try:
+                    yield number, line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8"), ""
+                except UnicodeDecodeError:
+                    yield number, None, NOT_UTF8
+        except BROKEN as error:
+            raise DataError(f"{path}: is damaged: {error}") from None
+
+
+def _checked_first_line(path: str, line: bytes) -> bytes:
+    """The first line without a byte order mark; text that must be converted before is a `DataError`."""
+    if line.startswith(UTF16):
+        raise DataError(f"{path}: is UTF-16 text; convert it to UTF-8")
+    if line.count(b"\r") > 1 and b"\n" not in line:
+        raise DataError(f"{path}: its lines end in carriage returns; convert them to newlines")
+    return line.removeprefix(b"\xef\xbb\xbf")
+
+
+def _skip_rest(file: IO[bytes], line: bytes) -> None:
+    """Read on to the end of a line, of which `line` is the beginning."""
+    while line and not line.endswith(b"\n"):
+        line = file.readline(LONGEST_LINE)
+
+
+def _tsv(path: str, _: Sequence[Column]) -> Numbered:
+    for number, line, reason in read_lines(path):
+        if line is None:
+            yield number, None, reason
+        else:
+            yield number, line.split("\t") if line else [], ""
+
+
+def _csv(path: str, _: Sequence[Column]) -> Numbered:
+    bad_lines: list[tuple[int, str]] = []  # met in the record that is being read
+
+    def lines() -> Iterator[str]:
+        for number, line, reason in read_lines(path):
+            if line is None:
+                bad_lines.append((number, reason))
+            yield f"{line or ''}\n"
+
+    csv.field_size_limit(LONGEST_LINE)
+    reader = csv.reader(lines(), strict=True)
+    while True:
+        first = reader.line_num + 1  # a quoted field may span lines
+        try:
+            record = next(reader, None)
+        except csv.Error as error:
+            if reader.line_num > first:  # all that follows the quote would be lost
+                raise DataError(f"{path}:{first}: not CSV: a quote is opened and not closed: {error}") from None
+            yield first, None, f"not CSV: {error}"
+            continue
+        if bad_lines:
+            number, reason = bad_lines[0]
+            bad_lines.clear()
+            yield number, None, reason
+        elif record is None:
+            return
+        else:
+            yield first, record, ""
+
+
+def _jsonl(path: str, _: Sequence[Column]) -> Numbered:
+    for number, line, reason in read_lines(path):
+        if line is None:
+            yield number, None, reason
+        elif line.strip():
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                yield number, None, f"not JSON: {error}"
+                continue
+            if isinstance(value, dict | list):
+                yield number, value, ""
+            else:
+                yield number, None, "not a JSON object or list"
+
+
+def _conllu(path: str, _: Sequence[Column]) -> Numbered:
+    """Sentences of CoNLL-U, each a record of its words' fields; the line is its first word's."""
+    for sentence in sentences(read_lines(path)):
+        record = None if sentence.wrong else {name: sentence.field(name) for name in FIELDS}
+        yield sentence.line, record, sentence.wrong
+
+
+def _parquet(path: str, columns: Sequence[Column]) -> Numbered:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise DataError(f"{path}: reading Parquet needs the extra: pip install 'antiphon[parquet]'") from None
+    try:
+        with ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            for column in columns:
+                if not isinstance(column, str):
+                    raise DataError(f"{path}: name source.column and target.column; it has {', '.join(names)}")
+                position_of(column, names, path)
+            numbers = count(1)
+            for batch in file.iter_batches(batch_size=64, columns=list(columns)):  # a row may be large
+                for record in batch.to_pylist():
+                    yield next(numbers), record, ""
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ArrowException, ValueError, OverflowError) as error:
+        raise DataError(f"{path}: is not Parquet: {str(error).splitlines()[0]}") from None
+
+
+def load_array(path: str) -> NDArray[Any]:
+    """The array of plain values in `file.npy`, or in `file.npz#array`; anything else is a `DataError`."""
+    file, _, name = path.partition("#")
+    try:
+        if file.endswith(".npz") and Path(file).is_file() and not is_zipfile(file):
+            raise DataError(f"{file}: is no .npz file, or a damaged one")
+        with closing_any(np.load(file, allow_pickle=False)) as arrays:
+            if isinstance(arrays, np.ndarray):
+                return arrays
+            if not name:
+                raise DataError(f"{file}: name one of its arrays, as in {file}#{next(iter(arrays.files), 'array')}")
+            if name not in arrays.files:
+                raise DataError(f"{file}: no array {name!r}; {nearest(name, arrays.files)}")
+            array = arrays[name]
+            if not isinstance(array, np.ndarray):
+                raise DataError(f"{path}: is not an array")
+            return array
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+    except MemoryError:
+        raise DataError(f"{path}: is larger than the memory") from None
+    except (ValueError, TypeError, EOFError, BadZipFile, zlib.error, RuntimeError, SyntaxError) as error:
+        raise DataError(f"{path}: is not an array of plain values: {str(error).splitlines()[0]}") from None
+
+
+def closing_any(opened: Any) -> Any:
+    """A context that closes what has to be closed."""
+    return opened if hasattr(opened, "__exit__") else nullcontext(opened)
+
+
+def _array(path: str, _: Sequence[Column]) -> Numbered:
+    """Rows of an array, [rows, columns] or [rows]."""
+    array = load_array(path)
+    if array.ndim not in (1, 2) or array.dtype.kind not in TEXTS_OR_NUMBERS:
+        raise DataError(
+            f"{path}: must be texts or numbers in rows and columns, but is {array.dtype} {list(array.shape)}; "
+            "give it as one side of data.train: {source: FILE.npz#x, target: FILE.npz#y}"
+        )
+    texts = array.dtype.kind == "U"
+    for number, row in enumerate(array, 1):
+        try:
+            record = [str(value) if texts else value.item() for value in np.atleast_1d(row)]
+        except (SystemError, ValueError):
+            yield number, None, NO_CHARACTER
+        else:
+            yield number, record, ""
+
+
+def read_items(path: str) -> Iterator[tuple[int, object, str]]:
+    """Numbered items of a side that is a file of its own: lines of a text, or what an array holds."""
+    if suffix_of(path) not in (".npz", ".npy"):
+        yield from read_lines(path)
+        return
+    array = load_array(path)
+    if not array.ndim or array.dtype.kind not in TEXTS_OR_NUMBERS:
+        raise DataError(f"{path}: must hold one item a row, but is {array.dtype} {list(array.shape)}")
+    texts = array.dtype.kind == "U" and array.ndim == 1
+    for number, row in enumerate(array, 1):
+        try:
+            item = str(row) if texts else row
+        except (SystemError, ValueError):
+            yield number, None, NO_CHARACTER
+        else:
+            yield number, item, ""
+
+
+FORMATS: dict[str, Callable[[str, Sequence[Column]], Numbered]] = {
+    ".tsv": _tsv,
+    ".txt": _tsv,
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".conllu": _conllu,
+    ".parquet": _parquet,
+    ".npz": _array,
+    ".npy": _array,
+}
+KEYED = (".jsonl", ".ndjson", ".conllu", ".parquet")  # records with names of their own, so no header
+ENDINGS = ", ".join(FORMATS)
+
+
+def suffix_of(path: str) -> str:
+    """The ending of a file's name that says its format, without .gz."""
+    file, inside, _ = path.partition(".npz#")
+    return ".npz" if inside else Path(file.removesuffix(".gz")).suffix.lower()
+
+
+def is_table(path: str) -> bool:
+    """Whether the name of a file, or of an array in one, says that it holds a table of rows."""
+    return suffix_of(path) in FORMATS
+
+
+def tables_in(path: str) -> list[str]:
+    """The tables of a folder, in the order of their names; a file alone."""
+    if not Path(path).is_dir():
+        return [path]
+    found = sorted(
+        str(file)
+        for file in Path(path).iterdir()
+        if is_table(file.name) and file.is_file() and not file.name.startswith((".", "~"))  # other programs' own
+    )
+    if not found:
+        raise DataError(f"{path}: is a folder without tables ({ENDINGS}, text with .gz too)")
+    return found
+
+
+def position_of(column: Column, names: Sequence[str], where: str) -> Column:
+    """The position of a column in the header that stands at `where`; what is a position already stays."""
+    if isinstance(column, int):
+        return column
+    if names.count(column) > 1:
+        raise DataError(f"{where}: the header names the column {column!r} more than once")
+    if column not in names:
+        hint = f"; it is the position {column} if written without quotes" if column.isdigit() else ""
+        raise DataError(f"{where}: no column {column!r} in the header; {nearest(column, names)}{hint}")
+    return names.index(column)

@@ -1,0 +1,42 @@
+"""Bad rows: kept until all files are read, then raised together or skipped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from antiphon.errors import DataError
+
+
+@dataclass
+class Problems:
+    """Bad rows met while reading: kept until the end, so that a user sees them all at once."""
+
+    skip: bool = False
+    first: list[str] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)  # what is no error, and may be a mistake
+    hint: str = ""  # what may help with all of them
+
+    SHOWN = 10
+
+    def add(self, file: str, line: int, reason: str) -> None:
+        """Note a bad row."""
+        if len(self.first) < self.SHOWN:
+            self.first.append(f"{file}:{line}: {reason}")
+        self.reasons[reason.partition(":")[0]] += 1
+
+    def summary(self) -> str:
+        """The first bad rows, and the count by reason if there are more."""
+        total = self.reasons.total()
+        lines = list(self.first)
+        if total > len(lines):
+            counts = "; ".join(f"{count} x {reason}" for reason, count in self.reasons.most_common())
+            lines.append(f"... {total} bad rows in all: {counts}")
+        return "\n".join([*lines, self.hint] if self.hint else lines)
+
+    def raise_any(self) -> None:
+        """Raise what was met, unless bad rows are skipped."""
+        if self.first and not self.skip:
+            hint = "\n(data.on_error: skip goes on without them)" if self.reasons.total() > 1 else ""
+            raise DataError(self.summary() + hint)

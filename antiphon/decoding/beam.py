@@ -1,249 +1,19 @@
-"""Decoding over a step function and nothing else: greedy, sampling, beam search, forced scoring.
-
-A step function maps (tokens [R], state) to the log-probabilities [R, symbols] of what comes next and
-the state after. The state is any value with `expand`, `reorder` and `select` (see `State`). Every way of
-decoding returns the same `Hypothesis`, one list of them a source, the best first.
-
-`score` is sum_t log p(y_t | y_<t, x) of the model itself in nats, the end symbol counted, whatever rules a search
-keeps. `rank_score`, by which a beam is ordered, is score / |y|^length_penalty, |y| counting the end symbol (Wu et al.
-2016, 1609.08144, has a related form), where what rules add to the score, and a coverage penalty, count too. An output
-that reaches `max_length` must end there, so every score holds an end symbol.
-
-A `Rule` says what may follow what has been said, the same in every search. `Lanes` say how a beam divides a source's
-prefixes. A source for which the rules leave no output has no hypothesis.
-"""
+"""Beam search over a step function and nothing else: the best prefixes of every source, extended side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from antiphon.model.state import S, Step
-from antiphon.symbols import BOS, EOS, PAD, UNK
-
-StepFunction = Callable[[Tensor, S], Step[S]]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of an output, in symbols without the end symbol, and whether it may hold UNK."""
-
-    max_length: int
-    min_length: int = 0
-    unknown: bool = False
-
-
-class Rule(Protocol):
-    """What may follow what has been said: a function of that alone, so that every search keeps it.
-
-    Rows never depend on each other. See `antiphon/decoding/rules.py` for those that a user can choose.
-    """
-
-    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
-        """ranked [R, symbols], by which the next symbols are chosen: log p, and what other rules made of it.
-
-        Returns it with -inf for what may not follow said [R, length], or with something added. `sources` [R] are the
-        places of the rows' sources in the batch.
-        """
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """An output: ids without the end symbol, its log-probability in nats, what it is ranked by."""
-
-    tokens: tuple[int, ...]
-    score: float
-    rank_score: float
-
-
-def _ranked(
-    log_probs: Tensor, said: Tensor, sources: Tensor, width: int, limits: Limits, rules: Sequence[Rule]
-) -> Tensor:
-    """Log-probabilities [R, symbols] with -inf for what may not follow said [R, length], and what the rules add.
-
-    Without rules in the place of the log-probabilities: those of what may follow stay as they are.
-    """
-    ranked, length = log_probs.clone() if rules else log_probs, said.shape[1]
-    if not limits.unknown:
-        ranked[:, UNK] = -torch.inf
-    if length < limits.min_length:
-        ranked[:, EOS] = -torch.inf
-    if length >= limits.max_length:
-        ranked[:, :EOS] = -torch.inf
-        ranked[:, EOS + 1 :] = -torch.inf
-    if rules:
-        sources = sources.repeat_interleave(width)
-        for rule in rules:
-            ranked = rule(ranked, said, sources)
-    return ranked
-
-
-BLOCK = 64  # symbols that `largest` looks at together
-
-
-def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` largest numbers of each row of values [R, n] in order, and their places: as `topk`, but sooner.
-
-    They lie in the `count` blocks of a row whose largest numbers are the largest, which one quick pass tells.
-    """
-    blocks, rest = divmod(values.shape[1], BLOCK)
-    if blocks < 2 * count or values.device.type != "cpu":
-        found, place = values.max(-1, keepdim=True) if count == 1 else values.topk(count, -1)
-        return found, place
-    whole, near = blocks * BLOCK, count * BLOCK
-    parts = values[:, :whole].reshape(-1, blocks, BLOCK)
-    chosen = parts.amax(-1).topk(count, -1, sorted=False).indices.sort(-1).values
-    looked = parts[torch.arange(len(values))[:, None], chosen].flatten(1)
-    found, place = (torch.cat([looked, values[:, whole:]], 1) if rest else looked).topk(count, -1)
-    block = chosen.gather(1, (place // BLOCK).clamp(max=count - 1))
-    return found, torch.where(place < near, block * BLOCK + place % BLOCK, place + (whole - near))
-
-
-Choose = Callable[[Tensor, Tensor], Tensor]
-"""ranked log-probabilities [rows, symbols] and the rows' numbers [rows] -> the symbol that is said [rows]."""
-
-
-class Chosen(NamedTuple):
-    """A step of saying one symbol after the other: those of the `live` rows [n], log p of each (-inf: the rules leave
-    nothing, and the end symbol stands there), and what all rows have said [sources, longest], padded."""
-
-    live: Tensor
-    symbols: Tensor
-    log_probs: Tensor
-    said: Tensor
-
-
-def choices(
-    step: StepFunction[S],
-    state: S,
-    sources: int,
-    device: torch.device,
-    limits: Limits,
-    first: Tensor | None = None,
-    choose: Choose | None = None,
-    rules: Sequence[Rule] = (),
-) -> Iterator[Chosen]:
-    """The most probable symbol at every step, or the one that `choose` draws. Finished rows leave the batch.
-
-    `first` [sources] is what the model reads first, by default BOS.
-    """
-    live = torch.arange(sources, device=device)
-    tokens = torch.full((sources, limits.max_length + 1), PAD, dtype=torch.long, device=device)
-    last = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
-    for length in range(limits.max_length + 1):
-        answer = step(last, state)
-        said = tokens[live, :length] if rules else tokens[:, :length]
-        ranked = _ranked(answer.log_probs, said, live, 1, limits, rules)
-        last = largest(ranked, 1)[1].squeeze(1) if choose is None else choose(ranked, live)
-        found = answer.log_probs.gather(1, last[:, None])[:, 0]
-        if rules:  # which may leave nothing to say
-            stuck = ranked.gather(1, last[:, None])[:, 0] == -torch.inf
-            last, found = last.masked_fill(stuck, EOS), found.masked_fill(stuck, -torch.inf)
-        tokens[live, length] = last
-        yield Chosen(live, last, found, tokens)
-        going = (last != EOS).nonzero().flatten()
-        if not len(going):
-            break
-        state = answer.state
-        if len(going) < len(last):
-            live, last, state = live[going], last[going], state.select(going)
-
-
-def greedy(
-    step: StepFunction[S],
-    state: S,
-    sources: int,
-    device: torch.device,
-    limits: Limits,
-    first: Tensor | None = None,
-    choose: Choose | None = None,
-    rules: Sequence[Rule] = (),
-) -> list[list[Hypothesis]]:
-    """The outputs that `choices` makes, each with its score."""
-    scores = torch.zeros(sources, device=device)
-    for chosen in choices(step, state, sources, device, limits, first, choose, rules):
-        scores[chosen.live] += chosen.log_probs
-    return [
-        [Hypothesis(_content(row), score, score)] if score > -torch.inf else []
-        for row, score in zip(chosen.said.tolist(), scores.tolist(), strict=True)
-    ]
-
-
-def sampler(
-    temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator], padded: bool = False
-) -> Choose:
-    """Draw each symbol from softmax(log p / temperature), among the `top_k` most probable (0: all), and of these
-    among the fewest that hold `top_p` of the probability (Holtzman et al. 2020, arXiv 1904.09751).
-
-    Each row draws from its own `noise`, by its largest log p / temperature + Gumbel noise, so that it never depends
-    on the rows beside it; `padded` says that these may bring symbols behind its own, which are never drawn.
-    """
-
-    def drawn(row: int, symbols: int) -> NDArray[np.float64]:
-        own = np.random.default_rng(noise[row].integers(1 << 62)) if padded else noise[row]
-        return own.gumbel(size=symbols)
-
-    def choose(log_probs: Tensor, rows: Tensor) -> Tensor:
-        scores = log_probs.double() / temperature
-        if top_k and top_k < scores.shape[-1]:
-            scores = scores.masked_fill(scores < scores.topk(top_k, -1).values[:, -1:], -torch.inf)
-        if top_p < 1:
-            ordered, place = torch.softmax(scores, -1).sort(dim=-1, descending=True, stable=True)
-            beyond = ordered.cumsum(-1) - ordered >= top_p  # the first to reach it still counts
-            scores = scores.masked_fill(torch.zeros_like(beyond).scatter(1, place, beyond), -torch.inf)
-        gumbel = np.stack([drawn(row, scores.shape[-1]) for row in rows.tolist()])
-        return (scores + torch.from_numpy(gumbel).to(scores.device)).argmax(-1)
-
-    return choose
-
-
-def _content(row: Sequence[int]) -> tuple[int, ...]:
-    """What stands before the end symbol."""
-    return tuple(row[: row.index(EOS)])
-
-
-class Extensions(NamedTuple):
-    """The best extensions of every lane, [n, lanes, k] each, in order: what they are ranked by so far (-inf: none),
-    the place of the prefix among its source's, the symbol."""
-
-    ranks: Tensor
-    origin: Tensor
-    symbol: Tensor
-
-
-class Lanes(Protocol):
-    """How a beam divides a source's prefixes: `count` lanes, each of which keeps its own best and its own outputs.
-
-    A lane that has all its outputs, and no prefix that is more probable than the surest of them, goes on no more; with
-    `shared`, outputs stand in the last lane, and when it is done, so are all of its source's.
-    """
-
-    count: int
-    shared: bool
-
-    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
-        """The extensions that the lanes look at, twice as many as they are wide, fewer where there are fewer.
-
-        `ranks` [n, R] of the prefixes said [n, R, length], those of a lane side by side; `ranked` [n, R, symbols], what
-        each symbol adds.
-        """
-
-
-def best_extensions(ranks: Tensor, ranked: Tensor) -> Extensions:
-    """The best extensions of one lane, ranks [n, width] and ranked [n, width, symbols]: [n, 1, 2 * width]."""
-    width, symbols = ranked.shape[1:]
-    # the 2 * width best of a lane are among the 2 * width best of each of its prefixes
-    near = min(2 * width, symbols)
-    best, symbol = (x.view(-1, width, near) for x in largest(ranked.flatten(0, 1), near))
-    top, place = (ranks[..., None] + best).flatten(1).topk(min(2 * width, width * near), -1)
-    found = Extensions(top, place // near, symbol.flatten(1).gather(1, place))
-    return Extensions(*(values[:, None] for values in found))
+from antiphon.decoding.constraints import Lanes, Together
+from antiphon.decoding.hypothesis import Hypothesis, content
+from antiphon.decoding.step import Limits, Rule, StepFunction, allowed
+from antiphon.model.state import S
+from antiphon.symbols import BOS, EOS, PAD
 
 
 class Extended(NamedTuple):
@@ -262,16 +32,6 @@ class Extended(NamedTuple):
     ends: Tensor
     going: Tensor
     alive: Tensor
-
-
-class Together:
-    """All prefixes of a source in one lane: a beam as it is commonly meant."""
-
-    count = 1
-    shared = False
-
-    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
-        return best_extensions(ranks, ranked)
 
 
 class Coverage(NamedTuple):
@@ -332,7 +92,7 @@ def beam(
 
     for length in range(limits.max_length + 1):
         answer = step(last, state)
-        ranked = _ranked(answer.log_probs, tokens.flatten(0, 1), live, rows, limits, rules)
+        ranked = allowed(answer.log_probs, tokens.flatten(0, 1), live, rows, limits, rules)
         top, origin, symbol = lanes.extend(ranks, ranked.view(len(live), rows, -1), tokens)
         size = top.shape[2]
         origin, symbol = origin.flatten(1), symbol.flatten(1)  # [n, lanes * size]
@@ -428,7 +188,7 @@ class _Outputs:
         sources = len(self.tokens) // count
         values = (x.reshape(sources, -1, *x.shape[2:]).tolist() for x in (self.tokens, self.scores, self.ranks))
         found = [
-            [Hypothesis(_content(row), *own) for row, *own in zip(*rows, strict=True) if own[1] > -torch.inf]
+            [Hypothesis(content(row), *own) for row, *own in zip(*rows, strict=True) if own[1] > -torch.inf]
             for rows in zip(*values, strict=True)
         ]
         return found if count == 1 else [_distinct(hypotheses) for hypotheses in found]
@@ -440,24 +200,3 @@ def _distinct(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     for one in sorted(hypotheses, key=lambda one: -one.rank_score):
         found.setdefault(one.tokens, one)
     return list(found.values())
-
-
-def score(step: StepFunction[S], state: S, targets: Tensor, length_penalty: float = 1.0) -> list[list[Hypothesis]]:
-    """Forced scoring: targets [B, T], each with EOS and then padding -> one hypothesis a source."""
-    totals = forced(step, state, targets).sum(1).tolist()
-    return [
-        [Hypothesis(_content(row), total, total / (row.index(EOS) + 1) ** length_penalty)]
-        for row, total in zip(targets.tolist(), totals, strict=True)
-    ]
-
-
-def forced(step: StepFunction[S], state: S, targets: Tensor) -> Tensor:
-    """log p of every symbol of targets [B, T] when they are said in turn: [B, T], zero at padding."""
-    last = torch.full((len(targets),), BOS, dtype=torch.long, device=targets.device)
-    columns = []
-    for target in targets.unbind(1):
-        answer = step(last, state)
-        found = answer.log_probs.gather(1, target[:, None]).squeeze(1)
-        columns.append(found.masked_fill(target == PAD, 0.0))
-        last, state = target, answer.state
-    return torch.stack(columns, 1)

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from antiphon.decoding.beam import Extended, Hypothesis, Rule
+from antiphon.decoding.beam import Extended
+from antiphon.decoding.hypothesis import Hypothesis
+from antiphon.decoding.step import Rule
 from antiphon.model.models import Writer
 from antiphon.model.parts.heads import SoftmaxHead
 from antiphon.model.state import Memory, State, Step, at_least_float32

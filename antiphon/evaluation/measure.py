@@ -21,18 +21,11 @@ from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.codecs.text import LabelCodec, LabelsCodec, NextCodec, TextCodec, turns_of
 from antiphon.data.load import Codecs, group_references
 from antiphon.data.rows import Row
-from antiphon.decoding.beam import Hypothesis
-from antiphon.decoding.run import (
-    TOKENS,
-    Speaker,
-    batches_by_length,
-    best_of,
-    decode_sources,
-    plain,
-    plan,
-    total_lengths,
-    written,
-)
+from antiphon.decoding.alignment import written
+from antiphon.decoding.batches import TOKENS, batches_by_length, total_lengths
+from antiphon.decoding.hypothesis import Hypothesis, best_of
+from antiphon.decoding.plan import Speaker, plain, plan
+from antiphon.decoding.run import decode_sources
 from antiphon.errors import shown
 from antiphon.evaluation.answering import Answer
 from antiphon.model.ensemble import Ensemble

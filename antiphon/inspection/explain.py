@@ -25,8 +25,12 @@ from antiphon.data.batches import Examples, Padded, Sequences, pad
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.text import LabelCodec, TextCodec
 from antiphon.data.load import Codecs, side_names
-from antiphon.decoding.beam import Extended, Hypothesis
-from antiphon.decoding.run import TOKENS, Search, Watch, best_of, decode_sources, written, written_side
+from antiphon.decoding.alignment import written
+from antiphon.decoding.batches import TOKENS
+from antiphon.decoding.beam import Extended
+from antiphon.decoding.hypothesis import Hypothesis, best_of
+from antiphon.decoding.plan import Search, written_side
+from antiphon.decoding.run import Watch, decode_sources
 from antiphon.errors import ConfigError, DataError
 from antiphon.evaluation.answering import Answer, answered
 from antiphon.evaluation.measure import read_sources, score_rows

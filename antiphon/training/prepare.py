@@ -17,7 +17,7 @@ from antiphon.data.batches import Examples, cut_long, in_lanes
 from antiphon.data.codecs.text import LabelsCodec, TextCodec
 from antiphon.data.load import Codecs, encode_rows, load_parts, train_codecs, untrained
 from antiphon.data.rows import Problems, Row
-from antiphon.decoding import run as search
+from antiphon.decoding import plan as search
 from antiphon.errors import ConfigError, nearest
 from antiphon.evaluation.measure import baselines, constant_target, metrics_of
 from antiphon.model.build import build

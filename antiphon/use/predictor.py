@@ -20,22 +20,11 @@ from antiphon.data.codecs.text import LabelCodec, LabelsCodec, SourceTextCodec, 
 from antiphon.data.conllu import FIELDS, Sentence, sentences
 from antiphon.data.load import copying_of, encode_row, encode_rows, load_parts, load_rows
 from antiphon.data.rows import Row, read_lines
-from antiphon.decoding.beam import Hypothesis
+from antiphon.decoding.alignment import alignment, attention_of, written
+from antiphon.decoding.hypothesis import Hypothesis, best_of
+from antiphon.decoding.plan import Search, Speaker, check_names, plan, refuse_alignment, written_side
 from antiphon.decoding.rules import ids_of
-from antiphon.decoding.run import (
-    Search,
-    Speaker,
-    alignment,
-    attention_of,
-    best_of,
-    check_names,
-    decode_sources,
-    plan,
-    refuse_alignment,
-    spoken,
-    written,
-    written_side,
-)
+from antiphon.decoding.run import decode_sources, spoken
 from antiphon.devices import pick_device
 from antiphon.errors import (
     AntiphonError,

@@ -10,7 +10,10 @@ import torch
 from models import AXES, NAMES, Choice, assert_slopes, covering, make, name, pad_sources, refused, sources, targets
 from torch import Tensor
 
-from antiphon.decoding.beam import Limits, beam, forced, greedy
+from antiphon.decoding.beam import beam
+from antiphon.decoding.greedy import greedy
+from antiphon.decoding.scoring import forced
+from antiphon.decoding.step import Limits
 from antiphon.model.models import Writer
 from antiphon.symbols import BOS, EOS, PAD
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from models import NAMES, Choice, make, pad_sources
 
-from antiphon.decoding.beam import Limits, beam, forced
+from antiphon.decoding.beam import beam
+from antiphon.decoding.scoring import forced
+from antiphon.decoding.step import Limits
 from antiphon.symbols import EOS, SPECIALS, UNK
 
 CPU = torch.device("cpu")

@@ -13,7 +13,9 @@ from models import AXES, cell_of, make, pad_sources, sources, targets
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from antiphon.decoding.beam import Limits, beam, forced
+from antiphon.decoding.beam import beam
+from antiphon.decoding.scoring import forced
+from antiphon.decoding.step import Limits
 from antiphon.errors import ConfigError
 from antiphon.model.parts.attention import ATTENTIONS, AdditiveAttention, Attention, DotAttention, masked_softmax
 from antiphon.model.parts.decoders import RecurrentDecoder

@@ -13,7 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from antiphon.decoding.beam import BLOCK, Hypothesis, Limits, beam, forced, greedy, largest, score
+from antiphon.decoding.beam import beam
+from antiphon.decoding.greedy import greedy
+from antiphon.decoding.hypothesis import Hypothesis
+from antiphon.decoding.scoring import forced, score
+from antiphon.decoding.step import BLOCK, Limits, largest
 from antiphon.model.state import Step
 from antiphon.symbols import BOS, EOS, SPECIALS, UNK
 

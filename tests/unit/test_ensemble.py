@@ -18,7 +18,10 @@ import antiphon
 from antiphon.cli import app
 from antiphon.config import schema as configuration
 from antiphon.data.rows import Row
-from antiphon.decoding.beam import Limits, beam, forced, greedy
+from antiphon.decoding.beam import beam
+from antiphon.decoding.greedy import greedy
+from antiphon.decoding.scoring import forced
+from antiphon.decoding.step import Limits
 from antiphon.errors import AntiphonError
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Writer

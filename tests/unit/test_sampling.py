@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from antiphon.decoding.beam import Limits, greedy, sampler
+from antiphon.decoding.greedy import greedy, sampler
+from antiphon.decoding.step import Limits
 from antiphon.model.state import Step
 from antiphon.symbols import EOS, SPECIALS
 

@@ -22,8 +22,9 @@ from antiphon.cli import app
 from antiphon.data import shortlist
 from antiphon.data.batches import Sequences, pad
 from antiphon.data.shortlist import Shortlist, learn
-from antiphon.decoding.beam import Hypothesis
-from antiphon.decoding.run import Search, decode_sources, plan
+from antiphon.decoding.hypothesis import Hypothesis
+from antiphon.decoding.plan import Search, plan
+from antiphon.decoding.run import decode_sources
 from antiphon.decoding.shortlist import Narrowed
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
 from antiphon.evaluation.measure import judged

@@ -1,10 +1,15 @@
-"""Beam search over a step function and nothing else: the best prefixes of every source, extended side by side."""
+"""Beam search over a step function and nothing else.
+
+A `_Frontier` holds the prefixes that are extended next. Each of its methods is a step of the algorithm, and `beam` goes
+through them in order. The runtime's beam is the same algorithm, with steps of the same names, for numpy and without
+rules (`runtime/antiphon_runtime/search.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Generic, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -67,93 +72,175 @@ def beam(
     """Beam search: the `width` best prefixes of every lane, extended until it has `width` outputs.
 
     At each step the 2 * width best extensions are looked at; those among the first `width` that end
-    are outputs, and the best `width` others go on. Outputs are kept by rank score. A source is done once its lanes
+    are outputs, and the best `width` others go on. Outputs are kept by rank score. A source is finished once its lanes
     have `width` outputs and no prefix is more probable than the surest of them, or no prefix is left; it then leaves
     the batch. (Outputs alone are no reason to stop: a sure model's best prefix outlives `width` improbable early
     ends.) With one lane and width 1 this is `greedy`. `watch` is told of every step.
     """
     lanes = lanes or Together()
-    count, rows = lanes.count, lanes.count * width
-    done = _Outputs.none(sources * count, width, limits.max_length + 1, device)
-    live = torch.arange(sources, device=device)  # sources still searched; all below is about these
-    state = state.expand(rows)
-    tokens = torch.full((sources, rows, 0), PAD, dtype=torch.long, device=device)
-    ranks = torch.full((sources, count, width), -torch.inf, device=device)
-    ranks[..., 0] = 0.0  # all prefixes are empty at first: only one of a lane counts
-    if lanes.shared:
-        ranks[:, 1:] = -torch.inf
-    ranks = ranks.flatten(1)
-    scores = ranks  # the same as long as no rule adds anything
-    ended = torch.zeros(sources, count, dtype=torch.long, device=device)
-    surest = torch.full((sources, count), -torch.inf, device=device)  # by what prefixes are ranked
-    attended: Tensor | None = None
-    begin = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
-    last = begin.repeat_interleave(rows)
-
-    for length in range(limits.max_length + 1):
-        answer = step(last, state)
-        ranked = allowed(answer.log_probs, tokens.flatten(0, 1), live, rows, limits, rules)
-        top, origin, symbol = lanes.extend(ranks, ranked.view(len(live), rows, -1), tokens)
-        size = top.shape[2]
-        origin, symbol = origin.flatten(1), symbol.flatten(1)  # [n, lanes * size]
-        total = top
-        if rules:
-            said = answer.log_probs.view(len(live), -1).gather(1, origin * ranked.shape[1] + symbol)
-            total = (scores.gather(1, origin) + said).view_as(top)
-        if coverage is not None:
-            assert answer.attention is not None, "a coverage penalty is for models that attend"
-            now = answer.attention.view(len(live), rows, -1)
-            attended = now if attended is None else attended + now
-
-        finite = top > -torch.inf
-        ends = (symbol.view_as(top) == EOS) & finite
-        ends[..., width:] = False
-        if ends.any():
-            final = top / (length + 1) ** length_penalty
-            if coverage is not None and attended is not None:
-                read = attended.gather(1, origin[..., None].expand(-1, -1, attended.shape[2]))
-                final = final + coverage.penalty(read, live).view_as(top)
-            before = tokens.gather(1, origin[..., None].expand(-1, -1, length)).view(*top.shape, length)
-            which = (live[:, None] * count + torch.arange(count, device=device)).flatten()
-            done.keep_best(which, before.flatten(0, 1), *(x.flatten(0, 1) for x in (total, final, ends)))
-        ended = ended + ends.sum(2)
-        surest = torch.maximum(surest, top.masked_fill(~ends, -torch.inf).amax(2))
-
-        # the best extensions of each lane that go on: a stable sort puts them first, in order
-        going = (symbol.view_as(top) != EOS) & finite
-        leading = top.masked_fill(~going, -torch.inf).amax(2)
-        full = (ended >= width) & (leading <= surest)
-        if lanes.shared:  # outputs stand in the last lane, and so do the prefixes that could become better ones
-            full = full[:, -1:]
-        if count > 1:
-            going = going & ~full[..., None]
-        order = (~going).int().argsort(dim=2, stable=True)[..., :width]
-        alive = going.gather(2, order)
-        if size < width:  # fewer extensions than a lane is wide
-            lack = (0, width - size)
-            order, alive = torch.nn.functional.pad(order, lack), torch.nn.functional.pad(alive, lack)
-        ranks = top.gather(2, order).masked_fill(~alive, -torch.inf).flatten(1)
-        scores = total.gather(2, order).masked_fill(~alive, -torch.inf).flatten(1) if rules else ranks
-        order = (order + torch.arange(count, device=device)[:, None] * size).flatten(1)
+    first = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
+    frontier = _Frontier.start(state, first, limits.max_length, width, lanes, coverage)
+    for _ in range(limits.max_length + 1):
+        log_probs = frontier.read(step)
+        candidates = frontier.extend(log_probs, limits, rules)
+        frontier.finish(candidates, length_penalty)
+        full = frontier.full(candidates)
+        extended = frontier.choose(candidates, full)
         if watch is not None:
-            found = (total.flatten(1), top.flatten(1), ends.flatten(1))
-            watch(Extended(live, origin, symbol, *found, order, alive.flatten(1)))
-        origin, symbol = origin.gather(1, order), symbol.gather(1, order)
-        tokens = torch.cat([tokens.gather(1, origin[..., None].expand(-1, -1, length)), symbol[..., None]], 2)
-
-        stay = (alive.any(2) & ~full).any(1).nonzero().flatten()
-        if not len(stay):
+            watch(extended)
+        unfinished = frontier.unfinished(extended, full)
+        if not len(unfinished):
             break
-        moved = (torch.arange(len(live), device=device)[:, None] * rows + origin).flatten()
-        state = answer.state.reorder(moved)
-        if attended is not None:
-            attended = attended.flatten(0, 1)[moved].view_as(attended)[stay]
-        if len(stay) < len(live):
-            live, tokens, ranks, scores = live[stay], tokens[stay], ranks[stay], scores[stay]
-            ended, surest, symbol = ended[stay], surest[stay], symbol[stay]
-            state = state.select(stay, rows)
-        last = symbol.flatten()
-    return done.hypotheses(count)
+        extended = frontier.drop_finished(extended, unfinished)
+        frontier.advance(extended)
+    return frontier.outputs.hypotheses(lanes.count)
+
+
+class _Candidates(NamedTuple):
+    """The extensions that the lanes look at in one step, [n, lanes, k] each, those of a lane in order."""
+
+    origin: Tensor  # the prefix's place among its source's
+    symbol: Tensor
+    scores: Tensor  # log p so far, in nats
+    ranks: Tensor  # by which they are chosen (-inf: there is none)
+    ends: Tensor  # whether it is an output
+    goes_on: Tensor  # whether it may be a prefix of the next step
+
+
+@dataclass
+class _Frontier(Generic[S]):
+    """The prefixes that are extended next, and the outputs so far.
+
+    Only sources that are not finished have prefixes: the n of `live`, R = lanes * width each, those of a lane side by
+    side.
+    """
+
+    lanes: Lanes
+    width: int
+    coverage: Coverage | None
+    outputs: _Outputs  # of all sources
+    live: Tensor  # [n]
+    state: S  # n * R rows
+    last: Tensor  # [n * R], the symbols that are read next
+    tokens: Tensor  # [n, R, length]
+    ranks: Tensor  # [n, R], by which prefixes are chosen (-inf: there is none in this place)
+    scores: Tensor  # [n, R], log p in nats; the same if no rule adds anything
+    finished: Tensor  # [n, lanes], how many outputs there are
+    surest: Tensor  # [n, lanes], the most probable output, by what prefixes are ranked
+    attended: Tensor | None = None  # [n, R, S], attention summed over steps, if there is a coverage penalty
+
+    @classmethod
+    def start(
+        cls, state: S, first: Tensor, longest: int, width: int, lanes: Lanes, coverage: Coverage | None
+    ) -> _Frontier[S]:
+        """The empty prefix in every lane, or in the first alone if the last has the outputs of all."""
+        sources, count, device = len(first), lanes.count, first.device
+        ranks = torch.full((sources, count, width), -torch.inf, device=device)
+        ranks[:, : 1 if lanes.shared else count, 0] = 0.0
+        ranks = ranks.flatten(1)
+        return cls(
+            lanes,
+            width,
+            coverage,
+            outputs=_Outputs.none(sources * count, width, longest + 1, device),
+            live=torch.arange(sources, device=device),
+            state=state.expand(count * width),
+            last=first.repeat_interleave(count * width),
+            tokens=torch.full((sources, count * width, 0), PAD, dtype=torch.long, device=device),
+            ranks=ranks,
+            scores=ranks,
+            finished=torch.zeros(sources, count, dtype=torch.long, device=device),
+            surest=torch.full((sources, count), -torch.inf, device=device),
+        )
+
+    def read(self, step: StepFunction[S]) -> Tensor:
+        """Log-probabilities [n * R, symbols] of the symbols that follow the last ones."""
+        answer = step(self.last, self.state)
+        self.state = answer.state
+        if self.coverage is not None:
+            assert answer.attention is not None, "a coverage penalty is for models that attend"
+            attention = answer.attention.view(*self.ranks.shape, -1)
+            self.attended = attention if self.attended is None else self.attended + attention
+        return answer.log_probs
+
+    def extend(self, log_probs: Tensor, limits: Limits, rules: Sequence[Rule]) -> _Candidates:
+        """The best extensions of every lane's prefixes by one symbol."""
+        sources, rows = self.ranks.shape
+        ranked = allowed(log_probs, self.tokens.flatten(0, 1), self.live, rows, limits, rules)
+        ranks, origin, symbol = self.lanes.extend(self.ranks, ranked.view(sources, rows, -1), self.tokens)
+        scores = ranks
+        if rules:  # what they add to the rank is no part of log p
+            place = (origin * log_probs.shape[1] + symbol).flatten(1)
+            added = log_probs.view(sources, -1).gather(1, place)
+            scores = (self.scores.gather(1, origin.flatten(1)) + added).view_as(ranks)
+        exists, is_end = ranks > -torch.inf, symbol == EOS
+        ends = is_end & exists
+        ends[..., self.width :] = False
+        return _Candidates(origin, symbol, scores, ranks, ends, ~is_end & exists)
+
+    def finish(self, candidates: _Candidates, length_penalty: float) -> None:
+        """Keep the candidates that end among the outputs, by rank score."""
+        origin, _, scores, ranks, ends, _ = candidates
+        if not ends.any():
+            return
+        length = self.tokens.shape[2]
+        rank_scores = ranks / (length + 1) ** length_penalty
+        if self.coverage is not None and self.attended is not None:
+            attended = _at(self.attended, origin.flatten(1))
+            rank_scores = rank_scores + self.coverage.penalty(attended, self.live).view_as(ranks)
+        prefixes = _at(self.tokens, origin.flatten(1)).view(*origin.shape, length)
+        lanes = self.live[:, None] * self.lanes.count + torch.arange(self.lanes.count, device=self.live.device)
+        self.outputs.keep_best(lanes.flatten(), *(x.flatten(0, 1) for x in (prefixes, scores, rank_scores, ends)))
+        self.finished = self.finished + ends.sum(2)
+        self.surest = torch.maximum(self.surest, ranks.masked_fill(~ends, -torch.inf).amax(2))
+
+    def full(self, candidates: _Candidates) -> Tensor:
+        """Which lanes [n, lanes] are done: those with `width` outputs, and no candidate that goes on and is more
+        probable than the surest of them. If lanes share their outputs, the last one counts for all [n, 1]."""
+        leading = candidates.ranks.masked_fill(~candidates.goes_on, -torch.inf).amax(2)
+        full = (self.finished >= self.width) & (leading <= self.surest)
+        return full[:, -1:] if self.lanes.shared else full
+
+    def choose(self, candidates: _Candidates, full: Tensor) -> Extended:
+        """The `width` best candidates that go on of every lane that is not full."""
+        goes_on, count = candidates.goes_on, self.lanes.count
+        if count > 1:  # of a single lane that is full the source is finished
+            goes_on = goes_on & ~full[..., None]
+        order = (~goes_on).int().argsort(dim=2, stable=True)[..., : self.width]  # stable: they come first, in order
+        alive = goes_on.gather(2, order)
+        going = order + torch.arange(count, device=order.device)[:, None] * goes_on.shape[2]
+        return Extended(self.live, *(values.flatten(1) for values in (*candidates[:5], going, alive)))
+
+    def unfinished(self, extended: Extended, full: Tensor) -> Tensor:
+        """The places in `live` of the sources that have a prefix in a lane that is not full."""
+        alive = extended.alive.view(len(self.live), self.lanes.count, self.width)
+        return (alive.any(2) & ~full).any(1).nonzero().flatten()
+
+    def drop_finished(self, extended: Extended, unfinished: Tensor) -> Extended:
+        """Let finished sources leave the batch; what is left of the extensions."""
+        if len(unfinished) == len(self.live):
+            return extended
+        self.live, self.tokens = self.live[unfinished], self.tokens[unfinished]
+        self.finished, self.surest = self.finished[unfinished], self.surest[unfinished]
+        self.attended = None if self.attended is None else self.attended[unfinished]
+        self.state = self.state.select(unfinished, self.ranks.shape[1])
+        return Extended(*(values[unfinished] for values in extended))
+
+    def advance(self, extended: Extended) -> None:
+        """Go on with the extensions that were chosen: they are the prefixes now."""
+        origin, symbol, scores, ranks = (values.gather(1, extended.going) for values in extended[1:5])
+        self.ranks = ranks.masked_fill(~extended.alive, -torch.inf)
+        self.scores = scores.masked_fill(~extended.alive, -torch.inf)
+        self.tokens = torch.cat([_at(self.tokens, origin), symbol[..., None]], 2)
+        self.attended = None if self.attended is None else _at(self.attended, origin)
+        begin = torch.arange(len(origin), device=origin.device)[:, None] * origin.shape[1]  # of each source's rows
+        self.state = self.state.reorder((begin + origin).flatten())
+        self.last = symbol.flatten()
+
+
+def _at(values: Tensor, places: Tensor) -> Tensor:
+    """What stands at each source's places [n, k] of values [n, R, size]: [n, k, size]."""
+    return values.gather(1, places[..., None].expand(-1, -1, values.shape[2]))
 
 
 @dataclass(frozen=True)
@@ -170,33 +257,33 @@ class _Outputs:
         nothing = torch.full((lanes, width), -torch.inf, device=device)
         return cls(tokens, nothing, nothing.clone())
 
-    def keep_best(self, lanes: Tensor, said: Tensor, scores: Tensor, ranks: Tensor, ends: Tensor) -> None:
-        """Put the outputs that end now (`ends` [n, k], after said [n, k, length]) among the best of their lanes [n]."""
-        width, length = self.scores.shape[1], said.shape[2]
+    def keep_best(self, lanes: Tensor, prefixes: Tensor, scores: Tensor, ranks: Tensor, ends: Tensor) -> None:
+        """Put the prefixes [n, k, length] that end now (`ends` [n, k]) among the best outputs of their lanes [n]."""
+        width, length = self.scores.shape[1], prefixes.shape[2]
         ranks = torch.where(ends, ranks, -torch.inf)
         kept, place = torch.cat([self.ranks[lanes], ranks], 1).sort(dim=1, descending=True, stable=True)
         kept, place = kept[:, :width], place[:, :width]
-        endings = said.new_full((*ends.shape, self.tokens.shape[2]), PAD)
-        endings[..., :length], endings[..., length] = said, EOS
+        endings = prefixes.new_full((*ends.shape, self.tokens.shape[2]), PAD)
+        endings[..., :length], endings[..., length] = prefixes, EOS
         tokens = torch.cat([self.tokens[lanes], endings], 1)
         self.ranks[lanes] = kept
         self.scores[lanes] = torch.cat([self.scores[lanes], scores], 1).gather(1, place)
         self.tokens[lanes] = tokens.gather(1, place[..., None].expand(-1, -1, tokens.shape[2]))
 
     def hypotheses(self, count: int) -> list[list[Hypothesis]]:
-        """The outputs of every source, `count` lanes each, the best first; what several lanes say counts once."""
+        """The outputs of every source, `count` lanes each, the best first; what several lanes hold counts once."""
         sources = len(self.tokens) // count
         values = (x.reshape(sources, -1, *x.shape[2:]).tolist() for x in (self.tokens, self.scores, self.ranks))
-        found = [
-            [Hypothesis(content(row), *own) for row, *own in zip(*rows, strict=True) if own[1] > -torch.inf]
-            for rows in zip(*values, strict=True)
+        hypotheses = [
+            [Hypothesis(content(row), *both) for row, *both in zip(*lanes, strict=True) if both[1] > -torch.inf]
+            for lanes in zip(*values, strict=True)
         ]
-        return found if count == 1 else [_distinct(hypotheses) for hypotheses in found]
+        return hypotheses if count == 1 else [_distinct(several) for several in hypotheses]
 
 
 def _distinct(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     """The best first, each output once."""
-    found: dict[tuple[int, ...], Hypothesis] = {}
-    for one in sorted(hypotheses, key=lambda one: -one.rank_score):
-        found.setdefault(one.tokens, one)
-    return list(found.values())
+    best: dict[tuple[int, ...], Hypothesis] = {}
+    for hypothesis in sorted(hypotheses, key=lambda hypothesis: -hypothesis.rank_score):
+        best.setdefault(hypothesis.tokens, hypothesis)
+    return list(best.values())

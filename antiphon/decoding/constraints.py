@@ -34,7 +34,8 @@ class Lanes(Protocol):
     shared: bool
 
     def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
-        """The extensions that the lanes look at, twice as many as they are wide, fewer where there are fewer.
+        """The extensions that the lanes look at: twice as many as they are wide; where there are fewer, at least as
+        many.
 
         `ranks` [n, R] of the prefixes said [n, R, length], those of a lane side by side; `ranked` [n, R, symbols], what
         each symbol adds.

@@ -2,7 +2,7 @@
 
 A `_Frontier` holds the prefixes that are extended next. Each of its methods is a step of the algorithm, and `beam` goes
 through them in order. The runtime's beam is the same algorithm, with steps of the same names, for numpy and without
-rules (`runtime/antiphon_runtime/search.py`).
+rules (`runtime/antiphon_runtime/search.py`): a change of one is a change of both.
 """
 
 from __future__ import annotations

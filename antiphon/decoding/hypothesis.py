@@ -34,5 +34,10 @@ def content(row: Sequence[int]) -> tuple[int, ...]:
 def best_of(hypotheses: Sequence[Hypothesis], where: str) -> Hypothesis:
     """The best output; where there is none, an error that names the input."""
     if not hypotheses:
-        raise SilentError(f"{where}: the rules of decode leave nothing to say; loosen them, or widen the beam")
+        raise no_output(where)
     return hypotheses[0]
+
+
+def no_output(where: str) -> SilentError:
+    """The error that a search has found nothing for the input of this name."""
+    return SilentError(f"{where}: the rules of decode leave nothing to say; loosen them, or widen the beam")

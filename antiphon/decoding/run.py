@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from antiphon.config.schema import Sample
-from antiphon.data.batches import Ints, Sequences, pad
+from antiphon.data.batches import Ints, Padded, Sequences, pad
 from antiphon.decoding.batches import batches_by_length, total_lengths
 from antiphon.decoding.beam import Coverage, Extended, beam
 from antiphon.decoding.ctc import search_labels
 from antiphon.decoding.greedy import Choose, choices, greedy, sampler
-from antiphon.decoding.hypothesis import Hypothesis, best_of
-from antiphon.decoding.mbr import least_risk
+from antiphon.decoding.hypothesis import Hypothesis, no_output
+from antiphon.decoding.mbr import Utility, least_risk
 from antiphon.decoding.plan import Search
 from antiphon.decoding.rules import Prefix
 from antiphon.decoding.shortlist import Narrowed, OnlyOwn
@@ -59,20 +57,33 @@ def decode_sources(
     begin with. A row for which the rules leave nothing has no output. `watch` is told of every step of a beam (a
     greedy search is one of width 1).
     """
-    count = len(sources[0])
-    seeds = [[number] for number in (numbers if numbers is not None else range(count))]
     if isinstance(model, Aligner):
         return search_labels(model, sources, search.width, device)
-    if search.utility is None:
-        return _decode(model, sources, search, device, seeds, prefixes, watch)
+    numbers = range(len(sources[0])) if numbers is None else numbers
+    if search.utility is not None:
+        return _least_risk_of_draws(model, sources, search, device, numbers, prefixes, search.utility)
+    return _decode(model, sources, search, device, [[number] for number in numbers], prefixes, watch)
+
+
+def _least_risk_of_draws(
+    model: Writes,
+    sources: Sequence[Sequences],
+    search: Search,
+    device: torch.device,
+    numbers: Sequence[int],
+    prefixes: Sequence[Sequence[int]] | None,
+    utility: Utility,
+) -> list[list[Hypothesis]]:
+    """Several outputs are drawn for every row; the best first is that of least risk."""
     assert search.settings.mbr is not None
     draws = search.settings.mbr.samples
-    rows = np.repeat(np.arange(count), draws)
-    repeated = None if prefixes is None else [prefixes[int(row)] for row in rows]
-    seeds = [[*seeds[row], draw] for row in range(count) for draw in range(draws)]
-    drawn = _decode(model, [source.take(rows) for source in sources], search, device, seeds, repeated)
+    rows = np.repeat(np.arange(len(numbers)), draws)
+    sources = [source.take(rows) for source in sources]
+    seeds = [[number, draw] for number in numbers for draw in range(draws)]
+    prefixes = None if prefixes is None else [prefixes[row] for row in rows.tolist()]
+    drawn = _decode(model, sources, search, device, seeds, prefixes)
     return [
-        least_risk([one for found in drawn[start : start + draws] for one in found], search.utility)
+        least_risk([hypothesis for hypotheses in drawn[start : start + draws] for hypothesis in hypotheses], utility)
         for start in range(0, len(rows), draws)
     ]
 
@@ -86,82 +97,106 @@ def _decode(
     prefixes: Sequence[Sequence[int]] | None,
     watch: Watch | None = None,
 ) -> list[list[Hypothesis]]:
-    results: list[list[Hypothesis]] = [[]] * len(sources[0])
-    settings, limits, lanes, width = search.settings, search.limits, search.lanes, search.width
-    precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
+    """The outputs of every row, searched for batch by batch. `seeds` are what each row's draws go by."""
+
+    def decode_batch(rows: Ints) -> list[list[Hypothesis]]:
+        inputs = [pad(source, rows).to(device) for source in sources]
+        begun = None if prefixes is None else [prefixes[row] for row in rows.tolist()]
+        return _decode_batch(model, inputs, search, device, [seeds[row] for row in rows.tolist()], begun, watch)
+
     model.eval()
-
-    def searched(
-        step: StepFunction[Any],
-        state: Any,
-        rows: Ints,
-        first: Tensor | None,
-        rules: Sequence[Rule],
-        watch: Watch | None,
-    ) -> list[list[Hypothesis]]:
-        count = len(rows)
-        if search.sample is not None:
-            choose = _sampler(search.sample, [seeds[int(row)] for row in rows], search.copies)
-            return greedy(step, state, count, device, limits, first, choose, rules)
-        if settings.beam == 1 and lanes.count == 1 and watch is None:
-            return greedy(step, state, count, device, limits, first, rules=rules)
-        memory = state.memory if settings.coverage_penalty else None
-        coverage = None if memory is None else Coverage(settings.coverage_penalty, memory.mask)
-        penalty = settings.length_penalty
-        return beam(step, state, count, device, limits, width, penalty, first, rules, lanes, coverage, watch)
-
-    @torch.inference_mode()
-    def decoded(rows: Ints) -> list[list[Hypothesis]]:
-        with precision():
-            given = [pad(source, rows).to(device) for source in sources]
-            state, first, rules = model.start(given), model.first_read(given), list(search.rules)
-            begun = [] if prefixes is None else [prefixes[int(row)] for row in rows]
-            if begun:
-                rules.append(Prefix(begun))
-            if search.shortlist is None or not isinstance(model, Writer):  # one with another context may say anything
-                return searched(model.step, state, rows, first, rules, watch)
-            few = Narrowed(model, search.shortlist.own(given[0].values, begun))
-            told = None if watch is None else few.watch(watch)
-            return few.hypotheses(searched(few.step, few.state(state), rows, first, list(map(few.rule, rules)), told))
-
     # on the CPU a batch a thread: small products gain more from standing beside others than from being divided
-    parts = min(torch.get_num_threads(), WORKERS) if device.type == "cpu" and watch is None else 1
-    batches = list(batches_by_length(total_lengths(sources), width * lanes.count, parts=parts))
-    for rows, found in zip(batches, side_by_side(decoded, batches, parts), strict=True):
-        for row, hypotheses in zip(rows, found, strict=True):
+    workers = min(torch.get_num_threads(), WORKERS) if device.type == "cpu" and watch is None else 1
+    batches = list(batches_by_length(total_lengths(sources), search.width * search.lanes.count, parts=workers))
+    results: list[list[Hypothesis]] = [[]] * len(sources[0])
+    for rows, outputs in zip(batches, side_by_side(decode_batch, batches, workers), strict=True):
+        for row, hypotheses in zip(rows, outputs, strict=True):
             results[row] = hypotheses
     return results
 
 
 @torch.inference_mode()
-def spoken(
+def _decode_batch(
+    model: Writes,
+    inputs: Sequence[Padded],
+    search: Search,
+    device: torch.device,
+    seeds: Sequence[Sequence[int]],
+    prefixes: Sequence[Sequence[int]] | None,
+    watch: Watch | None,
+) -> list[list[Hypothesis]]:
+    """The outputs of one batch, over all symbols or over those of a shortlist."""
+    rules = list(search.rules) if prefixes is None else [*search.rules, Prefix(prefixes)]
+    with _precision(search, device):
+        state, first = model.start(inputs), model.first_read(inputs)
+        if search.shortlist is None or not isinstance(model, Writer):  # one with another context may say anything
+            return _search(model.step, state, search, device, seeds, first, rules, watch)
+        narrowed = Narrowed(model, search.shortlist.own(inputs[0].values, prefixes or ()))
+        state, rules = narrowed.state(state), [narrowed.rule(rule) for rule in rules]
+        watch = None if watch is None else narrowed.watch(watch)
+        return narrowed.hypotheses(_search(narrowed.step, state, search, device, seeds, first, rules, watch))
+
+
+def _search(
+    step: StepFunction[Any],
+    state: Any,
+    search: Search,
+    device: torch.device,
+    seeds: Sequence[Sequence[int]],
+    first: Tensor | None,
+    rules: Sequence[Rule],
+    watch: Watch | None,
+) -> list[list[Hypothesis]]:
+    """The outputs over a step function: drawn, greedy, or a beam's."""
+    settings, limits, lanes = search.settings, search.limits, search.lanes
+    choose = _chooser(search, seeds)
+    if choose is not None or (settings.beam == 1 and lanes.count == 1 and watch is None):
+        return greedy(step, state, len(seeds), device, limits, first, choose, rules)
+    coverage = Coverage(settings.coverage_penalty, state.memory.mask) if settings.coverage_penalty else None
+    penalty, width = settings.length_penalty, search.width
+    return beam(step, state, len(seeds), device, limits, width, penalty, first, rules, lanes, coverage, watch)
+
+
+@torch.inference_mode()
+def partial_hypotheses(
     model: Writes, sources: Sequence[Sequences], search: Search, device: torch.device, prefix: Sequence[int] = ()
 ) -> Iterator[Hypothesis]:
-    """What is said to the one row of `sources`, greedily or drawn, after every symbol; the last is the whole output."""
-    model.eval()
-    precision = partial(torch.autocast, device.type, torch.bfloat16, enabled=search.settings.precision == "bfloat16")
+    """The output of the only row of `sources` as it grows, greedy or drawn: after every symbol what there is so far.
+
+    The last is the whole output.
+    """
 
     def step(tokens: Tensor, state: Any) -> Step[Any]:
-        with precision():  # not around the loop, which others may interrupt
+        with _precision(search, device):  # not around the loop, which others may interrupt
             return model.step(tokens, state)
 
-    given = [pad(source, np.zeros(1, np.int64)).to(device) for source in sources]
-    with precision():
-        state, first = model.start(given), model.first_read(given)
-    rules = [*search.rules, *([Prefix([prefix])] if prefix else [])]
+    model.eval()
+    inputs = [pad(source, np.zeros(1, np.int64)).to(device) for source in sources]
+    with _precision(search, device):
+        state, first = model.start(inputs), model.first_read(inputs)
+    rules = [*search.rules, Prefix([prefix])] if prefix else list(search.rules)
     if search.shortlist is not None:
-        rules.append(OnlyOwn(search.shortlist.own(given[0].values, [prefix])))
-    choose = None if search.sample is None else _sampler(search.sample, [[0]], search.copies)
-    tokens: list[int] = []
+        rules.append(OnlyOwn(search.shortlist.own(inputs[0].values, [prefix])))
+    tokens: tuple[int, ...] = ()
     score = 0.0
-    for chosen in choices(step, state, 1, device, search.limits, first, choose, rules):
+    for chosen in choices(step, state, 1, device, search.limits, first, _chooser(search, [[0]]), rules):
         symbol, score = int(chosen.symbols[0]), score + float(chosen.log_probs[0])
         if score == -torch.inf:
-            best_of([], "input")
-        tokens.extend([symbol] if symbol != EOS else [])
-        yield Hypothesis(tuple(tokens), score, score)
+            raise no_output("input")
+        if symbol != EOS:
+            tokens = (*tokens, symbol)
+        yield Hypothesis(tokens, score, score)
 
 
-def _sampler(settings: Sample, seeds: Sequence[Sequence[int]], padded: bool) -> Choose:
-    noise = [np.random.default_rng([settings.seed, *seed]) for seed in seeds]
-    return sampler(settings.temperature, settings.top_k, settings.top_p, noise, padded)
+def _precision(search: Search, device: torch.device) -> torch.autocast:
+    """The numbers of the model's products."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=search.settings.precision == "bfloat16")
+
+
+def _chooser(search: Search, seeds: Sequence[Sequence[int]]) -> Choose | None:
+    """What draws each row's symbols by its own seed; None where nothing is drawn."""
+    sample = search.sample
+    if sample is None:
+        return None
+    noise = [np.random.default_rng([sample.seed, *seed]) for seed in seeds]
+    return sampler(sample.temperature, sample.top_k, sample.top_p, noise, padded=search.copies)

@@ -24,7 +24,7 @@ from antiphon.decoding.alignment import alignment, attention_of, written
 from antiphon.decoding.hypothesis import Hypothesis, best_of
 from antiphon.decoding.plan import Search, Speaker, check_names, plan, refuse_alignment, written_side
 from antiphon.decoding.rules import ids_of
-from antiphon.decoding.run import decode_sources, spoken
+from antiphon.decoding.run import decode_sources, partial_hypotheses
 from antiphon.devices import pick_device
 from antiphon.errors import (
     AntiphonError,
@@ -255,7 +255,7 @@ class Predictor:
             yield one or empty(self.codecs.target)
             return
         sources = [Sequences([array]) for array in one.arrays]
-        for so_far in spoken(self.model, sources, search, self.device, one.beginning):
+        for so_far in partial_hypotheses(self.model, sources, search, self.device, one.beginning):
             for told in self._told([one], sources, [[so_far]], _Wanted(search, scores=False), [0], lambda _: "input"):
                 assert not isinstance(told, AntiphonError)
                 yield _counting(told, one.unknown)

@@ -2,6 +2,9 @@
 
 `score` is sum_t log p(y_t | y_<t, x) in nats, the end symbol counted; beams are ranked by score / |y|^length_penalty,
 |y| counting the end symbol. An output that reaches `longest` must end there.
+
+The beam is the same algorithm as that of `antiphon/decoding/beam.py`, with steps of the same names: a change of one
+is a change of both.
 """
 
 from __future__ import annotations

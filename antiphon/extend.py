@@ -17,8 +17,8 @@ from antiphon.data.codecs.numbers import FramesCodec, NumberCodec, NumbersCodec,
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import FORMATS, Column, Numbered, Record
 from antiphon.data.tokenizers import TOKENIZERS, Tokenizer
-from antiphon.decoding.beam import Rule
 from antiphon.decoding.rules import RULES
+from antiphon.decoding.step import Rule
 from antiphon.errors import ConfigError, DataError
 from antiphon.inspection.trace import Trace
 from antiphon.inspection.views.drawing import Draw, View

@@ -1,249 +1,24 @@
-"""Decoding over a step function and nothing else: greedy, sampling, beam search, forced scoring.
+"""Beam search over a step function and nothing else.
 
-A step function maps (tokens [R], state) to the log-probabilities [R, symbols] of what comes next and
-the state after. The state is any value with `expand`, `reorder` and `select` (see `State`). Every way of
-decoding returns the same `Hypothesis`, one list of them a source, the best first.
-
-`score` is sum_t log p(y_t | y_<t, x) of the model itself in nats, the end symbol counted, whatever rules a search
-keeps. `rank_score`, by which a beam is ordered, is score / |y|^length_penalty, |y| counting the end symbol (Wu et al.
-2016, 1609.08144, has a related form), where what rules add to the score, and a coverage penalty, count too. An output
-that reaches `max_length` must end there, so every score holds an end symbol.
-
-A `Rule` says what may follow what has been said, the same in every search. `Lanes` say how a beam divides a source's
-prefixes. A source for which the rules leave no output has no hypothesis.
+A `_Frontier` holds the prefixes that are extended next. Each of its methods is a step of the algorithm, and `beam` goes
+through them in order. The runtime's beam is the same algorithm, with steps of the same names, for numpy and without
+rules (`runtime/antiphon_runtime/search.py`): a change of one is a change of both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import Generic, NamedTuple, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from antiphon.common.symbols import BOS, EOS, PAD, UNK
-from antiphon.model.state import S, Step
-
-StepFunction = Callable[[Tensor, S], Step[S]]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of an output, in symbols without the end symbol, and whether it may hold UNK."""
-
-    max_length: int
-    min_length: int = 0
-    unknown: bool = False
-
-
-class Rule(Protocol):
-    """What may follow what has been said: a function of that alone, so that every search keeps it.
-
-    Rows never depend on each other. See `antiphon/decoding/rules.py` for those that a user can choose.
-    """
-
-    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
-        """ranked [R, symbols], by which the next symbols are chosen: log p, and what other rules made of it.
-
-        Returns it with -inf for what may not follow said [R, length], or with something added. `sources` [R] are the
-        places of the rows' sources in the batch.
-        """
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """An output: ids without the end symbol, its log-probability in nats, what it is ranked by."""
-
-    tokens: tuple[int, ...]
-    score: float
-    rank_score: float
-
-
-def _ranked(
-    log_probs: Tensor, said: Tensor, sources: Tensor, width: int, limits: Limits, rules: Sequence[Rule]
-) -> Tensor:
-    """Log-probabilities [R, symbols] with -inf for what may not follow said [R, length], and what the rules add.
-
-    Without rules in the place of the log-probabilities: those of what may follow stay as they are.
-    """
-    ranked, length = log_probs.clone() if rules else log_probs, said.shape[1]
-    if not limits.unknown:
-        ranked[:, UNK] = -torch.inf
-    if length < limits.min_length:
-        ranked[:, EOS] = -torch.inf
-    if length >= limits.max_length:
-        ranked[:, :EOS] = -torch.inf
-        ranked[:, EOS + 1 :] = -torch.inf
-    if rules:
-        sources = sources.repeat_interleave(width)
-        for rule in rules:
-            ranked = rule(ranked, said, sources)
-    return ranked
-
-
-BLOCK = 64  # symbols that `largest` looks at together
-
-
-def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` largest numbers of each row of values [R, n] in order, and their places: as `topk`, but sooner.
-
-    They lie in the `count` blocks of a row whose largest numbers are the largest, which one quick pass tells.
-    """
-    blocks, rest = divmod(values.shape[1], BLOCK)
-    if blocks < 2 * count or values.device.type != "cpu":
-        found, place = values.max(-1, keepdim=True) if count == 1 else values.topk(count, -1)
-        return found, place
-    whole, near = blocks * BLOCK, count * BLOCK
-    parts = values[:, :whole].reshape(-1, blocks, BLOCK)
-    chosen = parts.amax(-1).topk(count, -1, sorted=False).indices.sort(-1).values
-    looked = parts[torch.arange(len(values))[:, None], chosen].flatten(1)
-    found, place = (torch.cat([looked, values[:, whole:]], 1) if rest else looked).topk(count, -1)
-    block = chosen.gather(1, (place // BLOCK).clamp(max=count - 1))
-    return found, torch.where(place < near, block * BLOCK + place % BLOCK, place + (whole - near))
-
-
-Choose = Callable[[Tensor, Tensor], Tensor]
-"""ranked log-probabilities [rows, symbols] and the rows' numbers [rows] -> the symbol that is said [rows]."""
-
-
-class Chosen(NamedTuple):
-    """A step of saying one symbol after the other: those of the `live` rows [n], log p of each (-inf: the rules leave
-    nothing, and the end symbol stands there), and what all rows have said [sources, longest], padded."""
-
-    live: Tensor
-    symbols: Tensor
-    log_probs: Tensor
-    said: Tensor
-
-
-def choices(
-    step: StepFunction[S],
-    state: S,
-    sources: int,
-    device: torch.device,
-    limits: Limits,
-    first: Tensor | None = None,
-    choose: Choose | None = None,
-    rules: Sequence[Rule] = (),
-) -> Iterator[Chosen]:
-    """The most probable symbol at every step, or the one that `choose` draws. Finished rows leave the batch.
-
-    `first` [sources] is what the model reads first, by default BOS.
-    """
-    live = torch.arange(sources, device=device)
-    tokens = torch.full((sources, limits.max_length + 1), PAD, dtype=torch.long, device=device)
-    last = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
-    for length in range(limits.max_length + 1):
-        answer = step(last, state)
-        said = tokens[live, :length] if rules else tokens[:, :length]
-        ranked = _ranked(answer.log_probs, said, live, 1, limits, rules)
-        last = largest(ranked, 1)[1].squeeze(1) if choose is None else choose(ranked, live)
-        found = answer.log_probs.gather(1, last[:, None])[:, 0]
-        if rules:  # which may leave nothing to say
-            stuck = ranked.gather(1, last[:, None])[:, 0] == -torch.inf
-            last, found = last.masked_fill(stuck, EOS), found.masked_fill(stuck, -torch.inf)
-        tokens[live, length] = last
-        yield Chosen(live, last, found, tokens)
-        going = (last != EOS).nonzero().flatten()
-        if not len(going):
-            break
-        state = answer.state
-        if len(going) < len(last):
-            live, last, state = live[going], last[going], state.select(going)
-
-
-def greedy(
-    step: StepFunction[S],
-    state: S,
-    sources: int,
-    device: torch.device,
-    limits: Limits,
-    first: Tensor | None = None,
-    choose: Choose | None = None,
-    rules: Sequence[Rule] = (),
-) -> list[list[Hypothesis]]:
-    """The outputs that `choices` makes, each with its score."""
-    scores = torch.zeros(sources, device=device)
-    for chosen in choices(step, state, sources, device, limits, first, choose, rules):
-        scores[chosen.live] += chosen.log_probs
-    return [
-        [Hypothesis(_content(row), score, score)] if score > -torch.inf else []
-        for row, score in zip(chosen.said.tolist(), scores.tolist(), strict=True)
-    ]
-
-
-def sampler(
-    temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator], padded: bool = False
-) -> Choose:
-    """Draw each symbol from softmax(log p / temperature), among the `top_k` most probable (0: all), and of these
-    among the fewest that hold `top_p` of the probability (Holtzman et al. 2020, arXiv 1904.09751).
-
-    Each row draws from its own `noise`, by its largest log p / temperature + Gumbel noise, so that it never depends
-    on the rows beside it; `padded` says that these may bring symbols behind its own, which are never drawn.
-    """
-
-    def drawn(row: int, symbols: int) -> NDArray[np.float64]:
-        own = np.random.default_rng(noise[row].integers(1 << 62)) if padded else noise[row]
-        return own.gumbel(size=symbols)
-
-    def choose(log_probs: Tensor, rows: Tensor) -> Tensor:
-        scores = log_probs.double() / temperature
-        if top_k and top_k < scores.shape[-1]:
-            scores = scores.masked_fill(scores < scores.topk(top_k, -1).values[:, -1:], -torch.inf)
-        if top_p < 1:
-            ordered, place = torch.softmax(scores, -1).sort(dim=-1, descending=True, stable=True)
-            beyond = ordered.cumsum(-1) - ordered >= top_p  # the first to reach it still counts
-            scores = scores.masked_fill(torch.zeros_like(beyond).scatter(1, place, beyond), -torch.inf)
-        gumbel = np.stack([drawn(row, scores.shape[-1]) for row in rows.tolist()])
-        return (scores + torch.from_numpy(gumbel).to(scores.device)).argmax(-1)
-
-    return choose
-
-
-def _content(row: Sequence[int]) -> tuple[int, ...]:
-    """What stands before the end symbol."""
-    return tuple(row[: row.index(EOS)])
-
-
-class Extensions(NamedTuple):
-    """The best extensions of every lane, [n, lanes, k] each, in order: what they are ranked by so far (-inf: none),
-    the place of the prefix among its source's, the symbol."""
-
-    ranks: Tensor
-    origin: Tensor
-    symbol: Tensor
-
-
-class Lanes(Protocol):
-    """How a beam divides a source's prefixes: `count` lanes, each of which keeps its own best and its own outputs.
-
-    A lane that has all its outputs, and no prefix that is more probable than the surest of them, goes on no more; with
-    `shared`, outputs stand in the last lane, and when it is done, so are all of its source's.
-    """
-
-    count: int
-    shared: bool
-
-    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
-        """The extensions that the lanes look at, twice as many as they are wide, fewer where there are fewer.
-
-        `ranks` [n, R] of the prefixes said [n, R, length], those of a lane side by side; `ranked` [n, R, symbols], what
-        each symbol adds.
-        """
-
-
-def best_extensions(ranks: Tensor, ranked: Tensor) -> Extensions:
-    """The best extensions of one lane, ranks [n, width] and ranked [n, width, symbols]: [n, 1, 2 * width]."""
-    width, symbols = ranked.shape[1:]
-    # the 2 * width best of a lane are among the 2 * width best of each of its prefixes
-    near = min(2 * width, symbols)
-    best, symbol = (x.view(-1, width, near) for x in largest(ranked.flatten(0, 1), near))
-    top, place = (ranks[..., None] + best).flatten(1).topk(min(2 * width, width * near), -1)
-    found = Extensions(top, place // near, symbol.flatten(1).gather(1, place))
-    return Extensions(*(values[:, None] for values in found))
+from antiphon.common.symbols import BOS, EOS, PAD
+from antiphon.decoding.constraints import Lanes, Together
+from antiphon.decoding.hypothesis import Hypothesis, content
+from antiphon.decoding.step import Limits, Rule, StepFunction, allowed
+from antiphon.model.state import S
 
 
 class Extended(NamedTuple):
@@ -262,16 +37,6 @@ class Extended(NamedTuple):
     ends: Tensor
     going: Tensor
     alive: Tensor
-
-
-class Together:
-    """All prefixes of a source in one lane: a beam as it is commonly meant."""
-
-    count = 1
-    shared = False
-
-    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
-        return best_extensions(ranks, ranked)
 
 
 class Coverage(NamedTuple):
@@ -307,93 +72,175 @@ def beam(
     """Beam search: the `width` best prefixes of every lane, extended until it has `width` outputs.
 
     At each step the 2 * width best extensions are looked at; those among the first `width` that end
-    are outputs, and the best `width` others go on. Outputs are kept by rank score. A source is done once its lanes
+    are outputs, and the best `width` others go on. Outputs are kept by rank score. A source is finished once its lanes
     have `width` outputs and no prefix is more probable than the surest of them, or no prefix is left; it then leaves
     the batch. (Outputs alone are no reason to stop: a sure model's best prefix outlives `width` improbable early
     ends.) With one lane and width 1 this is `greedy`. `watch` is told of every step.
     """
     lanes = lanes or Together()
-    count, rows = lanes.count, lanes.count * width
-    done = _Outputs.none(sources * count, width, limits.max_length + 1, device)
-    live = torch.arange(sources, device=device)  # sources still searched; all below is about these
-    state = state.expand(rows)
-    tokens = torch.full((sources, rows, 0), PAD, dtype=torch.long, device=device)
-    ranks = torch.full((sources, count, width), -torch.inf, device=device)
-    ranks[..., 0] = 0.0  # all prefixes are empty at first: only one of a lane counts
-    if lanes.shared:
-        ranks[:, 1:] = -torch.inf
-    ranks = ranks.flatten(1)
-    scores = ranks  # the same as long as no rule adds anything
-    ended = torch.zeros(sources, count, dtype=torch.long, device=device)
-    surest = torch.full((sources, count), -torch.inf, device=device)  # by what prefixes are ranked
-    attended: Tensor | None = None
-    begin = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
-    last = begin.repeat_interleave(rows)
-
-    for length in range(limits.max_length + 1):
-        answer = step(last, state)
-        ranked = _ranked(answer.log_probs, tokens.flatten(0, 1), live, rows, limits, rules)
-        top, origin, symbol = lanes.extend(ranks, ranked.view(len(live), rows, -1), tokens)
-        size = top.shape[2]
-        origin, symbol = origin.flatten(1), symbol.flatten(1)  # [n, lanes * size]
-        total = top
-        if rules:
-            said = answer.log_probs.view(len(live), -1).gather(1, origin * ranked.shape[1] + symbol)
-            total = (scores.gather(1, origin) + said).view_as(top)
-        if coverage is not None:
-            assert answer.attention is not None, "a coverage penalty is for models that attend"
-            now = answer.attention.view(len(live), rows, -1)
-            attended = now if attended is None else attended + now
-
-        finite = top > -torch.inf
-        ends = (symbol.view_as(top) == EOS) & finite
-        ends[..., width:] = False
-        if ends.any():
-            final = top / (length + 1) ** length_penalty
-            if coverage is not None and attended is not None:
-                read = attended.gather(1, origin[..., None].expand(-1, -1, attended.shape[2]))
-                final = final + coverage.penalty(read, live).view_as(top)
-            before = tokens.gather(1, origin[..., None].expand(-1, -1, length)).view(*top.shape, length)
-            which = (live[:, None] * count + torch.arange(count, device=device)).flatten()
-            done.keep_best(which, before.flatten(0, 1), *(x.flatten(0, 1) for x in (total, final, ends)))
-        ended = ended + ends.sum(2)
-        surest = torch.maximum(surest, top.masked_fill(~ends, -torch.inf).amax(2))
-
-        # the best extensions of each lane that go on: a stable sort puts them first, in order
-        going = (symbol.view_as(top) != EOS) & finite
-        leading = top.masked_fill(~going, -torch.inf).amax(2)
-        full = (ended >= width) & (leading <= surest)
-        if lanes.shared:  # outputs stand in the last lane, and so do the prefixes that could become better ones
-            full = full[:, -1:]
-        if count > 1:
-            going = going & ~full[..., None]
-        order = (~going).int().argsort(dim=2, stable=True)[..., :width]
-        alive = going.gather(2, order)
-        if size < width:  # fewer extensions than a lane is wide
-            lack = (0, width - size)
-            order, alive = torch.nn.functional.pad(order, lack), torch.nn.functional.pad(alive, lack)
-        ranks = top.gather(2, order).masked_fill(~alive, -torch.inf).flatten(1)
-        scores = total.gather(2, order).masked_fill(~alive, -torch.inf).flatten(1) if rules else ranks
-        order = (order + torch.arange(count, device=device)[:, None] * size).flatten(1)
+    first = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
+    frontier = _Frontier.start(state, first, limits.max_length, width, lanes, coverage)
+    for _ in range(limits.max_length + 1):
+        log_probs = frontier.read(step)
+        candidates = frontier.extend(log_probs, limits, rules)
+        frontier.finish(candidates, length_penalty)
+        full = frontier.full(candidates)
+        extended = frontier.choose(candidates, full)
         if watch is not None:
-            found = (total.flatten(1), top.flatten(1), ends.flatten(1))
-            watch(Extended(live, origin, symbol, *found, order, alive.flatten(1)))
-        origin, symbol = origin.gather(1, order), symbol.gather(1, order)
-        tokens = torch.cat([tokens.gather(1, origin[..., None].expand(-1, -1, length)), symbol[..., None]], 2)
-
-        stay = (alive.any(2) & ~full).any(1).nonzero().flatten()
-        if not len(stay):
+            watch(extended)
+        unfinished = frontier.unfinished(extended, full)
+        if not len(unfinished):
             break
-        moved = (torch.arange(len(live), device=device)[:, None] * rows + origin).flatten()
-        state = answer.state.reorder(moved)
-        if attended is not None:
-            attended = attended.flatten(0, 1)[moved].view_as(attended)[stay]
-        if len(stay) < len(live):
-            live, tokens, ranks, scores = live[stay], tokens[stay], ranks[stay], scores[stay]
-            ended, surest, symbol = ended[stay], surest[stay], symbol[stay]
-            state = state.select(stay, rows)
-        last = symbol.flatten()
-    return done.hypotheses(count)
+        extended = frontier.drop_finished(extended, unfinished)
+        frontier.advance(extended)
+    return frontier.outputs.hypotheses(lanes.count)
+
+
+class _Candidates(NamedTuple):
+    """The extensions that the lanes look at in one step, [n, lanes, k] each, those of a lane in order."""
+
+    origin: Tensor  # the prefix's place among its source's
+    symbol: Tensor
+    scores: Tensor  # log p so far, in nats
+    ranks: Tensor  # by which they are chosen (-inf: there is none)
+    ends: Tensor  # whether it is an output
+    goes_on: Tensor  # whether it may be a prefix of the next step
+
+
+@dataclass
+class _Frontier(Generic[S]):
+    """The prefixes that are extended next, and the outputs so far.
+
+    Only sources that are not finished have prefixes: the n of `live`, R = lanes * width each, those of a lane side by
+    side.
+    """
+
+    lanes: Lanes
+    width: int
+    coverage: Coverage | None
+    outputs: _Outputs  # of all sources
+    live: Tensor  # [n]
+    state: S  # n * R rows
+    last: Tensor  # [n * R], the symbols that are read next
+    tokens: Tensor  # [n, R, length]
+    ranks: Tensor  # [n, R], by which prefixes are chosen (-inf: there is none in this place)
+    scores: Tensor  # [n, R], log p in nats; the same if no rule adds anything
+    finished: Tensor  # [n, lanes], how many outputs there are
+    surest: Tensor  # [n, lanes], the most probable output, by what prefixes are ranked
+    attended: Tensor | None = None  # [n, R, S], attention summed over steps, if there is a coverage penalty
+
+    @classmethod
+    def start(
+        cls, state: S, first: Tensor, longest: int, width: int, lanes: Lanes, coverage: Coverage | None
+    ) -> _Frontier[S]:
+        """The empty prefix in every lane, or in the first alone if the last has the outputs of all."""
+        sources, count, device = len(first), lanes.count, first.device
+        ranks = torch.full((sources, count, width), -torch.inf, device=device)
+        ranks[:, : 1 if lanes.shared else count, 0] = 0.0
+        ranks = ranks.flatten(1)
+        return cls(
+            lanes,
+            width,
+            coverage,
+            outputs=_Outputs.none(sources * count, width, longest + 1, device),
+            live=torch.arange(sources, device=device),
+            state=state.expand(count * width),
+            last=first.repeat_interleave(count * width),
+            tokens=torch.full((sources, count * width, 0), PAD, dtype=torch.long, device=device),
+            ranks=ranks,
+            scores=ranks,
+            finished=torch.zeros(sources, count, dtype=torch.long, device=device),
+            surest=torch.full((sources, count), -torch.inf, device=device),
+        )
+
+    def read(self, step: StepFunction[S]) -> Tensor:
+        """Log-probabilities [n * R, symbols] of the symbols that follow the last ones."""
+        answer = step(self.last, self.state)
+        self.state = answer.state
+        if self.coverage is not None:
+            assert answer.attention is not None, "a coverage penalty is for models that attend"
+            attention = answer.attention.view(*self.ranks.shape, -1)
+            self.attended = attention if self.attended is None else self.attended + attention
+        return answer.log_probs
+
+    def extend(self, log_probs: Tensor, limits: Limits, rules: Sequence[Rule]) -> _Candidates:
+        """The best extensions of every lane's prefixes by one symbol."""
+        sources, rows = self.ranks.shape
+        ranked = allowed(log_probs, self.tokens.flatten(0, 1), self.live, rows, limits, rules)
+        ranks, origin, symbol = self.lanes.extend(self.ranks, ranked.view(sources, rows, -1), self.tokens)
+        scores = ranks
+        if rules:  # what they add to the rank is no part of log p
+            place = (origin * log_probs.shape[1] + symbol).flatten(1)
+            added = log_probs.view(sources, -1).gather(1, place)
+            scores = (self.scores.gather(1, origin.flatten(1)) + added).view_as(ranks)
+        exists, is_end = ranks > -torch.inf, symbol == EOS
+        ends = is_end & exists
+        ends[..., self.width :] = False
+        return _Candidates(origin, symbol, scores, ranks, ends, ~is_end & exists)
+
+    def finish(self, candidates: _Candidates, length_penalty: float) -> None:
+        """Keep the candidates that end among the outputs, by rank score."""
+        origin, _, scores, ranks, ends, _ = candidates
+        if not ends.any():
+            return
+        length = self.tokens.shape[2]
+        rank_scores = ranks / (length + 1) ** length_penalty
+        if self.coverage is not None and self.attended is not None:
+            attended = _at(self.attended, origin.flatten(1))
+            rank_scores = rank_scores + self.coverage.penalty(attended, self.live).view_as(ranks)
+        prefixes = _at(self.tokens, origin.flatten(1)).view(*origin.shape, length)
+        lanes = self.live[:, None] * self.lanes.count + torch.arange(self.lanes.count, device=self.live.device)
+        self.outputs.keep_best(lanes.flatten(), *(x.flatten(0, 1) for x in (prefixes, scores, rank_scores, ends)))
+        self.finished = self.finished + ends.sum(2)
+        self.surest = torch.maximum(self.surest, ranks.masked_fill(~ends, -torch.inf).amax(2))
+
+    def full(self, candidates: _Candidates) -> Tensor:
+        """Which lanes [n, lanes] are done: those with `width` outputs, and no candidate that goes on and is more
+        probable than the surest of them. If lanes share their outputs, the last one counts for all [n, 1]."""
+        leading = candidates.ranks.masked_fill(~candidates.goes_on, -torch.inf).amax(2)
+        full = (self.finished >= self.width) & (leading <= self.surest)
+        return full[:, -1:] if self.lanes.shared else full
+
+    def choose(self, candidates: _Candidates, full: Tensor) -> Extended:
+        """The `width` best candidates that go on of every lane that is not full."""
+        goes_on, count = candidates.goes_on, self.lanes.count
+        if count > 1:  # of a single lane that is full the source is finished
+            goes_on = goes_on & ~full[..., None]
+        order = (~goes_on).int().argsort(dim=2, stable=True)[..., : self.width]  # stable: they come first, in order
+        alive = goes_on.gather(2, order)
+        going = order + torch.arange(count, device=order.device)[:, None] * goes_on.shape[2]
+        return Extended(self.live, *(values.flatten(1) for values in (*candidates[:5], going, alive)))
+
+    def unfinished(self, extended: Extended, full: Tensor) -> Tensor:
+        """The places in `live` of the sources that have a prefix in a lane that is not full."""
+        alive = extended.alive.view(len(self.live), self.lanes.count, self.width)
+        return (alive.any(2) & ~full).any(1).nonzero().flatten()
+
+    def drop_finished(self, extended: Extended, unfinished: Tensor) -> Extended:
+        """Let finished sources leave the batch; what is left of the extensions."""
+        if len(unfinished) == len(self.live):
+            return extended
+        self.live, self.tokens = self.live[unfinished], self.tokens[unfinished]
+        self.finished, self.surest = self.finished[unfinished], self.surest[unfinished]
+        self.attended = None if self.attended is None else self.attended[unfinished]
+        self.state = self.state.select(unfinished, self.ranks.shape[1])
+        return Extended(*(values[unfinished] for values in extended))
+
+    def advance(self, extended: Extended) -> None:
+        """Go on with the extensions that were chosen: they are the prefixes now."""
+        origin, symbol, scores, ranks = (values.gather(1, extended.going) for values in extended[1:5])
+        self.ranks = ranks.masked_fill(~extended.alive, -torch.inf)
+        self.scores = scores.masked_fill(~extended.alive, -torch.inf)
+        self.tokens = torch.cat([_at(self.tokens, origin), symbol[..., None]], 2)
+        self.attended = None if self.attended is None else _at(self.attended, origin)
+        begin = torch.arange(len(origin), device=origin.device)[:, None] * origin.shape[1]  # of each source's rows
+        self.state = self.state.reorder((begin + origin).flatten())
+        self.last = symbol.flatten()
+
+
+def _at(values: Tensor, places: Tensor) -> Tensor:
+    """What stands at each source's places [n, k] of values [n, R, size]: [n, k, size]."""
+    return values.gather(1, places[..., None].expand(-1, -1, values.shape[2]))
 
 
 @dataclass(frozen=True)
@@ -410,54 +257,33 @@ class _Outputs:
         nothing = torch.full((lanes, width), -torch.inf, device=device)
         return cls(tokens, nothing, nothing.clone())
 
-    def keep_best(self, lanes: Tensor, said: Tensor, scores: Tensor, ranks: Tensor, ends: Tensor) -> None:
-        """Put the outputs that end now (`ends` [n, k], after said [n, k, length]) among the best of their lanes [n]."""
-        width, length = self.scores.shape[1], said.shape[2]
+    def keep_best(self, lanes: Tensor, prefixes: Tensor, scores: Tensor, ranks: Tensor, ends: Tensor) -> None:
+        """Put the prefixes [n, k, length] that end now (`ends` [n, k]) among the best outputs of their lanes [n]."""
+        width, length = self.scores.shape[1], prefixes.shape[2]
         ranks = torch.where(ends, ranks, -torch.inf)
         kept, place = torch.cat([self.ranks[lanes], ranks], 1).sort(dim=1, descending=True, stable=True)
         kept, place = kept[:, :width], place[:, :width]
-        endings = said.new_full((*ends.shape, self.tokens.shape[2]), PAD)
-        endings[..., :length], endings[..., length] = said, EOS
+        endings = prefixes.new_full((*ends.shape, self.tokens.shape[2]), PAD)
+        endings[..., :length], endings[..., length] = prefixes, EOS
         tokens = torch.cat([self.tokens[lanes], endings], 1)
         self.ranks[lanes] = kept
         self.scores[lanes] = torch.cat([self.scores[lanes], scores], 1).gather(1, place)
         self.tokens[lanes] = tokens.gather(1, place[..., None].expand(-1, -1, tokens.shape[2]))
 
     def hypotheses(self, count: int) -> list[list[Hypothesis]]:
-        """The outputs of every source, `count` lanes each, the best first; what several lanes say counts once."""
+        """The outputs of every source, `count` lanes each, the best first; what several lanes hold counts once."""
         sources = len(self.tokens) // count
         values = (x.reshape(sources, -1, *x.shape[2:]).tolist() for x in (self.tokens, self.scores, self.ranks))
-        found = [
-            [Hypothesis(_content(row), *own) for row, *own in zip(*rows, strict=True) if own[1] > -torch.inf]
-            for rows in zip(*values, strict=True)
+        hypotheses = [
+            [Hypothesis(content(row), *both) for row, *both in zip(*lanes, strict=True) if both[1] > -torch.inf]
+            for lanes in zip(*values, strict=True)
         ]
-        return found if count == 1 else [_distinct(hypotheses) for hypotheses in found]
+        return hypotheses if count == 1 else [_distinct(several) for several in hypotheses]
 
 
 def _distinct(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     """The best first, each output once."""
-    found: dict[tuple[int, ...], Hypothesis] = {}
-    for one in sorted(hypotheses, key=lambda one: -one.rank_score):
-        found.setdefault(one.tokens, one)
-    return list(found.values())
-
-
-def score(step: StepFunction[S], state: S, targets: Tensor, length_penalty: float = 1.0) -> list[list[Hypothesis]]:
-    """Forced scoring: targets [B, T], each with EOS and then padding -> one hypothesis a source."""
-    totals = forced(step, state, targets).sum(1).tolist()
-    return [
-        [Hypothesis(_content(row), total, total / (row.index(EOS) + 1) ** length_penalty)]
-        for row, total in zip(targets.tolist(), totals, strict=True)
-    ]
-
-
-def forced(step: StepFunction[S], state: S, targets: Tensor) -> Tensor:
-    """log p of every symbol of targets [B, T] when they are said in turn: [B, T], zero at padding."""
-    last = torch.full((len(targets),), BOS, dtype=torch.long, device=targets.device)
-    columns = []
-    for target in targets.unbind(1):
-        answer = step(last, state)
-        found = answer.log_probs.gather(1, target[:, None]).squeeze(1)
-        columns.append(found.masked_fill(target == PAD, 0.0))
-        last, state = target, answer.state
-    return torch.stack(columns, 1)
+    best: dict[tuple[int, ...], Hypothesis] = {}
+    for hypothesis in sorted(hypotheses, key=lambda hypothesis: -hypothesis.rank_score):
+        best.setdefault(hypothesis.tokens, hypothesis)
+    return list(best.values())

@@ -1,16 +1,66 @@
-"""Beams in several lanes: groups that say different things, and banks of prefixes by what they still have to say."""
+"""Lanes: how a beam divides a source's prefixes. All together, groups that say different things, or by phrases said."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from antiphon.common.symbols import EOS
-from antiphon.decoding.beam import Extensions, best_extensions
+from antiphon.decoding.step import largest
 
 MOST_PHRASES = 8  # the machine that follows phrases has a state for every set of them
+
+
+class Extensions(NamedTuple):
+    """The best extensions of every lane, [n, lanes, k] each, in order: what they are ranked by so far (-inf: none),
+    the place of the prefix among its source's, the symbol."""
+
+    ranks: Tensor
+    origin: Tensor
+    symbol: Tensor
+
+
+class Lanes(Protocol):
+    """How a beam divides a source's prefixes: `count` lanes, each of which keeps its own best and its own outputs.
+
+    A lane that has all its outputs, and no prefix that is more probable than the surest of them, goes on no more; with
+    `shared`, outputs stand in the last lane, and when it is done, so are all of its source's.
+    """
+
+    count: int
+    shared: bool
+
+    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
+        """The extensions that the lanes look at: twice as many as they are wide; where there are fewer, at least as
+        many.
+
+        `ranks` [n, R] of the prefixes said [n, R, length], those of a lane side by side; `ranked` [n, R, symbols], what
+        each symbol adds.
+        """
+
+
+def best_extensions(ranks: Tensor, ranked: Tensor) -> Extensions:
+    """The best extensions of one lane, ranks [n, width] and ranked [n, width, symbols]: [n, 1, 2 * width]."""
+    width, symbols = ranked.shape[1:]
+    # the 2 * width best of a lane are among the 2 * width best of each of its prefixes
+    near = min(2 * width, symbols)
+    best, symbol = (x.view(-1, width, near) for x in largest(ranked.flatten(0, 1), near))
+    top, place = (ranks[..., None] + best).flatten(1).topk(min(2 * width, width * near), -1)
+    found = Extensions(top, place // near, symbol.flatten(1).gather(1, place))
+    return Extensions(*(values[:, None] for values in found))
+
+
+class Together:
+    """All prefixes of a source in one lane: a beam as it is commonly meant."""
+
+    count = 1
+    shared = False
+
+    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
+        return best_extensions(ranks, ranked)
 
 
 class Diverse:

@@ -1,6 +1,6 @@
 """Rules of decoding that a user can choose: each a key of `decode`, and the name of one definition here.
 
-A rule is a function of what has been said (`antiphon/decoding/beam.py:Rule`), so it holds in greedy search, in a beam
+A rule is a function of what has been said (`antiphon/decoding/step.py:Rule`), so it holds in greedy search, in a beam
 and in sampling alike. What it forbids has no score; what else it adds moves the choice and the rank, never the score.
 """
 
@@ -18,7 +18,7 @@ from torch.nn import functional
 from antiphon.common.symbols import EOS, UNK
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import read_lines
-from antiphon.decoding.beam import Rule
+from antiphon.decoding.step import Rule
 from antiphon.errors import ConfigError, DataError
 from antiphon.registry import Table
 

@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from antiphon.common.symbols import SPECIALS
-from antiphon.decoding.beam import Extended, Hypothesis, Rule
+from antiphon.decoding.beam import Extended
+from antiphon.decoding.hypothesis import Hypothesis
+from antiphon.decoding.step import Rule
 from antiphon.model.models import Writer
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.state import Memory, State, Step, at_least_float32

@@ -15,7 +15,7 @@ from antiphon.data.codecs.nothing import NextCodec
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.rows import Row
-from antiphon.decoding.run import Speaker, plain
+from antiphon.decoding.plan import Speaker, plain
 from antiphon.evaluation.answering import Answer
 from antiphon.evaluation.influences import Sums, influences, quotients
 from antiphon.evaluation.metric_names import CORPUS

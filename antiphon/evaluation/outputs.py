@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from antiphon import metrics
 from antiphon.config.schema import Decode
 from antiphon.data.codecs.text import TextCodec
-from antiphon.decoding.beam import Hypothesis
-from antiphon.decoding.run import Speaker, best_of, decode_sources, plan, written
+from antiphon.decoding.alignment import written
+from antiphon.decoding.hypothesis import Hypothesis, best_of
+from antiphon.decoding.plan import Speaker, plan
+from antiphon.decoding.run import decode_sources
 from antiphon.evaluation.task import Task
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from antiphon.common.symbols import EOS
 from antiphon.data.batches import Batch, Examples, Ints, Padded, Sequences, collate, pad
-from antiphon.decoding.run import TOKENS, Speaker, batches_by_length, total_lengths
+from antiphon.decoding.batches import TOKENS, batches_by_length, total_lengths
+from antiphon.decoding.plan import Speaker
 from antiphon.evaluation.answering import Answer
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import LanguageModel, Model, Reader

@@ -35,8 +35,10 @@ from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
 from antiphon.data.codecs.text import SourceTextCodec, TextCodec
 from antiphon.data.load import encode_rows, group_references, load_rows, side_names
-from antiphon.decoding.beam import forced
-from antiphon.decoding.run import batches_by_length, decode_sources, plan
+from antiphon.decoding.batches import batches_by_length
+from antiphon.decoding.plan import plan
+from antiphon.decoding.run import decode_sources
+from antiphon.decoding.scoring import forced
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.evaluation.outputs import output_metrics
 from antiphon.export.running import Session, Steps, Written, given_sources

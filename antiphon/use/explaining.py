@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from antiphon.decoding.run import Speaker, plan
+from antiphon.decoding.plan import Speaker, plan
 from antiphon.errors import ConfigError, DataError, ModelFolderError
 from antiphon.inspection.explain.entry import explainer_of
 from antiphon.inspection.explain.request import EncodedInput, TraceRequest

@@ -11,7 +11,7 @@ from antiphon.common.calibration import Calibration
 from antiphon.config.schema import Config
 from antiphon.data.copying import Copying
 from antiphon.data.load import Codecs
-from antiphon.decoding.run import Speaker
+from antiphon.decoding.plan import Speaker
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Model
 from antiphon.saved.known_answers import Exceptions

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 from antiphon.config.load import sample_settings, with_decode_settings
 from antiphon.config.schema import Decode
 from antiphon.data.codecs.text import TextCodec
+from antiphon.decoding.plan import Search, Speaker, check_names, plan, refuse_alignment, written_side
 from antiphon.decoding.rules import ids_of
-from antiphon.decoding.run import Search, Speaker, check_names, plan, refuse_alignment, written_side
 from antiphon.errors import ConfigError
 from antiphon.model.models import Aligner
 from antiphon.use.loaded import Loaded

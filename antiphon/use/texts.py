@@ -13,18 +13,10 @@ from numpy.typing import NDArray
 from antiphon.common.answers import Candidate, Prediction, TextPrediction
 from antiphon.data.batches import Sequences
 from antiphon.data.codecs.text import TextCodec
-from antiphon.decoding.beam import Hypothesis
-from antiphon.decoding.run import (
-    Speaker,
-    alignment,
-    attention_of,
-    best_of,
-    decode_sources,
-    plan,
-    spoken,
-    written,
-    written_side,
-)
+from antiphon.decoding.alignment import alignment, attention_of, written
+from antiphon.decoding.hypothesis import Hypothesis, best_of
+from antiphon.decoding.plan import Speaker, plan, written_side
+from antiphon.decoding.run import decode_sources, partial_hypotheses
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError, SilentError
 from antiphon.evaluation.answering import empty
 from antiphon.evaluation.scores import symbol_scores
@@ -67,7 +59,7 @@ def say(loaded: Loaded, value: Any, prefix: str | None, options: Options) -> Ite
         return
     sources = [Sequences([array]) for array in entry.arrays]
     request = Request(decode, search, scores=False)
-    for so_far in spoken(model, sources, search, loaded.device, entry.beginning):
+    for so_far in partial_hypotheses(model, sources, search, loaded.device, entry.beginning):
         for answer in _predictions(loaded, [entry], sources, [[so_far]], request, [0], lambda _: "input"):
             assert not isinstance(answer, AntiphonError)
             yield counting(answer, entry.unknown)

@@ -2,11 +2,15 @@
 
 `score` is sum_t log p(y_t | y_<t, x) in nats, the end symbol counted; beams are ranked by score / |y|^length_penalty,
 |y| counting the end symbol. An output that reaches `longest` must end there.
+
+The beam is the same algorithm as that of `antiphon/decoding/beam.py`, with steps of the same names: a change of one
+is a change of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +71,7 @@ class Hypothesis(NamedTuple):
     parts: tuple[float, ...] = ()
 
 
-def _allowed(log_probs: Array, length: int, limits: Limits) -> Array:
+def allowed(log_probs: Array, length: int, limits: Limits) -> Array:
     """Log-probabilities, in their own place, with -inf for what may not be said after `length` symbols."""
     log_probs[:, UNK] = -np.inf
     if length < limits.shortest:
@@ -92,9 +96,9 @@ def choices(step: Step, state: State, first: Array, limits: Limits, choose: Choo
     last = first
     for length in range(limits.longest + 1):
         log_probs, state = step(last, state)
-        allowed = _allowed(log_probs if len(place) == len(last) else log_probs[place], length, limits)
-        symbols = allowed.argmax(-1) if choose is None else choose(allowed, live)
-        yield Chosen(live, symbols, allowed[each, symbols])
+        ranked = allowed(log_probs if len(place) == len(last) else log_probs[place], length, limits)
+        symbols = ranked.argmax(-1) if choose is None else choose(ranked, live)
+        yield Chosen(live, symbols, ranked[each, symbols])
         if EOS in symbols.tolist():  # of a list: of so few numbers it is quicker
             going = symbols != EOS
             live, place, symbols = live[going], place[going], symbols[going]
@@ -150,7 +154,7 @@ def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.ran
     return choose
 
 
-def _top(values: Array, count: int) -> tuple[Array, Array]:
+def largest(values: Array, count: int) -> tuple[Array, Array]:
     """The `count` largest of each row in order, of equals the first, and their places."""
     row = np.arange(len(values))[:, None]
     if values.shape[1] <= SORTED:
@@ -177,65 +181,170 @@ def _top(values: Array, count: int) -> tuple[Array, Array]:
 def beam(
     step: Step, state: State, first: Array, limits: Limits, width: int, length_penalty: float
 ) -> list[list[Hypothesis]]:
-    """The `width` best prefixes of every source, extended until `width` outputs have ended, the best first.
+    """Beam search: the `width` best prefixes of every source, extended until it has `width` outputs, the best first.
 
     At each step the 2 * width best extensions are looked at; those among the first `width` that end are outputs, and
-    the best `width` others go on, until none of them is more probable than the surest output.
+    the best `width` others go on. A source is finished once it has `width` outputs and no prefix is more probable than
+    the surest of them, or no prefix is left.
     """
-    sources = len(first)
-    done: list[list[tuple[float, Hypothesis]]] = [[] for _ in range(sources)]  # each with its rank
-    live, place = np.arange(sources), np.arange(sources)  # sources that go on, and where they stand in the state
-    state = state.expand(width)
-    tokens, parts = np.empty((sources, width, 0), np.int64), np.empty((sources, width, 0), np.float32)
-    scores = np.full((sources, width), -np.inf, np.float32)
-    scores[:, 0] = 0.0  # all prefixes are empty at first: only one of them counts
-    ended, surest = np.zeros(sources, np.int64), np.full(sources, -np.inf, np.float32)
-    last = np.repeat(first, width).reshape(sources, width)
-    for length in range(limits.longest + 1):
-        log_probs, state = step(last.ravel(), state)
-        symbols = log_probs.shape[1]
-        if len(place) < len(last):
-            log_probs = log_probs.reshape(*last.shape, symbols)[place].reshape(-1, symbols)
-        near, row = min(2 * width, symbols), np.arange(len(live))[:, None]
-        # the 2 * width best of a source are among the 2 * width best of each of its prefixes
-        best, said = _top(_allowed(log_probs, length, limits), near)
-        total = scores[..., None] + best.reshape(len(live), width, near)
-        top, extension = _top(total.reshape(len(live), -1), min(2 * width, width * near))
-        origin, symbol = extension // near, said.reshape(len(live), -1)[row, extension]
-        own = best.reshape(len(live), -1)[row, extension]
-        going = symbol != EOS
-        if going.all():
-            order = np.arange(width)[None]
-        else:
-            going &= top > -np.inf
-            ends = (symbol == EOS) & (top > -np.inf)
-            ends[:, width:] = False
-            for source, column in zip(*np.nonzero(ends), strict=True):
-                score, before = top[source, column], origin[source, column]
-                rank = float(score / np.float32((length + 1) ** length_penalty))
-                found, told = done[live[source]], (*parts[source, before].tolist(), float(own[source, column]))
-                found.append((rank, Hypothesis(tuple(tokens[source, before].tolist()), float(score), told)))
-                found.sort(key=lambda one: -one[0])  # stable: of equals the earlier stays before
-                del found[width:]
-            ended = ended + ends.sum(1)
-            surest = np.maximum(surest, np.where(ends, top, np.float32(-np.inf)).max(1))
-            order = np.argsort(~going, axis=1, kind="stable")[:, :width]
-            top = np.where(going, top, np.float32(-np.inf))
-        scores, origin, symbol, own = top[row, order], origin[row, order], symbol[row, order], own[row, order]
-        tokens = np.concatenate([tokens[row, origin], symbol[..., None]], 2)
-        parts = np.concatenate([parts[row, origin], own[..., None]], 2)
-
-        stay = ((ended < width) | (scores[:, 0] > surest)) & (scores[:, 0] > -np.inf)
-        if not stay.all():
-            live, place, tokens, scores, parts = live[stay], place[stay], tokens[stay], scores[stay], parts[stay]
-            ended, surest, origin, symbol = ended[stay], surest[stay], origin[stay], symbol[stay]
-        if not len(live):
+    frontier = _Frontier.start(state, first, width)
+    for _ in range(limits.longest + 1):
+        log_probs = frontier.read(step)
+        candidates = frontier.extend(log_probs, limits)
+        frontier.finish(candidates, length_penalty)
+        full = frontier.full(candidates)
+        extended = frontier.choose(candidates)
+        unfinished = frontier.unfinished(extended, full)
+        if not len(unfinished):
             break
-        rows = np.arange(last.size).reshape(last.shape)
-        rows[place] = place[:, None] * width + origin
-        state = state.reorder(rows.ravel())
-        if len(live) <= FEW * len(last):
-            state, place, last = state.select(place, width), np.arange(len(live)), symbol
+        extended = frontier.drop_finished(extended, unfinished)
+        frontier.advance(extended)
+    return [[hypothesis for _, hypothesis in outputs] for outputs in frontier.outputs]
+
+
+class _Candidates(NamedTuple):
+    """The extensions of every source that are looked at in one step, [n, k] each, in order."""
+
+    origin: Array  # the prefix's place among its source's
+    symbol: Array
+    scores: Array  # log p so far (-inf: there is none)
+    parts: Array  # log p of the symbol
+    ends: Array  # whether it is an output
+    goes_on: Array  # whether it may be a prefix of the next step
+
+
+class Extended(NamedTuple):
+    """The extensions that were chosen, [n, width] each, in order."""
+
+    origin: Array
+    symbol: Array
+    scores: Array  # -inf: there is none
+    parts: Array
+
+
+@dataclass
+class _Frontier:
+    """The prefixes that are extended next, `width` of each source that is not finished, and the outputs so far."""
+
+    width: int
+    outputs: list[list[tuple[float, Hypothesis]]]  # of all sources, each with its rank score, the best first
+    live: Array  # [n], the sources that are not finished
+    place: Array  # [n], where each of them stands in the state, from which finished ones leave several at a time
+    state: State
+    last: Array  # [sources in the state, width], the symbols that are read next
+    tokens: Array  # [n, width, length]
+    parts: Array  # [n, width, length], log p of each symbol
+    scores: Array  # [n, width], log p (-inf: there is no prefix in this place)
+    finished: Array  # [n], how many outputs there are
+    surest: Array  # [n], log p of the most probable output
+
+    @classmethod
+    def start(cls, state: State, first: Array, width: int) -> _Frontier:
+        """The empty prefix of every source."""
+        sources = len(first)
+        scores = np.full((sources, width), -np.inf, np.float32)
+        scores[:, 0] = 0.0
+        return cls(
+            width,
+            outputs=[[] for _ in range(sources)],
+            live=np.arange(sources),
+            place=np.arange(sources),
+            state=state.expand(width),
+            last=np.repeat(first, width).reshape(sources, width),
+            tokens=np.empty((sources, width, 0), np.int64),
+            parts=np.empty((sources, width, 0), np.float32),
+            scores=scores,
+            finished=np.zeros(sources, np.int64),
+            surest=np.full(sources, -np.inf, np.float32),
+        )
+
+    def read(self, step: Step) -> Array:
+        """Log-probabilities [n * width, symbols] of the symbols that follow the last ones."""
+        log_probs, self.state = step(self.last.ravel(), self.state)
+        if len(self.live) == len(self.last):
+            return log_probs
+        symbols = log_probs.shape[1]
+        return log_probs.reshape(*self.last.shape, symbols)[self.place].reshape(-1, symbols)
+
+    def extend(self, log_probs: Array, limits: Limits) -> _Candidates:
+        """The best extensions of every source's prefixes by one symbol."""
+        sources, symbols, length = len(self.live), log_probs.shape[1], self.tokens.shape[2]
+        near = min(2 * self.width, symbols)
+        # the 2 * width best of a source are among the 2 * width best of each of its prefixes
+        best, following = largest(allowed(log_probs, length, limits), near)
+        best = best.reshape(sources, self.width, near)
+        total = (self.scores[..., None] + best).reshape(sources, -1)
+        scores, place = largest(total, min(2 * self.width, total.shape[1]))
+        symbol, parts = _at(following.reshape(sources, -1), place), _at(best.reshape(sources, -1), place)
+        exists, is_end = scores > -np.inf, symbol == EOS
+        ends = is_end & exists
+        ends[:, self.width :] = False
+        return _Candidates(place // near, symbol, scores, parts, ends, ~is_end & exists)
+
+    def finish(self, candidates: _Candidates, length_penalty: float) -> None:
+        """Keep the candidates that end among the outputs, by rank score."""
+        origin, _, scores, parts, ends, _ = candidates
+        if not ends.any():
+            return
+        divisor = np.float32((self.tokens.shape[2] + 1) ** length_penalty)
+        for source, place in zip(*np.nonzero(ends), strict=True):
+            score, prefix = scores[source, place], origin[source, place]
+            log_probs = (*self.parts[source, prefix].tolist(), float(parts[source, place]))
+            hypothesis = Hypothesis(tuple(self.tokens[source, prefix].tolist()), float(score), log_probs)
+            outputs = self.outputs[self.live[source]]
+            outputs.append((float(score / divisor), hypothesis))
+            outputs.sort(key=lambda output: -output[0])  # stable: of equals the earlier stays before
+            del outputs[self.width :]
+        self.finished = self.finished + ends.sum(1)
+        self.surest = np.maximum(self.surest, np.where(ends, scores, np.float32(-np.inf)).max(1))
+
+    def full(self, candidates: _Candidates) -> Array:
+        """Which sources [n] have `width` outputs, and no candidate that goes on and is more probable than the surest
+        of them."""
+        full = self.finished >= self.width
+        if full.any():
+            leading = np.where(candidates.goes_on, candidates.scores, np.float32(-np.inf)).max(1)
+            full &= leading <= self.surest
+        return full
+
+    def choose(self, candidates: _Candidates) -> Extended:
+        """The `width` best candidates that go on of every source."""
+        origin, symbol, scores, parts, _, goes_on = candidates
+        if goes_on[:, : self.width].all():  # as it mostly is
+            return Extended(*(values[:, : self.width] for values in candidates[:4]))
+        order = np.argsort(~goes_on, axis=1, kind="stable")[:, : self.width]  # stable: they come first, in order
+        scores = np.where(goes_on, scores, np.float32(-np.inf))
+        return Extended(*(_at(values, order) for values in (origin, symbol, scores, parts)))
+
+    def unfinished(self, extended: Extended, full: Array) -> Array:
+        """The places in `live` of the sources that have a prefix and are not full."""
+        return np.flatnonzero((extended.scores[:, 0] > -np.inf) & ~full)
+
+    def drop_finished(self, extended: Extended, unfinished: Array) -> Extended:
+        """Let finished sources leave the batch; what is left of the extensions."""
+        if len(unfinished) == len(self.live):
+            return extended
+        self.live, self.place = self.live[unfinished], self.place[unfinished]
+        self.tokens, self.parts = self.tokens[unfinished], self.parts[unfinished]
+        self.finished, self.surest = self.finished[unfinished], self.surest[unfinished]
+        return Extended(*(values[unfinished] for values in extended))
+
+    def advance(self, extended: Extended) -> None:
+        """Go on with the extensions that were chosen: they are the prefixes now."""
+        origin, symbol, self.scores, parts = extended
+        source = np.arange(len(origin))[:, None]
+        self.tokens = np.concatenate([self.tokens[source, origin], symbol[..., None]], 2)
+        self.parts = np.concatenate([self.parts[source, origin], parts[..., None]], 2)
+        rows = np.arange(self.last.size).reshape(self.last.shape)
+        rows[self.place] = self.place[:, None] * self.width + origin
+        self.state = self.state.reorder(rows.ravel())
+        if len(self.live) <= FEW * len(self.last):
+            self.state = self.state.select(self.place, self.width)
+            self.place, self.last = np.arange(len(self.live)), symbol
         else:
-            last[place] = symbol
-    return [[one for _, one in found] for found in done]
+            self.last[self.place] = symbol
+
+
+def _at(values: Array, places: Array) -> Array:
+    """What stands at each source's places [n, k] of values [n, size]."""
+    return values[np.arange(len(places))[:, None], places]

@@ -11,7 +11,10 @@ from models import AXES, NAMES, Choice, assert_slopes, covering, make, name, pad
 from torch import Tensor
 
 from antiphon.common.symbols import BOS, EOS, PAD
-from antiphon.decoding.beam import Limits, beam, forced, greedy
+from antiphon.decoding.beam import beam
+from antiphon.decoding.greedy import greedy
+from antiphon.decoding.scoring import forced
+from antiphon.decoding.step import Limits
 from antiphon.model.models import Writer
 
 CPU = torch.device("cpu")

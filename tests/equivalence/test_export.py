@@ -437,7 +437,7 @@ def test_a_beam_divides_no_batch_that_fits() -> None:
     """As many prefixes as rows are read at once, as in the package; few rows stay together."""
     from antiphon_runtime.model import _batches
 
-    from antiphon.decoding.run import batches_by_length
+    from antiphon.decoding.batches import batches_by_length
 
     for count, width, parts in ((16, 5, 1), (100, 5, 2), (1000, 5, 1), (40, 1, 2)):
         sources = [[np.zeros(4, np.int64)] * count]

@@ -9,7 +9,9 @@ import torch
 from models import NAMES, Choice, make, pad_sources
 
 from antiphon.common.symbols import EOS, SPECIALS, UNK
-from antiphon.decoding.beam import Limits, beam, forced
+from antiphon.decoding.beam import beam
+from antiphon.decoding.scoring import forced
+from antiphon.decoding.step import Limits
 
 CPU = torch.device("cpu")
 BASE: dict[str, object] = {

@@ -14,7 +14,10 @@ from torch import Tensor
 from antiphon.common.symbols import EOS, PAD, SPECIALS
 from antiphon.config.schema import Model
 from antiphon.data.batches import Examples, Sequences, collate
-from antiphon.decoding.beam import Limits, beam, forced, greedy
+from antiphon.decoding.beam import beam
+from antiphon.decoding.greedy import greedy
+from antiphon.decoding.scoring import forced
+from antiphon.decoding.step import Limits
 from antiphon.evaluation.scores import read_sources
 from antiphon.model.build import STRUCTURES
 from antiphon.model.models import Model as Built

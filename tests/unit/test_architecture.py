@@ -46,7 +46,8 @@ FOLDERS = {"antiphon": ROOT / "antiphon", "antiphon_runtime": ROOT / "runtime/an
 FORBIDDEN = {  # what would be below, and must not be known
     "model.parts": {"config", "data"},
     "data.codecs": {"config"},
-    "decoding.beam": {"config", "data"},
+    **{f"decoding.{name}": {"config", "data"} for name in ("hypothesis", "step", "greedy", "scoring")},
+    **{f"decoding.{name}": {"config", "data"} for name in ("constraints", "beam")},
 }
 DISTRIBUTIONS = sorted(FLOORS)
 SERVES_BOTH = ROOT / "antiphon/server/models.py"  # models of both distributions, where the runtime is installed

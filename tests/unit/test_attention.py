@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from antiphon.common.symbols import EOS
-from antiphon.decoding.beam import Limits, beam, forced
+from antiphon.decoding.beam import beam
+from antiphon.decoding.scoring import forced
+from antiphon.decoding.step import Limits
 from antiphon.errors import ConfigError
 from antiphon.model.parts.attention import ATTENTIONS, AdditiveAttention, Attention, DotAttention, masked_softmax
 from antiphon.model.parts.decoders import RecurrentDecoder

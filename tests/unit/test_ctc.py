@@ -22,7 +22,7 @@ from antiphon.config.schema import Config, Model
 from antiphon.data.batches import Examples, Sequences, collate
 from antiphon.data.load import frames_needed
 from antiphon.data.rows import Row
-from antiphon.decoding.run import _aligned
+from antiphon.decoding.ctc import search_labels
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError
 from antiphon.evaluation.scores import score_rows
 from antiphon.model.build import structure_of, synchronous
@@ -207,12 +207,12 @@ def test_padding_batch_and_order_change_nothing(cell: str) -> None:
         padded, _ = made.head.judge(made([(wider, lengths)]), batch.target.values, batch.positions)
     np.testing.assert_allclose(padded.numpy(), np.concatenate(together.losses), atol=1e-5)
     for width in (1, 4):
-        found = _aligned(made, data.sources, width, CPU)
-        mixed = _aligned(made, [data.sources[0].take([2, 0, 3, 1])], width, CPU)
+        found = search_labels(made, data.sources, width, CPU)
+        mixed = search_labels(made, [data.sources[0].take([2, 0, 3, 1])], width, CPU)
         for row in range(4):
             alone = Examples((data.sources[0].take([row]),), data.target.take([row]))
             assert score_rows(made, alone, CPU).totals[0] == pytest.approx(together.totals[row], abs=1e-5)
-            (one,) = _aligned(made, alone.sources, width, CPU)
+            (one,) = search_labels(made, alone.sources, width, CPU)
             for other in (one, mixed[[2, 0, 3, 1].index(row)]):
                 assert [h.tokens for h in other] == [h.tokens for h in found[row]]
                 assert [h.score for h in other] == pytest.approx([h.score for h in found[row]], abs=1e-5)
@@ -221,7 +221,7 @@ def test_padding_batch_and_order_change_nothing(cell: str) -> None:
 def test_what_is_found_has_the_score_that_forced_scoring_gives_and_the_first_the_highest() -> None:
     """With a beam wide enough, the first is the most probable of all labellings without unknown symbols."""
     made, data = model(), examples()
-    for row, hypotheses in enumerate(_aligned(made, data.sources, 60, CPU)):
+    for row, hypotheses in enumerate(search_labels(made, data.sources, 60, CPU)):
         scores = [one.score for one in hypotheses]
         assert scores == sorted(scores, reverse=True)
         assert not {symbol for one in hypotheses for symbol in one.tokens} & {PAD, BLANK, UNK}

@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from antiphon.common.symbols import BOS, EOS, SPECIALS, UNK
-from antiphon.decoding.beam import BLOCK, Hypothesis, Limits, beam, forced, greedy, largest, score
+from antiphon.decoding.beam import beam
+from antiphon.decoding.greedy import greedy
+from antiphon.decoding.hypothesis import Hypothesis
+from antiphon.decoding.scoring import forced, score
+from antiphon.decoding.step import BLOCK, Limits, largest
 from antiphon.model.state import Step
 
 CPU = torch.device("cpu")
@@ -208,7 +212,7 @@ def test_the_largest_are_those_of_topk(rows: int, size: int, count: int, barred:
 @settings(deadline=None, max_examples=100)
 def test_the_runtimes_largest_are_the_same(rows: int, size: int, count: int, barred: float, seed: int) -> None:
     values, count = barred_numbers(rows, size, barred, seed), min(count, size)
-    found, place = (torch.from_numpy(found) for found in runtime._top(values.numpy(), count))
+    found, place = (torch.from_numpy(found) for found in runtime.largest(values.numpy(), count))
     assert torch.equal(found, values.topk(count, -1).values)
     assert torch.equal(values.gather(1, place), found)
     assert all(len(set(row)) == count for row in place.tolist())

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.decoding.run import FEW, ROWS, batches_by_length
+from antiphon.decoding.batches import FEW, ROWS, batches_by_length
 from antiphon.devices import side_by_side
 
 

@@ -19,7 +19,10 @@ from antiphon.cli.main import app
 from antiphon.common.symbols import EOS, FIRST_OUTPUT
 from antiphon.config.load import read_config_file
 from antiphon.data.rows import Row
-from antiphon.decoding.beam import Limits, beam, forced, greedy
+from antiphon.decoding.beam import beam
+from antiphon.decoding.greedy import greedy
+from antiphon.decoding.scoring import forced
+from antiphon.decoding.step import Limits
 from antiphon.errors import AntiphonError
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Writer

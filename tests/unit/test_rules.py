@@ -17,9 +17,13 @@ from test_decoding import CPU, Chain
 from torch import Tensor
 
 from antiphon.common.symbols import BOS, EOS, SPECIALS, UNK
-from antiphon.decoding.beam import Coverage, Hypothesis, Lanes, Limits, Rule, Together, beam, forced, greedy
-from antiphon.decoding.constraints import Diverse, Phrases
+from antiphon.decoding.beam import Coverage, beam
+from antiphon.decoding.constraints import Diverse, Lanes, Phrases, Together
+from antiphon.decoding.greedy import greedy
+from antiphon.decoding.hypothesis import Hypothesis
 from antiphon.decoding.rules import Allowed, EndPenalty, Lexicon, NoRepeat, Prefix
+from antiphon.decoding.scoring import forced
+from antiphon.decoding.step import Limits, Rule
 from antiphon.model.state import Step
 
 WORDS, LONGEST = 3, 4

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from antiphon.common.symbols import EOS, SPECIALS
-from antiphon.decoding.beam import Limits, greedy, sampler
+from antiphon.decoding.greedy import greedy, sampler
+from antiphon.decoding.step import Limits
 from antiphon.model.state import Step
 
 CPU = torch.device("cpu")

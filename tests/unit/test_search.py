@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 from antiphon.cli.main import app
 from antiphon.config.load import read_config_file
 from antiphon.data.rows import Row
-from antiphon.decoding.beam import Hypothesis
-from antiphon.decoding.run import alignment, least_risk
+from antiphon.decoding.alignment import alignment
+from antiphon.decoding.hypothesis import Hypothesis
+from antiphon.decoding.mbr import least_risk
 from antiphon.errors import AntiphonError, DataError
 from antiphon.metrics import sentence_chrf
 from antiphon.tools.checkup import check

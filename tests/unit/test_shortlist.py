@@ -24,8 +24,9 @@ from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.data import shortlist
 from antiphon.data.batches import Sequences, pad
 from antiphon.data.shortlist import Shortlist, learn
-from antiphon.decoding.beam import Hypothesis
-from antiphon.decoding.run import Search, decode_sources, plan
+from antiphon.decoding.hypothesis import Hypothesis
+from antiphon.decoding.plan import Search, plan
+from antiphon.decoding.run import decode_sources
 from antiphon.decoding.shortlist import Narrowed
 from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
 from antiphon.evaluation.calibrate import judged

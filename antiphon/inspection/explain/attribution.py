@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from antiphon.decoding.run import TOKENS
+from antiphon.decoding.batches import TOKENS
 from antiphon.inspection.explain.rounding import rounded
 from antiphon.inspection.trace import Attribution, Grid, Source
 from antiphon.model.models import Input

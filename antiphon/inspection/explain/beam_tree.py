@@ -10,8 +10,9 @@ import numpy as np
 
 from antiphon.common.symbols import EOS
 from antiphon.data.codecs.text import TextCodec
-from antiphon.decoding.beam import Extended, Hypothesis
-from antiphon.decoding.run import Search
+from antiphon.decoding.beam import Extended
+from antiphon.decoding.hypothesis import Hypothesis
+from antiphon.decoding.plan import Search
 from antiphon.inspection.explain.rounding import rounded
 from antiphon.inspection.trace import Beam, Node
 

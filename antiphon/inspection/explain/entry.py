@@ -6,7 +6,7 @@ import torch
 
 from antiphon.config.schema import Config
 from antiphon.data.load import Codecs
-from antiphon.decoding.run import Search
+from antiphon.decoding.plan import Search
 from antiphon.errors import ConfigError
 from antiphon.inspection.explain.language_model import LanguageModelExplainer
 from antiphon.inspection.explain.reader import ReaderExplainer

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from antiphon.common.symbols import EOS, UNK
 from antiphon.data.codecs.text import TextCodec
-from antiphon.decoding.beam import Hypothesis
-from antiphon.decoding.run import Search, Watch, best_of, decode_sources, written, written_side
+from antiphon.decoding.alignment import written
+from antiphon.decoding.hypothesis import Hypothesis, best_of
+from antiphon.decoding.plan import Search, written_side
+from antiphon.decoding.run import Watch, decode_sources
 from antiphon.errors import ConfigError
 from antiphon.inspection.explain.beam_tree import Tree
 from antiphon.inspection.explain.explainer import Explainer, choices, log_probs_of

@@ -1,0 +1,42 @@
+"""The outputs of a model with CTC: a search over its labels, all steps at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from antiphon.common.symbols import EOS, UNK
+from antiphon.data.batches import Sequences, pad
+from antiphon.decoding.batches import batches_by_length, total_lengths
+from antiphon.decoding.hypothesis import Hypothesis
+from antiphon.model.models import Aligner
+from antiphon.model.parts import ctc
+from antiphon.model.parts.heads.ctc import BLANK, Aligned
+
+
+@torch.inference_mode()
+def search_labels(
+    model: Aligner, sources: Sequence[Sequences], width: int, device: torch.device
+) -> list[list[Hypothesis]]:
+    """The labels that a beam over prefixes finds, with width 1 those of the best path; each with its whole log p."""
+    results: list[list[Hypothesis]] = [[]] * len(sources[0])
+    model.eval()
+    for rows in batches_by_length(total_lengths(sources), width):
+        features: Aligned = model([pad(source, rows).to(device) for source in sources])
+        log_probs = model.head.log_probs(features)
+        searched = log_probs.clone()
+        searched[..., UNK] = -torch.inf
+        if width == 1:
+            found = [[tuple(labels)] for labels in ctc.best_path(searched, BLANK)]
+        else:
+            found = ctc.prefix_search(searched, BLANK, width)
+        outputs = [(place, labels) for place, own in enumerate(found) for labels in own]
+        places = torch.tensor([place for place, _ in outputs], device=device)
+        said = pad(Sequences([[*labels, EOS] for _, labels in outputs]), np.arange(len(outputs))).to(device).values
+        scores = iter(model.head.score(log_probs[places], features.frames[places], said).tolist())
+        for row, own in zip(rows, found, strict=True):
+            scored = [Hypothesis(labels, score, score) for labels, score in zip(own, scores, strict=False)]
+            results[row] = sorted(scored, key=lambda one: -one.score)
+    return results

@@ -19,7 +19,8 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, encode_rows, load_parts, train_codecs, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
-from antiphon.decoding import run as search
+from antiphon.decoding.plan import Speaker, plan, refuse_shortlist
+from antiphon.decoding.plan import check_names as check_decoding
 from antiphon.errors import ConfigError, nearest
 from antiphon.evaluation.baselines import baselines, constant_target
 from antiphon.evaluation.metric_names import metrics_of
@@ -55,7 +56,7 @@ class Prepared:
 
 def check_names(config: Config) -> None:
     """Refuse a wrong choice before any data is read."""
-    search.check_names(config.decode)
+    check_decoding(config.decode)
     step = nn.Parameter(torch.zeros(1))
     OPTIMIZERS.build(
         config.train.optimizer.kind,
@@ -141,17 +142,17 @@ def assemble(config: Config, parts: Parts, resumed: bool = False, base: Bundle |
             if path is not None:
                 notes.append(take_vectors(model, name, path, codecs))
     freeze(model, config.train.freeze)
-    if isinstance(model, search.Speaker):
+    if isinstance(model, Speaker):
         codecs = _with_shortlist(config.decode, model, codecs, train)
-        search.plan(config.decode, model, codecs)  # refused now, not when it is trained
+        plan(config.decode, model, codecs)  # refused now, not when it is trained
     notes += [note for note in [constant_target(codecs, parts.rows)] if note]
     effortless = baselines(config, codecs, parts.rows, parts.valid_rows)
     return Prepared(config, codecs, train, valid, parts.valid_rows, model, notes, effortless)
 
 
-def _with_shortlist(decode: Decode, model: search.Speaker, codecs: Codecs, examples: Examples) -> Codecs:
+def _with_shortlist(decode: Decode, model: Speaker, codecs: Codecs, examples: Examples) -> Codecs:
     """With the shortlist that `decode` asks for, learned from the training rows."""
-    search.refuse_shortlist(decode, model, codecs)
+    refuse_shortlist(decode, model, codecs)
     if decode.shortlist is None:
         return codecs
     sizes = decode.shortlist.likely, decode.shortlist.common

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from models import Choice, covering, make, name, sources
-from test_export import KINDS, picture_files, rows_of, untrained
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from untrained import KINDS, picture_files, rows_of, untrained
 
 from antiphon.data.batches import Examples, Sequences, collate
 from antiphon.data.load import encode_rows

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from chains import CPU, Chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import covering, make, name, pad_sources, sources
-from test_decoding import CPU, Chain
 from torch import Tensor
 
 from antiphon.decoding.beam import Coverage, Hypothesis, Lanes, Limits, Rule, Together, beam, forced, greedy

@@ -43,7 +43,8 @@ biases = st.floats(-5, 5)
 
 def log_softmax(values: np.ndarray) -> np.ndarray:
     values = values - values.max(1, keepdims=True)
-    return values - np.log(np.exp(values).sum(1, keepdims=True))
+    logs: np.ndarray = values - np.log(np.exp(values).sum(1, keepdims=True))
+    return logs
 
 
 def labels(count: int, temperature: float, seed: int = 1) -> Judged:
@@ -58,7 +59,7 @@ def labels(count: int, temperature: float, seed: int = 1) -> Judged:
 def texts(count: int, temperature: float, bias: float, seed: int = 1) -> Judged:
     """Outputs that are right as often as these say."""
     chance = np.random.default_rng(seed)
-    log_probs = outcomes(-np.exp(chance.normal(size=count)))
+    log_probs = outcomes((-np.exp(chance.normal(size=count))).tolist())
     odds = (log_probs[:, 0] - log_probs[:, 1]) / temperature + bias
     wrong = (chance.random(count) > 1 / (1 + np.exp(-odds))).astype(np.int64)
     return Judged(log_probs, np.zeros_like(wrong), wrong, np.ones_like(wrong))
@@ -136,7 +137,7 @@ def test_answers_that_are_always_right_stay_within_bounds() -> None:
     judged = labels(50, 1.0)
     sure = Calibration.fitted(Judged(judged.log_probs, judged.said, judged.said, judged.lengths), False)
     assert 1 / MOST <= sure.temperature < 1
-    one_label = Judged(np.zeros((3, 1)), *[np.zeros(3, np.int64)] * 2, np.ones(3, np.int64))
+    one_label = Judged(np.zeros((3, 1)), np.zeros(3, np.int64), np.zeros(3, np.int64), np.ones(3, np.int64))
     assert Calibration.fitted(one_label, False) == Calibration()
 
 

@@ -60,9 +60,9 @@ def main() -> None:
         medians = {title: statistics.median(values) for (title, own), values in rates.items() if own == beam}
         best = max((rate for title, rate in medians.items() if not title.startswith(OURS)), default=None)
         for title, cells in rows.items():
-            rate = medians.get(title)
-            cells.append(middle(rates[title, beam]) if rate else "")
-            cells.append(f"{rate / best:.2f}" if rate and best else "")
+            median = medians.get(title)
+            cells.append(middle(rates[title, beam]) if median else "")
+            cells.append(f"{median / best:.2f}" if median and best else "")
     about = (
         f"{task.many - task.FEW:,} inputs, every output {task.outputs} tokens long, batches of {task.BATCH}; "
         f"median and range of {given.rounds} interleaved rounds."

@@ -33,6 +33,11 @@ TOKENS = 2_048  # target tokens of a batch, padding counted
 SYMBOLS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+def always(length: int) -> Callable[[random.Random], int]:
+    """One length and no other."""
+    return lambda draw: length
+
+
 def rows(count: int, length: Callable[[random.Random], int]) -> Iterator[str]:
     """Tables of letters between spaces."""
     draw = random.Random(1)
@@ -90,14 +95,14 @@ def main() -> None:
     parser.add_argument("--precision", default="float32")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        cases = {}
+        cases: dict[str, tuple[Path, list[str]]] = {}
         for count in given.rows:
             folder = Path(name, f"rows-{count}")
             table(folder, rows(count, lambda draw: draw.randint(4, 10)), given.precision)
             cases[f"{count:,} rows"] = (folder, [])
         for length in given.lengths:
             folder = Path(name, f"length-{length}")
-            table(folder, rows(20_000 * 16 // length, lambda draw, n=length: n), given.precision)
+            table(folder, rows(20_000 * 16 // length, always(length)), given.precision)
             size = max(1, TOKENS // (length + 1))
             settings = ["--set", f"train.batch_size={size}", "--set", "data.max_length=2000"]
             cases[f"sequences of {length:,}"] = folder, settings

@@ -45,7 +45,8 @@ class Padded(nn.Module):
         self.encoder = encoder
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        return self.encoder(inputs, lengths).states
+        states: Tensor = self.encoder(inputs, lengths).states
+        return states
 
 
 def seconds(module: nn.Module, inputs: Tensor, lengths: Tensor, times: int) -> float:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from antiphon_runtime import load as load_runtime
@@ -21,6 +22,11 @@ import antiphon
 from antiphon.export.folder import export
 
 WARM = 10
+
+
+def answering(model: Any) -> Callable[[str, int], object]:
+    """What answers one input with a beam."""
+    return lambda text, beam: model.predict([text], beam=beam)
 
 
 def main() -> None:
@@ -37,12 +43,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sides: dict[str, Callable[[str, int], object]] = {}
         loaded = antiphon.load(given.model)
-        sides["PyTorch, as it was trained"] = lambda text, beam: loaded.predict([text], beam=beam)
+        sides["PyTorch, as it was trained"] = answering(loaded)
         for name, int8 in (("runtime, float32", False), ("runtime, int8", True)):
             out = Path(folder, "int8" if int8 else "float32")
             export(given.model, out, int8=int8)
             model = load_runtime(out, threads=given.threads)
-            sides[name] = lambda text, beam, model=model: model.predict([text], beam=beam)
+            sides[name] = answering(model)
         times: dict[tuple[str, int], list[float]] = {}
         for _ in range(given.rounds):
             for beam in given.beam:
@@ -53,7 +59,7 @@ def main() -> None:
                         began = time.perf_counter()
                         predict(text, beam)
                         times.setdefault((name, beam), []).append((time.perf_counter() - began) * 1e3)
-    rows = {}
+    rows: dict[str, list[str]] = {}
     for name in sides:
         cells = rows.setdefault(name, [])
         for beam in given.beam:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -52,6 +53,11 @@ def network(package: Path) -> Callable[[str], Any]:
     module.construct_homograph_dictionary = dict  # type: ignore[attr-defined]
     predict: Callable[[str], Any] = module.G2p().predict
     return predict
+
+
+def answering(model: Any, beam: int) -> Callable[[str], object]:
+    """What answers one input."""
+    return lambda text: model.predict([text], beam=beam)
 
 
 def latency(predict: Callable[[str], object], words: Sequence[str]) -> list[float]:
@@ -102,7 +108,7 @@ def main() -> None:
         trained = antiphon.load(given.model, device="cpu")
         models: dict[str, Any] = {**{f"runtime, {kind}": one for kind, one in shipped.items()}, "PyTorch": trained}
         throughput: dict[str, Callable[[], object]] = {
-            **{f"runtime, {kind}": lambda one=one: one.predict(words, beam=1) for kind, one in wide.items()},
+            **{f"runtime, {kind}": partial(one.predict, words, beam=1) for kind, one in wide.items()},
             "PyTorch": lambda: trained.predict(words, beam=1),
         }
         counts = dict.fromkeys(throughput, len(words))
@@ -119,7 +125,7 @@ def main() -> None:
                 rates[side].append(counts[side] / (time.perf_counter() - began))
             for side, model in models.items():
                 for beam in (1, 5):
-                    found = latency(lambda word, model=model, beam=beam: model.predict([word], beam=beam), few)
+                    found = latency(answering(model, beam), few)
                     times.setdefault((side, beam), []).extend(found if number else [])
         starts = {
             "runtime, float32": started(STARTED["runtime"].format(folder=str(folders["float32"]))),

@@ -129,7 +129,7 @@ def main() -> None:
                 model(source, target).flatten(0, 1), target[:, 1:].flatten(), ignore_index=PAD
             )
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
         torch.save(model.state_dict(), out / "model.pt")

@@ -122,7 +122,8 @@ def faces(points: Floats) -> Floats:
     depth = points[..., 2:] - np.median(points[..., 2:], axis=1, keepdims=True)
     depth[np.abs(depth) > 150] = 0
     frames = np.concatenate([flat, depth], axis=2).reshape(len(points), -1)
-    return frames - frames.mean(0)
+    centred: Floats = frames - frames.mean(0)
+    return centred
 
 
 VIDEOS = ("a1", "a2", "a3", "b1", "b3", "c1", "c3")

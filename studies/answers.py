@@ -9,7 +9,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from recipes import ROOT, folder_of
+from grid import ROOT
+from recipes import folder_of
 
 import antiphon
 from antiphon.files import write_text

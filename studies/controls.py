@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import numpy as np
+from grid import ROOT
 from numpy.typing import NDArray
-from recipes import CONTROLS, RECIPES, ROOT, Control, folder_of
+from recipes import CONTROLS, RECIPES, Control, folder_of
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler

@@ -59,12 +59,12 @@ def gap(model: Predictor, given: Any, beam: int | None) -> float:
         probabilities = np.sort(np.atleast_2d(numbers(model.predict([given])[0])))
         return float((probabilities[:, -1] - probabilities[:, -2]).min()) if probabilities.shape[1] > 1 else np.inf
     best = model.predict([given], beam=max(2, beam), n_best=2)[0].n_best
-    return abs(best[0].score - best[1].score)
+    return float(abs(best[0].score - best[1].score))
 
 
 def compared(model: Predictor, shipped: Any, inputs: Sequence[Any], beam: int | None) -> dict[str, Any]:
     """Both over all inputs."""
-    options = {} if beam is None else {"beam": beam}
+    options: dict[str, Any] = {} if beam is None else {"beam": beam}
     wanted, found = model.predict(inputs, **options), shipped.predict(inputs, **options)
     pairs = list(zip(wanted, found, strict=True))
     differ = [place for place, (one, other) in enumerate(pairs) if said(one) != said(other)]

@@ -115,7 +115,8 @@ def shuffled(rows: Rows, count: int) -> Rows:
 
 
 def reversed_words(count: int) -> tuple[Rows, Rows]:
-    chance, words = random.Random(1), {}
+    chance = random.Random(1)
+    words: dict[str, None] = {}
     while len(words) < 4000:
         words["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(4, 10)))] = None
     rows = [(word, word[::-1]) for word in words]
@@ -233,8 +234,8 @@ def run(name: str, size: int, variant: str, seed: int, threads: int) -> dict[str
         chosen = read_config(folder / "c.yaml", settings).config.train.max_steps
         settings["train.max_steps"] = int(times * (chosen or 0))
     began = time.monotonic()
-    found = read_config(folder / "c.yaml", settings)
-    model = load(train(found.config, folder / "model", threads=threads))
+    completed = read_config(folder / "c.yaml", settings)
+    model = load(train(completed.config, folder / "model", threads=threads))
     minutes = (time.monotonic() - began) / 60
     scores = model.evaluate()
     updates = model.metrics["updates"]

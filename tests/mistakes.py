@@ -29,7 +29,7 @@ from antiphon.saved.conversion import g2p_shapes
 from antiphon.training import checkpoint
 from antiphon.training.loop import train
 
-Content = str | bytes | Callable[[Path], None]
+Content = str | bytes | Callable[[Path], object]
 ROWS = "ab\tX Y\nba\tY X\nabb\tX Y Y\nbaa\tY X X\n"
 CONFIG = """data: {train: rows.tsv, valid: rows.tsv}
 model: {embedding: 4, encoder: {hidden: 4}, decoder: {hidden: 8}}
@@ -190,7 +190,7 @@ SECTIONS: dict[str, list[Mistake]] = {
         _config(
             "a parallel file in another encoding",
             "data: {train: {source: a.txt, target: b.txt}}",
-            **{"a.txt": b"\xe9\n", "b.txt": "X\n"},
+            **{"a.txt": b"\xe9\n", "b.txt": b"X\n"},
         ),
         _set("a row longer than allowed", "data.max_length=2"),
         _rows("a file of arrays", _saved(pairs=np.array([["a", "X"]])), "rows.npz"),
@@ -236,9 +236,9 @@ SECTIONS: dict[str, list[Mistake]] = {
         _kinds("CTC of a vector", "vector", "{kind: text, ctc: true}", "[1]\tX\n[2]\tY\n"),
         _kinds("an image that is missing", "image", "label", "a.png\tX\n"),
         _kinds("an image outside of the table's folder", "image", "label", "../a.png\tX\n"),
-        _kinds("an image that is none", "image", "label", "a.png\tX\n", **{"a.png": b"no image"}),
-        _kinds("an image cut short", "image", "label", "a.png\tX\n", **{"a.png": _image(40, 40)[:-60]}),
-        _kinds("an image of too many pixels", "image", "label", "a.png\tX\n", **{"a.png": _image(9000, 9000)}),
+        _kinds("an image that is none", "image", "label", "a.png\tX\n", None, **{"a.png": b"no image"}),
+        _kinds("an image cut short", "image", "label", "a.png\tX\n", None, **{"a.png": _image(40, 40)[:-60]}),
+        _kinds("an image of too many pixels", "image", "label", "a.png\tX\n", None, **{"a.png": _image(9000, 9000)}),
         Mistake("an .npz file that is none", "train rows.npz#pairs --out m", {"rows.npz": ROWS}),
         _rows("a .parquet file that is none", ROWS, "rows.parquet"),
         _config(

@@ -88,13 +88,13 @@ def refused(choice: Choice) -> bool:
     """What the design refuses: attention's options without attention, the first of one layer."""
     at = dict(zip(NAMES, choice, strict=True))
     without = at["attention"] == "none" and (at["query"] == "previous" or at["input_feeding"] or at["layer"] == "first")
-    return without or (at["layer"] == "first" and at["decoder_layers"] == 1)
+    return bool(without or (at["layer"] == "first" and at["decoder_layers"] == 1))
 
 
 def canonical(choice: Choice) -> bool:
     """Whether a choice differs from all others: the pool only matters with projected_all."""
     at = dict(zip(NAMES, choice, strict=True))
-    return at["context"] == "projected_all" or at["pool"] == "mean"
+    return bool(at["context"] == "projected_all" or at["pool"] == "mean")
 
 
 def every_choice() -> Iterator[Choice]:
@@ -146,9 +146,9 @@ def make(choice: Choice, source_symbols: int = 9, target_symbols: int = 8, seed:
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * (0.35 if relu else 0.6))
             if relu and parameter.dim() == 1:
-                parameter += 0.3
+                parameter.add_(0.3)
         model.embedding.weight[PAD] = 0
-        model.source.embedding.weight[PAD] = 0
+        model.get_parameter("source.embedding.weight")[PAD] = 0
     return model.eval()
 
 
@@ -190,16 +190,16 @@ __all__ = [
 
 def assert_slopes(model: nn.Module, loss: Callable[[], Tensor]) -> None:
     """Every parameter's gradient of a loss in float64 equals finite differences along a random direction."""
-    loss().backward()
+    loss().backward()  # type: ignore[no-untyped-call]
     torch.manual_seed(1)
     for label, parameter in model.named_parameters():
         assert parameter.grad is not None, f"{label} has no part in the loss"
         direction = torch.randn_like(parameter)
         slope, step = float((parameter.grad * direction).sum()), 1e-6
         with torch.no_grad():
-            parameter += step * direction
+            parameter.add_(step * direction)
             above = float(loss())
-            parameter -= 2 * step * direction
+            parameter.sub_(2 * step * direction)
             below = float(loss())
-            parameter += step * direction
+            parameter.add_(step * direction)
         assert slope == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-5), label

@@ -89,7 +89,8 @@ class Echo:
 
 class _Said:
     def __init__(self, text: str, asked: dict[str, Any]) -> None:
-        self.text, self.tokens, self.score, self.source_tokens = text, list(text), -1.0, []
+        self.text, self.tokens, self.score = text, list(text), -1.0
+        self.source_tokens: list[str] = []
         self.n_best = [self]
         self.asked = asked
 

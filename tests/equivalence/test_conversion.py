@@ -61,9 +61,7 @@ def spoken(arrays: dict[str, np.ndarray[Any, Any]], word: str) -> tuple[list[str
             said.append(last)
 
 
-def test_random_weights_of_g2p_en_say_what_torchs_gru_says(
-    arrays: dict[str, np.ndarray[Any, Any]], tmp_path: Path
-) -> None:
+def test_random_weights_of_g2p_en_say_what_torchs_gru_says(arrays: dict[str, Any], tmp_path: Path) -> None:
     np.savez(tmp_path / "checkpoint20.npz", **arrays)
     convert(tmp_path / "checkpoint20.npz", tmp_path / "model")
     model = load(tmp_path / "model", "cpu")
@@ -108,7 +106,18 @@ def test_what_is_not_g2p_ens_is_refused(
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of g2p_en 2.1.0, as its authors have published it."""
     folder = tmp_path_factory.mktemp("wheel")
-    asked = ["download", "--quiet", "--no-deps", "--retries", "0", "--timeout", "20", "-d", folder, "g2p_en==2.1.0"]
+    asked: list[str | Path] = [
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--retries",
+        "0",
+        "--timeout",
+        "20",
+        "-d",
+        folder,
+        "g2p_en==2.1.0",
+    ]
     done = subprocess.run([sys.executable, "-m", "pip", *asked], capture_output=True, check=False, timeout=300)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:

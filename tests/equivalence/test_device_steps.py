@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from models import Choice, covering, make, name, sources
-from test_export import KINDS, picture_files, rows_of, untrained
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from untrained import KINDS, picture_files, rows_of, untrained
 
 from antiphon.data.batches import Examples, Sequences, collate
 from antiphon.data.load import encode_rows
@@ -24,11 +24,11 @@ ASKS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select"
 SPELLED = {"spelled words to labels of a CRF": {"unique_dim", "_local_scalar_dense"}}  # each spelling is read once
 
 
-class Watching(TorchDispatchMode):
+class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes every operation whose result's shape or a value of it must be read by the program."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.asked: set[str] = set()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -44,7 +44,8 @@ class Watching(TorchDispatchMode):
 def asked(model: nn.Module, update: Any) -> set[str]:
     """What an update asks the device: the loss, its gradients, and their clipping."""
     model.train()
-    with Watching() as watching:
+    watching = Watching()
+    with watching:
         update().backward()
         parameters = [one for one in model.parameters() if one.grad is not None]
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -77,7 +78,7 @@ def test_what_asks_is_noticed() -> None:
     values = torch.ones(3, 2)
 
     def asks() -> torch.Tensor:
-        out = model(values)
+        out: torch.Tensor = model(values)
         return out[out > 0].sum() + float(out.detach().sum())
 
     assert {"index", "_local_scalar_dense"} <= asked(model, asks)

@@ -69,6 +69,7 @@ def test_a_writers_scores_are_those_of_predict_and_score(name: str) -> None:
     if best.attention is None:
         assert found.output.attention is None
     else:
+        assert found.output.attention is not None
         np.testing.assert_allclose(found.output.attention, best.attention, atol=1e-5)
         assert len(best.attention[0]) == sum(len(source.tokens) for source in found.sources)
 
@@ -83,12 +84,16 @@ def test_a_readers_scores_are_those_of_predict_and_score(name: str) -> None:
     check_run(found.output)
     if not isinstance(codec, LabelCodec):
         wanted = best.to_json().get("values", [[best.to_json().get("value")]])
-        np.testing.assert_allclose([step.values for step in found.output.steps], wanted, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            np.asarray([step.values for step in found.output.steps], float), wanted, rtol=1e-4, atol=1e-5
+        )
         return
     check_run(found.reference)
     assert found.output.score == pytest.approx(score(name, found.output.text), abs=1e-5)
     probabilities = best.probabilities if codec.steps else [best.probabilities[best.label]]
-    assert np.exp([step.log_prob for step in found.output.steps]) == pytest.approx(probabilities, abs=1e-5)
+    assert np.exp(np.asarray([step.log_prob for step in found.output.steps], float)) == pytest.approx(
+        probabilities, abs=1e-5
+    )
     if not codec.steps:
         top = {choice.token: np.exp(choice.log_prob) for choice in found.output.steps[0].top}
         assert top == pytest.approx(best.probabilities, abs=1e-5)
@@ -294,7 +299,9 @@ def test_a_forced_continuation_is_predict_with_that_prefix(name: str) -> None:
 def test_a_run_that_begins_with_symbols_is_the_forced_one(name: str) -> None:
     model, given = made(name), CASES[name].given
     output = trace(name).output.tokens[:-1]
-    token = (model.codecs.sources[0] if name == "next" else model.codecs.target).vocabulary.symbols[-1]
+    codec = model.codecs.sources[0] if name == "next" else model.codecs.target
+    assert isinstance(codec, TextCodec)
+    token = codec.vocabulary.symbols[-1]
     (forced,) = model.explain(given, force=[(len(output) // 2, token)]).forced or []
     found = model.explain(given, begin=[*output[: len(output) // 2], token])
     assert found.output.tokens == forced.run.tokens
@@ -369,7 +376,7 @@ def test_attribution_is_the_slope_along_each_tokens_vector(name: str) -> None:
     parts = [model.model.source, *(other.source for other in getattr(model.model, "others", []))]
     lm = isinstance(model.model, LanguageModel)
     if lm:
-        parts = [model.model.source.embedding]  # type: ignore[union-attr, list-item]
+        parts = [model.model.source.embedding]  # type: ignore[union-attr]
     model.model.double()
     try:
         for part, attribution in zip(parts, found.attribution, strict=True):

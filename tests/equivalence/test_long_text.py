@@ -26,13 +26,14 @@ from antiphon.evaluation import scores as evaluation
 from antiphon.model.models import LanguageModel
 from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint, update
+from antiphon.training.distributed import Ranks
 from antiphon.training.loop import train
 from antiphon.training.prepare import prepare
 from antiphon.training.update import apply
 
 TEXT = "the cat sat\nthe dog sat too\n\nnobody saw the cat\n" * 12
 # Adam's first steps are g / (|g| + eps): with a tiny eps the rounding of a gradient near zero becomes a whole step
-WELL_CONDITIONED = {"train__optimizer": {"kind": "adamw", "eps": 1e-3}}
+WELL_CONDITIONED: dict[str, Any] = {"train__optimizer": {"kind": "adamw", "eps": 1e-3}}
 
 
 def long_config(folder: Path, text: str = TEXT, **settings: Any) -> Config:
@@ -128,13 +129,13 @@ def test_the_state_is_carried_over_pieces_and_begins_anew_with_an_epoch(tmp_path
     """With a learning rate of next to nothing, an epoch's losses are those of every place read in one go."""
     config = long_config(tmp_path, train__learning_rate=1e-12)
     prepared = prepare(config)
-    learner = update.Learner.begin(prepared, update.Ranks(0, 1, torch.device("cpu")), 100)
+    learner = update.Learner.begin(prepared, Ranks(0, 1, torch.device("cpu")), 100)
     read, said = (whole_lanes(side) for side in (prepared.train.sources[0], prepared.train.target))
     model = learner.model
     assert isinstance(model, LanguageModel)
     features, _ = model.run(read, model.begin(4))
     losses, _ = model.head.judge(features, said, torch.arange(said.numel()))
-    expected = [float(piece.sum()) for piece in losses.detach().view_as(said).split(7, 1)]
+    expected = [float(piece.sum()) for piece in losses.detach().view_as(said).split(7, 1)]  # type: ignore[no-untyped-call]
     found = []
     for one in update_plan(config, prepared, 2 * len(expected)):
         nll = apply(learner, one, 1.0, 1).nll

@@ -74,7 +74,7 @@ def log_p(model: Writer, data: Examples, rows: list[int], padding: int = 0) -> l
     sources, target, positions = given(data, rows, padding)
     with torch.inference_mode():
         losses, _ = model.head.judge(model(sources, target), target, positions)
-    return list((-losses).split(data.target.lengths[rows].tolist()))
+    return list((-losses).split(data.target.lengths[rows].tolist()))  # type: ignore[no-untyped-call]
 
 
 def close(left: Tensor, right: Tensor) -> None:

@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra: pip install 'antiphon[serve]'")
+pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'antiphon[export]'")
+pytest.importorskip("onnxscript", reason="needs the extra: pip install 'antiphon[export]'")
 
 from serving import GOLDEN, asking, events, post, run
-from test_export import KINDS, picture_files, rows_of, untrained
+from untrained import KINDS, picture_files, rows_of, untrained
 
 from antiphon.data.rows import Row
 from antiphon.export.folder import export

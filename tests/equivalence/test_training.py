@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def trained(
 
 
 # Adam's first steps are g / (|g| + eps): with a tiny eps the rounding of a gradient near zero becomes a whole step
-WELL_CONDITIONED = {"train__optimizer": {"kind": "adamw", "eps": 1e-3}}
+WELL_CONDITIONED: dict[str, Any] = {"train__optimizer": {"kind": "adamw", "eps": 1e-3}}
 
 
 def assert_equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
@@ -41,16 +42,19 @@ def assert_equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
         assert left[name].equal(right[name]), name
 
 
+def naming(name: str) -> Callable[[str], str]:
+    """What a message begins with."""
+    return lambda text: f"{name}: {text}"
+
+
 def assert_close(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
     assert left.keys() == right.keys()
     for name in left:
-        torch.testing.assert_close(
-            left[name], right[name], atol=1e-5, rtol=1e-5, msg=lambda text, n=name: f"{n}: {text}"
-        )
+        torch.testing.assert_close(left[name], right[name], atol=1e-5, rtol=1e-5, msg=naming(name))
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path) -> None:
-    options = {"model__dropout": 0.3, "train__unknown": 0.1}
+    options: dict[str, Any] = {"model__dropout": 0.3, "train__unknown": 0.1}
     first = trained(tmp_path, "a", **options)["weights"]
     assert_equal(first, trained(tmp_path, "b", **options)["weights"])
     other = trained(tmp_path, "c", **options, train__seed=2)["weights"]
@@ -68,7 +72,7 @@ DRAWS = {
     "extra", [{}, {"train__ema": 0.9}, {"train__average": 3}, {"train__feeding": "scheduled"}, DRAWS]
 )
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, extra: dict[str, Any]) -> None:
-    options = {"model__dropout": 0.3, "train__unknown": 0.1, **extra}
+    options: dict[str, Any] = {"model__dropout": 0.3, "train__unknown": 0.1, **extra}
     whole = trained(tmp_path, "whole", train__max_steps=12, **options)
     trained(tmp_path, "parts", train__max_steps=8, **options)
     parts = trained(tmp_path, "parts", train__max_steps=12, resume=True, **options)
@@ -106,7 +110,12 @@ def test_an_existing_folder_is_refused_and_only_a_model_is_overwritten(tmp_path:
 @pytest.mark.parametrize("normalize", ["tokens", "rows"])
 def test_accumulation_equals_one_large_batch(tmp_path: Path, normalize: str) -> None:
     """The batches of an epoch are the same rows when two halves make one: one batch an epoch shows it."""
-    options = {"train__normalize": normalize, "train__max_steps": 4, "train__validate_every": 1, **WELL_CONDITIONED}
+    options: dict[str, Any] = {
+        "train__normalize": normalize,
+        "train__max_steps": 4,
+        "train__validate_every": 1,
+        **WELL_CONDITIONED,
+    }
     whole = trained(tmp_path, "whole", **options, train__batch_size=100)
     parts = trained(tmp_path, "parts", **options, train__batch_size=25, train__accumulate=4)
     assert_close(whole["weights"], parts["weights"])
@@ -123,7 +132,7 @@ def _port() -> int:
 @pytest.mark.parametrize("normalize", ["tokens", "rows"])
 def test_two_processes_equal_one(tmp_path: Path, normalize: str) -> None:
     """torchrun with two processes on the CPU: the weights after one and after four updates."""
-    options = {
+    options: dict[str, Any] = {
         "train__normalize": normalize,
         "train__validate_every": 1,
         "train__batch_size": 15,
@@ -164,7 +173,7 @@ def test_a_saved_model_predicts_the_same_in_a_fresh_process_without_its_data(tmp
 
 def test_bfloat16_trains_and_the_saved_model_is_float32(tmp_path: Path) -> None:
     """Lower precision moves the loss as float32 does, within what rounding explains."""
-    options = {"train__max_steps": 40, "train__validate_every": 20}
+    options: dict[str, Any] = {"train__max_steps": 40, "train__validate_every": 20}
     half = trained(tmp_path, "half", **options, train__precision="bfloat16")
     full = trained(tmp_path, "full", **options)
     assert half["history"][-1]["loss"] == pytest.approx(full["history"][-1]["loss"], rel=0.01)
@@ -191,14 +200,19 @@ def test_tensorboard_events_are_written_where_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_training_that_is_asked_to_stop_goes_on_where_it_was(tmp_path: Path, number: signal.Signals) -> None:
     """Between validations: saved, status 130, one line; resumed, it ends with the same weights and losses."""
-    options = {"model__dropout": 0.3, "train__unknown": 0.1, "train__max_steps": 600, "train__validate_every": 300}
+    options: dict[str, Any] = {
+        "model__dropout": 0.3,
+        "train__unknown": 0.1,
+        "train__max_steps": 600,
+        "train__validate_every": 300,
+    }
     whole = trained(tmp_path, "whole", threads=1, **options)
     (tmp_path / "c.yaml").write_text(tiny_config(tmp_path, **options).to_yaml())
     command = [sys.executable, "-m", "antiphon", "train", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "m")]
     command += ["--threads", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        lines = []
+        lines: list[str] = []
         while not (lines and lines[-1].startswith("step 1/")):
             lines.append(process.stderr.readline())
             assert lines[-1], "it ended before it began"
@@ -237,7 +251,7 @@ def test_a_bad_row_leaves_the_model_that_was_to_be_overwritten(tmp_path: Path) -
 
 
 def test_several_processes_stop_together_and_go_on(tmp_path: Path) -> None:
-    options = {"train__max_steps": 4000, "train__validate_every": 2000, **WELL_CONDITIONED}
+    options: dict[str, Any] = {"train__max_steps": 4000, "train__validate_every": 2000, **WELL_CONDITIONED}
     (tmp_path / "c.yaml").write_text(tiny_config(tmp_path, **options).to_yaml())
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(_port())]
     command += ["-m", "antiphon", "train", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "m")]
@@ -258,7 +272,7 @@ def test_several_processes_stop_together_and_go_on(tmp_path: Path) -> None:
 
 def test_a_training_cut_short_before_its_first_validation_is_validated(tmp_path: Path) -> None:
     """Stopped after update 5, and gone on with a ceiling of 5."""
-    options = {"train__validate_every": 100, "train__max_steps": 5, "train__save_every": 5}
+    options: dict[str, Any] = {"train__validate_every": 100, "train__max_steps": 5, "train__save_every": 5}
     whole = trained(tmp_path, "whole", **options)
     state, _ = checkpoint.load(tmp_path / "whole")
     state["progress"] |= {"history": [], "validated": -1, "tokens": 100, "loss": 300.0}

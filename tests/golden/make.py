@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
         {"input": text, "text": one.text, "score": one.score, "n_best": [vars(c) for c in one.n_best]}
         for text, one in zip(texts, model.predict(texts, n_best=2), strict=True)
     ]
-    truth = [{"input": text, "target": spoken(text), "score": None} for text in texts[:30]]
+    truth: list[dict[str, object]] = [{"input": text, "target": spoken(text), "score": None} for text in texts[:30]]
     scores = model.score(_table(folder, truth))
     (folder / "pairs.tsv").unlink()
     for entry, score in zip(truth, scores, strict=True):

@@ -97,7 +97,8 @@ UNSEEN = 500
 
 def rows_of(make: Make, count: int) -> tuple[list[Pair], list[Pair]]:
     """Distinct rows, and others that are not among them."""
-    chance, found = random.Random(11), {}
+    chance = random.Random(11)
+    found: dict[str, str] = {}
     while len(found) < count + UNSEEN:
         source, target = make(chance)
         found[source] = target

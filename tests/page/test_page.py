@@ -91,7 +91,8 @@ def opened(page: Any, view: str) -> None:
 
 
 def said(page: Any) -> list[str]:
-    return page.locator('[data-token^="step-"] bdi').all_inner_texts()
+    texts: list[str] = page.locator('[data-token^="step-"] bdi').all_inner_texts()
+    return texts
 
 
 def tabled(page: Any, view: str) -> list[list[str]]:
@@ -266,6 +267,7 @@ def test_every_view_of_inspect_is_there_and_opens(visit: Open, name: str) -> Non
 def test_the_grid_of_attention_is_the_attention(visit: Open) -> None:
     page = asked(visit(**state("pairs"), views="attention"))
     trace = model("pairs").explain("acb", "A B")
+    assert trace.output.attention is not None
     head, *rows = tabled(page, "attention")
     assert head[1:] == [spelled(token) for token in trace.sources[0].tokens]
     assert [row[0] for row in rows] == [spelled(token) for token in trace.output.tokens]
@@ -405,7 +407,7 @@ def test_wide_letters_do_not_run_over(visit: Open) -> None:
     assert all(left[1] <= right[0] for left, right in itertools.pairwise(columns))
 
 
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "light": {"theme": "light"},
     "dark": {"theme": "dark"},
     "Chinese": {"lang": "zh"},

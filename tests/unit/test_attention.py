@@ -61,7 +61,7 @@ def looks(attention: Attention, queries: Tensor, read: Memory) -> tuple[Tensor, 
     before = attention.initial(read)
     attended = None if before is None else before[:, None]
     found = []
-    for query in queries.split(1, 1):
+    for query in queries.split(1, 1):  # type: ignore[no-untyped-call]
         found.append(attention(query, read, attended))
         attended = found[-1].attended
     return torch.cat([look.read for look in found], 1), torch.cat([look.weights for look in found], 1)
@@ -402,7 +402,7 @@ def test_additive_attention_in_pieces_equals_in_one(monkeypatch: pytest.MonkeyPa
         attention.zero_grad()
         inputs = queries.clone().requires_grad_()
         scores = attention.scores(inputs, memory(attention, states, until([5, 5])))
-        scores.square().sum().backward()
+        scores.square().sum().backward()  # type: ignore[no-untyped-call]
         found.append(
             [scores.detach(), inputs.grad, *(p.grad.clone() for p in attention.parameters() if p.grad is not None)]
         )
@@ -417,7 +417,12 @@ def test_additive_attention_keeps_little_for_the_backward_pass() -> None:
     rows = 2  # the bound is on pieces, so two rows show it: all pairs would be 82 MB
     states, queries = torch.randn(rows, 200, 8), torch.randn(rows, 200, 8, requires_grad=True)
     kept: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t.numel() * 4), t)[1], lambda t: t):
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel() * 4)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         attention.scores(queries, memory(attention, states, until([200] * rows)))
     all_pairs = rows * 200 * 200 * 256 * 4
     assert sum(kept) < all_pairs / 20

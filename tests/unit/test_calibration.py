@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from antiphon.cli.main import app
-from antiphon.common.calibration import Calibration, outcomes
+from antiphon.common.calibration import MOST, Calibration, outcomes
 from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError
-from antiphon.saved.calibration import BINS, FILE, MOST, Bin, Judged, Report, expected_error, fitted, read, reliability
+from antiphon.saved.calibration import BINS, FILE, Bin, Judged, Report, expected_error, fitted, read, reliability
 from antiphon.saved.folder import CARD
 from antiphon.training.loop import train
 from antiphon.use.loading import load
@@ -34,7 +34,8 @@ biases = st.floats(-5, 5)
 
 def log_softmax(values: np.ndarray) -> np.ndarray:
     values = values - values.max(1, keepdims=True)
-    return values - np.log(np.exp(values).sum(1, keepdims=True))
+    logs: np.ndarray = values - np.log(np.exp(values).sum(1, keepdims=True))
+    return logs
 
 
 def labels(count: int, temperature: float, seed: int = 1) -> Judged:
@@ -49,7 +50,7 @@ def labels(count: int, temperature: float, seed: int = 1) -> Judged:
 def texts(count: int, temperature: float, bias: float, seed: int = 1) -> Judged:
     """Outputs that are right as often as these say."""
     chance = np.random.default_rng(seed)
-    log_probs = outcomes(-np.exp(chance.normal(size=count)))
+    log_probs = outcomes((-np.exp(chance.normal(size=count))).tolist())
     odds = (log_probs[:, 0] - log_probs[:, 1]) / temperature + bias
     wrong = (chance.random(count) > 1 / (1 + np.exp(-odds))).astype(np.int64)
     return Judged(log_probs, np.zeros_like(wrong), wrong, np.ones_like(wrong))
@@ -127,7 +128,7 @@ def test_answers_that_are_always_right_stay_within_bounds() -> None:
     judged = labels(50, 1.0)
     sure = fitted(Judged(judged.log_probs, judged.said, judged.said, judged.lengths), False)
     assert 1 / MOST <= sure.temperature < 1
-    one_label = Judged(np.zeros((3, 1)), *[np.zeros(3, np.int64)] * 2, np.ones(3, np.int64))
+    one_label = Judged(np.zeros((3, 1)), np.zeros(3, np.int64), np.zeros(3, np.int64), np.ones(3, np.int64))
     assert fitted(one_label, False) == Calibration()
 
 

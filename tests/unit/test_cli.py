@@ -384,7 +384,14 @@ def test_rows_without_a_target_cannot_be_scored(run: Run, model_folder: Path, wr
 
 
 def test_a_reader_that_stops_early_is_no_error(model_folder: Path, write: Write) -> None:
-    command = [sys.executable, "-m", "antiphon", "predict", model_folder, write("in.txt", "abc\n" * 20_000)]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "antiphon",
+        "predict",
+        model_folder,
+        write("in.txt", "abc\n" * 20_000),
+    ]
     child = subprocess.Popen(
         [*command, "--device", "cpu", "--beam", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -70,10 +70,10 @@ class Told(Predictor):
     def __init__(self, name: str, above: list[float], lines: list[int] | None = None) -> None:
         self.folder = Path(name)
         self.above = np.asarray(above, np.float64)
-        self.lines = lines or list(range(len(above)))
+        self.numbers = lines or list(range(len(above)))
 
     def row_sums(self, data: Data = None, beam: Any = None, settings: Any = None) -> tuple[list[Row], dict[str, Sums]]:
-        rows = [Row(("x",), "y", "t", line) for line in self.lines]
+        rows = [Row(("x",), "y", "t", line) for line in self.numbers]
         return rows, {"exact_match": Sums(self.above, np.ones_like(self.above))}
 
 
@@ -108,7 +108,7 @@ def test_draws_are_those_of_rows_taken_one_by_one() -> None:
     """Quotients of sums over the same drawn rows for both models."""
     chance = np.random.default_rng(2)
     sums = [Sums(chance.random(7), chance.integers(1, 5, 7).astype(float)) for _ in range(2)]
-    (drawn,) = _differences(*sums, 20, 3)
+    (drawn,) = _differences(sums[0], sums[1], 20, 3)
     counts = np.random.default_rng(3).multinomial(7, np.full(7, 1 / 7), size=20)
     for count, found in zip(counts, drawn, strict=True):
         rows = np.repeat(np.arange(7), count)

@@ -141,7 +141,7 @@ def test_the_loss_of_a_row_is_minus_log_p_by_the_definition(lengths: list[int], 
     assert said.eq(targets.flatten()[positions]).equal(hits)
     assert values[:, :SPECIALS].eq(-torch.inf).all()
     torch.testing.assert_close(values.exp().sum(1), torch.ones(sum(lengths)))
-    for row, own in enumerate(losses.split(lengths)):
+    for row, own in enumerate(losses.split(lengths)):  # type: ignore[no-untyped-call]
         labels = tuple((targets[row, : lengths[row]] - SPECIALS).tolist())
         wanted = log_p(made, features[row, : lengths[row]], labels)
         assert -float(own.detach().sum()) == pytest.approx(wanted, abs=1e-4)
@@ -191,8 +191,8 @@ def test_a_long_row_is_judged_alike_alone_and_in_a_batch() -> None:
     made = head()
     features, targets, positions = batch([500, 7])
     features[0, :, 0] += 30  # large scores must not drown small losses
-    together = made.judge(features, targets, positions)[0].split([500, 7])
-    exact = copy.deepcopy(made).double().judge(features.double(), targets, positions)[0].split([500, 7])
+    together = made.judge(features, targets, positions)[0].split([500, 7])  # type: ignore[no-untyped-call]
+    exact = copy.deepcopy(made).double().judge(features.double(), targets, positions)[0].split([500, 7])  # type: ignore[no-untyped-call]
     for row, length in enumerate((500, 7)):
         own = features[row : row + 1, :length], targets[row : row + 1, :length], torch.arange(length)
         torch.testing.assert_close(made.judge(*own)[0], together[row], atol=1e-5, rtol=1e-5)

@@ -172,7 +172,7 @@ def test_the_loss_is_minus_log_p_shared_evenly_and_smoothing_is_of_every_frame()
     torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(4, 9))
     losses, hits = head.judge(features, target, positions)
     even = 0.0
-    for row, (own, right) in enumerate(zip(losses.split([3, 5, 2, 4]), hits.split([3, 5, 2, 4]), strict=True)):
+    for row, (own, right) in enumerate(zip(losses.split([3, 5, 2, 4]), hits.split([3, 5, 2, 4]), strict=True)):  # type: ignore[no-untyped-call]
         inside = log_probs[row, : LENGTHS[row], FIRST_OUTPUT:].detach()
         classes = Frames(inside[None], [LENGTHS[row]])
         labels = tuple(label - FIRST_OUTPUT for label in TARGETS[row][:-1])  # the blank's class is the first
@@ -247,7 +247,8 @@ SOUNDS = {"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [-1.0, -1.0]}
 def spoken(word: str, chance: np.random.Generator) -> list[list[float]]:
     """Two to three noisy frames a letter, silence between."""
     steps = [vector for letter in word for vector in [[0.0, 0.0], *[SOUNDS[letter]] * int(chance.integers(2, 4))]]
-    return (np.asarray(steps) + chance.normal(size=(len(steps), 2)) * 0.1).round(3).tolist()
+    frames: list[list[float]] = (np.asarray(steps) + chance.normal(size=(len(steps), 2)) * 0.1).round(3).tolist()
+    return frames
 
 
 def rows(count: int) -> list[tuple[list[list[float]], str]]:

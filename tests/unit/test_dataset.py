@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from antiphon.common.symbols import EOS, UNK
 from antiphon.config.schema import Config, Parallel
 from antiphon.data import load as dataset
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import encode_rows, group_references, load_rows, split_rows, train_codecs, untrained
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError
@@ -116,6 +117,7 @@ def test_encoded_rows_are_the_codecs_ids_in_order(configure: Configure, rows: li
     codecs = train_codecs(configure(), rows)
     kept, examples = encode_rows(configure(), codecs, rows)
     assert kept == rows
+    assert isinstance(codecs.target, TextCodec)
     for i, one in enumerate(rows):
         assert examples.sources[0][i].tolist() == codecs.sources[0].encode(one.sources[0])
         assert codecs.target.decode(examples.target[i].tolist()) == one.target

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
 
 import antiphon_runtime.search as runtime
 import pytest
 import torch
+from chains import CPU, Chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -20,24 +20,6 @@ from antiphon.decoding.hypothesis import Hypothesis
 from antiphon.decoding.scoring import forced, score
 from antiphon.decoding.step import BLOCK, Limits, largest
 from antiphon.model.state import Step
-
-CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Chain:
-    """A state that is only a number a row: which of several chains it follows."""
-
-    which: Tensor
-
-    def expand(self, width: int) -> Chain:
-        return Chain(self.which.repeat_interleave(width))
-
-    def reorder(self, rows: Tensor) -> Chain:
-        return Chain(self.which[rows])
-
-    def select(self, sources: Tensor, width: int = 1) -> Chain:
-        return Chain(self.which.view(-1, width)[sources].flatten())
 
 
 def stepper(tables: Tensor):  # type: ignore[no-untyped-def]

@@ -49,7 +49,7 @@ def test_the_last_turns_are_encoded_one_behind_the_other(said: list[str], kept: 
 def test_any_other_text_is_one_turn(text: str) -> None:
     made = codec(3)
     assert made.read(text, "") == (text,)
-    assert made.encode((text,)).count(EOS) == 1
+    assert list(made.encode((text,))).count(EOS) == 1
 
 
 def test_turns_are_the_same_if_they_are_normalised_to_the_same() -> None:

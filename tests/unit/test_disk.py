@@ -216,7 +216,8 @@ def test_a_foreign_folder_with_a_config_is_neither_replaced_nor_gone_on_with(tmp
     app.mkdir()
     (app / "config.yaml").write_text("server: {port: 80}\n")
     before = contents(app)
-    for how in ({"overwrite": True}, {"resume": True}):
+    ways: list[dict[str, Any]] = [{"overwrite": True}, {"resume": True}]
+    for how in ways:
         with pytest.raises(ModelFolderError, match=r"config\.yaml"):
             train(tiny_config(tmp_path), app, threads=1, **how)
         assert contents(app) == before

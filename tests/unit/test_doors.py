@@ -19,6 +19,7 @@ from antiphon.cli.main import app
 from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
 from antiphon.errors import DataError
+from antiphon.model.build import structure_of
 from antiphon.saved import folder as bundle
 from antiphon.training import defaults
 
@@ -101,7 +102,7 @@ def test_every_door_chooses_and_trains_alike(name: str, tmp_path: Path) -> None:
     doors: list[tuple[Any, dict[str, Any]]] = [(table, dotted(sides)), (tmp_path / "c.yaml", {}), (python, {})]
     found = [api.read_config(what, settings).config for what, settings in doors]
     assert found[0] == found[1] == found[2]
-    assert antiphon.model.build.structure_of(found[0]) == structure
+    assert structure_of(found[0]) == structure
     weights = []
     for number, (what, settings) in enumerate(doors):
         model = antiphon.train(what, tmp_path / f"m{number}", {**settings, "train.max_steps": 20}, threads=1)

@@ -43,7 +43,7 @@ CODECS = {tokens: codec(tokens, **options) for tokens, options in TOKENS}
 @pytest.mark.parametrize("tokens", CODECS)
 @given(value=text)
 def test_every_text_ends_with_the_end_symbol_and_nowhere_else(tokens: str, value: str) -> None:
-    ids = CODECS[tokens].encode(value)
+    ids = list(CODECS[tokens].encode(value))
     assert ids.index(EOS) == len(ids) - 1
     assert all(number == UNK or number >= SPECIALS for number in ids[:-1])
 

@@ -39,7 +39,7 @@ def by_hand(way: str, parts: list[torch.Tensor]) -> torch.Tensor:
     """The combined log-probabilities of distributions, written down."""
     p = [part.double().exp() for part in parts]
     if way == "mean":
-        return torch.log(sum(p) / len(p))
+        return torch.log(torch.as_tensor(sum(p)) / len(p))
     product = torch.stack(p).prod(0) ** (1 / len(p))
     return torch.log(product / product.sum(-1, keepdim=True))
 

@@ -443,7 +443,7 @@ def test_readiness_models_metrics_and_documentation() -> None:
             loading.wait(30)
             yield echoing(Echo())
 
-        async with asking(slowly()) as client:  # type: ignore[arg-type]
+        async with asking(slowly()) as client:
             for path in ("/readyz", "/v1/models"):
                 answer = await client.get(path)
                 if path == "/readyz":

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Configure, Write
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.config.schema import Config
 from antiphon.data.load import load_rows
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError
 
+Write = Callable[[str, str | bytes], Path]
+Configure = Callable[..., Config]
 FRAMES = {"kind": "frames", "columns": ["x", "y"]}
 HEADER = "walk,x,y,doing,who\n"
 TABLE = HEADER + "a,1,2,up,Ann\na,3,4.5,down,Ann\nb,5,6,up,Bob\n"

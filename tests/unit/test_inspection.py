@@ -15,6 +15,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 from PIL import Image
 from traces import CASES, made, trace
 from typer.testing import CliRunner
@@ -59,6 +63,13 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
+def values_of(image: AxesImage) -> NDArray[Any]:
+    """The numbers that a picture shows."""
+    values = image.get_array()
+    assert values is not None
+    return values
+
+
 # --- views --------------------------------------------------------------------------------------------
 
 
@@ -71,7 +82,8 @@ def test_a_trace_has_the_views_of_its_structure(name: str) -> None:
 def test_the_attention_grid_is_the_attention_with_tokens_on_both_axes(name: str) -> None:
     found = trace(name)
     (axes,) = drawn(view(name, "attention")).axes
-    np.testing.assert_allclose(axes.images[0].get_array(), found.output.attention)
+    assert found.output.attention is not None
+    np.testing.assert_allclose(values_of(axes.images[0]), found.output.attention)
     columns = [spelled(token) for source in found.sources for token in source.tokens]
     assert [label.get_text() for label in axes.get_xticklabels()] == columns
     assert [label.get_text() for label in axes.get_yticklabels()] == [spelled(token) for token in found.output.tokens]
@@ -85,7 +97,7 @@ def test_attention_to_a_picture_lies_over_it_once_for_each_symbol() -> None:
     rows, columns = found.sources[0].grid or (0, 0)
     weights = np.asarray(found.output.attention)
     for axes, looked in zip(titled, weights, strict=True):
-        picture, light = (np.asarray(image.get_array()) for image in axes.images)
+        picture, light = (np.asarray(values_of(image)) for image in axes.images)
         assert picture.shape[:2] == (12, 9)
         np.testing.assert_allclose(light[..., 3], 0.75 * looked.reshape(rows, columns) / weights.max())
 
@@ -98,7 +110,8 @@ def test_both_runs_stand_beside_each_other_and_the_first_difference_is_marked() 
     assert f"{found.output.score:.4f}" in left.get_title("left")
     assert f"{found.reference.score:.4f}" in right.get_title("left")
     for axes in (left, right):
-        (marked,) = [patch for patch in axes.patches if patch.get_width() == pytest.approx(1, abs=1e-9)][:1] or [None]
+        boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+        marked = next((box for box in boxes if box.get_width() == pytest.approx(1, abs=1e-9)), None)
         assert marked is not None
         assert marked.get_y() == found.divergence - 0.5
     for step in found.output.steps:
@@ -133,7 +146,7 @@ def test_labels_over_steps_are_the_probabilities(name: str, of: str) -> None:
     (axes,) = drawn(view(name, of)).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
     wanted = [{choice.token: np.exp(choice.log_prob) for choice in step.top} for step in said]
-    np.testing.assert_allclose(axes.images[0].get_array(), [[step[label] for step in wanted] for label in labels])
+    np.testing.assert_allclose(values_of(axes.images[0]), [[step[label] for step in wanted] for label in labels])
     read = [label.get_text() for label in axes.get_xticklabels()]
     assert read == [spelled(token) for token in found.sources[0].tokens[: len(said)]]
 
@@ -145,12 +158,12 @@ def test_every_layer_and_gate_is_drawn() -> None:
     series = [values for layer in layers for values in layer.series.values()]
     assert len(pictures) == len(series) == 4 * len(layers)
     for image, values in zip(pictures, series, strict=True):
-        np.testing.assert_allclose(image.get_array(), np.transpose(values))
+        np.testing.assert_allclose(values_of(image), np.transpose(values))
 
 
 def told(tokens: list[str]) -> Trace:
     """A tag for each of these tokens."""
-    steps = [Step(token="X", log_prob=0.0, top=[{"token": "X", "log_prob": 0.0}]) for _ in tokens]  # type: ignore[list-item]
+    steps = [Step(token="X", log_prob=0.0, top=[{"token": "X", "log_prob": 0.0}]) for _ in tokens]
     run = Run(text="X", tokens=["X"] * len(tokens), score=0.0, steps=steps)
     source = Source(name="source", kind="text", text="".join(tokens), tokens=[*tokens, None])
     return Trace(structure="synchronous", sources=[source], output=run)
@@ -199,7 +212,7 @@ def test_fonts_that_have_what_is_missing_are_found() -> None:
 def test_what_no_font_has_is_told_in_one_line_and_pages_need_none(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    only = [entry for entry in fonts.fontManager.ttflist if entry.name == fonts.FIRST]
+    only = [entry for entry in fontManager.ttflist if entry.name == fonts.FIRST]
     monkeypatch.setattr(fonts, "_entries", lambda: only)
     found = told(["东", "西"])
     with caplog.at_level(logging.WARNING):

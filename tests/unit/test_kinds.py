@@ -168,7 +168,7 @@ def test_a_grid_is_places_with_features_and_nothing_else() -> None:
             codec.read(wrong, "")
 
 
-WRONG = [
+WRONG: list[Any] = [
     "",
     "one",
     "[1, two]",

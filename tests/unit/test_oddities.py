@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from antiphon.api import read_config
 from antiphon.cli.main import app
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import load_rows
 from antiphon.errors import DataError
 from antiphon.tools.checkup import check
@@ -89,6 +90,7 @@ def test_white_space_that_words_would_lose_is_told_and_never_counted_as_right(wr
     from antiphon.evaluation.outputs import output_metrics
 
     codec = train_codecs(config, load_rows(config, config.data.train)).target
+    assert isinstance(codec, TextCodec)
     said = codec.split("x\u202fy z 1")
     assert output_metrics(codec, [said], [["x\u202fy z 1"]])["exact_match"] == 0.0
     assert output_metrics(codec, [["x", "y"]], [["x   y "]])["exact_match"] == 1.0

@@ -261,7 +261,7 @@ def test_a_picture_keeps_its_brightness_without_normalisation() -> None:
         torch.manual_seed(0)
         source = ImageSource(1, 5, [4], norm=norm)  # type: ignore[arg-type]
         found = [source(picture, torch.ones(1, dtype=torch.long))[0][0, 5] for picture in (dark, dark + 20)]
-        assert torch.allclose(*found, atol=0.05) == alike
+        assert torch.allclose(found[0], found[1], atol=0.05) == alike
 
 
 def test_jitter_is_one_for_all_steps_of_a_row_and_bounded() -> None:

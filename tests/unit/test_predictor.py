@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ def model(model_folder: Path) -> Predictor:
 
 @given(inputs, st.integers(1, 4), st.integers(1, 3))
 def test_windows_and_company_change_nothing(model: Predictor, texts: list[str], window: int, beam: int) -> None:
-    found = list(model.stream(texts, beam, window=window))
+    found: list[Any] = list(model.stream(texts, beam, window=window))
     alone = [model.predict([text], beam)[0] for text in texts]
     assert [one.text for one in found] == [one.text for one in alone]
     assert [one.score for one in found] == pytest.approx([one.score for one in alone], abs=1e-4)

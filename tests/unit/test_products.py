@@ -112,7 +112,7 @@ def test_arguments_may_have_names(names: tuple[str, ...]) -> None:
     with at_once([layer.weight]):
         found = functional.linear(*placed, **{name: given[name] for name in names})
     torch.testing.assert_close(found, layer(inputs))
-    found.sum().backward()
+    found.sum().backward()  # type: ignore[no-untyped-call]
     assert layer.bias.grad is not None
     assert layer.bias.grad.tolist() == [2.0, 2.0]
 

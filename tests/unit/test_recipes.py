@@ -69,6 +69,6 @@ def test_a_recipe_reads_its_data_and_takes_a_step(
     prepared = prepare(config)
     found = collate(prepared.train, range(2))
     objective, nll = batch_loss(prepared.model, found, 1.0, config.train.label_smoothing, "float32")
-    objective.backward()
+    objective.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(nll)
     assert all(torch.isfinite(p.grad).all() for p in prepared.model.parameters() if p.grad is not None)

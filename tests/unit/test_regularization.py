@@ -314,7 +314,7 @@ def test_gradients_equal_finite_differences_in_training(kind: str, query: str, r
     kept = (target.flatten() != PAD).nonzero().flatten()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)  # a rectifier's bias of zero would be at its kink
+            parameter.add_(0.1 * torch.randn_like(parameter))  # a rectifier's bias of zero would be at its kink
 
     def loss() -> Tensor:
         return model.head.objective(run(model, 5, reference), target, kept, 0.1)[0]

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
@@ -48,9 +49,12 @@ def test_curves_are_what_was_logged(model_folder: Path) -> None:
         figure = Figure()
         views[title].draw(figure)
         drawn = {str(line.get_label()): line for line in figure.axes[0].get_lines()}
-        assert list(drawn.pop("kept").get_xdata()) == [next(e["step"] for e in reversed(history) if e["kept"])] * 2
+        assert (
+            list(np.asarray(drawn.pop("kept").get_xdata()))
+            == [next(e["step"] for e in reversed(history) if e["kept"])] * 2
+        )
         for line in drawn.values():
-            assert list(line.get_xdata()) == [entry["step"] for entry in history]
+            assert list(np.asarray(line.get_xdata())) == [entry["step"] for entry in history]
         return {name: list(line.get_ydata()) for name, line in drawn.items()}  # type: ignore[arg-type]
 
     assert lines("Loss") == {name: [entry[name] for entry in history] for name in ("train_loss", "loss")}

@@ -83,7 +83,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, rows: list[tuple[str, 
     sides = [tmp_path / "s", tmp_path / "t"]
     for side, values in zip(sides, zip(*rows, strict=True), strict=True):
         side.write_bytes("".join(value + "\n" for value in values).encode("utf-8"))
-    assert texts(read_parallel(*sides)) == rows
+    assert texts(read_parallel(sides[0], sides[1])) == rows
 
 
 @given(tables)

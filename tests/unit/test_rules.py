@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from chains import CPU, Chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import covering, make, name, pad_sources, sources
-from test_decoding import CPU, Chain
 from torch import Tensor
 
 from antiphon.common.symbols import BOS, EOS, SPECIALS, UNK
@@ -202,7 +202,7 @@ class Plain:
     def beam(self, width: int, groups: int = 1, strength: float = 0.0) -> list[tuple[float, float, Tokens]]:
         """Beam search, diverse with groups, a grid with required phrases: each lane a list of (rank, score, said)."""
         grid = bool(self.required)
-        lanes = [[(0.0, 0.0, ())] for _ in range(groups)]
+        lanes: list[list[tuple[float, float, Tokens]]] = [[(0.0, 0.0, ())] for _ in range(groups)]
         if grid:
             lanes = [[(0.0, 0.0, ())], *[[] for _ in range(sum(len(p) for p in set(self.required)))]]
         done: list[list[tuple[float, float, Tokens]]] = [[] for _ in lanes]
@@ -321,7 +321,8 @@ def test_too_many_phrases_and_empty_ones_are_refused() -> None:
 
 def lanes_of(kind: str) -> Lanes:
     phrase = [(SPECIALS, SPECIALS + 1), (SPECIALS + 2,)]
-    return {"together": Together(), "diverse": Diverse(2, 0.7), "phrases": Phrases(phrase, 8)}[kind]
+    kinds: dict[str, Lanes] = {"together": Together(), "diverse": Diverse(2, 0.7), "phrases": Phrases(phrase, 8)}
+    return kinds[kind]
 
 
 @pytest.mark.parametrize("kind", ["together", "diverse", "phrases"])

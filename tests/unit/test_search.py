@@ -58,13 +58,13 @@ letters = st.lists(st.sampled_from("ABCDE"), min_size=1, max_size=3)
 
 def options() -> st.SearchStrategy[dict[str, Any]]:
     """Keys of `decode` that work together."""
-    common = {
+    common: dict[str, st.SearchStrategy[Any]] = {
         "decode.no_repeat_ngram": st.integers(1, 3),
         "decode.eos_penalty": st.sampled_from([-1.0, 0.5, 3.0]),
         "decode.allowed": st.sampled_from([["A", "B", "C", "D"], ["E", "A", "C"]]),
         "decode.min_length": st.integers(0, 2),
     }
-    kinds = [
+    kinds: list[dict[str, st.SearchStrategy[Any]]] = [
         {"decode.beam": st.integers(1, 4), "decode.coverage_penalty": st.sampled_from([0.0, 0.5])},
         {"decode.beam": st.just(4), "decode.diversity": st.just({"groups": 2, "strength": 0.8})},
         {"decode.beam": st.integers(1, 3), "decode.require": st.sampled_from([["A C"], ["C", "A"]])},
@@ -268,7 +268,7 @@ def test_an_unknown_symbol_is_replaced_by_the_one_looked_at(model: Predictor, mo
     """A model that would say nothing but unknown symbols copies what it looks at."""
     from antiphon.common.symbols import UNK
 
-    bias = model.model.head.bias
+    bias = model.model.get_parameter("head.bias")
     before = bias.detach().clone()
     try:
         bias.data[UNK] = 1000.0

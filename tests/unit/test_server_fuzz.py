@@ -13,6 +13,7 @@ pytest.importorskip("schemathesis", reason="needs the extra: pip install 'antiph
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from schemathesis.core.result import Ok
 from serving import GOLDEN
 
 from antiphon.server import models
@@ -40,6 +41,7 @@ def fuzz(requests: int) -> int:
     ways = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
     for path in PATHS:
         for operation in schema.include(path=path).get_all_operations():
+            assert isinstance(operation, Ok)
             case = st.one_of(*(operation.ok().as_strategy(generation_mode=way) for way in ways))
 
             @given(case=case)

@@ -108,7 +108,7 @@ def plain_model_1(rows: list[tuple[list[int], list[int]]]) -> dict[int, dict[int
                 whole = sum(t[x][y] for x in source)
                 for x in source:
                     counts[x][y] += t[x][y] / whole
-        t = {x: {y: count / sum(ys.values()) for y, count in ys.items()} for x, ys in counts.items()}  # type: ignore[assignment]
+        t = {x: {y: count / sum(ys.values()) for y, count in ys.items()} for x, ys in counts.items()}
     return {x: {y: p for y, p in ys.items() if counts[x][y] > 0.9} for x, ys in t.items()}
 
 
@@ -166,8 +166,8 @@ def test_a_source_has_its_own_list_whoever_is_beside_it(rows: list[list[int]], p
 )
 def test_with_all_symbols_listed_nothing_changes(model: Predictor, keys: dict[str, Any]) -> None:
     plain = search_of(model, shortlist=None, **keys)
-    size = model.codecs.target.size  # type: ignore[attr-defined]
-    everything = np.tile(np.arange(size, dtype=np.int32), (model.codecs.sources[0].size, 1))  # type: ignore[attr-defined]
+    size = model.codecs.target.size
+    everything = np.tile(np.arange(size, dtype=np.int32), (model.codecs.sources[0].size, 1))
     whole = replace(plain, shortlist=Shortlist(everything, np.arange(1, dtype=np.int32), size))
     same(found(model, plain, TEXTS), found(model, whole, TEXTS))
 
@@ -234,7 +234,7 @@ def test_a_prefix_need_not_be_listed(model: Predictor) -> None:
 
 def test_symbol_by_symbol_as_all_at_once(model: Predictor) -> None:
     for text in TEXTS:
-        *_, last = model.say(text)
+        last: Any = list(model.say(text))[-1]
         whole = model.predict([text], beam=1)[0]
         assert last.text == whole.text
         assert last.score == pytest.approx(whole.score, abs=1e-4)
@@ -252,6 +252,7 @@ def allowed_after(model: Predictor, text: str) -> set[str | None]:
 def test_a_watched_beam_knows_symbols_by_their_own_numbers(model: Predictor) -> None:
     trace = model.explain("sho", beam=3)
     assert trace.output.text == model.predict(["sho"], beam=3)[0].text
+    assert trace.beam is not None
     node, said = next(node for node in trace.beam.nodes if node.rank == 0), []
     while node.parent is not None:
         said.append(node.token)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from antiphon import load
 from antiphon.cli.main import app
 from antiphon.common.symbols import SPECIALS
+from antiphon.data.codecs.text import TextCodec
 from antiphon.errors import AntiphonError, ConfigError, DataError
 from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
@@ -93,7 +94,7 @@ def test_text_treated_otherwise_is_refused(tmp_path: Path, base: Path) -> None:
 
 
 def test_learned_pieces_stay_those_of_the_base(tmp_path: Path) -> None:
-    pieces = {"source__tokens": {"kind": "bpe", "size": 30}}
+    pieces: dict[str, Any] = {"source__tokens": {"kind": "bpe", "size": 30}}
     first = train(tiny_config(tmp_path, **pieces), tmp_path / "base", threads=1)
     second = started(tmp_path, first, **pieces)
     name = "vocabulary-source.json"
@@ -138,7 +139,9 @@ def test_vectors_of_known_symbols_are_taken(
     tmp_path: Path, first: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = bundle.load(with_vectors(tmp_path, [*first, "s 1 2 3", "ж 4 5 6", "h -1 0.5 1e-2"]), CPU)
-    weight, vocabulary = model.model.source.embedding.weight, model.codecs.sources[0].vocabulary
+    weight, codec = model.model.get_parameter("source.embedding.weight"), model.codecs.sources[0]
+    assert isinstance(codec, TextCodec)
+    vocabulary = codec.vocabulary
     for symbol, values in (("s", [1, 2, 3]), ("h", [-1, 0.5, 0.01])):
         torch.testing.assert_close(weight[vocabulary.id(symbol)], torch.tensor(values, dtype=torch.float32))
     known = len(vocabulary) - SPECIALS
@@ -152,8 +155,9 @@ def test_vectors_for_both_sides(tmp_path: Path) -> None:
     options = {"model__embedding": 3, "train__learning_rate": 1e-12, "train__max_steps": 1}
     folder = train(tiny_config(tmp_path, model__embeddings=files, **options), tmp_path / "m", threads=1)
     found = bundle.load(folder, CPU)
+    assert isinstance(found.codecs.target, TextCodec)
     row = found.codecs.target.vocabulary.id("SH")
-    torch.testing.assert_close(found.model.embedding.weight[row], torch.tensor([7.0, 8, 9]))
+    torch.testing.assert_close(found.model.get_parameter("embedding.weight")[row], torch.tensor([7.0, 8, 9]))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +231,9 @@ def test_vectors_that_do_not_fit_are_refused(tmp_path: Path, lines: list[str], s
 
 def test_vectors_may_be_separated_by_tabs_and_several_spaces(tmp_path: Path) -> None:
     model = bundle.load(with_vectors(tmp_path, ["s\t1\t2\t3", "", "h  4 5  6 "]), CPU)
-    weight, vocabulary = model.model.source.embedding.weight, model.codecs.sources[0].vocabulary
+    weight, codec = model.model.get_parameter("source.embedding.weight"), model.codecs.sources[0]
+    assert isinstance(codec, TextCodec)
+    vocabulary = codec.vocabulary
     torch.testing.assert_close(weight[vocabulary.id("h")], torch.tensor([4.0, 5.0, 6.0]))
     torch.testing.assert_close(weight[vocabulary.id("s")], torch.tensor([1.0, 2.0, 3.0]))
 

@@ -1,6 +1,6 @@
 """A server under load: throughput with batches and one input at a time, latency below the limit, and conduct past it.
 
-python benchmarks/serving.py MODEL WORDS [--seconds 60] [--connections 64]
+python benchmarks/server.py MODEL WORDS [--seconds 60] [--connections 64]
 
 MODEL is a folder (trained or exported), WORDS a file of inputs, one a line or before a tab. Both servers are processes
 of their own, the same but for `--batch-steps 1`, which lets no two inputs into one batch. Every answer is compared

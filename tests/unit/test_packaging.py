@@ -1,0 +1,281 @@
+"""The two distributions as they are published: what is in them, and that they install and work without this folder.
+
+What builds and installs is slow, needs a package index, and is skipped where there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import antiphon_runtime
+import pytest
+
+import antiphon
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests/golden/v0.1.0"
+REPOSITORY = "https://github.com/antiphon-ml/antiphon"
+RAW = "https://raw.githubusercontent.com/antiphon-ml/antiphon/main/"
+FOLDERS = {"antiphon": ROOT, "antiphon_runtime": ROOT / "runtime"}
+STATIC = ROOT / "antiphon/server/static"
+WORDS = ["shoe", "moon", "a", "shee", "mmmm"]
+
+ANSWERS = """
+import json, sys, {package} as package
+model = package.load(sys.argv[1])
+answers = [[answer.text, answer.score] for answer in model.predict(json.loads(sys.argv[2]), beam=4)]
+torch = "torch" in sys.modules
+print(json.dumps([answers, torch, package.__file__]))
+"""
+
+SCRIPT = """
+from typing import assert_type
+
+import antiphon
+from antiphon.common.answers import TextPrediction
+
+trained = antiphon.train("pairs.tsv", out="model", settings={"train.max_steps": 10})
+model = antiphon.load("model")
+assert_type(trained, antiphon.Predictor)
+assert_type(model, antiphon.Predictor)
+answers: list[antiphon.Prediction] = model.predict(["shoe", "moon"], beam=4, n_best=3)
+for answer in answers:
+    assert_type(answer.text, str)
+    if isinstance(answer, TextPrediction):
+        assert_type(answer.score, float | None)
+        assert_type([other.text for other in answer.n_best], list[str])
+assert_type(model.evaluate("pairs.tsv"), dict[str, float])
+assert_type(model.score("pairs.tsv"), list[float])
+try:
+    model.save("copy")
+except antiphon.AntiphonError as error:
+    print(error)
+"""
+
+RUNTIME_SCRIPT = """
+from typing import assert_type
+
+import antiphon_runtime
+
+model = antiphon_runtime.load("folder")
+assert_type(model, antiphon_runtime.Model)
+for answer in model.predict(["shoe", "moon"], beam=4, n_best=3):
+    if isinstance(answer, antiphon_runtime.TextPrediction):
+        assert_type(answer.text, str)
+        assert_type([other.text for other in answer.n_best], list[str])
+"""
+
+MISTAKES = """
+import antiphon
+from antiphon.common.answers import TextPrediction
+
+model = antiphon.load(5)
+model.forecast(["shoe"])
+antiphon.learn("pairs.tsv")
+
+
+def text(answer: TextPrediction) -> int:
+    return answer.text
+"""
+
+
+class Built(NamedTuple):
+    """A distribution's two files."""
+
+    wheel: Path
+    sdist: Path
+
+
+def call(*command: str | Path, cwd: Path) -> str:
+    """The output of a command that succeeds."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_both_distributions_have_one_version() -> None:
+    assert antiphon.__version__ == antiphon_runtime.__version__
+
+
+def test_both_distributions_have_one_licence() -> None:
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8") == (ROOT / "runtime/LICENSE").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("readme", ["README.md", "runtime/README.md"])
+def test_links_of_what_the_index_shows_are_absolute_and_lead_somewhere(readme: str) -> None:
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    for image, target in re.findall(r"(!?)(?<=[\[\]!])\[[^\[\]]*\]\(([^)\s]*)", text):
+        assert target.startswith(("https://", "#")), target
+        assert not image or target.startswith(RAW), f"{target}: is no picture but a page that shows one"
+    for target in re.findall(r"\]\(([^)\s]*)", text):
+        assert target.startswith(("https://", "#")), target
+        inside = re.match(rf"(?:{re.escape(REPOSITORY)}/(blob|tree)/main/|{re.escape(RAW)})([^#]+)", target)
+        if inside is not None:
+            path = ROOT / inside[2]
+            assert path.is_dir() if inside[1] == "tree" else path.is_file(), target
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A package index can be reached; where none can, the test is skipped."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--retries", "0", "--no-deps", "setuptools>=77"]
+    done = subprocess.run(command, cwd=tmp_path_factory.mktemp("index"), capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"needs a package index: {done.stderr[-200:]}")
+
+
+def copy_checkout(folder: Path, copy: Path) -> None:
+    """Copy a folder without what git ignores."""
+    listed = call("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=folder).split("\0")
+    for name in listed:
+        if (folder / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / name, copy / name)
+
+
+@pytest.fixture(scope="module")
+def built(index: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
+    """Wheel and source distribution of both, built from copies, so that nothing is left here."""
+    for tool in ("build", "twine"):
+        if find_spec(tool) is None:
+            pytest.skip(f"needs {tool}, which the extra dev installs")
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout")
+    files = {}
+    for package, folder in FOLDERS.items():
+        source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+        copy_checkout(folder, source)
+        call(sys.executable, "-m", "build", "--outdir", out, source, cwd=source)
+        files[package] = Built(next(out.glob("*.whl")), next(out.glob("*.tar.gz")))
+    return files
+
+
+def contents(path: Path) -> set[str]:
+    """Names of the files in a wheel or, below its folder, in a source distribution."""
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as wheel:
+            return {name for name in wheel.namelist() if not name.endswith("/")}
+    with tarfile.open(path) as sdist:
+        return {member.name.partition("/")[2] for member in sdist if member.isfile()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", sorted(FOLDERS))
+def test_each_has_its_files_and_no_others(built: dict[str, Built], package: str) -> None:
+    wheel, sdist = contents(built[package].wheel), contents(built[package].sdist)
+    information = f"{package}-{antiphon.__version__}.dist-info"
+    assert f"{information}/licenses/LICENSE" in wheel
+    assert {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO"} <= sdist
+    folder = FOLDERS[package] / package
+    expected = {path.relative_to(folder.parent).as_posix() for path in folder.rglob("*.py")} | {f"{package}/py.typed"}
+    if package == "antiphon":
+        static = {path.relative_to(ROOT).as_posix() for path in STATIC.rglob("*") if path.is_file()}
+        assert "antiphon/server/static/index.html" in static
+        expected |= static
+    assert {name for name in wheel if not name.startswith(information)} == expected
+    assert {name for name in sdist if name.startswith(f"{package}/")} == expected
+    others = {name for name in sdist - expected if not name.startswith(f"{package}.egg-info/")}
+    assert others == {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO", "setup.cfg"}
+
+
+@pytest.mark.slow
+def test_the_index_would_take_them(built: dict[str, Built], tmp_path: Path) -> None:
+    files = [path for distribution in built.values() for path in distribution]
+    said = call(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=tmp_path)
+    assert said.count("PASSED") == len(files) == 4
+
+
+def environment(folder: Path, wheel: Path) -> Path:
+    """The `bin` of a new environment that holds a wheel and what it needs, in the versions of constraints.txt."""
+    venv.create(folder, with_pip=True)
+    pip = (folder / "bin/python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt")
+    if wheel.name.startswith("antiphon-"):
+        call(*pip, "torch", cwd=folder)  # alone: an index that offers a build without CUDA can then choose it
+    call(*pip, wheel, cwd=folder)
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def package(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment(tmp_path_factory.mktemp("package"), built["antiphon"].wheel)
+
+
+@pytest.fixture(scope="module")
+def runtime(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment(tmp_path_factory.mktemp("runtime"), built["antiphon_runtime"].wheel)
+
+
+@pytest.mark.slow
+def test_the_installed_command_runs(package: Path, tmp_path: Path) -> None:
+    assert call(package / "antiphon", "--version", cwd=tmp_path) == f"antiphon {antiphon.__version__}\n"
+    said = call(package / "antiphon", "--help", cwd=tmp_path)
+    assert {"train", "predict", "evaluate", "serve", "export"} <= set(said.split())
+
+
+@pytest.mark.slow
+def test_the_installed_runtime_answers_as_the_installed_package(package: Path, runtime: Path, tmp_path: Path) -> None:
+    from antiphon.export.folder import export
+
+    export(GOLDEN, tmp_path / "shipped")
+    said = {}
+    for name, scripts, folder in (
+        ("antiphon", package, GOLDEN),
+        ("antiphon_runtime", runtime, tmp_path / "shipped"),
+    ):
+        code = ANSWERS.format(package=name)
+        answers, torch, file = json.loads(
+            call(scripts / "python", "-c", code, folder, json.dumps(WORDS), cwd=tmp_path).splitlines()[-1]
+        )
+        assert Path(file).is_relative_to(scripts.parent)
+        assert torch == (name == "antiphon")
+        said[name] = answers
+    assert [text for text, _ in said["antiphon_runtime"]] == [text for text, _ in said["antiphon"]]
+    scores = [score for _, score in said["antiphon"]]
+    assert [score for _, score in said["antiphon_runtime"]] == pytest.approx(scores, abs=1e-4)
+    assert call(runtime / "antiphon-runtime", "--help", cwd=tmp_path).startswith("usage: antiphon-runtime")
+
+
+def mypy(scripts: Path, text: str, folder: Path) -> tuple[int, str]:
+    """What `mypy --strict` says of a script, with the packages of an environment."""
+    (folder / "script.py").write_text(text, encoding="utf-8")
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--python-executable",
+        scripts / "python",
+        "script.py",
+    ]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_users_script_has_types(package: Path, tmp_path: Path) -> None:
+    status, said = mypy(package, SCRIPT, tmp_path)
+    assert status == 0, said
+    status, said = mypy(package, MISTAKES, tmp_path)
+    assert status == 1
+    assert re.findall(r"\[([a-z-]+)\]$", said, re.MULTILINE) == [
+        "arg-type",
+        "attr-defined",
+        "attr-defined",
+        "return-value",
+    ]
+
+
+@pytest.mark.slow
+def test_a_users_script_with_the_runtime_has_types(runtime: Path, tmp_path: Path) -> None:
+    status, said = mypy(runtime, RUNTIME_SCRIPT, tmp_path)
+    assert status == 0, said

@@ -179,8 +179,8 @@ def replace_unknown(batch: Batch, share: float, generator: torch.Generator, symb
             hidden = known & chosen.view(*chosen.shape, *[1] * (values.dim() - 2))
             values = values.masked_fill(hidden, UNK)
             if symbols is not None:
-                values, said = _hide_copied(values, hidden[..., 0], target.values, symbols)
-                target = Padded(said, target.lengths)
+                values, target_ids = _hide_copied(values, hidden[..., 0], target.values, symbols)
+                target = Padded(target_ids, target.lengths)
         sources.append(Padded(values, lengths))
     return replace(batch, sources=tuple(sources), target=target)
 
@@ -192,8 +192,8 @@ def _hide_copied(values: Tensor, hidden: Tensor, target: Tensor, symbols: int) -
     same = says[:, :, None] == says[:, None]  # [B, S, S]
     beyond = symbols + torch.where(same, places, values.shape[1]).amin(2)
     hidden = (same & hidden[:, None]).any(2)
-    wanted = (target[:, :, None] == says[:, None]) & hidden[:, None]  # [B, T, S]
-    target = torch.where(wanted.any(2), torch.where(wanted, beyond[:, None], 0).amax(2), target)
+    matches = (target[:, :, None] == says[:, None]) & hidden[:, None]  # [B, T, S]
+    target = torch.where(matches.any(2), torch.where(matches, beyond[:, None], 0).amax(2), target)
     values = values.clone()
     values[..., 0].masked_fill_(hidden, UNK)
     values[..., -1] = torch.where(hidden, beyond, says)

@@ -35,7 +35,7 @@ def read_table(
         records = _without_blank_lines(path, records, problems)
         has_header = header or any(isinstance(column, str) for column in columns)
         no_others = not named
-    wanted = list(columns)
+    selected = list(columns)
     for number, (line, record, reason) in enumerate(records):
         first = number == 0
         if record is None:
@@ -49,10 +49,10 @@ def read_table(
             problems.add(path, line, f"has {len(record)} columns, and {len(columns)} are read{hint}")
         elif first and has_header:
             names = [str(name) for name in record]
-            wanted = [position_of(column, names, f"{path}:{line}") for column in columns]
+            selected = [position_of(column, names, f"{path}:{line}") for column in columns]
         else:
             try:
-                values = [_value(record, column) for column in wanted]
+                values = [_value(record, column) for column in selected]
             except ValueError as error:
                 problems.add(path, line, str(error))
             else:
@@ -124,12 +124,12 @@ def _separator_hint(record: Sequence[object]) -> str:
     return next((f"; is {advice}" for mark, advice in SEPARATORS.items() if mark in text), "")
 
 
-def _which_columns(record: Record, wanted: int) -> str:
+def _which_columns(record: Record, count: int) -> str:
     """Ask which of a table's columns are meant."""
     shown = [repr(str(value)[:20]) for value in record]
     listed = ", ".join(f"{place} {value}" for place, value in enumerate(shown[:12])) + (", ..." if shown[12:] else "")
-    sides = "--set source.column=0" + (" --set target.column=1" if wanted > 1 else "")
+    sides = "--set source.column=0" + (" --set target.column=1" if count > 1 else "")
     return (
-        f"has {len(record)} columns, and {wanted} are read: which? Name them by position or, where the first line has "
+        f"has {len(record)} columns, and {count} are read: which? Name them by position or, where the first line has "
         f"their names, by name, as in {sides} (or in a configuration). The first row has {listed}"
     )

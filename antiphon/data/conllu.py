@@ -52,8 +52,8 @@ def sentences(numbered: Iterable[tuple[int, str | None, str]]) -> Iterator[Sente
         elif line is None:
             first, wrong = first or number, wrong or f"line {number} is {reason}"
         elif first:
-            found = Sentence(lines, first, wrong)
-            yield found if wrong or found.words else Sentence(lines, first, "holds no words")
+            sentence = Sentence(lines, first, wrong)
+            yield sentence if wrong or sentence.words else Sentence(lines, first, "holds no words")
             lines, first, wrong = [], 0, ""
         elif lines:  # comments that stand alone
             lines.append("")

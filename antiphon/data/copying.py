@@ -52,8 +52,8 @@ class Copying:
         symbols, vocabulary = [*self.source.split_turns(value), ""], self.target.vocabulary
         first: dict[str, int] = {}
         for place, symbol in enumerate(symbols):
-            own = vocabulary.id(symbol) if symbol else EOS
-            first.setdefault(symbol, len(vocabulary) + place if own == UNK else own)
+            known_id = vocabulary.id(symbol) if symbol else EOS
+            first.setdefault(symbol, len(vocabulary) + place if known_id == UNK else known_id)
         return [first[symbol] for symbol in symbols]
 
     def read(self, value: Text, encoded: Array | Sequence[int]) -> Array:
@@ -62,11 +62,11 @@ class Copying:
 
     def written(self, value: Text, source: Text) -> list[int]:
         """The ids of a target: a symbol that only the row's source has is said as there."""
-        said = dict(zip([*self.source.split_turns(source), ""], self.says(source), strict=True))
+        source_ids = dict(zip([*self.source.split_turns(source), ""], self.says(source), strict=True))
         known = zip([*self.target.split_turns(value), ""], self.target.encode(value), strict=True)
-        return [said.get(symbol, UNK) if number == UNK else number for symbol, number in known]
+        return [source_ids.get(symbol, UNK) if number == UNK else number for symbol, number in known]
 
     def symbols(self, ids: Iterable[int], source: Text) -> list[str | None]:
         """The symbols of an output's ids, None for a special one."""
         read, known = self.source.split_turns(source), len(self.target.vocabulary)
-        return [read[one - known] if one >= known else self.target.vocabulary.symbol(one) for one in ids]
+        return [read[number - known] if number >= known else self.target.vocabulary.symbol(number) for number in ids]

@@ -262,14 +262,14 @@ def tables_in(path: str) -> list[str]:
     """The tables of a folder, in the order of their names; a file alone."""
     if not Path(path).is_dir():
         return [path]
-    found = sorted(
+    tables = sorted(
         str(file)
         for file in Path(path).iterdir()
         if is_table(file.name) and file.is_file() and not file.name.startswith((".", "~"))  # other programs' own
     )
-    if not found:
+    if not tables:
         raise DataError(f"{path}: is a folder without tables ({ENDINGS}, text with .gz too)")
-    return found
+    return tables
 
 
 def position_of(column: Column, names: Sequence[str], where: str) -> Column:

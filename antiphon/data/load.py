@@ -325,23 +325,23 @@ def _check_lengths(codecs: Codecs, arrays: Sequence[Array | Sequence[int]], limi
         raise ValueError(f"too long: {message}, data.max_length is {limit}")
 
 
-def _check_one_each(codecs: Codecs, steps: int, wanted: int) -> None:
+def _check_one_each(codecs: Codecs, steps: int, count: int) -> None:
     """A target that says something of each step of the source has as many."""
-    if steps != wanted:
+    if steps != count:
         source, target = codecs.sources[0].unit, codecs.target.unit
-        raise ValueError(f"the target has {wanted} {target} for {steps} {source} of the source")
+        raise ValueError(f"the target has {count} {target} for {steps} {source} of the source")
 
 
 def _check_room(steps: int, labels: Sequence[int]) -> None:
     """The steps of the source can say these labels with CTC."""
-    wanted = frames_needed(labels)
-    if wanted <= steps:
+    frames = frames_needed(labels)
+    if frames <= steps:
         return
-    between = ", and a blank between equal ones" if wanted > len(labels) else ""
+    between = ", and a blank between equal ones" if frames > len(labels) else ""
     unknown = sum(label == UNK for label in labels)
     if between and unknown > 1:
         between += f", as {unknown} unknown ones are"
-    raise ValueError(f"the target needs {wanted} steps of the source, which has {steps}: with ctc one a token{between}")
+    raise ValueError(f"the target needs {frames} steps of the source, which has {steps}: with ctc one a token{between}")
 
 
 def frames_needed(labels: Sequence[int]) -> int:

@@ -44,9 +44,9 @@ class Shortlist:
     def cut(self, likely: int, common: int) -> Shortlist:
         """With fewer symbols; a `ConfigError` says of what more are wanted than there are."""
         sizes = {"likely": (likely, self.likely.shape[1]), "common": (common, len(self.common))}
-        for name, (wanted, found) in sizes.items():
-            if min(wanted, self.symbols - SPECIALS) > found:
-                raise ConfigError(name, f"the model's shortlist has {found} (is {wanted})")
+        for name, (count, available) in sizes.items():
+            if min(count, self.symbols - SPECIALS) > available:
+                raise ConfigError(name, f"the model's shortlist has {available} (is {count})")
         return Shortlist(self.likely[:, :likely], self.common[:common], self.symbols)
 
     def own(self, sources: Tensor, also: Sequence[Sequence[int]] = ()) -> Tensor:
@@ -54,15 +54,15 @@ class Shortlist:
 
         The end symbol and UNK are among them, padding and the begin symbol are not. `also` has further ids of each.
         """
-        own = torch.zeros(len(sources), self.symbols, dtype=torch.bool, device=sources.device)
+        allowed = torch.zeros(len(sources), self.symbols, dtype=torch.bool, device=sources.device)
         likely = torch.from_numpy(self.likely).to(sources.device)[sources].long()
-        own.scatter_(1, likely.flatten(1), True)
-        own[:, torch.from_numpy(self.common).to(sources.device).long()] = True
-        own[:, FIRST_OUTPUT:SPECIALS] = True
+        allowed.scatter_(1, likely.flatten(1), True)
+        allowed[:, torch.from_numpy(self.common).to(sources.device).long()] = True
+        allowed[:, FIRST_OUTPUT:SPECIALS] = True
         for row, ids in enumerate(also):
-            own[row, list(ids)] = True
-        own[:, :FIRST_OUTPUT] = False
-        return own
+            allowed[row, list(ids)] = True
+        allowed[:, :FIRST_OUTPUT] = False
+        return allowed
 
 
 def learn(
@@ -73,13 +73,13 @@ def learn(
     t(y | x) of IBM Model 1 is found by expectation maximisation from equal ones. A pair that it expects less than once
     in the rows is left out: most of these are words that chance has put beside a rare one.
     """
-    source, target, said = _links(sources, targets)
+    source, target, positions = _links(sources, targets)
     pairs, link = np.unique(source.astype(np.int64) * symbols + target, return_inverse=True)
     of_source, of_target = np.divmod(pairs, symbols)
     probability = count = np.ones(len(pairs))
     for _ in range(ROUNDS):
         share = probability[link]
-        share /= np.bincount(said, share)[said]  # how far each symbol of the source has said this one
+        share /= np.bincount(positions, share)[positions]  # how far each symbol of the source has said this one
         count = np.asarray(np.bincount(link, share, len(pairs)), np.float64)
         probability = count / np.bincount(of_source, count, source_symbols)[of_source]
     order = np.lexsort((of_target, -probability, of_source))
@@ -100,15 +100,15 @@ def _links(sources: Sequences, targets: Sequences) -> tuple[Ids, Ids, Ints]:
     wide = np.random.default_rng(1).permutation(len(targets))
     products = np.cumsum(sources.lengths[wide] * targets.lengths[wide])
     rows = np.sort(wide[: max(1, int(np.searchsorted(products, LINKS)))])
-    found: list[tuple[Ids, Ids, Ints]] = []
+    links: list[tuple[Ids, Ids, Ints]] = []
     starts = np.cumsum(targets.lengths[rows]) - targets.lengths[rows]
     for row, place in zip(rows, starts, strict=True):
         source, target = sources[int(row)], targets[int(row)]
         source, places = source[source >= SPECIALS], place + np.flatnonzero(target >= SPECIALS)
         target = target[target >= SPECIALS]
-        found.append((np.tile(source, len(target)), np.repeat(target, len(source)), np.repeat(places, len(source))))
-    source, target, said = (np.concatenate(part) for part in zip(*found, strict=True))
-    return source, target, said
+        links.append((np.tile(source, len(target)), np.repeat(target, len(source)), np.repeat(places, len(source))))
+    source, target, positions = (np.concatenate(part) for part in zip(*links, strict=True))
+    return source, target, positions
 
 
 def write(folder: Path, shortlist: Shortlist) -> None:
@@ -120,16 +120,16 @@ def write(folder: Path, shortlist: Shortlist) -> None:
 def read(path: Path, source_symbols: int, symbols: int) -> Shortlist:
     """What `write` wrote; a file that is damaged, or of other vocabularies, is a `ModelFolderError`."""
     try:
-        found = load(path.read_bytes())
+        arrays = load(path.read_bytes())
     except OSError as error:
         raise ModelFolderError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (SafetensorError, ValueError) as error:
         raise ModelFolderError(f"{path}: is damaged: {error}") from None
-    wanted = {"likely": 2, "common": 1}
-    right = {name: value.ndim for name, value in found.items()} == wanted
-    if not right or any(value.dtype != np.int32 for value in found.values()):
+    dimensions = {"likely": 2, "common": 1}
+    right = {name: value.ndim for name, value in arrays.items()} == dimensions
+    if not right or any(value.dtype != np.int32 for value in arrays.values()):
         raise ModelFolderError(f"{path}: must hold the ids likely [source symbols, n] and common [m]")
-    likely, common = found["likely"], found["common"]
+    likely, common = arrays["likely"], arrays["common"]
     ids = np.concatenate([likely.flatten(), common])
     inside = ids.min(initial=0) >= 0 and ids.max(initial=0) < symbols
     if len(likely) != source_symbols or not inside or likely[:SPECIALS].any():  # padding is answered with nothing

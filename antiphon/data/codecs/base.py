@@ -61,15 +61,15 @@ class Codec(ABC):
         return {}
 
     @abstractmethod
-    def read(self, found: object, folder: str) -> Any:
+    def read(self, content: object, folder: str) -> Any:
         """The value of what stands in a column; paths in it are relative to `folder`, the table's, if there is one.
 
         A `ValueError` says what is wrong, as the end of a sentence that begins with the side: "is empty".
         """
 
-    def asked(self, found: object) -> Any:
+    def asked(self, content: object) -> Any:
         """The value of an input to answer, which may be a text of nothing but white space; paths are the user's own."""
-        return self.read(found, "")
+        return self.read(content, "")
 
     def learn(self, values: Sequence[Any]) -> None:  # noqa: B027 one has nothing to learn
         """Learn from the training rows' values, where there is something to learn."""
@@ -90,7 +90,7 @@ class Codec(ABC):
         """Of a target: the weight of every id in what training minimises; None if all are 1."""
         return None
 
-    def read_step(self, found: object) -> Array | Sequence[int]:
+    def read_step(self, step: object) -> Array | Sequence[int]:
         """One step of a live stream, encoded [1, ...]; a `ValueError` says why it is none."""
         raise ValueError("has no steps")
 

@@ -29,8 +29,8 @@ class CategoryCodec(Codec):
     def size(self) -> int:
         return len(self.vocabulary)
 
-    def read(self, found: object, folder: str) -> Any:
-        return _name(found)
+    def read(self, content: object, folder: str) -> Any:
+        return _name(content)
 
     def learn(self, values: Sequence[Any]) -> None:
         self.vocabulary = Vocabulary.build([value] for value in values)
@@ -147,8 +147,8 @@ class LabelsCodec(LabelCodec):
         """Whether the labels mark spans: each is O, B-TYPE or I-TYPE."""
         return all(label == "O" or label.startswith(("B-", "I-")) for label in self.vocabulary.symbols)
 
-    def read(self, found: object, folder: str) -> tuple[str, ...]:
-        parts = found if isinstance(found, list | tuple) else as_text(found).split()
+    def read(self, content: object, folder: str) -> tuple[str, ...]:
+        parts = content if isinstance(content, list | tuple) else as_text(content).split()
         if not parts:
             raise ValueError("is empty")
         return tuple(map(_name, parts))
@@ -172,9 +172,9 @@ class LabelsCodec(LabelCodec):
         return made
 
 
-def _name(found: object) -> str:
+def _name(value: object) -> str:
     """A label or category: text without space around it, a number, true or false."""
-    text = str(found).lower() if isinstance(found, bool) else as_text(found).strip()
+    text = str(value).lower() if isinstance(value, bool) else as_text(value).strip()
     if not text:
         raise ValueError("is empty")
     return text

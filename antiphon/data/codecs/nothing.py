@@ -22,7 +22,7 @@ class NextCodec(Codec):
     def size(self) -> int:
         return 0
 
-    def read(self, found: object, folder: str) -> str:
+    def read(self, content: object, folder: str) -> str:
         return ""
 
     def encode(self, value: str) -> list[int]:
@@ -50,7 +50,7 @@ class NothingCodec(Codec):
     def size(self) -> int:
         return UNK + 1
 
-    def read(self, found: object, folder: str) -> str:
+    def read(self, content: object, folder: str) -> str:
         return ""
 
     def encode(self, value: str) -> list[int]:

@@ -36,8 +36,8 @@ class ScaledCodec(Codec):
     def size(self) -> int:
         return len(self.mean)
 
-    def read(self, found: object, folder: str) -> Floats:
-        return self._shaped(_numbers(found, folder))
+    def read(self, content: object, folder: str) -> Floats:
+        return self._shaped(_numbers(content, folder))
 
     def _shaped(self, values: Array) -> Floats:
         """The numbers [steps, size] of what was read."""
@@ -130,8 +130,8 @@ class FramesCodec(ScaledCodec):
     def _shaped(self, values: Array) -> Floats:
         return as_frames(values, self.width)
 
-    def read_step(self, found: object) -> Floats:
-        return self.encode(_numbers(found, "").reshape(1, -1))
+    def read_step(self, step: object) -> Floats:
+        return self.encode(_numbers(step, "").reshape(1, -1))
 
     def to_json(self) -> dict[str, Any]:
         return super().to_json() | {"width": self.width}

@@ -54,14 +54,14 @@ class TextCodec(Codec):
     def size(self) -> int:
         return len(self.vocabulary)
 
-    def read(self, found: object, folder: str) -> Text:
-        value = self.asked(found)
+    def read(self, content: object, folder: str) -> Text:
+        value = self.asked(content)
         if not all(as_text(text).strip() for text in turns_of(value)):
             raise ValueError("is empty" if isinstance(value, str) else "has an empty turn")
         return value
 
-    def asked(self, found: object) -> Text:
-        return found if isinstance(found, str) else as_text(found)
+    def asked(self, content: object) -> Text:
+        return content if isinstance(content, str) else as_text(content)
 
     def learn(self, values: Sequence[Text]) -> None:
         """Learn tokenizer and vocabulary from the training side's texts."""
@@ -97,8 +97,8 @@ class TextCodec(Codec):
         """The ids of a text, or of every turn, with the end symbol."""
         return [number for text in turns_of(value) for number in (*map(self.vocabulary.id, self.split(text)), EOS)]
 
-    def read_step(self, found: object) -> Array | Sequence[int]:
-        ids = self.encode(as_text(found))
+    def read_step(self, step: object) -> Array | Sequence[int]:
+        ids = self.encode(as_text(step))
         ids = ids[: len(ids) - self.ends]
         if len(ids) != 1:
             raise ValueError(f"has {len(ids)} tokens; a stream has one a line")
@@ -218,10 +218,10 @@ class SourceTextCodec(TextCodec):
         widths = {f"character_{name}": self.spelling.options[name] for name in ("embedding", "hidden")}
         return {"characters": len(self.spelling.vocabulary), **widths}
 
-    def asked(self, found: object) -> Text:
+    def asked(self, content: object) -> Text:
         if self.turns is None:
-            return self._trimmed(found if isinstance(found, str) else as_text(found))
-        turns = tuple(self._trimmed(as_text(turn)) for turn in _turns(found))
+            return self._trimmed(content if isinstance(content, str) else as_text(content))
+        turns = tuple(self._trimmed(as_text(turn)) for turn in _turns(content))
         if not turns:
             raise ValueError("is empty")
         return turns[-self.turns :]
@@ -342,14 +342,14 @@ class LongTextCodec(TextCodec):
         return str(value[:100]).replace(self.LINE_END, " ")
 
 
-def _turns(found: object) -> Sequence[object]:
+def _turns(value: object) -> Sequence[object]:
     """The turns of a dialogue: a list, the JSON of one, or any other text alone."""
-    if isinstance(found, str) and found.lstrip().startswith("["):
+    if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            found = json.loads(found)
+            value = json.loads(value)
         except (ValueError, RecursionError):  # a text that begins with a bracket
-            return [found]
-    return found if isinstance(found, list | tuple) else [found]
+            return [value]
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _tokens(value: Tokens, default: str) -> tuple[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
 
 
-def given(what: str | Path | Config, settings: Mapping[str, Any] | None = None) -> Config:
+def user_config(what: str | Path | Config, settings: Mapping[str, Any] | None = None) -> Config:
     """What the user gives, and no more: a configuration file or a table by its path, or a `Config`; with `settings`.
 
     Paths in `settings` are relative to the configuration file; beside a table or a `Config`, to the working folder.
@@ -54,10 +54,10 @@ def read_config(
 
     It is chosen like that of the model to start from; for a training to go on with, in `resumed`, it was chosen then.
     """
-    wished = given(what, settings)
+    config = user_config(what, settings)
     if resumed is not None and (resumed / bundle.CONFIG).is_file():
-        return Completed(defaults.laid_over(bundle.load_config(resumed), wished), [])
-    return defaults.complete(wished, None if init_from is None else bundle.load_config(init_from), skip)
+        return Completed(defaults.laid_over(bundle.load_config(resumed), config), [])
+    return defaults.complete(config, None if init_from is None else bundle.load_config(init_from), skip)
 
 
 @contextmanager

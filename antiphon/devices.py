@@ -60,9 +60,11 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    told = dict(line.replace("\t", "").partition(":")[::2] for line in lines if ":" in line)
-    if "model name" in told:
-        name = told["model name"].strip()
-    flags = [one for one in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if one in told.get("flags", "").split()]
+    entries = dict(line.replace("\t", "").partition(":")[::2] for line in lines if ":" in line)
+    if "model name" in entries:
+        name = entries["model name"].strip()
+    flags = [
+        flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in entries.get("flags", "").split()
+    ]
     has = f" ({', '.join(flags)})" if flags else ""
     return f"{os.cpu_count()} cores of {name}{has}"

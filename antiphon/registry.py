@@ -50,17 +50,17 @@ class Table(Generic[T]):
             raise ConfigError(key, f"unknown {self.what} {name!r}; {nearest(name, self)}") from None
 
     def build(
-        self, name: str, options: Mapping[str, object], key: str, also: Collection[str] = (), **given: object
+        self, name: str, options: Mapping[str, object], key: str, also: Collection[str] = (), **arguments: object
     ) -> T:
         """Construct the row `name` from a user's `options` and what the builder itself gives (see `construct`)."""
         row, what = self.row(name, key), f"{self.what} {name!r}"
         if self.common is None:
-            return construct(row, options, key, what, also, **given)
+            return construct(row, options, key, what, also, **arguments)
         _, *names = inspect.signature(self.common).parameters
         shared = set(names) - set(inspect.signature(row).parameters)
-        own = {option: value for option, value in options.items() if option not in shared}
+        row_options = {option: value for option, value in options.items() if option not in shared}
         common = {option: value for option, value in options.items() if option in shared}
-        made = construct(row, own, key, what, [*also, *shared], **given)
+        made = construct(row, row_options, key, what, [*also, *shared], **arguments)
         construct(self.common, common, key, what, self=made)
         return made
 
@@ -71,7 +71,7 @@ def construct(
     key: str,
     what: str,
     also: Collection[str] = (),
-    **given: object,
+    **arguments: object,
 ) -> T:
     """Call `make` with a user's `options` and what the caller itself gives.
 
@@ -81,7 +81,7 @@ def construct(
     """
     parameters = inspect.signature(make).parameters
     hints = typing.get_type_hints(make.__init__ if inspect.isclass(make) else make)
-    allowed = [p for p in parameters if p not in given]
+    allowed = [p for p in parameters if p not in arguments]
     checked: dict[str, Any] = {}
     for option, value in options.items():
         if option not in allowed:
@@ -96,7 +96,7 @@ def construct(
         if option not in checked and parameters[option].default is inspect.Parameter.empty:
             raise ConfigError(f"{key}.{option}", f"{what} needs this option")
     try:
-        return make(**checked, **given)
+        return make(**checked, **arguments)
     except ValueError as error:  # a library's own check of a value
         raise ConfigError(key, f"{what}: {error}") from None
     except ConfigError as error:  # a value checked where it is used: the part names its own parameter

@@ -148,4 +148,4 @@ def abstains(answer: Prediction, below: float) -> bool:
     """Whether an answer is less sure than `below`, or any of its labels is."""
     confidence = getattr(answer, "confidence", None)
     sure = confidence if isinstance(confidence, list) else [confidence]
-    return any(one is not None and one < below for one in sure)
+    return any(value is not None and value < below for value in sure)

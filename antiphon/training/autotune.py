@@ -31,16 +31,16 @@ Way = TypeVar("Way", str, int)
 
 def fitted(prepared: Prepared, ranks: Ranks) -> Prepared:
     """With every setting that is `auto` found by the first process, for all of them."""
-    for name, find in FOUND.items():
+    for name, find in TUNED.items():
         if getattr(prepared.config.train, name) == "auto":
-            found = ranks.share(json.dumps(find(prepared, ranks.device)) if ranks.first else "")
-            prepared = replace(prepared, config=_with(prepared.config, name, json.loads(found)))
+            shared = ranks.share(json.dumps(find(prepared, ranks.device)) if ranks.first else "")
+            prepared = replace(prepared, config=_with(prepared.config, name, json.loads(shared)))
     return prepared
 
 
 def as_before(config: Config, identity: Mapping[str, str]) -> Config:
     """A training that goes on keeps what was found for it when it began."""
-    for name in FOUND:
+    for name in TUNED:
         before = json.loads(identity[f"train.{name}"])
         if getattr(config.train, name) == "auto" and before is not None:
             config = _with(config, name, before)
@@ -70,9 +70,9 @@ def fastest_threads(prepared: Prepared, device: torch.device) -> int:
 
     seconds = _seconds(prepared, device, {count: partial(way, count) for count in counts}) or {most: 0.0}
     best = min(seconds, key=lambda count: seconds[count])
-    found = best if seconds[most] > WORTH * seconds[best] else most
-    torch.set_num_threads(found)
-    return found
+    chosen = best if seconds[most] > WORTH * seconds[best] else most
+    torch.set_num_threads(chosen)
+    return chosen
 
 
 def _seconds(
@@ -113,7 +113,7 @@ def largest_batch(prepared: Prepared, device: torch.device) -> int:
     model, settings = prepared.model.to(device), prepared.config.train
     lengths = prepared.train.source_lengths + prepared.train.target.lengths
     longest = np.argsort(-lengths, kind="stable")
-    tokens, found = LEAST, 0
+    tokens, largest = LEAST, 0
     _forget_peak()
     before = _peak()
     while tokens <= MOST:
@@ -128,7 +128,7 @@ def largest_batch(prepared: Prepared, device: torch.device) -> int:
             break
         finally:
             model.zero_grad(set_to_none=True)
-        found = tokens
+        largest = tokens
         taken, before = _peak() - before, _peak()
         free = _free()
         if device.type == "cpu" and free is not None and 4 * taken > SHARE * free:  # the next takes twice as much again
@@ -136,9 +136,9 @@ def largest_batch(prepared: Prepared, device: torch.device) -> int:
         if len(rows) == len(longest):
             break
         tokens *= 2
-    if not found:
+    if not largest:
         raise TrainingError(f"out of memory with {LEAST} tokens a batch; set smaller widths")
-    return found
+    return largest
 
 
 def _forget_peak() -> None:
@@ -166,7 +166,7 @@ def _bytes(path: str, name: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
 
 
-FOUND: dict[str, Callable[[Prepared, torch.device], object]] = {
+TUNED: dict[str, Callable[[Prepared, torch.device], object]] = {
     "precision": faster_precision,  # first: how much fits depends on it
     "batch_tokens": largest_batch,
 }

@@ -42,13 +42,13 @@ class Average:
         if not self.moving and len(self.snapshots) < 2:
             yield
             return
-        own = [p.detach().clone() for p in self.parameters]
+        current = [p.detach().clone() for p in self.parameters]
         mean = self.moving or [torch.stack(values).mean(0) for values in zip(*self.snapshots, strict=True)]
         self._copy(mean)
         try:
             yield
         finally:
-            self._copy(own)
+            self._copy(current)
 
     @torch.no_grad()
     def _copy(self, values: list[Tensor]) -> None:

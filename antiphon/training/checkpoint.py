@@ -28,8 +28,8 @@ from antiphon.saved.folder import TRAINING, refuse_links
 
 def states(folder: Path, pauses: bool = True) -> list[Path]:
     """The states in a model folder, the newest first."""
-    found = [*(folder / TRAINING).glob("step-*.pt"), *((folder / TRAINING).glob("pause-*.pt") if pauses else [])]
-    return sorted(found, key=_step, reverse=True)
+    paths = [*(folder / TRAINING).glob("step-*.pt"), *((folder / TRAINING).glob("pause-*.pt") if pauses else [])]
+    return sorted(paths, key=_step, reverse=True)
 
 
 def _step(path: Path) -> str:
@@ -64,18 +64,18 @@ def load(folder: Path, back: int | None = None) -> tuple[dict[str, Any], list[st
     refuse_links(folder)
     refuse_links(folder / TRAINING)
     messages: list[str] = []
-    found: dict[str, Any] | None = None
+    state: dict[str, Any] | None = None
     for path in states(folder, pauses=back is None):
         try:
-            found = _read(path)
+            state = _read(path)
         except (UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
             messages.append(f"{path}: is damaged ({str(error).splitlines()[0]})")
             continue
         if not back:
             break
         back -= 1
-    if found is not None:
-        return found, messages
+    if state is not None:
+        return state, messages
     if messages:
         raise TrainingError("\n".join([*messages, f"{folder}: no saved state is left to resume from; train again"]))
     raise TrainingError(f"{folder}: has no training to resume ({TRAINING}/step-*.pt is missing)")

@@ -32,20 +32,20 @@ MISSING = object()
 class Keys:
     """The keys of a configuration: what the user gave stays, what is chosen takes the places left open."""
 
-    given: Mapping[str, Any]
+    user_keys: Mapping[str, Any]
     chosen: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, key: str, value: Any) -> Any:
         """The value of `key`: the user's, or else `value`, which is chosen."""
-        theirs = self.of(key)
-        if theirs is not MISSING:
-            return theirs
+        user_value = self.of(key)
+        if user_value is not MISSING:
+            return user_value
         set_value(self.chosen, key, value)
         return value
 
     def of(self, key: str) -> Any:
         """What the user gave for `key`, or MISSING."""
-        here: Any = self.given
+        here: Any = self.user_keys
         for name in key.split("."):
             if not isinstance(here, Mapping) or name not in here:
                 return MISSING
@@ -85,14 +85,14 @@ class Completed:
     about: list[str]
 
 
-def complete(given: Config, like: Config | None = None, skip: bool = False) -> Completed:
+def complete(user_config: Config, like: Config | None = None, skip: bool = False) -> Completed:
     """`given`, with every key that it leaves open chosen from the data it names.
 
     Sides, model and decoding are those of `like`, the configuration of a model to start from, where one is given.
     No data is read if nothing is left open, or if a choice of the user's is wrong whatever the data is. Bad rows are
     errors, unless `skip` says that somebody else tells of them.
     """
-    tree = given.given if like is None else _started(given.given, like)
+    tree = user_config.given if like is None else _started(user_config.given, like)
     target = tree.get("target", {})
     if "kind" in target or target.keys() - {"column"}:  # otherwise it may become a label
         keys = Keys(tree)
@@ -113,17 +113,17 @@ def complete(given: Config, like: Config | None = None, skip: bool = False) -> C
     return Completed(config, [*about, *_summary(config, facts)])
 
 
-def laid_over(whole: Config, given: Config) -> Config:
+def laid_over(whole: Config, user_config: Config) -> Config:
     """A whole configuration with what the user gives laid over it."""
-    return parse_config(_laid_over(whole.model_dump(by_alias=True), given.given), Path())
+    return parse_config(_laid_over(whole.model_dump(by_alias=True), user_config.given), Path())
 
 
 def _started(tree: Mapping[str, Any], like: Config) -> dict[str, Any]:
     """What the user gave, over what a model to start from has."""
-    theirs = like.model_dump(by_alias=True, include={"sources", "target", "model", "decode"})
-    theirs["model"]["embeddings"] = None
-    theirs["decode"]["max_length"] = None
-    return _laid_over(theirs, tree)
+    base = like.model_dump(by_alias=True, include={"sources", "target", "model", "decode"})
+    base["model"]["embeddings"] = None
+    base["decode"]["max_length"] = None
+    return _laid_over(base, tree)
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -349,10 +349,10 @@ def _budget(
     """As many updates as a table of this size needs, in batches of rows."""
     size = keys("train.batch_size", batch)
     a_batch = size * (1 if keys.of("train.accumulate") is MISSING else keys.of("train.accumulate"))
-    wanted = max(least, min(epochs * facts.rows // a_batch, MOST_UPDATES))
+    updates = max(least, min(epochs * facts.rows // a_batch, MOST_UPDATES))
     by_tokens = keys.of("train.batch_tokens") not in (MISSING, None)  # then updates decide, whatever an epoch has
     an_epoch = 1 if by_tokens else max(1, math.ceil(facts.rows / a_batch))
-    _ceilings(keys, an_epoch, wanted, patience, validations, often)
+    _ceilings(keys, an_epoch, updates, patience, validations, often)
     keys("train.schedule", {"kind": "cosine", "warmup": 100})
 
 

@@ -56,8 +56,8 @@ class Ranks:
             return list(values)
         box = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(box)
-        found: list[float] = box.tolist()
-        return found
+        summed: list[float] = box.tolist()
+        return summed
 
     def share(self, text: str) -> str:
         """The first process's text, for all."""

@@ -181,10 +181,10 @@ def _run(
     names = identity(prepared)
     training = Training(prepared, out, ranks, learner, at, log, names, every, loss, now - at.seconds, now, now)
     try:
-        with stop_asked() as asked:
+        with stop_asked() as stop_requested:
             if not resumed:
                 _save(training)
-            while not _reaches_end(training, asked):
+            while not _reaches_end(training, stop_requested):
                 _roll_back(training)
     finally:
         log.close()
@@ -196,14 +196,14 @@ def _run(
         _finish(training, command)
 
 
-def _reaches_end(training: Training, asked: Callable[[], bool]) -> bool:
+def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool:
     """Updates and validations up to the end; False if the numbers fail again and again before that."""
     settings, ranks, log = training.prepared.config.train, training.ranks, training.log
     for update in updates(settings, training.prepared.train, training.at.step):
         at = training.at
         if settings.patience is not None and at.bad >= settings.patience:
             break
-        stop, late = _learn(training, update, asked())
+        stop, late = _learn(training, update, stop_requested())
         if at.failed >= FAILED_UPDATES:
             return False
         if log.wants_progress():
@@ -268,8 +268,10 @@ def _validate(training: Training) -> bool:
         if healthy:
             at.history.append(entry)
             training.log.validation(entry)
-            found = warnings(entry)
-            training.log.warn(found if len(at.history) >= GRACE else {k: v for k, v in found.items() if k == "skipped"})
+            messages = warnings(entry)
+            training.log.warn(
+                messages if len(at.history) >= GRACE else {k: v for k, v in messages.items() if k == "skipped"}
+            )
     best, worse, healthy = ranks.agree(judgement.best), ranks.agree(judgement.impatience == 1), ranks.agree(healthy)
     doubtful = ranks.agree(judgement.impatience == 0.5)
     if healthy:
@@ -286,7 +288,7 @@ def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, A
     prepared, at = training.prepared, training.at
     model, device, metric = training.learner.model, training.ranks.device, prepared.metric
     task = Task(model, prepared.config, prepared.codecs, prepared.valid_rows, prepared.valid, device)
-    found, influence = validate(task, metric)
+    metrics, influence = validate(task, metric)
     sign = -1 if metric in HIGHER_IS_BETTER else 1
     few = max(1, min(64, SAMPLE // int(prepared.valid.source_lengths.max())))
     sample = collate(prepared.valid, range(min(len(prepared.valid), few))).to(device)
@@ -295,7 +297,7 @@ def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, A
         "step": at.step,
         "epoch": round(at.epoch, 4),
         "train_loss": train_loss,
-        **found,
+        **metrics,
         "cells": cell_health(model, sample),
         "skipped": at.skipped,
         "rate": at.rate,
@@ -303,7 +305,7 @@ def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, A
         "tokens_per_second": training.seen / (now - training.mark),
         "minutes": (now - training.began) / 60,
     }
-    return entry, Judged(sign * found[metric], sign * influence, found[metric] == PERFECT.get(metric))
+    return entry, Judged(sign * metrics[metric], sign * influence, metrics[metric] == PERFECT.get(metric))
 
 
 def _save(training: Training, planned: bool = True) -> None:

@@ -159,8 +159,8 @@ def _with_shortlist(decode: Decode, model: Speaker, codecs: Codecs, examples: Ex
     (source,), target = codecs.sources, codecs.target
     assert isinstance(source, TextCodec)
     assert isinstance(target, TextCodec)
-    found = shortlist.learn(examples.sources[0], examples.target, source.size, target.size, *sizes)
-    return replace(codecs, shortlist=found)
+    learned = shortlist.learn(examples.sources[0], examples.target, source.size, target.size, *sizes)
+    return replace(codecs, shortlist=learned)
 
 
 def _pieces(config: Config, codecs: Codecs, examples: Examples) -> Examples:
@@ -209,13 +209,13 @@ def identity(prepared: Prepared) -> dict[str, str]:
     settings = prepared.config.model_dump(mode="json", by_alias=True, exclude=HARMLESS)
     for name in prepared.config.decode.options:
         del settings["decode"][name]
-    found = dict(_flat(settings, ""))
+    entries = dict(_flat(settings, ""))
     for name, examples in (("training", prepared.train), ("validation", prepared.valid)):
         digest = hashlib.blake2b(digest_size=16)
         for side in (*examples.sources, examples.target):
             digest.update(side.values.tobytes() + side.lengths.tobytes())
-        found[f"the {name} rows"] = f"{len(examples):,} with the digest {digest.hexdigest()}"
-    return found
+        entries[f"the {name} rows"] = f"{len(examples):,} with the digest {digest.hexdigest()}"
+    return entries
 
 
 def _flat(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:

@@ -86,14 +86,14 @@ class Learner:
         bundle.copy_weights(self.model, state["weights"], where)
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.restore(state["average"])
-        own, layers = slice(self.ranks.rank, None, self.ranks.world), state.get("layers")
-        self.layers = None if layers is None else _map_layers(layers, lambda value: value[own].to(self.ranks.device))
+        rows, layers = slice(self.ranks.rank, None, self.ranks.world), state.get("layers")
+        self.layers = None if layers is None else _map_layers(layers, lambda value: value[rows].to(self.ranks.device))
 
-    def _gathered(self, own: Tensor) -> Tensor:
+    def _gathered(self, part: Tensor) -> Tensor:
         """Of every process's rows [B / processes, ...], dealt out in turn, all [B, ...]."""
-        rows = int(self.ranks.totals(len(own))[0])
-        whole = own.new_zeros(rows, *own.shape[1:])
-        whole[self.ranks.rank :: self.ranks.world] = own
+        rows = int(self.ranks.totals(len(part))[0])
+        whole = part.new_zeros(rows, *part.shape[1:])
+        whole[self.ranks.rank :: self.ranks.world] = part
         return self.ranks.sum(whole)
 
 
@@ -172,8 +172,8 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
             if layers is None:
                 objective, nll = batch_loss(learner.model, batch, reference, *chosen)
             else:
-                mine = _map_layers(layers, itemgetter(slice(number, None, parts)))
-                objective, nll, after = piece_loss(learner.model, batch, mine, *chosen)
+                part_layers = _map_layers(layers, itemgetter(slice(number, None, parts)))
+                objective, nll, after = piece_loss(learner.model, batch, part_layers, *chosen)
                 layers = _merged(layers, after, number, parts)
             (objective / weight).backward()  # type: ignore[no-untyped-call]
             nll_sum += nll

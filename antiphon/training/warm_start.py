@@ -47,29 +47,31 @@ def take_weights(model: Model, base: Bundle, codecs: Codecs) -> list[str]:
 
     A parameter fits if name and shape agree; of one with a row a symbol, what belongs to common symbols is taken.
     """
-    theirs = dict(base.model.named_parameters(remove_duplicate=False))  # a tied matrix fits by either name
+    base_weights = dict(base.model.named_parameters(remove_duplicate=False))  # a tied matrix fits by either name
     left_out: list[str] = []
     taken = 0
-    for name, own in model.named_parameters():
-        other = theirs.get(name)
+    for name, parameter in model.named_parameters():
+        other = base_weights.get(name)
         if other is None:
             left_out.append(f"{name} (not in it)")
-        elif other.shape == own.shape:
-            own.copy_(other)
+        elif other.shape == parameter.shape:
+            parameter.copy_(other)
             taken += 1
-        elif _grown(name, other, own):
-            own[tuple(map(slice, other.shape))] = other
+        elif _grown(name, other, parameter):
+            parameter[tuple(map(slice, other.shape))] = other
             taken += 1
         else:
-            left_out.append(f"{name} ({list(other.shape)} there, {list(own.shape)} here)")
-    told = [f"{taken} of {taken + len(left_out)} parameters are taken from the model to start from"]
+            left_out.append(f"{name} ({list(other.shape)} there, {list(parameter.shape)} here)")
+    messages = [f"{taken} of {taken + len(left_out)} parameters are taken from the model to start from"]
     here = dict(model.named_parameters(remove_duplicate=False))
     left_out += [f"{name} (there, not here)" for name, _ in base.model.named_parameters() if name not in here]
     for side, codec in codecs.named.items():
         old = base.codecs.named[side]
         if isinstance(codec, TextCodec | CategoryCodec):
-            told.append(f"{side}: {old.size - SPECIALS:,} symbols are known to it, {codec.size - old.size:,} are new")
-    return told + [f"not taken: {name}" for name in left_out]
+            messages.append(
+                f"{side}: {old.size - SPECIALS:,} symbols are known to it, {codec.size - old.size:,} are new"
+            )
+    return messages + [f"not taken: {name}" for name in left_out]
 
 
 def _is_number(text: str) -> bool:
@@ -85,7 +87,7 @@ def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tens
 
     A first line of two numbers (word2vec's) is skipped. Raises `DataError` with file and line.
     """
-    found: dict[int, Tensor] = {}
+    vectors: dict[int, Tensor] = {}
     for number, line, reason in read_lines(path):
         if line is None:
             raise DataError(f"{path}:{number}: {reason}")
@@ -107,8 +109,8 @@ def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tens
                 raise DataError(f"{path}:{number}: {error}") from None
             if not values.isfinite().all():
                 raise DataError(f"{path}:{number}: contains NaN or infinity")
-            found[vocabulary.id(fields[0])] = values
-    return found
+            vectors[vocabulary.id(fields[0])] = values
+    return vectors
 
 
 @torch.no_grad()
@@ -120,25 +122,29 @@ def take_vectors(model: Model, side: str, path: str, codecs: Codecs) -> str:
     if weight is None or not isinstance(codec, TextCodec | CategoryCodec):
         raise ConfigError("model.embeddings", f"a {side} of {codec.kind} has no embedding of symbols")
     vocabulary = codec.vocabulary
-    found = read_vectors(path, vocabulary, weight.shape[1])
-    for row, values in found.items():
+    vectors = read_vectors(path, vocabulary, weight.shape[1])
+    for row, values in vectors.items():
         weight[row] = values
     known = len(vocabulary) - SPECIALS
-    if not found:
+    if not vectors:
         raise DataError(f"{path}: has no vector for any of the {known:,} symbols; do tokens and lowercase fit it?")
-    return f"pretrained vectors for {len(found):,} of {known:,} symbols ({len(found) / max(known, 1):.1%}) from {path}"
+    return (
+        f"pretrained vectors for {len(vectors):,} of {known:,} symbols ({len(vectors) / max(known, 1):.1%}) from {path}"
+    )
 
 
 def freeze(model: Model, names: Iterable[str]) -> None:
     """Keep the parts of these names (`encoder`, `source.embedding`, ...) as they are: no update reaches them."""
     parameters = dict(model.named_parameters(remove_duplicate=False))  # tied ones by both names
     for name in names:
-        chosen = [own for own in parameters if own == name or own.startswith(f"{name}.")]
+        chosen = [full_name for full_name in parameters if full_name == name or full_name.startswith(f"{name}.")]
         if not chosen:
-            known = {own.rsplit(".", depth)[0] for own in parameters for depth in range(own.count(".") + 1)}
-            close = nearest(name, {own for own in known if own.count(".") <= name.count(".") + 1})
+            known = {
+                full_name.rsplit(".", depth)[0] for full_name in parameters for depth in range(full_name.count(".") + 1)
+            }
+            close = nearest(name, {full_name for full_name in known if full_name.count(".") <= name.count(".") + 1})
             raise ConfigError("train.freeze", f"no part is called {name!r}; {close}")
-        for own in chosen:
-            parameters[own].requires_grad_(False)
+        for full_name in chosen:
+            parameters[full_name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in parameters.values()):
         raise ConfigError("train.freeze", "nothing is left to learn")

@@ -52,10 +52,10 @@ def fitted(judged: Judged, biased: bool) -> Calibration:
     A class that stands n times counts as (n + 1) / (n + 2) of itself and 1 / (n + 2) of another (Platt 1999,
     section 2.2), so that few rows make nobody sure.
     """
-    log_probs, wanted = torch.from_numpy(judged.log_probs), torch.from_numpy(judged.wanted)[:, None]
+    log_probs, classes = torch.from_numpy(judged.log_probs), torch.from_numpy(judged.wanted)[:, None]
     if log_probs.shape[1] < 2:
         return Calibration()
-    counts = torch.bincount(wanted[:, 0], minlength=log_probs.shape[1])[wanted[:, 0]].double()
+    counts = torch.bincount(classes[:, 0], minlength=log_probs.shape[1])[classes[:, 0]].double()
     share = (counts + 1) / (counts + 2)
     first = torch.eye(log_probs.shape[1], dtype=torch.float64)[0]
     at = torch.zeros(1 + biased, dtype=torch.float64, requires_grad=True)
@@ -64,9 +64,9 @@ def fitted(judged: Judged, biased: bool) -> Calibration:
     def loss() -> torch.Tensor:
         search.zero_grad()
         scaled = log_probs / _temperature(at)
-        found = torch.log_softmax(scaled + at[1] * first if biased else scaled, 1)
-        right = found.gather(1, wanted)[:, 0]
-        other = found.scatter(1, wanted, -torch.inf).logsumexp(1)
+        calibrated = torch.log_softmax(scaled + at[1] * first if biased else scaled, 1)
+        right = calibrated.gather(1, classes)[:, 0]
+        other = calibrated.scatter(1, classes, -torch.inf).logsumexp(1)
         value = -(share * right + (1 - share) * other).mean()
         value.backward()  # type: ignore[no-untyped-call]
         return value
@@ -107,7 +107,8 @@ def reliability(confidences: Sequence[float], right: NDArray[np.bool_]) -> list[
 
 def expected_error(bins: Sequence[Bin]) -> float:
     """The expected calibration error: the mean distance of confidence and accuracy (Guo et al. 2017, eq. 3)."""
-    return sum(one.answers * abs(one.confidence - one.accuracy) for one in bins) / sum(one.answers for one in bins)
+    answers = sum(interval.answers for interval in bins)
+    return sum(interval.answers * abs(interval.confidence - interval.accuracy) for interval in bins) / answers
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,12 @@ class Report:
     @classmethod
     def of(cls, judged: Judged, biased: bool, rows: str) -> Self:
         """Fit a calibration, and look at it."""
-        own, found = Calibration(), fitted(judged, biased)
-        tables = [reliability(one.of_labels(judged.log_probs, judged.said), judged.right) for one in (own, found)]
-        return cls(found, rows, *tables)
+        uncalibrated, calibrated = Calibration(), fitted(judged, biased)
+        tables = [
+            reliability(applied.of_labels(judged.log_probs, judged.said), judged.right)
+            for applied in (uncalibrated, calibrated)
+        ]
+        return cls(calibrated, rows, *tables)
 
     def to_json(self) -> str:
         """The content of `calibration.json`."""

@@ -46,19 +46,19 @@ def convert(source: Path, out: Path) -> None:
     """
     if out.exists():
         raise ModelFolderError(f"{out}: exists; name a new folder")
-    found = g2p_en(source)
+    converted = g2p_en(source)
     with torch.device("meta"):
-        bundle.check_weights(build(found.config, found.codecs), found.weights, str(source))
-    bundle.save_description(out, found.config, found.codecs)
-    bundle.save_weights(out, found.weights)
-    write_text(out / bundle.CARD, _card(out, found))
+        bundle.check_weights(build(converted.config, converted.codecs), converted.weights, str(source))
+    bundle.save_description(out, converted.config, converted.codecs)
+    bundle.save_weights(out, converted.weights)
+    write_text(out / bundle.CARD, _card(out, converted))
 
 
-def _card(out: Path, found: Converted) -> str:
-    size = sum(value.numel() for value in found.weights.values())
+def _card(out: Path, converted: Converted) -> str:
+    size = sum(value.numel() for value in converted.weights.values())
     return f"""# {out.resolve().name}
 
-{found.about}
+{converted.about}
 
 {size:,} parameters, converted with Antiphon {__version__}.
 
@@ -67,7 +67,7 @@ def _card(out: Path, found: Converted) -> str:
 ## Configuration
 
 ```yaml
-{found.config.to_yaml().rstrip()}
+{converted.config.to_yaml().rstrip()}
 ```
 """
 
@@ -102,28 +102,28 @@ def g2p_en(source: Path) -> Converted:
     readout, p = softmax(V h + b), while ours is f = tanh(W h): W = `SMALL` I and V / `SMALL` give the same.
     """
     try:
-        found = {name: load_array(f"{source}#{name}") for name in g2p_shapes(0, 0)}
+        arrays = {name: load_array(f"{source}#{name}") for name in g2p_shapes(0, 0)}
     except DataError as error:
         raise DataError(f"{source}: is not the checkpoint20.npz of g2p_en, which can be converted: {error}") from None
-    embedding, hidden = (np.atleast_1d(found[name]).shape[-1] for name in ("enc_emb", "enc_w_hh"))
+    embedding, hidden = (np.atleast_1d(arrays[name]).shape[-1] for name in ("enc_emb", "enc_w_hh"))
     for name, shape in g2p_shapes(embedding, hidden).items():
-        array = found[name]
+        array = arrays[name]
         if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise DataError(
                 f"{source}: {name} is {array.dtype} {list(array.shape)}; numbers {list(shape)} are expected"
             )
     weights: dict[str, NDArray[Any]] = {
-        "source.embedding.weight": _rows(found["enc_emb"], G2P_LETTERS),
-        "embedding.weight": _rows(found["dec_emb"], G2P_PHONEMES),
+        "source.embedding.weight": _rows(arrays["enc_emb"], G2P_LETTERS),
+        "embedding.weight": _rows(arrays["dec_emb"], G2P_PHONEMES),
         "decoder.readout.weight": SMALL * np.eye(hidden),
         "decoder.readout.bias": np.zeros(hidden),
-        "head.weight": _rows(found["fc_w"], G2P_PHONEMES) / SMALL,
-        "head.bias": _rows(found["fc_b"], G2P_PHONEMES),
+        "head.weight": _rows(arrays["fc_w"], G2P_PHONEMES) / SMALL,
+        "head.bias": _rows(arrays["fc_b"], G2P_PHONEMES),
     }
-    for ours, theirs in (("encoder.forward_cells.0", "enc"), ("decoder.cells.0", "dec")):
-        for part, own in (("weight", "w"), ("bias", "b")):
-            weights[f"{ours}.input_{part}"] = found[f"{theirs}_{own}_ih"]
-            weights[f"{ours}.state_{part}"] = found[f"{theirs}_{own}_hh"]
+    for cell, side in (("encoder.forward_cells.0", "enc"), ("decoder.cells.0", "dec")):
+        for part, short in (("weight", "w"), ("bias", "b")):
+            weights[f"{cell}.input_{part}"] = arrays[f"{side}_{short}_ih"]
+            weights[f"{cell}.state_{part}"] = arrays[f"{side}_{short}_hh"]
     tree = {
         "data": {"train": str(source.resolve())},
         "source": {"tokens": "chars", "normalize": "none", "lowercase": True},
@@ -157,10 +157,10 @@ def g2p_shapes(embedding: int, hidden: int) -> dict[str, tuple[int, ...]]:
     return shapes | {"fc_w": (phonemes, hidden), "fc_b": (phonemes,)}
 
 
-def _rows(theirs: Floats, special: Mapping[int, int]) -> Floats:
+def _rows(matrix: Floats, special: Mapping[int, int]) -> Floats:
     """A matrix with a row a symbol in our order: special symbols, zeros where there is none, and the others behind."""
-    others = theirs[1 + len(special) :]
-    found = np.zeros((SPECIALS + len(others), *theirs.shape[1:]), np.float32)
-    found[list(special)] = theirs[list(special.values())]
-    found[SPECIALS:] = others
-    return found
+    others = matrix[1 + len(special) :]
+    ordered = np.zeros((SPECIALS + len(others), *matrix.shape[1:]), np.float32)
+    ordered[list(special)] = matrix[list(special.values())]
+    ordered[SPECIALS:] = others
+    return ordered

@@ -72,11 +72,11 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 def _digest(weights: Mapping[str, Tensor]) -> str:
     """A digest of names and values."""
-    found = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for name in sorted(weights):
-        found.update(name.encode() + b"\0")
-        found.update(weights[name].numpy().data)
-    return found.hexdigest()
+        digest.update(name.encode() + b"\0")
+        digest.update(weights[name].numpy().data)
+    return digest.hexdigest()
 
 
 def _vocabulary_digests(folder: Path) -> dict[str, str]:
@@ -123,10 +123,10 @@ def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 def refuse_strange_files(folder: Path) -> None:
     """Refuse a folder that is not a model's, or that holds more than a model does, so that nothing else is removed."""
     config = load_config(folder)
-    own = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION}
-    own |= {calibration.FILE, exceptions.FILE, shortlist.FILE}
-    own |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in own and PARTIAL not in path.name)
+    known = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION}
+    known |= {calibration.FILE, exceptions.FILE, shortlist.FILE}
+    known |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in known and PARTIAL not in path.name)
     if strange:
         raise ModelFolderError(f"{folder}: holds {strange[0]!r}, which is not part of a model; move it elsewhere")
 
@@ -179,14 +179,14 @@ def load(folder: Path, device: torch.device) -> Bundle:
 
 def check_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
     """Refuse weights whose names and shapes are not the model's own."""
-    own = dict(model.named_parameters())
-    if own.keys() != weights.keys():
-        odd = sorted(own.keys() ^ weights.keys())
+    expected = dict(model.named_parameters())
+    if expected.keys() != weights.keys():
+        odd = sorted(expected.keys() ^ weights.keys())
         raise ModelFolderError(f"{where}: does not fit its configuration: {', '.join(odd[:5])} on one side only")
-    for name, parameter in own.items():
+    for name, parameter in expected.items():
         if parameter.shape != weights[name].shape:
-            found, wanted = list(weights[name].shape), list(parameter.shape)
-            raise ModelFolderError(f"{where}: {name} has the shape {found}, its configuration expects {wanted}")
+            shape, needed = list(weights[name].shape), list(parameter.shape)
+            raise ModelFolderError(f"{where}: {name} has the shape {shape}, its configuration expects {needed}")
 
 
 @torch.no_grad()
@@ -200,10 +200,12 @@ def copy_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> Non
 def load_codecs(folder: Path, config: Config) -> Codecs:
     """The codecs of a model folder; each must be of the configured kind."""
     *sources, target = side_names(len(config.sources))
-    found = [_codec(folder, name, SOURCES, side.kind) for name, side in zip(sources, config.sources, strict=True)]
-    said, path = _codec(folder, target, TARGETS, config.target.kind), folder / shortlist.FILE
-    known = shortlist.read(path, _size(found[0]), _size(said)) if path.exists() else None
-    return Codecs(tuple(found), said, known)
+    source_codecs = [
+        _codec(folder, name, SOURCES, side.kind) for name, side in zip(sources, config.sources, strict=True)
+    ]
+    target_codec, path = _codec(folder, target, TARGETS, config.target.kind), folder / shortlist.FILE
+    known = shortlist.read(path, _size(source_codecs[0]), _size(target_codec)) if path.exists() else None
+    return Codecs(tuple(source_codecs), target_codec, known)
 
 
 def _size(codec: Codec) -> int:

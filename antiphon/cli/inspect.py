@@ -57,9 +57,9 @@ def inspect(
     read = inputs or [line for _, line in model.lines(STDIN, sys.stdin.buffer)]
     if reference and len(reference) != len(read):
         raise typer.BadParameter(f"is given {len(reference)} times for {len(read)} inputs", param_hint="--reference")
-    for number, given in enumerate(read):
-        wanted = reference[number] if reference else None
-        trace = model.explain(given, wanted, other, forced, top, beam, settings_of(settings))
+    for number, value in enumerate(read):
+        expected = reference[number] if reference else None
+        trace = model.explain(value, expected, other, forced, top, beam, settings_of(settings))
         path = out if len(read) == 1 else out.with_stem(f"{out.stem}-{number + 1}")
         write(trace, path, view or [])
         typer.echo(str(path), err=True)

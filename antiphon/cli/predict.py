@@ -86,18 +86,18 @@ def predict(
     if n_best > model.most_outputs(beam, chosen):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
     name = str(file or STDIN)
-    asked = Asked(beam, drawn, chosen, prefix, align)
+    decoding = Decoding(beam, drawn, chosen, prefix, align)
     output = Output(as_json, n_best, abstain_below, stream)
     if name.removesuffix(".gz").endswith(".conllu"):
         _tag(model, name, output)
     elif stream and model.answers_steps:
         _answer_steps(model, file, output)
     else:
-        _answer_inputs(model, file, asked, output)
+        _answer_inputs(model, file, decoding, output)
 
 
 @dataclass(frozen=True)
-class Asked:
+class Decoding:
     """What a model is asked for."""
 
     beam: int | None
@@ -146,7 +146,7 @@ def _answer_steps(model: Predictor, file: Path | None, output: Output) -> None:
         print(output.line(answer), flush=True)
 
 
-def _answer_inputs(model: Predictor, file: Path | None, asked: Asked, output: Output) -> None:
+def _answer_inputs(model: Predictor, file: Path | None, decoding: Decoding, output: Output) -> None:
     """Write the answer to every input, and at last how many have symbols that are not known."""
     from antiphon.use.predicting import WINDOW
 
@@ -157,9 +157,9 @@ def _answer_inputs(model: Predictor, file: Path | None, asked: Asked, output: Ou
     inputs = _noting(lines, model.file(name) if file else model.lines(name, sys.stdin.buffer))
     unknown = 0
     for answer in model.stream(
-        _prompted(inputs) if terminal else inputs, asked.beam, output.n_best, sample=asked.sample,
+        _prompted(inputs) if terminal else inputs, decoding.beam, output.n_best, sample=decoding.sample,
         window=1 if at_once else WINDOW, origin=lambda number: f"{name}:{lines[number - 1]}",
-        prefix=asked.prefix, settings=asked.settings, token_scores=output.as_json, align=asked.align,
+        prefix=decoding.prefix, settings=decoding.settings, token_scores=output.as_json, align=decoding.align,
         scores=output.as_json or output.abstain_below is not None,
     ):  # fmt: skip
         print(output.line(answer), flush=at_once)

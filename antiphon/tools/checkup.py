@@ -54,10 +54,10 @@ def check(config: Config) -> Report:
     if config.data.test is not None:
         read = load_rows(config, config.data.test, met["test"], codecs)
         rows["test"], examples["test"] = encode_rows(config, codecs, read, met["test"])
-    for part, found in rows.items():
-        report.say(_counted(config, codecs, part, found))
+    for part, part_rows in rows.items():
+        report.say(_counted(config, codecs, part, part_rows))
         if part == "train":
-            _show(config, codecs, found, report)
+            _show(config, codecs, part_rows, report)
     for part, problems in met.items():
         for note in problems.notes:
             report.warn(note)
@@ -72,7 +72,7 @@ def check(config: Config) -> Report:
         if isinstance(codec, LabelCodec):
             _describe_labels(codec, [row.target for row in parts.rows], report)
         if codec.steps and codec.reads:
-            arrays = {part: (*found.sources, found.target)[number] for part, found in examples.items()}
+            arrays = {part: (*encoded.sources, encoded.target)[number] for part, encoded in examples.items()}
             _describe_side(side, codec, arrays, report)
     _overlaps(config, codecs, rows, report)
     for note in prepared.notes:
@@ -104,12 +104,12 @@ def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -
 
 def _describe_side(side: str, codec: Codec, parts: Mapping[str, Sequences], report: Report) -> None:
     """How long a side's rows are, and which of its symbols are unknown."""
-    for part, found in parts.items():
-        lengths = found.lengths - codec.ends
+    for part, sequences in parts.items():
+        lengths = sequences.lengths - codec.ends
         middle, high, longest = (int(np.percentile(lengths, q)) for q in (50, 99, 100))
         line = f"  {part}: {codec.unit} a row: median {middle}, 99% at most {high}, longest {longest}"
         if isinstance(codec, TextCodec):
-            ids = found.values  # of steps, or of spelled words: their own, then those of their characters
+            ids = sequences.values  # of steps, or of spelled words: their own, then those of their characters
             spelled = ids.ndim == 2
             unknown = float(((ids[:, 0] if spelled else ids) == UNK).sum()) / max(1, int(lengths.sum()))
             line += f"; unknown {unknown:.3%}"

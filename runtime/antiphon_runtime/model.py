@@ -62,10 +62,10 @@ class Graph(NamedTuple):
     inputs: list[str]
     outputs: list[str]
 
-    def run(self, given: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays by names (one that the graph has no use for is left out) -> by the names of outputs."""
-        found = self.session.run(self.outputs, {name: given[name] for name in self.inputs})
-        return dict(zip(self.outputs, found, strict=True))
+        values = self.session.run(self.outputs, {name: arrays[name] for name in self.inputs})
+        return dict(zip(self.outputs, values, strict=True))
 
 
 class Model:
@@ -87,8 +87,8 @@ class Model:
         held = [part for part in self._state if part["name"] in read]  # of a state, what a step has a use for
         self._changing = {part["name"]: part for part in held if "after" in part}
         self._fixed = [part["name"] for part in held if "after" not in part]
-        self._read_names = ["tokens", *self._changing, *self._fixed]
-        self._said_names = ["log_probs", *(part["after"] for part in self._changing.values())]
+        self._input_names = ["tokens", *self._changing, *self._fixed]
+        self._output_names = ["log_probs", *(part["after"] for part in self._changing.values())]
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
@@ -127,7 +127,7 @@ class Model:
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
         width, drawn = self._width(beam, n_best), self._drawn(sample)
-        encoded = (self._held(given, f"{origin}{number}") for number, given in enumerate(inputs, 1))
+        encoded = (self._held(value, f"{origin}{number}") for number, value in enumerate(inputs, 1))
         failed: InputError | None = None
         answered = 0
         while failed is None:
@@ -160,35 +160,35 @@ class Model:
         """
         width, drawn = self._width(beam, n_best), self._drawn(sample)
         held: list[Held] = []
-        for place, given in enumerate(inputs):
+        for place, value in enumerate(inputs):
             try:
-                held.append(self._held(given, f"input {place + 1}"))
+                held.append(self._held(value, f"input {place + 1}"))
             except InputError as error:
                 held.append(error)
         return list(
             self._window(held, width, n_best, drawn, range(len(held)) if numbers is None else numbers, token_scores)
         )
 
-    def say(self, given: Any, sample: Mapping[str, Any] | None = None) -> Iterator[Prediction]:
+    def say(self, value: Any, sample: Mapping[str, Any] | None = None) -> Iterator[Prediction]:
         """The answer of a model that writes while it grows: what has been said after every symbol.
 
         The last is the answer of `predict` with a beam of 1, or drawn.
         """
         if self._decode is None:
             raise OptionError(f"{self.folder}: does not write; ask for whole answers")
-        drawn, one = self._drawn(sample), self._held(given, "input")
-        if not isinstance(one, Unanswered):
-            assert not isinstance(one, InputError)
-            yield one or self._empty()
+        drawn, encoded = self._drawn(sample), self._held(value, "input")
+        if not isinstance(encoded, Unanswered):
+            assert not isinstance(encoded, InputError)
+            yield encoded or self._empty()
             return
-        state, first = self._begun([[array] for array in one.arrays], np.zeros(1, np.int64))
+        state, first = self._begun([[array] for array in encoded.arrays], np.zeros(1, np.int64))
         tokens: list[int] = []
         score = np.float32(0)
         for chosen in choices(self._step, state, first, self._limits, _chooser(drawn, [0])):
             score += chosen.log_probs[0]
             tokens.extend(symbol for symbol in chosen.symbols.tolist() if symbol != EOS)
-            told = self._written(one.values, [Hypothesis(tuple(tokens), float(score))])
-            yield replace(told, unknown=one.unknown)
+            prediction = self._written(encoded.values, [Hypothesis(tuple(tokens), float(score))])
+            yield replace(prediction, unknown=encoded.unknown)
 
     def live(self, steps: Iterable[Any], origin: str = "step ") -> Iterator[Prediction]:
         """Answer every step of a stream at once, in constant memory. A step is a symbol, or a vector as a list or as
@@ -200,20 +200,20 @@ class Model:
             )
         begin = {part["name"]: np.zeros((1, part["shape"][1]), np.float32) for part in self._state}
         state = begin
-        for number, given in enumerate(steps, 1):
-            if isinstance(given, str) and not given:
+        for number, value in enumerate(steps, 1):
+            if isinstance(value, str) and not value:
                 state = begin
                 yield LiveEnd()
                 continue
             try:
-                step = self.sources[0].read_step(given)
+                step = self.sources[0].read_step(value)
             except ValueError as error:
                 raise InputError(f"{origin}{number}: the input {error}") from None
-            found = self._graphs["step"].run({self._names[0]: step, **state})
-            state = {part["name"]: found[part["after"]] for part in self._state}
-            values = found.get("log_probs", found.get("values"))
+            outputs = self._graphs["step"].run({self._names[0]: step, **state})
+            state = {part["name"]: outputs[part["after"]] for part in self._state}
+            values = outputs.get("log_probs", outputs.get("values"))
             assert values is not None
-            yield self._label(values[0]) if "log_probs" in found else NumbersPrediction(self._numbers(values[0]))
+            yield self._label(values[0]) if "log_probs" in outputs else NumbersPrediction(self._numbers(values[0]))
 
     def refuse_unsure(self) -> None:
         """Refuse what needs the confidence of answers, if they have none."""
@@ -234,12 +234,12 @@ class Model:
     def _drawn(self, sample: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         return _sample(sample if sample is not None else (self._decode or {}).get("sample"))
 
-    def _held(self, given: Any, where: str) -> Held:
-        parts = self._parts(given, where)
+    def _held(self, user_input: Any, where: str) -> Held:
+        parts = self._parts(user_input, where)
         if parts is None:
             return None
         try:
-            values = [source.asked(part) for source, part in zip(self.sources, parts, strict=True)]
+            values = [source.read_input(part) for source, part in zip(self.sources, parts, strict=True)]
             known = self._known.get(exceptions.key(self.sources, values)) if self._known else None
             if known is not None:
                 return known
@@ -257,22 +257,22 @@ class Model:
         nothing = 0 if self._continues else self.sources[0].ends
         return None if len(parts) == 1 and len(arrays[0]) == nothing else Unanswered(values, arrays, unknown)
 
-    def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
+    def _parts(self, user_input: Any, where: str) -> Sequence[Any] | None:
         """What an input has for each source; None for an empty one."""
         reading = [source.reads for source in self.sources]
-        wanted = sum(reading)
-        if wanted == 1:
-            parts = [given]
-        elif isinstance(given, str):
-            parts = given.split("\t") if given.strip() else []
+        needed = sum(reading)
+        if needed == 1:
+            parts = [user_input]
+        elif isinstance(user_input, str):
+            parts = user_input.split("\t") if user_input.strip() else []
         else:
-            parts = list(given)
-        if wanted and (not parts or (isinstance(parts[0], str) and not any(parts))):
+            parts = list(user_input)
+        if needed and (not parts or (isinstance(parts[0], str) and not any(parts))):
             return None
-        if wanted and len(parts) != wanted:
-            raise InputError(f"{where}: has {len(parts)} of {wanted} sources; a tab separates them")
-        found = iter(parts)
-        return [next(found) if reads else "" for reads in reading]
+        if needed and len(parts) != needed:
+            raise InputError(f"{where}: has {len(parts)} of {needed} sources; a tab separates them")
+        remaining = iter(parts)
+        return [next(remaining) if reads else "" for reads in reading]
 
     def _window(
         self,
@@ -283,21 +283,24 @@ class Model:
         numbers: Sequence[int],
         token_scores: bool,
     ) -> Iterator[Prediction | InputError]:
-        filled = [one for one in held if isinstance(one, Unanswered)]
-        sources = list(zip(*(one.arrays for one in filled), strict=True)) if filled else []
+        filled = [entry for entry in held if isinstance(entry, Unanswered)]
+        sources = list(zip(*(entry.arrays for entry in filled), strict=True)) if filled else []
         if self._decode is None:
             answers = iter(self._read(sources))
         else:
-            own = [number for number, one in zip(numbers, held, strict=True) if isinstance(one, Unanswered)]
-            found = iter(self._decoded(sources, width, sample, own))
-        for one in held:
-            if not isinstance(one, Unanswered):
-                yield one or self._empty()
+            filled_numbers = [
+                number for number, entry in zip(numbers, held, strict=True) if isinstance(entry, Unanswered)
+            ]
+            outputs = iter(self._decoded(sources, width, sample, filled_numbers))
+        for entry in held:
+            if not isinstance(entry, Unanswered):
+                yield entry or self._empty()
                 continue
-            answer: Any = (
-                next(answers) if self._decode is None else self._written(one.values, next(found)[:n_best], token_scores)
-            )
-            yield replace(answer, unknown=one.unknown) if one.unknown else answer
+            if self._decode is None:
+                answer: Any = next(answers)
+            else:
+                answer = self._written(entry.values, next(outputs)[:n_best], token_scores)
+            yield replace(answer, unknown=entry.unknown) if entry.unknown else answer
 
     def _decoded(
         self, sources: Sequence[Sequence[Array]], width: int, sample: Mapping[str, Any] | None, numbers: Sequence[int]
@@ -314,8 +317,8 @@ class Model:
                 return greedy(self._step, state, first, limits)
             return beam(self._step, state, first, limits, width, penalty)
 
-        for rows, found in self._each_batch(search, sources, width):
-            for row, hypotheses in zip(rows, found, strict=True):
+        for rows, outputs in self._each_batch(search, sources, width):
+            for row, hypotheses in zip(rows, outputs, strict=True):
                 results[row] = hypotheses
         return results
 
@@ -338,11 +341,11 @@ class Model:
 
     def _begun(self, sources: Sequence[Sequence[Array]], rows: Array) -> tuple[State, Array]:
         """The state before the first symbol that is said, and what is read first."""
-        given = [_padded([source[row] for row in rows]) for source in sources]
+        padded = [_padded([source[row] for row in rows]) for source in sources]
         if self._continues:
-            return self._prompted(*given[0])
-        found = self._graphs["encode"].run(self._named(given))
-        state = State(*(tuple(found[name] for name in names) for names in (self._changing, self._fixed)))
+            return self._prompted(*padded[0])
+        encoded = self._graphs["encode"].run(self._named(padded))
+        state = State(*(tuple(encoded[name] for name in names) for names in (self._changing, self._fixed)))
         return state, np.full(len(rows), self._first, np.int64)
 
     def _prompted(self, ids: Array, lengths: Array) -> tuple[State, Array]:
@@ -358,18 +361,18 @@ class Model:
 
     @property
     def _first(self) -> int:
-        said = self.sources[0] if self._continues else self.target
-        assert isinstance(said, Text)
-        return said.begin
+        codec = self.sources[0] if self._continues else self.target
+        assert isinstance(codec, Text)
+        return codec.begin
 
     def _step(self, last: Array, state: State) -> tuple[Array, State]:
-        given = dict(zip(self._read_names, (last, *state.changing, *state.fixed), strict=True))
-        log_probs, *after = self._graphs["step"].session.run(self._said_names, given)
+        inputs = dict(zip(self._input_names, (last, *state.changing, *state.fixed), strict=True))
+        log_probs, *after = self._graphs["step"].session.run(self._output_names, inputs)
         return log_probs, State(tuple(after), state.fixed)
 
-    def _named(self, given: Sequence[tuple[Array, Array]]) -> dict[str, Array]:
+    def _named(self, padded: Sequence[tuple[Array, Array]]) -> dict[str, Array]:
         named: dict[str, Array] = {}
-        for name, (values, lengths) in zip(self._names, given, strict=True):
+        for name, (values, lengths) in zip(self._names, padded, strict=True):
             named |= {name: values, f"{name}_lengths": lengths}
         return named
 
@@ -381,10 +384,10 @@ class Model:
         codec = first if self._continues else self.target
         assert isinstance(codec, Text)
         candidates = []
-        for one in hypotheses:
-            said = [*(read if self._continues else []), *codec.vocabulary.names(one.tokens)]
-            parts = list(one.parts) if token_scores else None
-            candidates.append(Candidate(codec.join(said), said, one.score, parts))
+        for hypothesis in hypotheses:
+            symbols = [*(read if self._continues else []), *codec.vocabulary.names(hypothesis.tokens)]
+            parts = list(hypothesis.parts) if token_scores else None
+            candidates.append(Candidate(codec.join(symbols), symbols, hypothesis.score, parts))
         best = candidates[0]
         sure = None if self._calibration is None else self._calibration.of_text(best.score)
         return TextPrediction(best.text, best.tokens, best.score, candidates, read, confidence=sure)
@@ -394,17 +397,17 @@ class Model:
         ends = self.sources[0].ends
 
         def read(rows: Array) -> list[Prediction]:
-            given = [_padded([source[row] for row in rows]) for source in sources]
-            found = self._graphs["read"].run(self._named(given))
-            values = found["log_probs"] if "log_probs" in found else found["values"]
-            labels = found.get("labels")
-            if labels is None and "log_probs" in found:
+            padded = [_padded([source[row] for row in rows]) for source in sources]
+            outputs = self._graphs["read"].run(self._named(padded))
+            values = outputs["log_probs"] if "log_probs" in outputs else outputs["values"]
+            labels = outputs.get("labels")
+            if labels is None and "log_probs" in outputs:
                 labels = values.argmax(-1)
             answers = []
-            for place, length in enumerate(given[0][1].tolist()):
+            for place, length in enumerate(padded[0][1].tolist()):
                 steps = length - ends if self.target.steps else 1
-                said = None if labels is None else labels[place, :steps]
-                answers.append(self._answer(said, values[place, :steps]))
+                row_labels = None if labels is None else labels[place, :steps]
+                answers.append(self._answer(row_labels, values[place, :steps]))
             return answers
 
         for rows, answers in self._each_batch(read, sources):
@@ -432,7 +435,7 @@ class Model:
 
     def _numbers(self, values: Array) -> Array:
         assert isinstance(self.target, Numbers)
-        return self.target.said(values)
+        return self.target.restored(values)
 
     def _empty(self) -> Prediction:
         target = self.target
@@ -450,16 +453,16 @@ def _sample(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     for name in options:
         if name not in SAMPLE:
             raise OptionError(f"sample.{name}: unknown; known: {', '.join(sorted(SAMPLE))}")
-    found = {**SAMPLE, **options}
+    settings = {**SAMPLE, **options}
     for name in ("temperature", "top_p"):
-        most, value = (100 if name == "temperature" else 1), found[name]
+        most, value = (100 if name == "temperature" else 1), settings[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
             raise OptionError(f"sample.{name}: must be above 0 and at most {most} (is {value!r})")
     for name in ("top_k", "seed"):
-        value = found[name]
+        value = settings[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
             raise OptionError(f"sample.{name}: must be a whole number from 0 to {(1 << 31) - 1:,} (is {value!r})")
-    return found
+    return settings
 
 
 def _chooser(sample: Mapping[str, Any] | None, numbers: Sequence[int]) -> Choose | None:
@@ -517,7 +520,7 @@ def load(folder: str | Path, threads: int = 1) -> Model:
             f"{place / MANIFEST}: format {manifest.get('format')!r} is not known; this version reads {FORMAT}"
         )
     try:
-        sides = [_side(place, one) for one in (*manifest["sources"], manifest["target"])]
+        sides = [_side(place, described) for described in (*manifest["sources"], manifest["target"])]
         graphs = {name: _graph(place, graph) for name, graph in manifest["graphs"].items()}
         model = Model(place, manifest, sides, graphs, threads)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -568,4 +571,4 @@ def _graph(folder: Path, described: Mapping[str, Any]) -> Graph:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises nothing narrower
         raise FolderError(f"{path}: is damaged: {str(error).splitlines()[0]}") from None
-    return Graph(session, [given.name for given in session.get_inputs()], outputs)
+    return Graph(session, [entry.name for entry in session.get_inputs()], outputs)

@@ -123,11 +123,11 @@ def greedy(
     scores = np.zeros(len(first), np.float32)
     for live, symbols, log_probs in choices(step, state, first, limits, choose):
         scores[live] += log_probs
-        for row, symbol, own in zip(live.tolist(), symbols.tolist(), log_probs.tolist(), strict=True):
+        for row, symbol, log_prob in zip(live.tolist(), symbols.tolist(), log_probs.tolist(), strict=True):
             tokens[row].append(symbol)
-            parts[row].append(own)
-    found = zip(tokens, scores.tolist(), parts, strict=True)
-    return [[Hypothesis(tuple(row[:-1]), score, tuple(own))] for row, score, own in found]
+            parts[row].append(log_prob)
+    outputs = zip(tokens, scores.tolist(), parts, strict=True)
+    return [[Hypothesis(tuple(ids[:-1]), score, tuple(of_symbols))] for ids, score, of_symbols in outputs]
 
 
 def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator]) -> Choose:
@@ -173,9 +173,9 @@ def largest(values: Array, count: int) -> tuple[Array, Array]:
         looked = np.concatenate([inside.reshape(len(values), -1), behind], 1)
         near = np.argpartition(values[row, looked], -count, 1)[:, -count:]
         place = np.sort(looked[row, near], 1)
-    found = values[row, place]
-    order = np.argsort(-found, 1, kind="stable")
-    return found[row, order], place[row, order]
+    best = values[row, place]
+    order = np.argsort(-best, 1, kind="stable")
+    return best[row, order], place[row, order]
 
 
 def beam(

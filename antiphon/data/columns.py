@@ -1,4 +1,4 @@
-"""Records to what stands in the wanted columns, and what may be wrong with a table's columns."""
+"""From records to the content of their columns, and what may be wrong with a table's columns."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SEPARATORS = {
 def read_table(
     path: str, columns: Sequence[Column], header: bool, problems: Problems, named: bool = True
 ) -> Iterator[tuple[int, list[object]]]:
-    """What stands in the wanted columns of every record of a table, with its line.
+    """The content of the columns `columns` of every record of a table, with its line.
 
-    If the columns are not `named`, but taken because they are the first, there must be no others.
+    If the columns are not `named` by the user but are simply the first, there must be no others.
     """
     suffix = suffix_of(path)
     if suffix not in FORMATS:
@@ -85,7 +85,7 @@ def _without_blank_lines(path: str, records: Numbered, problems: Problems) -> Nu
 
 
 def _value(record: Record, column: Column) -> object:
-    """What stands in a column; a `ValueError` says why nothing does."""
+    """The content of a column; a `ValueError` says why there is none."""
     value = _field(record, column) if isinstance(record, Mapping) else _cell(record, column)
     if value is None:
         raise ValueError(f"column {column!r} is null")
@@ -119,13 +119,13 @@ def _width(record: Sequence[object]) -> str:
 
 
 def _separator_hint(record: Sequence[object]) -> str:
-    """What may separate the columns of a row in place of what does in its kind of file."""
+    """A hint which other character may separate the columns of a row, as the end of a message; empty without one."""
     text = str(record[0])
     return next((f"; is {advice}" for mark, advice in SEPARATORS.items() if mark in text), "")
 
 
 def _which_columns(record: Record, count: int) -> str:
-    """Ask which of a table's columns are meant."""
+    """The message that asks which of a table's columns are meant."""
     shown = [repr(str(value)[:20]) for value in record]
     listed = ", ".join(f"{place} {value}" for place, value in enumerate(shown[:12])) + (", ..." if shown[12:] else "")
     sides = "--set source.column=0" + (" --set target.column=1" if count > 1 else "")

@@ -15,7 +15,7 @@ from antiphon.common.text import as_text
 from antiphon.data.codecs.base import Codec, within
 from antiphon.errors import ConfigError
 
-LARGEST = 512  # pixels a side that a model may be given
+LARGEST = 512  # pixels a side of a model's input, at most
 
 
 class ImageCodec(Codec):
@@ -146,7 +146,7 @@ class ImagesCodec(Codec):
 
 @lru_cache(maxsize=4096)
 def _open(path: str, stamp: int, longest: int) -> Pixels:
-    """The pixels of a file, no side longer than `longest`; `stamp` tells a changed file from the one before."""
+    """The pixels of a file, no side longer than `longest`; a changed file has another `stamp`, and is read again."""
     pixels = decoded(path, f": {path}", longest)
     pixels.flags.writeable = False
     return pixels

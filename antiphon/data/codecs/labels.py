@@ -16,7 +16,7 @@ HEAVIEST = 1_000_000  # weight of a label
 
 
 class CategoryCodec(Codec):
-    """One of several names. One that the training rows do not have is unknown, which is trained for."""
+    """One of several names. A name that the training rows do not have is unknown; models are trained for that, too."""
 
     kind = "category"
     part = "symbols"
@@ -67,8 +67,8 @@ class CategoryCodec(Codec):
 class LabelCodec(CategoryCodec):
     """The one label of a row. A label that the training rows do not have is an error.
 
-    `weights` are those of labels in what training minimises: a table from label to weight (of others 1), or
-    "balanced", n / (labels * count) for a label that stands count times among all n.
+    `weights` are the weights of labels in the training loss: a table from label to weight (1 for labels not in it), or
+    "balanced", n / (labels * count) for a label that occurs count times among n.
     """
 
     kind = "label"
@@ -121,7 +121,7 @@ class LabelCodec(CategoryCodec):
 class LabelsCodec(LabelCodec):
     """A label for each step of the source, with white space between them or as a JSON list.
 
-    With `crf` a row's labels are judged and chosen together.
+    With `crf` a row's labels are scored and chosen together.
     """
 
     kind = "labels"

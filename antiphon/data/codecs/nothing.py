@@ -1,4 +1,4 @@
-"""Sides for which a row holds nothing: no source at all, and as target the source's own next symbol."""
+"""Sides without content in a row: no source at all, and the next symbol of the source as target."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon.data.codecs.base import Codec
 
 
 class NextCodec(Codec):
-    """The source's own next symbol: a language model. There is nothing to read beside the source."""
+    """The next symbol of the source: a language model. Only the source is read."""
 
     kind = "next"
     part = "next"

@@ -76,7 +76,7 @@ class TextCodec(Codec):
             raise ConfigError(f"{self.where}.tokens", reason)
 
     def unknown(self, array: Array | Sequence[int]) -> int:
-        ids = np.asarray(array)  # of spelled words: their own, then those of their characters
+        ids = np.asarray(array)  # of a spelled word its id, then the ids of its characters
         return int((ids[:, 1:] == UNK).any(1).sum() if ids.ndim == 2 else (ids == UNK).sum())
 
     def key_of(self, value: Text) -> Hashable:
@@ -90,7 +90,7 @@ class TextCodec(Codec):
         return self.tokenizer.split(self.normalize(text))
 
     def split_turns(self, value: Text) -> list[str]:
-        """The symbols of a text; of a dialogue those of all turns, with an empty one where the next turn begins."""
+        """The symbols of a text, or of all turns of a dialogue, with an empty symbol where the next turn begins."""
         return [symbol for text in turns_of(value) for symbol in ("", *self.split(text))][1:]
 
     def encode(self, value: Text) -> Array | Sequence[int]:
@@ -114,9 +114,9 @@ class TextCodec(Codec):
         return self.tokenizer.join(symbols)
 
     def truth(self, text: str) -> str:
-        """A reference as an output must be to equal it: normalised, and of words with one blank between each two.
+        """A reference in the form in which outputs are compared with it: normalised, words with one blank between them.
 
-        Other white space (U+00A0, U+202F), which words are not joined with, stays, and no output equals it.
+        Other white space (U+00A0, U+202F) stays. Words are never joined with it, so no output equals such a reference.
         """
         return with_single_blanks(self.normalize(text)) if self.tokens == "words" else self.join(self.split(text))
 
@@ -149,7 +149,7 @@ class TextCodec(Codec):
         return made
 
     def extended(self, base: Codec) -> Codec:
-        """Both must treat text alike. Learned pieces stay the base's: what they cannot spell is unknown."""
+        """Both must treat text in the same way. Learned pieces stay the base's: what they cannot spell is unknown."""
         if not isinstance(base, TextCodec):
             return super().extended(base)
         for key, value, base_value in (
@@ -171,16 +171,16 @@ class TextCodec(Codec):
 
 
 class SourceTextCodec(TextCodec):
-    """Text to be read.
+    """A text as source.
 
-    With `turns` a value is a dialogue: a list of texts, as such or as JSON, of which the last `turns` are kept;
-    any other text is one turn. Each turn is closed by the end symbol.
+    With `turns` a value is a dialogue: a list of texts, also as JSON, of which the last `turns` are kept;
+    any other text is one turn. Each turn ends with the end symbol.
 
     With `characters`, true or a table of `Spelling`'s options, a word is read with its spelling. An encoded text is
-    then ids [words + ends, 1 + width]: of each word its own id and those of its characters, which a word that the
-    vocabulary does not hold has too; of an end the end symbol's.
+    then ids [words + ends, 1 + width]: the id of each word and the ids of its characters, which unknown words have too;
+    at an end the ids of the end symbol.
 
-    Where no training text has white space at its ends, none is read: a line end after a word changes no answer.
+    If no training text has white space at its ends, it is removed from inputs: a line end after a word changes nothing.
     """
 
     trims = False
@@ -271,9 +271,9 @@ class SourceTextCodec(TextCodec):
 
 
 class TargetTextCodec(TextCodec):
-    """Text to be written; its tokens are words unless the user says otherwise.
+    """A text as target; its tokens are words unless the user chooses others.
 
-    With `ctc` no decoder writes it: the steps of the source say it together, each a symbol or nothing.
+    With `ctc` there is no decoder: a step of the source predicts a symbol or a blank, and together these are the text.
     """
 
     DEFAULT = "words"
@@ -314,7 +314,7 @@ class LongTextCodec(TextCodec):
 
     @property
     def begin(self) -> int:
-        """A line end, since that is what stands before a line wherever there are several."""
+        """A line end, since it comes before every line but the first."""
         return self.vocabulary.id(self.LINE_END) if self.LINE_END in self.vocabulary else BOS
 
     def learn(self, values: Sequence[Any]) -> None:
@@ -353,7 +353,7 @@ def _turns(value: object) -> Sequence[object]:
 
 
 def _tokens(value: Tokens, default: str) -> tuple[str, dict[str, Any]]:
-    """A tokenizer's name and options, from what the user wrote."""
+    """A tokenizer's name and options, from the value in the configuration."""
     if isinstance(value, str):
         return value, {}
     options = dict(value)

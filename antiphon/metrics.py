@@ -31,7 +31,7 @@ class EditCount:
 
 
 def token_edits(outputs: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> EditCount:
-    """Insertions, deletions and substitutions; of several references the one with the lowest rate counts."""
+    """Insertions, deletions and substitutions; with several references the one with the lowest rate counts."""
     edits = length = 0
     for output, choices in zip(outputs, references, strict=True):
         counts = [(Levenshtein.distance(output, choice), len(choice)) for choice in choices]
@@ -71,7 +71,7 @@ def corpus_scores(
 def sentence_scores(
     metric: str, outputs: Sequence[str], references: Sequence[Sequence[str]], bleu_tokenize: str
 ) -> list[float]:
-    """BLEU (of short outputs the n-grams that there are), chrF or TER of each output alone, by sacreBLEU (0-100)."""
+    """BLEU (for short outputs of the n-grams that exist), chrF or TER of each output alone, by sacreBLEU (0-100)."""
     scorer = (
         BLEU(tokenize=bleu_tokenize, effective_order=True) if metric == "bleu" else {"chrf": CHRF, "ter": TER}[metric]()
     )
@@ -90,7 +90,7 @@ def accuracy(predictions: Sequence[str], references: Sequence[str]) -> float:
 
 
 def macro_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
-    """The mean over all labels, said or wanted, of F1 = 2 hits / (said + wanted)."""
+    """The mean of F1 = 2 hits / (predicted + expected) over all labels of predictions and references."""
     predicted, expected = Counter(predictions), Counter(references)
     hits = Counter(a for a, b in zip(predictions, references, strict=True) if a == b)
     labels = predicted.keys() | expected.keys()
@@ -100,8 +100,8 @@ def macro_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
 def spans(labels: Symbols) -> set[tuple[int, int, str]]:
     """The spans (first step, step behind the last, type) that a row's labels O, B-TYPE and I-TYPE mark.
 
-    As conlleval reads them (Tjong Kim Sang & De Meulder 2003): an I- goes on with a span of its type, and else begins
-    one.
+    As conlleval reads them (Tjong Kim Sang & De Meulder 2003): an I- continues a span of its type, else it begins a
+    span.
     """
     marked: set[tuple[int, int, str]] = set()
     start, current = 0, None
@@ -116,19 +116,19 @@ def spans(labels: Symbols) -> set[tuple[int, int, str]]:
 
 
 def span_f1(predictions: Sequence[Symbols], references: Sequence[Symbols]) -> float:
-    """F1 = 2 hits / (said + wanted) over the spans of all rows; a hit has the first step, the last and the type."""
+    """F1 = 2 hits / (predicted + expected) over the spans of all rows; a hit is equal in first step, last and type."""
     counts = [span_counts(a, b) for a, b in zip(predictions, references, strict=True)]
     return sum(hits for hits, _ in counts) / max(sum(both for _, both in counts), 1)
 
 
 def span_counts(prediction: Symbols, reference: Symbols) -> tuple[int, int]:
-    """Of a row twice its hits, and the spans said and wanted."""
+    """Twice the hits of a row, and the number of its predicted and expected spans together."""
     predicted, expected = spans(prediction), spans(reference)
     return 2 * len(predicted & expected), len(predicted) + len(expected)
 
 
 def confusion(predictions: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, int]]:
-    """For every wanted label, how often each label was said for it."""
+    """For every reference label, how often each label was predicted for it."""
     pairs = Counter(zip(references, predictions, strict=True))
     rows, columns = sorted(set(references)), sorted(set(predictions) | set(references))
     return {row: {column: pairs[row, column] for column in columns} for row in rows}

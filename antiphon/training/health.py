@@ -1,4 +1,4 @@
-"""What goes wrong in a training before its loss shows it: measured at every validation, said in plain words."""
+"""Problems of a training before its loss shows them: measured at every validation, and written as warnings."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from antiphon.model.parts.recurrent import Cell
 from antiphon.training.plan import total_steps
 from antiphon.training.prepare import Prepared
 
-SATURATED = 0.05  # a gate is saturated within so much of 0 or 1
-DEAD = 1e-3  # a unit is dead if it never leaves zero by more
+SATURATED = 0.05  # a gate is saturated if it is nearer than this to 0 or 1
+DEAD = 1e-3  # a unit is dead if its absolute value is never larger
 
 IDENTICAL_OUTPUTS, SATURATED_GATES, DEAD_UNITS, UNKNOWN_SYMBOLS = 0.5, 0.9, 0.25, 0.05  # shares that are too much
-SHORT, LONG = 0.5, 2.0  # outputs over references in length
-STILL_FALLING = 0.05  # share of the training loss that a training still loses between its last two validations
+SHORT, LONG = 0.5, 2.0  # the length of outputs divided by that of references
+STILL_FALLING = 0.05  # the training still gets better if its loss falls by this share between the last two validations
 
 
 def gradient_norms(model: Model, before_clipping: float) -> dict[str, float]:
-    """The norm of every part's gradient in the last update, and of all (`before_clipping`); nothing if that failed."""
+    """The norm of every part's gradient in the last update, and of all (`before_clipping`); empty if it failed."""
     if not math.isfinite(before_clipping):
         return {}
     squares: dict[str, Tensor] = {}
@@ -81,7 +81,7 @@ def _inside(side: Padded) -> Tensor:
 def at_the_end(
     prepared: Prepared, history: Sequence[Mapping[str, Any]], kept: Mapping[str, Any], ceiling: bool
 ) -> dict[str, str]:
-    """What to say when a training ends, by kind; `ceiling`: whether it had no more updates left."""
+    """Warnings at the end of a training, by kind; `ceiling`: whether it has used all its updates."""
     messages: dict[str, str] = {}
     name, train, last = prepared.metric, prepared.config.train, history[-1]
     sign = -1 if name in HIGHER_IS_BETTER else 1
@@ -107,7 +107,7 @@ def at_the_end(
 
 
 def warnings(entry: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong by a validation's figures, by kind, each with what to do."""
+    """Warnings from a validation's numbers, by kind, each with advice."""
     messages: dict[str, str] = {}
     share = entry.get("commonest_output", 0.0)
     if share > IDENTICAL_OUTPUTS and share > entry["commonest_reference"] + 0.25:

@@ -1,4 +1,4 @@
-"""What a training tells: a progress bar on a terminal and plain lines elsewhere, a table of validations, files."""
+"""The output of a training: a progress bar on a terminal or plain lines, a table of validations, log files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN_SECONDS = 30.0  # between plain lines of progress
 BAR_SECONDS = 0.5
 
 
-MEASURES = {  # what else is shown of a validation, where it was measured
+MEASURES = {  # further columns of a validation, where they were measured
     "TER teacher": "token_error_rate_teacher",
     "TER free": "token_error_rate",
     "accuracy": "accuracy",
@@ -37,7 +37,7 @@ def _column(name: str) -> Callable[[dict[str, Any]], str]:
 
 
 class TrainingLog:
-    """Everything that one process tells; the others of a distributed training stay silent."""
+    """All output of the first process; the other processes of a distributed training stay silent."""
 
     COLUMNS: ClassVar[dict[str, Callable[[dict[str, Any]], str]]] = {  # each at least as wide as its values
         "   step": lambda entry: f"{entry['step']}",
@@ -83,7 +83,7 @@ class TrainingLog:
             self.console.print(line, markup=False)
 
     def warn(self, messages: Mapping[str, str]) -> None:
-        """Say what is wrong, each kind once."""
+        """Write warnings, each kind once."""
         for kind, message in messages.items():
             if kind not in self.warned:
                 self.warned.add(kind)
@@ -94,7 +94,7 @@ class TrainingLog:
         return not self.silent and time.monotonic() - self.last_shown > (BAR_SECONDS if self.bar else PLAIN_SECONDS)
 
     def back_to(self, step: int) -> None:
-        """The training goes on from an earlier update: rate and time left are counted from there."""
+        """The training goes back to an earlier update: rate and remaining time are counted from there."""
         self.first, self.started = step, time.monotonic()
 
     def progress(self, step: int, loss: float, rate: float) -> None:

@@ -21,13 +21,14 @@ from antiphon.saved.folder import Bundle
 
 BY_SYMBOL = {"source.embedding.weight": 1, "source.characters.weight": 1, "embedding.weight": 1}
 BY_SYMBOL |= {"head.weight": 1, "head.bias": 1, "head.start": 1, "head.end": 1}
-BY_SYMBOL |= {"head.transitions": 2}  # along how many of a parameter's sides symbols lie
+BY_SYMBOL |= {"head.transitions": 2}  # the number of a parameter's dimensions that have an entry for each symbol
 
 
 def extended(base: Codecs, learned: Codecs) -> Codecs:
-    """The base model's codecs, with what only the new data has behind what they know.
+    """The base model's codecs, with the symbols that only the new data has behind theirs.
 
-    Both must treat text alike. Learned pieces (bpe, unigram) stay the base's: what they cannot spell is unknown.
+    Both must treat text in the same way. Learned pieces (bpe, unigram) stay the base's: what they cannot spell is
+    unknown.
     """
     if [codec.kind for codec in base.named.values()] != [codec.kind for codec in learned.named.values()]:
         raise ConfigError("source", "the model to start from has other kinds of source and target")
@@ -43,9 +44,9 @@ def _grown(name: str, old: Tensor, new: Tensor) -> bool:
 
 @torch.no_grad()
 def take_weights(model: Model, base: Bundle, codecs: Codecs) -> list[str]:
-    """Copy what fits of `base` into `model`; what was taken and what was not, in words for the user.
+    """Copy the parameters of `base` that fit into `model`; messages for the user on what was taken and what was not.
 
-    A parameter fits if name and shape agree; of one with a row a symbol, what belongs to common symbols is taken.
+    A parameter fits if name and shape are equal; with a row for each symbol, the rows of common symbols are copied.
     """
     base_weights = dict(base.model.named_parameters(remove_duplicate=False))  # a tied matrix fits by either name
     left_out: list[str] = []
@@ -98,7 +99,7 @@ def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tens
         if number == 1 and (header or all(map(_is_number, words[1:]))) and len(words) - 1 != size:
             wide = int(words[1]) if header else len(words) - 1
             raise DataError(f"{path}:1: the vectors are {wide} wide, but model.embedding is {size}")
-        fields = line.rsplit(None, size)  # a symbol may hold spaces of its own
+        fields = line.rsplit(None, size)  # a symbol may contain spaces
         if len(fields) != size + 1:
             got = len(words) - 1
             raise DataError(f"{path}:{number}: holds {got} numbers, but model.embedding is {size}")
@@ -115,7 +116,7 @@ def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tens
 
 @torch.no_grad()
 def take_vectors(model: Model, side: str, path: str, codecs: Codecs) -> str:
-    """Put pretrained vectors into the embedding of the source or the target; the hit rate, in words for the user."""
+    """Put pretrained vectors into the embedding of the source or the target; a message with the hit rate."""
     weights = dict(model.named_parameters())
     weight = weights.get("source.embedding.weight" if side == "source" else "embedding.weight")
     codec = codecs.named[side]
@@ -134,7 +135,7 @@ def take_vectors(model: Model, side: str, path: str, codecs: Codecs) -> str:
 
 
 def freeze(model: Model, names: Iterable[str]) -> None:
-    """Keep the parts of these names (`encoder`, `source.embedding`, ...) as they are: no update reaches them."""
+    """Keep the parts of these names (`encoder`, `source.embedding`, ...) as they are: no update changes them."""
     parameters = dict(model.named_parameters(remove_duplicate=False))  # tied ones by both names
     for name in names:
         chosen = [full_name for full_name in parameters if full_name == name or full_name.startswith(f"{name}.")]

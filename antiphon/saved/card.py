@@ -1,4 +1,4 @@
-"""The model card: what a saved model is, what it was made from, and how good it is."""
+"""The model card: a saved model's structure, data, settings and metrics."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ SECTION = "## Calibration\n"
 
 
 def add_calibration(folder: Path, report: Report) -> None:
-    """Put a calibration into the card of a model folder, if it has one, in the place of an earlier one."""
+    """Put a calibration into the card of a model folder, if it has a card; it replaces an earlier calibration."""
     path = folder / CARD
     if not path.is_file():
         return

@@ -1,4 +1,4 @@
-"""Models of other programs as model folders: their weights, laid out as ours are. Nothing is trained."""
+"""Converts models of other programs to model folders: their weights in our layout. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from antiphon.model.build import build
 from antiphon.saved import folder as bundle
 
 Floats = NDArray[np.float32]
-SMALL = 2.0**-20  # a state times this is its own tanh to all digits of a float32, and the division by it is exact
+SMALL = 2.0**-20  # tanh of a state times this is equal to it in all digits of a float32, and dividing by it is exact
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A model in our terms; `about` says where it comes from, and what of it is not as it was."""
+    """A model in our layout; `about` describes its origin, and what differs from the original."""
 
     config: Config
     codecs: Codecs
@@ -42,7 +42,7 @@ class Converted:
 def convert(source: Path, out: Path) -> None:
     """Write the model of another program, in the file `source`, into the new model folder `out`.
 
-    A file that no known program has written, or a damaged one, is a `DataError`.
+    A file of an unknown program, or a damaged file, is a `DataError`.
     """
     if out.exists():
         raise ModelFolderError(f"{out}: exists; name a new folder")
@@ -81,8 +81,8 @@ CONSONANTS = [
     "P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH",
 ]  # fmt: skip
 PHONEMES = sorted([*CONSONANTS, "UW", *(f"{vowel}{stress}" for vowel in VOWELS for stress in "012")])
-G2P_LETTERS = {UNK: 1, EOS: 2}  # our special symbols among its letters, before a to z; 0 is padding
-G2P_PHONEMES = {UNK: 1, BOS: 2, EOS: 3}  # and among its phonemes
+G2P_LETTERS = {UNK: 1, EOS: 2}  # the rows of our special symbols in its letters, before a to z; 0 is padding
+G2P_PHONEMES = {UNK: 1, BOS: 2, EOS: 3}  # and in its phonemes
 G2P_LONGEST = 20  # phonemes of an output
 G2P_ABOUT = """An English word -> phonemes model, the network of [g2p_en](https://pypi.org/project/g2p-en/) 2.1.0 \
 (Kyubyong Park and Jongseok Kim, Apache-2.0), which it uses for words that its dictionary does not have.
@@ -98,8 +98,8 @@ them. For a training to go on from here (`--init-from`) such weights are a poor 
 def g2p_en(source: Path) -> Converted:
     """The GRU encoder and decoder in `checkpoint20.npz` of the Python package g2p_en 2.1.0.
 
-    Its gates and both biases lie as ours do. Its first decoder state is the encoder's last: context `last`. It has no
-    readout, p = softmax(V h + b), while ours is f = tanh(W h): W = `SMALL` I and V / `SMALL` give the same.
+    Its gates and both biases have our order. Its first decoder state is the encoder's last: context `last`. It has no
+    readout, p = softmax(V h + b), while ours is f = tanh(W h): W = `SMALL` I and V / `SMALL` give the same result.
     """
     try:
         arrays = {name: load_array(f"{source}#{name}") for name in g2p_shapes(0, 0)}
@@ -148,7 +148,7 @@ def g2p_en(source: Path) -> Converted:
 
 
 def g2p_shapes(embedding: int, hidden: int) -> dict[str, tuple[int, ...]]:
-    """Every array, and the shape it has with these widths."""
+    """The names of all arrays, and their shapes with these widths."""
     letters, phonemes = 1 + len(G2P_LETTERS) + len(LETTERS), 1 + len(G2P_PHONEMES) + len(PHONEMES)
     shapes: dict[str, tuple[int, ...]] = {"enc_emb": (letters, embedding), "dec_emb": (phonemes, embedding)}
     for side in ("enc", "dec"):
@@ -158,7 +158,7 @@ def g2p_shapes(embedding: int, hidden: int) -> dict[str, tuple[int, ...]]:
 
 
 def _rows(matrix: Floats, special: Mapping[int, int]) -> Floats:
-    """A matrix with a row a symbol in our order: special symbols, zeros where there is none, and the others behind."""
+    """A matrix with a row for each symbol in our order: special symbols (zeros if it has none), then the others."""
     others = matrix[1 + len(special) :]
     ordered = np.zeros((SPECIALS + len(others), *matrix.shape[1:]), np.float32)
     ordered[list(special)] = matrix[list(special.values())]

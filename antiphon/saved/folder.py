@@ -1,14 +1,14 @@
-"""A saved model: a folder of plain files, none of which can hold code.
+"""A saved model: a folder of plain files, none of which can contain code.
 
 config.yaml               the whole configuration, `format: 1`
 weights.safetensors       every parameter, by its name
-vocabulary-source.json    how a side is read, and what was learned of it: tokenizer and symbols, labels, a scale
+vocabulary-source.json    how a side is read, and what it learned: tokenizer and symbols, labels, a scale
 vocabulary-target.json    (vocabulary-source-2.json and so on, where there are several sources)
-metrics.json              what was measured
+metrics.json              the metrics of the training
 README.md                 the model card
-calibration.json          how sure it may be (antiphon/saved/calibration.py), where it has been calibrated
-shortlist.safetensors     what source symbols are likely to be answered with (antiphon/data/shortlist.py), if wished for
-exceptions.tsv            the user's own: inputs whose answers are known (antiphon/saved/known_answers.py)
+calibration.json          the calibration of its confidence (antiphon/saved/calibration.py), if it is calibrated
+shortlist.safetensors     the target symbols that a source can need (antiphon/data/shortlist.py), if configured
+exceptions.tsv            the user's file of known answers (antiphon/saved/known_answers.py)
 training/                 what `--resume` needs; not needed to use the model
 """
 
@@ -58,12 +58,12 @@ class Bundle:
 
 
 def parameters(model: Model) -> dict[str, Tensor]:
-    """Every parameter once, by name; tied ones under their first."""
+    """Every parameter once, by name; tied parameters by their first name."""
     return {name: value.detach() for name, value in model.named_parameters()}
 
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write `weights.safetensors`, with digests of the weights and of the vocabularies they belong to."""
+    """Write `weights.safetensors`, with digests of the weights and of their vocabularies."""
     plain = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in weights.items()}
     # one entry, since the library writes several in no particular order, and equal models should be equal files
     about = json.dumps({"format": FORMAT, "weights": _digest(plain)} | _vocabulary_digests(folder))
@@ -86,7 +86,7 @@ def _vocabulary_digests(folder: Path) -> dict[str, str]:
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights, if they and the vocabularies are what was written. Models without digests are taken as they are."""
+    """The weights; an error if they or the vocabularies are not as written. Without digests there is no check."""
     path = folder / WEIGHTS
     try:
         with safe_open(path, "pt") as file:
@@ -106,7 +106,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def save_description(folder: Path, config: Config, codecs: Codecs) -> None:
-    """Write all that loading needs but the weights."""
+    """Write all that loading needs, except the weights."""
     make_folder(folder)
     write_text(folder / CONFIG, config.to_yaml())
     for side, codec in codecs.named.items():
@@ -121,7 +121,7 @@ def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def refuse_strange_files(folder: Path) -> None:
-    """Refuse a folder that is not a model's, or that holds more than a model does, so that nothing else is removed."""
+    """Refuse a folder that is not a model's, or that has other files in it, so that no other file is removed."""
     config = load_config(folder)
     known = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION}
     known |= {calibration.FILE, exceptions.FILE, shortlist.FILE}
@@ -150,7 +150,7 @@ def load_config(folder: Path) -> Config:
 
 
 def refuse_links(folder: Path) -> None:
-    """Refuse a folder with a link out of it: what such a file holds would be read, and copied, as the model's."""
+    """Refuse a folder with a link that leads out of it: another file would be read, and copied, as part of the model."""
     top = folder.resolve()
     for path in folder.glob("*"):
         if path.is_symlink() and not path.resolve().is_relative_to(top):
@@ -165,7 +165,7 @@ def load(folder: Path, device: torch.device) -> Bundle:
     try:
         codecs = load_codecs(folder, config)
         weights, where = _read_weights(folder), str(folder / WEIGHTS)
-        with torch.device("meta"):  # no memory is taken before it is known that the file fills it
+        with torch.device("meta"):  # no memory is used before the weights are checked
             check_weights(build(config, codecs), weights, where)
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn, though they are replaced
             model = build(config, codecs)
@@ -178,7 +178,7 @@ def load(folder: Path, device: torch.device) -> Bundle:
 
 
 def check_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
-    """Refuse weights whose names and shapes are not the model's own."""
+    """Refuse weights whose names and shapes are not those of the model."""
     expected = dict(model.named_parameters())
     if expected.keys() != weights.keys():
         odd = sorted(expected.keys() ^ weights.keys())
@@ -191,7 +191,7 @@ def check_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> No
 
 @torch.no_grad()
 def copy_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
-    """Put `weights` into the model; names and shapes must be its own."""
+    """Put `weights` into the model; names and shapes must be those of the model."""
     check_weights(model, weights, where)
     for name, parameter in model.named_parameters():
         parameter.copy_(weights[name])

@@ -22,7 +22,7 @@ Key: TypeAlias = tuple[tuple[str, ...], ...]  # the symbols of every source
 
 @dataclass(frozen=True)
 class Exceptions:
-    """The known answers, by the symbols of their inputs: what is the same to the model is the same here."""
+    """The known answers by the symbols of their inputs: inputs that are the same to the model are the same here."""
 
     answers: Mapping[Key, Prediction]
 
@@ -37,7 +37,7 @@ NONE = Exceptions({})
 def read(path: Path, codecs: Codecs) -> Exceptions:
     """A table of inputs and outputs, a tab between them (and between several sources); empty lines are skipped.
 
-    A wrong line is a `DataError`; a model that answers nothing a file could hold, a `ModelFolderError`.
+    A wrong line is a `DataError`; a model whose inputs or outputs cannot be lines of text, a `ModelFolderError`.
     """
     sides = [codec for codec in codecs.sources if codec.reads]
     for codec in sides:
@@ -78,7 +78,7 @@ def _key(codecs: Codecs, values: Sequence[Any]) -> Key:
 
 
 def _prediction(codec: Codec, output: str, key: Key) -> Prediction:
-    """An output as the model's answer, with the probability 1, of which all are sure."""
+    """An output as a prediction of the model, with probability and confidence 1."""
     if isinstance(codec, TextCodec):
         tokens = codec.split(output)
         return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(key[0]), confidence=1.0)

@@ -1,4 +1,4 @@
-"""The command that shows what a model did with an input."""
+"""The command that shows how a model predicts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def inspect(
 
 
 def _forced(pair: str) -> tuple[int, str | None]:
-    """A step, from 0, and the symbol that is to be said there."""
+    """A step, from 0, and the symbol that is forced there."""
     step, equals, symbol = pair.partition("=")
     if not equals or not step.isascii() or not step.isdigit() or int(step) < 1:
         raise typer.BadParameter(f"{pair!r} is not STEP=SYMBOL, with a step from 1", param_hint="--force")

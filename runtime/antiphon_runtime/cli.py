@@ -1,4 +1,4 @@
-"""`antiphon-runtime FOLDER < inputs`: an answer a line, in order."""
+"""`antiphon-runtime FOLDER < inputs`: a prediction for each line, in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_LINE = 16 << 20  # bytes
 
 
 def main() -> None:
-    """Exit status 0 done, 1 something of the user's is wrong, 2 wrong usage."""
+    """Exit status 0 done, 1 an error that the user can fix, 2 wrong usage."""
     parser = argparse.ArgumentParser("antiphon-runtime", description="Answer every line of standard input.")
     parser.add_argument("folder", metavar="FOLDER", help="what `antiphon export` has written")
     parser.add_argument("--json", action="store_true", help="JSON Lines, one object an input")
@@ -84,12 +84,12 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # the reader has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lines(model: Model | None = None) -> Iterator[str]:
-    """Lines of standard input; only a newline ends one. To a model that reads one text a line has no tab."""
+    """Lines of standard input; only a newline ends a line. For a model that reads one text a line has no tab."""
     alone = model is not None and sum(source.reads for source in model.sources) == 1
     alone = alone and model is not None and isinstance(model.sources[0], Text | Category)
     for number in count(1):

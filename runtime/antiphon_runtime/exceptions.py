@@ -16,13 +16,13 @@ Key = tuple[tuple[str, ...], ...]  # the symbols of every source
 
 
 def key(sources: Sequence[Side], values: Sequence[Any]) -> Key:
-    """What an input's values are to the model."""
+    """The key of an input's values: their symbols."""
     pairs = zip(sources, values, strict=True)
     return tuple(tuple(side.split_turns(value)) if isinstance(side, Text) else (str(value),) for side, value in pairs)
 
 
 def read(path: Path, sources: Sequence[Side], target: Side) -> dict[Key, Prediction]:
-    """The known answers; none where there is no such file."""
+    """The known answers; empty if there is no such file."""
     if not path.is_file():
         return {}
     try:

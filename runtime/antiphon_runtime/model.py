@@ -1,4 +1,4 @@
-"""An exported model in use: inputs to answers, as `antiphon.load(...).predict` gives them."""
+"""An exported model in use: from inputs to predictions, as `antiphon.load(...).predict` makes them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Array = NDArray[Any]
 
 
 class Unanswered(NamedTuple):
-    """An input's values, their arrays, and how many of its symbols the model does not know."""
+    """An input's values, their arrays, and how many of its symbols are unknown."""
 
     values: list[Any]
     arrays: list[Array]
@@ -45,25 +45,25 @@ class Unanswered(NamedTuple):
 
 
 Held = Unanswered | Prediction | InputError | None
-"""An input, its known answer, what is wrong with it, or None if it is empty."""
+"""An input: its values, its known answer, its error, or None if it is empty."""
 
 FORMAT = 1
 MANIFEST = "antiphon.json"
 WINDOW = 4096  # inputs held at once
-ROWS, TOKENS = 256, 16_384  # of one batch: at most so many rows, and padded source steps
-FEW = 16  # rows that are not worth a second thread
+ROWS, TOKENS = 256, 16_384  # rows and padded source steps of a batch, at most
+FEW = 16  # rows that are too few for a second thread
 SAMPLE: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 1}
 
 
 class Graph(NamedTuple):
-    """A graph in a session of ONNX Runtime, and the names of what it reads and of what it gives."""
+    """A graph in a session of ONNX Runtime, and the names of its inputs and outputs."""
 
     session: Any
     inputs: list[str]
     outputs: list[str]
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Arrays by names (one that the graph has no use for is left out) -> by the names of outputs."""
+        """Arrays by name (those that the graph does not read are left out) -> its outputs by name."""
         values = self.session.run(self.outputs, {name: arrays[name] for name in self.inputs})
         return dict(zip(self.outputs, values, strict=True))
 
@@ -84,7 +84,7 @@ class Model:
         self._names = [str(source["name"]) for source in manifest["sources"]]
         self._graphs, self._state = graphs, manifest["state"]
         read = graphs["step"].inputs if "step" in graphs else []
-        held = [part for part in self._state if part["name"] in read]  # of a state, what a step has a use for
+        held = [part for part in self._state if part["name"] in read]  # the parts of a state that a step reads
         self._changing = {part["name"]: part for part in held if "after" in part}
         self._fixed = [part["name"] for part in held if "after" not in part]
         self._input_names = ["tokens", *self._changing, *self._fixed]
@@ -103,7 +103,7 @@ class Model:
         sample: Mapping[str, Any] | None = None,
         token_scores: bool = False,
     ) -> list[Any]:
-        """The answers to `inputs`, in order; an empty input gives an empty answer.
+        """The predictions for `inputs`, in order; an empty input has an empty prediction.
 
         An input is a text, the path of an image or its array, a list of numbers or an array; with several sources a
         tuple of these, or their texts with tabs between. `beam` overrides the configured width; `n_best` is at most the
@@ -123,7 +123,7 @@ class Model:
         token_scores: bool = False,
     ) -> Iterator[Prediction]:
         """Like `predict`, but lazily: `window` inputs are held at a time. Errors name an input as `origin` and its
-        number, from 1; what came before a bad input is still answered."""
+        number, from 1; the inputs before a bad one are still answered."""
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
         width, drawn = self._width(beam, n_best), self._drawn(sample)
@@ -156,7 +156,7 @@ class Model:
     ) -> list[Prediction | InputError]:
         """Like `predict`, but an input that is wrong has its error in its place, and the others are answered.
 
-        What is drawn for an input depends on its number in `numbers`, by default its place.
+        With sampling, the draws for an input depend on its number in `numbers`, by default its place.
         """
         width, drawn = self._width(beam, n_best), self._drawn(sample)
         held: list[Held] = []
@@ -170,9 +170,9 @@ class Model:
         )
 
     def say(self, value: Any, sample: Mapping[str, Any] | None = None) -> Iterator[Prediction]:
-        """The answer of a model that writes while it grows: what has been said after every symbol.
+        """The prediction of a model that writes, again after every symbol, as it becomes longer.
 
-        The last is the answer of `predict` with a beam of 1, or drawn.
+        The last is that of `predict` with a beam of 1, or with sampling.
         """
         if self._decode is None:
             raise OptionError(f"{self.folder}: does not write; ask for whole answers")
@@ -191,8 +191,8 @@ class Model:
             yield replace(prediction, unknown=encoded.unknown)
 
     def live(self, steps: Iterable[Any], origin: str = "step ") -> Iterator[Prediction]:
-        """Answer every step of a stream at once, in constant memory. A step is a symbol, or a vector as a list or as
-        JSON; an empty one ends a sequence, and the next begins anew."""
+        """Predict for every step of a stream at once, in constant memory. A step is a symbol, or a vector as a list or
+        as JSON; an empty text ends a sequence, and the next step begins a new one."""
         if "read" not in self._graphs or "step" not in self._graphs:
             raise OptionError(
                 f"{self.folder}: cannot answer a stream step by step: that takes labels or numbers for each step, "
@@ -216,7 +216,7 @@ class Model:
             yield self._label(values[0]) if "log_probs" in outputs else NumbersPrediction(self._numbers(values[0]))
 
     def refuse_unsure(self) -> None:
-        """Refuse what needs the confidence of answers, if they have none."""
+        """An error if the model has no confidence, as it is not calibrated."""
         if self._calibration is None:
             reason = (
                 "has no confidence, since it is not calibrated; calibrate the model with antiphon, and export it again"
@@ -249,7 +249,9 @@ class Model:
             raise InputError(f"{where}: the input {error}") from None
         for place, source in enumerate(self.sources):
             if self._continues:
-                arrays[place] = arrays[place][: len(arrays[place]) - source.ends]  # a prompt goes on
+                arrays[place] = arrays[place][
+                    : len(arrays[place]) - source.ends
+                ]  # a prompt is continued, so it has no end
             length = len(arrays[place]) - source.ends
             if source.steps and length > self._max_length:
                 reason = f"has {length} {source.unit}; the most that this model reads is {self._max_length}"
@@ -258,7 +260,7 @@ class Model:
         return None if len(parts) == 1 and len(arrays[0]) == nothing else Unanswered(values, arrays, unknown)
 
     def _parts(self, user_input: Any, where: str) -> Sequence[Any] | None:
-        """What an input has for each source; None for an empty one."""
+        """The parts of an input, one for each source; None for an empty input."""
         reading = [source.reads for source in self.sources]
         needed = sum(reading)
         if needed == 1:
@@ -340,7 +342,7 @@ class Model:
         return Limits(longest, min(int(self._decode["min_length"]), longest))
 
     def _begun(self, sources: Sequence[Sequence[Array]], rows: Array) -> tuple[State, Array]:
-        """The state before the first symbol that is said, and what is read first."""
+        """The state before the first symbol of the output, and the ids that are read first."""
         padded = [_padded([source[row] for row in rows]) for source in sources]
         if self._continues:
             return self._prompted(*padded[0])
@@ -349,7 +351,7 @@ class Model:
         return state, np.full(len(rows), self._first, np.int64)
 
     def _prompted(self, ids: Array, lengths: Array) -> tuple[State, Array]:
-        """The state after all of a prompt but its last symbol, and that symbol."""
+        """The state after a prompt without its last symbol, and that symbol."""
         state = State(tuple(np.zeros((len(ids), part["shape"][1]), np.float32) for part in self._changing.values()))
         read = np.concatenate([np.full_like(ids[:, :1], self._first), ids[:, :-1]], 1)
         for place in range(int(lengths.max())):
@@ -447,7 +449,7 @@ class Model:
 
 
 def _sample(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """How to draw, checked."""
+    """Checked settings of sampling."""
     if options is None:
         return None
     for name in options:
@@ -466,7 +468,7 @@ def _sample(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _chooser(sample: Mapping[str, Any] | None, numbers: Sequence[int]) -> Choose | None:
-    """How rows of these numbers draw their symbols, if they do."""
+    """The function that draws the symbols of rows with these numbers; None without sampling."""
     if sample is None:
         return None
     noise = [np.random.default_rng([sample["seed"], number]) for number in numbers]
@@ -474,7 +476,7 @@ def _chooser(sample: Mapping[str, Any] | None, numbers: Sequence[int]) -> Choose
 
 
 def _batches(sources: Sequence[Sequence[Array]], width: int = 1, parts: int = 1) -> Iterator[Array]:
-    """Rows of similar length, the longest first; of more than a few rows at least as many batches as `parts`."""
+    """Rows of similar length, the longest first; unless the rows are few, at least `parts` batches."""
     if not sources:
         return
     lengths = [sum(map(len, arrays)) for arrays in zip(*sources, strict=True)]
@@ -497,7 +499,7 @@ def _padded(arrays: Sequence[Array]) -> tuple[Array, Array]:
 
 
 def read_calibration(path: Path) -> Calibration | None:
-    """The calibration in a file; None where there is no such file."""
+    """The calibration in a file; None if there is no such file."""
     try:
         return calibration.read(path)
     except ValueError as error:
@@ -505,9 +507,9 @@ def read_calibration(path: Path) -> Calibration | None:
 
 
 def load(folder: str | Path, threads: int = 1) -> Model:
-    """Load what `antiphon export` has written. Of many inputs `threads` batches are worked on at once, each in one.
+    """Load what `antiphon export` has written. With many inputs `threads` batches run at once, each in one thread.
 
-    A folder that is not whole is a `FolderError`, fewer threads than one an `OptionError`.
+    An incomplete folder is a `FolderError`, less than one thread an `OptionError`.
     """
     place = Path(folder)
     if threads < 1:
@@ -564,7 +566,7 @@ def _graph(folder: Path, described: Mapping[str, Any]) -> Graph:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # a processor takes long over such numbers
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # computing with such numbers is slow
     if not path.is_file():
         raise FolderError(f"{path}: is missing")
     try:

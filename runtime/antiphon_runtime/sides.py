@@ -1,4 +1,4 @@
-"""Inputs to arrays, and what a graph says to words: as in training, from the vocabulary files."""
+"""From inputs to arrays, and from a graph's outputs to words, as in training, with the vocabulary files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Side:
         raise NotImplementedError
 
     def unknown(self, array: Array) -> int:
-        """How many symbols of an encoded value the model does not know."""
+        """How many symbols of an encoded value are unknown."""
         return 0
 
     def read_step(self, step: Any) -> Array:
@@ -76,7 +76,7 @@ class Text(Side):
 
     @property
     def begin(self) -> int:
-        """The id that stands before the first symbol."""
+        """The id before the first symbol."""
         return BOS
 
     def read_input(self, content: Any) -> Any:
@@ -100,7 +100,7 @@ class Text(Side):
         return self.tokenizer.split(self.normalize(text))
 
     def split_turns(self, value: Any) -> list[str]:
-        """The symbols of a text; of a dialogue those of all turns, with an empty one where the next turn begins."""
+        """The symbols of a text, or of all turns of a dialogue, with an empty symbol where the next turn begins."""
         return split_turns(self.split, value)
 
     def encode(self, value: Any) -> Array:
@@ -148,7 +148,7 @@ class LongText(Text):
 
 
 class Category(Side):
-    """One of several names, an unknown one too; or, of a target, a label."""
+    """One of several names, which may be unknown; as a target, a label."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.vocabulary = Vocabulary(value["symbols"])
@@ -180,7 +180,7 @@ class Labels(Category):
 
 
 class Nothing(Side):
-    """No source at all; or, of a target, the source's own next symbol."""
+    """No source at all; as a target, the next symbol of the source."""
 
     reads = False
 
@@ -197,7 +197,7 @@ class Nothing(Side):
 
 
 class Numbers(Side):
-    """Arrays of numbers, scaled: `vector`, `frames`, `grid`; of targets `number`, `numbers`."""
+    """Arrays of scaled numbers: `vector`, `frames`, `grid`; as targets `number`, `numbers`."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.kind = value["kind"]
@@ -229,7 +229,7 @@ class Numbers(Side):
         return self.encode(read_numbers(step, _load).reshape(1, -1))
 
     def restored(self, values: Array) -> Array:
-        """Numbers that a graph gave as they stand in the data; of bits the probabilities."""
+        """Numbers of a graph in the scale of the data; for bits the probabilities."""
         return values if self.kind == "numbers" and self.bits else values * self.deviation + self.mean
 
 

@@ -95,7 +95,7 @@ class Words:
 
 
 class Split:
-    """A `separator` stands between symbols."""
+    """A `separator` separates symbols."""
 
     def __init__(self, separator: str) -> None:
         self.separator = separator

@@ -25,7 +25,7 @@ VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}$]*))?\}")  # ${NAME}, ${NAME:-default
 def _read_yaml(text: str) -> Any:
     """YAML 1.2 as plain values; what is wrong is a `ValueError` of one line.
 
-    Aliases are refused, since a few lines of them can stand for more values than there is memory.
+    Aliases are refused, since a few lines of them can mean more values than fit into memory.
     """
     if len(text) > LONGEST_YAML:
         raise ValueError(f"is longer than {LONGEST_YAML >> 10} KiB")

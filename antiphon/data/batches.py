@@ -42,7 +42,7 @@ class Sequences:
         return self.values[self.ends[row] - self.lengths[row] : self.ends[row]]
 
     def take(self, rows: Sequence[int] | Ints) -> Sequences:
-        """Only the given rows, in their order."""
+        """Only these rows, in their order."""
         return Sequences([self[int(row)] for row in rows])
 
     def padded(self, rows: Sequence[int] | Ints) -> NDArray[Any]:
@@ -149,12 +149,12 @@ class Batch:
 
 
 def pad(sequences: Sequences, rows: Sequence[int] | Ints) -> Padded:
-    """The given rows as tensors."""
+    """These rows as tensors."""
     return Padded(torch.from_numpy(sequences.padded(rows)), torch.from_numpy(sequences.lengths[rows]))
 
 
 def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
-    """The given rows of `examples` as a padded batch."""
+    """These rows of `examples` as a padded batch."""
     target = pad(examples.target, rows)
     return Batch(tuple(pad(source, rows) for source in examples.sources), target, target.positions)
 

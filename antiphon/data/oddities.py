@@ -53,7 +53,7 @@ def white_space(rows: Sequence[Row], words: Mapping[str, Sequence[str]]) -> list
 
 
 def quotes(rows: Sequence[Row], columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """Fields of a .tsv that stand in quotes, as a spreadsheet writes them."""
+    """Fields of a .tsv in quotes, as a spreadsheet writes them."""
     notes = []
     for name, column in columns.items():
         quoted = [

@@ -42,7 +42,7 @@ class Spelling:
         self.vocabulary = Vocabulary.build(words)
 
     def encode(self, word: str) -> list[int]:
-        """The ids [width] of a word's characters; an empty word stands for the end symbol."""
+        """The ids [width] of a word's characters; an empty word is the end symbol."""
         return spelled(word, self.vocabulary, self.width)
 
     def to_json(self) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Words(_Fixed, text.Words):
 
 
 class Split(_Fixed, text.Split):
-    """A `separator` stands between symbols."""
+    """A `separator` separates symbols."""
 
     def __init__(self, separator: str, min_count: int = 1) -> None:
         _Fixed.__init__(self, min_count)

@@ -86,7 +86,7 @@ def _vocabulary_digests(folder: Path) -> dict[str, str]:
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights; an error if they or the vocabularies are not as written. Without digests there is no check."""
+    """The weights; an error if these or the vocabularies are not as written. Without digests nothing is checked."""
     path = folder / WEIGHTS
     try:
         with safe_open(path, "pt") as file:
@@ -150,7 +150,7 @@ def load_config(folder: Path) -> Config:
 
 
 def refuse_links(folder: Path) -> None:
-    """Refuse a folder with a link that leads out of it: another file would be read, and copied, as part of the model."""
+    """The weights; an error if these or the vocabularies changed since they were written (if digests were stored)."""
     top = folder.resolve()
     for path in folder.glob("*"):
         if path.is_symlink() and not path.resolve().is_relative_to(top):

@@ -60,7 +60,7 @@ def _cut(symbols: list[str], lengths: np.ndarray[Any, Any]) -> list[list[str]]:
 
 
 def _sentences(random: np.random.Generator) -> Iterator[tuple[str, str]]:
-    """Rows with the lengths and vocabularies of Multi30k (5,921 and 7,859 words that occur twice; 12.5 a sentence)."""
+    """Rows with lengths and vocabularies like Multi30k's (5,921 and 7,859 words; 12 to 13 a sentence)."""
     lengths = [np.clip(random.normal(12.5, 3.8, 6_000).round().astype(int), 4, 36)]
     lengths.append(np.clip(lengths[0] + random.integers(-3, 3, 6_000), 3, 36))
     sides = []

@@ -27,7 +27,7 @@ from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
 from antiphon.training.plan import Update
 from antiphon.training.prepare import Prepared
 
-OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")  # as torch's parts say it
+OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")  # in messages of torch
 
 
 @dataclass

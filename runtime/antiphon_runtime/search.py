@@ -72,7 +72,7 @@ class Hypothesis(NamedTuple):
 
 
 def allowed(log_probs: Array, length: int, limits: Limits) -> Array:
-    """Log-probabilities, in their own place, with -inf for what may not follow `length` symbols."""
+    """Log-probabilities, changed in place, with -inf for what may not follow `length` symbols."""
     log_probs[:, UNK] = -np.inf
     if length < limits.shortest:
         log_probs[:, EOS] = -np.inf
@@ -229,7 +229,7 @@ class _Frontier:
     width: int
     outputs: list[list[tuple[float, Hypothesis]]]  # for each source, with their rank scores, the best first
     live: Array  # [n], the sources that are not finished
-    place: Array  # [n], where each of them stands in the state, from which finished ones leave several at a time
+    place: Array  # [n], the place of each in the state, from which finished ones are removed several at a time
     state: State
     last: Array  # [sources in the state, width], the symbols that are read next
     tokens: Array  # [n, width, length]

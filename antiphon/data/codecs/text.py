@@ -76,7 +76,7 @@ class TextCodec(Codec):
             raise ConfigError(f"{self.where}.tokens", reason)
 
     def unknown(self, array: Array | Sequence[int]) -> int:
-        ids = np.asarray(array)  # of a spelled word its id, then the ids of its characters
+        ids = np.asarray(array)  # a spelled word has its id, then the ids of its characters
         return int((ids[:, 1:] == UNK).any(1).sum() if ids.ndim == 2 else (ids == UNK).sum())
 
     def key_of(self, value: Text) -> Hashable:

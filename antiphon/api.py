@@ -23,10 +23,10 @@ from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
 
 
-def given(what: str | Path | Config, settings: Mapping[str, Any] | None = None) -> Config:
-    """What the user gives, and no more: a configuration file or a table by its path, or a `Config`; with `settings`.
+def user_config(what: str | Path | Config, settings: Mapping[str, Any] | None = None) -> Config:
+    """The keys that the user sets, without defaults: from a configuration file, a table or a `Config`, and `settings`.
 
-    Paths in `settings` are relative to the configuration file; beside a table or a `Config`, to the working folder.
+    Paths in `settings` are relative to the configuration file; with a table or a `Config`, to the working folder.
     """
     if isinstance(what, Config):
         tree, folder = what.given, Path.cwd()
@@ -50,19 +50,20 @@ def read_config(
     resumed: Path | None = None,
     skip: bool = False,
 ) -> Completed:
-    """The whole configuration of what the user gives: what is left open is chosen from the data (see `complete`).
+    """The whole configuration: keys that the user leaves open are chosen from the data (see `complete`).
 
-    It is chosen like that of the model to start from; for a training to go on with, in `resumed`, it was chosen then.
+    With a model to start from (`init_from`) they are chosen as there; a training that is resumed, in the folder
+    `resumed`, keeps those that were chosen when it began.
     """
-    wished = given(what, settings)
+    config = user_config(what, settings)
     if resumed is not None and (resumed / bundle.CONFIG).is_file():
-        return Completed(defaults.laid_over(bundle.load_config(resumed), wished), [])
-    return defaults.complete(wished, None if init_from is None else bundle.load_config(init_from), skip)
+        return Completed(defaults.laid_over(bundle.load_config(resumed), config), [])
+    return defaults.complete(config, None if init_from is None else bundle.load_config(init_from), skip)
 
 
 @contextmanager
 def naming(what: str | Path | Config) -> Iterator[None]:
-    """Within it, a configuration error that names no file names this one."""
+    """Within it, a configuration error without a file names this one."""
     try:
         yield
     except ConfigError as error:
@@ -81,11 +82,11 @@ def train(
 ) -> Predictor:
     """Train from a table, a configuration file or a `Config`, and return the model.
 
-    What neither it nor `settings` give is chosen from the data, alike for all three.
+    Keys that neither it nor `settings` set are chosen from the data, for all three in the same way.
 
     With `init_from`, the folder of a trained model, training starts from its weights where they fit.
 
-    `settings` are dotted keys laid over the configuration, as `--set` does: {"train.epochs": 5}.
+    `settings` are dotted keys that replace those of the configuration, as with `--set`: {"train.epochs": 5}.
     Without `out` the folder is a temporary one, removed with the model; `save` keeps it.
     """
     base = None if init_from is None else Path(init_from)

@@ -1,4 +1,4 @@
-"""Where tensors live."""
+"""The devices on which tensors are computed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """The named device, or the GPU if there is one, else the CPU; one that cannot be used is an error.
+    """The named device, or the GPU if there is one, else the CPU; a device that cannot be used is an error.
 
     TF32 is switched off: with it, one fused call and the same steps one by one would differ by more
     than rounding, and so would a row alone and in a batch.
@@ -31,17 +31,17 @@ def pick_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):  # each build of PyTorch says it in other words
+    except (RuntimeError, AssertionError):  # each build of PyTorch has another message
         reason = "cannot be used here: PyTorch finds no such device; choose cpu, or leave it out"
         raise TrainingError(f"--device {name}: {reason}") from None
     return device
 
 
 def side_by_side(work: Callable[[T], R], pieces: Sequence[T], workers: int) -> list[R]:
-    """What `work` makes of every piece, in order, `workers` at once, each with its share of torch's threads.
+    """The results of `work` for every piece, in order, `workers` at once, each with its share of torch's threads.
 
-    Modes of torch that belong to a thread (inference, autocast) are the work's own to set. The first error of a piece
-    is raised, and pieces that have not begun are left.
+    `work` itself has to set the modes of torch that belong to a thread (inference, autocast). The first error of a
+    piece is raised, and pieces that have not begun are skipped.
     """
     threads, workers = torch.get_num_threads(), min(workers, len(pieces))
     if workers < 2:
@@ -54,15 +54,17 @@ def side_by_side(work: Callable[[T], R], pieces: Sequence[T], workers: int) -> l
 
 
 def processor() -> str:
-    """How many cores of which processor, and which wide and bfloat16 instructions it has, where the system tells."""
+    """How many cores of which processor, and which wide and bfloat16 instructions it has, where the system shows it."""
     name = platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    told = dict(line.replace("\t", "").partition(":")[::2] for line in lines if ":" in line)
-    if "model name" in told:
-        name = told["model name"].strip()
-    flags = [one for one in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if one in told.get("flags", "").split()]
+    entries = dict(line.replace("\t", "").partition(":")[::2] for line in lines if ":" in line)
+    if "model name" in entries:
+        name = entries["model name"].strip()
+    flags = [
+        flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in entries.get("flags", "").split()
+    ]
     has = f" ({', '.join(flags)})" if flags else ""
     return f"{os.cpu_count()} cores of {name}{has}"

@@ -1,9 +1,9 @@
 """Every error that Antiphon raises on purpose; each is written for the person who reads it.
 
-AntiphonError            the root: anything a user can mend (exit status 1)
+AntiphonError            the root: anything that a user can fix (exit status 1)
 ├── DataError            a row or a file of data is wrong: "FILE:LINE: reason"
 │   ├── TooLongError     an input has more steps than the model reads
-│   └── SilentError      the rules of decoding leave nothing to say to an input
+│   └── SilentError      the rules of decoding allow no output for an input
 ├── ConfigError          a configuration key or value is wrong: "FILE: key.sub: reason"
 ├── ModelFolderError     a saved model cannot be read or written
 └── TrainingError        a training cannot start or go on
@@ -33,7 +33,7 @@ class TooLongError(DataError):
 
 
 class SilentError(DataError):
-    """The rules of decoding leave nothing to say to an input."""
+    """The rules of decoding allow no output for an input."""
 
 
 class ConfigError(AntiphonError):
@@ -57,7 +57,7 @@ class TrainingError(AntiphonError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the closest known one, and all of them."""
+    """The end of a message about an unknown name: the closest known name, and all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
@@ -66,5 +66,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value of the user's as a message shows it: short, whatever it is."""
+    """A user's value, of any type, as a message shows it: shortened."""
     return _SHORT.repr(value)

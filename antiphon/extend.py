@@ -1,8 +1,8 @@
-"""The one address of all that a module given to `--import` adds rows to, and of what such rows are made of.
+"""All tables to which a module of `--import` can add rows, and what such rows are made of, in one place.
 
     from antiphon.extend import CELLS, Cell
 
-What stands here stays; the modules that define it may move. See docs/parts.md.
+The names here stay; the modules that define them may move. See docs/parts.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one, and a failing disk is noticed."""
+"""Writes files so that nobody ever reads half a file, and a failing disk is noticed."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ PARTIAL = ".partial"  # how the names of files being written end
 
 
 class Digesting:
-    """A file being written, and the BLAKE2b digest of what was written so far."""
+    """A file that is being written, and the BLAKE2b digest of its content so far."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self._hash = file, hashlib.blake2b(digest_size=DIGEST)
 
     def write(self, data: bytes) -> int:
-        """Write, and take into the digest."""
+        """Write, and add to the digest."""
         self._hash.update(data)
         return self.file.write(data)
 
     def flush(self) -> None:
-        """As a file's."""
+        """As `flush` of a file."""
         self.file.flush()
 
     @property
     def digest(self) -> bytes:
-        """Of all that was written."""
+        """The digest of all that was written."""
         return self._hash.digest()
 
 
@@ -63,7 +63,7 @@ def write_atomically(path: Path, write: Callable[[Digesting], object]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new name is on the disk once its folder is; not every system can be asked for it."""
+    """Flush a folder, so that a new name in it is on the disk; not every system can do this."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -73,7 +73,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what a killed process left half-written in a folder. Nobody else may be writing there."""
+    """Remove files in a folder that a killed process left half-written. No other process may be writing there."""
     for leftover in folder.glob(f".*{PARTIAL}"):
         with contextlib.suppress(OSError):
             leftover.unlink()
@@ -89,7 +89,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, where they are missing."""
+    """Make a folder and its parents, where they are missing."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

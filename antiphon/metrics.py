@@ -31,11 +31,11 @@ class EditCount:
 
 
 def token_edits(outputs: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> EditCount:
-    """Insertions, deletions and substitutions; of several references the one with the lowest rate counts."""
+    """Insertions, deletions and substitutions; with several references the one with the lowest rate counts."""
     edits = length = 0
     for output, choices in zip(outputs, references, strict=True):
-        found = [(Levenshtein.distance(output, choice), len(choice)) for choice in choices]
-        best = min(found, key=lambda item: (item[0] / max(item[1], 1), item[0]))
+        counts = [(Levenshtein.distance(output, choice), len(choice)) for choice in choices]
+        best = min(counts, key=lambda item: (item[0] / max(item[1], 1), item[0]))
         edits += best[0]
         length += best[1]
     return EditCount(edits, length)
@@ -59,24 +59,24 @@ def corpus_scores(
     scorers = {"bleu": BLEU(tokenize=bleu_tokenize, force=True), "chrf": CHRF(), "ter": TER()}
     scores, signatures = {}, {}
     for name, scorer in scorers.items():
-        found = scorer.corpus_score(list(outputs), streams)  # type: ignore[arg-type]
-        if name == "bleu" and not found.totals[-1]:
-            wanted = scorer.corpus_score([choices[0] for choices in references], streams)  # type: ignore[arg-type]
-            if not wanted.totals[-1]:
+        measured = scorer.corpus_score(list(outputs), streams)  # type: ignore[arg-type]
+        if name == "bleu" and not measured.totals[-1]:
+            perfect = scorer.corpus_score([choices[0] for choices in references], streams)  # type: ignore[arg-type]
+            if not perfect.totals[-1]:
                 continue
-        scores[name], signatures[name] = float(found.score), str(scorer.get_signature())
+        scores[name], signatures[name] = float(measured.score), str(scorer.get_signature())
     return scores, signatures
 
 
 def sentence_scores(
     metric: str, outputs: Sequence[str], references: Sequence[Sequence[str]], bleu_tokenize: str
 ) -> list[float]:
-    """BLEU (of short outputs the n-grams that there are), chrF or TER of each output alone, by sacreBLEU (0-100)."""
+    """BLEU (for short outputs of the n-grams that exist), chrF or TER of each output alone, by sacreBLEU (0-100)."""
     scorer = (
         BLEU(tokenize=bleu_tokenize, effective_order=True) if metric == "bleu" else {"chrf": CHRF, "ter": TER}[metric]()
     )
     pairs = zip(outputs, references, strict=True)
-    return [float(scorer.sentence_score(said, list(wanted)).score) for said, wanted in pairs]
+    return [float(scorer.sentence_score(output, list(choices)).score) for output, choices in pairs]
 
 
 def sentence_chrf(output: str, reference: str) -> float:
@@ -84,64 +84,64 @@ def sentence_chrf(output: str, reference: str) -> float:
     return float(CHRF().sentence_score(output, [reference]).score)
 
 
-def accuracy(said: Sequence[str], truth: Sequence[str]) -> float:
+def accuracy(predictions: Sequence[str], references: Sequence[str]) -> float:
     """The share of labels that are right."""
-    return sum(a == b for a, b in zip(said, truth, strict=True)) / len(truth) if truth else 0.0
+    return sum(a == b for a, b in zip(predictions, references, strict=True)) / len(references) if references else 0.0
 
 
-def macro_f1(said: Sequence[str], truth: Sequence[str]) -> float:
-    """The mean over all labels, said or wanted, of F1 = 2 hits / (said + wanted)."""
-    found, wanted = Counter(said), Counter(truth)
-    hits = Counter(a for a, b in zip(said, truth, strict=True) if a == b)
-    labels = found.keys() | wanted.keys()
-    return sum(2 * hits[label] / (found[label] + wanted[label]) for label in sorted(labels)) / max(len(labels), 1)
+def macro_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """The mean of F1 = 2 hits / (predicted + expected) over all labels of predictions and references."""
+    predicted, expected = Counter(predictions), Counter(references)
+    hits = Counter(a for a, b in zip(predictions, references, strict=True) if a == b)
+    labels = predicted.keys() | expected.keys()
+    return sum(2 * hits[label] / (predicted[label] + expected[label]) for label in sorted(labels)) / max(len(labels), 1)
 
 
 def spans(labels: Symbols) -> set[tuple[int, int, str]]:
     """The spans (first step, step behind the last, type) that a row's labels O, B-TYPE and I-TYPE mark.
 
-    As conlleval reads them (Tjong Kim Sang & De Meulder 2003): an I- goes on with a span of its type, and else begins
-    one.
+    As conlleval reads them (Tjong Kim Sang & De Meulder 2003): an I- continues a span of its type, else it begins a
+    span.
     """
-    found: set[tuple[int, int, str]] = set()
+    marked: set[tuple[int, int, str]] = set()
     start, current = 0, None
     for place, label in enumerate([*labels, "O"]):
         prefix, _, kind = label.partition("-")
         if current is not None and (prefix != "I" or kind != current):
-            found.add((start, place, current))
+            marked.add((start, place, current))
             current = None
         if current is None and prefix != "O":
             start, current = place, kind
-    return found
+    return marked
 
 
-def span_f1(said: Sequence[Symbols], truth: Sequence[Symbols]) -> float:
-    """F1 = 2 hits / (said + wanted) over the spans of all rows; a hit has the first step, the last and the type."""
-    counts = [span_counts(a, b) for a, b in zip(said, truth, strict=True)]
+def span_f1(predictions: Sequence[Symbols], references: Sequence[Symbols]) -> float:
+    """F1 = 2 hits / (predicted + expected) over the spans of all rows; a hit is equal in first step, last and type."""
+    counts = [span_counts(a, b) for a, b in zip(predictions, references, strict=True)]
     return sum(hits for hits, _ in counts) / max(sum(both for _, both in counts), 1)
 
 
-def span_counts(said: Symbols, truth: Symbols) -> tuple[int, int]:
-    """Of a row twice its hits, and the spans said and wanted."""
-    ours, wanted = spans(said), spans(truth)
-    return 2 * len(ours & wanted), len(ours) + len(wanted)
+def span_counts(prediction: Symbols, reference: Symbols) -> tuple[int, int]:
+    """Twice the hits of a row, and the number of its predicted and expected spans together."""
+    predicted, expected = spans(prediction), spans(reference)
+    return 2 * len(predicted & expected), len(predicted) + len(expected)
 
 
-def confusion(said: Sequence[str], truth: Sequence[str]) -> dict[str, dict[str, int]]:
-    """For every wanted label, how often each label was said for it."""
-    pairs = Counter(zip(truth, said, strict=True))
-    rows, columns = sorted(set(truth)), sorted(set(said) | set(truth))
+def confusion(predictions: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, int]]:
+    """For every reference label, how often each label was predicted for it."""
+    pairs = Counter(zip(references, predictions, strict=True))
+    rows, columns = sorted(set(references)), sorted(set(predictions) | set(references))
     return {row: {column: pairs[row, column] for column in columns} for row in rows}
 
 
-def mse(said: Numbers, truth: Numbers) -> float:
+def mse(predictions: Numbers, references: Numbers) -> float:
     """The mean squared error, over all numbers."""
-    return float(np.mean((said.astype(np.float64) - truth) ** 2))
+    return float(np.mean((predictions.astype(np.float64) - references) ** 2))
 
 
-def mae(said: Numbers, truth: Numbers) -> float:
+def mae(predictions: Numbers, references: Numbers) -> float:
     """The mean absolute error, over all numbers."""
-    return float(np.mean(np.abs(said.astype(np.float64) - truth)))
+    return float(np.mean(np.abs(predictions.astype(np.float64) - references)))
 
 
 def distinct(outputs: Sequence[Symbols], size: int) -> float | None:

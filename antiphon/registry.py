@@ -1,8 +1,8 @@
 """Named choices. A row is a name and a constructor; its options are the constructor's parameters.
 
-A new cell, attention, tokenizer, optimizer, ... costs one definition and one row here and nothing
-else: the configuration keys it takes, their types and the messages about wrong ones are read from
-the constructor's signature.
+A new cell, attention, tokenizer, optimizer, ... needs one definition and one row, and nothing else: the
+configuration keys that it takes, their types and the messages about wrong ones are read from the
+constructor's signature.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FINITE = ConfigDict(allow_inf_nan=False)
 class Table(Generic[T]):
     """A mapping from the names users type to constructors of one kind of part.
 
-    `common` is a method of these parts whose parameters are options of every row; it is called once with those given.
+    `common` is a method of these parts whose parameters are options of every row; it is called once with the user's.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Table(Generic[T]):
         return iter(self._rows)
 
     def add(self, name: str, row: Callable[..., T]) -> None:
-        """Add a row, as a module given to `--import` does. A taken name is refused."""
+        """Add a row, as a module of `--import` does. A name that exists already is an error."""
         if name in self._rows:
             raise ConfigError(name, f"there already is a {self.what} of this name")
         self._rows[name] = row
@@ -50,17 +50,17 @@ class Table(Generic[T]):
             raise ConfigError(key, f"unknown {self.what} {name!r}; {nearest(name, self)}") from None
 
     def build(
-        self, name: str, options: Mapping[str, object], key: str, also: Collection[str] = (), **given: object
+        self, name: str, options: Mapping[str, object], key: str, also: Collection[str] = (), **arguments: object
     ) -> T:
-        """Construct the row `name` from a user's `options` and what the builder itself gives (see `construct`)."""
+        """Construct the row `name` from a user's `options` and the builder's `arguments` (see `construct`)."""
         row, what = self.row(name, key), f"{self.what} {name!r}"
         if self.common is None:
-            return construct(row, options, key, what, also, **given)
+            return construct(row, options, key, what, also, **arguments)
         _, *names = inspect.signature(self.common).parameters
         shared = set(names) - set(inspect.signature(row).parameters)
-        own = {option: value for option, value in options.items() if option not in shared}
+        row_options = {option: value for option, value in options.items() if option not in shared}
         common = {option: value for option, value in options.items() if option in shared}
-        made = construct(row, own, key, what, [*also, *shared], **given)
+        made = construct(row, row_options, key, what, [*also, *shared], **arguments)
         construct(self.common, common, key, what, self=made)
         return made
 
@@ -71,17 +71,17 @@ def construct(
     key: str,
     what: str,
     also: Collection[str] = (),
-    **given: object,
+    **arguments: object,
 ) -> T:
-    """Call `make` with a user's `options` and what the caller itself gives.
+    """Call `make` with a user's `options` and the caller's `arguments`.
 
     Options are checked against the signature and annotations of `make`; an unknown one is an error that names
-    the nearest, of its own or of those that are taken elsewhere (`also`). `key` is where the options stand in the
-    configuration, `what` how a message calls what is made.
+    the nearest, among its options and those that are used elsewhere (`also`). `key` is the place of the options in the
+    configuration, `what` the name of the part in messages.
     """
     parameters = inspect.signature(make).parameters
     hints = typing.get_type_hints(make.__init__ if inspect.isclass(make) else make)
-    allowed = [p for p in parameters if p not in given]
+    allowed = [p for p in parameters if p not in arguments]
     checked: dict[str, Any] = {}
     for option, value in options.items():
         if option not in allowed:
@@ -96,8 +96,8 @@ def construct(
         if option not in checked and parameters[option].default is inspect.Parameter.empty:
             raise ConfigError(f"{key}.{option}", f"{what} needs this option")
     try:
-        return make(**checked, **given)
-    except ValueError as error:  # a library's own check of a value
+        return make(**checked, **arguments)
+    except ValueError as error:  # a value that a library refuses
         raise ConfigError(key, f"{what}: {error}") from None
     except ConfigError as error:  # a value checked where it is used: the part names its own parameter
         raise ConfigError(f"{key}.{error.key}" if error.key else key, error.reason) from None

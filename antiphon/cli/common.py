@@ -1,4 +1,4 @@
-"""What several commands do: load a model, read settings and data, write a line."""
+"""Functions that several commands need: load a model, read settings and data, write a line."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def load(
 
 
 def files_of(data: Path | None, source: Path | None, target: Path | None) -> Files | None:
-    """The table or the parallel files that a command names; None if it names none."""
+    """The table or the parallel files on the command line; None if there are none."""
     from antiphon.config.schema import Parallel
 
     if (source is None) != (target is None) or (source is not None and data is not None):

@@ -1,4 +1,4 @@
-"""Commands about tables: check one before training, keep one of known answers."""
+"""Commands about tables: check the data before training, keep a table of known answers."""
 
 from __future__ import annotations
 

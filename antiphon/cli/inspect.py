@@ -1,4 +1,4 @@
-"""The command that shows what a model did with an input."""
+"""The command that shows how a model predicts."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def inspect(
     read = inputs or [line for _, line in model.lines(STDIN, sys.stdin.buffer)]
     if reference and len(reference) != len(read):
         raise typer.BadParameter(f"is given {len(reference)} times for {len(read)} inputs", param_hint="--reference")
-    for number, given in enumerate(read):
-        wanted = reference[number] if reference else None
-        trace = model.explain(given, wanted, other, forced, top, beam, settings_of(settings))
+    for number, value in enumerate(read):
+        expected = reference[number] if reference else None
+        trace = model.explain(value, expected, other, forced, top, beam, settings_of(settings))
         path = out if len(read) == 1 else out.with_stem(f"{out.stem}-{number + 1}")
         write(trace, path, view or [])
         typer.echo(str(path), err=True)
 
 
 def _forced(pair: str) -> tuple[int, str | None]:
-    """A step, from 0, and the symbol that is to be said there."""
+    """A step, from 0, and the symbol that is forced there."""
     step, equals, symbol = pair.partition("=")
     if not equals or not step.isascii() or not step.isdigit() or int(step) < 1:
         raise typer.BadParameter(f"{pair!r} is not STEP=SYMBOL, with a step from 1", param_hint="--force")

@@ -68,10 +68,10 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt as interrupt:
             print(interrupt if interrupt.args else "interrupted", file=sys.stderr)
             raise typer.Exit(130) from None
-        except BrokenPipeError:  # the reader, `head` say, has seen enough
+        except BrokenPipeError:  # the reader, for example `head`, has stopped reading
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
-        except OSError as error:  # files of the user's are guarded where they are opened; this is a full disk
+        except OSError as error:  # errors of the user's files are caught where they are opened; this is a full disk
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             print(f"standard output: cannot be written: {error.strerror or error}", file=sys.stderr)
             raise typer.Exit(1) from None

@@ -1,4 +1,4 @@
-"""Commands that answer: predict, chat, score."""
+"""Commands that predict: predict, chat, score."""
 
 from __future__ import annotations
 
@@ -86,19 +86,19 @@ def predict(
     if n_best > model.most_outputs(beam, chosen):
         raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
     name = str(file or STDIN)
-    asked = Asked(beam, drawn, chosen, prefix, align)
+    decoding = Decoding(beam, drawn, chosen, prefix, align)
     output = Output(as_json, n_best, abstain_below, stream)
     if name.removesuffix(".gz").endswith(".conllu"):
         _tag(model, name, output)
     elif stream and model.answers_steps:
         _answer_steps(model, file, output)
     else:
-        _answer_inputs(model, file, asked, output)
+        _answer_inputs(model, file, decoding, output)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a model is asked for."""
+class Decoding:
+    """The options of decoding."""
 
     beam: int | None
     sample: dict[str, Any] | None  # how symbols are drawn, if they are
@@ -109,15 +109,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Output:
-    """How answers are written."""
+    """How predictions are written."""
 
     as_json: bool
     n_best: int
     abstain_below: float | None
-    at_once: bool  # each as soon as its line is read
+    at_once: bool  # each prediction as soon as its line is read
 
     def line(self, answer: Prediction) -> str:
-        """An answer as a line. JSON holds one that is not given, too, and marks it."""
+        """A prediction as a line. JSON also contains predictions below the threshold, and marks them."""
         from antiphon.common.answers import abstains
 
         silent = self.abstain_below is not None and abstains(answer, self.abstain_below)
@@ -139,27 +139,27 @@ def _tag(model: Predictor, path: str, output: Output) -> None:
 
 
 def _answer_steps(model: Predictor, file: Path | None, output: Output) -> None:
-    """Write the answer to each line, which is a step of a sequence."""
+    """Write the prediction for each line, which is a step of a sequence."""
     name, output = str(file or STDIN), replace(output, n_best=1)
     steps = (line for _, line in model.lines(name, None if file else sys.stdin.buffer))
     for answer in model.live(steps, origin=f"{name}:"):
         print(output.line(answer), flush=True)
 
 
-def _answer_inputs(model: Predictor, file: Path | None, asked: Asked, output: Output) -> None:
-    """Write the answer to every input, and at last how many have symbols that are not known."""
+def _answer_inputs(model: Predictor, file: Path | None, decoding: Decoding, output: Output) -> None:
+    """Write the prediction for every input, and at the end how many inputs have unknown symbols."""
     from antiphon.use.predicting import WINDOW
 
     name = str(file or STDIN)
     terminal = file is None and sys.stdin.isatty()
     at_once = output.at_once or terminal
-    lines = array("q")  # on which the inputs stand
+    lines = array("q")  # the lines of the inputs
     inputs = _noting(lines, model.file(name) if file else model.lines(name, sys.stdin.buffer))
     unknown = 0
     for answer in model.stream(
-        _prompted(inputs) if terminal else inputs, asked.beam, output.n_best, sample=asked.sample,
+        _prompted(inputs) if terminal else inputs, decoding.beam, output.n_best, sample=decoding.sample,
         window=1 if at_once else WINDOW, origin=lambda number: f"{name}:{lines[number - 1]}",
-        prefix=asked.prefix, settings=asked.settings, token_scores=output.as_json, align=asked.align,
+        prefix=decoding.prefix, settings=decoding.settings, token_scores=output.as_json, align=decoding.align,
         scores=output.as_json or output.abstain_below is not None,
     ):  # fmt: skip
         print(output.line(answer), flush=at_once)
@@ -171,7 +171,7 @@ def _answer_inputs(model: Predictor, file: Path | None, asked: Asked, output: Ou
 
 
 def _noting(lines: array[int], inputs: Iterator[tuple[int, Any]]) -> Iterator[Any]:
-    """The inputs, each of which notes the line it stands on."""
+    """The inputs; the line of each is appended to `lines`."""
     for line, value in inputs:
         lines.append(line)
         yield value
@@ -247,7 +247,7 @@ def _prompted(lines: Iterator[Any]) -> Iterator[Any]:
 def _drawing(
     sample: bool, temperature: float | None, top_k: int | None, top_p: float | None, seed: int | None
 ) -> dict[str, Any] | None:
-    """How symbols are drawn, if they are: any of the options says so."""
+    """How symbols are drawn; None if no option of sampling is set."""
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     chosen = {name: value for name, value in options.items() if value is not None}
     return chosen if sample or chosen else None

@@ -1,4 +1,4 @@
-"""The command that answers over HTTP."""
+"""The command that serves models over HTTP."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def serve(
 
 
 def _token(path: Path) -> str:
-    """The token that a file holds."""
+    """The token in a file."""
     try:
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:

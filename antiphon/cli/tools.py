@@ -1,4 +1,4 @@
-"""Commands that try a machine out: demo, bench."""
+"""Commands that try a machine: demo, bench."""
 
 from __future__ import annotations
 

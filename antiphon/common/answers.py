@@ -1,4 +1,4 @@
-"""What a model answers: one class for each kind of target. `text` is the answer as the command line prints it."""
+"""Predictions: one class for each kind of target. `text` is the prediction as the command line prints it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Prediction(Protocol):
-    """An answer."""
+    """The prediction for an input."""
 
     @property
     def text(self) -> str: ...
@@ -24,8 +24,8 @@ class Prediction(Protocol):
 class Candidate:
     """One output: its text, its symbols, and log p(text | input) in nats with the end symbol.
 
-    If asked for, `token_scores` are log p of each symbol and of the end symbol, which add up to the score, and
-    `alignment` has the place of the source symbol that each symbol has looked at most.
+    On request, `token_scores` are log p of each symbol and of the end symbol, which add up to the score, and
+    `alignment` has for each symbol the place of the source symbol with the most attention.
     """
 
     text: str
@@ -35,16 +35,16 @@ class Candidate:
     alignment: list[int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As `predict --json` writes it: what was not asked for is left out."""
+        """As `predict --json` writes it; parts that were not requested are left out."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class TextPrediction:
-    """The best output for one input, the `n_best` in order, attention [tokens + 1, source symbols + 1] if asked for.
+    """The best output for one input, the `n_best` in order, attention [tokens + 1, source symbols + 1] on request.
 
-    Here as in all answers, `confidence` is the probability of being right, from a model that has been calibrated, and
-    `unknown` counts the symbols of the input that the model does not know. An empty input has no score.
+    Here as in all predictions, `confidence` is the probability of being right, if the model is calibrated, and
+    `unknown` counts the unknown symbols of the input. An empty input has no score.
     """
 
     text: str
@@ -81,7 +81,7 @@ class LabelPrediction:
 
 @dataclass(frozen=True)
 class LabelsPrediction:
-    """The labels of every step, each step's most probable or of a CRF the row's, and their probabilities."""
+    """The labels of every step, the most probable of each step or with a CRF of the row, and their probabilities."""
 
     labels: list[str]
     probabilities: list[float]
@@ -113,7 +113,7 @@ class NumberPrediction:
 
 @dataclass(frozen=True)
 class NumbersPrediction:
-    """The expected numbers of every step [steps, size], of a live stream's step [size]; of bits, the probabilities."""
+    """The expected numbers of every step [steps, size], or of one step of a live stream [size]; bits: probabilities."""
 
     values: NDArray[np.float32]
     unknown: int = 0
@@ -139,13 +139,13 @@ class LiveEnd:
 
 
 def _further(confidence: float | list[float] | None, unknown: int) -> dict[str, Any]:
-    """What only some answers have, as a part of JSON."""
+    """The part of the JSON that only some predictions have."""
     sure = {} if confidence is None else {"confidence": confidence}
     return sure | ({"unknown": unknown} if unknown else {})
 
 
 def abstains(answer: Prediction, below: float) -> bool:
-    """Whether an answer is less sure than `below`, or any of its labels is."""
+    """Whether the confidence of a prediction, or of any of its labels, is less than `below`."""
     confidence = getattr(answer, "confidence", None)
     sure = confidence if isinstance(confidence, list) else [confidence]
-    return any(one is not None and one < below for one in sure)
+    return any(value is not None and value < below for value in sure)

@@ -1,4 +1,4 @@
-"""How sure a model may be: `calibration.json` in its folder, applied to its log-probabilities."""
+"""The calibration of a model's confidence: `calibration.json` in its folder, applied to its log-probabilities."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 FILE = "calibration.json"
-SUREST = -1e-7  # log p of an output, at most: a float32 tells no more from 1
+SUREST = -1e-7  # log p of an output, at most: a float32 cannot distinguish more from 1
 MOST = 100.0  # temperatures lie between 1 / MOST and MOST, also where few rows would have it infinite
 
 
 def outcomes(scores: Sequence[float]) -> Floats:
-    """log p [N] of outputs -> log p [N, 2] of the two things that can be true of each: it is right, it is not."""
+    """log p [N] of outputs -> log p [N, 2] of the two classes of each: it is right, it is not."""
     right = np.minimum(np.asarray(scores, np.float64), SUREST)
     return np.stack([right, np.log(-np.expm1(right))], 1)
 
@@ -27,9 +27,9 @@ def outcomes(scores: Sequence[float]) -> Floats:
 class Calibration:
     """q = softmax(log p / T), with one temperature T for all labels (Guo et al. 2017, arXiv 1706.04599, eq. 9).
 
-    Of a text p is the probability of the whole output, and the classes are that it is right and that it is not; such
+    For a text p is the probability of the whole output, and the classes are that it is right and that it is not; such
     a p also shrinks with the output's length, so there is a bias b: q = sigmoid(logit(p) / T + b), Platt scaling (Platt
-    1999, Probabilistic outputs for support vector machines) of the model's own log-odds. With T = 1 and b = 0 q is p.
+    1999, Probabilistic outputs for support vector machines) of the model's log-odds. With T = 1 and b = 0 q is p.
     """
 
     temperature: float = 1.0
@@ -53,7 +53,7 @@ class Calibration:
 
 
 def read(path: Path) -> Calibration | None:
-    """The calibration in a file; None where there is no such file. A `ValueError` says how a file is damaged."""
+    """The calibration in a file; None if there is no such file. A `ValueError` describes how a file is damaged."""
     if not path.is_file():
         return None
     try:

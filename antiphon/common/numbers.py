@@ -13,13 +13,13 @@ from .text import as_text
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
-FURTHEST = 10.0  # standard deviations from the mean: what lies beyond is cut, so that no outlier rules
+FURTHEST = 10.0  # standard deviations from the mean: numbers are clipped there, so that no outlier dominates
 
 
 def read_numbers(value: object, load: Callable[[str], Array]) -> Floats:
-    """What stands in a column, or in several, as finite float32 numbers in whatever shape.
+    """The content of one or several columns as finite float32 numbers, in any shape.
 
-    `load` reads the file that the name of an .npy file names; a `ValueError` of it says what is wrong.
+    `load` reads an .npy file by its name; its `ValueError` says what is wrong.
     """
     if isinstance(value, str):
         text = as_text(value).strip()
@@ -68,7 +68,7 @@ def as_vector(values: Floats) -> Floats:
 
 
 def as_frames(values: Floats, width: int | None) -> Floats:
-    """Frames [steps, size]; with `width` the numbers are dealt out anew, so many a step."""
+    """Frames [steps, size]; with `width` the numbers are divided into steps of this size."""
     if width is None:
         return values.reshape(len(values), -1)
     if values.size % width:

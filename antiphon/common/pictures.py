@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 
 Array = NDArray[Any]
 Pixels = NDArray[np.uint8]
-MOST_PIXELS = 1 << 26  # of a file: more is a bomb, or a mistake
-IN_MEMORY = ("BMP", "GIF", "JPEG", "PNG", "WEBP")  # formats of a picture without a file: none that runs a program
+MOST_PIXELS = 1 << 26  # in a file: more is an attack, or a mistake
+IN_MEMORY = ("BMP", "GIF", "JPEG", "PNG", "WEBP")  # formats of a picture without a file: no format that runs a program
 
 
 def resized(value: Pixels, shape: tuple[int, int], color: bool) -> Pixels:

@@ -13,7 +13,7 @@ from .vocabulary import Vocabulary
 def spelled(word: str, characters: Vocabulary, width: int) -> list[int]:
     """A word's characters as `width` ids, filled up with PAD; a longer word has its beginning and its end.
 
-    An empty word stands for the end symbol, which has no characters: itself.
+    An empty word is the end symbol, which has no characters, only its id.
     """
     if not word:
         return _filled([EOS], width)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 NORMAL_FORMS = {"nfc": "NFC", "nfd": "NFD", "nfkc": "NFKC"}
-UNKNOWN_PIECE = "\0"  # the subword tokenizers' name for what they cannot spell; no ordinary text holds it
+UNKNOWN_PIECE = "\0"  # the subword tokenizers' name for what they cannot spell; it is in no ordinary text
 LINE_END = "\n"
 
 Text = str | tuple[str, ...]  # a text, or the turns of a dialogue, oldest first
@@ -30,7 +30,7 @@ def normalizer(form: str, lowercase: bool) -> Callable[[str], str]:
 
 
 def as_text(value: object) -> str:
-    """What stands in a column, or was given as an input, as text."""
+    """The content of a column, or an input, as text."""
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("contains a NUL character")
@@ -95,7 +95,7 @@ class Words:
 
 
 class Split:
-    """A `separator` stands between symbols."""
+    """A `separator` separates symbols."""
 
     def __init__(self, separator: str) -> None:
         self.separator = separator
@@ -112,7 +112,7 @@ class Split:
 class Pieces:
     """Pieces learned from text, which the tokenizers library splits into and joins.
 
-    An unknown piece is given as its spelling, which the vocabulary does not hold.
+    An unknown piece stays as it is spelled, which is not in the vocabulary.
     """
 
     def __init__(self, kind: str, learned: Mapping[str, Any]) -> None:
@@ -163,7 +163,7 @@ def read_turns(value: object) -> Sequence[object]:
 
 
 def split_turns(split: Callable[[str], list[str]], value: Text) -> list[str]:
-    """The symbols of a text; of a dialogue those of all turns, with an empty one where the next turn begins."""
+    """The symbols of a text, or of all turns of a dialogue, with an empty symbol where the next turn begins."""
     return [symbol for text in turns_of(value) for symbol in ("", *split(text))][1:]
 
 

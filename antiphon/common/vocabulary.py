@@ -49,7 +49,7 @@ class Vocabulary:
         return self._ids.get(symbol, UNK)
 
     def symbol(self, number: int) -> str | None:
-        """The symbol of an id; None for a special one, which is never printed."""
+        """The symbol of an id; None for a special symbol, which is never printed."""
         return self.symbols[number - SPECIALS] if number >= SPECIALS else None
 
     def names(self, ids: Iterable[int]) -> list[str]:

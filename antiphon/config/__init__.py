@@ -1,1 +1,1 @@
-"""What a user may say of a model and its training: the keys, their checks, and how a configuration is read."""
+"""The configuration of a model and its training: its keys, their checks, and how it is read."""

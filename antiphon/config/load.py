@@ -1,4 +1,4 @@
-"""A configuration file, and settings laid over it, as a checked `Config`."""
+"""Reads a configuration file, and settings that replace keys of it, as a checked `Config`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}$]*))?\}")  # ${NAME}, ${NAME:-default
 def _read_yaml(text: str) -> Any:
     """YAML 1.2 as plain values; what is wrong is a `ValueError` of one line.
 
-    Aliases are refused, since a few lines of them can stand for more values than there is memory.
+    Aliases are refused, since a few lines of them can mean more values than fit into memory.
     """
     if len(text) > LONGEST_YAML:
         raise ValueError(f"is longer than {LONGEST_YAML >> 10} KiB")
@@ -69,7 +69,7 @@ def set_value(tree: dict[str, Any], key: str, value: object) -> None:
 
 
 def _default_choice(path: Sequence[str]) -> dict[str, Any]:
-    """What stands at a table nobody gave: the default's name if it is a choice, so that an option can be set."""
+    """The value of a table that is not configured: the default's name for a choice, so that an option can be set."""
     section: Any = Config
     default: object = None
     for name in path:
@@ -99,7 +99,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def read_config_file(path: Path, settings: Mapping[str, object] | None = None) -> Config:
-    """The configuration at `path`, with dotted `settings` laid over it and its paths made absolute."""
+    """The configuration at `path`, with dotted `settings` in place of its keys and its paths made absolute."""
     tree = read_tree(path)
     try:
         for key, value in (settings or {}).items():
@@ -119,7 +119,7 @@ def parse_config(tree: Mapping[str, object], folder: Path) -> Config:
 
 
 def with_decode_settings(config: Config, settings: Mapping[str, object]) -> Config:
-    """The configuration of a trained model with keys of `decode` changed; paths are the user's own."""
+    """The configuration of a trained model with keys of `decode` changed; paths are relative to the working folder."""
     tree = config.model_dump(by_alias=True)
     for key, value in settings.items():
         if not key.startswith("decode."):
@@ -167,7 +167,7 @@ def _absolute_files(files: Files | float, folder: Path, key: str) -> Files | flo
 
 
 def _absolute_path(path: str, folder: Path, key: str) -> str:
-    """The path from the root, with the values of variables in their places."""
+    """The absolute path, with the values of environment variables in their places."""
 
     def value_of(variable: re.Match[str]) -> str:
         value = os.environ.get(variable[1]) or variable[2]

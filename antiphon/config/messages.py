@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a configuration, in the words of its user."""
+"""Errors of pydantic in a configuration, as messages for its user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from antiphon.errors import ConfigError, nearest, shown
 
 
 def explained(error: ValidationError, tree: Mapping[str, object]) -> ConfigError:
-    """The first of pydantic's errors as one about a key of the configuration `tree`."""
+    """The first of pydantic's errors as a `ConfigError` about a key of the configuration `tree`."""
     problem = error.errors()[0]
     steps = [str(step) for step in problem["loc"]]
     if steps[:2] == ["source", "0"] and not isinstance(tree.get("source"), list):
@@ -23,14 +23,14 @@ def explained(error: ValidationError, tree: Mapping[str, object]) -> ConfigError
         return ConfigError(key, f"unknown key; {nearest(path[-1], list(keys_of(section)))}")
     if problem["type"] == "missing":
         return ConfigError(key, "is missing")
-    # a side is a Side to its user
+    # the message calls it a Side
     reason = problem["msg"].removeprefix("Value error, ").replace("instance of SideKeys", "instance of Side")
     value = problem["input"]
     return ConfigError(key, reason if isinstance(value, dict | BaseModel) else f"{reason} (is {shown(value)})")
 
 
 def _followed(steps: list[str]) -> tuple[list[str], Any]:
-    """The keys and positions that pydantic's steps from the root name, and the last section that they lead to."""
+    """The keys and positions on pydantic's path from the root, and the last section on it."""
     section: Any = Config
     path: list[str] = []
     for step in steps:
@@ -44,7 +44,7 @@ def _followed(steps: list[str]) -> tuple[list[str], Any]:
 
 
 def _section_in(annotation: Any) -> Any:
-    """The section that a list is of, or that may be left out; anything else is itself."""
+    """The section inside a list or an optional; any other annotation is returned as it is."""
     inner = get_args(annotation)
     optional = len(inner) == 2 and inner[1] is type(None) and bool(keys_of(inner[0]))
     return inner[0] if get_origin(annotation) is list or optional else annotation

@@ -1,7 +1,7 @@
 """The configuration: the only schema, its keys and their checks.
 
-Keys whose value may be a table also take the bare name (`attention: general`). Which names exist and
-which options each takes is known to the tables of the parts alone; here they are a `Choice`.
+Keys whose value may be a table also take the bare name (`attention: general`). Only the tables of the parts know
+which names exist and which options each takes; here they are a `Choice`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
-WIDEST, DEEPEST = 1 << 16, 256  # of a layer, in layers: more is a slip of the pen
+WIDEST, DEEPEST = 1 << 16, 256  # the width of a layer, the number of layers: more is a typing error
 
 
 class Section(BaseModel):
@@ -37,20 +37,20 @@ class Section(BaseModel):
 
 
 def keys_of(section: object) -> dict[str, FieldInfo]:
-    """The keys of a section as users write them; anything else has none."""
+    """The keys of a section as users write them; empty for anything else."""
     if not (isinstance(section, type) and issubclass(section, BaseModel)):
         return {}
     return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 class WithOptions(BaseModel):
-    """A named choice; keys beyond its own are options of what it names, checked where that is built."""
+    """A named choice; further keys are options of the part with this name, checked where it is built."""
 
     model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of what is named."""
+        """The options of the named part."""
         return dict(self.model_extra or {})
 
     @classmethod
@@ -85,7 +85,7 @@ Files = str | list[str] | Parallel
 
 
 def _files(value: object) -> object:
-    """Say what is wrong with files in one message, where a union would give one a branch."""
+    """Check files with one message, where a union would give a message for each branch."""
     if isinstance(value, Mapping):
         odd = sorted(map(str, set(value) ^ {"source", "target"}))
         if odd:
@@ -117,7 +117,7 @@ def _vectors(value: object) -> object:
 
 
 class Data(Section):
-    """Where the rows come from. Paths are relative to the configuration's own file; `${VAR}` and
+    """Where the rows come from. Paths are relative to the configuration file; `${VAR}` and
     `${VAR:-default}` expand, an unset variable without a default is an error."""
 
     train: Annotated[Files, BeforeValidator(_files)] = Field(description="the rows to learn from")
@@ -139,7 +139,7 @@ class Data(Section):
 
 
 class SideKeys(WithOptions):
-    """What stands on a side of a row, and where; the other keys are options of the kind."""
+    """The kind of a side and its columns; the other keys are options of the kind."""
 
     kind: str = Field("text", description="text, category, vector, image, frames, label, labels, number, ...")
     column: StrictInt | StrictStr | None = Field(None, description="the column, by name or position")
@@ -179,7 +179,7 @@ class Decoder(Section):
 
 
 class Context(WithOptions):
-    """What the decoder gets of the source as one vector C, and where it enters."""
+    """How the states of the encoder become one vector C for the decoder, and where it enters."""
 
     from_: str = Field("projected_last", alias="from")
     to: Literal["initial_state", "every_step"] = "initial_state"
@@ -305,7 +305,7 @@ class Shortlist(Section):
 
 
 class Decode(WithOptions):
-    """How outputs are looked for; the other keys are rules of decoding, checked where they are built."""
+    """How outputs are decoded; the other keys are rules of decoding, checked where they are built."""
 
     model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
@@ -337,7 +337,7 @@ class Decode(WithOptions):
 
     @property
     def rules(self) -> dict[str, Any]:
-        """What is said of rules of decoding, by their names."""
+        """The configured rules of decoding, by their names."""
         rules = {"allowed": self.allowed, "lexicon": self.lexicon} | self.options
         return {name: value for name, value in rules.items() if value is not None}
 
@@ -395,7 +395,7 @@ class Config(Section):
         return tree
 
     def to_yaml(self) -> str:
-        """The configuration as YAML, every value spelled out."""
+        """The configuration as YAML, with every value."""
         out = io.StringIO()
         yaml = YAML()
         yaml.default_flow_style = None

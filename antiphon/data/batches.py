@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 
 
 class Sequences:
-    """Many arrays [steps, ...] in one flat array: for ids 4 bytes a step and 8 a sequence, however many there are."""
+    """Many arrays [steps, ...] in one flat array: for ids 4 bytes a step and 8 bytes a sequence."""
 
     def __init__(self, sequences: Iterable[Sequence[int] | NDArray[Any]]) -> None:
         flat = [s if isinstance(s, np.ndarray) else np.asarray(s, dtype=np.int32) for s in sequences]
@@ -42,7 +42,7 @@ class Sequences:
         return self.values[self.ends[row] - self.lengths[row] : self.ends[row]]
 
     def take(self, rows: Sequence[int] | Ints) -> Sequences:
-        """Only the given rows, in their order."""
+        """Only these rows, in their order."""
         return Sequences([self[int(row)] for row in rows])
 
     def padded(self, rows: Sequence[int] | Ints) -> NDArray[Any]:
@@ -60,8 +60,8 @@ class Sequences:
 class Examples:
     """Encoded rows: one `Sequences` a source, and the targets.
 
-    With `lanes` they are pieces of one long text that is read in so many places at once: the first `lanes` rows, then
-    the rows behind these, and so on.
+    With `lanes` they are pieces of one long text that is read in this many places at once: the first `lanes` rows, then
+    the next `lanes` rows, and so on.
     """
 
     sources: tuple[Sequences, ...]
@@ -79,10 +79,10 @@ class Examples:
 
 
 def in_lanes(examples: Examples, begin: int, lanes: int, steps: int) -> Examples:
-    """Long texts as one, dealt out to `lanes` of equal length and cut into pieces of `steps` symbols, for truncated
-    back-propagation through time. A piece's source is the symbol before each of its symbols, `begin` the very first.
+    """Long texts as one, divided into `lanes` of equal length and cut into pieces of `steps` symbols, for truncated
+    back-propagation through time. A piece's source is the symbol before each of its symbols; `begin` is the very first.
 
-    What is left over at the end, fewer symbols than lanes, is left out.
+    The rest at the end, fewer symbols than lanes, is left out.
     """
     ids = examples.target.values
     length = len(ids) // lanes
@@ -112,7 +112,7 @@ class Padded(NamedTuple):
 
     @property
     def positions(self) -> Tensor:
-        """The flat indices of the steps that are not padding, row by row; asks the device of the lengths."""
+        """The flat indices of the steps that are not padding, row by row; waits for the device of the lengths."""
         inside = torch.arange(self.values.shape[1], device=self.lengths.device) < self.lengths[:, None]
         return inside.flatten().nonzero().flatten()
 
@@ -125,7 +125,7 @@ class Batch:
     """Padded rows as tensors.
 
     A text target ends with EOS. `positions` are the flat indices of the N target steps that are not padding,
-    made here so that no step of training has to ask the device.
+    computed here so that no training step has to wait for the device.
     """
 
     sources: tuple[Padded, ...]
@@ -149,12 +149,12 @@ class Batch:
 
 
 def pad(sequences: Sequences, rows: Sequence[int] | Ints) -> Padded:
-    """The given rows as tensors."""
+    """These rows as tensors."""
     return Padded(torch.from_numpy(sequences.padded(rows)), torch.from_numpy(sequences.lengths[rows]))
 
 
 def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
-    """The given rows of `examples` as a padded batch."""
+    """These rows of `examples` as a padded batch."""
     target = pad(examples.target, rows)
     return Batch(tuple(pad(source, rows) for source in examples.sources), target, target.positions)
 
@@ -162,10 +162,10 @@ def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
 def replace_unknown(batch: Batch, share: float, generator: torch.Generator, symbols: int | None = None) -> Batch:
     """The batch with a share of its source symbols replaced by UNK, so that UNK is trained for.
 
-    Special symbols stay, and sources that are no symbols are left as they are. Of a spelled word, whose first id is its
-    own, the characters stay.
-    For a model that copies, `symbols` is the size of the target's vocabulary: what is hidden is then hidden wherever
-    its row has it, and in the target it is what only copying can say (see `antiphon/data/copying.py`).
+    Special symbols stay, and sources without symbols stay as they are. The characters of a spelled word stay; only its
+    first id, that of the word, is replaced.
+    For a model that copies, `symbols` is the size of the target's vocabulary: a hidden symbol is then hidden everywhere
+    in its row, and in the target it gets the id that only copying can produce (see `antiphon/data/copying.py`).
     """
     if share <= 0:
         return batch
@@ -179,21 +179,21 @@ def replace_unknown(batch: Batch, share: float, generator: torch.Generator, symb
             hidden = known & chosen.view(*chosen.shape, *[1] * (values.dim() - 2))
             values = values.masked_fill(hidden, UNK)
             if symbols is not None:
-                values, said = _hide_copied(values, hidden[..., 0], target.values, symbols)
-                target = Padded(said, target.lengths)
+                values, target_ids = _hide_copied(values, hidden[..., 0], target.values, symbols)
+                target = Padded(target_ids, target.lengths)
         sources.append(Padded(values, lengths))
     return replace(batch, sources=tuple(sources), target=target)
 
 
 def _hide_copied(values: Tensor, hidden: Tensor, target: Tensor, symbols: int) -> tuple[Tensor, Tensor]:
-    """A source [B, S, ...] and its target [B, T] as if the target's vocabulary had none of the symbols that the source
-    says at hidden places [B, S]: each is unknown wherever it stands, and is said by its first place."""
+    """A source [B, S, ...] and its target [B, T] as if the symbols at hidden places [B, S] of the source were not in
+    the target's vocabulary: each is unknown everywhere in the row, and its copy id is that of its first place."""
     says, places = values[..., -1], torch.arange(values.shape[1])
     same = says[:, :, None] == says[:, None]  # [B, S, S]
     beyond = symbols + torch.where(same, places, values.shape[1]).amin(2)
     hidden = (same & hidden[:, None]).any(2)
-    wanted = (target[:, :, None] == says[:, None]) & hidden[:, None]  # [B, T, S]
-    target = torch.where(wanted.any(2), torch.where(wanted, beyond[:, None], 0).amax(2), target)
+    matches = (target[:, :, None] == says[:, None]) & hidden[:, None]  # [B, T, S]
+    target = torch.where(matches.any(2), torch.where(matches, beyond[:, None], 0).amax(2), target)
     values = values.clone()
     values[..., 0].masked_fill_(hidden, UNK)
     values[..., -1] = torch.where(hidden, beyond, says)

@@ -1,4 +1,4 @@
-"""Records to what stands in the wanted columns, and what may be wrong with a table's columns."""
+"""From records to the content of their columns, and what may be wrong with a table's columns."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SEPARATORS = {
 def read_table(
     path: str, columns: Sequence[Column], header: bool, problems: Problems, named: bool = True
 ) -> Iterator[tuple[int, list[object]]]:
-    """What stands in the wanted columns of every record of a table, with its line.
+    """The content of the columns `columns` of every record of a table, with its line.
 
-    If the columns are not `named`, but taken because they are the first, there must be no others.
+    If the columns are not `named` by the user but are simply the first, there must be no others.
     """
     suffix = suffix_of(path)
     if suffix not in FORMATS:
@@ -35,7 +35,7 @@ def read_table(
         records = _without_blank_lines(path, records, problems)
         has_header = header or any(isinstance(column, str) for column in columns)
         no_others = not named
-    wanted = list(columns)
+    selected = list(columns)
     for number, (line, record, reason) in enumerate(records):
         first = number == 0
         if record is None:
@@ -49,10 +49,10 @@ def read_table(
             problems.add(path, line, f"has {len(record)} columns, and {len(columns)} are read{hint}")
         elif first and has_header:
             names = [str(name) for name in record]
-            wanted = [position_of(column, names, f"{path}:{line}") for column in columns]
+            selected = [position_of(column, names, f"{path}:{line}") for column in columns]
         else:
             try:
-                values = [_value(record, column) for column in wanted]
+                values = [_value(record, column) for column in selected]
             except ValueError as error:
                 problems.add(path, line, str(error))
             else:
@@ -85,7 +85,7 @@ def _without_blank_lines(path: str, records: Numbered, problems: Problems) -> Nu
 
 
 def _value(record: Record, column: Column) -> object:
-    """What stands in a column; a `ValueError` says why nothing does."""
+    """The content of a column; a `ValueError` says why there is none."""
     value = _field(record, column) if isinstance(record, Mapping) else _cell(record, column)
     if value is None:
         raise ValueError(f"column {column!r} is null")
@@ -119,17 +119,17 @@ def _width(record: Sequence[object]) -> str:
 
 
 def _separator_hint(record: Sequence[object]) -> str:
-    """What may separate the columns of a row in place of what does in its kind of file."""
+    """A hint which other character may separate the columns of a row, as the end of a message; empty without one."""
     text = str(record[0])
     return next((f"; is {advice}" for mark, advice in SEPARATORS.items() if mark in text), "")
 
 
-def _which_columns(record: Record, wanted: int) -> str:
-    """Ask which of a table's columns are meant."""
+def _which_columns(record: Record, count: int) -> str:
+    """The message that asks which of a table's columns are meant."""
     shown = [repr(str(value)[:20]) for value in record]
     listed = ", ".join(f"{place} {value}" for place, value in enumerate(shown[:12])) + (", ..." if shown[12:] else "")
-    sides = "--set source.column=0" + (" --set target.column=1" if wanted > 1 else "")
+    sides = "--set source.column=0" + (" --set target.column=1" if count > 1 else "")
     return (
-        f"has {len(record)} columns, and {wanted} are read: which? Name them by position or, where the first line has "
+        f"has {len(record)} columns, and {count} are read: which? Name them by position or, where the first line has "
         f"their names, by name, as in {sides} (or in a configuration). The first row has {listed}"
     )

@@ -12,7 +12,8 @@ FIELDS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "dep
 
 @dataclass(frozen=True)
 class Sentence:
-    """The lines of a sentence, comments too, the number of the first that is none, and what is wrong with it, if so."""
+    """The lines of a sentence with its comments, the number of its first line that is not a comment, and what is wrong
+    with it (empty: nothing)."""
 
     lines: list[str]
     line: int
@@ -20,7 +21,7 @@ class Sentence:
 
     @property
     def words(self) -> list[int]:
-        """Where its words stand: words written together (1-2) and words that are not there (1.1) are none."""
+        """The places of its words; lines of words written together (1-2) and of empty nodes (1.1) do not count."""
         return [place for place, line in enumerate(self.lines) if line.partition("\t")[0].isdigit()]
 
     def field(self, name: str) -> str:
@@ -52,8 +53,8 @@ def sentences(numbered: Iterable[tuple[int, str | None, str]]) -> Iterator[Sente
         elif line is None:
             first, wrong = first or number, wrong or f"line {number} is {reason}"
         elif first:
-            found = Sentence(lines, first, wrong)
-            yield found if wrong or found.words else Sentence(lines, first, "holds no words")
+            sentence = Sentence(lines, first, wrong)
+            yield sentence if wrong or sentence.words else Sentence(lines, first, "holds no words")
             lines, first, wrong = [], 0, ""
         elif lines:  # comments that stand alone
             lines.append("")

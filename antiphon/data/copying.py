@@ -1,8 +1,8 @@
 """Symbols that a model may copy: how the two sides of a row share ids that go beyond the target's vocabulary.
 
-A symbol of the source that the target's vocabulary has is said by its id there. Any other is said by an id of its row
-alone: the vocabulary's size, and the place in the source where the symbol first stands (the extended vocabulary of See
-et al. 2017, arXiv 1704.04368, section 2.2). The end of the source says the end symbol.
+A symbol of the source that is in the target's vocabulary has its id there. Any other has an id that is valid in its row
+only: the vocabulary's size plus the first place of the symbol in the source (the extended vocabulary of See et al.
+2017, arXiv 1704.04368, section 2.2). The end of the source has the id of the end symbol.
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ class Copying:
         return cls(source, target)
 
     def says(self, value: Text) -> list[int]:
-        """The id that each step of an encoded source says."""
+        """The id in the target that a copy of each source step has."""
         symbols, vocabulary = [*self.source.split_turns(value), ""], self.target.vocabulary
         first: dict[str, int] = {}
         for place, symbol in enumerate(symbols):
-            own = vocabulary.id(symbol) if symbol else EOS
-            first.setdefault(symbol, len(vocabulary) + place if own == UNK else own)
+            known_id = vocabulary.id(symbol) if symbol else EOS
+            first.setdefault(symbol, len(vocabulary) + place if known_id == UNK else known_id)
         return [first[symbol] for symbol in symbols]
 
     def read(self, value: Text, encoded: Array | Sequence[int]) -> Array:
-        """An encoded source [steps] or [steps, ...] as [steps, ... + 1]: what each step says is its last column."""
+        """An encoded source [steps] or [steps, ...] as [steps, ... + 1]: the last column is the id of its copy."""
         return np.column_stack([encoded, self.says(value)]).astype(np.int32)
 
     def written(self, value: Text, source: Text) -> list[int]:
-        """The ids of a target: a symbol that only the row's source has is said as there."""
-        said = dict(zip([*self.source.split_turns(source), ""], self.says(source), strict=True))
+        """The ids of a target: a symbol that only the row's source has gets the id of its copy."""
+        source_ids = dict(zip([*self.source.split_turns(source), ""], self.says(source), strict=True))
         known = zip([*self.target.split_turns(value), ""], self.target.encode(value), strict=True)
-        return [said.get(symbol, UNK) if number == UNK else number for symbol, number in known]
+        return [source_ids.get(symbol, UNK) if number == UNK else number for symbol, number in known]
 
     def symbols(self, ids: Iterable[int], source: Text) -> list[str | None]:
-        """The symbols of an output's ids, None for a special one."""
+        """The symbols of an output's ids, None for a special symbol."""
         read, known = self.source.split_turns(source), len(self.target.vocabulary)
-        return [read[one - known] if one >= known else self.target.vocabulary.symbol(one) for one in ids]
+        return [read[number - known] if number >= known else self.target.vocabulary.symbol(number) for number in ids]

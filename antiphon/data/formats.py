@@ -24,12 +24,12 @@ NO_CHARACTER = "holds what is no character"
 TEXTS_OR_NUMBERS = "Uiufb"  # kinds of array that are read
 BROKEN = (OSError, EOFError, zlib.error)  # what reading a damaged file raises
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
-LONGEST_LINE = 16 << 20  # bytes; a longer line is no text, and must not fill the memory
+LONGEST_LINE = 16 << 20  # bytes; a longer line is not text, and must not fill the memory
 
 Record: TypeAlias = Sequence[object] | Mapping[str, object]
 Column: TypeAlias = int | str
 Numbered: TypeAlias = Iterator[tuple[int, Record | None, str]]
-"""Of each record its line, itself (empty for a blank line), and if it is None the reason."""
+"""For each record: its line, the record (empty for a blank line, None for a bad one), and the reason if it is None."""
 
 
 def open_bytes(path: str) -> IO[bytes]:
@@ -77,7 +77,7 @@ def _checked_first_line(path: str, line: bytes) -> bytes:
 
 
 def _skip_rest(file: IO[bytes], line: bytes) -> None:
-    """Read on to the end of a line, of which `line` is the beginning."""
+    """Skip the rest of a line that begins with `line`."""
     while line and not line.endswith(b"\n"):
         line = file.readline(LONGEST_LINE)
 
@@ -91,7 +91,7 @@ def _tsv(path: str, _: Sequence[Column]) -> Numbered:
 
 
 def _csv(path: str, _: Sequence[Column]) -> Numbered:
-    bad_lines: list[tuple[int, str]] = []  # met in the record that is being read
+    bad_lines: list[tuple[int, str]] = []  # in the record that is being read
 
     def lines() -> Iterator[str]:
         for number, line, reason in read_lines(path):
@@ -215,7 +215,7 @@ def _array(path: str, _: Sequence[Column]) -> Numbered:
 
 
 def read_items(path: str) -> Iterator[tuple[int, object, str]]:
-    """Numbered items of a side that is a file of its own: lines of a text, or what an array holds."""
+    """Numbered items of a side that has its own file: lines of a text, or items of an array."""
     if suffix_of(path) not in (".npz", ".npy"):
         yield from read_lines(path)
         return
@@ -243,18 +243,18 @@ FORMATS: dict[str, Callable[[str, Sequence[Column]], Numbered]] = {
     ".npz": _array,
     ".npy": _array,
 }
-KEYED = (".jsonl", ".ndjson", ".conllu", ".parquet")  # records with names of their own, so no header
+KEYED = (".jsonl", ".ndjson", ".conllu", ".parquet")  # each record has names, so there is no header
 ENDINGS = ", ".join(FORMATS)
 
 
 def suffix_of(path: str) -> str:
-    """The ending of a file's name that says its format, without .gz."""
+    """The ending of a file's name that names its format, without .gz."""
     file, inside, _ = path.partition(".npz#")
     return ".npz" if inside else Path(file.removesuffix(".gz")).suffix.lower()
 
 
 def is_table(path: str) -> bool:
-    """Whether the name of a file, or of an array in one, says that it holds a table of rows."""
+    """Whether a file, or an array in it, is a table of rows by its name."""
     return suffix_of(path) in FORMATS
 
 
@@ -262,18 +262,18 @@ def tables_in(path: str) -> list[str]:
     """The tables of a folder, in the order of their names; a file alone."""
     if not Path(path).is_dir():
         return [path]
-    found = sorted(
+    tables = sorted(
         str(file)
         for file in Path(path).iterdir()
-        if is_table(file.name) and file.is_file() and not file.name.startswith((".", "~"))  # other programs' own
+        if is_table(file.name) and file.is_file() and not file.name.startswith((".", "~"))  # files of other programs
     )
-    if not found:
+    if not tables:
         raise DataError(f"{path}: is a folder without tables ({ENDINGS}, text with .gz too)")
-    return found
+    return tables
 
 
 def position_of(column: Column, names: Sequence[str], where: str) -> Column:
-    """The position of a column in the header that stands at `where`; what is a position already stays."""
+    """The position of a column in the header at `where`; a position is returned as it is."""
     if isinstance(column, int):
         return column
     if names.count(column) > 1:

@@ -23,12 +23,12 @@ from antiphon.errors import ConfigError, DataError
 from antiphon.registry import Table
 
 AT_ONCE = 10_000  # rows whose ids are lists, which take ten times the memory of arrays
-DEFAULT_FRACTION = 0.05  # of the training inputs, for validation, where none is configured
+DEFAULT_FRACTION = 0.05  # share of the training inputs for validation, unless configured
 LOG = logging.getLogger("antiphon")
 
 
 def tell(problems: Problems) -> None:
-    """Say which bad rows were left out, and what may be a mistake."""
+    """Log which bad rows were left out, and what may be a mistake."""
     for note in problems.notes:
         LOG.warning("%s", note)
     if problems.first:
@@ -37,7 +37,7 @@ def tell(problems: Problems) -> None:
 
 @dataclass(frozen=True)
 class Codecs:
-    """The codecs of all sides, and which symbols of one are likely to answer those of the other, if that is known."""
+    """The codecs of all sides, and if there is one the shortlist of the target symbols that a source can need."""
 
     sources: tuple[Codec, ...]
     target: Codec
@@ -61,7 +61,7 @@ class Codecs:
         return cls(tuple(read), codec_from_json(TARGETS, target, "target"))
 
     def key_of(self, row: Row) -> Hashable:
-        """What makes the inputs of two rows the same to a model."""
+        """A key that is equal for two rows if their inputs are the same to a model."""
         return tuple(codec.key_of(value) for codec, value in zip(self.sources, row.sources, strict=True))
 
     def shown(self, row: Row) -> dict[str, str]:
@@ -71,7 +71,7 @@ class Codecs:
 
 
 def side_names(sources: int) -> list[str]:
-    """source, source-2, ..., target: what files and messages call the sides."""
+    """source, source-2, ..., target: the names of the sides in files and messages."""
     return ["source", *(f"source-{number}" for number in range(2, sources + 1)), "target"]
 
 
@@ -91,7 +91,7 @@ def _untrained(table: Table[Codec], side: SideKeys, key: str) -> Codec:
 
 
 def sides_of(config: Config, codecs: Codecs) -> list[SideReader]:
-    """How rows are read; sources that are not configured otherwise stand in the first columns, the target behind."""
+    """How rows are read; unless configured otherwise the sources are the first columns, and the target the next."""
     sides = []
     for number, (name, codec) in enumerate(codecs.named.items()):
         keys = config.target if name == "target" else config.sources[number]
@@ -109,7 +109,7 @@ def load_rows(
 ) -> list[Row]:
     """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so.
 
-    With `problems` they are added to these, and nothing is raised. What is skipped, and what is odd, is a warning,
+    With `problems` they are added to these, and nothing is raised. Skipped rows, and what is odd, are warnings
     unless `warn` is false.
     """
     met = problems if problems is not None else Problems(config.data.on_error == "skip")
@@ -145,7 +145,7 @@ def _paths(files: Files) -> list[str]:
 
 
 def _hint_of_one_column(problems: Problems) -> str:
-    """What may help where all rows have one column: what was noted, or which models learn from one column."""
+    """A hint where all rows have one column: the notes, or which models learn from one column."""
     if problems.notes:
         return "\n".join(problems.notes)
     has_advice = "; is " in problems.summary()  # another separator, or comments
@@ -169,7 +169,7 @@ def oddities(config: Config, codecs: Codecs, rows: Sequence[Row]) -> list[str]:
     ]
     if isinstance(config.data.train, Parallel) or not rows:
         return notes
-    columns: dict[str, list[str]] = {}  # what the sides that are text hold
+    columns: dict[str, list[str]] = {}  # the texts of each side that is text
     for place, (name, codec) in enumerate(codecs.named.items()):
         if codec.reads and codec.kind in TEXTUAL:
             columns[name] = [str((*row.sources, row.target)[place]) for row in rows]
@@ -186,7 +186,7 @@ TEXTUAL = ("text", "category", "label")
 def split_rows(
     rows: Sequence[Row], fraction: float, seed: int, key: Callable[[Row], Hashable] = lambda row: row.sources
 ) -> tuple[list[Row], list[Row]]:
-    """Training and validation rows. All rows of one input (by its `key`) fall on one side; which, its hash decides."""
+    """Training and validation rows. All rows of one input (by its `key`) go to the same part, chosen by its hash."""
     inputs = {key(row) for row in rows}
     if len(inputs) < 2:
         raise DataError(
@@ -216,7 +216,7 @@ def split_text(row: Row, fraction: float) -> tuple[list[Row], list[Row]]:
 
 
 def held_out(config: Config, codecs: Codecs, rows: list[Row], fraction: float) -> tuple[list[Row], list[Row]]:
-    """Training and validation rows, where validation is a fraction: of the inputs, or of one long text its tail."""
+    """Training and validation rows, where validation is a fraction of the inputs, or the tail of one long text."""
     if codecs.sources[0].whole:
         if len(rows) > 1:
             raise ConfigError("data.valid", "a fraction is for one long text; give a file")
@@ -242,7 +242,7 @@ def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
         codec.learn([row.sources[number] for row in rows])
     codecs.target.learn([row.target for row in rows])
     if codecs.target.form == "next":
-        codecs.sources[0].trims = False  # a blank at a prompt's end says that a word begins
+        codecs.sources[0].trims = False  # a blank at the end of a prompt begins a word
     return codecs
 
 
@@ -261,7 +261,7 @@ def encode_rows(
 ) -> tuple[list[Row], Examples]:
     """Rows and their arrays. Rows longer than `data.max_length` steps are bad rows.
 
-    Those are added to `met`, if it is given; else they are raised together at the end, or skipped.
+    They are added to `met`, unless it is None; then they are raised together at the end, or skipped.
     """
     copying = copying_of(config, codecs)
     problems = met if met is not None else Problems(config.data.on_error == "skip")
@@ -276,7 +276,7 @@ def encode_rows(
                 problems.add(row.file, row.line, str(error))
                 continue
             kept.append(row)
-        for side, arrays in zip(sides, zip(*encoded, strict=True), strict=False):  # none if all are bad
+        for side, arrays in zip(sides, zip(*encoded, strict=True), strict=False):  # empty if all are bad
             side.append(Sequences(arrays))
     if met is None:
         problems.raise_any()
@@ -310,12 +310,12 @@ def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]
         _check_one_each(codecs, len(arrays[0]) - codecs.sources[0].ends, len(arrays[-1]))
     if codecs.target.form == "aligned":
         *labels, _ = arrays[-1]
-        _check_room(len(arrays[0]), labels)  # the end too can say one
+        _check_room(len(arrays[0]), labels)  # the step of the end symbol counts too
     return arrays
 
 
 def _check_lengths(codecs: Codecs, arrays: Sequence[Array | Sequence[int]], limit: int) -> None:
-    """No side may be longer than `limit` steps; the message is of the longest."""
+    """No side may be longer than `limit` steps; the message is about the longest."""
     longest, message = limit, ""
     for (name, codec), array in zip(codecs.named.items(), arrays, strict=True):
         length = len(array) - codec.ends
@@ -325,27 +325,27 @@ def _check_lengths(codecs: Codecs, arrays: Sequence[Array | Sequence[int]], limi
         raise ValueError(f"too long: {message}, data.max_length is {limit}")
 
 
-def _check_one_each(codecs: Codecs, steps: int, wanted: int) -> None:
-    """A target that says something of each step of the source has as many."""
-    if steps != wanted:
+def _check_one_each(codecs: Codecs, steps: int, count: int) -> None:
+    """A target with an item for each source step must have as many."""
+    if steps != count:
         source, target = codecs.sources[0].unit, codecs.target.unit
-        raise ValueError(f"the target has {wanted} {target} for {steps} {source} of the source")
+        raise ValueError(f"the target has {count} {target} for {steps} {source} of the source")
 
 
 def _check_room(steps: int, labels: Sequence[int]) -> None:
-    """The steps of the source can say these labels with CTC."""
-    wanted = frames_needed(labels)
-    if wanted <= steps:
+    """The source must have enough steps to predict these labels with CTC."""
+    frames = frames_needed(labels)
+    if frames <= steps:
         return
-    between = ", and a blank between equal ones" if wanted > len(labels) else ""
+    between = ", and a blank between equal ones" if frames > len(labels) else ""
     unknown = sum(label == UNK for label in labels)
     if between and unknown > 1:
         between += f", as {unknown} unknown ones are"
-    raise ValueError(f"the target needs {wanted} steps of the source, which has {steps}: with ctc one a token{between}")
+    raise ValueError(f"the target needs {frames} steps of the source, which has {steps}: with ctc one a token{between}")
 
 
 def frames_needed(labels: Sequence[int]) -> int:
-    """The fewest frames that can say these labels with CTC: one each, and a blank between equal neighbours."""
+    """The fewest frames for these labels with CTC: one for each label, and a blank between equal neighbours."""
     return len(labels) + sum(left == right for left, right in itertools.pairwise(labels))
 
 

@@ -11,9 +11,9 @@ from antiphon.data.rows import Row
 NAMES = """id source src target tgt input output in out x y text sentence word words token tokens tag tags label labels
 class category pron pronunciation phones phonemes ipa lemma form features grapheme graphemes phoneme sentiment question
 answer reply turn turns translation title name names value key english german french spanish chinese en de fr es zh ja
-ko ru it utterance transcription transcript caption image file path original"""  # of columns
-REPEATED = 5  # rows a value, on average, from which on a value that stands once is odd
-QUOTED = 0.2  # share of rows
+ko ru it utterance transcription transcript caption image file path original"""  # usual names of columns
+REPEATED = 5  # rows a value on average, from which on a value that occurs only once is odd
+QUOTED = 0.2  # share of rows with quotes that is odd
 ODD_SPACE = re.compile(r"[^\S \t\n\r\f\v]")
 
 
@@ -33,13 +33,13 @@ def header(rows: Sequence[Row], columns: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _is_odd(column: Sequence[str]) -> bool:
-    """Whether a column's first value stands there once, and the others again and again."""
+    """Whether a column's first value occurs once, and the others again and again."""
     counts = Counter(column)
     return counts[column[0]] == 1 and len(column) >= REPEATED * len(counts)
 
 
 def white_space(rows: Sequence[Row], words: Mapping[str, Sequence[str]]) -> list[str]:
-    """White space other than a blank in sides of words, which are separated there and joined with a blank."""
+    """White space other than a blank in sides of words: words are separated there, but joined again with a blank."""
     notes = []
     for name, column in words.items():
         marks = ((row, ODD_SPACE.search(text)) for row, text in zip(rows, column, strict=True))
@@ -53,7 +53,7 @@ def white_space(rows: Sequence[Row], words: Mapping[str, Sequence[str]]) -> list
 
 
 def quotes(rows: Sequence[Row], columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """Fields of a .tsv that stand in quotes, as a spreadsheet writes them."""
+    """Fields of a .tsv in quotes, as a spreadsheet writes them."""
     notes = []
     for name, column in columns.items():
         quoted = [

@@ -15,7 +15,7 @@ class Problems:
     skip: bool = False
     first: list[str] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)  # what is no error, and may be a mistake
+    notes: list[str] = field(default_factory=list)  # what is not an error, but may be a mistake
     hint: str = ""  # what may help with all of them
 
     SHOWN = 10
@@ -36,7 +36,7 @@ class Problems:
         return "\n".join([*lines, self.hint] if self.hint else lines)
 
     def raise_any(self) -> None:
-        """Raise what was met, unless bad rows are skipped."""
+        """Raise the collected errors, unless bad rows are skipped."""
         if self.first and not self.skip:
             hint = "\n(data.on_error: skip leaves such rows out)" if self.reasons.total() > 1 else ""
             raise DataError(self.summary() + hint)

@@ -16,7 +16,7 @@ from antiphon.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example as its sides' codecs read it, and where it stands."""
+    """One example as its sides' codecs read it, with its file and line."""
 
     sources: tuple[Any, ...]
     target: Any
@@ -26,24 +26,26 @@ class Row:
 
 @dataclass(frozen=True)
 class SideReader:
-    """A side of every row: what to call it, its columns, and how to read what stands there.
+    """A side of every row: its name, its columns, and how to read their content.
 
-    `read` takes what stands in the one column (or a list of what stands in several) and the folder of the table;
+    `read` takes the content of the column (or a list of the contents of several) and the folder of the table;
     its `ValueError` says what is wrong, as the end of a sentence that begins with the side's name.
     """
 
     name: str
     columns: Column | tuple[Column, ...] | None  # None: nothing is read
     read: Callable[[object, str], Any]
-    gathers: bool = False  # of a group of rows, what stands in each; otherwise the one thing that stands in all
+    gathers: bool = (
+        False  # whether it gets the contents of all rows of a group; otherwise the one content that they share
+    )
     named: bool = True  # whether the user named the columns; otherwise they are the first
 
 
 class _Entry(NamedTuple):
-    """What a row holds for each side that reads anything, before it is read, and where that stands."""
+    """The content of a row for each side that has columns, before it is read, with files and lines."""
 
-    files: Sequence[str]  # where each value stands
-    lines: Sequence[int]  # several if they are a group
+    files: Sequence[str]  # the file of each value
+    lines: Sequence[int]  # several for a group
     values: Sequence[object]
 
 
@@ -55,9 +57,9 @@ def read_rows(
     problems: Problems,
     group: Column | None = None,
 ) -> Iterator[Row]:
-    """Rows of tables, or of files whose items belong together (one a side that reads anything), in order.
+    """Rows of tables, or of parallel files (one for each side that has columns), in order.
 
-    The last side is the target. With `group` neighbouring rows of a table that have the same in that column are one.
+    The last side is the target. With `group` neighbouring rows of a table with the same value in that column are one.
     """
     if parallel:
         entries = _parallel_entries(parallel, problems)
@@ -104,7 +106,7 @@ def _read(entry: _Entry, sides: Sequence[SideReader], problems: Problems) -> Row
 
 
 def _bad_member(side: SideReader, lines: Sequence[int], value: object, folder: str) -> tuple[int, str] | None:
-    """The line of the first row of a bad group that alone cannot be read either, and why."""
+    """The line of the first row of a bad group that cannot be read alone either, and why."""
     if len(lines) < 2 or not isinstance(value, list):
         return None
     for line, item in zip(lines, value, strict=False):
@@ -155,7 +157,7 @@ def _columns_of(side: SideReader) -> Sequence[Column]:
 
 
 def _by_side(sides: Sequence[SideReader], values: Iterable[object]) -> list[object]:
-    """What stands in each side's column, or a list of what stands in its several columns."""
+    """The content of each side's column, or a list of the contents of its several columns."""
     rest = iter(values)
     return [list(islice(rest, len(side.columns))) if isinstance(side.columns, tuple) else next(rest) for side in sides]
 
@@ -163,7 +165,7 @@ def _by_side(sides: Sequence[SideReader], values: Iterable[object]) -> list[obje
 def _groups(
     path: str, sides: Sequence[SideReader], rows: Iterator[tuple[int, list[object]]], problems: Problems
 ) -> Iterator[tuple[Sequence[int], Sequence[object]]]:
-    """Neighbouring rows with the same first value as one: their lines, and what stands in them for each side."""
+    """Neighbouring rows with the same first value as one: their lines, and their content for each side."""
     begins: dict[str, int] = {}  # the first line of each group
     for name, members in groupby(rows, key=lambda row: str(row[1][0])):
         lines, contents = zip(*((line, _by_side(sides, values)) for line, (_, *values) in members), strict=True)
@@ -182,7 +184,7 @@ def _groups(
 def _difference(
     sides: Sequence[SideReader], lines: Sequence[int], columns: Sequence[Sequence[object]]
 ) -> tuple[int, str] | None:
-    """The first line of a group that differs from its first row where all must be the same, and what to say."""
+    """The first line of a group that differs from its first row where all must be the same, and the message."""
     for side, values in zip(sides, columns, strict=True):
         if side.gathers:
             continue

@@ -1,4 +1,4 @@
-"""What a source's symbols are likely to be answered with: a vocabulary shortlist, learned from the training rows.
+"""The target symbols that a source can need: a vocabulary shortlist, learned from the training rows.
 
 A large vocabulary is the largest part of a step's work, and nearly all of it cannot follow from this source. For each
 symbol of the source a shortlist holds the symbols of the target that translate it with the highest probability, by IBM
@@ -25,61 +25,63 @@ from antiphon.errors import ConfigError, ModelFolderError
 from antiphon.files import write_atomically
 
 FILE = "shortlist.safetensors"
-ROUNDS = 5  # of expectation and maximisation
-LEAST = 0.9  # how often a translation is expected in the rows, or it is chance: once, but for rounding
-LINKS = 8_000_000  # pairs of a source's and a target's symbol that are looked at, at most: of larger tables a sample
+ROUNDS = 5  # expectation and maximisation, so many times
+LEAST = 0.9  # a translation is chance if it is expected less often in the rows: less than once, but for rounding
+LINKS = 8_000_000  # pairs of a source's and a target's symbol that are counted, at most: larger tables are sampled
 
 Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Shortlist:
-    """`likely` [source symbols, n]: the ids of what each is answered with, the most probable first, then PAD; `common`
-    [m]: the most frequent ids. Of a vocabulary of `symbols`."""
+    """`likely` [source symbols, n]: the ids of the target symbols that translate each, the most probable first, then
+    PAD; `common` [m]: the most frequent ids. The target's vocabulary has `symbols` ids."""
 
     likely: Ids
     common: Ids
     symbols: int
 
     def cut(self, likely: int, common: int) -> Shortlist:
-        """With fewer symbols; a `ConfigError` says of what more are wanted than there are."""
+        """A shortlist with fewer symbols; a `ConfigError` names the number that is too large."""
         sizes = {"likely": (likely, self.likely.shape[1]), "common": (common, len(self.common))}
-        for name, (wanted, found) in sizes.items():
-            if min(wanted, self.symbols - SPECIALS) > found:
-                raise ConfigError(name, f"the model's shortlist has {found} (is {wanted})")
+        for name, (count, available) in sizes.items():
+            if min(count, self.symbols - SPECIALS) > available:
+                raise ConfigError(name, f"the model's shortlist has {available} (is {count})")
         return Shortlist(self.likely[:, :likely], self.common[:common], self.symbols)
 
     def own(self, sources: Tensor, also: Sequence[Sequence[int]] = ()) -> Tensor:
-        """Which symbols each source [B, S] may be answered with, [B, symbols]: its own list, whoever is beside it.
+        """The symbols that may be predicted for each source [B, S], as [B, symbols]: they do not depend on other rows.
 
         The end symbol and UNK are among them, padding and the begin symbol are not. `also` has further ids of each.
         """
-        own = torch.zeros(len(sources), self.symbols, dtype=torch.bool, device=sources.device)
+        allowed = torch.zeros(len(sources), self.symbols, dtype=torch.bool, device=sources.device)
         likely = torch.from_numpy(self.likely).to(sources.device)[sources].long()
-        own.scatter_(1, likely.flatten(1), True)
-        own[:, torch.from_numpy(self.common).to(sources.device).long()] = True
-        own[:, FIRST_OUTPUT:SPECIALS] = True
+        allowed.scatter_(1, likely.flatten(1), True)
+        allowed[:, torch.from_numpy(self.common).to(sources.device).long()] = True
+        allowed[:, FIRST_OUTPUT:SPECIALS] = True
         for row, ids in enumerate(also):
-            own[row, list(ids)] = True
-        own[:, :FIRST_OUTPUT] = False
-        return own
+            allowed[row, list(ids)] = True
+        allowed[:, :FIRST_OUTPUT] = False
+        return allowed
 
 
 def learn(
     sources: Sequences, targets: Sequences, source_symbols: int, symbols: int, likely: int, common: int
 ) -> Shortlist:
-    """From encoded rows: of each source symbol the `likely` most probable translations, and the `common` symbols.
+    """From encoded rows: for each source symbol its `likely` most probable translations, and the `common` symbols.
 
-    t(y | x) of IBM Model 1 is found by expectation maximisation from equal ones. A pair that it expects less than once
-    in the rows is left out: most of these are words that chance has put beside a rare one.
+    t(y | x) of IBM Model 1 is estimated by expectation maximisation from a uniform start. A pair that it expects less
+    than once in the rows is left out: most such pairs are words that occur beside a rare word by chance.
     """
-    source, target, said = _links(sources, targets)
+    source, target, positions = _links(sources, targets)
     pairs, link = np.unique(source.astype(np.int64) * symbols + target, return_inverse=True)
     of_source, of_target = np.divmod(pairs, symbols)
     probability = count = np.ones(len(pairs))
     for _ in range(ROUNDS):
         share = probability[link]
-        share /= np.bincount(said, share)[said]  # how far each symbol of the source has said this one
+        share /= np.bincount(positions, share)[
+            positions
+        ]  # the share of each source symbol in producing this target symbol
         count = np.asarray(np.bincount(link, share, len(pairs)), np.float64)
         probability = count / np.bincount(of_source, count, source_symbols)[of_source]
     order = np.lexsort((of_target, -probability, of_source))
@@ -95,20 +97,20 @@ def learn(
 
 
 def _links(sources: Sequences, targets: Sequences) -> tuple[Ids, Ids, Ints]:
-    """Every pair of a source's and a target's symbol of a row, without special ones: the ids of both, and the place
-    among all target symbols."""
+    """Every pair of a source symbol and a target symbol of a row, without special symbols: the ids of both, and the
+    position of the target symbol among all target symbols."""
     wide = np.random.default_rng(1).permutation(len(targets))
     products = np.cumsum(sources.lengths[wide] * targets.lengths[wide])
     rows = np.sort(wide[: max(1, int(np.searchsorted(products, LINKS)))])
-    found: list[tuple[Ids, Ids, Ints]] = []
+    links: list[tuple[Ids, Ids, Ints]] = []
     starts = np.cumsum(targets.lengths[rows]) - targets.lengths[rows]
     for row, place in zip(rows, starts, strict=True):
         source, target = sources[int(row)], targets[int(row)]
         source, places = source[source >= SPECIALS], place + np.flatnonzero(target >= SPECIALS)
         target = target[target >= SPECIALS]
-        found.append((np.tile(source, len(target)), np.repeat(target, len(source)), np.repeat(places, len(source))))
-    source, target, said = (np.concatenate(part) for part in zip(*found, strict=True))
-    return source, target, said
+        links.append((np.tile(source, len(target)), np.repeat(target, len(source)), np.repeat(places, len(source))))
+    source, target, positions = (np.concatenate(part) for part in zip(*links, strict=True))
+    return source, target, positions
 
 
 def write(folder: Path, shortlist: Shortlist) -> None:
@@ -118,20 +120,20 @@ def write(folder: Path, shortlist: Shortlist) -> None:
 
 
 def read(path: Path, source_symbols: int, symbols: int) -> Shortlist:
-    """What `write` wrote; a file that is damaged, or of other vocabularies, is a `ModelFolderError`."""
+    """The shortlist in a file; a file that is damaged, or of other vocabularies, is a `ModelFolderError`."""
     try:
-        found = load(path.read_bytes())
+        arrays = load(path.read_bytes())
     except OSError as error:
         raise ModelFolderError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (SafetensorError, ValueError) as error:
         raise ModelFolderError(f"{path}: is damaged: {error}") from None
-    wanted = {"likely": 2, "common": 1}
-    right = {name: value.ndim for name, value in found.items()} == wanted
-    if not right or any(value.dtype != np.int32 for value in found.values()):
+    dimensions = {"likely": 2, "common": 1}
+    right = {name: value.ndim for name, value in arrays.items()} == dimensions
+    if not right or any(value.dtype != np.int32 for value in arrays.values()):
         raise ModelFolderError(f"{path}: must hold the ids likely [source symbols, n] and common [m]")
-    likely, common = found["likely"], found["common"]
+    likely, common = arrays["likely"], arrays["common"]
     ids = np.concatenate([likely.flatten(), common])
     inside = ids.min(initial=0) >= 0 and ids.max(initial=0) < symbols
-    if len(likely) != source_symbols or not inside or likely[:SPECIALS].any():  # padding is answered with nothing
+    if len(likely) != source_symbols or not inside or likely[:SPECIALS].any():  # special symbols have no translations
         raise ModelFolderError(f"{path}: is not of this model's vocabularies")
     return Shortlist(likely, common, symbols)

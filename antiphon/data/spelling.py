@@ -10,13 +10,13 @@ from antiphon.common.vocabulary import Vocabulary
 from antiphon.errors import ConfigError
 from antiphon.registry import construct
 
-WIDEST, LONGEST = 1 << 12, 256  # of a vector, of a word
+WIDEST, LONGEST = 1 << 12, 256  # the size of a vector, the length of a word
 
 
 class Spelling:
-    """A word's characters as `width` ids, filled up with PAD; of a longer word its beginning and its end.
+    """A word's characters as `width` ids, filled up with PAD; a longer word keeps its beginning and its end.
 
-    `embedding` and `hidden` are what the part that reads them is made of: the width of a character's vector, and of the
+    `embedding` and `hidden` are options of the part that reads them: the size of a character's vector, and of the
     states of a direction.
     """
 
@@ -34,7 +34,7 @@ class Spelling:
 
     @classmethod
     def chosen(cls, options: Mapping[str, object]) -> Self:
-        """A spelling of a user's options."""
+        """A spelling with a user's options."""
         return construct(cls, options, "characters", "'characters'")
 
     def learn(self, words: Iterable[str]) -> None:
@@ -42,7 +42,7 @@ class Spelling:
         self.vocabulary = Vocabulary.build(words)
 
     def encode(self, word: str) -> list[int]:
-        """The ids [width] of a word's characters; an empty word stands for the end symbol."""
+        """The ids [width] of a word's characters; an empty word is the end symbol."""
         return spelled(word, self.vocabulary, self.width)
 
     def to_json(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Spelling:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """What `to_json` gave."""
+        """The spelling from the value of `to_json`."""
         made = cls.chosen({name: option for name, option in value.items() if name != "symbols"})
         made.vocabulary = Vocabulary.from_json(value["symbols"])
         return made

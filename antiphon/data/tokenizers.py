@@ -23,14 +23,14 @@ MOST_PIECES = 1_000_000
 
 
 def normalizer(form: str, lowercase: bool) -> Callable[[str], str]:
-    """The function that every text passes first, in training and ever after."""
+    """The function that every text passes first, in training and in prediction."""
     if form != "none" and form not in text.NORMAL_FORMS:
         raise ConfigError("normalize", f"unknown form {form!r}; {nearest(form, [*text.NORMAL_FORMS, 'none'])}")
     return text.normalizer(form, lowercase)
 
 
 class Tokenizer(text.Splits, Protocol):
-    """Splits text into symbols and joins symbols into text, as it learned to."""
+    """Splits text into symbols and joins symbols into text."""
 
     min_count: int
 
@@ -41,7 +41,7 @@ class Tokenizer(text.Splits, Protocol):
         """What `train` learned, as a JSON value; None if nothing."""
 
     def restore(self, learned: Any) -> None:
-        """Take back what `learned` gave."""
+        """Restore the tokenizer from the value of `learned`."""
 
 
 class _Fixed:
@@ -74,7 +74,7 @@ class Words(_Fixed, text.Words):
 
 
 class Split(_Fixed, text.Split):
-    """A `separator` stands between symbols."""
+    """A `separator` separates symbols."""
 
     def __init__(self, separator: str, min_count: int = 1) -> None:
         _Fixed.__init__(self, min_count)
@@ -90,7 +90,7 @@ class _Subwords:
     """
 
     kind: ClassVar[str]
-    kept: ClassVar[tuple[str, ...]]  # what is saved of the library's description of a model
+    kept: ClassVar[tuple[str, ...]]  # the saved keys of the library's description of a model
     min_count = 1
 
     def __init__(self, size: int = 8000) -> None:

@@ -1,7 +1,7 @@
-"""How sure a model is, made true: of the answers with a confidence of 0.8, eight in ten should be right.
+"""Calibration of a model's confidence: of the predictions with a confidence of 0.8, eight in ten should be right.
 
-A calibration is fitted to rows that the model has not learned from, and kept as `calibration.json` in its folder. It
-changes no answer and no score; it says what they are worth.
+A calibration is fitted to rows that the model was not trained on, and kept as `calibration.json` in its folder. It
+changes no prediction and no score, only the confidence.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Judged:
-    """Answers whose truth is known: log p of every class [N, classes], the class said and the class wanted, [N] each.
+    """Predictions whose reference is known: log p of every class [N, classes], the predicted class and that of the
+    reference, [N] each.
 
-    A text is one answer, with the classes of `outcomes`, and says that it is right. A row has `lengths` [rows] answers,
-    one behind the other.
+    A text is one prediction with the classes of `outcomes`; its predicted class is that it is right. Row after row has
+    `lengths` [rows] predictions.
     """
 
     log_probs: Floats
@@ -41,21 +42,21 @@ class Judged:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each answer is right [N]."""
+        """Whether each prediction is right [N]."""
         right: NDArray[np.bool_] = self.said == self.wanted
         return right
 
 
 def fitted(judged: Judged, biased: bool) -> Calibration:
-    """The temperature, and if `biased` the bias, that make what is true of the answers most probable.
+    """The temperature, and if `biased` the bias, that maximise the probability of the references.
 
-    A class that stands n times counts as (n + 1) / (n + 2) of itself and 1 / (n + 2) of another (Platt 1999,
-    section 2.2), so that few rows make nobody sure.
+    A class that occurs n times counts as (n + 1) / (n + 2) of itself and 1 / (n + 2) of another (Platt 1999,
+    section 2.2), so that few rows cannot give a confidence of 1.
     """
-    log_probs, wanted = torch.from_numpy(judged.log_probs), torch.from_numpy(judged.wanted)[:, None]
+    log_probs, classes = torch.from_numpy(judged.log_probs), torch.from_numpy(judged.wanted)[:, None]
     if log_probs.shape[1] < 2:
         return Calibration()
-    counts = torch.bincount(wanted[:, 0], minlength=log_probs.shape[1])[wanted[:, 0]].double()
+    counts = torch.bincount(classes[:, 0], minlength=log_probs.shape[1])[classes[:, 0]].double()
     share = (counts + 1) / (counts + 2)
     first = torch.eye(log_probs.shape[1], dtype=torch.float64)[0]
     at = torch.zeros(1 + biased, dtype=torch.float64, requires_grad=True)
@@ -64,9 +65,9 @@ def fitted(judged: Judged, biased: bool) -> Calibration:
     def loss() -> torch.Tensor:
         search.zero_grad()
         scaled = log_probs / _temperature(at)
-        found = torch.log_softmax(scaled + at[1] * first if biased else scaled, 1)
-        right = found.gather(1, wanted)[:, 0]
-        other = found.scatter(1, wanted, -torch.inf).logsumexp(1)
+        calibrated = torch.log_softmax(scaled + at[1] * first if biased else scaled, 1)
+        right = calibrated.gather(1, classes)[:, 0]
+        other = calibrated.scatter(1, classes, -torch.inf).logsumexp(1)
         value = -(share * right + (1 - share) * other).mean()
         value.backward()  # type: ignore[no-untyped-call]
         return value
@@ -77,26 +78,26 @@ def fitted(judged: Judged, biased: bool) -> Calibration:
 
 
 def _temperature(at: torch.Tensor) -> torch.Tensor:
-    """A temperature within its bounds from any number; 1 from 0."""
+    """A temperature within its bounds, from any number; 0 gives 1."""
     return MOST ** torch.tanh(at[0])
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers whose confidence lies between two tenths: how many, their mean confidence, the share that is right."""
+    """Predictions with a confidence in one tenth: how many, their mean confidence, the share that is right."""
 
     answers: int
     confidence: float
     accuracy: float
 
     def cells(self) -> str:
-        """As cells of a table."""
+        """The bin as cells of a table in Markdown."""
         means = f"{self.confidence:.3f} | {self.accuracy:.3f}" if self.answers else "|"
         return f"{self.answers:,} | {means}"
 
 
 def reliability(confidences: Sequence[float], right: NDArray[np.bool_]) -> list[Bin]:
-    """Answers in `BINS` of equal width, from 0 to 1; the means of none are 0."""
+    """Predictions in `BINS` bins of equal width from 0 to 1; the means of an empty bin are 0."""
     sure = np.asarray(confidences, np.float64)
     place = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
     counts = np.bincount(place, minlength=BINS)
@@ -107,12 +108,13 @@ def reliability(confidences: Sequence[float], right: NDArray[np.bool_]) -> list[
 
 def expected_error(bins: Sequence[Bin]) -> float:
     """The expected calibration error: the mean distance of confidence and accuracy (Guo et al. 2017, eq. 3)."""
-    return sum(one.answers * abs(one.confidence - one.accuracy) for one in bins) / sum(one.answers for one in bins)
+    answers = sum(interval.answers for interval in bins)
+    return sum(interval.answers * abs(interval.confidence - interval.accuracy) for interval in bins) / answers
 
 
 @dataclass(frozen=True)
 class Report:
-    """A calibration, the rows it was fitted to, and how well confidences before and after it fit these same rows."""
+    """A calibration, the rows it was fitted to, and the bins of the same rows before and after it."""
 
     calibration: Calibration
     rows: str
@@ -121,17 +123,20 @@ class Report:
 
     @classmethod
     def of(cls, judged: Judged, biased: bool, rows: str) -> Self:
-        """Fit a calibration, and look at it."""
-        own, found = Calibration(), fitted(judged, biased)
-        tables = [reliability(one.of_labels(judged.log_probs, judged.said), judged.right) for one in (own, found)]
-        return cls(found, rows, *tables)
+        """Fit a calibration, and fill the bins before and after it."""
+        uncalibrated, calibrated = Calibration(), fitted(judged, biased)
+        tables = [
+            reliability(applied.of_labels(judged.log_probs, judged.said), judged.right)
+            for applied in (uncalibrated, calibrated)
+        ]
+        return cls(calibrated, rows, *tables)
 
     def to_json(self) -> str:
         """The content of `calibration.json`."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
     def table(self) -> str:
-        """What is in the bins before and after, as Markdown."""
+        """The bins before and after, as a table in Markdown."""
         lines = ["| confidence | answers | mean | right | calibrated: answers | mean | right |", "|---" * 7 + "|"]
         for number, (before, after) in enumerate(zip(self.before, self.after, strict=True)):
             span = f"{number / BINS:.1f} to {(number + 1) / BINS:.1f}"
@@ -139,14 +144,14 @@ class Report:
         return "\n".join(lines)
 
     def summary(self) -> str:
-        """In one line."""
+        """The calibration and its errors in one line."""
         bias = f", bias {self.calibration.bias:.3f}" if self.calibration.bias else ""
         errors = f"{expected_error(self.before):.4f} before, {expected_error(self.after):.4f} after"
         return f"temperature {self.calibration.temperature:.3f}{bias}; expected calibration error {errors}"
 
 
 def read(path: Path) -> Calibration | None:
-    """The calibration in a file; None where there is no such file. A damaged one is a `ModelFolderError`."""
+    """The calibration in a file; None if there is no such file. A damaged file is a `ModelFolderError`."""
     try:
         return calibration.read(path)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The model card: what a saved model is, what it was made from, and how good it is."""
+"""The model card: a saved model's structure, data, settings and metrics."""
 
 from __future__ import annotations
 
@@ -84,20 +84,20 @@ than the best; {last["minutes"]:.1f} minutes in all.
 SECTION = "## Calibration\n"
 
 
-def add_calibration(folder: Path, found: Report) -> None:
-    """Put a calibration into the card of a model folder, if it has one, in the place of an earlier one."""
+def add_calibration(folder: Path, report: Report) -> None:
+    """Put a calibration into the card of a model folder, if it has a card; it replaces an earlier calibration."""
     path = folder / CARD
     if not path.is_file():
         return
     before, _, rest = path.read_text(encoding="utf-8").partition(SECTION)
     _, heading, after = rest.partition("\n## ")
-    told = f"""{SECTION}
-The confidence of an answer was fitted to {found.rows}, on which these figures are measured too: {found.summary()}.
+    section = f"""{SECTION}
+The confidence of an answer was fitted to {report.rows}, on which these figures are measured too: {report.summary()}.
 Of the answers whose confidence lies in a range, the mean confidence and the share that is right:
 
-{found.table()}
+{report.table()}
 """
-    write_text(path, f"{before.rstrip()}\n\n{told}{heading}{after}")
+    write_text(path, f"{before.rstrip()}\n\n{section}{heading}{after}")
 
 
 def _names(files: Any) -> str:

@@ -1,4 +1,4 @@
-"""Models of other programs as model folders: their weights, laid out as ours are. Nothing is trained."""
+"""Converts models of other programs to model folders: their weights in our layout. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from antiphon.model.build import build
 from antiphon.saved import folder as bundle
 
 Floats = NDArray[np.float32]
-SMALL = 2.0**-20  # a state times this is its own tanh to all digits of a float32, and the division by it is exact
+SMALL = 2.0**-20  # tanh of a state times this is equal to it in all digits of a float32, and dividing by it is exact
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A model in our terms; `about` says where it comes from, and what of it is not as it was."""
+    """A model in our layout; `about` describes its origin, and what differs from the original."""
 
     config: Config
     codecs: Codecs
@@ -42,23 +42,23 @@ class Converted:
 def convert(source: Path, out: Path) -> None:
     """Write the model of another program, in the file `source`, into the new model folder `out`.
 
-    A file that no known program has written, or a damaged one, is a `DataError`.
+    A file of an unknown program, or a damaged file, is a `DataError`.
     """
     if out.exists():
         raise ModelFolderError(f"{out}: exists; name a new folder")
-    found = g2p_en(source)
+    converted = g2p_en(source)
     with torch.device("meta"):
-        bundle.check_weights(build(found.config, found.codecs), found.weights, str(source))
-    bundle.save_description(out, found.config, found.codecs)
-    bundle.save_weights(out, found.weights)
-    write_text(out / bundle.CARD, _card(out, found))
+        bundle.check_weights(build(converted.config, converted.codecs), converted.weights, str(source))
+    bundle.save_description(out, converted.config, converted.codecs)
+    bundle.save_weights(out, converted.weights)
+    write_text(out / bundle.CARD, _card(out, converted))
 
 
-def _card(out: Path, found: Converted) -> str:
-    size = sum(value.numel() for value in found.weights.values())
+def _card(out: Path, converted: Converted) -> str:
+    size = sum(value.numel() for value in converted.weights.values())
     return f"""# {out.resolve().name}
 
-{found.about}
+{converted.about}
 
 {size:,} parameters, converted with Antiphon {__version__}.
 
@@ -67,7 +67,7 @@ def _card(out: Path, found: Converted) -> str:
 ## Configuration
 
 ```yaml
-{found.config.to_yaml().rstrip()}
+{converted.config.to_yaml().rstrip()}
 ```
 """
 
@@ -81,8 +81,8 @@ CONSONANTS = [
     "P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH",
 ]  # fmt: skip
 PHONEMES = sorted([*CONSONANTS, "UW", *(f"{vowel}{stress}" for vowel in VOWELS for stress in "012")])
-G2P_LETTERS = {UNK: 1, EOS: 2}  # our special symbols among its letters, before a to z; 0 is padding
-G2P_PHONEMES = {UNK: 1, BOS: 2, EOS: 3}  # and among its phonemes
+G2P_LETTERS = {UNK: 1, EOS: 2}  # the rows of our special symbols in its letters, before a to z; 0 is padding
+G2P_PHONEMES = {UNK: 1, BOS: 2, EOS: 3}  # and in its phonemes
 G2P_LONGEST = 20  # phonemes of an output
 G2P_ABOUT = """An English word -> phonemes model, the network of [g2p_en](https://pypi.org/project/g2p-en/) 2.1.0 \
 (Kyubyong Park and Jongseok Kim, Apache-2.0), which it uses for words that its dictionary does not have.
@@ -98,32 +98,32 @@ them. For a training to go on from here (`--init-from`) such weights are a poor 
 def g2p_en(source: Path) -> Converted:
     """The GRU encoder and decoder in `checkpoint20.npz` of the Python package g2p_en 2.1.0.
 
-    Its gates and both biases lie as ours do. Its first decoder state is the encoder's last: context `last`. It has no
-    readout, p = softmax(V h + b), while ours is f = tanh(W h): W = `SMALL` I and V / `SMALL` give the same.
+    Its gates and both biases have our order. Its first decoder state is the encoder's last: context `last`. It has no
+    readout, p = softmax(V h + b), while ours is f = tanh(W h): W = `SMALL` I and V / `SMALL` give the same result.
     """
     try:
-        found = {name: load_array(f"{source}#{name}") for name in g2p_shapes(0, 0)}
+        arrays = {name: load_array(f"{source}#{name}") for name in g2p_shapes(0, 0)}
     except DataError as error:
         raise DataError(f"{source}: is not the checkpoint20.npz of g2p_en, which can be converted: {error}") from None
-    embedding, hidden = (np.atleast_1d(found[name]).shape[-1] for name in ("enc_emb", "enc_w_hh"))
+    embedding, hidden = (np.atleast_1d(arrays[name]).shape[-1] for name in ("enc_emb", "enc_w_hh"))
     for name, shape in g2p_shapes(embedding, hidden).items():
-        array = found[name]
+        array = arrays[name]
         if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise DataError(
                 f"{source}: {name} is {array.dtype} {list(array.shape)}; numbers {list(shape)} are expected"
             )
     weights: dict[str, NDArray[Any]] = {
-        "source.embedding.weight": _rows(found["enc_emb"], G2P_LETTERS),
-        "embedding.weight": _rows(found["dec_emb"], G2P_PHONEMES),
+        "source.embedding.weight": _rows(arrays["enc_emb"], G2P_LETTERS),
+        "embedding.weight": _rows(arrays["dec_emb"], G2P_PHONEMES),
         "decoder.readout.weight": SMALL * np.eye(hidden),
         "decoder.readout.bias": np.zeros(hidden),
-        "head.weight": _rows(found["fc_w"], G2P_PHONEMES) / SMALL,
-        "head.bias": _rows(found["fc_b"], G2P_PHONEMES),
+        "head.weight": _rows(arrays["fc_w"], G2P_PHONEMES) / SMALL,
+        "head.bias": _rows(arrays["fc_b"], G2P_PHONEMES),
     }
-    for ours, theirs in (("encoder.forward_cells.0", "enc"), ("decoder.cells.0", "dec")):
-        for part, own in (("weight", "w"), ("bias", "b")):
-            weights[f"{ours}.input_{part}"] = found[f"{theirs}_{own}_ih"]
-            weights[f"{ours}.state_{part}"] = found[f"{theirs}_{own}_hh"]
+    for cell, side in (("encoder.forward_cells.0", "enc"), ("decoder.cells.0", "dec")):
+        for part, short in (("weight", "w"), ("bias", "b")):
+            weights[f"{cell}.input_{part}"] = arrays[f"{side}_{short}_ih"]
+            weights[f"{cell}.state_{part}"] = arrays[f"{side}_{short}_hh"]
     tree = {
         "data": {"train": str(source.resolve())},
         "source": {"tokens": "chars", "normalize": "none", "lowercase": True},
@@ -148,7 +148,7 @@ def g2p_en(source: Path) -> Converted:
 
 
 def g2p_shapes(embedding: int, hidden: int) -> dict[str, tuple[int, ...]]:
-    """Every array, and the shape it has with these widths."""
+    """The names of all arrays, and their shapes with these widths."""
     letters, phonemes = 1 + len(G2P_LETTERS) + len(LETTERS), 1 + len(G2P_PHONEMES) + len(PHONEMES)
     shapes: dict[str, tuple[int, ...]] = {"enc_emb": (letters, embedding), "dec_emb": (phonemes, embedding)}
     for side in ("enc", "dec"):
@@ -157,10 +157,10 @@ def g2p_shapes(embedding: int, hidden: int) -> dict[str, tuple[int, ...]]:
     return shapes | {"fc_w": (phonemes, hidden), "fc_b": (phonemes,)}
 
 
-def _rows(theirs: Floats, special: Mapping[int, int]) -> Floats:
-    """A matrix with a row a symbol in our order: special symbols, zeros where there is none, and the others behind."""
-    others = theirs[1 + len(special) :]
-    found = np.zeros((SPECIALS + len(others), *theirs.shape[1:]), np.float32)
-    found[list(special)] = theirs[list(special.values())]
-    found[SPECIALS:] = others
-    return found
+def _rows(matrix: Floats, special: Mapping[int, int]) -> Floats:
+    """A matrix with a row for each symbol in our order: special symbols (zeros if it has none), then the others."""
+    others = matrix[1 + len(special) :]
+    ordered = np.zeros((SPECIALS + len(others), *matrix.shape[1:]), np.float32)
+    ordered[list(special)] = matrix[list(special.values())]
+    ordered[SPECIALS:] = others
+    return ordered

@@ -1,14 +1,14 @@
-"""A saved model: a folder of plain files, none of which can hold code.
+"""A saved model: a folder of plain files, none of which can contain code.
 
 config.yaml               the whole configuration, `format: 1`
 weights.safetensors       every parameter, by its name
-vocabulary-source.json    how a side is read, and what was learned of it: tokenizer and symbols, labels, a scale
+vocabulary-source.json    how a side is read, and what it learned: tokenizer and symbols, labels, a scale
 vocabulary-target.json    (vocabulary-source-2.json and so on, where there are several sources)
-metrics.json              what was measured
+metrics.json              the metrics of the training
 README.md                 the model card
-calibration.json          how sure it may be (antiphon/saved/calibration.py), where it has been calibrated
-shortlist.safetensors     what source symbols are likely to be answered with (antiphon/data/shortlist.py), if wished for
-exceptions.tsv            the user's own: inputs whose answers are known (antiphon/saved/known_answers.py)
+calibration.json          the calibration of its confidence (antiphon/saved/calibration.py), if it is calibrated
+shortlist.safetensors     the target symbols that a source can need (antiphon/data/shortlist.py), if configured
+exceptions.tsv            the user's file of known answers (antiphon/saved/known_answers.py)
 training/                 what `--resume` needs; not needed to use the model
 """
 
@@ -58,12 +58,12 @@ class Bundle:
 
 
 def parameters(model: Model) -> dict[str, Tensor]:
-    """Every parameter once, by name; tied ones under their first."""
+    """Every parameter once, by name; tied parameters by their first name."""
     return {name: value.detach() for name, value in model.named_parameters()}
 
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write `weights.safetensors`, with digests of the weights and of the vocabularies they belong to."""
+    """Write `weights.safetensors`, with digests of the weights and of their vocabularies."""
     plain = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in weights.items()}
     # one entry, since the library writes several in no particular order, and equal models should be equal files
     about = json.dumps({"format": FORMAT, "weights": _digest(plain)} | _vocabulary_digests(folder))
@@ -72,11 +72,11 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 def _digest(weights: Mapping[str, Tensor]) -> str:
     """A digest of names and values."""
-    found = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for name in sorted(weights):
-        found.update(name.encode() + b"\0")
-        found.update(weights[name].numpy().data)
-    return found.hexdigest()
+        digest.update(name.encode() + b"\0")
+        digest.update(weights[name].numpy().data)
+    return digest.hexdigest()
 
 
 def _vocabulary_digests(folder: Path) -> dict[str, str]:
@@ -86,7 +86,7 @@ def _vocabulary_digests(folder: Path) -> dict[str, str]:
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights, if they and the vocabularies are what was written. Models without digests are taken as they are."""
+    """The weights; an error if these or the vocabularies are not as written. Without digests nothing is checked."""
     path = folder / WEIGHTS
     try:
         with safe_open(path, "pt") as file:
@@ -106,7 +106,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def save_description(folder: Path, config: Config, codecs: Codecs) -> None:
-    """Write all that loading needs but the weights."""
+    """Write all that loading needs, except the weights."""
     make_folder(folder)
     write_text(folder / CONFIG, config.to_yaml())
     for side, codec in codecs.named.items():
@@ -121,12 +121,12 @@ def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 
 
 def refuse_strange_files(folder: Path) -> None:
-    """Refuse a folder that is not a model's, or that holds more than a model does, so that nothing else is removed."""
+    """Refuse a folder that is not a model's, or that has other files in it, so that no other file is removed."""
     config = load_config(folder)
-    own = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION}
-    own |= {calibration.FILE, exceptions.FILE, shortlist.FILE}
-    own |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in own and PARTIAL not in path.name)
+    known = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION}
+    known |= {calibration.FILE, exceptions.FILE, shortlist.FILE}
+    known |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in known and PARTIAL not in path.name)
     if strange:
         raise ModelFolderError(f"{folder}: holds {strange[0]!r}, which is not part of a model; move it elsewhere")
 
@@ -150,7 +150,7 @@ def load_config(folder: Path) -> Config:
 
 
 def refuse_links(folder: Path) -> None:
-    """Refuse a folder with a link out of it: what such a file holds would be read, and copied, as the model's."""
+    """The weights; an error if these or the vocabularies changed since they were written (if digests were stored)."""
     top = folder.resolve()
     for path in folder.glob("*"):
         if path.is_symlink() and not path.resolve().is_relative_to(top):
@@ -165,7 +165,7 @@ def load(folder: Path, device: torch.device) -> Bundle:
     try:
         codecs = load_codecs(folder, config)
         weights, where = _read_weights(folder), str(folder / WEIGHTS)
-        with torch.device("meta"):  # no memory is taken before it is known that the file fills it
+        with torch.device("meta"):  # no memory is used before the weights are checked
             check_weights(build(config, codecs), weights, where)
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn, though they are replaced
             model = build(config, codecs)
@@ -178,20 +178,20 @@ def load(folder: Path, device: torch.device) -> Bundle:
 
 
 def check_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
-    """Refuse weights whose names and shapes are not the model's own."""
-    own = dict(model.named_parameters())
-    if own.keys() != weights.keys():
-        odd = sorted(own.keys() ^ weights.keys())
+    """Refuse weights whose names and shapes are not those of the model."""
+    expected = dict(model.named_parameters())
+    if expected.keys() != weights.keys():
+        odd = sorted(expected.keys() ^ weights.keys())
         raise ModelFolderError(f"{where}: does not fit its configuration: {', '.join(odd[:5])} on one side only")
-    for name, parameter in own.items():
+    for name, parameter in expected.items():
         if parameter.shape != weights[name].shape:
-            found, wanted = list(weights[name].shape), list(parameter.shape)
-            raise ModelFolderError(f"{where}: {name} has the shape {found}, its configuration expects {wanted}")
+            shape, needed = list(weights[name].shape), list(parameter.shape)
+            raise ModelFolderError(f"{where}: {name} has the shape {shape}, its configuration expects {needed}")
 
 
 @torch.no_grad()
 def copy_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> None:
-    """Put `weights` into the model; names and shapes must be its own."""
+    """Put `weights` into the model; names and shapes must be those of the model."""
     check_weights(model, weights, where)
     for name, parameter in model.named_parameters():
         parameter.copy_(weights[name])
@@ -200,10 +200,12 @@ def copy_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> Non
 def load_codecs(folder: Path, config: Config) -> Codecs:
     """The codecs of a model folder; each must be of the configured kind."""
     *sources, target = side_names(len(config.sources))
-    found = [_codec(folder, name, SOURCES, side.kind) for name, side in zip(sources, config.sources, strict=True)]
-    said, path = _codec(folder, target, TARGETS, config.target.kind), folder / shortlist.FILE
-    known = shortlist.read(path, _size(found[0]), _size(said)) if path.exists() else None
-    return Codecs(tuple(found), said, known)
+    source_codecs = [
+        _codec(folder, name, SOURCES, side.kind) for name, side in zip(sources, config.sources, strict=True)
+    ]
+    target_codec, path = _codec(folder, target, TARGETS, config.target.kind), folder / shortlist.FILE
+    known = shortlist.read(path, _size(source_codecs[0]), _size(target_codec)) if path.exists() else None
+    return Codecs(tuple(source_codecs), target_codec, known)
 
 
 def _size(codec: Codec) -> int:

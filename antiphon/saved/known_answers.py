@@ -22,7 +22,7 @@ Key: TypeAlias = tuple[tuple[str, ...], ...]  # the symbols of every source
 
 @dataclass(frozen=True)
 class Exceptions:
-    """The known answers, by the symbols of their inputs: what is the same to the model is the same here."""
+    """The known answers by the symbols of their inputs: inputs that are the same to the model are the same here."""
 
     answers: Mapping[Key, Prediction]
 
@@ -37,7 +37,7 @@ NONE = Exceptions({})
 def read(path: Path, codecs: Codecs) -> Exceptions:
     """A table of inputs and outputs, a tab between them (and between several sources); empty lines are skipped.
 
-    A wrong line is a `DataError`; a model that answers nothing a file could hold, a `ModelFolderError`.
+    A wrong line is a `DataError`; a model whose inputs or outputs cannot be lines of text, a `ModelFolderError`.
     """
     sides = [codec for codec in codecs.sources if codec.reads]
     for codec in sides:
@@ -45,7 +45,7 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
             raise ModelFolderError(f"{path}: exceptions are for sources of single texts and categories")
     if not sides or not isinstance(codecs.target, TextCodec | LabelCodec):
         raise ModelFolderError(f"{path}: exceptions are for models that read something and say text, a label or labels")
-    found: dict[Key, Prediction] = {}
+    answers: dict[Key, Prediction] = {}
     for number, line, reason in read_lines(str(path)):
         where = f"{path}:{number}"
         if line is None:
@@ -55,17 +55,17 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
         *inputs, output = line.split("\t")
         if len(inputs) != len(sides):
             raise DataError(f"{where}: has {len(inputs) + 1} columns; {len(sides) + 1} are needed, the output last")
-        given = iter(inputs)
-        key = _key(codecs, [next(given) if codec.reads else "" for codec in codecs.sources])
+        remaining = iter(inputs)
+        key = _key(codecs, [next(remaining) if codec.reads else "" for codec in codecs.sources])
         if not any(key):
             raise DataError(f"{where}: has no input")
-        if key in found:
+        if key in answers:
             raise DataError(f"{where}: has the same input as an earlier line")
         try:
-            found[key] = _said(codecs.target, output, key)
+            answers[key] = _prediction(codecs.target, output, key)
         except ValueError as error:
             raise DataError(f"{where}: the output {error}") from None
-    return Exceptions(found)
+    return Exceptions(answers)
 
 
 def _has_turns(codec: Codec) -> bool:
@@ -77,8 +77,8 @@ def _key(codecs: Codecs, values: Sequence[Any]) -> Key:
     return tuple(tuple(codec.split(value)) if isinstance(codec, TextCodec) else (str(value),) for codec, value in pairs)
 
 
-def _said(codec: Codec, output: str, key: Key) -> Prediction:
-    """An output as the model's answer, with the probability 1, of which all are sure."""
+def _prediction(codec: Codec, output: str, key: Key) -> Prediction:
+    """An output as a prediction of the model, with probability and confidence 1."""
     if isinstance(codec, TextCodec):
         tokens = codec.split(output)
         return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(key[0]), confidence=1.0)

@@ -1,5 +1,5 @@
-"""`antiphon bench`: how fast this machine multiplies, how fast two reference models learn and write on it, and where
-their time goes."""
+"""`antiphon bench`: how fast this machine multiplies, how fast two reference models train and decode on it, and how
+their time is spent."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from antiphon.training.prepare import Prepared, prepare
 from antiphon.training.update import Learner, apply, batch_loss
 from antiphon.use.predictor import Predictor
 
-ROUNDS = 3  # of every figure, each precision in turn; the median is told
+ROUNDS = 3  # measurements of every number, the precisions in turn; the median is reported
 COUNTED = 16  # rows whose operations are counted
-WRITTEN = 100  # inputs of measuring how fast outputs are written
+WRITTEN = 100  # inputs for the speed of decoding
 PRECISIONS = ("float32", "bfloat16")
 SEED = 1
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A model to measure with: what it is, how its rows are made, its configuration without data."""
+    """A model to measure with: its description, the function that makes its rows, its configuration without data."""
 
     about: str
     rows: Callable[[np.random.Generator], Iterator[tuple[str, str]]]
     config: str
-    outputs: int  # symbols of an output when decoding is measured, always as many
+    outputs: int  # symbols of every output when decoding is measured
 
 
 def _zipf(random: np.random.Generator, symbols: list[str], count: int) -> list[str]:
-    """Every symbol once and then by Zipf's law, `count` in all, in random order."""
+    """Every symbol once, and more by Zipf's law, up to `count`, in random order."""
     weights = 1 / np.arange(1, len(symbols) + 1)
     drawn = random.choice(len(symbols), count - len(symbols), p=weights / weights.sum())
     return [symbols[i] for i in random.permutation(np.concatenate([np.arange(len(symbols)), drawn]))]
@@ -60,7 +60,7 @@ def _cut(symbols: list[str], lengths: np.ndarray[Any, Any]) -> list[list[str]]:
 
 
 def _sentences(random: np.random.Generator) -> Iterator[tuple[str, str]]:
-    """Rows as long and with as many words as Multi30k's (5,921 and 7,859 that occur twice; 12 to 13 a sentence)."""
+    """Rows with lengths and vocabularies like Multi30k's (5,921 and 7,859 words; 12 to 13 a sentence)."""
     lengths = [np.clip(random.normal(12.5, 3.8, 6_000).round().astype(int), 4, 36)]
     lengths.append(np.clip(lengths[0] + random.integers(-3, 3, 6_000), 3, 36))
     sides = []
@@ -77,7 +77,7 @@ def _words(random: np.random.Generator) -> Iterator[tuple[str, str]]:
     lengths.append(np.clip(lengths[0] - random.integers(0, 3, 20_000), 1, 20))
     sides = []
     for symbols, between, length in zip((letters, phonemes), ("", " "), lengths, strict=True):
-        sides.append([between.join(one) for one in _cut(_zipf(random, symbols, int(length.sum())), length)])
+        sides.append([between.join(word) for word in _cut(_zipf(random, symbols, int(length.sum())), length)])
     return zip(*sides, strict=True)
 
 
@@ -115,8 +115,8 @@ def prepared(reference: Reference) -> Prepared:
     """The model before its first update, and its rows."""
     with TemporaryDirectory() as folder:
         lines = [f"{source}\t{target}\n" for source, target in reference.rows(np.random.default_rng(SEED))]
-        for name, own in (("train", lines), ("valid", lines[:WRITTEN])):
-            write_text(Path(folder, f"{name}.tsv"), "".join(own))
+        for name, part in (("train", lines), ("valid", lines[:WRITTEN])):
+            write_text(Path(folder, f"{name}.tsv"), "".join(part))
         path = Path(folder, "reference.yaml")
         write_text(path, f"data: {{train: train.tsv, valid: valid.tsv}}\n{reference.config.lstrip()}")
         return prepare(read_config_file(path))
@@ -125,26 +125,26 @@ def prepared(reference: Reference) -> Prepared:
 def matrix_rates(seconds: float) -> dict[str, float]:
     """Operations a second of the product of two matrices [2048, 1024] and [1024, 2048], by library and precision.
 
-    The best of the rounds: a limit is what the machine can do.
+    The best of the rounds, as it is the limit of the machine.
     """
     left, right = torch.randn(2048, 1024), torch.randn(2048, 1024)
-    own = [value.to_mkldnn() for value in (left, right)] if torch.backends.mkldnn.is_available() else None  # type: ignore[no-untyped-call]
+    mkldnn = [value.to_mkldnn() for value in (left, right)] if torch.backends.mkldnn.is_available() else None  # type: ignore[no-untyped-call]
     short = [value.bfloat16() for value in (left, right)]
     calls: dict[str, Callable[[], object]] = {
         "float32, torch.mm": lambda: torch.mm(left, right.T),
         "bfloat16, torch.mm": lambda: torch.mm(short[0], short[1].T),
     }
-    if own is not None:
-        calls["float32, oneDNN"] = lambda: functional.linear(own[0], own[1])
+    if mkldnn is not None:
+        calls["float32, oneDNN"] = lambda: functional.linear(mkldnn[0], mkldnn[1])
     rates = {
         name: [_rate(call, 2 * 2048 * 1024 * 2048, seconds / ROUNDS) for _ in range(ROUNDS)]
         for name, call in calls.items()
     }
-    return {name: max(found) for name, found in sorted(rates.items(), reverse=True)}
+    return {name: max(measured) for name, measured in sorted(rates.items(), reverse=True)}
 
 
 def bandwidth(seconds: float) -> float:
-    """Bytes a second, read and written, of copying what no cache holds."""
+    """Bytes read and written in a second when copying more than fits into a cache."""
     source = torch.zeros(1 << 26)
     target = torch.empty_like(source)
     return _rate(lambda: target.copy_(source), 2 * source.numel() * source.element_size(), seconds)
@@ -161,38 +161,38 @@ def _rate(call: Callable[[], object], work: float, seconds: float) -> float:
 
 @contextmanager
 def _without_fused_calls() -> Iterator[None]:
-    """Recurrent calls of torch are made of products that can be counted."""
+    """Within it, recurrent calls of torch consist of products that can be counted."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the switch sets others too, and one of them warns of itself
+        warnings.simplefilter("ignore")  # the switch also sets others, one of which gives a warning
         with torch.backends.mkldnn.flags(enabled=False):
             yield
 
 
-def operations_a_token(given: Prepared) -> float:
-    """Multiplications and additions in products, forward and backward, of rows that are not padded, a target token.
+def operations_a_token(setup: Prepared) -> float:
+    """Multiplications and additions in products, forward and backward, for a target token of rows without padding.
 
-    Counted, not estimated: a row at a time through torch's counter, with the recurrent calls taken apart.
+    They are counted, not estimated: row by row with torch's counter, without fused recurrent calls.
     """
-    rows = range(min(COUNTED, len(given.train)))
+    rows = range(min(COUNTED, len(setup.train)))
     with FlopCounterMode(display=False) as counter, _without_fused_calls():
         for row in rows:
-            loss, _ = batch_loss(given.model, collate(given.train, [row]), 1.0, 0.0, "float32")
+            loss, _ = batch_loss(setup.model, collate(setup.train, [row]), 1.0, 0.0, "float32")
             loss.backward()  # type: ignore[no-untyped-call]
-    given.model.zero_grad(set_to_none=True)
-    return float(counter.get_total_flops()) / int(given.train.target.lengths[list(rows)].sum())
+    setup.model.zero_grad(set_to_none=True)
+    return float(counter.get_total_flops()) / int(setup.train.target.lengths[list(rows)].sum())
 
 
 class Training:
-    """A model learning from its rows, a stretch of updates at a time."""
+    """A model in training on its rows."""
 
-    def __init__(self, given: Prepared, precision: str) -> None:
-        settings = given.config.train.model_copy(update={"precision": precision})
-        self.given = replace(given, config=given.config.model_copy(update={"train": settings}))
-        self.learner = Learner.begin(self.given, ALONE, total_steps(settings, given.train))
-        self.updates = updates(settings, given.train, 0)
+    def __init__(self, setup: Prepared, precision: str) -> None:
+        settings = setup.config.train.model_copy(update={"precision": precision})
+        self.setup = replace(setup, config=setup.config.model_copy(update={"train": settings}))
+        self.learner = Learner.begin(self.setup, ALONE, total_steps(settings, setup.train))
+        self.updates = updates(settings, setup.train, 0)
 
     def _tokens(self, update: Update) -> int:
-        return sum(int(self.given.train.target.lengths[rows].sum()) for rows in update.batches)
+        return sum(int(self.setup.train.target.lengths[rows].sum()) for rows in update.batches)
 
     def rate(self, seconds: float) -> float:
         """Target tokens a second."""
@@ -202,7 +202,7 @@ class Training:
         return seen / taken
 
     def update(self) -> int:
-        """One update; the target tokens that it learned from."""
+        """One update; the number of its target tokens."""
         update = next(self.updates)
         apply(self.learner, update, 1.0, 1)
         return self._tokens(update)
@@ -219,32 +219,32 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 def shares(training: Training, count: int) -> dict[str, float]:
-    """Where the time of updates goes: the share of each group of torch's operations, and of all else (Python too)."""
+    """The share of each group of torch's operations in the time of updates, and of all else (with Python)."""
     with profile(use_kineto=False) as watched:
         began = time.perf_counter()
         for _ in range(count):
             training.update()
         whole = 1e6 * (time.perf_counter() - began)
-    found = dict.fromkeys(GROUPS, 0.0)
+    parts_of_time = dict.fromkeys(GROUPS, 0.0)
     for event in watched.key_averages():
         name = event.key.lower()
         group = next((group for group, parts in GROUPS.items() if any(part in name for part in parts)), None)
         if group is not None:
-            found[group] += event.self_cpu_time_total / whole
-    return {**found, "all else": max(0.0, 1 - sum(found.values()))}
+            parts_of_time[group] += event.self_cpu_time_total / whole
+    return {**parts_of_time, "all else": max(0.0, 1 - sum(parts_of_time.values()))}
 
 
-def writing_rate(given: Prepared, beam: int, outputs: int, seconds: float) -> float:
-    """Written symbols a second, every output `outputs` long, of a model that has not learned anything yet."""
-    model = Predictor(Bundle(given.config, given.codecs, given.model.eval(), {}), Path(), torch.device("cpu"))
-    inputs = [row.sources[0] for row in given.valid_rows]
+def writing_rate(setup: Prepared, beam: int, outputs: int, seconds: float) -> float:
+    """Decoded symbols a second, with outputs of the length `outputs`, of a model that is not trained."""
+    model = Predictor(Bundle(setup.config, setup.codecs, setup.model.eval(), {}), Path(), torch.device("cpu"))
+    inputs = [row.sources[0] for row in setup.valid_rows]
     lengths = {"decode.min_length": outputs, "decode.max_length": outputs}
     work = len(inputs) * outputs
     return _rate(lambda: model.predict(inputs, beam=beam, settings=lengths), work, seconds)
 
 
 def run(say: Callable[[str], None], threads: int | None, seconds: float) -> dict[str, Any]:
-    """Measure all, `seconds` for every figure, and say it line by line; the same as values."""
+    """Measure all, `seconds` for every number, and report it line by line; returns the same as values."""
     if threads:
         torch.set_num_threads(threads)
     say(f"{processor()}; {torch.get_num_threads()} threads, PyTorch {torch.__version__}")
@@ -253,14 +253,16 @@ def run(say: Callable[[str], None], threads: int | None, seconds: float) -> dict
         say(f"products in {name}: {rate / 1e9:,.0f} GFLOP/s")
     copied = bandwidth(seconds)
     say(f"memory, copied: {copied / 1e9:,.1f} GB/s")
-    found: dict[str, Any] = {"threads": torch.get_num_threads(), "products": rates, "copied": copied}
-    limits = {one: max(rate for name, rate in rates.items() if name.startswith(one)) for one in PRECISIONS}
+    results: dict[str, Any] = {"threads": torch.get_num_threads(), "products": rates, "copied": copied}
+    limits = {
+        precision: max(rate for name, rate in rates.items() if name.startswith(precision)) for precision in PRECISIONS
+    }
     for name, reference in REFERENCES.items():
-        given = prepared(reference)
-        work, size = operations_a_token(given), sum(p.numel() for p in given.model.parameters())
+        setup = prepared(reference)
+        work, size = operations_a_token(setup), sum(p.numel() for p in setup.model.parameters())
         say(f"\n{name}: {reference.about}; {size:,} parameters, {work / 1e6:.1f} MFLOP a target token")
-        found[name] = {"parameters": size, "operations_a_token": work}
-        trainings = {precision: Training(given, precision) for precision in PRECISIONS}
+        results[name] = {"parameters": size, "operations_a_token": work}
+        trainings = {precision: Training(setup, precision) for precision in PRECISIONS}
         speeds: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
         for _ in range(1 + ROUNDS):
             for precision, training in trainings.items():
@@ -271,9 +273,9 @@ def run(say: Callable[[str], None], threads: int | None, seconds: float) -> dict
             where = shares(training, 10)
             say(f"training in {precision}: {speed:,.0f} target tokens/s, {share:.0%} of the limit of its products")
             say("  of its time: " + ", ".join(f"{part} {value:.0%}" for part, value in where.items()))
-            found[name][precision] = {"training": speed, "share_of_limit": share, "time": where}
+            results[name][precision] = {"training": speed, "share_of_limit": share, "time": where}
         for beam, what in ((1, "greedy"), (5, "beam 5")):
-            speed = writing_rate(given, beam, reference.outputs, seconds)
+            speed = writing_rate(setup, beam, reference.outputs, seconds)
             say(f"writing, {what}: {speed:,.0f} tokens/s")
-            found[name][what] = speed
-    return found
+            results[name][what] = speed
+    return results

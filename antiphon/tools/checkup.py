@@ -1,4 +1,4 @@
-"""`antiphon check`: reads all data as training would, reports what would go wrong, trains nothing."""
+"""`antiphon check`: reads all data as training does, reports what would go wrong, trains nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Report:
 
 
 def check(config: Config) -> Report:
-    """Everything that can be known of a training without training, read and refused by the code that trains."""
+    """Everything that can be known about a training before it, with the errors that training would raise."""
     check_names(config)
     report = Report()
     met = {part: Problems(skip=config.data.on_error == "skip") for part in ("train", "valid", "test")}
@@ -54,10 +54,10 @@ def check(config: Config) -> Report:
     if config.data.test is not None:
         read = load_rows(config, config.data.test, met["test"], codecs)
         rows["test"], examples["test"] = encode_rows(config, codecs, read, met["test"])
-    for part, found in rows.items():
-        report.say(_counted(config, codecs, part, found))
+    for part, part_rows in rows.items():
+        report.say(_counted(config, codecs, part, part_rows))
         if part == "train":
-            _show(config, codecs, found, report)
+            _show(config, codecs, part_rows, report)
     for part, problems in met.items():
         for note in problems.notes:
             report.warn(note)
@@ -72,7 +72,7 @@ def check(config: Config) -> Report:
         if isinstance(codec, LabelCodec):
             _describe_labels(codec, [row.target for row in parts.rows], report)
         if codec.steps and codec.reads:
-            arrays = {part: (*found.sources, found.target)[number] for part, found in examples.items()}
+            arrays = {part: (*encoded.sources, encoded.target)[number] for part, encoded in examples.items()}
             _describe_side(side, codec, arrays, report)
     _overlaps(config, codecs, rows, report)
     for note in prepared.notes:
@@ -92,7 +92,7 @@ def _counted(config: Config, codecs: Codecs, part: str, rows: Sequence[Row]) -> 
 
 
 def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -> None:
-    """The first rows as they are read: a wrong column, a header or quotes show at once."""
+    """The first rows as they are read, so that a wrong column, a header or quotes are seen at once."""
     for row in rows[:3]:
         sides = {name: shown(text) for name, text in codecs.shown(row).items()}
         target = sides.pop("target", codecs.target.kind)
@@ -104,12 +104,12 @@ def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -
 
 def _describe_side(side: str, codec: Codec, parts: Mapping[str, Sequences], report: Report) -> None:
     """How long a side's rows are, and which of its symbols are unknown."""
-    for part, found in parts.items():
-        lengths = found.lengths - codec.ends
+    for part, sequences in parts.items():
+        lengths = sequences.lengths - codec.ends
         middle, high, longest = (int(np.percentile(lengths, q)) for q in (50, 99, 100))
         line = f"  {part}: {codec.unit} a row: median {middle}, 99% at most {high}, longest {longest}"
         if isinstance(codec, TextCodec):
-            ids = found.values  # of steps, or of spelled words: their own, then those of their characters
+            ids = sequences.values  # for a spelled word its id, then the ids of its characters
             spelled = ids.ndim == 2
             unknown = float(((ids[:, 0] if spelled else ids) == UNK).sum()) / max(1, int(lengths.sum()))
             line += f"; unknown {unknown:.3%}"
@@ -121,7 +121,7 @@ def _describe_side(side: str, codec: Codec, parts: Mapping[str, Sequences], repo
 
 
 def _describe_labels(codec: LabelCodec, values: Sequence[Any], report: Report) -> None:
-    """How the training rows' labels are spread."""
+    """The frequencies of the training rows' labels."""
     counts = Counter(label for value in values for label in (value if codec.steps else [value]))
     total = counts.total()
     spread = ", ".join(f"{shown(label)} {count / total:.1%}" for label, count in counts.most_common(10))

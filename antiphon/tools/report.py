@@ -1,4 +1,4 @@
-"""A finished training as one page: how it went, what it was made from, and what it is worst at."""
+"""A finished training as one page: its curves, data and configuration, and its worst examples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from antiphon.use.scores import Data
 
 HISTORY = Path("training") / "log.jsonl"  # one entry a validation
 WORST = 25  # examples
-LONGEST = 200  # characters of one
+LONGEST = 200  # characters of an example
 Entries = Sequence[dict[str, Any]]
 
 GROUPS = {  # curves by picture
@@ -35,7 +35,7 @@ GROUPS = {  # curves by picture
 
 
 def report(model: Predictor, data: Data, path: Path) -> None:
-    """Write the page of the training that made a model; with `data` also the rows of it that it is worst at."""
+    """Write the page of a model's training; with `data` also the rows of it with the worst scores."""
     history = read_history(model.folder)
     config = model.config
     with drawing([FIRST]):
@@ -58,17 +58,17 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}; a copy of a model does not have it"
         raise ModelFolderError(f"{path}: {reason}") from None
-    found = []
+    entries = []
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
-            kept = entry["kept"] if "kept" in entry else entry["best"]  # in a log of an earlier version the best
-            found.append({**entry, "step": int(entry["step"]), "kept": bool(kept)})
+            kept = entry["kept"] if "kept" in entry else entry["best"]  # logs of earlier versions have only the best
+            entries.append({**entry, "step": int(entry["step"]), "kept": bool(kept)})
         except (ValueError, TypeError, KeyError):
             raise ModelFolderError(f"{path}:{number}: is not an entry of a training log") from None
-    if not found:
+    if not entries:
         raise ModelFolderError(f"{path}: has no validation yet")
-    return found
+    return entries
 
 
 def _summary(model: Predictor, history: Entries) -> Section:
@@ -87,7 +87,7 @@ def _curves(history: Entries) -> list[View]:
     parts = sorted({part for entry in history for part in entry.get("gradients", {})})
     cells = sorted({cell for entry in history for cell in entry.get("cells", {})})
     losses = {name: (name,) for name in ("train_loss", "loss")}
-    found = [
+    views = [
         _plot("Loss", "The mean loss of a target step: -log p in nats, of numbers the squared error.", losses, history),
         *(_plot(title.capitalize(), "", {name: (name,) for name in names}, history) for title, names in GROUPS.items()),
         _plot(
@@ -110,32 +110,32 @@ def _curves(history: Entries) -> list[View]:
             history,
         ),
     ]
-    return [view for view in found if view is not None]
+    return [view for view in views if view is not None]
 
 
 def _value(entry: dict[str, Any], keys: Sequence[str]) -> float | None:
-    """The number at the end of these keys; None if there is none."""
-    found: Any = entry
+    """The number under these nested keys; None if there is none."""
+    value: Any = entry
     for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, int | float) else None
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, int | float) else None
 
 
 def _plot(
     title: str, about: str, lines: Mapping[str, Sequence[str]], history: Entries, logarithmic: bool = False
 ) -> View | None:
-    """Lines over updates, each named, with the keys of its values; None if nothing of them was logged."""
+    """Named lines over updates, each with the keys of its values; None if the log has no such values."""
     points = {
-        name: [(entry["step"], found) for entry in history if (found := _value(entry, keys)) is not None]
+        name: [(entry["step"], value) for entry in history if (value := _value(entry, keys)) is not None]
         for name, keys in lines.items()
     }
-    points = {name: found for name, found in points.items() if found}
+    points = {name: pairs for name, pairs in points.items() if pairs}
     best = [entry["step"] for entry in history if entry["kept"]]
 
     def draw(figure: FigureBase) -> None:
         axes = figure.subplots()
-        for name, found in points.items():
-            axes.plot(*zip(*found, strict=True), marker="." if len(found) < 40 else None, label=name)
+        for name, pairs in points.items():
+            axes.plot(*zip(*pairs, strict=True), marker="." if len(pairs) < 40 else None, label=name)
         if best:
             axes.axvline(best[-1], color="grey", linestyle=":", label="kept")
         axes.set(xlabel="update", yscale="log" if logarithmic else "linear")
@@ -148,18 +148,20 @@ def _plot(
 
 
 def _worst(model: Predictor, data: Data) -> Section:
-    """The rows whose targets the model holds least probable, with what it says."""
+    """The rows whose targets are least probable for the model, with its predictions."""
     scored = model.scored(data)
     chosen = sorted(scored, key=lambda pair: pair[1])[:WORST]
     whole = model.codecs.sources[0].whole or model.codecs.target.form == "next"
-    said = [""] * len(chosen)
+    outputs = [""] * len(chosen)
     if not whole:
         reading = [codec.reads for codec in model.codecs.sources]
         inputs = [tuple(value for value, reads in zip(row.sources, reading, strict=True) if reads) for row, _ in chosen]
         alone = sum(reading) == 1
-        said = [one.text for one in model.predict([given[0] if alone else given for given in inputs])]
+        outputs = [
+            prediction.text for prediction in model.predict([values[0] if alone else values for values in inputs])
+        ]
     rows = []
-    for (row, score), text in zip(chosen, said, strict=True):
+    for (row, score), text in zip(chosen, outputs, strict=True):
         sides = [_short(value) for value in model.codecs.shown(row).values()]
         rows.append([f"{row.file}:{row.line}", *sides, *([] if whole else [_short(text)]), f"{score:.3f}"])
     names = [name for name, codec in model.codecs.named.items() if codec.reads]
@@ -176,7 +178,7 @@ def _short(text: str) -> str:
 
 def _statistics(model: Predictor) -> list[str]:
     try:
-        found = check(model.config)
+        findings = check(model.config)
     except AntiphonError as error:
         return [f"cannot be read any more: {error}"]
-    return [*found.lines, *(f"warning: {line}" for line in found.warnings)]
+    return [*findings.lines, *(f"warning: {line}" for line in findings.warnings)]

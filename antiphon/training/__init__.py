@@ -1,1 +1,1 @@
-"""Training: one loop, and the few things it is made of."""
+"""Training: one loop, and its parts."""

@@ -1,4 +1,4 @@
-"""What fits this machine, found by trying: settings of `train` that are `auto`."""
+"""Settings of `train` that are `auto`: measured on this machine."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from antiphon.training.prepare import Prepared
 from antiphon.training.update import batch_loss, is_out_of_memory
 
 LEAST, MOST = 512, 65_536  # padded source and target tokens; more makes an update no better
-SHARE = 0.5  # of the memory that is free, at most
-ROUNDS = 5  # of timing, each way in turn
-WORTH = 1.15  # times as fast, or it stays as it is
+SHARE = 0.5  # the share of the free memory that may be used
+ROUNDS = 5  # timings of each way, in turn
+WORTH = 1.15  # a way must be so many times as fast, or the setting stays as it is
 Way = TypeVar("Way", str, int)
 
 
 def fitted(prepared: Prepared, ranks: Ranks) -> Prepared:
-    """With every setting that is `auto` found by the first process, for all of them."""
-    for name, find in FOUND.items():
+    """The same with a value for every setting that is `auto`: the first process measures it for all."""
+    for name, find in TUNED.items():
         if getattr(prepared.config.train, name) == "auto":
-            found = ranks.share(json.dumps(find(prepared, ranks.device)) if ranks.first else "")
-            prepared = replace(prepared, config=_with(prepared.config, name, json.loads(found)))
+            shared = ranks.share(json.dumps(find(prepared, ranks.device)) if ranks.first else "")
+            prepared = replace(prepared, config=_with(prepared.config, name, json.loads(shared)))
     return prepared
 
 
 def as_before(config: Config, identity: Mapping[str, str]) -> Config:
-    """A training that goes on keeps what was found for it when it began."""
-    for name in FOUND:
+    """A resumed training keeps the values that were measured when it began."""
+    for name in TUNED:
         before = json.loads(identity[f"train.{name}"])
         if getattr(config.train, name) == "auto" and before is not None:
             config = _with(config, name, before)
@@ -52,15 +52,15 @@ def _with(config: Config, name: str, value: object) -> Config:
 
 
 def faster_precision(prepared: Prepared, device: torch.device) -> str:
-    """bfloat16 where the loss and gradients of a usual batch take clearly less time in it, as they do where the
-    processor multiplies it natively; else float32. No weight changes."""
+    """bfloat16 if the loss and gradients of a usual batch take clearly less time in it (the processor must have
+    instructions for it); else float32. No weight changes."""
     seconds = _seconds(prepared, device, {name: partial(str, name) for name in ("float32", "bfloat16")})
     return "bfloat16" if seconds and seconds["float32"] > WORTH * seconds["bfloat16"] else "float32"
 
 
 def fastest_threads(prepared: Prepared, device: torch.device) -> int:
-    """How many threads take the least time for the loss and gradients of a usual batch: as many as there are, or by
-    halves fewer where that is clearly faster, as it is of small models. torch is set to them; no weight changes."""
+    """The number of threads with the least time for the loss and gradients of a usual batch: all, or a half, a quarter
+    and so on where that is clearly faster, as for small models. Torch is set to this number; no weight changes."""
     most = torch.get_num_threads()
     counts = [most >> halves for halves in range(most.bit_length())] if device.type == "cpu" else [most]
 
@@ -70,16 +70,16 @@ def fastest_threads(prepared: Prepared, device: torch.device) -> int:
 
     seconds = _seconds(prepared, device, {count: partial(way, count) for count in counts}) or {most: 0.0}
     best = min(seconds, key=lambda count: seconds[count])
-    found = best if seconds[most] > WORTH * seconds[best] else most
-    torch.set_num_threads(found)
-    return found
+    chosen = best if seconds[most] > WORTH * seconds[best] else most
+    torch.set_num_threads(chosen)
+    return chosen
 
 
 def _seconds(
     prepared: Prepared, device: torch.device, ways: Mapping[Way, Callable[[], str]]
 ) -> dict[Way, float] | None:
-    """What the loss and gradients of a usual batch take in several ways, in turn; each sets itself up and says its
-    precision. None where memory runs out: the training will compute such a batch in parts."""
+    """The seconds for the loss and gradients of a usual batch in several ways, in turn. Calling a way sets it up and
+    returns its precision. None if memory runs out: the training will compute such a batch in parts."""
     model, settings = prepared.model.to(device), prepared.config.train
     order = np.argsort(prepared.train.source_lengths + prepared.train.target.lengths, kind="stable")
     middle = max(0, (len(order) - settings.batch_size) // 2)
@@ -92,7 +92,7 @@ def _seconds(
                 began = time.perf_counter()
                 loss, nll = batch_loss(model, batch, 1.0, settings.label_smoothing, precision)
                 loss.backward()  # type: ignore[no-untyped-call]
-                float(nll)  # a device that works on its own has to be waited for
+                float(nll)  # waits for a device that computes asynchronously
                 taken.append(time.perf_counter() - began)
                 model.zero_grad(set_to_none=True)
     except (MemoryError, RuntimeError) as error:
@@ -113,7 +113,7 @@ def largest_batch(prepared: Prepared, device: torch.device) -> int:
     model, settings = prepared.model.to(device), prepared.config.train
     lengths = prepared.train.source_lengths + prepared.train.target.lengths
     longest = np.argsort(-lengths, kind="stable")
-    tokens, found = LEAST, 0
+    tokens, largest = LEAST, 0
     _forget_peak()
     before = _peak()
     while tokens <= MOST:
@@ -128,7 +128,7 @@ def largest_batch(prepared: Prepared, device: torch.device) -> int:
             break
         finally:
             model.zero_grad(set_to_none=True)
-        found = tokens
+        largest = tokens
         taken, before = _peak() - before, _peak()
         free = _free()
         if device.type == "cpu" and free is not None and 4 * taken > SHARE * free:  # the next takes twice as much again
@@ -136,29 +136,29 @@ def largest_batch(prepared: Prepared, device: torch.device) -> int:
         if len(rows) == len(longest):
             break
         tokens *= 2
-    if not found:
+    if not largest:
         raise TrainingError(f"out of memory with {LEAST} tokens a batch; set smaller widths")
-    return found
+    return largest
 
 
 def _forget_peak() -> None:
-    """From here on `_peak` is about what comes."""
+    """Reset `_peak`."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak() -> int:
-    """The most memory this process had, in bytes; 0 where the system does not say."""
+    """The most memory that this process had, in bytes; 0 if the system does not show it."""
     return _bytes("/proc/self/status", "VmHWM:") or 0
 
 
 def _free() -> int | None:
-    """Memory that can be had, in bytes, where the system says so."""
+    """The available memory in bytes; None if the system does not show it."""
     return _bytes("/proc/meminfo", "MemAvailable:")
 
 
 def _bytes(path: str, name: str) -> int | None:
-    """A figure of a file of Linux's, which counts in KiB."""
+    """A number, in bytes, from a file of Linux that counts in KiB."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:
@@ -166,7 +166,7 @@ def _bytes(path: str, name: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
 
 
-FOUND: dict[str, Callable[[Prepared, torch.device], object]] = {
+TUNED: dict[str, Callable[[Prepared, torch.device], object]] = {
     "precision": faster_precision,  # first: how much fits depends on it
     "batch_tokens": largest_batch,
 }

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 
 class Average:
-    """Keeps what the shipped weights are made of.
+    """Keeps the weights of which the shipped ones are an average.
 
-    `ema`: an exponential moving average over updates, its decay rising as (1 + t) / (10 + t) to the
-    given one. `last`: the mean of the weights at the last so many validations. Neither: the weights themselves.
+    `ema`: the decay of an exponential moving average over updates, which rises to it as (1 + t) / (10 + t).
+    `last`: the mean of the weights at this many last validations. Neither: the weights themselves.
     """
 
     def __init__(self, parameters: list[nn.Parameter], ema: float | None, last: int) -> None:
@@ -25,30 +25,30 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """After every update of the weights."""
+        """To be called after every update of the weights."""
         self.updates += 1
         if self.decay:
             decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
             torch._foreach_lerp_(self.moving, [p.detach() for p in self.parameters], 1 - decay)
 
     def snapshot(self) -> None:
-        """Before every validation."""
+        """To be called before every validation."""
         if self.last > 1:
             self.snapshots = [*self.snapshots[1 - self.last :], [p.detach().clone() for p in self.parameters]]
 
     @contextmanager
     def shipped(self) -> Iterator[None]:
-        """Within it, the model holds the weights that are validated and shipped."""
+        """Within it, the model has the weights that are validated and shipped."""
         if not self.moving and len(self.snapshots) < 2:
             yield
             return
-        own = [p.detach().clone() for p in self.parameters]
+        current = [p.detach().clone() for p in self.parameters]
         mean = self.moving or [torch.stack(values).mean(0) for values in zip(*self.snapshots, strict=True)]
         self._copy(mean)
         try:
             yield
         finally:
-            self._copy(own)
+            self._copy(current)
 
     @torch.no_grad()
     def _copy(self, values: list[Tensor]) -> None:
@@ -59,7 +59,7 @@ class Average:
         return {"moving": self.moving, "snapshots": self.snapshots, "updates": self.updates}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave, onto the parameters' devices."""
+        """Restore the value of `state`, on the parameters' devices."""
 
         def placed(values: list[Tensor]) -> list[Tensor]:
             return [value.to(p.device) for value, p in zip(values, self.parameters, strict=True)]

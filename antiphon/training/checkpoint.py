@@ -1,13 +1,13 @@
-"""The training state: all that is needed to go on as if nothing had happened.
+"""The training state: all that is needed to resume a training with the same result.
 
 training/step-000001234.pt    a state: what torch.save wrote, followed by its BLAKE2b digest
-training/pause-000001300.pt   one saved between them, as time or the user asked for it
+training/pause-000001300.pt   a state between them, saved after some minutes or when the user stops the training
 
-The last few are kept. Pauses are for going on only: a training that goes back for failing updates goes to
-the states that every such training has, so that being stopped changes nothing.
+The last few are kept. Pauses are only for resuming: a training that goes back because updates fail goes back to
+regular states, which every such training has, so that stopping it changes nothing.
 
-A state is read back before it replaces an older one, and its digest is checked when it is read, so a
-damaged one is passed over for the one before.
+A state is read back before it replaces an older one, and its digest is checked when it is read; a damaged state is
+skipped, and the one before is read.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from antiphon.saved.folder import TRAINING, refuse_links
 
 def states(folder: Path, pauses: bool = True) -> list[Path]:
     """The states in a model folder, the newest first."""
-    found = [*(folder / TRAINING).glob("step-*.pt"), *((folder / TRAINING).glob("pause-*.pt") if pauses else [])]
-    return sorted(found, key=_step, reverse=True)
+    paths = [*(folder / TRAINING).glob("step-*.pt"), *((folder / TRAINING).glob("pause-*.pt") if pauses else [])]
+    return sorted(paths, key=_step, reverse=True)
 
 
 def _step(path: Path) -> str:
@@ -46,7 +46,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int, planned: boo
         file.write(file.digest)
 
     write_atomically(path, write)
-    newer = [other for other in states(folder) if _step(other) > _step(path)]  # of a course that was given up
+    newer = [other for other in states(folder) if _step(other) > _step(path)]  # left from before the training went back
     pauses = [other for other in states(folder) if other.stem.startswith("pause") and other != path]
     older = [other for other in states(folder, pauses=False) if other not in newer][keep:]
     for other in newer + pauses + older:
@@ -55,27 +55,27 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int, planned: boo
 
 
 def load(folder: Path, back: int | None = None) -> tuple[dict[str, Any], list[str]]:
-    """The newest state that is whole; a message about each damaged one.
+    """The newest undamaged state, and a message about each damaged one.
 
-    With `back` the newest that is no pause, or one so many states older if there is one.
+    With `back` the newest that is not a pause, or one that is `back` states older if it exists.
 
     Only plain values and tensors are accepted.
     """
     refuse_links(folder)
     refuse_links(folder / TRAINING)
     messages: list[str] = []
-    found: dict[str, Any] | None = None
+    state: dict[str, Any] | None = None
     for path in states(folder, pauses=back is None):
         try:
-            found = _read(path)
+            state = _read(path)
         except (UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
             messages.append(f"{path}: is damaged ({str(error).splitlines()[0]})")
             continue
         if not back:
             break
         back -= 1
-    if found is not None:
-        return found, messages
+    if state is not None:
+        return state, messages
     if messages:
         raise TrainingError("\n".join([*messages, f"{folder}: no saved state is left to resume from; train again"]))
     raise TrainingError(f"{folder}: has no training to resume ({TRAINING}/step-*.pt is missing)")

@@ -1,9 +1,9 @@
-"""Which weights are kept: the latest ones that validation rows do not show to be worse than the best.
+"""Which weights are kept: the latest that are not shown to be worse than the best by the validation rows.
 
-A metric over few rows scatters by more than checkpoints differ, and its best value is partly luck. With a learning
-rate that falls, later weights are the better ones as long as nothing speaks against it; so a checkpoint takes the
-place of the one before unless a paired test over the rows finds it worse than the best. The test is the normal one:
-of each row it takes by how much it moves the metric (the delta method, Efron & Tibshirani 1993, chapter 5).
+A metric over few rows varies by more than checkpoints differ, and its best value is partly luck. With a learning
+rate that falls, later weights are usually better; so a checkpoint takes the place of the one before unless a paired
+test over the rows shows it to be worse than the best. The test is a normal approximation: it uses how much each row
+moves the metric (the delta method, Efron & Tibshirani 1993, chapter 5).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-SURE = 1.645  # standard errors: by chance alone a checkpoint that is as good is called worse once in twenty
+SURE = 1.645  # standard errors: by chance an equally good checkpoint is called worse in 1 of 20 tests
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A metric's value, lower is better, and of each validation row by how much it moves it; these add up to 0.
+    """A metric's value, lower is better, and by how much each validation row moves it; these numbers add up to 0.
 
-    `perfect`: no value could be better.
+    `perfect`: no value can be better.
     """
 
     value: float
@@ -36,13 +36,13 @@ class Judged:
         return worse / error if error else np.inf * np.sign(worse) if worse else 0.0
 
     def worse_than(self, other: Judged) -> bool:
-        """Whether it is more than chance that this is worse than `other`."""
+        """Whether this is worse than `other` by more than chance."""
         return self.difference(other) > SURE
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best validation so far: its update, what was measured, and the lowest loss of any."""
+    """The best validation so far: its update, its metric, and the lowest loss of all validations."""
 
     step: int
     judged: Judged
@@ -63,21 +63,21 @@ class Best:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a validation says: whether it is the `best` so far, whether its weights are `kept`, and how much of the
-    patience it takes."""
+    """The result of a validation: whether it is the `best` so far, whether its weights are `kept`, and how much of the
+    patience it uses."""
 
     best: bool
     kept: bool
     impatience: (
-        float  # 0: it gets better; 0.5: as good as the best, as far as can be told; 1: worse, or nothing is better
+        float  # 0: it gets better; 0.5: not worse than the best by more than chance; 1: worse, or it is perfect already
     )
 
 
 def verdict(judged: Judged, loss: float, best: Best | None) -> Verdict:
-    """Judge a validation by the best before it.
+    """Compare a validation with the best before it.
 
-    A loss that still falls takes no patience: the metric follows later, or is too coarse to show it. Where the metric
-    cannot get any better there is nothing to wait for.
+    A loss that still falls uses no patience: the metric may follow later, or is too coarse to show it. Once the metric
+    is perfect, there is nothing to wait for.
     """
     if best is None or judged.value < best.judged.value:
         return Verdict(best=True, kept=True, impatience=0.0)
@@ -88,7 +88,7 @@ def verdict(judged: Judged, loss: float, best: Best | None) -> Verdict:
 
 
 def after(best: Best | None, judgement: Verdict, step: int, judged: Judged, loss: float) -> Best:
-    """The best validation when that at `step` is counted too."""
+    """The best validation, with that at `step` included."""
     if best is None or judgement.best:
         return Best(step, judged, loss if best is None else min(loss, best.loss))
     return Best(best.step, best.judged, min(loss, best.loss))

@@ -1,7 +1,7 @@
-"""Every key that the user did not give, chosen from the data: the same for a table, a configuration and from Python.
+"""Every key that the user did not set, chosen from the data: the same for a table, a configuration and from Python.
 
-`complete` is the one way in. A key that is given stays, and what depends on it follows: fewer rows an update mean
-fewer epochs for as many updates. What the figures rest on: docs/results/small.md.
+`complete` is the only entry. A key that is set stays, and others follow from it: fewer rows an update mean fewer epochs
+for as many updates. The measurements behind the numbers: docs/results/small.md.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from antiphon.training.prepare import check_names
 
 MOST_UPDATES = 200_000
 SMALL, MIDDLE = 20_000, 300_000  # training rows
-FEW = 200  # training rows: fewer are learned better with the context at the start alone
+FEW = 200  # training rows: fewer are learned better with the context only at the start
 MISSING = object()
 
 
 @dataclass
 class Keys:
-    """The keys of a configuration: what the user gave stays, what is chosen takes the places left open."""
+    """The keys of a configuration: the user's stay, and the open ones are chosen."""
 
-    given: Mapping[str, Any]
+    user_keys: Mapping[str, Any]
     chosen: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, key: str, value: Any) -> Any:
-        """The value of `key`: the user's, or else `value`, which is chosen."""
-        theirs = self.of(key)
-        if theirs is not MISSING:
-            return theirs
+        """The value of `key`: the user's, or else `value`, which is then chosen."""
+        user_value = self.of(key)
+        if user_value is not MISSING:
+            return user_value
         set_value(self.chosen, key, value)
         return value
 
     def of(self, key: str) -> Any:
-        """What the user gave for `key`, or MISSING."""
-        here: Any = self.given
+        """The user's value of `key`, or MISSING."""
+        here: Any = self.user_keys
         for name in key.split("."):
             if not isinstance(here, Mapping) or name not in here:
                 return MISSING
@@ -58,14 +58,14 @@ class Keys:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the choice of a model and of its training depends on."""
+    """The facts on which the choice of a model and of its training depends."""
 
     structure: str
-    form: Answers  # of the target
-    kinds: tuple[str, ...]  # of the sources
-    target: str  # its kind
-    rows: int = 1  # to train with
-    steps: int = 1  # of one long text: its symbols
+    form: Answers  # the target's form
+    kinds: tuple[str, ...]  # the kinds of the sources
+    target: str  # the kind of the target
+    rows: int = 1  # training rows
+    steps: int = 1  # symbols of one long text
     rearranged: bool = False  # targets have the symbols of their source in another order
 
     @property
@@ -79,22 +79,22 @@ class Facts:
 
 @dataclass(frozen=True)
 class Completed:
-    """A whole configuration, and what was chosen for it, in a few lines."""
+    """A whole configuration, and a few lines about what was chosen for it."""
 
     config: Config
     about: list[str]
 
 
-def complete(given: Config, like: Config | None = None, skip: bool = False) -> Completed:
-    """`given`, with every key that it leaves open chosen from the data it names.
+def complete(user_config: Config, like: Config | None = None, skip: bool = False) -> Completed:
+    """`user_config`, with every key that it leaves open chosen from its data.
 
-    Sides, model and decoding are those of `like`, the configuration of a model to start from, where one is given.
-    No data is read if nothing is left open, or if a choice of the user's is wrong whatever the data is. Bad rows are
-    errors, unless `skip` says that somebody else tells of them.
+    Sides, model and decoding are those of `like`, the configuration of a model to start from, if it is not None.
+    No data is read if no key is open, or if a key of the user is wrong with any data. Bad rows are errors; with `skip`
+    they are skipped, and the caller reports them.
     """
-    tree = given.given if like is None else _started(given.given, like)
+    tree = user_config.given if like is None else _started(user_config.given, like)
     target = tree.get("target", {})
-    if "kind" in target or target.keys() - {"column"}:  # otherwise it may become a label
+    if "kind" in target or target.keys() - {"column"}:  # else it may become a label
         keys = Keys(tree)
         _choose(keys, _facts_of(parse_config(tree, Path())))
         check_names(parse_config(_laid_over(keys.chosen, tree), Path()))
@@ -113,21 +113,21 @@ def complete(given: Config, like: Config | None = None, skip: bool = False) -> C
     return Completed(config, [*about, *_summary(config, facts)])
 
 
-def laid_over(whole: Config, given: Config) -> Config:
-    """A whole configuration with what the user gives laid over it."""
-    return parse_config(_laid_over(whole.model_dump(by_alias=True), given.given), Path())
+def laid_over(whole: Config, user_config: Config) -> Config:
+    """A whole configuration with the user's keys in place of its own."""
+    return parse_config(_laid_over(whole.model_dump(by_alias=True), user_config.given), Path())
 
 
 def _started(tree: Mapping[str, Any], like: Config) -> dict[str, Any]:
-    """What the user gave, over what a model to start from has."""
-    theirs = like.model_dump(by_alias=True, include={"sources", "target", "model", "decode"})
-    theirs["model"]["embeddings"] = None
-    theirs["decode"]["max_length"] = None
-    return _laid_over(theirs, tree)
+    """The user's keys in place of those of a model to start from."""
+    base = like.model_dump(by_alias=True, include={"sources", "target", "model", "decode"})
+    base["model"]["embeddings"] = None
+    base["decode"]["max_length"] = None
+    return _laid_over(base, tree)
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two trees as one, the second's values first; a part of another kind takes no option of the first's."""
+    """Two trees as one, where the values of `above` win; a part of another kind takes no options from `below`."""
     merged = dict(below)
     for name, value in above.items():
         under = merged.get(name)
@@ -149,12 +149,12 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _is_open(side: Mapping[str, Any]) -> bool:
-    """Whether something of a side is to be chosen."""
+    """Whether a side has an open key."""
     return "kind" not in side or (side["kind"] in ("text", "long_text") and "tokens" not in side)
 
 
 def _with_sides(tree: Mapping[str, Any], skip: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
-    """The rows as they are read, and the tree with the sides' kinds and tokens; why, in a few lines."""
+    """The rows as they are read, the tree with the sides' kinds and tokens, and a few lines with the reasons."""
     about = []
     reading = {name: tree[name] for name in ("data", "source", "target", "structure") if name in tree}
     config = parse_config(reading, Path())
@@ -184,7 +184,7 @@ def _with_sides(tree: Mapping[str, Any], skip: bool) -> tuple[list[Row], dict[st
 
 
 def _fraction(rows: int) -> float:
-    """The share of the training inputs that validates."""
+    """The share of the training inputs for validation."""
     return 0.1 if rows < 5_000 else 0.05 if rows < 50_000 else 0.02
 
 
@@ -192,7 +192,7 @@ def _fraction(rows: int) -> float:
 
 
 def _facts_of(config: Config) -> Facts:
-    """What is known without the data."""
+    """The facts that are known without the data."""
     codecs = untrained(config)
     kinds = tuple(side.kind for side in config.sources)
     return Facts(structure_of(config), codecs.target.form, kinds, config.target.kind)
@@ -210,7 +210,7 @@ def _counted(config: Config, rows: Sequence[Row]) -> Facts:
 
 
 def _summary(config: Config, facts: Facts) -> list[str]:
-    """What matters of the model and its training."""
+    """The main settings of the model and its training."""
     model, train, target = config.model, config.train, config.target
     kinds = " and ".join(facts.kinds)
     valid = config.data.valid
@@ -233,7 +233,7 @@ def _summary(config: Config, facts: Facts) -> list[str]:
 
 
 def _choose(keys: Keys, facts: Facts) -> None:
-    """Choose what is open of `model` and `train`. Which keys are chosen depends on the kinds of the sides alone."""
+    """Choose the open keys of `model` and `train`. Which keys are chosen depends only on the kinds of the sides."""
     if facts.kinds == ("long_text",):
         _long_text(keys, facts)
     elif facts.form == "any":
@@ -247,7 +247,7 @@ def _choose(keys: Keys, facts: Facts) -> None:
 
 
 def _written(keys: Keys, facts: Facts) -> None:
-    """A decoder writes a text: of a sequence with attention, of a picture with attention to its places."""
+    """A decoder writes a text, with attention to the steps of a sequence or to the places of a picture."""
     small, middle = facts.small, facts.middle
     sequence, pictures = facts.structure == "many_to_many", {"image", "grid"} & {*facts.kinds}
     keys("model.embedding", 128 if middle else 256)
@@ -255,11 +255,11 @@ def _written(keys: Keys, facts: Facts) -> None:
     memory = hidden * 2 if sequence and keys("model.encoder.bidirectional", True) else hidden
     keys("model.decoder.hidden", (memory if sequence else 2 * hidden) * _joined(keys, facts))
     keys("model.dropout", 0.4 if small else 0.3)
-    # what is rearranged needs all symbols at every step, and a look at what comes next: a word sorted has 0.99 of 500
-    # unseen rows right in place of 0.87, where pronunciations have 0.73 in place of 0.77; of 100 rows it learns less
+    # rearranged targets need all symbols at every step, and a look at the next one: with it 0.99 instead of 0.87 of 500
+    # unseen sorted words are right, but 0.73 instead of 0.77 of pronunciations; from 100 rows it learns less
     moved = facts.rearranged and small and facts.rows >= FEW
     keys("model.context.from", "projected_all" if pictures or moved else "projected_last")
-    features = len(facts.kinds) > 1 and facts.rows >= FEW  # what they say must reach every step
+    features = len(facts.kinds) > 1 and facts.rows >= FEW  # all sources must reach every step
     keys("model.context.to", "initial_state" if sequence and not features and not moved else "every_step")
     asks = {"kind": "additive", "query": "previous"} if moved else "general" if sequence or not pictures else "additive"
     keys("model.attention", asks)
@@ -269,12 +269,12 @@ def _written(keys: Keys, facts: Facts) -> None:
 
 
 def _joined(keys: Keys, facts: Facts) -> int:
-    """How often the width of a source's states makes that of the context: with `last` they stand side by side."""
+    """The width of the context as a multiple of a source's states: with `last` the states are concatenated."""
     return len(facts.kinds) if keys.of("model.context.from") == "last" else 1
 
 
 def _aligned(keys: Keys, facts: Facts) -> None:
-    """CTC: the steps of the source say a text together."""
+    """CTC: the steps of the source predict a text together."""
     keys("model.embedding", 128)
     _recurrent(keys, facts, 128 if facts.small else 256, weight_drop=0.0)
     keys("model.dropout", 0.3)
@@ -284,7 +284,7 @@ def _aligned(keys: Keys, facts: Facts) -> None:
 
 
 def _answered(keys: Keys, facts: Facts) -> None:
-    """A label or a number for the whole source, or for each of its steps."""
+    """A reader predicts a label or a number for the whole source, or for each of its steps."""
     text, steps = "text" in facts.kinds, facts.form == "each"
     pictures = {"image", "images"} & {*facts.kinds}
     keys("model.embedding", 128 if text or pictures else 64)
@@ -321,15 +321,17 @@ def _long_text(keys: Keys, facts: Facts) -> None:
 
 
 def _tied(keys: Keys, embedding: int, output: int) -> None:
-    """The width of a language model's embedding: with `tie` that of its output."""
+    """The width of a language model's embedding: with `tie` the width of its output."""
     keys("model.embedding", output if keys.of("model.tie") is True else embedding)
 
 
 def _recurrent(keys: Keys, facts: Facts, hidden: int, weight_drop: float) -> int:
-    """The encoder's width, and what keeps a small table from being learned by heart."""
+    """The encoder's width, and the regularisation that keeps a small table from being learned by heart."""
     hidden = keys("model.encoder.hidden", hidden)
     keys("model.locked_dropout", facts.small and weight_drop > 0)
-    keys("model.cell", {"kind": "lstm", "weight_drop": weight_drop if facts.small else 0.0})  # a named one stays plain
+    keys(
+        "model.cell", {"kind": "lstm", "weight_drop": weight_drop if facts.small else 0.0}
+    )  # a cell that the user names stays plain
     if {"image", "images"} & {*facts.kinds}:
         keys("model.image.channels", [16, 32, 64])
         keys("model.image.jitter", 0.1 if facts.small else 0.0)
@@ -349,18 +351,18 @@ def _budget(
     """As many updates as a table of this size needs, in batches of rows."""
     size = keys("train.batch_size", batch)
     a_batch = size * (1 if keys.of("train.accumulate") is MISSING else keys.of("train.accumulate"))
-    wanted = max(least, min(epochs * facts.rows // a_batch, MOST_UPDATES))
-    by_tokens = keys.of("train.batch_tokens") not in (MISSING, None)  # then updates decide, whatever an epoch has
+    updates = max(least, min(epochs * facts.rows // a_batch, MOST_UPDATES))
+    by_tokens = keys.of("train.batch_tokens") not in (MISSING, None)  # then updates decide, not epochs
     an_epoch = 1 if by_tokens else max(1, math.ceil(facts.rows / a_batch))
-    _ceilings(keys, an_epoch, wanted, patience, validations, often)
+    _ceilings(keys, an_epoch, updates, patience, validations, often)
     keys("train.schedule", {"kind": "cosine", "warmup": 100})
 
 
 def _ceilings(keys: Keys, an_epoch: int, updates: int, patience: int, validations: int = 10, often: int = 200) -> None:
-    """How long it trains, at most, and how long it goes on without getting better, from the updates of an epoch.
+    """How long it trains at most, and how long it continues without getting better, from the updates of an epoch.
 
-    It validates once an epoch, at least `often` updates apart; its patience are so many `validations` or updates. One
-    ceiling that is given decides alone.
+    It validates once an epoch, at least `often` updates apart; its patience is at least `validations` validations and
+    `patience` updates. If the user sets a ceiling, it is the only one.
     """
     if keys.gives("train.epochs"):
         keys("train.max_steps", None)
@@ -373,7 +375,7 @@ def _ceilings(keys: Keys, an_epoch: int, updates: int, patience: int, validation
 
 
 def _learning(keys: Keys, rate: float, smoothing: float, average: float, unknown: float) -> None:
-    """How an update learns; a moving average of the weights, unless the user wants another."""
+    """Learning rate, smoothing and unknown symbols; a moving average of the weights, unless the user sets another."""
     keys("train.learning_rate", rate)
     keys("train.label_smoothing", smoothing)
     keys("train.unknown", unknown)

@@ -1,7 +1,7 @@
 """Several processes as one: each takes a part of every batch's rows, gradients are summed.
 
-`torchrun --nproc-per-node N -m antiphon train ...` is detected from the environment; one process is
-the case N = 1 of the same code.
+`torchrun --nproc-per-node N -m antiphon train ...` is detected from the environment; a single process runs the same
+code with N = 1.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class Ranks:
         return value
 
     def totals(self, *values: float) -> list[float]:
-        """Numbers added up over all processes; one process alone asks no device."""
+        """Numbers added up over all processes; a single process does not use the device."""
         if self.world == 1:
             return list(values)
         box = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(box)
-        found: list[float] = box.tolist()
-        return found
+        summed: list[float] = box.tolist()
+        return summed
 
     def share(self, text: str) -> str:
         """The first process's text, for all."""

@@ -31,8 +31,8 @@ def scheduled(
 ) -> Feeding:
     """Scheduled sampling (Bengio et al. 2015, arXiv 1506.03099, section 2.4).
 
-    The probability of the reference at update i, never below `end`, and `start` times
-    constant: 1; linear: falls straight so that `end` is met at i = `steps`;
+    The probability of the reference at update i is never below `end`, and `start` times
+    constant: 1; linear: a straight line that reaches `end` at i = `steps`;
     exponential: k^i with k = exp(-3 / steps), so 5% are left at `steps`;
     inverse_sigmoid: k / (k + exp(i / k)), with the k that makes it 1/2 at i = `steps` / 2.
     """

@@ -1,4 +1,4 @@
-"""What goes wrong in a training before its loss shows it: measured at every validation, said in plain words."""
+"""Problems of a training before its loss shows them: measured at every validation, and written as warnings."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from antiphon.model.parts.recurrent import Cell
 from antiphon.training.plan import total_steps
 from antiphon.training.prepare import Prepared
 
-SATURATED = 0.05  # a gate is saturated within so much of 0 or 1
-DEAD = 1e-3  # a unit is dead if it never leaves zero by more
+SATURATED = 0.05  # a gate is saturated if it is nearer than this to 0 or 1
+DEAD = 1e-3  # a unit is dead if its absolute value is never larger
 
 IDENTICAL_OUTPUTS, SATURATED_GATES, DEAD_UNITS, UNKNOWN_SYMBOLS = 0.5, 0.9, 0.25, 0.05  # shares that are too much
-SHORT, LONG = 0.5, 2.0  # outputs over references in length
-STILL_FALLING = 0.05  # share of the training loss that a training still loses between its last two validations
+SHORT, LONG = 0.5, 2.0  # the length of outputs divided by that of references
+STILL_FALLING = 0.05  # the training still gets better if its loss falls by this share between the last two validations
 
 
 def gradient_norms(model: Model, before_clipping: float) -> dict[str, float]:
-    """The norm of every part's gradient in the last update, and of all (`before_clipping`); nothing if that failed."""
+    """The norm of every part's gradient in the last update, and of all (`before_clipping`); empty if it failed."""
     if not math.isfinite(before_clipping):
         return {}
     squares: dict[str, Tensor] = {}
@@ -42,18 +42,18 @@ def gradient_norms(model: Model, before_clipping: float) -> dict[str, float]:
 @torch.no_grad()
 def cell_health(model: Model, batch: Batch) -> dict[str, dict[str, float]]:
     """For every cell that runs over whole sequences, by its name: the shares of saturated gates and of dead units."""
-    found: dict[str, dict[str, float]] = {}
+    shares: dict[str, dict[str, float]] = {}
     masks = {"encoder.": _inside(batch.sources[0]), "decoder.": _inside(batch.target)}
     masks |= {f"others.{number}.encoder.": _inside(source) for number, source in enumerate(batch.sources[1:])}
 
     def watch(name: str) -> Any:
-        def hook(cell: nn.Module, given: tuple[Any, ...], answer: tuple[Tensor, Any]) -> None:
+        def hook(cell: nn.Module, arguments: tuple[Any, ...], answer: tuple[Tensor, Any]) -> None:
             assert isinstance(cell, Cell)
-            inputs, state = given
+            inputs, state = arguments
             outputs, kept = answer[0], next(mask for part, mask in masks.items() if name.startswith(part))
             gates = cell.gate_values(inputs, torch.cat([state[0][:, None], outputs[:, :-1]], 1))
             beyond = (gates - 0.5).abs() > 0.5 - SATURATED if gates is not None else None
-            found[name] = {
+            shares[name] = {
                 "saturated": 0.0 if beyond is None else float(beyond[kept].float().mean()),
                 "dead": float((outputs[kept].abs().amax(0) < DEAD).float().mean()),
             }
@@ -71,7 +71,7 @@ def cell_health(model: Model, batch: Batch) -> dict[str, dict[str, float]]:
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return shares
 
 
 def _inside(side: Padded) -> Tensor:
@@ -81,8 +81,8 @@ def _inside(side: Padded) -> Tensor:
 def at_the_end(
     prepared: Prepared, history: Sequence[Mapping[str, Any]], kept: Mapping[str, Any], ceiling: bool
 ) -> dict[str, str]:
-    """What to say when a training ends, by kind; `ceiling`: whether it had no more updates left."""
-    found: dict[str, str] = {}
+    """Warnings at the end of a training, by kind; `ceiling`: whether it has used all its updates."""
+    messages: dict[str, str] = {}
     name, train, last = prepared.metric, prepared.config.train, history[-1]
     sign = -1 if name in HIGHER_IS_BETTER else 1
     better = {
@@ -92,7 +92,7 @@ def at_the_end(
     }
     if better:
         listed = ", ".join(f"{what} {score:.4f}" for what, score in better.items())
-        found["baseline"] = (
+        messages["baseline"] = (
             f"the model is no better than what takes no effort ({listed}): {name} {kept[name]:.4f}; "
             "train longer or on more rows, and look at some with `antiphon check`"
         )
@@ -102,50 +102,50 @@ def at_the_end(
         key = f"train.max_steps: {train.max_steps}" if train.max_steps else f"train.epochs: {train.epochs}"
         if train.max_steps and total_steps(train, prepared.train) < train.max_steps:
             key = f"train.epochs: {train.epochs}"
-        found["ceiling"] = f"it ended at update {last['step']:,} while it still got better, for {key}; raise that"
-    return found
+        messages["ceiling"] = f"it ended at update {last['step']:,} while it still got better, for {key}; raise that"
+    return messages
 
 
 def warnings(entry: Mapping[str, Any]) -> dict[str, str]:
-    """What is wrong by a validation's figures, by kind, each with what to do."""
-    found: dict[str, str] = {}
+    """Warnings from a validation's numbers, by kind, each with advice."""
+    messages: dict[str, str] = {}
     share = entry.get("commonest_output", 0.0)
     if share > IDENTICAL_OUTPUTS and share > entry["commonest_reference"] + 0.25:
         advice = "train longer, choose an attention, or raise train.learning_rate"
         if "accuracy" in entry:
             advice = "train longer, raise train.learning_rate, or let rare labels weigh more (target.weights: balanced)"
-        found["identical outputs"] = (
+        messages["identical outputs"] = (
             f"outputs are identical for {share:.0%} of inputs: the model does not use its input; {advice}"
         )
     ratio = entry.get("length_ratio", 1.0)
     if ratio < SHORT or ratio > LONG:
-        found["length"] = (
+        messages["length"] = (
             f"outputs are {ratio:.2g} times as long as their references; "
             "train longer, or look at decode.length_penalty, min_length and max_length"
         )
     for side in ("source", "target"):
         unknown = entry.get(f"unknown_{side}", 0.0)
         if unknown > UNKNOWN_SYMBOLS:
-            found[f"unknown {side}"] = (
+            messages[f"unknown {side}"] = (
                 f"{unknown:.0%} of the validation {side} symbols are unknown: they are not in the training rows; "
                 f"choose {side}.tokens with smaller pieces (chars, bpe), or train on rows like them"
             )
     for name, cell in entry["cells"].items():
         if cell["saturated"] > SATURATED_GATES:
-            found[f"saturated {name}"] = (
+            messages[f"saturated {name}"] = (
                 f"{cell['saturated']:.0%} of the gates in {name} are saturated, so little can be learned through them; "
                 "lower train.learning_rate"
             )
         if cell["dead"] > DEAD_UNITS:
-            found[f"dead {name}"] = (
+            messages[f"dead {name}"] = (
                 f"{cell['dead']:.0%} of the units in {name} are dead; lower train.learning_rate, or choose another cell"
             )
     for part, norm in entry["gradients"].items():
         if norm == 0:
-            found[f"gradient {part}"] = f"no gradient reaches {part}: it does not learn"
+            messages[f"gradient {part}"] = f"no gradient reaches {part}: it does not learn"
     if entry["skipped"]:
-        found["skipped"] = (
+        messages["skipped"] = (
             f"{entry['skipped']:,} updates were skipped, as their loss or gradient was NaN or infinite; "
             "lower train.learning_rate"
         )
-    return found
+    return messages

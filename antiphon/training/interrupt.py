@@ -1,4 +1,4 @@
-"""Being asked to stop: noticed between updates, so that what is saved is whole."""
+"""Signals to stop: they take effect between updates, so that the saved state is complete."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from types import FrameType
 
 @contextmanager
 def stop_asked() -> Iterator[Callable[[], bool]]:
-    """Within it, the first SIGINT or SIGTERM is only noted, and the function tells whether one came.
+    """Within it, the first SIGINT or SIGTERM is only noted, and the yielded function returns whether it came.
 
-    A second one interrupts at once. Outside the main thread signals are not touched.
+    A second signal interrupts at once. Outside the main thread signals are left as they are.
     """
-    asked = False
+    requested = False
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal requested
+        if requested:
             raise KeyboardInterrupt
-        asked = True
+        requested = True
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

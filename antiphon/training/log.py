@@ -1,4 +1,4 @@
-"""What a training tells: a progress bar on a terminal and plain lines elsewhere, a table of validations, files."""
+"""The output of a training: a progress bar on a terminal or plain lines, a table of validations, log files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN_SECONDS = 30.0  # between plain lines of progress
 BAR_SECONDS = 0.5
 
 
-MEASURES = {  # what else is shown of a validation, where it was measured
+MEASURES = {  # further columns of a validation, where they were measured
     "TER teacher": "token_error_rate_teacher",
     "TER free": "token_error_rate",
     "accuracy": "accuracy",
@@ -37,7 +37,7 @@ def _column(name: str) -> Callable[[dict[str, Any]], str]:
 
 
 class TrainingLog:
-    """Everything that one process tells; the others of a distributed training stay silent."""
+    """All output of the first process; the other processes of a distributed training stay silent."""
 
     COLUMNS: ClassVar[dict[str, Callable[[dict[str, Any]], str]]] = {  # each at least as wide as its values
         "   step": lambda entry: f"{entry['step']}",
@@ -57,7 +57,7 @@ class TrainingLog:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.first = first
         self.started = time.monotonic()
-        self.told = 0.0
+        self.last_shown = 0.0
         self.bar: Progress | None = None
         self.writer = _tensorboard(folder) if tensorboard and not silent else None
         self.headed = False
@@ -82,27 +82,27 @@ class TrainingLog:
         if not self.silent:
             self.console.print(line, markup=False)
 
-    def warn(self, found: Mapping[str, str]) -> None:
-        """Say what is wrong, each kind once."""
-        for kind, message in found.items():
+    def warn(self, messages: Mapping[str, str]) -> None:
+        """Write warnings, each kind once."""
+        for kind, message in messages.items():
             if kind not in self.warned:
                 self.warned.add(kind)
                 self.say(f"warning: {message}")
 
     def wants_progress(self) -> bool:
         """Whether it is time to show progress: then, and only then, the loss is read from the device."""
-        return not self.silent and time.monotonic() - self.told > (BAR_SECONDS if self.bar else PLAIN_SECONDS)
+        return not self.silent and time.monotonic() - self.last_shown > (BAR_SECONDS if self.bar else PLAIN_SECONDS)
 
     def back_to(self, step: int) -> None:
-        """The training goes on from an earlier update: rate and time left are counted from there."""
+        """The training goes back to an earlier update: rate and remaining time are counted from there."""
         self.first, self.started = step, time.monotonic()
 
     def progress(self, step: int, loss: float, rate: float) -> None:
-        self.told = time.monotonic()
+        self.last_shown = time.monotonic()
         if self.bar:
             self.bar.update(self.task, completed=step, loss=f"{loss:.4f}", rate=f"{rate:,.0f}")
         else:
-            left = (self.told - self.started) / max(step - self.first, 1) * (self.total - step) / 60
+            left = (self.last_shown - self.started) / max(step - self.first, 1) * (self.total - step) / 60
             self.say(f"step {step}/{self.total}  loss {loss:.4f}  {rate:,.0f} tokens/s  {left:.1f} min left at most")
 
     def validation(self, entry: dict[str, Any]) -> None:

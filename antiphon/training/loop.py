@@ -38,10 +38,10 @@ from antiphon.training.prepare import Prepared, check_names, differences, identi
 from antiphon.training.update import Learner, apply, enough_memory
 
 LOG = logging.getLogger("antiphon")
-FAILED_UPDATES = 5  # in a row, before the training goes back to a saved state
-SAMPLE = 1 << 15  # steps, padding in, of the rows whose cells are looked at
-GRACE = 3  # validations before what looks wrong is said
-ROLLBACKS = 3  # without a validation between them, before it gives up
+FAILED_UPDATES = 5  # so many in a row, and the training goes back to a saved state
+SAMPLE = 1 << 15  # steps, with padding, of the rows that are used to look at the cells
+GRACE = 3  # validations before the first warning
+ROLLBACKS = 3  # without a validation between them, and the training gives up
 
 
 def train(
@@ -57,17 +57,17 @@ def train(
 ) -> Path:
     """Train a model as configured, and return its folder `out`.
 
-    An existing folder is refused without `resume` (go on with its training) or `overwrite`. The first weights
+    An existing folder is an error without `resume` (continue its training) or `overwrite`. The first weights
     are those of the model in `init_from`, where they fit.
-    `threads` bounds the CPU threads of torch; 0 takes as many as are fastest, measured and kept. `about` says what was
-    chosen for the configuration, and is told first.
+    `threads` is the number of CPU threads of torch; 0 measures which number is fastest, and keeps it. `about` has lines
+    about what was chosen for the configuration, which are written first.
     Errors are `AntiphonError`s.
     """
     check_names(config)
     if threads:
         torch.set_num_threads(threads)
     with joined(device) as ranks, enough_memory():
-        if ranks.first:  # the others would see what the first has begun to write
+        if ranks.first:  # other processes would see the first files of the new model
             _check_folder(out, resume, overwrite)
         state = _state(out, init_from) if resume else None
         if state and not threads:
@@ -90,7 +90,7 @@ def train(
                 remove_partial(folder)
             bundle.save_description(out, prepared.config, prepared.codecs)
             with writing(out / calibration.FILE):
-                (out / calibration.FILE).unlink(missing_ok=True)  # of weights that will be others
+                (out / calibration.FILE).unlink(missing_ok=True)  # it belongs to the old weights
         if about:
             about = [
                 "chosen from the data (all of it stands in config.yaml; antiphon check --yaml shows it before):",
@@ -101,7 +101,7 @@ def train(
 
 
 def _state(out: Path, init_from: Path | None) -> dict[str, Any] | None:
-    """The state to go on from; None for a training that was stopped before it saved its first."""
+    """The state to resume; None for a training that was stopped before it saved a state."""
     begun = (out / bundle.CONFIG).is_file() and not (out / bundle.WEIGHTS).exists()
     if begun and not checkpoint.states(out):
         bundle.refuse_strange_files(out)
@@ -118,33 +118,33 @@ def _state(out: Path, init_from: Path | None) -> dict[str, Any] | None:
 
 @dataclass
 class Progress:
-    """Where a training is; all of it is saved."""
+    """The progress of a training; all of it is saved."""
 
     step: int = 0
     epoch: float = 0.0
     validated: int = -1  # the update of the last validation
-    bad: float = 0.0  # validations since the best; those that may be as good count half
+    bad: float = 0.0  # validations since the best; those that are not clearly worse count half
     best: Best | None = None  # the best validation, known to the first process
     seconds: float = 0.0
     tokens: int = 0  # since the last validation
-    loss: float = 0.0  # summed -log p of those
+    loss: float = 0.0  # summed -log p of these tokens
     rate: float = 1.0  # a factor of the learning rate, lowered when updates fail
-    parts: int = 1  # of every batch, more when memory runs out
-    failed: int = 0  # updates in a row whose loss or gradient was NaN or infinite; they change no weight
-    skipped: int = 0  # such updates in all
+    parts: int = 1  # every batch is computed in so many parts, more when memory runs out
+    failed: int = 0  # failed updates in a row: loss or gradient NaN or infinite; they change no weight
+    skipped: int = 0  # all failed updates
     rollbacks: int = 0  # since the last validation
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> Progress:
-        """What was saved."""
+        """The progress in a saved state."""
         best = state["best"]
         return cls(**{**state, "best": None if best is None else Best.from_state(best)})
 
 
 @dataclass
 class Training:
-    """A training while it runs. `at` and the learner's state are saved; all else is made anew."""
+    """A running training. `at` and the learner's state are saved; all else is created again when it is resumed."""
 
     prepared: Prepared
     out: Path
@@ -155,9 +155,9 @@ class Training:
     identity: dict[str, str]
     every: int  # updates between validations
     loss: Tensor  # summed -log p since the last validation, still on the device
-    began: float  # when the training would have begun, had it never been stopped
+    began: float  # when it began, with the time of pauses taken out
     saved: float  # when it was last saved
-    mark: float  # since when `seen` target tokens were learned from
+    mark: float  # the time from which `seen` target tokens are counted
     seen: int = 0
 
 
@@ -181,10 +181,10 @@ def _run(
     names = identity(prepared)
     training = Training(prepared, out, ranks, learner, at, log, names, every, loss, now - at.seconds, now, now)
     try:
-        with stop_asked() as asked:
+        with stop_asked() as stop_requested:
             if not resumed:
                 _save(training)
-            while not _reaches_end(training, asked):
+            while not _reaches_end(training, stop_requested):
                 _roll_back(training)
     finally:
         log.close()
@@ -196,14 +196,14 @@ def _run(
         _finish(training, command)
 
 
-def _reaches_end(training: Training, asked: Callable[[], bool]) -> bool:
-    """Updates and validations up to the end; False if the numbers fail again and again before that."""
+def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool:
+    """Updates and validations up to the end; False if too many updates fail before."""
     settings, ranks, log = training.prepared.config.train, training.ranks, training.log
     for update in updates(settings, training.prepared.train, training.at.step):
         at = training.at
         if settings.patience is not None and at.bad >= settings.patience:
             break
-        stop, late = _learn(training, update, asked())
+        stop, late = _learn(training, update, stop_requested())
         if at.failed >= FAILED_UPDATES:
             return False
         if log.wants_progress():
@@ -227,7 +227,7 @@ def _reaches_end(training: Training, asked: Callable[[], bool]) -> bool:
 
 
 def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
-    """One update; one that fails is skipped and counted. Whether any process wants to stop, or to save for the time."""
+    """One update; a failing one is skipped and counted. Whether any process has to stop, or to save as it is time."""
     at = training.at
     minutes = training.prepared.config.train.save_minutes
     late = minutes is not None and time.monotonic() - training.saved > 60 * minutes
@@ -249,7 +249,7 @@ def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
 
 
 def _validate(training: Training) -> bool:
-    """Measure the weights that would be shipped, and keep them if they are the best; False if they give no numbers."""
+    """Measure the weights that would be shipped, and keep them unless they are worse; False if they fail."""
     at, ranks, learner = training.at, training.ranks, training.learner
     train_loss = float(ranks.sum(training.loss)) / at.tokens if at.tokens else None  # None: all updates failed
     learner.average.snapshot()
@@ -268,8 +268,10 @@ def _validate(training: Training) -> bool:
         if healthy:
             at.history.append(entry)
             training.log.validation(entry)
-            found = warnings(entry)
-            training.log.warn(found if len(at.history) >= GRACE else {k: v for k, v in found.items() if k == "skipped"})
+            messages = warnings(entry)
+            training.log.warn(
+                messages if len(at.history) >= GRACE else {k: v for k, v in messages.items() if k == "skipped"}
+            )
     best, worse, healthy = ranks.agree(judgement.best), ranks.agree(judgement.impatience == 1), ranks.agree(healthy)
     doubtful = ranks.agree(judgement.impatience == 0.5)
     if healthy:
@@ -282,11 +284,11 @@ def _validate(training: Training) -> bool:
 
 
 def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, Any], Judged]:
-    """An entry of the history: validation metrics; and the watched one, with what each row adds to it."""
+    """An entry of the history with validation metrics; and the watched metric, with the influence of each row."""
     prepared, at = training.prepared, training.at
     model, device, metric = training.learner.model, training.ranks.device, prepared.metric
     task = Task(model, prepared.config, prepared.codecs, prepared.valid_rows, prepared.valid, device)
-    found, influence = validate(task, metric)
+    metrics, influence = validate(task, metric)
     sign = -1 if metric in HIGHER_IS_BETTER else 1
     few = max(1, min(64, SAMPLE // int(prepared.valid.source_lengths.max())))
     sample = collate(prepared.valid, range(min(len(prepared.valid), few))).to(device)
@@ -295,7 +297,7 @@ def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, A
         "step": at.step,
         "epoch": round(at.epoch, 4),
         "train_loss": train_loss,
-        **found,
+        **metrics,
         "cells": cell_health(model, sample),
         "skipped": at.skipped,
         "rate": at.rate,
@@ -303,15 +305,15 @@ def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, A
         "tokens_per_second": training.seen / (now - training.mark),
         "minutes": (now - training.began) / 60,
     }
-    return entry, Judged(sign * found[metric], sign * influence, found[metric] == PERFECT.get(metric))
+    return entry, Judged(sign * metrics[metric], sign * influence, metrics[metric] == PERFECT.get(metric))
 
 
 def _save(training: Training, planned: bool = True) -> None:
-    """Write all that going on needs; `planned` if it is the same moment in every such training."""
+    """Save the state for resuming; `planned` if every such training saves a state at this update."""
     at, ranks = training.at, training.ranks
     at.loss = float(ranks.sum(training.loss))
     at.seconds = time.monotonic() - training.began
-    learned = training.learner.state()  # in every process: each knows a part
+    learned = training.learner.state()  # in every process: each has a part
     if ranks.first:
         state = {
             "identity": training.identity,
@@ -368,7 +370,7 @@ def _summary(prepared: Prepared, ranks: Ranks, total: int, every: int) -> str:
 
 
 def _finish(training: Training, command: str) -> None:
-    """Metrics, curves and the card, beside the weights that are kept; what to think of them."""
+    """Write metrics, curves and the card, beside the weights that are kept; log warnings and the result."""
     prepared, out, history, log = training.prepared, training.out, training.at.history, training.log
     kept = [entry for entry in history if entry["kept"]][-1]
     bundle.save_metrics(out, {"valid": kept, "updates": history[-1]["step"], "minutes": history[-1]["minutes"]})
@@ -381,7 +383,7 @@ def _finish(training: Training, command: str) -> None:
 
 
 def _why_kept(prepared: Prepared, history: list[dict[str, Any]], kept: dict[str, Any]) -> str:
-    """Which weights are kept, and why these."""
+    """Which weights are kept, and why."""
     best, name = next((entry for entry in reversed(history) if entry["best"]), kept), prepared.metric
     value = f"{name} {kept[name]:.4f} at update {kept['step']:,}"
     if kept is best:
@@ -393,7 +395,7 @@ def _why_kept(prepared: Prepared, history: list[dict[str, Any]], kept: dict[str,
 
 
 def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that holds something, unless it is a model's and may be gone on with or replaced."""
+    """Refuse a folder that is not empty, unless it is a model's and may be resumed or replaced."""
     if resume or not out.exists() or (out.is_dir() and all(PARTIAL in path.name for path in out.iterdir())):
         return
     if not overwrite:
@@ -404,11 +406,11 @@ def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
 
 
 def _clear_folder(out: Path) -> None:
-    """Remove the old model, not the user's exceptions: only now, when the new one's data has been found right."""
+    """Remove the old model, but not the user's known answers: only now, since the new model's data is right."""
     try:
         if (out / bundle.TRAINING).exists():
             shutil.rmtree(out / bundle.TRAINING)
-        # the configuration last: it says that the folder is a model's, should this be cut off
+        # the configuration last: if this is interrupted, the folder is still a model's
         for path in sorted(out.glob("*"), key=lambda path: path.name == bundle.CONFIG):
             if path.name != exceptions.FILE:
                 path.unlink()

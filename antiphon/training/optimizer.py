@@ -57,7 +57,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def after(self, step: int, total: int) -> float:
-        """The factor behind the warm-up, `step` of `total` updates into what is left."""
+        """The factor after the warm-up, at `step` of the `total` updates after it."""
 
     def __call__(self, step: int, total: int) -> float:
         """The factor for update `step` (from 0) of `total`."""

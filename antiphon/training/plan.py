@@ -13,7 +13,7 @@ from antiphon.data.batches import Examples, Ints, epoch_batches
 
 @dataclass(frozen=True)
 class Update:
-    """One update of the weights: its place, and the rows of its micro-batches."""
+    """One update of the weights: its number and epoch, and the rows of its micro-batches."""
 
     step: int
     epoch: float
@@ -36,7 +36,7 @@ def updates(settings: Train, examples: Examples, start: int) -> Iterator[Update]
 
 
 def steps_per_epoch(settings: Train, examples: Examples) -> int:
-    """Updates in the first epoch; by tokens, later ones may differ a little."""
+    """Updates in the first epoch; with batches by tokens later epochs may differ a little."""
     batches = epoch_batches(examples, settings.batch_size, settings.token_budget, settings.seed, 0)
     return math.ceil(len(batches) / settings.accumulate)
 

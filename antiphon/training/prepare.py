@@ -32,12 +32,12 @@ from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
 from antiphon.training.warm_start import extended, freeze, take_vectors, take_weights
 
-TAIL = 4096  # symbols of a long validation text read in one go, at least; each begins without a past
+TAIL = 4096  # symbols of a piece of a long validation text, at least; each piece begins with an empty state
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data and model, ready to train: the same in every process."""
+    """Data and model before the first update: the same in every process."""
 
     config: Config
     codecs: Codecs
@@ -45,8 +45,8 @@ class Prepared:
     valid: Examples
     valid_rows: list[Row]
     model: Model
-    notes: list[str]  # what the user should know before it begins
-    baselines: dict[str, dict[str, float]]  # what no effort scores on the validation rows
+    notes: list[str]  # messages for the user before the training begins
+    baselines: dict[str, dict[str, float]]  # the scores of trivial predictions on the validation rows
 
     @property
     def metric(self) -> str:
@@ -55,7 +55,7 @@ class Prepared:
 
 
 def check_names(config: Config) -> None:
-    """Refuse a wrong choice before any data is read."""
+    """Raise an error for a wrong choice before any data is read."""
     check_decoding(config.decode)
     step = nn.Parameter(torch.zeros(1))
     OPTIMIZERS.build(
@@ -100,12 +100,12 @@ def read_parts(
 ) -> Parts:
     """Read and encode the data, and learn the vocabularies.
 
-    Bad rows are raised, or skipped as configured; or added to what `met` has for "train" and "valid".
+    Bad rows are raised, or skipped as configured; or added to the entries "train" and "valid" of `met`.
     """
     met = met or {}
     reading = codecs or untrained(config)
     rows, valid_rows = load_parts(config, reading, met.get("train"), met.get("valid"))
-    if codecs is None:  # one process learns them, since not every tokenizer learns the same twice
+    if codecs is None:  # one process learns them, since some tokenizers do not learn the same twice
         learned = train_codecs(config, rows) if ranks.first else None
         codecs = Codecs.from_json(ranks.share(learned.to_json() if learned else ""))
         if base is not None:
@@ -118,13 +118,13 @@ def read_parts(
 def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, base: Bundle | None = None) -> Prepared:
     """Read and encode the data, learn the vocabularies, build the model: the same in every process.
 
-    With `codecs` a training goes on, and nothing is learned; `base` is a model whose weights are taken where they fit.
+    With `codecs` a training is resumed, and none are learned; the weights of `base` are copied where they fit.
     """
     return assemble(config, read_parts(config, ranks, codecs, base), codecs is not None, base)
 
 
 def assemble(config: Config, parts: Parts, resumed: bool = False, base: Bundle | None = None) -> Prepared:
-    """The model for what was read, with its first weights; what cannot be trained is refused."""
+    """The model for the data, with its first weights; what cannot be trained is an error."""
     codecs, train, valid = parts.codecs, parts.train, parts.valid
     if codecs.sources[0].whole:
         train = _pieces(config, codecs, train)
@@ -144,14 +144,14 @@ def assemble(config: Config, parts: Parts, resumed: bool = False, base: Bundle |
     freeze(model, config.train.freeze)
     if isinstance(model, Speaker):
         codecs = _with_shortlist(config.decode, model, codecs, train)
-        plan(config.decode, model, codecs)  # refused now, not when it is trained
+        plan(config.decode, model, codecs)  # raises errors now, not at the first validation
     notes += [note for note in [constant_target(codecs, parts.rows)] if note]
     effortless = baselines(config, codecs, parts.rows, parts.valid_rows)
     return Prepared(config, codecs, train, valid, parts.valid_rows, model, notes, effortless)
 
 
 def _with_shortlist(decode: Decode, model: Speaker, codecs: Codecs, examples: Examples) -> Codecs:
-    """With the shortlist that `decode` asks for, learned from the training rows."""
+    """The codecs with the shortlist that `decode` configures, learned from the training rows."""
     refuse_shortlist(decode, model, codecs)
     if decode.shortlist is None:
         return codecs
@@ -159,12 +159,12 @@ def _with_shortlist(decode: Decode, model: Speaker, codecs: Codecs, examples: Ex
     (source,), target = codecs.sources, codecs.target
     assert isinstance(source, TextCodec)
     assert isinstance(target, TextCodec)
-    found = shortlist.learn(examples.sources[0], examples.target, source.size, target.size, *sizes)
-    return replace(codecs, shortlist=found)
+    learned = shortlist.learn(examples.sources[0], examples.target, source.size, target.size, *sizes)
+    return replace(codecs, shortlist=learned)
 
 
 def _pieces(config: Config, codecs: Codecs, examples: Examples) -> Examples:
-    """One long text as the pieces that training reads in turn, carrying the state over."""
+    """One long text as pieces that training reads one after the other, with the state of the piece before."""
     lanes, symbols = config.train.batch_size, len(examples.target.values)
     if config.train.batch_tokens is not None:
         raise ConfigError("train.batch_tokens", "is for rows; a long text is read in train.batch_size places at once")
@@ -175,7 +175,7 @@ def _pieces(config: Config, codecs: Codecs, examples: Examples) -> Examples:
 
 
 def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:
-    """The configuration with what is chosen from the data: the watched metric, how long an output may get."""
+    """The configuration with the watched metric and the longest output, which depend on the data."""
     target = codecs.target
     if config.train.metric == "span_f1" and isinstance(target, LabelsCodec) and not target.bio:
         raise ConfigError("train.metric", "span_f1 needs labels O, B-TYPE and I-TYPE; the training rows have others")
@@ -187,7 +187,7 @@ def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:
 
 
 def with_longest(config: Config, target: int) -> Config:
-    """The configuration with a longest output where none is chosen: half as long again as the longest target."""
+    """The configuration with a longest output, if it has none: half as long again as the longest target."""
     if config.decode.max_length is not None:
         return config
     return config.model_copy(
@@ -195,9 +195,9 @@ def with_longest(config: Config, target: int) -> Config:
     )
 
 
-HARMLESS: dict[str, set[str] | bool] = {  # what may change between a training and its resumption
+HARMLESS: dict[str, set[str] | bool] = {  # keys that may change when a training is resumed
     "train": {"epochs", "max_steps", "patience", "tensorboard", "save_every", "save_minutes", "keep"},
-    "data": {"test", "train", "valid"},  # their rows must not change; where they stand may
+    "data": {"test", "train", "valid"},  # the rows must not change, but the paths may
     "model": {"embeddings"},  # read before the first update only
     "decode": {*Decode.model_fields} - {"min_length", "max_length", "sample"},  # validation is greedy, without rules
     "evaluate": True,
@@ -205,17 +205,17 @@ HARMLESS: dict[str, set[str] | bool] = {  # what may change between a training a
 
 
 def identity(prepared: Prepared) -> dict[str, str]:
-    """What must not change between a training and its resumption, by name: settings, and digests of the rows."""
+    """What must not change when a training is resumed, by name: settings, and digests of the rows."""
     settings = prepared.config.model_dump(mode="json", by_alias=True, exclude=HARMLESS)
     for name in prepared.config.decode.options:
         del settings["decode"][name]
-    found = dict(_flat(settings, ""))
+    entries = dict(_flat(settings, ""))
     for name, examples in (("training", prepared.train), ("validation", prepared.valid)):
         digest = hashlib.blake2b(digest_size=16)
         for side in (*examples.sources, examples.target):
             digest.update(side.values.tobytes() + side.lengths.tobytes())
-        found[f"the {name} rows"] = f"{len(examples):,} with the digest {digest.hexdigest()}"
-    return found
+        entries[f"the {name} rows"] = f"{len(examples):,} with the digest {digest.hexdigest()}"
+    return entries
 
 
 def _flat(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:

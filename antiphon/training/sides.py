@@ -1,4 +1,4 @@
-"""What stands on the sides of a table, as far as the user leaves it open: the kind of target, and tokens of texts."""
+"""Chooses what the user leaves open of the sides of a table: the kind of the target, and the tokens of texts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from antiphon.data.load import Codecs
 from antiphon.data.rows import Row
 
 LOOKED_AT = 20_000  # rows, evenly spread: more would change nothing
-ROWS_A_LABEL = 20  # targets of which each stands in so many rows, on average, are labels
+ROWS_A_LABEL = 20  # targets that occur in so many rows each, on average, are labels
 FEW_SYMBOLS = 500  # so few distinct words are labels or phonemes, not a language's vocabulary
 FEW_NUMBERS = 50  # so few distinct words that begin with a digit may be symbols, as tones are
 NUMERIC = 0.3  # share of words that begin with a digit, from which on a text is spelled
-SHORT = 60  # characters: what is shorter, and belongs to something spelled, is spelled too
+SHORT = 60  # characters: a shorter text is spelled if another side is
 LONGEST_PHONEME = 3.5  # characters on average
-LONGEST_WORD = 12  # characters on average: what is longer has no blanks between its words, as Chinese has none
-MANY = 5_000  # rows, of which a word that stands once tells nothing
+LONGEST_WORD = 12  # characters on average: longer "words" have no blanks between them, as in Chinese
+MANY = 5_000  # rows: with so many, a word that occurs once is of no use
 SENTENCE = 3  # words on average
 REARRANGED = 0.95  # share of rows
 MOST_TAGS = 200
@@ -32,14 +32,14 @@ SHARED_TAGS = 0.1  # so few tags may be words of the source, too
 
 @dataclass(frozen=True)
 class Chosen:
-    """What was chosen for a key of a side, and why, as the end of a sentence."""
+    """The value that was chosen for a key of a side, and why, as the end of a sentence."""
 
     value: Any
     why: str
 
 
 def target_kind(codecs: Codecs, rows: Sequence[Row]) -> Chosen | None:
-    """`label` or `labels` for what reads like these, where the user named no kind of target; None: it is text."""
+    """`label` or `labels` for targets that look like these, if the user named no kind; None: they are text."""
     rows = _some(rows)
     source = codecs.sources[0]
     if len(codecs.sources) == 1 and isinstance(source, TextCodec) and not source.whole and _are_tags(rows):
@@ -54,9 +54,9 @@ def target_kind(codecs: Codecs, rows: Sequence[Row]) -> Chosen | None:
 def _are_tags(rows: Sequence[Row]) -> bool:
     """Whether each word of the targets is a tag of the word at its place in the source.
 
-    Their numbers must agree in every row, tags be few and other symbols than the source's, and what stands at a
-    place tell at least as much of its tag as what stands at that place counted from the end: else it may be a
-    sequence that is written backwards, or sorted.
+    Each row must have as many tags as words, tags must be few and other symbols than the source's words, and a word
+    must predict the tag at its place at least as well as the tag at that place counted from the end: else the target
+    may be the source written backwards, or sorted.
     """
     pairs = [(turns_of(row.sources[0]), row.target) for row in rows]
     split = [(turns[0].split(), target.split()) for turns, target in pairs if len(turns) == 1]
@@ -141,7 +141,7 @@ def _tokens(values: Sequence[Text], rows: int) -> Chosen:
 
 
 def _tokens_of_labels(codec: TextCodec, rows: Sequence[Row]) -> Chosen:
-    """What is labelled: words, or where these are not as many as labels, characters."""
+    """The tokens that are labelled: words, or characters if there are as many of these as labels."""
     normal = [(codec.normalize(turns_of(row.sources[0])[0]), row.target) for row in rows]
     by_word = sum(len(text.split()) == len(labels) for text, labels in normal)
     by_character = sum(len(text) == len(labels) for text, labels in normal)

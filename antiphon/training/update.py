@@ -1,4 +1,4 @@
-"""One update of the weights: what is drawn, the loss, its gradients, a step; what fails changes nothing."""
+"""One update of the weights: random draws, the loss, its gradients, a step; a failing update changes nothing."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
 from antiphon.training.plan import Update
 from antiphon.training.prepare import Prepared
 
-OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")  # as torch's parts say it
+OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")  # in messages of torch
 
 
 @dataclass
 class Learner:
-    """What updates change, and by which rules: weights, the optimizer's moments, the shipped average."""
+    """All that updates change (weights, the optimizer's moments, the shipped average), and the rules of the change."""
 
     prepared: Prepared
     ranks: Ranks
@@ -44,12 +44,12 @@ class Learner:
     feeding: Feeding
     average: Average
     weights: Tensor | None  # [symbols], of the target's classes
-    norm: Tensor  # of the last update's whole gradient, before clipping
-    layers: tuple[Layer, ...] | None = None  # of a long text: the states after this process's last pieces
+    norm: Tensor  # the norm of the last update's whole gradient, before clipping
+    layers: tuple[Layer, ...] | None = None  # long text only: the states after this process's last pieces
 
     @classmethod
     def begin(cls, prepared: Prepared, ranks: Ranks, total: int) -> Learner:
-        """Before the first update."""
+        """A learner before the first update."""
         settings = prepared.config.train
         model = prepared.model.to(ranks.device)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -82,36 +82,36 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any], where: str) -> None:
-        """Take back what `state` gave."""
+        """Restore the value of `state`."""
         bundle.copy_weights(self.model, state["weights"], where)
         self.optimizer.load_state_dict(state["optimizer"])
         self.average.restore(state["average"])
-        own, layers = slice(self.ranks.rank, None, self.ranks.world), state.get("layers")
-        self.layers = None if layers is None else _map_layers(layers, lambda value: value[own].to(self.ranks.device))
+        rows, layers = slice(self.ranks.rank, None, self.ranks.world), state.get("layers")
+        self.layers = None if layers is None else _map_layers(layers, lambda value: value[rows].to(self.ranks.device))
 
-    def _gathered(self, own: Tensor) -> Tensor:
-        """Of every process's rows [B / processes, ...], dealt out in turn, all [B, ...]."""
-        rows = int(self.ranks.totals(len(own))[0])
-        whole = own.new_zeros(rows, *own.shape[1:])
-        whole[self.ranks.rank :: self.ranks.world] = own
+    def _gathered(self, part: Tensor) -> Tensor:
+        """All rows [B, ...] from the `part` [B / processes, ...] of every process, where rows were divided in turn."""
+        rows = int(self.ranks.totals(len(part))[0])
+        whole = part.new_zeros(rows, *part.shape[1:])
+        whole[self.ranks.rank :: self.ranks.world] = part
         return self.ranks.sum(whole)
 
 
 class Applied(NamedTuple):
-    """What came of an update."""
+    """The result of an update."""
 
     nll: Tensor | None  # summed -log p of this process's tokens, on the device; None if the weights stayed as they were
-    parts: int  # in which every batch was computed
-    wishes: list[bool]  # those of any process
+    parts: int  # every batch was computed in so many parts
+    wishes: list[bool]  # whether any process has each of them
 
 
 def apply(learner: Learner, update: Update, rate: float, parts: int, wishes: Sequence[bool] = ()) -> Applied:
     """Update the weights, unless the loss or a gradient is NaN or infinite: then they stay as they are.
 
     `rate` is a factor of the learning rate. Every batch is computed in `parts` parts, and in twice as many
-    where that takes more memory than there is; the result is the same but for rounding and what dropout
-    draws. `wishes` are passed among the processes. What is drawn (dropout, feeding, unknown symbols) depends
-    on the seed, the update and the process's number alone, so a resumed training draws the same.
+    where memory runs out; the result is the same except for rounding and the draws of dropout. `wishes` are
+    shared by the processes. Random draws (dropout, feeding, unknown symbols) depend only on the seed, the
+    update and the process's number, so a resumed training draws the same.
     """
     settings, ranks = learner.prepared.config.train, learner.ranks
     for group in learner.optimizer.param_groups:
@@ -142,10 +142,10 @@ def apply(learner: Learner, update: Update, rate: float, parts: int, wishes: Seq
 
 
 def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tuple[Layer, ...] | None]:
-    """Add up the gradients of all micro-batches; the summed -log p, and of a long text the states after.
+    """Add up the gradients of all micro-batches; returns the summed -log p, and for a long text the states after it.
 
-    The loss is divided by the tokens (or rows) of all micro-batches of all processes, so the split
-    into them changes nothing.
+    The loss is divided by the tokens (or rows) of all micro-batches of all processes, so it does not
+    depend on how they are split.
     """
     settings, examples, ranks = learner.prepared.config.train, learner.prepared.train, learner.ranks
     layers = learner.layers
@@ -162,7 +162,7 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
     for rows in update.batches:
         batch = replace_unknown(collate(examples, rows), settings.unknown, generator, copied)
         whole = batch.part(ranks.rank, ranks.world)
-        if examples.lanes is not None and (layers is None or rows[0] == 0):  # an epoch begins: nothing was read yet
+        if examples.lanes is not None and (layers is None or rows[0] == 0):  # an epoch begins with empty states
             assert isinstance(learner.model, LanguageModel)
             layers = learner.model.begin(len(whole.target.values))
         for number in range(parts):
@@ -172,8 +172,8 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
             if layers is None:
                 objective, nll = batch_loss(learner.model, batch, reference, *chosen)
             else:
-                mine = _map_layers(layers, itemgetter(slice(number, None, parts)))
-                objective, nll, after = piece_loss(learner.model, batch, mine, *chosen)
+                part_layers = _map_layers(layers, itemgetter(slice(number, None, parts)))
+                objective, nll, after = piece_loss(learner.model, batch, part_layers, *chosen)
                 layers = _merged(layers, after, number, parts)
             (objective / weight).backward()  # type: ignore[no-untyped-call]
             nll_sum += nll
@@ -183,9 +183,9 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
 def batch_loss(
     model: Model, batch: Batch, reference: float, smoothing: float, precision: str, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """What training minimises and the loss (-log p in nats), each summed over the batch's target steps.
+    """The training objective and the loss (-log p in nats), each summed over the batch's target steps.
 
-    `weights` [symbols] are those of the target's classes, where they differ.
+    `weights` [symbols] are those of the target's classes, if they differ.
     """
     target = batch.target.values
     with _lower_precision(target.device, precision):
@@ -201,7 +201,7 @@ def piece_loss(
     precision: str,
     weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, tuple[Layer, ...]]:
-    """As `batch_loss`, of pieces of a long text from the states after those before them; and the states after.
+    """As `batch_loss`, for pieces of a long text from the states after the pieces before; and the states after them.
 
     No gradient goes from a piece to the one before it.
     """
@@ -213,7 +213,7 @@ def piece_loss(
 
 
 class _ReadsOn(nn.Module):
-    """A language model's `run` as a module, so that weights can be put in the place of its own."""
+    """A language model's `run` as a module, so that its weights can be replaced in a call."""
 
     def __init__(self, model: LanguageModel) -> None:
         super().__init__()
@@ -224,7 +224,7 @@ class _ReadsOn(nn.Module):
 
 
 def _merged(layers: tuple[Layer, ...], after: tuple[Layer, ...], number: int, parts: int) -> tuple[Layer, ...]:
-    """States of which every `parts`-th row from `number` on is replaced by those after."""
+    """States in which every `parts`-th row from `number` on is replaced by the state after."""
     merged = _map_layers(layers, Tensor.clone)
     for whole, part in zip(merged, after, strict=True):
         for value, new in zip(whole, part, strict=True):
@@ -247,7 +247,7 @@ def _seed(*numbers: int) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, the processor's or a GPU's, is used up."""
+    """Whether an error means that the memory of the processor or of a GPU is used up."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
     )

@@ -21,13 +21,14 @@ from antiphon.saved.folder import Bundle
 
 BY_SYMBOL = {"source.embedding.weight": 1, "source.characters.weight": 1, "embedding.weight": 1}
 BY_SYMBOL |= {"head.weight": 1, "head.bias": 1, "head.start": 1, "head.end": 1}
-BY_SYMBOL |= {"head.transitions": 2}  # along how many of a parameter's sides symbols lie
+BY_SYMBOL |= {"head.transitions": 2}  # the number of a parameter's dimensions that have an entry for each symbol
 
 
 def extended(base: Codecs, learned: Codecs) -> Codecs:
-    """The base model's codecs, with what only the new data has behind what they know.
+    """The base model's codecs, with the symbols that only the new data has behind theirs.
 
-    Both must treat text alike. Learned pieces (bpe, unigram) stay the base's: what they cannot spell is unknown.
+    Both must treat text in the same way. Learned pieces (bpe, unigram) stay the base's: what they cannot spell is
+    unknown.
     """
     if [codec.kind for codec in base.named.values()] != [codec.kind for codec in learned.named.values()]:
         raise ConfigError("source", "the model to start from has other kinds of source and target")
@@ -43,33 +44,35 @@ def _grown(name: str, old: Tensor, new: Tensor) -> bool:
 
 @torch.no_grad()
 def take_weights(model: Model, base: Bundle, codecs: Codecs) -> list[str]:
-    """Copy what fits of `base` into `model`; what was taken and what was not, in words for the user.
+    """Copy the parameters of `base` that fit into `model`; messages for the user on what was taken and what was not.
 
-    A parameter fits if name and shape agree; of one with a row a symbol, what belongs to common symbols is taken.
+    A parameter fits if name and shape are equal; with a row for each symbol, the rows of common symbols are copied.
     """
-    theirs = dict(base.model.named_parameters(remove_duplicate=False))  # a tied matrix fits by either name
+    base_weights = dict(base.model.named_parameters(remove_duplicate=False))  # a tied matrix fits by either name
     left_out: list[str] = []
     taken = 0
-    for name, own in model.named_parameters():
-        other = theirs.get(name)
+    for name, parameter in model.named_parameters():
+        other = base_weights.get(name)
         if other is None:
             left_out.append(f"{name} (not in it)")
-        elif other.shape == own.shape:
-            own.copy_(other)
+        elif other.shape == parameter.shape:
+            parameter.copy_(other)
             taken += 1
-        elif _grown(name, other, own):
-            own[tuple(map(slice, other.shape))] = other
+        elif _grown(name, other, parameter):
+            parameter[tuple(map(slice, other.shape))] = other
             taken += 1
         else:
-            left_out.append(f"{name} ({list(other.shape)} there, {list(own.shape)} here)")
-    told = [f"{taken} of {taken + len(left_out)} parameters are taken from the model to start from"]
+            left_out.append(f"{name} ({list(other.shape)} there, {list(parameter.shape)} here)")
+    messages = [f"{taken} of {taken + len(left_out)} parameters are taken from the model to start from"]
     here = dict(model.named_parameters(remove_duplicate=False))
     left_out += [f"{name} (there, not here)" for name, _ in base.model.named_parameters() if name not in here]
     for side, codec in codecs.named.items():
         old = base.codecs.named[side]
         if isinstance(codec, TextCodec | CategoryCodec):
-            told.append(f"{side}: {old.size - SPECIALS:,} symbols are known to it, {codec.size - old.size:,} are new")
-    return told + [f"not taken: {name}" for name in left_out]
+            messages.append(
+                f"{side}: {old.size - SPECIALS:,} symbols are known to it, {codec.size - old.size:,} are new"
+            )
+    return messages + [f"not taken: {name}" for name in left_out]
 
 
 def _is_number(text: str) -> bool:
@@ -85,7 +88,7 @@ def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tens
 
     A first line of two numbers (word2vec's) is skipped. Raises `DataError` with file and line.
     """
-    found: dict[int, Tensor] = {}
+    vectors: dict[int, Tensor] = {}
     for number, line, reason in read_lines(path):
         if line is None:
             raise DataError(f"{path}:{number}: {reason}")
@@ -96,7 +99,7 @@ def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tens
         if number == 1 and (header or all(map(_is_number, words[1:]))) and len(words) - 1 != size:
             wide = int(words[1]) if header else len(words) - 1
             raise DataError(f"{path}:1: the vectors are {wide} wide, but model.embedding is {size}")
-        fields = line.rsplit(None, size)  # a symbol may hold spaces of its own
+        fields = line.rsplit(None, size)  # a symbol may contain spaces
         if len(fields) != size + 1:
             got = len(words) - 1
             raise DataError(f"{path}:{number}: holds {got} numbers, but model.embedding is {size}")
@@ -107,38 +110,42 @@ def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tens
                 raise DataError(f"{path}:{number}: {error}") from None
             if not values.isfinite().all():
                 raise DataError(f"{path}:{number}: contains NaN or infinity")
-            found[vocabulary.id(fields[0])] = values
-    return found
+            vectors[vocabulary.id(fields[0])] = values
+    return vectors
 
 
 @torch.no_grad()
 def take_vectors(model: Model, side: str, path: str, codecs: Codecs) -> str:
-    """Put pretrained vectors into the embedding of the source or the target; the hit rate, in words for the user."""
+    """Put pretrained vectors into the embedding of the source or the target; a message with the hit rate."""
     weights = dict(model.named_parameters())
     weight = weights.get("source.embedding.weight" if side == "source" else "embedding.weight")
     codec = codecs.named[side]
     if weight is None or not isinstance(codec, TextCodec | CategoryCodec):
         raise ConfigError("model.embeddings", f"a {side} of {codec.kind} has no embedding of symbols")
     vocabulary = codec.vocabulary
-    found = read_vectors(path, vocabulary, weight.shape[1])
-    for row, values in found.items():
+    vectors = read_vectors(path, vocabulary, weight.shape[1])
+    for row, values in vectors.items():
         weight[row] = values
     known = len(vocabulary) - SPECIALS
-    if not found:
+    if not vectors:
         raise DataError(f"{path}: has no vector for any of the {known:,} symbols; do tokens and lowercase fit it?")
-    return f"pretrained vectors for {len(found):,} of {known:,} symbols ({len(found) / max(known, 1):.1%}) from {path}"
+    return (
+        f"pretrained vectors for {len(vectors):,} of {known:,} symbols ({len(vectors) / max(known, 1):.1%}) from {path}"
+    )
 
 
 def freeze(model: Model, names: Iterable[str]) -> None:
-    """Keep the parts of these names (`encoder`, `source.embedding`, ...) as they are: no update reaches them."""
+    """Keep the parts of these names (`encoder`, `source.embedding`, ...) as they are: no update changes them."""
     parameters = dict(model.named_parameters(remove_duplicate=False))  # tied ones by both names
     for name in names:
-        chosen = [own for own in parameters if own == name or own.startswith(f"{name}.")]
+        chosen = [full_name for full_name in parameters if full_name == name or full_name.startswith(f"{name}.")]
         if not chosen:
-            known = {own.rsplit(".", depth)[0] for own in parameters for depth in range(own.count(".") + 1)}
-            close = nearest(name, {own for own in known if own.count(".") <= name.count(".") + 1})
+            known = {
+                full_name.rsplit(".", depth)[0] for full_name in parameters for depth in range(full_name.count(".") + 1)
+            }
+            close = nearest(name, {full_name for full_name in known if full_name.count(".") <= name.count(".") + 1})
             raise ConfigError("train.freeze", f"no part is called {name!r}; {close}")
-        for own in chosen:
-            parameters[own].requires_grad_(False)
+        for full_name in chosen:
+            parameters[full_name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in parameters.values()):
         raise ConfigError("train.freeze", "nothing is left to learn")

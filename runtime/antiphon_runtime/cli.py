@@ -1,4 +1,4 @@
-"""`antiphon-runtime FOLDER < inputs`: an answer a line, in order."""
+"""`antiphon-runtime FOLDER < inputs`: a prediction for each line, in order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_LINE = 16 << 20  # bytes
 
 
 def main() -> None:
-    """Exit status 0 done, 1 something of the user's is wrong, 2 wrong usage."""
+    """Exit status 0 done, 1 an error that the user can fix, 2 wrong usage."""
     parser = argparse.ArgumentParser("antiphon-runtime", description="Answer every line of standard input.")
     parser.add_argument("folder", metavar="FOLDER", help="what `antiphon export` has written")
     parser.add_argument("--json", action="store_true", help="JSON Lines, one object an input")
@@ -43,35 +43,37 @@ def main() -> None:
         help="answer each line as soon as it is read; for labels and numbers a line is a step",
     )
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    if asked.n_best > 1 and not asked.json:
+    arguments = parser.parse_args()
+    if arguments.n_best > 1 and not arguments.json:
         parser.error("--n-best needs --json")
-    drawn = {name: getattr(asked, name) for name in ("temperature", "top_k", "top_p", "seed")}
-    given = {name: value for name, value in drawn.items() if value is not None}
-    sample = given if asked.sample or given else None
+    drawn = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p", "seed")}
+    options = {name: value for name, value in drawn.items() if value is not None}
+    sample = options if arguments.sample or options else None
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        model, origin = load(asked.folder, asked.threads), f"{INPUT}:"
-        if asked.abstain_below is not None:
+        model, origin = load(arguments.folder, arguments.threads), f"{INPUT}:"
+        if arguments.abstain_below is not None:
             model.refuse_unsure()
-        if asked.stream and model.target.steps and model.structure == "synchronous":
+        if arguments.stream and model.target.steps and model.structure == "synchronous":
             answers = model.live(_lines(), origin)
         else:
-            window = 1 if asked.stream else WINDOW
-            answers = model.stream(_lines(model), asked.beam, asked.n_best, sample, window, origin, asked.json)
+            window = 1 if arguments.stream else WINDOW
+            answers = model.stream(
+                _lines(model), arguments.beam, arguments.n_best, sample, window, origin, arguments.json
+            )
         strange = 0
         for answer in answers:
             strange += getattr(answer, "unknown", 0) > 0
-            silent = asked.abstain_below is not None and abstains(answer, asked.abstain_below)
-            if asked.json:
+            silent = arguments.abstain_below is not None and abstains(answer, arguments.abstain_below)
+            if arguments.json:
                 value = answer.to_json() | ({"abstained": True} if silent else {})
-                if asked.n_best > 1:
+                if arguments.n_best > 1:
                     value["n_best"] = [candidate.to_json() for candidate in getattr(answer, "n_best", [])]
                 line = json.dumps(value, ensure_ascii=False)
             else:
                 line = "" if silent else answer.text.translate({ord("\n"): " ", ord("\r"): " "})
-            print(line, flush=asked.stream)
+            print(line, flush=arguments.stream)
         sys.stdout.flush()
         if strange:
             advice = "their answers are guesses (--json counts them as unknown)"
@@ -82,12 +84,12 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # the reader has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lines(model: Model | None = None) -> Iterator[str]:
-    """Lines of standard input; only a newline ends one. To a model that reads one text a line has no tab."""
+    """Lines of standard input; only a newline ends a line. For a model that reads one text a line has no tab."""
     alone = model is not None and sum(source.reads for source in model.sources) == 1
     alone = alone and model is not None and isinstance(model.sources[0], Text | Category)
     for number in count(1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class RuntimeModelError(Exception):
-    """The root: anything a user can mend."""
+    """The root: anything that a user can fix."""
 
 
 class FolderError(RuntimeModelError):
@@ -20,4 +20,4 @@ class TooLongError(InputError):
 
 
 class OptionError(RuntimeModelError):
-    """A way of decoding that there is not, or a number that it cannot have."""
+    """An unknown option of decoding, or a value that it cannot have."""

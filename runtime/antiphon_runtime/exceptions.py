@@ -16,33 +16,33 @@ Key = tuple[tuple[str, ...], ...]  # the symbols of every source
 
 
 def key(sources: Sequence[Side], values: Sequence[Any]) -> Key:
-    """What an input's values are to the model."""
+    """The key of an input's values: their symbols."""
     pairs = zip(sources, values, strict=True)
     return tuple(tuple(side.split_turns(value)) if isinstance(side, Text) else (str(value),) for side, value in pairs)
 
 
 def read(path: Path, sources: Sequence[Side], target: Side) -> dict[Key, Prediction]:
-    """The known answers; none where there is no such file."""
+    """The known answers; empty if there is no such file."""
     if not path.is_file():
         return {}
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         raise FolderError(f"{path}: cannot be read: {error}") from None
-    found = {}
+    answers = {}
     for number, line in enumerate(lines, 1):
         if not line.strip("\r"):
             continue
         *inputs, output = line.removesuffix("\r").split("\t")
         if len(inputs) != sum(source.reads for source in sources):
             raise FolderError(f"{path}:{number}: has {len(inputs) + 1} columns; the inputs and the output are needed")
-        given = iter(inputs)
-        symbols = key(sources, [next(given) if source.reads else "" for source in sources])
-        found[symbols] = _said(target, output, symbols)
-    return found
+        remaining = iter(inputs)
+        symbols = key(sources, [next(remaining) if source.reads else "" for source in sources])
+        answers[symbols] = _prediction(target, output, symbols)
+    return answers
 
 
-def _said(target: Side, output: str, symbols: Key) -> Prediction:
+def _prediction(target: Side, output: str, symbols: Key) -> Prediction:
     if isinstance(target, Text):
         tokens = target.split(output)
         return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(symbols[0]), confidence=1.0)

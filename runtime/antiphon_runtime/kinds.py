@@ -1,4 +1,4 @@
-"""The kinds of sides that an exported folder may have."""
+"""The kinds of sides in exported folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from antiphon_runtime.sides import Category, Labels, LongText, Nothing, Numbers,
 
 
 def side(value: Mapping[str, Any]) -> Side:
-    """The side of a vocabulary file; a `KeyError`, `TypeError` or `ValueError` says that it is something else."""
+    """The side of a vocabulary file; any other content raises `KeyError`, `TypeError` or `ValueError`."""
     kind = value.get("kind", "text")
     if kind == "text":
         return Text(value)

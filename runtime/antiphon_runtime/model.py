@@ -1,4 +1,4 @@
-"""An exported model in use: inputs to answers, as `antiphon.load(...).predict` gives them."""
+"""An exported model in use: from inputs to predictions, as `antiphon.load(...).predict` makes them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Array = NDArray[Any]
 
 
 class Unanswered(NamedTuple):
-    """An input's values, their arrays, and how many of its symbols the model does not know."""
+    """An input's values, their arrays, and how many of its symbols are unknown."""
 
     values: list[Any]
     arrays: list[Array]
@@ -45,27 +45,27 @@ class Unanswered(NamedTuple):
 
 
 Held = Unanswered | Prediction | InputError | None
-"""An input, its known answer, what is wrong with it, or None if it is empty."""
+"""An input: its values, its known answer, its error, or None if it is empty."""
 
 FORMAT = 1
 MANIFEST = "antiphon.json"
 WINDOW = 4096  # inputs held at once
-ROWS, TOKENS = 256, 16_384  # of one batch: at most so many rows, and padded source steps
-FEW = 16  # rows that are not worth a second thread
+ROWS, TOKENS = 256, 16_384  # rows and padded source steps of a batch, at most
+FEW = 16  # rows that are too few for a second thread
 SAMPLE: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 1}
 
 
 class Graph(NamedTuple):
-    """A graph in a session of ONNX Runtime, and the names of what it reads and of what it gives."""
+    """A graph in a session of ONNX Runtime, and the names of its inputs and outputs."""
 
     session: Any
     inputs: list[str]
     outputs: list[str]
 
-    def run(self, given: Mapping[str, Array]) -> dict[str, Array]:
-        """Arrays by names (one that the graph has no use for is left out) -> by the names of outputs."""
-        found = self.session.run(self.outputs, {name: given[name] for name in self.inputs})
-        return dict(zip(self.outputs, found, strict=True))
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays by name (those that the graph does not read are left out) -> its outputs by name."""
+        values = self.session.run(self.outputs, {name: arrays[name] for name in self.inputs})
+        return dict(zip(self.outputs, values, strict=True))
 
 
 class Model:
@@ -84,11 +84,11 @@ class Model:
         self._names = [str(source["name"]) for source in manifest["sources"]]
         self._graphs, self._state = graphs, manifest["state"]
         read = graphs["step"].inputs if "step" in graphs else []
-        held = [part for part in self._state if part["name"] in read]  # of a state, what a step has a use for
+        held = [part for part in self._state if part["name"] in read]  # the parts of a state that a step reads
         self._changing = {part["name"]: part for part in held if "after" in part}
         self._fixed = [part["name"] for part in held if "after" not in part]
-        self._read_names = ["tokens", *self._changing, *self._fixed]
-        self._said_names = ["log_probs", *(part["after"] for part in self._changing.values())]
+        self._input_names = ["tokens", *self._changing, *self._fixed]
+        self._output_names = ["log_probs", *(part["after"] for part in self._changing.values())]
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
@@ -103,7 +103,7 @@ class Model:
         sample: Mapping[str, Any] | None = None,
         token_scores: bool = False,
     ) -> list[Any]:
-        """The answers to `inputs`, in order; an empty input gives an empty answer.
+        """The predictions for `inputs`, in order; an empty input has an empty prediction.
 
         An input is a text, the path of an image or its array, a list of numbers or an array; with several sources a
         tuple of these, or their texts with tabs between. `beam` overrides the configured width; `n_best` is at most the
@@ -123,11 +123,11 @@ class Model:
         token_scores: bool = False,
     ) -> Iterator[Prediction]:
         """Like `predict`, but lazily: `window` inputs are held at a time. Errors name an input as `origin` and its
-        number, from 1; what came before a bad input is still answered."""
+        number, from 1; the inputs before a bad one are still answered."""
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
         width, drawn = self._width(beam, n_best), self._drawn(sample)
-        encoded = (self._held(given, f"{origin}{number}") for number, given in enumerate(inputs, 1))
+        encoded = (self._held(value, f"{origin}{number}") for number, value in enumerate(inputs, 1))
         failed: InputError | None = None
         answered = 0
         while failed is None:
@@ -156,43 +156,43 @@ class Model:
     ) -> list[Prediction | InputError]:
         """Like `predict`, but an input that is wrong has its error in its place, and the others are answered.
 
-        What is drawn for an input depends on its number in `numbers`, by default its place.
+        With sampling, the draws for an input depend on its number in `numbers`, by default its place.
         """
         width, drawn = self._width(beam, n_best), self._drawn(sample)
         held: list[Held] = []
-        for place, given in enumerate(inputs):
+        for place, value in enumerate(inputs):
             try:
-                held.append(self._held(given, f"input {place + 1}"))
+                held.append(self._held(value, f"input {place + 1}"))
             except InputError as error:
                 held.append(error)
         return list(
             self._window(held, width, n_best, drawn, range(len(held)) if numbers is None else numbers, token_scores)
         )
 
-    def say(self, given: Any, sample: Mapping[str, Any] | None = None) -> Iterator[Prediction]:
-        """The answer of a model that writes while it grows: what has been said after every symbol.
+    def say(self, value: Any, sample: Mapping[str, Any] | None = None) -> Iterator[Prediction]:
+        """The prediction of a model that writes, again after every symbol, as it becomes longer.
 
-        The last is the answer of `predict` with a beam of 1, or drawn.
+        The last is that of `predict` with a beam of 1, or with sampling.
         """
         if self._decode is None:
             raise OptionError(f"{self.folder}: does not write; ask for whole answers")
-        drawn, one = self._drawn(sample), self._held(given, "input")
-        if not isinstance(one, Unanswered):
-            assert not isinstance(one, InputError)
-            yield one or self._empty()
+        drawn, encoded = self._drawn(sample), self._held(value, "input")
+        if not isinstance(encoded, Unanswered):
+            assert not isinstance(encoded, InputError)
+            yield encoded or self._empty()
             return
-        state, first = self._begun([[array] for array in one.arrays], np.zeros(1, np.int64))
+        state, first = self._begun([[array] for array in encoded.arrays], np.zeros(1, np.int64))
         tokens: list[int] = []
         score = np.float32(0)
         for chosen in choices(self._step, state, first, self._limits, _chooser(drawn, [0])):
             score += chosen.log_probs[0]
             tokens.extend(symbol for symbol in chosen.symbols.tolist() if symbol != EOS)
-            told = self._written(one.values, [Hypothesis(tuple(tokens), float(score))])
-            yield replace(told, unknown=one.unknown)
+            prediction = self._written(encoded.values, [Hypothesis(tuple(tokens), float(score))])
+            yield replace(prediction, unknown=encoded.unknown)
 
     def live(self, steps: Iterable[Any], origin: str = "step ") -> Iterator[Prediction]:
-        """Answer every step of a stream at once, in constant memory. A step is a symbol, or a vector as a list or as
-        JSON; an empty one ends a sequence, and the next begins anew."""
+        """Predict for every step of a stream at once, in constant memory. A step is a symbol, or a vector as a list or
+        as JSON; an empty text ends a sequence, and the next step begins a new one."""
         if "read" not in self._graphs or "step" not in self._graphs:
             raise OptionError(
                 f"{self.folder}: cannot answer a stream step by step: that takes labels or numbers for each step, "
@@ -200,23 +200,23 @@ class Model:
             )
         begin = {part["name"]: np.zeros((1, part["shape"][1]), np.float32) for part in self._state}
         state = begin
-        for number, given in enumerate(steps, 1):
-            if isinstance(given, str) and not given:
+        for number, value in enumerate(steps, 1):
+            if isinstance(value, str) and not value:
                 state = begin
                 yield LiveEnd()
                 continue
             try:
-                step = self.sources[0].read_step(given)
+                step = self.sources[0].read_step(value)
             except ValueError as error:
                 raise InputError(f"{origin}{number}: the input {error}") from None
-            found = self._graphs["step"].run({self._names[0]: step, **state})
-            state = {part["name"]: found[part["after"]] for part in self._state}
-            values = found.get("log_probs", found.get("values"))
+            outputs = self._graphs["step"].run({self._names[0]: step, **state})
+            state = {part["name"]: outputs[part["after"]] for part in self._state}
+            values = outputs.get("log_probs", outputs.get("values"))
             assert values is not None
-            yield self._label(values[0]) if "log_probs" in found else NumbersPrediction(self._numbers(values[0]))
+            yield self._label(values[0]) if "log_probs" in outputs else NumbersPrediction(self._numbers(values[0]))
 
     def refuse_unsure(self) -> None:
-        """Refuse what needs the confidence of answers, if they have none."""
+        """An error if the model has no confidence, as it is not calibrated."""
         if self._calibration is None:
             reason = (
                 "has no confidence, since it is not calibrated; calibrate the model with antiphon, and export it again"
@@ -234,12 +234,12 @@ class Model:
     def _drawn(self, sample: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         return _sample(sample if sample is not None else (self._decode or {}).get("sample"))
 
-    def _held(self, given: Any, where: str) -> Held:
-        parts = self._parts(given, where)
+    def _held(self, user_input: Any, where: str) -> Held:
+        parts = self._parts(user_input, where)
         if parts is None:
             return None
         try:
-            values = [source.asked(part) for source, part in zip(self.sources, parts, strict=True)]
+            values = [source.read_input(part) for source, part in zip(self.sources, parts, strict=True)]
             known = self._known.get(exceptions.key(self.sources, values)) if self._known else None
             if known is not None:
                 return known
@@ -249,7 +249,9 @@ class Model:
             raise InputError(f"{where}: the input {error}") from None
         for place, source in enumerate(self.sources):
             if self._continues:
-                arrays[place] = arrays[place][: len(arrays[place]) - source.ends]  # a prompt goes on
+                arrays[place] = arrays[place][
+                    : len(arrays[place]) - source.ends
+                ]  # a prompt is continued, so it has no end
             length = len(arrays[place]) - source.ends
             if source.steps and length > self._max_length:
                 reason = f"has {length} {source.unit}; the most that this model reads is {self._max_length}"
@@ -257,22 +259,22 @@ class Model:
         nothing = 0 if self._continues else self.sources[0].ends
         return None if len(parts) == 1 and len(arrays[0]) == nothing else Unanswered(values, arrays, unknown)
 
-    def _parts(self, given: Any, where: str) -> Sequence[Any] | None:
-        """What an input has for each source; None for an empty one."""
+    def _parts(self, user_input: Any, where: str) -> Sequence[Any] | None:
+        """The parts of an input, one for each source; None for an empty input."""
         reading = [source.reads for source in self.sources]
-        wanted = sum(reading)
-        if wanted == 1:
-            parts = [given]
-        elif isinstance(given, str):
-            parts = given.split("\t") if given.strip() else []
+        needed = sum(reading)
+        if needed == 1:
+            parts = [user_input]
+        elif isinstance(user_input, str):
+            parts = user_input.split("\t") if user_input.strip() else []
         else:
-            parts = list(given)
-        if wanted and (not parts or (isinstance(parts[0], str) and not any(parts))):
+            parts = list(user_input)
+        if needed and (not parts or (isinstance(parts[0], str) and not any(parts))):
             return None
-        if wanted and len(parts) != wanted:
-            raise InputError(f"{where}: has {len(parts)} of {wanted} sources; a tab separates them")
-        found = iter(parts)
-        return [next(found) if reads else "" for reads in reading]
+        if needed and len(parts) != needed:
+            raise InputError(f"{where}: has {len(parts)} of {needed} sources; a tab separates them")
+        remaining = iter(parts)
+        return [next(remaining) if reads else "" for reads in reading]
 
     def _window(
         self,
@@ -283,21 +285,24 @@ class Model:
         numbers: Sequence[int],
         token_scores: bool,
     ) -> Iterator[Prediction | InputError]:
-        filled = [one for one in held if isinstance(one, Unanswered)]
-        sources = list(zip(*(one.arrays for one in filled), strict=True)) if filled else []
+        filled = [entry for entry in held if isinstance(entry, Unanswered)]
+        sources = list(zip(*(entry.arrays for entry in filled), strict=True)) if filled else []
         if self._decode is None:
             answers = iter(self._read(sources))
         else:
-            own = [number for number, one in zip(numbers, held, strict=True) if isinstance(one, Unanswered)]
-            found = iter(self._decoded(sources, width, sample, own))
-        for one in held:
-            if not isinstance(one, Unanswered):
-                yield one or self._empty()
+            filled_numbers = [
+                number for number, entry in zip(numbers, held, strict=True) if isinstance(entry, Unanswered)
+            ]
+            outputs = iter(self._decoded(sources, width, sample, filled_numbers))
+        for entry in held:
+            if not isinstance(entry, Unanswered):
+                yield entry or self._empty()
                 continue
-            answer: Any = (
-                next(answers) if self._decode is None else self._written(one.values, next(found)[:n_best], token_scores)
-            )
-            yield replace(answer, unknown=one.unknown) if one.unknown else answer
+            if self._decode is None:
+                answer: Any = next(answers)
+            else:
+                answer = self._written(entry.values, next(outputs)[:n_best], token_scores)
+            yield replace(answer, unknown=entry.unknown) if entry.unknown else answer
 
     def _decoded(
         self, sources: Sequence[Sequence[Array]], width: int, sample: Mapping[str, Any] | None, numbers: Sequence[int]
@@ -314,8 +319,8 @@ class Model:
                 return greedy(self._step, state, first, limits)
             return beam(self._step, state, first, limits, width, penalty)
 
-        for rows, found in self._each_batch(search, sources, width):
-            for row, hypotheses in zip(rows, found, strict=True):
+        for rows, outputs in self._each_batch(search, sources, width):
+            for row, hypotheses in zip(rows, outputs, strict=True):
                 results[row] = hypotheses
         return results
 
@@ -337,16 +342,16 @@ class Model:
         return Limits(longest, min(int(self._decode["min_length"]), longest))
 
     def _begun(self, sources: Sequence[Sequence[Array]], rows: Array) -> tuple[State, Array]:
-        """The state before the first symbol that is said, and what is read first."""
-        given = [_padded([source[row] for row in rows]) for source in sources]
+        """The state before the first symbol of the output, and the ids that are read first."""
+        padded = [_padded([source[row] for row in rows]) for source in sources]
         if self._continues:
-            return self._prompted(*given[0])
-        found = self._graphs["encode"].run(self._named(given))
-        state = State(*(tuple(found[name] for name in names) for names in (self._changing, self._fixed)))
+            return self._prompted(*padded[0])
+        encoded = self._graphs["encode"].run(self._named(padded))
+        state = State(*(tuple(encoded[name] for name in names) for names in (self._changing, self._fixed)))
         return state, np.full(len(rows), self._first, np.int64)
 
     def _prompted(self, ids: Array, lengths: Array) -> tuple[State, Array]:
-        """The state after all of a prompt but its last symbol, and that symbol."""
+        """The state after a prompt without its last symbol, and that symbol."""
         state = State(tuple(np.zeros((len(ids), part["shape"][1]), np.float32) for part in self._changing.values()))
         read = np.concatenate([np.full_like(ids[:, :1], self._first), ids[:, :-1]], 1)
         for place in range(int(lengths.max())):
@@ -358,18 +363,18 @@ class Model:
 
     @property
     def _first(self) -> int:
-        said = self.sources[0] if self._continues else self.target
-        assert isinstance(said, Text)
-        return said.begin
+        codec = self.sources[0] if self._continues else self.target
+        assert isinstance(codec, Text)
+        return codec.begin
 
     def _step(self, last: Array, state: State) -> tuple[Array, State]:
-        given = dict(zip(self._read_names, (last, *state.changing, *state.fixed), strict=True))
-        log_probs, *after = self._graphs["step"].session.run(self._said_names, given)
+        inputs = dict(zip(self._input_names, (last, *state.changing, *state.fixed), strict=True))
+        log_probs, *after = self._graphs["step"].session.run(self._output_names, inputs)
         return log_probs, State(tuple(after), state.fixed)
 
-    def _named(self, given: Sequence[tuple[Array, Array]]) -> dict[str, Array]:
+    def _named(self, padded: Sequence[tuple[Array, Array]]) -> dict[str, Array]:
         named: dict[str, Array] = {}
-        for name, (values, lengths) in zip(self._names, given, strict=True):
+        for name, (values, lengths) in zip(self._names, padded, strict=True):
             named |= {name: values, f"{name}_lengths": lengths}
         return named
 
@@ -381,10 +386,10 @@ class Model:
         codec = first if self._continues else self.target
         assert isinstance(codec, Text)
         candidates = []
-        for one in hypotheses:
-            said = [*(read if self._continues else []), *codec.vocabulary.names(one.tokens)]
-            parts = list(one.parts) if token_scores else None
-            candidates.append(Candidate(codec.join(said), said, one.score, parts))
+        for hypothesis in hypotheses:
+            symbols = [*(read if self._continues else []), *codec.vocabulary.names(hypothesis.tokens)]
+            parts = list(hypothesis.parts) if token_scores else None
+            candidates.append(Candidate(codec.join(symbols), symbols, hypothesis.score, parts))
         best = candidates[0]
         sure = None if self._calibration is None else self._calibration.of_text(best.score)
         return TextPrediction(best.text, best.tokens, best.score, candidates, read, confidence=sure)
@@ -394,17 +399,17 @@ class Model:
         ends = self.sources[0].ends
 
         def read(rows: Array) -> list[Prediction]:
-            given = [_padded([source[row] for row in rows]) for source in sources]
-            found = self._graphs["read"].run(self._named(given))
-            values = found["log_probs"] if "log_probs" in found else found["values"]
-            labels = found.get("labels")
-            if labels is None and "log_probs" in found:
+            padded = [_padded([source[row] for row in rows]) for source in sources]
+            outputs = self._graphs["read"].run(self._named(padded))
+            values = outputs["log_probs"] if "log_probs" in outputs else outputs["values"]
+            labels = outputs.get("labels")
+            if labels is None and "log_probs" in outputs:
                 labels = values.argmax(-1)
             answers = []
-            for place, length in enumerate(given[0][1].tolist()):
+            for place, length in enumerate(padded[0][1].tolist()):
                 steps = length - ends if self.target.steps else 1
-                said = None if labels is None else labels[place, :steps]
-                answers.append(self._answer(said, values[place, :steps]))
+                row_labels = None if labels is None else labels[place, :steps]
+                answers.append(self._answer(row_labels, values[place, :steps]))
             return answers
 
         for rows, answers in self._each_batch(read, sources):
@@ -432,7 +437,7 @@ class Model:
 
     def _numbers(self, values: Array) -> Array:
         assert isinstance(self.target, Numbers)
-        return self.target.said(values)
+        return self.target.restored(values)
 
     def _empty(self) -> Prediction:
         target = self.target
@@ -444,26 +449,26 @@ class Model:
 
 
 def _sample(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """How to draw, checked."""
+    """Checked settings of sampling."""
     if options is None:
         return None
     for name in options:
         if name not in SAMPLE:
             raise OptionError(f"sample.{name}: unknown; known: {', '.join(sorted(SAMPLE))}")
-    found = {**SAMPLE, **options}
+    settings = {**SAMPLE, **options}
     for name in ("temperature", "top_p"):
-        most, value = (100 if name == "temperature" else 1), found[name]
+        most, value = (100 if name == "temperature" else 1), settings[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
             raise OptionError(f"sample.{name}: must be above 0 and at most {most} (is {value!r})")
     for name in ("top_k", "seed"):
-        value = found[name]
+        value = settings[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
             raise OptionError(f"sample.{name}: must be a whole number from 0 to {(1 << 31) - 1:,} (is {value!r})")
-    return found
+    return settings
 
 
 def _chooser(sample: Mapping[str, Any] | None, numbers: Sequence[int]) -> Choose | None:
-    """How rows of these numbers draw their symbols, if they do."""
+    """The function that draws the symbols of rows with these numbers; None without sampling."""
     if sample is None:
         return None
     noise = [np.random.default_rng([sample["seed"], number]) for number in numbers]
@@ -471,7 +476,7 @@ def _chooser(sample: Mapping[str, Any] | None, numbers: Sequence[int]) -> Choose
 
 
 def _batches(sources: Sequence[Sequence[Array]], width: int = 1, parts: int = 1) -> Iterator[Array]:
-    """Rows of similar length, the longest first; of more than a few rows at least as many batches as `parts`."""
+    """Rows of similar length, the longest first; unless the rows are few, at least `parts` batches."""
     if not sources:
         return
     lengths = [sum(map(len, arrays)) for arrays in zip(*sources, strict=True)]
@@ -494,7 +499,7 @@ def _padded(arrays: Sequence[Array]) -> tuple[Array, Array]:
 
 
 def read_calibration(path: Path) -> Calibration | None:
-    """The calibration in a file; None where there is no such file."""
+    """The calibration in a file; None if there is no such file."""
     try:
         return calibration.read(path)
     except ValueError as error:
@@ -502,9 +507,9 @@ def read_calibration(path: Path) -> Calibration | None:
 
 
 def load(folder: str | Path, threads: int = 1) -> Model:
-    """Load what `antiphon export` has written. Of many inputs `threads` batches are worked on at once, each in one.
+    """Load what `antiphon export` has written. With many inputs `threads` batches run at once, each in one thread.
 
-    A folder that is not whole is a `FolderError`, fewer threads than one an `OptionError`.
+    An incomplete folder is a `FolderError`, less than one thread an `OptionError`.
     """
     place = Path(folder)
     if threads < 1:
@@ -517,7 +522,7 @@ def load(folder: str | Path, threads: int = 1) -> Model:
             f"{place / MANIFEST}: format {manifest.get('format')!r} is not known; this version reads {FORMAT}"
         )
     try:
-        sides = [_side(place, one) for one in (*manifest["sources"], manifest["target"])]
+        sides = [_side(place, described) for described in (*manifest["sources"], manifest["target"])]
         graphs = {name: _graph(place, graph) for name, graph in manifest["graphs"].items()}
         model = Model(place, manifest, sides, graphs, threads)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -561,11 +566,11 @@ def _graph(folder: Path, described: Mapping[str, Any]) -> Graph:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # a processor takes long over such numbers
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # computing with such numbers is slow
     if not path.is_file():
         raise FolderError(f"{path}: is missing")
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises nothing narrower
         raise FolderError(f"{path}: is damaged: {str(error).splitlines()[0]}") from None
-    return Graph(session, [given.name for given in session.get_inputs()], outputs)
+    return Graph(session, [entry.name for entry in session.get_inputs()], outputs)

@@ -23,13 +23,13 @@ class Picture(Side):
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.shape, self.color = (int(value["height"]), int(value["width"])), bool(value["color"])
 
-    def asked(self, found: Any) -> Pixels:
-        """As `Side.asked`."""
-        if isinstance(found, np.ndarray):
-            return from_array(found)
-        if isinstance(found, bytes):
-            return in_memory(found, max(self.shape))
-        name = as_text(found).strip()
+    def read_input(self, content: Any) -> Pixels:
+        """As `Side.read_input`."""
+        if isinstance(content, np.ndarray):
+            return from_array(content)
+        if isinstance(content, bytes):
+            return in_memory(content, max(self.shape))
+        name = as_text(content).strip()
         if not name:
             raise ValueError("is empty")
         return decoded(name, f": {name}", max(self.shape))
@@ -47,14 +47,14 @@ class Pictures(Side):
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.each = Picture(value)
 
-    def asked(self, found: Any) -> tuple[Pixels, ...]:
-        """As `Side.asked`."""
-        return tuple(map(self.each.asked, list_of_pictures(found)))
+    def read_input(self, content: Any) -> tuple[Pixels, ...]:
+        """As `Side.read_input`."""
+        return tuple(map(self.each.read_input, list_of_pictures(content)))
 
     def encode(self, value: tuple[Pixels, ...]) -> Pixels:
         """As `Side.encode`."""
         return np.concatenate(list(map(self.each.encode, value)))
 
-    def read_step(self, found: Any) -> Pixels:
+    def read_step(self, step: Any) -> Pixels:
         """As `Side.read_step`."""
-        return self.each.encode(self.each.asked(found))
+        return self.each.encode(self.each.read_input(step))

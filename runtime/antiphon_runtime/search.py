@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 class State(NamedTuple):
-    """What decoding carries, a row a prefix, those of one source side by side.
+    """The state of decoding, with a row for each prefix; the prefixes of a source are neighbours.
 
     `changing` is new after every step; `fixed` is the same for all prefixes of a source.
     """
@@ -35,11 +35,11 @@ class State(NamedTuple):
         return State(*(tuple(np.repeat(value, width, 0) for value in part) for part in self))
 
     def reorder(self, rows: Array) -> State:
-        """The given rows, each taken from its own source's rows."""
+        """These rows of `changing`; each must come from its source's rows."""
         return State(tuple(value[rows] for value in self.changing), self.fixed)
 
     def select(self, sources: Array, width: int = 1) -> State:
-        """Only the given sources, with all their rows."""
+        """Only these sources, with all their rows."""
         rows = (sources[:, None] * width + np.arange(width)).ravel()
         return State(*(tuple(value[rows] for value in part) for part in self))
 
@@ -47,13 +47,13 @@ class State(NamedTuple):
 Step = Callable[[Array, State], tuple[Array, State]]
 """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after.
 
-The log-probabilities are the search's own: it may write into them.
+The search may write into the log-probabilities.
 """
 Choose = Callable[[Array, Array], Array]
-"""Log-probabilities [rows, symbols] and the rows' numbers -> the symbol that is said."""
-SORTED = 1024  # numbers that are sorted sooner than parted
-BLOCK = 64  # numbers that are looked at together
-FEW = 0.75  # of a batch: when no more go on, the others leave; to copy the memory at every end would cost more
+"""Log-probabilities [rows, symbols] and the rows' numbers -> the symbol that is chosen."""
+SORTED = 1024  # so many numbers are sorted faster than partitioned
+BLOCK = 64  # numbers of a block in `largest`
+FEW = 0.75  # share of a batch: when no more rows continue, the others are removed; to do it at every end costs more
 
 
 class Limits(NamedTuple):
@@ -72,7 +72,7 @@ class Hypothesis(NamedTuple):
 
 
 def allowed(log_probs: Array, length: int, limits: Limits) -> Array:
-    """Log-probabilities, in their own place, with -inf for what may not be said after `length` symbols."""
+    """Log-probabilities, changed in place, with -inf for what may not follow `length` symbols."""
     log_probs[:, UNK] = -np.inf
     if length < limits.shortest:
         log_probs[:, EOS] = -np.inf
@@ -83,7 +83,7 @@ def allowed(log_probs: Array, length: int, limits: Limits) -> Array:
 
 
 class Chosen(NamedTuple):
-    """A step of saying one symbol after the other: those of the `live` rows [n], and log p of each."""
+    """A step without a beam: the symbols of the `live` rows [n], and log p of each."""
 
     live: Array
     symbols: Array
@@ -92,14 +92,14 @@ class Chosen(NamedTuple):
 
 def choices(step: Step, state: State, first: Array, limits: Limits, choose: Choose | None = None) -> Iterator[Chosen]:
     """The most probable symbol at every step, or the one that `choose` draws; `first` is what is read first."""
-    live = place = each = np.arange(len(first))  # rows that go on, where they stand in the state, and in an answer
+    live = place = each = np.arange(len(first))  # rows that continue, their places in the state, and 0 to n
     last = first
     for length in range(limits.longest + 1):
         log_probs, state = step(last, state)
         ranked = allowed(log_probs if len(place) == len(last) else log_probs[place], length, limits)
         symbols = ranked.argmax(-1) if choose is None else choose(ranked, live)
         yield Chosen(live, symbols, ranked[each, symbols])
-        if EOS in symbols.tolist():  # of a list: of so few numbers it is quicker
+        if EOS in symbols.tolist():  # in a list: with so few numbers it is faster
             going = symbols != EOS
             live, place, symbols = live[going], place[going], symbols[going]
             each = np.arange(len(live))
@@ -110,29 +110,29 @@ def choices(step: Step, state: State, first: Array, limits: Limits, choose: Choo
         elif len(live) <= FEW * len(last):
             state, place, last = state.select(place), each, symbols
         else:
-            last = last.copy()  # whoever was told of it keeps it
+            last = last.copy()  # the array of the step before may still be in use
             last[place] = symbols
 
 
 def greedy(
     step: Step, state: State, first: Array, limits: Limits, choose: Choose | None = None
 ) -> list[list[Hypothesis]]:
-    """The outputs that `choices` makes, each with its score."""
+    """The outputs of `choices`, each with its score."""
     tokens: list[list[int]] = [[] for _ in first]
     parts: list[list[float]] = [[] for _ in first]
     scores = np.zeros(len(first), np.float32)
     for live, symbols, log_probs in choices(step, state, first, limits, choose):
         scores[live] += log_probs
-        for row, symbol, own in zip(live.tolist(), symbols.tolist(), log_probs.tolist(), strict=True):
+        for row, symbol, log_prob in zip(live.tolist(), symbols.tolist(), log_probs.tolist(), strict=True):
             tokens[row].append(symbol)
-            parts[row].append(own)
-    found = zip(tokens, scores.tolist(), parts, strict=True)
-    return [[Hypothesis(tuple(row[:-1]), score, tuple(own))] for row, score, own in found]
+            parts[row].append(log_prob)
+    outputs = zip(tokens, scores.tolist(), parts, strict=True)
+    return [[Hypothesis(tuple(ids[:-1]), score, tuple(of_symbols))] for ids, score, of_symbols in outputs]
 
 
 def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator]) -> Choose:
-    """Draw from softmax(log p / temperature), among the `top_k` most probable (0: all), and of these among the fewest
-    that hold `top_p` of the probability; each row from its own `noise`."""
+    """Draw from softmax(log p / temperature), among the `top_k` most probable (0: all), and among the fewest of
+    these that have `top_p` of the probability together; each row from its `noise`."""
 
     def choose(log_probs: Array, rows: Array) -> Array:
         scores = log_probs.astype(np.float64) / temperature
@@ -155,7 +155,7 @@ def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.ran
 
 
 def largest(values: Array, count: int) -> tuple[Array, Array]:
-    """The `count` largest of each row in order, of equals the first, and their places."""
+    """The `count` largest numbers of each row in order (of equal ones the first), and their places."""
     row = np.arange(len(values))[:, None]
     if values.shape[1] <= SORTED:
         place = np.argsort(-values, 1, kind="stable")[:, :count]
@@ -173,9 +173,9 @@ def largest(values: Array, count: int) -> tuple[Array, Array]:
         looked = np.concatenate([inside.reshape(len(values), -1), behind], 1)
         near = np.argpartition(values[row, looked], -count, 1)[:, -count:]
         place = np.sort(looked[row, near], 1)
-    found = values[row, place]
-    order = np.argsort(-found, 1, kind="stable")
-    return found[row, order], place[row, order]
+    best = values[row, place]
+    order = np.argsort(-best, 1, kind="stable")
+    return best[row, order], place[row, order]
 
 
 def beam(
@@ -183,9 +183,9 @@ def beam(
 ) -> list[list[Hypothesis]]:
     """Beam search: the `width` best prefixes of every source, extended until it has `width` outputs, the best first.
 
-    At each step the 2 * width best extensions are looked at; those among the first `width` that end are outputs, and
-    the best `width` others go on. A source is finished once it has `width` outputs and no prefix is more probable than
-    the surest of them, or no prefix is left.
+    At each step the 2 * width best extensions are considered; those among the first `width` that end are outputs, and
+    the best `width` others continue. A source is finished once it has `width` outputs and no prefix is more probable
+    than the most probable of them, or no prefix is left.
     """
     frontier = _Frontier.start(state, first, width)
     for _ in range(limits.longest + 1):
@@ -203,9 +203,9 @@ def beam(
 
 
 class _Candidates(NamedTuple):
-    """The extensions of every source that are looked at in one step, [n, k] each, in order."""
+    """The extensions of every source that are considered in one step, [n, k] each, in order."""
 
-    origin: Array  # the prefix's place among its source's
+    origin: Array  # the prefix's place among those of its source
     symbol: Array
     scores: Array  # log p so far (-inf: there is none)
     parts: Array  # log p of the symbol
@@ -227,9 +227,9 @@ class _Frontier:
     """The prefixes that are extended next, `width` of each source that is not finished, and the outputs so far."""
 
     width: int
-    outputs: list[list[tuple[float, Hypothesis]]]  # of all sources, each with its rank score, the best first
+    outputs: list[list[tuple[float, Hypothesis]]]  # for each source, with their rank scores, the best first
     live: Array  # [n], the sources that are not finished
-    place: Array  # [n], where each of them stands in the state, from which finished ones leave several at a time
+    place: Array  # [n], the place of each in the state, from which finished ones are removed several at a time
     state: State
     last: Array  # [sources in the state, width], the symbols that are read next
     tokens: Array  # [n, width, length]
@@ -299,8 +299,8 @@ class _Frontier:
         self.surest = np.maximum(self.surest, np.where(ends, scores, np.float32(-np.inf)).max(1))
 
     def full(self, candidates: _Candidates) -> Array:
-        """Which sources [n] have `width` outputs, and no candidate that goes on and is more probable than the surest
-        of them."""
+        """Which sources [n] have `width` outputs, and no candidate that continues and is more probable than all of
+        them."""
         full = self.finished >= self.width
         if full.any():
             leading = np.where(candidates.goes_on, candidates.scores, np.float32(-np.inf)).max(1)
@@ -308,9 +308,9 @@ class _Frontier:
         return full
 
     def choose(self, candidates: _Candidates) -> Extended:
-        """The `width` best candidates that go on of every source."""
+        """The `width` best candidates of every source that continue."""
         origin, symbol, scores, parts, _, goes_on = candidates
-        if goes_on[:, : self.width].all():  # as it mostly is
+        if goes_on[:, : self.width].all():  # the usual case
             return Extended(*(values[:, : self.width] for values in candidates[:4]))
         order = np.argsort(~goes_on, axis=1, kind="stable")[:, : self.width]  # stable: they come first, in order
         scores = np.where(goes_on, scores, np.float32(-np.inf))
@@ -321,7 +321,7 @@ class _Frontier:
         return np.flatnonzero((extended.scores[:, 0] > -np.inf) & ~full)
 
     def drop_finished(self, extended: Extended, unfinished: Array) -> Extended:
-        """Let finished sources leave the batch; what is left of the extensions."""
+        """Remove finished sources from the batch; returns the extensions of the others."""
         if len(unfinished) == len(self.live):
             return extended
         self.live, self.place = self.live[unfinished], self.place[unfinished]
@@ -330,7 +330,7 @@ class _Frontier:
         return Extended(*(values[unfinished] for values in extended))
 
     def advance(self, extended: Extended) -> None:
-        """Go on with the extensions that were chosen: they are the prefixes now."""
+        """Make the chosen extensions the prefixes of the next step."""
         origin, symbol, self.scores, parts = extended
         source = np.arange(len(origin))[:, None]
         self.tokens = np.concatenate([self.tokens[source, origin], symbol[..., None]], 2)
@@ -346,5 +346,5 @@ class _Frontier:
 
 
 def _at(values: Array, places: Array) -> Array:
-    """What stands at each source's places [n, k] of values [n, size]."""
+    """The values [n, size] at each source's places [n, k]."""
     return values[np.arange(len(places))[:, None], places]

@@ -1,4 +1,4 @@
-"""Inputs to arrays, and what a graph says to words: as in training, from the vocabulary files."""
+"""From inputs to arrays, and from a graph's outputs to words, as in training, with the vocabulary files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Side:
     unit = "steps"
     reads = True
 
-    def asked(self, found: Any) -> Any:
+    def read_input(self, content: Any) -> Any:
         """The value of an input; a `ValueError` says what is wrong, as the end of a sentence."""
         raise NotImplementedError
 
@@ -49,10 +49,10 @@ class Side:
         raise NotImplementedError
 
     def unknown(self, array: Array) -> int:
-        """How many symbols of an encoded value the model does not know."""
+        """How many symbols of an encoded value are unknown."""
         return 0
 
-    def read_step(self, found: Any) -> Array:
+    def read_step(self, step: Any) -> Array:
         """One step of a live stream [1, ...]."""
         raise ValueError("has no steps")
 
@@ -76,14 +76,14 @@ class Text(Side):
 
     @property
     def begin(self) -> int:
-        """The id that stands before the first symbol."""
+        """The id before the first symbol."""
         return BOS
 
-    def asked(self, found: Any) -> Any:
-        """As `Side.asked`."""
+    def read_input(self, content: Any) -> Any:
+        """As `Side.read_input`."""
         if self.turns is None:
-            return self._trimmed(found if isinstance(found, str) else as_text(found))
-        turns = tuple(self._trimmed(as_text(turn)) for turn in read_turns(found))
+            return self._trimmed(content if isinstance(content, str) else as_text(content))
+        turns = tuple(self._trimmed(as_text(turn)) for turn in read_turns(content))
         if not turns:
             raise ValueError("is empty")
         return turns[-self.turns :]
@@ -100,7 +100,7 @@ class Text(Side):
         return self.tokenizer.split(self.normalize(text))
 
     def split_turns(self, value: Any) -> list[str]:
-        """The symbols of a text; of a dialogue those of all turns, with an empty one where the next turn begins."""
+        """The symbols of a text, or of all turns of a dialogue, with an empty symbol where the next turn begins."""
         return split_turns(self.split, value)
 
     def encode(self, value: Any) -> Array:
@@ -111,9 +111,9 @@ class Text(Side):
         letters = [spelled(word, self.letters, self.width) for word in (*self.split_turns(value), "")]
         return np.column_stack([ids, letters]).astype(np.int64)
 
-    def read_step(self, found: Any) -> Array:
+    def read_step(self, step: Any) -> Array:
         """As `Side.read_step`."""
-        ids = self.encode(as_text(found))
+        ids = self.encode(as_text(step))
         ids = ids[: len(ids) - self.ends]
         if len(ids) != 1:
             raise ValueError(f"has {len(ids)} tokens; a stream has one a line")
@@ -148,14 +148,14 @@ class LongText(Text):
 
 
 class Category(Side):
-    """One of several names, an unknown one too; or, of a target, a label."""
+    """One of several names, which may be unknown; as a target, a label."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.vocabulary = Vocabulary(value["symbols"])
 
-    def asked(self, found: Any) -> str:
-        """As `Side.asked`."""
-        text = str(found).lower() if isinstance(found, bool) else as_text(found).strip()
+    def read_input(self, content: Any) -> str:
+        """As `Side.read_input`."""
+        text = str(content).lower() if isinstance(content, bool) else as_text(content).strip()
         if not text:
             raise ValueError("is empty")
         return text
@@ -180,15 +180,15 @@ class Labels(Category):
 
 
 class Nothing(Side):
-    """No source at all; or, of a target, the source's own next symbol."""
+    """No source at all; as a target, the next symbol of the source."""
 
     reads = False
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.kind = value["kind"]
 
-    def asked(self, found: Any) -> str:
-        """As `Side.asked`."""
+    def read_input(self, content: Any) -> str:
+        """As `Side.read_input`."""
         return ""
 
     def encode(self, value: str) -> Array:
@@ -197,7 +197,7 @@ class Nothing(Side):
 
 
 class Numbers(Side):
-    """Arrays of numbers, scaled: `vector`, `frames`, `grid`; of targets `number`, `numbers`."""
+    """Arrays of scaled numbers: `vector`, `frames`, `grid`; as targets `number`, `numbers`."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.kind = value["kind"]
@@ -211,9 +211,9 @@ class Numbers(Side):
         """Numbers a step."""
         return len(self.mean)
 
-    def asked(self, found: Any) -> Array:
-        """As `Side.asked`."""
-        values = read_numbers(found, _load)
+    def read_input(self, content: Any) -> Array:
+        """As `Side.read_input`."""
+        values = read_numbers(content, _load)
         if self.kind == "frames":
             return as_frames(values, self.width)
         return as_grid(values) if self.kind == "grid" else as_vector(values)
@@ -222,14 +222,14 @@ class Numbers(Side):
         """As `Side.encode`."""
         return clipped(scaled(value, self.mean, self.deviation, self.steps))
 
-    def read_step(self, found: Any) -> Array:
+    def read_step(self, step: Any) -> Array:
         """As `Side.read_step`."""
         if self.kind != "frames":
-            return super().read_step(found)
-        return self.encode(read_numbers(found, _load).reshape(1, -1))
+            return super().read_step(step)
+        return self.encode(read_numbers(step, _load).reshape(1, -1))
 
-    def said(self, values: Array) -> Array:
-        """Numbers that a graph gave as they stand in the data; of bits the probabilities."""
+    def restored(self, values: Array) -> Array:
+        """Numbers of a graph in the scale of the data; for bits the probabilities."""
         return values if self.kind == "numbers" and self.bits else values * self.deviation + self.mean
 
 

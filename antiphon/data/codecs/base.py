@@ -1,8 +1,8 @@
-"""A side of a row: what stands in a column, the value it is read as, and the array a model is given.
+"""A side of a row: the content of a column, the value it is read as, and the array that a model gets.
 
-A codec is made from what the user chose, learns from the training rows' values alone (`learn`), and is
+A codec is made from the user's options, learns from the values of the training rows only (`learn`), and is
 saved with the model as a JSON file. Sources: text, long_text, category, vector, image, frames, images, grid, none.
-Targets: text, label, labels, number, numbers, next. The tables of both stand in `antiphon/data/codecs/kinds.py`.
+Targets: text, label, labels, number, numbers, next. The tables of both are in `antiphon/data/codecs/kinds.py`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Answers = Literal["one", "each", "any", "aligned", "next"]
 class Codec(ABC):
     """One side of every row.
 
-    Attributes say what a model must know: `part` names the part that takes or gives such arrays, `steps` is
-    whether a value is a sequence, `ends` the end symbols of an encoded one.
-    A target's `form`: "one" answer a row, one for "each" source step, a sequence of "any" length, one "aligned" with
-    more source steps than it has, or the source's "next" symbol.
+    Attributes describe what a model must know: `part` names the part that takes or gives such arrays, `steps` is
+    whether a value is a sequence, `ends` the number of end symbols of an encoded value.
+    A target's `form`: "one" prediction for each row, one for "each" source step, a sequence of "any" length, a sequence
+    "aligned" with the source, which has more steps, or the source's "next" symbol.
     """
 
     kind: ClassVar[str]
@@ -37,41 +37,41 @@ class Codec(ABC):
     ends: ClassVar[int] = 0
     form: Answers = "one"
     unit: ClassVar[str] = "steps"
-    metric: ClassVar[str] = "loss"  # of a target: what chooses the best model unless the user says
-    reads: ClassVar[bool] = True  # whether anything is read for it
-    whole: ClassVar[bool] = False  # of a source: a file is one value, learned in pieces
-    trims: bool = False  # of a source: white space at the ends of an input is not read
+    metric: ClassVar[str] = "loss"  # targets only: chooses the best model unless the user names another
+    reads: ClassVar[bool] = True  # whether a row has content for it
+    whole: ClassVar[bool] = False  # sources only: a file is one value, learned in pieces
+    trims: bool = False  # sources only: white space at the ends of an input is not read
 
     def __init__(self, where: str) -> None:
         self.where = where
 
     @property
     def begin(self) -> int:
-        """Of symbols: the id that stands before the first of them."""
+        """The id before the first symbol (sides with symbols only)."""
         return BOS
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """Symbols of the vocabulary, special ones counted; or numbers a step; or channels of an image."""
+        """How many symbols the vocabulary has (special ones too), or numbers a step, or channels an image."""
 
     @property
     def part_options(self) -> dict[str, int]:
-        """What the part that reads a source's arrays must know beside the size, by its parameters' names."""
+        """Further options of the part that reads a source's arrays, beside the size, by the names of its parameters."""
         return {}
 
     @abstractmethod
-    def read(self, found: object, folder: str) -> Any:
-        """The value of what stands in a column; paths in it are relative to `folder`, the table's, if there is one.
+    def read(self, content: object, folder: str) -> Any:
+        """The value of a column's content; paths in it are relative to `folder`, that of the table, if there is one.
 
         A `ValueError` says what is wrong, as the end of a sentence that begins with the side: "is empty".
         """
 
-    def asked(self, found: object) -> Any:
-        """The value of an input to answer, which may be a text of nothing but white space; paths are the user's own."""
-        return self.read(found, "")
+    def asked(self, content: object) -> Any:
+        """The value of an input to predict for. It may be a text of white space only; paths are taken as they are."""
+        return self.read(content, "")
 
-    def learn(self, values: Sequence[Any]) -> None:  # noqa: B027 one has nothing to learn
+    def learn(self, values: Sequence[Any]) -> None:  # noqa: B027 some codecs have nothing to learn
         """Learn from the training rows' values, where there is something to learn."""
 
     @abstractmethod
@@ -87,19 +87,19 @@ class Codec(ABC):
 
     @property
     def class_weights(self) -> list[float] | None:
-        """Of a target: the weight of every id in what training minimises; None if all are 1."""
+        """The weight of every id in the training loss (targets only); None if all are 1."""
         return None
 
-    def read_step(self, found: object) -> Array | Sequence[int]:
-        """One step of a live stream, encoded [1, ...]; a `ValueError` says why it is none."""
+    def read_step(self, step: object) -> Array | Sequence[int]:
+        """One step of a live stream, encoded [1, ...]; a `ValueError` says why it is not a step."""
         raise ValueError("has no steps")
 
     def key_of(self, value: Any) -> Hashable:
-        """What makes two values the same to a model."""
+        """A key that is equal for two values if a model cannot tell them apart."""
         return value.tobytes() if isinstance(value, np.ndarray) else value
 
     def shown(self, value: Any) -> str:
-        """A value as one line for a reader."""
+        """A value as one line of text, for people."""
         return str(value)
 
     @abstractmethod
@@ -113,17 +113,17 @@ class Codec(ABC):
     @classmethod
     @abstractmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
-        """What `to_json` gave; a `KeyError`, `TypeError` or `ValueError` says that it is something else."""
+        """The codec from the value of `to_json`; any other value raises `KeyError`, `TypeError` or `ValueError`."""
 
     def extended(self, base: Codec) -> Codec:
-        """This codec, with what only the training rows have behind what the model to start from knows."""
+        """This codec with the symbols of `base`, the model to start from, first, and behind them those that are new."""
         return self
 
 
 def within(folder: str, name: str) -> str:
-    """The path that a cell of a table names, relative to the table's folder, which it must not lead out of.
+    """The path that a table's column contains, relative to the table's folder; it must not lead out of this folder.
 
-    Without a folder the name is the user's own, who may name any file.
+    Without a folder the name was typed by the user and may be any file.
     """
     path = os.path.join(folder, name)
     if folder and os.path.commonpath([folder, os.path.abspath(path)]) != folder:
@@ -132,5 +132,5 @@ def within(folder: str, name: str) -> str:
 
 
 def damaged(error: Exception) -> ModelFolderError:
-    """What to say of a codec's file that is not what was written."""
+    """The error for a codec's file that is not as it was written."""
     return ModelFolderError(f"a vocabulary file is incomplete or damaged: {error!r}")

@@ -15,7 +15,7 @@ from antiphon.common.text import as_text
 from antiphon.data.codecs.base import Codec, within
 from antiphon.errors import ConfigError
 
-LARGEST = 512  # pixels a side that a model may be given
+LARGEST = 512  # pixels a side of a model's input, at most
 
 
 class ImageCodec(Codec):
@@ -40,12 +40,12 @@ class ImageCodec(Codec):
     def size(self) -> int:
         return 1 if self.color is False else 3
 
-    def read(self, found: object, folder: str) -> Pixels:
-        if isinstance(found, np.ndarray):
-            return from_array(found)
-        if isinstance(found, bytes):
-            return in_memory(found, self._longest)
-        name = as_text(found).strip()
+    def read(self, content: object, folder: str) -> Pixels:
+        if isinstance(content, np.ndarray):
+            return from_array(content)
+        if isinstance(content, bytes):
+            return in_memory(content, self._longest)
+        name = as_text(content).strip()
         if not name:
             raise ValueError("is empty")
         path = within(folder, name)
@@ -110,8 +110,8 @@ class ImagesCodec(Codec):
     def size(self) -> int:
         return self.each.size
 
-    def read(self, found: object, folder: str) -> tuple[Pixels, ...]:
-        return tuple(self.each.read(picture, folder) for picture in list_of_pictures(found))
+    def read(self, content: object, folder: str) -> tuple[Pixels, ...]:
+        return tuple(self.each.read(picture, folder) for picture in list_of_pictures(content))
 
     def learn(self, values: Sequence[Sequence[Pixels]]) -> None:
         self.each.learn([picture for value in values for picture in value])
@@ -119,8 +119,8 @@ class ImagesCodec(Codec):
     def encode(self, value: Sequence[Pixels]) -> Pixels:
         return np.concatenate(list(map(self.each.encode, value)))
 
-    def read_step(self, found: object) -> Pixels:
-        return self.each.encode(self.each.read(found, ""))
+    def read_step(self, step: object) -> Pixels:
+        return self.each.encode(self.each.read(step, ""))
 
     def key_of(self, value: Sequence[Pixels]) -> Hashable:
         return tuple(map(self.each.key_of, value))
@@ -146,7 +146,7 @@ class ImagesCodec(Codec):
 
 @lru_cache(maxsize=4096)
 def _open(path: str, stamp: int, longest: int) -> Pixels:
-    """The pixels of a file, no side longer than `longest`; `stamp` tells a changed file from the one before."""
+    """The pixels of a file, no side longer than `longest`; a changed file has another `stamp`, and is read again."""
     pixels = decoded(path, f": {path}", longest)
     pixels.flags.writeable = False
     return pixels

@@ -50,7 +50,7 @@ def codec_class(table: Table[Codec], name: object, key: str) -> type[Codec]:
 
 
 def codec_from_json(table: Table[Codec], value: object, where: str) -> Codec:
-    """The codec that `to_json` gave; anything else is a `ModelFolderError`."""
+    """The codec from the value of `to_json`; anything else is a `ModelFolderError`."""
     try:
         if not isinstance(value, Mapping):
             raise TypeError("must be a table")

@@ -16,7 +16,7 @@ HEAVIEST = 1_000_000  # weight of a label
 
 
 class CategoryCodec(Codec):
-    """One of several names. One that the training rows do not have is unknown, which is trained for."""
+    """One of several names. A name that the training rows do not have is unknown; models are trained for that, too."""
 
     kind = "category"
     part = "symbols"
@@ -29,8 +29,8 @@ class CategoryCodec(Codec):
     def size(self) -> int:
         return len(self.vocabulary)
 
-    def read(self, found: object, folder: str) -> Any:
-        return _name(found)
+    def read(self, content: object, folder: str) -> Any:
+        return _name(content)
 
     def learn(self, values: Sequence[Any]) -> None:
         self.vocabulary = Vocabulary.build([value] for value in values)
@@ -67,8 +67,8 @@ class CategoryCodec(Codec):
 class LabelCodec(CategoryCodec):
     """The one label of a row. A label that the training rows do not have is an error.
 
-    `weights` are those of labels in what training minimises: a table from label to weight (of others 1), or
-    "balanced", n / (labels * count) for a label that stands count times among all n.
+    `weights` are the weights of labels in the training loss: a table from label to weight (1 for labels not in it), or
+    "balanced", n / (labels * count) for a label that occurs count times among n.
     """
 
     kind = "label"
@@ -121,7 +121,7 @@ class LabelCodec(CategoryCodec):
 class LabelsCodec(LabelCodec):
     """A label for each step of the source, with white space between them or as a JSON list.
 
-    With `crf` a row's labels are judged and chosen together.
+    With `crf` a row's labels are scored and chosen together.
     """
 
     kind = "labels"
@@ -147,8 +147,8 @@ class LabelsCodec(LabelCodec):
         """Whether the labels mark spans: each is O, B-TYPE or I-TYPE."""
         return all(label == "O" or label.startswith(("B-", "I-")) for label in self.vocabulary.symbols)
 
-    def read(self, found: object, folder: str) -> tuple[str, ...]:
-        parts = found if isinstance(found, list | tuple) else as_text(found).split()
+    def read(self, content: object, folder: str) -> tuple[str, ...]:
+        parts = content if isinstance(content, list | tuple) else as_text(content).split()
         if not parts:
             raise ValueError("is empty")
         return tuple(map(_name, parts))
@@ -172,9 +172,9 @@ class LabelsCodec(LabelCodec):
         return made
 
 
-def _name(found: object) -> str:
+def _name(value: object) -> str:
     """A label or category: text without space around it, a number, true or false."""
-    text = str(found).lower() if isinstance(found, bool) else as_text(found).strip()
+    text = str(value).lower() if isinstance(value, bool) else as_text(value).strip()
     if not text:
         raise ValueError("is empty")
     return text

@@ -1,4 +1,4 @@
-"""Sides for which a row holds nothing: no source at all, and as target the source's own next symbol."""
+"""Sides without content in a row: no source at all, and the next symbol of the source as target."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon.data.codecs.base import Codec
 
 
 class NextCodec(Codec):
-    """The source's own next symbol: a language model. There is nothing to read beside the source."""
+    """The next symbol of the source: a language model. Only the source is read."""
 
     kind = "next"
     part = "next"
@@ -22,7 +22,7 @@ class NextCodec(Codec):
     def size(self) -> int:
         return 0
 
-    def read(self, found: object, folder: str) -> str:
+    def read(self, content: object, folder: str) -> str:
         return ""
 
     def encode(self, value: str) -> list[int]:
@@ -50,7 +50,7 @@ class NothingCodec(Codec):
     def size(self) -> int:
         return UNK + 1
 
-    def read(self, found: object, folder: str) -> str:
+    def read(self, content: object, folder: str) -> str:
         return ""
 
     def encode(self, value: str) -> list[int]:

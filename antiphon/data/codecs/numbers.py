@@ -19,8 +19,8 @@ Scale = Literal["each", "all", "none"]
 class ScaledCodec(Codec):
     """Arrays [steps, size] of numbers, scaled to mean 0 and deviation 1 over the training rows.
 
-    `scale`: "each" number of a step on its own, "all" alike (pixels), or "none". Numbers that are 0 and 1
-    throughout the training rows are left as they are.
+    `scale`: "each" number of a step separately, "all" with one scale (pixels), or "none". If all numbers of the
+    training rows are 0 or 1, they are left as they are.
     """
 
     part = "numbers"
@@ -36,8 +36,8 @@ class ScaledCodec(Codec):
     def size(self) -> int:
         return len(self.mean)
 
-    def read(self, found: object, folder: str) -> Floats:
-        return self._shaped(_numbers(found, folder))
+    def read(self, content: object, folder: str) -> Floats:
+        return self._shaped(_numbers(content, folder))
 
     def _shaped(self, values: Array) -> Floats:
         """The numbers [steps, size] of what was read."""
@@ -49,7 +49,7 @@ class ScaledCodec(Codec):
         self.bits = True
         for value in values:
             if value.shape[1] != width:
-                continue  # told with the row's line when it is encoded
+                continue  # an error with the row's line when it is encoded
             wide = value.astype(np.float64)
             total, squares, count = total + wide.sum(0), squares + (wide**2).sum(0), count + len(wide)
             self.bits = self.bits and bool(((wide == 0) | (wide == 1)).all())
@@ -69,7 +69,7 @@ class ScaledCodec(Codec):
         return scaled(value, self.mean, self.deviation, self.steps)
 
     def restored(self, values: Floats) -> Floats:
-        """Scaled numbers [..., size] as they would stand in the data."""
+        """Scaled numbers [..., size] in the scale of the data."""
         return values * self.deviation + self.mean
 
     def shown(self, value: Floats) -> str:
@@ -114,7 +114,7 @@ class VectorCodec(ScaledCodec):
 class FramesCodec(ScaledCodec):
     """A sequence of vectors: a JSON list of lists, the name of an .npy file, an item of an array.
 
-    With `width`, the numbers of a row are dealt out anew, so many a step: an image [28, 28] with
+    With `width`, the numbers of a row are divided into steps of this size: an image [28, 28] with
     `width: 1` is read pixel by pixel.
     """
 
@@ -130,8 +130,8 @@ class FramesCodec(ScaledCodec):
     def _shaped(self, values: Array) -> Floats:
         return as_frames(values, self.width)
 
-    def read_step(self, found: object) -> Floats:
-        return self.encode(_numbers(found, "").reshape(1, -1))
+    def read_step(self, step: object) -> Floats:
+        return self.encode(_numbers(step, "").reshape(1, -1))
 
     def to_json(self) -> dict[str, Any]:
         return super().to_json() | {"width": self.width}
@@ -144,8 +144,8 @@ class FramesCodec(ScaledCodec):
 
 
 class GridCodec(ScaledCodec):
-    """Features of a picture's places, computed elsewhere: [places, size] or [rows, columns, size]. No sequence:
-    each place is encoded on its own, and an attention looks at them all."""
+    """Features of a picture's places, computed elsewhere: [places, size] or [rows, columns, size]. It is not a
+    sequence: each place is encoded separately, and an attention looks at them all."""
 
     kind = "grid"
 
@@ -219,7 +219,7 @@ def _plain(values: Floats) -> Any:
 
 
 def _numbers(value: object, folder: str) -> Floats:
-    """What stands in a column, or in several; the name of a file is relative to `folder`."""
+    """The numbers in one or several columns; the name of a file is relative to `folder`."""
 
     def load(name: str) -> Array:
         try:

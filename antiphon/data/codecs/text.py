@@ -54,14 +54,14 @@ class TextCodec(Codec):
     def size(self) -> int:
         return len(self.vocabulary)
 
-    def read(self, found: object, folder: str) -> Text:
-        value = self.asked(found)
+    def read(self, content: object, folder: str) -> Text:
+        value = self.asked(content)
         if not all(as_text(text).strip() for text in turns_of(value)):
             raise ValueError("is empty" if isinstance(value, str) else "has an empty turn")
         return value
 
-    def asked(self, found: object) -> Text:
-        return found if isinstance(found, str) else as_text(found)
+    def asked(self, content: object) -> Text:
+        return content if isinstance(content, str) else as_text(content)
 
     def learn(self, values: Sequence[Text]) -> None:
         """Learn tokenizer and vocabulary from the training side's texts."""
@@ -76,7 +76,7 @@ class TextCodec(Codec):
             raise ConfigError(f"{self.where}.tokens", reason)
 
     def unknown(self, array: Array | Sequence[int]) -> int:
-        ids = np.asarray(array)  # of spelled words: their own, then those of their characters
+        ids = np.asarray(array)  # a spelled word has its id, then the ids of its characters
         return int((ids[:, 1:] == UNK).any(1).sum() if ids.ndim == 2 else (ids == UNK).sum())
 
     def key_of(self, value: Text) -> Hashable:
@@ -90,15 +90,15 @@ class TextCodec(Codec):
         return self.tokenizer.split(self.normalize(text))
 
     def split_turns(self, value: Text) -> list[str]:
-        """The symbols of a text; of a dialogue those of all turns, with an empty one where the next turn begins."""
+        """The symbols of a text, or of all turns of a dialogue, with an empty symbol where the next turn begins."""
         return [symbol for text in turns_of(value) for symbol in ("", *self.split(text))][1:]
 
     def encode(self, value: Text) -> Array | Sequence[int]:
         """The ids of a text, or of every turn, with the end symbol."""
         return [number for text in turns_of(value) for number in (*map(self.vocabulary.id, self.split(text)), EOS)]
 
-    def read_step(self, found: object) -> Array | Sequence[int]:
-        ids = self.encode(as_text(found))
+    def read_step(self, step: object) -> Array | Sequence[int]:
+        ids = self.encode(as_text(step))
         ids = ids[: len(ids) - self.ends]
         if len(ids) != 1:
             raise ValueError(f"has {len(ids)} tokens; a stream has one a line")
@@ -114,9 +114,9 @@ class TextCodec(Codec):
         return self.tokenizer.join(symbols)
 
     def truth(self, text: str) -> str:
-        """A reference as an output must be to equal it: normalised, and of words with one blank between each two.
+        """A reference in the form in which outputs are compared with it: normalised, words with one blank between them.
 
-        Other white space (U+00A0, U+202F), which words are not joined with, stays, and no output equals it.
+        Other white space (U+00A0, U+202F) stays. Words are never joined with it, so no output equals such a reference.
         """
         return with_single_blanks(self.normalize(text)) if self.tokens == "words" else self.join(self.split(text))
 
@@ -149,7 +149,7 @@ class TextCodec(Codec):
         return made
 
     def extended(self, base: Codec) -> Codec:
-        """Both must treat text alike. Learned pieces stay the base's: what they cannot spell is unknown."""
+        """Both must treat text in the same way. Learned pieces stay the base's: what they cannot spell is unknown."""
         if not isinstance(base, TextCodec):
             return super().extended(base)
         for key, value, base_value in (
@@ -171,16 +171,16 @@ class TextCodec(Codec):
 
 
 class SourceTextCodec(TextCodec):
-    """Text to be read.
+    """A text as source.
 
-    With `turns` a value is a dialogue: a list of texts, as such or as JSON, of which the last `turns` are kept;
-    any other text is one turn. Each turn is closed by the end symbol.
+    With `turns` a value is a dialogue: a list of texts, also as JSON, of which the last `turns` are kept;
+    any other text is one turn. Each turn ends with the end symbol.
 
     With `characters`, true or a table of `Spelling`'s options, a word is read with its spelling. An encoded text is
-    then ids [words + ends, 1 + width]: of each word its own id and those of its characters, which a word that the
-    vocabulary does not hold has too; of an end the end symbol's.
+    then ids [words + ends, 1 + width]: the id of each word and the ids of its characters, which unknown words have too;
+    at an end the ids of the end symbol.
 
-    Where no training text has white space at its ends, none is read: a line end after a word changes no answer.
+    If no training text has white space at its ends, it is removed from inputs: a line end after a word changes nothing.
     """
 
     trims = False
@@ -218,10 +218,10 @@ class SourceTextCodec(TextCodec):
         widths = {f"character_{name}": self.spelling.options[name] for name in ("embedding", "hidden")}
         return {"characters": len(self.spelling.vocabulary), **widths}
 
-    def asked(self, found: object) -> Text:
+    def asked(self, content: object) -> Text:
         if self.turns is None:
-            return self._trimmed(found if isinstance(found, str) else as_text(found))
-        turns = tuple(self._trimmed(as_text(turn)) for turn in _turns(found))
+            return self._trimmed(content if isinstance(content, str) else as_text(content))
+        turns = tuple(self._trimmed(as_text(turn)) for turn in _turns(content))
         if not turns:
             raise ValueError("is empty")
         return turns[-self.turns :]
@@ -271,9 +271,9 @@ class SourceTextCodec(TextCodec):
 
 
 class TargetTextCodec(TextCodec):
-    """Text to be written; its tokens are words unless the user says otherwise.
+    """A text as target; its tokens are words unless the user chooses others.
 
-    With `ctc` no decoder writes it: the steps of the source say it together, each a symbol or nothing.
+    With `ctc` there is no decoder: a step of the source predicts a symbol or a blank, and together these are the text.
     """
 
     DEFAULT = "words"
@@ -314,7 +314,7 @@ class LongTextCodec(TextCodec):
 
     @property
     def begin(self) -> int:
-        """A line end, since that is what stands before a line wherever there are several."""
+        """A line end, since it comes before every line but the first."""
         return self.vocabulary.id(self.LINE_END) if self.LINE_END in self.vocabulary else BOS
 
     def learn(self, values: Sequence[Any]) -> None:
@@ -342,18 +342,18 @@ class LongTextCodec(TextCodec):
         return str(value[:100]).replace(self.LINE_END, " ")
 
 
-def _turns(found: object) -> Sequence[object]:
+def _turns(value: object) -> Sequence[object]:
     """The turns of a dialogue: a list, the JSON of one, or any other text alone."""
-    if isinstance(found, str) and found.lstrip().startswith("["):
+    if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            found = json.loads(found)
+            value = json.loads(value)
         except (ValueError, RecursionError):  # a text that begins with a bracket
-            return [found]
-    return found if isinstance(found, list | tuple) else [found]
+            return [value]
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _tokens(value: Tokens, default: str) -> tuple[str, dict[str, Any]]:
-    """A tokenizer's name and options, from what the user wrote."""
+    """A tokenizer's name and options, from the value in the configuration."""
     if isinstance(value, str):
         return value, {}
     options = dict(value)

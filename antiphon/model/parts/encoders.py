@@ -102,7 +102,7 @@ class RecurrentEncoder(Encoder):
         return tuple(cell.initial(like) for cell in self.forward_cells)
 
     def step(self, inputs: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
-        """One step of a one-way encoder: inputs [R, inputs], the layers' states -> the top state, the states after it."""
+        """One step of a one-way encoder: inputs [R, inputs] and the layers' states -> the top state, new states."""
         after: list[Layer] = []
         states = inputs
         for depth, cell in enumerate(self.forward_cells):

@@ -1,1 +1,1 @@
-"""From a model that says what comes next to outputs: greedy, sampling, beam search, scoring, and rules."""
+"""From a model of the next symbol to outputs: greedy, sampling, beam search, scoring, and rules."""

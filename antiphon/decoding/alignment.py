@@ -31,16 +31,16 @@ def attention_of(
     results: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(examples)
     for rows in batches_by_length(examples.source_lengths + examples.target.lengths):
         batch = collate(examples, rows).to(device)
-        found = model.attention(batch.sources, batch.target.values)
-        assert found is not None
-        weights, mask = (values.cpu().numpy() for values in found)
-        for row, own, inside in zip(rows, weights, mask, strict=True):
-            results[row] = own[: examples.target.lengths[row], inside].astype(np.float32)
+        attention = model.attention(batch.sources, batch.target.values)
+        assert attention is not None
+        weights, mask = (values.cpu().numpy() for values in attention)
+        for row, row_weights, inside in zip(rows, weights, mask, strict=True):
+            results[row] = row_weights[: examples.target.lengths[row], inside].astype(np.float32)
     return results
 
 
 def alignment(weights: NDArray[np.float32], source: Sequence[str]) -> list[int]:
-    """The place of the source symbol that each output symbol has looked at most; the ends of turns are none.
+    """The place of the source symbol with the most attention, for each output symbol; ends of turns are left out.
 
     `weights` [symbols + 1, source steps] are an output's attention; `source` are the source's symbols, "" at ends.
     """
@@ -64,7 +64,7 @@ def written(
     codec = written_side(model, codecs)
     if model.copies:
         copying = Copying.between(codecs.sources, codecs.target)
-        named = [copying.symbols(output, own) for output, (own,) in zip(outputs, values, strict=True)]
+        named = [copying.symbols(output, value) for output, (value,) in zip(outputs, values, strict=True)]
     else:
         named = [list(map(codec.vocabulary.symbol, output)) for output in outputs]
     symbols = [[name for name in names if name is not None] for names in named]
@@ -76,9 +76,9 @@ def written(
     some = [source.take(unknown) for source in sources]
     weights = attention_of(model, some, [outputs[row] for row in unknown], device)
     assert weights is not None
-    for row, own in zip(unknown, weights, strict=True):
+    for row, row_weights in zip(unknown, weights, strict=True):
         read = reading.split_turns(values[row][0])
-        places = alignment(own, read)
+        places = alignment(row_weights, read)
         pairs = zip(named[row], places, strict=True)
         symbols[row] = [read[place] if name is None else name for name, place in pairs]
     return symbols

@@ -8,14 +8,14 @@ import numpy as np
 
 from antiphon.data.batches import Examples, Ints, Sequences
 
-ROWS, TOKENS = 256, 16_384  # of one decoding batch: at most so many rows, and padded source steps
+ROWS, TOKENS = 256, 16_384  # the most rows and padded source steps of a decoding batch
 FEW = 16  # rows that are not worth a second thread
 
 
 def batches_by_length(lengths: Ints, width: int = 1, tokens: int = TOKENS, parts: int = 1) -> Iterator[Ints]:
     """Row numbers in batches of similar length, the longest first; `width` is the beam's.
 
-    Of more than a few rows there are at least as many batches as `parts`.
+    With more than a few rows there are at least as many batches as `parts`.
     """
     order = np.argsort(-lengths, kind="stable")
     most = min(ROWS, max(FEW, width * -(-len(order) // parts)))  # decoder rows

@@ -22,9 +22,9 @@ from antiphon.model.state import S
 
 
 class Extended(NamedTuple):
-    """What a beam has looked at in one step, for whoever watches it; about its sources `live` [n].
+    """What a beam has looked at in one step, for a caller that watches it; about its sources `live` [n].
 
-    Of every extension [n, K]: `origin`, its prefix's place among the source's R; `symbol`; `score`, log p so far in
+    For every extension [n, K]: `origin`, its prefix's place among the source's R; `symbol`; `score`, log p so far in
     nats; `rank`, by which it was chosen (-inf: there is none); whether it `ends` as an output. The prefixes of the next
     step are the extensions at the places `going` [n, R], where `alive` [n, R].
     """
@@ -75,7 +75,7 @@ def beam(
     are outputs, and the best `width` others go on. Outputs are kept by rank score. A source is finished once its lanes
     have `width` outputs and no prefix is more probable than the surest of them, or no prefix is left; it then leaves
     the batch. (Outputs alone are no reason to stop: a sure model's best prefix outlives `width` improbable early
-    ends.) With one lane and width 1 this is `greedy`. `watch` is told of every step.
+    ends.) With one lane and width 1 this is `greedy`. `watch` is called at every step.
     """
     lanes = lanes or Together()
     first = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
@@ -118,7 +118,7 @@ class _Frontier(Generic[S]):
     lanes: Lanes
     width: int
     coverage: Coverage | None
-    outputs: _Outputs  # of all sources
+    outputs: _Outputs  # for all sources
     live: Tensor  # [n]
     state: S  # n * R rows
     last: Tensor  # [n * R], the symbols that are read next
@@ -204,7 +204,7 @@ class _Frontier(Generic[S]):
     def choose(self, candidates: _Candidates, full: Tensor) -> Extended:
         """The `width` best candidates that go on of every lane that is not full."""
         goes_on, count = candidates.goes_on, self.lanes.count
-        if count > 1:  # of a single lane that is full the source is finished
+        if count > 1:  # where a single lane is full, the source is finished
             goes_on = goes_on & ~full[..., None]
         order = (~goes_on).int().argsort(dim=2, stable=True)[..., : self.width]  # stable: they come first, in order
         alive = goes_on.gather(2, order)
@@ -233,7 +233,7 @@ class _Frontier(Generic[S]):
         self.scores = scores.masked_fill(~extended.alive, -torch.inf)
         self.tokens = torch.cat([_at(self.tokens, origin), symbol[..., None]], 2)
         self.attended = None if self.attended is None else _at(self.attended, origin)
-        begin = torch.arange(len(origin), device=origin.device)[:, None] * origin.shape[1]  # of each source's rows
+        begin = torch.arange(len(origin), device=origin.device)[:, None] * origin.shape[1]  # row of each source
         self.state = self.state.reorder((begin + origin).flatten())
         self.last = symbol.flatten()
 

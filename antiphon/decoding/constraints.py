@@ -1,4 +1,4 @@
-"""Lanes: how a beam divides a source's prefixes. All together, groups that say different things, or by phrases said."""
+"""Lanes: how a beam divides a source's prefixes. All together, in groups that differ, or by the phrases in them."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Lanes(Protocol):
     count: int
     shared: bool
 
-    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
+    def extend(self, ranks: Tensor, ranked: Tensor, prefixes: Tensor) -> Extensions:
         """The extensions that the lanes look at: twice as many as they are wide; where there are fewer, at least as
         many.
 
-        `ranks` [n, R] of the prefixes said [n, R, length], those of a lane side by side; `ranked` [n, R, symbols], what
+        `ranks` [n, R] of the `prefixes` [n, R, length], those of a lane side by side; `ranked` [n, R, symbols], what
         each symbol adds.
         """
 
@@ -49,8 +49,8 @@ def best_extensions(ranks: Tensor, ranked: Tensor) -> Extensions:
     near = min(2 * width, symbols)
     best, symbol = (x.view(-1, width, near) for x in largest(ranked.flatten(0, 1), near))
     top, place = (ranks[..., None] + best).flatten(1).topk(min(2 * width, width * near), -1)
-    found = Extensions(top, place // near, symbol.flatten(1).gather(1, place))
-    return Extensions(*(values[:, None] for values in found))
+    extensions = Extensions(top, place // near, symbol.flatten(1).gather(1, place))
+    return Extensions(*(values[:, None] for values in extensions))
 
 
 class Together:
@@ -59,7 +59,7 @@ class Together:
     count = 1
     shared = False
 
-    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
+    def extend(self, ranks: Tensor, ranked: Tensor, prefixes: Tensor) -> Extensions:
         return best_extensions(ranks, ranked)
 
 
@@ -76,14 +76,16 @@ class Diverse:
     def __init__(self, groups: int, strength: float) -> None:
         self.count, self.strength = groups, strength
 
-    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
+    def extend(self, ranks: Tensor, ranked: Tensor, prefixes: Tensor) -> Extensions:
         symbols = ranked.shape[2]
         lanes: list[Extensions] = []
         chosen = ranked.new_zeros(len(ranked), symbols)
-        for own_ranks, own in zip(ranks.chunk(self.count, 1), ranked.chunk(self.count, 1), strict=True):
-            width, start = own.shape[1], own.shape[1] * len(lanes)
-            top, origin, symbol = (x[:, 0] for x in best_extensions(own_ranks, own - self.strength * chosen[:, None]))
-            plain = own_ranks.gather(1, origin) + own.flatten(1).gather(1, origin * symbols + symbol)
+        for lane_ranks, lane_ranked in zip(ranks.chunk(self.count, 1), ranked.chunk(self.count, 1), strict=True):
+            width, start = lane_ranked.shape[1], lane_ranked.shape[1] * len(lanes)
+            top, origin, symbol = (
+                x[:, 0] for x in best_extensions(lane_ranks, lane_ranked - self.strength * chosen[:, None])
+            )
+            plain = lane_ranks.gather(1, origin) + lane_ranked.flatten(1).gather(1, origin * symbols + symbol)
             chosen = chosen.scatter_add(1, symbol[:, :width], (top[:, :width] > -torch.inf).to(chosen.dtype))
             lanes.append(Extensions(plain, origin + start, symbol))
         return Extensions(*(torch.stack(values, 1) for values in zip(*lanes, strict=True)))
@@ -92,12 +94,12 @@ class Diverse:
 class Phrases:
     """Grid beam search (Hokamp & Liu 2017, arXiv 1704.07138): every output holds all of these phrases, in any order.
 
-    A lane holds the prefixes that have said so many symbols of the phrases: those of the phrases in it, and of one
-    more that it ends with the beginning of. So the less probable ones that have said more are not lost. As a rule it
-    forbids the end before all is said, as lanes it gives each number of symbols a beam of its own.
+    A lane holds the prefixes with the same number of symbols of the phrases: those of the phrases in a prefix, and
+    those of one more phrase whose beginning it ends with. So less probable prefixes with more of them are not lost. As
+    a rule it forbids the end before all phrases are complete, as lanes it gives each number of symbols its own beam.
 
-    `phrases` are ids of symbols below `symbols`. What has been said is followed by a machine whose states are the
-    phrases said and the longest end of the output that begins a phrase (Aho & Corasick 1975).
+    `phrases` are ids of symbols below `symbols`. A machine follows each prefix; its states are the phrases in it and
+    the longest end of it that begins a phrase (Aho & Corasick 1975).
     """
 
     shared = True
@@ -108,58 +110,58 @@ class Phrases:
             raise ValueError(f"must be 1 to {MOST_PHRASES} phrases, none of them empty (are {len(self.phrases)})")
         self.count = 1 + sum(map(len, self.phrases))
         letters = sorted({symbol for phrase in self.phrases for symbol in phrase})
-        self.letter = torch.zeros(symbols, dtype=torch.long)  # of each symbol; 0 if it is in no phrase
+        self.letter = torch.zeros(symbols, dtype=torch.long)  # the letter of each symbol; 0 if it is in no phrase
         self.letter[letters] = torch.arange(1, len(letters) + 1)
         numbers: dict[tuple[tuple[int, ...], frozenset[tuple[int, ...]]], int] = {((), frozenset()): 0}
         states = list(numbers)
         after: list[list[int]] = []
-        for end, met in states:  # which grows while new ones are found
+        for end, met in states:  # a list that grows in the loop
             after.append([])
             for letter in (-1, *letters):
-                said = (*end, letter)
-                now = met | {phrase for phrase in self.phrases if said[-len(phrase) :] == phrase}
-                found = (self._beginning(said, self.phrases), now)
-                if found not in numbers:
-                    numbers[found] = len(states)
-                    states.append(found)
-                after[-1].append(numbers[found])
+                extended = (*end, letter)
+                now = met | {phrase for phrase in self.phrases if extended[-len(phrase) :] == phrase}
+                state = (self._beginning(extended, self.phrases), now)
+                if state not in numbers:
+                    numbers[state] = len(states)
+                    states.append(state)
+                after[-1].append(numbers[state])
         self.after = torch.tensor(after)  # [states, letters]
         self.progress = torch.tensor([self._progress(*state) for state in states])
 
     @staticmethod
-    def _beginning(said: tuple[int, ...], phrases: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-        """The longest end of `said` that one of the phrases begins with."""
-        ends = (said[start:] for start in range(len(said) + 1))
+    def _beginning(ids: tuple[int, ...], phrases: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """The longest end of `ids` that one of the phrases begins with."""
+        ends = (ids[start:] for start in range(len(ids) + 1))
         return next(end for end in ends if not end or any(phrase[: len(end)] == end for phrase in phrases))
 
     def _progress(self, end: tuple[int, ...], met: frozenset[tuple[int, ...]]) -> int:
         missing = [phrase for phrase in self.phrases if phrase not in met]
         return sum(map(len, met)) + len(self._beginning(end, missing))
 
-    def _states(self, said: Tensor) -> Tensor:
-        """The machine's states [R] after said [R, length]."""
-        state = said.new_zeros(len(said))
-        for letter in self._letters(said).unbind(1):
-            state = self.after.to(said.device)[state, letter]
+    def _states(self, prefixes: Tensor) -> Tensor:
+        """The machine's states [R] after prefixes [R, length]."""
+        state = prefixes.new_zeros(len(prefixes))
+        for letter in self._letters(prefixes).unbind(1):
+            state = self.after.to(prefixes.device)[state, letter]
         return state
 
     def _letters(self, symbols: Tensor) -> Tensor:
-        """The letters of symbols [...]; what only a source has is in no phrase."""
+        """The letters of symbols [...]; symbols that only a source has are in no phrase."""
         known = symbols < len(self.letter)
         return self.letter.to(symbols.device)[symbols.where(known, 0)].where(known, 0)
 
-    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
-        lacking = self.progress.to(said.device)[self._states(said)] < self.count - 1
+    def __call__(self, ranked: Tensor, prefixes: Tensor, sources: Tensor) -> Tensor:
+        lacking = self.progress.to(prefixes.device)[self._states(prefixes)] < self.count - 1
         ranked[:, EOS] = ranked[:, EOS].masked_fill(lacking, -torch.inf)
         return ranked
 
-    def extend(self, ranks: Tensor, ranked: Tensor, said: Tensor) -> Extensions:
+    def extend(self, ranks: Tensor, ranked: Tensor, prefixes: Tensor) -> Extensions:
         sources, rows, symbols = ranked.shape
-        after = self.after.to(said.device)[self._states(said.flatten(0, 1))]
-        letters = self._letters(torch.arange(symbols, device=said.device))
-        lane = self.progress.to(said.device)[after][:, letters].view(sources, -1)
+        after = self.after.to(prefixes.device)[self._states(prefixes.flatten(0, 1))]
+        letters = self._letters(torch.arange(symbols, device=prefixes.device))
+        lane = self.progress.to(prefixes.device)[after][:, letters].view(sources, -1)
         total = (ranks[..., None] + ranked).flatten(1)
         size = min(2 * (rows // self.count), rows * symbols)
-        found = [total.masked_fill(lane != number, -torch.inf).topk(size, 1) for number in range(self.count)]
-        top, place = (torch.stack(values, 1) for values in zip(*found, strict=True))
+        best = [total.masked_fill(lane != number, -torch.inf).topk(size, 1) for number in range(self.count)]
+        top, place = (torch.stack(values, 1) for values in zip(*best, strict=True))
         return Extensions(top, place // symbols, place % symbols)

@@ -29,14 +29,14 @@ def search_labels(
         searched = log_probs.clone()
         searched[..., UNK] = -torch.inf
         if width == 1:
-            found = [[tuple(labels)] for labels in ctc.best_path(searched, BLANK)]
+            labellings = [[tuple(labels)] for labels in ctc.best_path(searched, BLANK)]
         else:
-            found = ctc.prefix_search(searched, BLANK, width)
-        outputs = [(place, labels) for place, own in enumerate(found) for labels in own]
+            labellings = ctc.prefix_search(searched, BLANK, width)
+        outputs = [(place, labels) for place, row_labellings in enumerate(labellings) for labels in row_labellings]
         places = torch.tensor([place for place, _ in outputs], device=device)
-        said = pad(Sequences([[*labels, EOS] for _, labels in outputs]), np.arange(len(outputs))).to(device).values
-        scores = iter(model.head.score(log_probs[places], features.frames[places], said).tolist())
-        for row, own in zip(rows, found, strict=True):
-            scored = [Hypothesis(labels, score, score) for labels, score in zip(own, scores, strict=False)]
-            results[row] = sorted(scored, key=lambda one: -one.score)
+        targets = pad(Sequences([[*labels, EOS] for _, labels in outputs]), np.arange(len(outputs))).to(device).values
+        scores = iter(model.head.score(log_probs[places], features.frames[places], targets).tolist())
+        for row, row_labellings in zip(rows, labellings, strict=True):
+            scored = [Hypothesis(labels, score, score) for labels, score in zip(row_labellings, scores, strict=False)]
+            results[row] = sorted(scored, key=lambda hypothesis: -hypothesis.score)
     return results

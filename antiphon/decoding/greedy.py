@@ -16,17 +16,17 @@ from antiphon.decoding.step import Limits, Rule, StepFunction, allowed, largest
 from antiphon.model.state import S
 
 Choose = Callable[[Tensor, Tensor], Tensor]
-"""ranked log-probabilities [rows, symbols] and the rows' numbers [rows] -> the symbol that is said [rows]."""
+"""ranked log-probabilities [rows, symbols] and the rows' numbers [rows] -> the symbols chosen [rows]."""
 
 
 class Chosen(NamedTuple):
-    """A step of saying one symbol after the other: those of the `live` rows [n], log p of each (-inf: the rules leave
-    nothing, and the end symbol stands there), and what all rows have said [sources, longest], padded."""
+    """A step of a search without a beam: the `symbols` of the `live` rows [n], log p of each (-inf: the rules forbid
+    every symbol, and the end symbol stands there), and the `tokens` of all rows so far [sources, longest], padded."""
 
     live: Tensor
     symbols: Tensor
     log_probs: Tensor
-    said: Tensor
+    tokens: Tensor
 
 
 def choices(
@@ -48,15 +48,15 @@ def choices(
     last = torch.full((sources,), BOS, dtype=torch.long, device=device) if first is None else first
     for length in range(limits.max_length + 1):
         answer = step(last, state)
-        said = tokens[live, :length] if rules else tokens[:, :length]
-        ranked = allowed(answer.log_probs, said, live, 1, limits, rules)
+        prefixes = tokens[live, :length] if rules else tokens[:, :length]
+        ranked = allowed(answer.log_probs, prefixes, live, 1, limits, rules)
         last = largest(ranked, 1)[1].squeeze(1) if choose is None else choose(ranked, live)
-        found = answer.log_probs.gather(1, last[:, None])[:, 0]
-        if rules:  # which may leave nothing to say
+        log_probs = answer.log_probs.gather(1, last[:, None])[:, 0]
+        if rules:  # which may forbid every symbol
             stuck = ranked.gather(1, last[:, None])[:, 0] == -torch.inf
-            last, found = last.masked_fill(stuck, EOS), found.masked_fill(stuck, -torch.inf)
+            last, log_probs = last.masked_fill(stuck, EOS), log_probs.masked_fill(stuck, -torch.inf)
         tokens[live, length] = last
-        yield Chosen(live, last, found, tokens)
+        yield Chosen(live, last, log_probs, tokens)
         going = (last != EOS).nonzero().flatten()
         if not len(going):
             break
@@ -81,7 +81,7 @@ def greedy(
         scores[chosen.live] += chosen.log_probs
     return [
         [Hypothesis(content(row), score, score)] if score > -torch.inf else []
-        for row, score in zip(chosen.said.tolist(), scores.tolist(), strict=True)
+        for row, score in zip(chosen.tokens.tolist(), scores.tolist(), strict=True)
     ]
 
 
@@ -92,12 +92,12 @@ def sampler(
     among the fewest that hold `top_p` of the probability (Holtzman et al. 2020, arXiv 1904.09751).
 
     Each row draws from its own `noise`, by its largest log p / temperature + Gumbel noise, so that it never depends
-    on the rows beside it; `padded` says that these may bring symbols behind its own, which are never drawn.
+    on the rows beside it; with `padded` these may add symbols behind its own, which are never drawn.
     """
 
     def drawn(row: int, symbols: int) -> NDArray[np.float64]:
-        own = np.random.default_rng(noise[row].integers(1 << 62)) if padded else noise[row]
-        return own.gumbel(size=symbols)
+        generator = np.random.default_rng(noise[row].integers(1 << 62)) if padded else noise[row]
+        return generator.gumbel(size=symbols)
 
     def choose(log_probs: Tensor, rows: Tensor) -> Tensor:
         scores = log_probs.double() / temperature

@@ -39,5 +39,5 @@ def best_of(hypotheses: Sequence[Hypothesis], where: str) -> Hypothesis:
 
 
 def no_output(where: str) -> SilentError:
-    """The error that a search has found nothing for the input of this name."""
+    """The error for an input, by its name in messages, for which a search has no output."""
     return SilentError(f"{where}: no output keeps all rules of decode; relax the rules, or widen the beam")

@@ -1,4 +1,4 @@
-"""Minimum Bayes risk: of outputs that were drawn the one that is nearest to the others."""
+"""Minimum Bayes risk: from outputs that were drawn, the one that is nearest to the others."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def utility_of(mbr: Mbr, codec: TextCodec) -> Utility:
 def least_risk(drawn: Sequence[Hypothesis], utility: Utility) -> list[Hypothesis]:
     """The distinct outputs drawn, by the mean utility of each if any of those drawn is right, which is its rank score:
     an estimate of minimum Bayes risk (Eikema & Aziz 2020, arXiv 2005.10283)."""
-    counts = Counter(one.tokens for one in drawn)
-    scores = {one.tokens: one.score for one in drawn}
+    counts = Counter(hypothesis.tokens for hypothesis in drawn)
+    scores = {hypothesis.tokens: hypothesis.score for hypothesis in drawn}
     worth = {
         tokens: sum(count * utility(tokens, other) for other, count in counts.items()) / len(drawn) for tokens in counts
     }

@@ -1,4 +1,4 @@
-"""From what `decode` says to a search, made for a model once; what cannot work is refused."""
+"""From the settings of `decode` to a search, made once for a model; what cannot work is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_ATTENTION = "needs the attention of each step, which this model does not have
 
 @dataclass(frozen=True)
 class Search:
-    """How outputs are looked for: what `decode` says, made for a model."""
+    """How outputs are searched for: the settings of `decode`, prepared for a model."""
 
     settings: Decode
     limits: Limits
@@ -31,7 +31,7 @@ class Search:
     lanes: Lanes
     sample: Sample | None
     utility: Utility | None  # how much an output is worth if another is right: with `mbr`
-    copies: bool = False  # whether sources bring symbols of their own
+    copies: bool = False  # whether outputs may have symbols that only their source has
     shortlist: Shortlist | None = None
 
     @property
@@ -56,7 +56,7 @@ def plain(decode: Decode) -> Decode:
 
 
 def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
-    """The search that `decode` says; what cannot work is a `ConfigError`, a bad line of its files a `DataError`."""
+    """The search of the settings; what cannot work is a `ConfigError`, a bad line of its files a `DataError`."""
     check_names(decode)
     if isinstance(model, Aligner):
         return _plan_alignment(decode)
@@ -159,13 +159,13 @@ def _diverse(decode: Decode) -> Diverse:
 
 def _phrases(decode: Decode, codec: TextCodec) -> Phrases:
     try:
-        found = Phrases([ids_of(phrase, codec) for phrase in decode.require], codec.size)
+        phrases = Phrases([ids_of(phrase, codec) for phrase in decode.require], codec.size)
     except ConfigError as error:
         raise ConfigError("decode.require", error.reason) from None
     except ValueError as error:
         raise ConfigError("decode.require", str(error)) from None
     assert decode.max_length is not None
-    if found.count - 1 > decode.max_length:
-        reason = f"has {found.count - 1} tokens in all; decode.max_length is {decode.max_length}"
+    if phrases.count - 1 > decode.max_length:
+        reason = f"has {phrases.count - 1} tokens in all; decode.max_length is {decode.max_length}"
         raise ConfigError("decode.require", reason)
-    return found
+    return phrases

@@ -1,6 +1,6 @@
 """Rules of decoding that a user can choose: each a key of `decode`, and the name of one definition here.
 
-A rule is a function of what has been said (`antiphon/decoding/step.py:Rule`), so it holds in greedy search, in a beam
+A rule is a function of the prefixes so far (`antiphon/decoding/step.py:Rule`), so it holds in greedy search, in a beam
 and in sampling alike. What it forbids has no score; what else it adds moves the choice and the rank, never the score.
 """
 
@@ -31,11 +31,11 @@ class NoRepeat:
             raise ConfigError("size", f"must be at least 1 (is {size})")
         self.size = size
 
-    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
-        if said.shape[1] < self.size:
+    def __call__(self, ranked: Tensor, prefixes: Tensor, sources: Tensor) -> Tensor:
+        if prefixes.shape[1] < self.size:
             return ranked
-        grams = said.unfold(1, self.size, 1)  # [R, length - size + 1, size]
-        end = said[:, said.shape[1] - self.size + 1 :]
+        grams = prefixes.unfold(1, self.size, 1)  # [R, length - size + 1, size]
+        end = prefixes[:, prefixes.shape[1] - self.size + 1 :]
         row, place = (grams[..., :-1] == end[:, None]).all(2).nonzero(as_tuple=True)
         ranked[row, grams[row, place, -1]] = -torch.inf
         return ranked
@@ -47,20 +47,20 @@ class EndPenalty:
     def __init__(self, penalty: float) -> None:
         self.penalty = penalty
 
-    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
+    def __call__(self, ranked: Tensor, prefixes: Tensor, sources: Tensor) -> Tensor:
         ranked[:, EOS] -= self.penalty
         return ranked
 
 
 class Allowed:
-    """Only these symbols are said, none that a model copies: a list of them, or the path of a file with one a line."""
+    """Only these symbols are written, none that is copied: a list of them, or the path of a file with one a line."""
 
     def __init__(self, symbols: str | list[str], codec: TextCodec) -> None:
-        found = [line for _, line in _lines(symbols)] if isinstance(symbols, str) else symbols
+        names = [line for _, line in _lines(symbols)] if isinstance(symbols, str) else symbols
         self.forbidden = torch.ones(codec.size, dtype=torch.bool)
-        self.forbidden[[EOS, UNK, *(_known(codec, [codec.normalize(symbol)])[0] for symbol in found)]] = False
+        self.forbidden[[EOS, UNK, *(_known(codec, [codec.normalize(symbol)])[0] for symbol in names)]] = False
 
-    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
+    def __call__(self, ranked: Tensor, prefixes: Tensor, sources: Tensor) -> Tensor:
         beyond = ranked.shape[1] - len(self.forbidden)  # symbols that only a row's source has
         return ranked.masked_fill(functional.pad(self.forbidden, (0, beyond), value=True).to(ranked.device), -torch.inf)
 
@@ -69,7 +69,7 @@ class Lexicon:
     """Only the outputs that stand in a file, one a line."""
 
     def __init__(self, file: str, codec: TextCodec, max_length: int) -> None:
-        found = set()
+        outputs = set()
         for number, line in _lines(file):
             try:
                 output = tuple(_known(codec, codec.split(line)))
@@ -77,22 +77,22 @@ class Lexicon:
                 raise DataError(f"{file}:{number}: {error.reason}") from None
             if len(output) > max_length:
                 raise DataError(f"{file}:{number}: has {len(output)} tokens; decode.max_length is {max_length}")
-            found.add((*output, EOS))
-        self.outputs = sorted(found)
+            outputs.add((*output, EOS))
+        self.outputs = sorted(outputs)
         self._after: dict[tuple[int, ...], list[int]] = {}
 
     def after(self, prefix: tuple[int, ...]) -> list[int]:
         """The symbols that go on from a prefix to one of the outputs."""
         if prefix not in self._after:
-            place, found = bisect_left(self.outputs, prefix), list[int]()
+            place, symbols = bisect_left(self.outputs, prefix), list[int]()
             while place < len(self.outputs) and self.outputs[place][: len(prefix)] == prefix != self.outputs[place]:
-                found.append(self.outputs[place][len(prefix)])
-                place = bisect_left(self.outputs, (*prefix, found[-1] + 1), place)
-            self._after[prefix] = found
+                symbols.append(self.outputs[place][len(prefix)])
+                place = bisect_left(self.outputs, (*prefix, symbols[-1] + 1), place)
+            self._after[prefix] = symbols
         return self._after[prefix]
 
-    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
-        pairs = [(row, symbol) for row, prefix in enumerate(said.tolist()) for symbol in self.after(tuple(prefix))]
+    def __call__(self, ranked: Tensor, prefixes: Tensor, sources: Tensor) -> Tensor:
+        pairs = [(row, symbol) for row, prefix in enumerate(prefixes.tolist()) for symbol in self.after(tuple(prefix))]
         forbidden = torch.ones(ranked.shape, dtype=torch.bool)
         forbidden[tuple(torch.tensor(pairs, dtype=torch.long).view(-1, 2).unbind(1))] = False
         return ranked.masked_fill(forbidden.to(ranked.device), -torch.inf)
@@ -106,13 +106,13 @@ class Prefix:
         longest = max(map(len, prefixes), default=0)
         self.prefixes = torch.tensor([[*prefix, *[EOS] * (longest - len(prefix))] for prefix in prefixes])
 
-    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
-        place = said.shape[1]
+    def __call__(self, ranked: Tensor, prefixes: Tensor, sources: Tensor) -> Tensor:
+        place = prefixes.shape[1]
         if place >= self.prefixes.shape[1]:
             return ranked
-        wanted = self.prefixes.to(said.device)[sources, place]
-        other = torch.arange(ranked.shape[1], device=said.device) != wanted[:, None]
-        return ranked.masked_fill(other & (place < self.lengths.to(said.device)[sources])[:, None], -torch.inf)
+        required = self.prefixes.to(prefixes.device)[sources, place]
+        other = torch.arange(ranked.shape[1], device=prefixes.device) != required[:, None]
+        return ranked.masked_fill(other & (place < self.lengths.to(prefixes.device)[sources])[:, None], -torch.inf)
 
 
 RULES: Table[Rule] = Table(
@@ -121,23 +121,23 @@ RULES: Table[Rule] = Table(
 )
 
 
-def build_rules(options: Mapping[str, Any], **given: Any) -> list[Rule]:
+def build_rules(options: Mapping[str, Any], **context: Any) -> list[Rule]:
     """The rules of these names. A table gives a rule's options, any other value its only one.
 
-    A rule takes of `given` what it has a parameter for: the target's `codec`, the `max_length` of an output.
+    A rule gets those of `context` that it has a parameter for: the target's `codec`, the `max_length` of an output.
     """
     rules = []
     for name, value in options.items():
         parameters = inspect.signature(RULES.row(name, f"decode.{name}")).parameters
-        own = {key: found for key, found in given.items() if key in parameters}
-        first = next((key for key in parameters if key not in given), "")
+        arguments = {key: argument for key, argument in context.items() if key in parameters}
+        first = next((key for key in parameters if key not in context), "")
         chosen = value if isinstance(value, Mapping) or not first else {first: value}
-        rules.append(RULES.build(name, chosen, f"decode.{name}", **own))
+        rules.append(RULES.build(name, chosen, f"decode.{name}", **arguments))
     return rules
 
 
 def ids_of(text: str, codec: TextCodec) -> list[int]:
-    """The ids of a text that is to be said; a `ConfigError` names a symbol that the model does not know."""
+    """The ids of a text that is to be written; a `ConfigError` names a symbol that the model does not know."""
     return _known(codec, codec.split(text))
 
 
@@ -151,7 +151,7 @@ def _known(codec: TextCodec, symbols: Sequence[str]) -> list[int]:
 
 
 def _lines(file: str) -> Iterator[tuple[int, str]]:
-    """The lines of a file that hold something, with their numbers."""
+    """The lines of a file that are not empty, with their numbers."""
     for number, line, reason in read_lines(file):
         if line is None:
             raise DataError(f"{file}:{number}: {reason}")

@@ -30,7 +30,7 @@ Watch: TypeAlias = Callable[[Extended], None]
 
 
 class Writes(Protocol):
-    """What decoding asks of a model."""
+    """What decoding needs of a model."""
 
     def eval(self) -> object: ...
 
@@ -54,8 +54,8 @@ def decode_sources(
 
     What a row draws when it is sampled depends on the seed and on its number in `numbers` (by default its place).
     A language model's sources are prompts; its outputs go on behind them. `prefixes` are ids that each row's outputs
-    begin with. A row for which the rules leave nothing has no output. `watch` is told of every step of a beam (a
-    greedy search is one of width 1).
+    begin with. A row for which the rules leave nothing has no output. `watch` is called at every step of a beam
+    (a greedy search is one of width 1).
     """
     if isinstance(model, Aligner):
         return search_labels(model, sources, search.width, device)
@@ -97,7 +97,7 @@ def _decode(
     prefixes: Sequence[Sequence[int]] | None,
     watch: Watch | None = None,
 ) -> list[list[Hypothesis]]:
-    """The outputs of every row, searched for batch by batch. `seeds` are what each row's draws go by."""
+    """The outputs of every row, searched for batch by batch. `seeds` are those of each row's draws."""
 
     def decode_batch(rows: Ints) -> list[list[Hypothesis]]:
         inputs = [pad(source, rows).to(device) for source in sources]
@@ -129,7 +129,8 @@ def _decode_batch(
     rules = list(search.rules) if prefixes is None else [*search.rules, Prefix(prefixes)]
     with _precision(search, device):
         state, first = model.start(inputs), model.first_read(inputs)
-        if search.shortlist is None or not isinstance(model, Writer):  # one with another context may say anything
+        # a model with another context may write any symbol
+        if search.shortlist is None or not isinstance(model, Writer):
             return _search(model.step, state, search, device, seeds, first, rules, watch)
         narrowed = Narrowed(model, search.shortlist.own(inputs[0].values, prefixes or ()))
         state, rules = narrowed.state(state), [narrowed.rule(rule) for rule in rules]
@@ -161,7 +162,7 @@ def _search(
 def partial_hypotheses(
     model: Writes, sources: Sequence[Sequences], search: Search, device: torch.device, prefix: Sequence[int] = ()
 ) -> Iterator[Hypothesis]:
-    """The output of the only row of `sources` as it grows, greedy or drawn: after every symbol what there is so far.
+    """The output of the only row of `sources` as it grows, greedy or drawn: after every symbol the output so far.
 
     The last is the whole output.
     """
@@ -189,12 +190,12 @@ def partial_hypotheses(
 
 
 def _precision(search: Search, device: torch.device) -> torch.autocast:
-    """The numbers of the model's products."""
+    """The precision of the model's products."""
     return torch.autocast(device.type, torch.bfloat16, enabled=search.settings.precision == "bfloat16")
 
 
 def _chooser(search: Search, seeds: Sequence[Sequence[int]]) -> Choose | None:
-    """What draws each row's symbols by its own seed; None where nothing is drawn."""
+    """The function that draws each row's symbols by its own seed; None where nothing is drawn."""
     sample = search.sample
     if sample is None:
         return None

@@ -21,12 +21,12 @@ def score(step: StepFunction[S], state: S, targets: Tensor, length_penalty: floa
 
 
 def forced(step: StepFunction[S], state: S, targets: Tensor) -> Tensor:
-    """log p of every symbol of targets [B, T] when they are said in turn: [B, T], zero at padding."""
+    """log p of every symbol of targets [B, T] when they are written in turn: [B, T], zero at padding."""
     last = torch.full((len(targets),), BOS, dtype=torch.long, device=targets.device)
     columns = []
     for target in targets.unbind(1):
         answer = step(last, state)
-        found = answer.log_probs.gather(1, target[:, None]).squeeze(1)
-        columns.append(found.masked_fill(target == PAD, 0.0))
+        log_probs = answer.log_probs.gather(1, target[:, None]).squeeze(1)
+        columns.append(log_probs.masked_fill(target == PAD, 0.0))
         last, state = target, answer.state
     return torch.stack(columns, 1)

@@ -1,4 +1,4 @@
-"""A writer that says only what stands on a shortlist: the same decoder, and a softmax over fewer symbols.
+"""A writer that writes only the symbols of a shortlist: the same decoder, and a softmax over fewer symbols.
 
 Each source has a list of its own, so that its outputs do not depend on the sources beside it. The products of a batch
 are made for the symbols of all its lists; of those that are not on a source's own list log p is -inf. While it is
@@ -25,7 +25,7 @@ from antiphon.model.state import Memory, State, Step, at_least_float32
 
 @dataclass(frozen=True)
 class NarrowedState:
-    """A writer's state, and what is added to the logits of each source [B, symbols]: -inf for what it may not say."""
+    """A writer's state, and what is added to the logits of each source [B, symbols]: -inf for what it may not write."""
 
     writer: State
     offsets: Tensor
@@ -46,27 +46,27 @@ class NarrowedState:
 
 
 class Narrowed:
-    """Of a writer with a softmax, for sources that may each be answered with its `own` symbols [B, all symbols].
+    """A writer with a softmax, for sources whose outputs may each have only its `allowed` symbols [B, all symbols].
 
-    log p is normalised over a source's own symbols.
+    log p is normalised over a source's allowed symbols.
     """
 
-    def __init__(self, writer: Writer, own: Tensor) -> None:
+    def __init__(self, writer: Writer, allowed: Tensor) -> None:
         assert isinstance(writer.head, SoftmaxHead)
-        listed = own.any(0)
+        listed = allowed.any(0)
         listed[:SPECIALS] = True
-        self.writer, self.symbols, self.all = writer, listed.nonzero().flatten(), own.shape[1]
+        self.writer, self.symbols, self.all = writer, listed.nonzero().flatten(), allowed.shape[1]
         weight, bias = writer.head.weight[self.symbols], writer.head.bias[self.symbols]
-        device = own.device.type
+        device = allowed.device.type
         self._weight = weight.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else weight
-        self._offsets = bias.where(own[:, self.symbols], -torch.inf)
+        self._offsets = bias.where(allowed[:, self.symbols], -torch.inf)
 
     def state(self, state: State) -> NarrowedState:
         """The writer's state before the first step."""
         return NarrowedState(state, self._offsets)
 
     def step(self, tokens: Tensor, state: NarrowedState) -> Step[NarrowedState]:
-        """As the writer's, of the symbols listed: the last ones [R] -> log p [R, symbols] of the next."""
+        """As the writer's, for the symbols listed: the last ones [R] -> log p [R, symbols] of the next."""
         decoded = self.writer.decoder.step(self.writer.embedding(self.symbols[tokens]), state.writer)
         logits = at_least_float32(functional.linear(decoded.features, self._weight))
         logits.view(len(state.offsets), -1, logits.shape[1]).add_(state.offsets[:, None])
@@ -75,28 +75,31 @@ class Narrowed:
     def rule(self, rule: Rule) -> Rule:
         """A rule over all symbols, for those listed."""
 
-        def narrowed(ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
+        def narrowed(ranked: Tensor, prefixes: Tensor, sources: Tensor) -> Tensor:
             whole = ranked.new_full((len(ranked), self.all), -torch.inf)
             whole[:, self.symbols] = ranked
-            return rule(whole, self.symbols[said], sources)[:, self.symbols]
+            return rule(whole, self.symbols[prefixes], sources)[:, self.symbols]
 
         return narrowed
 
     def watch(self, watch: Callable[[Extended], None]) -> Callable[[Extended], None]:
-        """For whoever watches a beam and knows all symbols."""
+        """A function to watch the beam, called with the ids of all symbols in place of those listed."""
         return lambda seen: watch(seen._replace(symbol=self.symbols[seen.symbol]))
 
-    def hypotheses(self, found: Sequence[Sequence[Hypothesis]]) -> list[list[Hypothesis]]:
-        """What was found, in the numbers of all symbols."""
+    def hypotheses(self, hypotheses: Sequence[Sequence[Hypothesis]]) -> list[list[Hypothesis]]:
+        """Hypotheses of a search, in the ids of all symbols."""
         ids = self.symbols.tolist()
-        return [[replace(one, tokens=tuple(ids[symbol] for symbol in one.tokens)) for one in own] for own in found]
+        return [
+            [replace(hypothesis, tokens=tuple(ids[symbol] for symbol in hypothesis.tokens)) for hypothesis in of_source]
+            for of_source in hypotheses
+        ]
 
 
 class OnlyOwn:
-    """The rule that a source is answered with its `own` symbols [B, all symbols] alone; log p stays as it is."""
+    """The rule that a source's output has only its `allowed` symbols [B, all symbols]; log p stays as it is."""
 
-    def __init__(self, own: Tensor) -> None:
-        self.own = own
+    def __init__(self, allowed: Tensor) -> None:
+        self.allowed = allowed
 
-    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
-        return ranked.masked_fill(~self.own[sources], -torch.inf)
+    def __call__(self, ranked: Tensor, prefixes: Tensor, sources: Tensor) -> Tensor:
+        return ranked.masked_fill(~self.allowed[sources], -torch.inf)

@@ -1,1 +1,1 @@
-"""How good a model is on rows whose truth is known."""
+"""How good a model is on rows whose reference is known."""

@@ -1,4 +1,4 @@
-"""What a head computed for a row, as the answer a user reads: labels by name, numbers in their unit."""
+"""What a head computed for a row, as the prediction that a user reads: labels by name, numbers in their unit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
 
 
 class Answer(NamedTuple):
-    """What a reader's head gave for one row.
+    """The output of a reader's head for one row.
 
     `said`: ids of labels [steps], or numbers [steps, size]. `values` [steps, size]: log p of every label, or again the
     numbers.
@@ -33,7 +33,7 @@ class Answer(NamedTuple):
 
 
 def answered(codec: Codec, answer: Answer, calibration: Calibration | None = None) -> Prediction:
-    """A row's answer in the words of the target."""
+    """A row's prediction, in the labels or the unit of the target."""
     if isinstance(codec, LabelCodec):
         if not codec.steps:
             return _label(codec, answer.values[0], calibration)
@@ -45,7 +45,7 @@ def answered(codec: Codec, answer: Answer, calibration: Calibration | None = Non
 
 
 def answered_step(codec: Codec, values: NDArray[np.float32], calibration: Calibration | None = None) -> Prediction:
-    """The answer to one step of a live stream, from the values [size] that a reader's head gave for it."""
+    """The prediction for one step of a live stream, from the values [size] of a reader's head."""
     if isinstance(codec, LabelCodec):
         return _label(codec, values, calibration)
     return NumbersPrediction(_values(codec, values))
@@ -64,7 +64,7 @@ def _values(codec: Codec, answer: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def empty(codec: Codec) -> Prediction:
-    """The answer to an empty input."""
+    """The prediction for an empty input."""
     if isinstance(codec, LabelCodec):
         return LabelsPrediction([], []) if codec.steps else LabelPrediction("", {})
     if isinstance(codec, ScaledCodec):

@@ -1,4 +1,4 @@
-"""What no effort scores, and targets from which there is nothing to learn."""
+"""The scores of trivial predictions, and targets from which there is nothing to learn."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from antiphon.evaluation.outputs import output_metrics
 def baselines(
     config: Config, codecs: Codecs, train: Sequence[Row], valid: Sequence[Row]
 ) -> dict[str, dict[str, float]]:
-    """What no effort scores on validation rows, by its name: the most frequent training target, and the input itself.
+    """The scores of trivial predictions on validation rows, by name: the most frequent training target, and the input.
 
-    Of texts and labels; of numbers and of the next symbol there is none.
+    For texts and labels; numbers and the next symbol have none.
     """
     codec = codecs.target
     if isinstance(codec, TextCodec):
         groups = group_references(config, codecs, valid)
         references = [[valid[row].target for row in group] for group in groups]
         frequent = Counter(row.target for row in train).most_common(1)[0][0]
-        said = {f"always {frequent!r}": [frequent] * len(groups)}
+        outputs = {f"always {frequent!r}": [frequent] * len(groups)}
         if isinstance(codecs.sources[0], TextCodec):
-            said = {"copy the input": [turns_of(valid[group[0]].sources[0])[-1] for group in groups]} | said
-        return {name: output_metrics(codec, [*map(codec.split, texts)], references) for name, texts in said.items()}
+            outputs = {"copy the input": [turns_of(valid[group[0]].sources[0])[-1] for group in groups]} | outputs
+        return {name: output_metrics(codec, [*map(codec.split, texts)], references) for name, texts in outputs.items()}
     if isinstance(codec, LabelCodec):
         frequent = Counter(label for row in train for label in _labels(codec, row)).most_common(1)[0][0]
         truth = [label for row in valid for label in _labels(codec, row)]
@@ -46,7 +46,7 @@ def _labels(codec: LabelCodec, row: Row) -> Sequence[str]:
 
 
 def constant_target(codecs: Codecs, train: Sequence[Row]) -> str | None:
-    """What to say of targets that are all the same, if they are."""
+    """A message about targets that are all the same; None if they differ."""
     codec = codecs.target
     if not train or not codec.reads:
         return None

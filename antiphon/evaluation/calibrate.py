@@ -1,4 +1,4 @@
-"""What a calibration is fitted to, and the rows of which a calibrated model is sure."""
+"""What a calibration is fitted to, and the rows that a calibrated model predicts with enough confidence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from antiphon.saved.calibration import Judged
 
 
 def judged(task: Task) -> Judged:
-    """What is said to every input of a task whose target is text, a label or labels, and whether it is right."""
+    """The prediction for every input of a task whose target is text, a label or labels, and whether it is right."""
     codec = task.codecs.target
     if isinstance(codec, TextCodec):
         groups = grouped_rows(task)
@@ -28,7 +28,7 @@ def judged(task: Task) -> Judged:
         texts = map(codec.join, outputs)
         wrong = np.asarray([text not in choices for text, choices in zip(texts, references, strict=True)], np.int64)
         scores = [output.score for output in best]
-        if task.config.decode.shortlist is not None:  # those of its search are of the symbols listed alone
+        if task.config.decode.shortlist is not None:  # the scores of its search are over the symbols listed
             assert isinstance(task.model, Writer)
             sources = [source.take([group[0] for group in groups]) for source in task.examples.sources]
             scores = list(map(sum, symbol_scores(task.model, sources, [output.tokens for output in best], task.device)))
@@ -47,7 +47,7 @@ def judged(task: Task) -> Judged:
 
 
 def surest(task: Task, calibration: Calibration, below: float) -> tuple[Task, float]:
-    """The rows of a task to which no answer (of labels none of them) is less sure than `below`; and their share."""
+    """The rows of a task whose prediction (each of its labels) has at least the confidence `below`; and their share."""
     answers = judged(task)
     sure = np.asarray(calibration.of_labels(answers.log_probs, answers.said))
     least = np.minimum.reduceat(sure, np.cumsum(answers.lengths) - answers.lengths)

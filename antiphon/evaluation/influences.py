@@ -47,11 +47,11 @@ def quotients(task: Task, measured: Measured, groups: Sequence[Sequence[int]]) -
     kept = {"loss": sums((float(row.sum()), len(row)) for row in joined)}
     pairs = list(zip(measured.outputs, measured.references, strict=True))
     if isinstance(codec, TextCodec):
-        edits = [metrics.token_edits([said], [choices]) for said, choices in pairs]
+        edits = [metrics.token_edits([output], [choices]) for output, choices in pairs]
         kept["token_error_rate"] = sums((row.edits, row.length) for row in edits)
         truths = ([codec.truth(task.rows[row].target) for row in rows] for rows in groups)
-        texts = [codec.join(said) for said in measured.outputs]
-        kept["exact_match"] = sums((float(said in right), 1) for said, right in zip(texts, truths, strict=True))
+        texts = [codec.join(output) for output in measured.outputs]
+        kept["exact_match"] = sums((float(text in right), 1) for text, right in zip(texts, truths, strict=True))
     if "accuracy" in measured.scores:
         kept["accuracy"] = sums((float(row.sum()), len(row)) for row in hits)
         if "exact_match" in measured.scores:
@@ -62,7 +62,7 @@ def quotients(task: Task, measured: Measured, groups: Sequence[Sequence[int]]) -
 def influences(task: Task, measured: Measured, metric: str) -> NDArray[np.float64]:
     """By how much each row (references of one input together) moves a metric; they add up to 0.
 
-    A metric that is no sum over rows (BLEU, chrF, TER) is that of each output alone here, and its mean.
+    A metric that is not a sum over rows (BLEU, chrF, TER) is that of each output alone here, and its mean.
     """
     groups = grouped_rows(task)
     if metric == "macro_f1":
@@ -81,8 +81,8 @@ def influences(task: Task, measured: Measured, metric: str) -> NDArray[np.float6
         sums[named] = Sums(np.asarray(scores), np.ones(len(scores)))
     elif named == "span_f1":
         pairs = [
-            metrics.span_counts(said, choices[0])
-            for said, choices in zip(measured.outputs, measured.references, strict=True)
+            metrics.span_counts(output, choices[0])
+            for output, choices in zip(measured.outputs, measured.references, strict=True)
         ]
         sums[named] = Sums(*np.asarray(pairs, np.float64).reshape(-1, 2).T)
     elif named in ("mse", "mae"):
@@ -93,16 +93,16 @@ def influences(task: Task, measured: Measured, metric: str) -> NDArray[np.float6
     return sums[named].influences
 
 
-def class_influences(said: Sequence[Sequence[str]], truth: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-    """How far each row moves the mean of all labels' F1 = 2 hits / (said + wanted)."""
-    labels = sorted({label for rows in (said, truth) for row in rows for label in row})
-    above, below = np.zeros((2, len(said), len(labels)))
+def class_influences(outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    """How far each row moves the mean of all labels' F1 = 2 hits / (predicted + expected)."""
+    labels = sorted({label for rows in (outputs, references) for row in rows for label in row})
+    above, below = np.zeros((2, len(outputs), len(labels)))
     place = {label: number for number, label in enumerate(labels)}
-    for row, (ours, theirs) in enumerate(zip(said, truth, strict=True)):
-        for label, wanted in zip(ours, theirs, strict=True):
-            above[row, place[label]] += 2 * (label == wanted)
+    for row, (output, reference) in enumerate(zip(outputs, references, strict=True)):
+        for label, expected in zip(output, reference, strict=True):
+            above[row, place[label]] += 2 * (label == expected)
             below[row, place[label]] += 1
-            below[row, place[wanted]] += 1
+            below[row, place[expected]] += 1
     rates = above.sum(0) / below.sum(0)
     moved: NDArray[np.float64] = ((above - rates * below) / below.sum(0)).mean(1)
     return moved

@@ -26,17 +26,17 @@ from antiphon.model.models import Reader
 
 
 def validate(task: Task, metric: str) -> tuple[dict[str, float], NDArray[np.float64]]:
-    """What a training watches: likelihood, and greedy outputs fed with themselves (never sampled ones); and of each
-    row by how much it moves the watched `metric`.
+    """What a training watches: likelihood, and greedy outputs fed with themselves (never sampled ones); and by
+    how much each row moves the watched `metric`.
 
-    `exposure_gap` is the free-running token error rate less the teacher-forced one. The rest tells what
-    outputs and rows are like: the share of the commonest output (and reference), the outputs' length over the
+    `exposure_gap` is the free-running token error rate less the teacher-forced one. The rest describes
+    outputs and rows: the share of the commonest output (and reference), the outputs' length over the
     references', and the shares of symbols that the training rows did not have.
     """
     measured = _measure(task, plain(task.config.decode), metric in CORPUS)
     scores = dict(measured.scores)
     if metric == "bleu":
-        scores.setdefault("bleu", 0.0)  # of an untrained model, whose outputs are short
+        scores.setdefault("bleu", 0.0)  # missing for an untrained model, whose outputs are short
     if "token_error_rate" in scores:
         if "token_error_rate_teacher" in scores:
             scores["exposure_gap"] = scores["token_error_rate"] - scores["token_error_rate_teacher"]
@@ -54,8 +54,8 @@ def validate(task: Task, metric: str) -> tuple[dict[str, float], NDArray[np.floa
 
 
 def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
-    """All metrics for the kind of target, with the configured beam, and sacreBLEU's signatures; what cannot be said of
-    these rows is left out."""
+    """All metrics for the kind of target, with the configured beam, and sacreBLEU's signatures; metrics that
+    these rows do not allow are left out."""
     measured = _measure(task, task.config.decode, corpus=True)
     scores = dict(measured.scores)
     if isinstance(task.codecs.target, TextCodec):
@@ -67,8 +67,8 @@ def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def row_sums(task: Task) -> tuple[list[Row], dict[str, Sums]]:
-    """A task's rows (of those that are references of one input the first), and of the metrics that `evaluate` gives
-    those that are quotients of sums over rows."""
+    """A task's rows (for several references of one input the first), and the metrics of `evaluate` that are quotients
+    of sums over rows."""
     measured = _measure(task, task.config.decode, corpus=False)
     groups = grouped_rows(task)
     return [task.rows[rows[0]] for rows in groups], quotients(task, measured, groups)
@@ -106,8 +106,8 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
         normal = [[codec.normalize(text) for text in choices] for choices in references]
         bleu, signatures = metrics.corpus_scores(texts, normal, task.config.evaluate.bleu_tokenize)
         figures |= bleu
-    wanted = [[codec.split(text) for text in choices] for choices in references]
-    return Measured(figures, signatures, outputs, wanted, scores)
+    reference_tokens = [[codec.split(text) for text in choices] for choices in references]
+    return Measured(figures, signatures, outputs, reference_tokens, scores)
 
 
 def _likelihood(scores: RowScores) -> dict[str, float]:
@@ -116,7 +116,7 @@ def _likelihood(scores: RowScores) -> dict[str, float]:
 
 
 def _measure_next(task: Task) -> Measured:
-    """For a language model the likelihood, the share of symbols it would have said, bits a character."""
+    """For a language model the likelihood, the share of symbols it predicts, bits a character."""
     scores = score_rows(task.model, task.examples, task.device)
     figures = _likelihood(scores) | {"accuracy": float(np.concatenate(scores.correct).mean())}
     source = task.codecs.sources[0]
@@ -128,17 +128,17 @@ def _measure_next(task: Task) -> Measured:
 def _measure_labels(task: Task, codec: LabelCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
     """Accuracy and mean F1 of all labels; of a label a step the share of rows wholly right, and the F1 of spans."""
     outputs = [codec.names(map(int, answer.said)) for answer in answers]
-    wanted = [codec.names(map(int, task.examples.target[row])) for row in range(len(task.rows))]
-    said, truth = ([label for row in rows for label in row] for rows in (outputs, wanted))
+    references = [codec.names(map(int, task.examples.target[row])) for row in range(len(task.rows))]
+    predicted, expected = ([label for row in rows for label in row] for rows in (outputs, references))
     figures = _likelihood(scores) | {
-        "accuracy": metrics.accuracy(said, truth),
-        "macro_f1": metrics.macro_f1(said, truth),
+        "accuracy": metrics.accuracy(predicted, expected),
+        "macro_f1": metrics.macro_f1(predicted, expected),
     }
     if isinstance(codec, LabelsCodec):
         figures["exact_match"] = float(np.mean([row.all() for row in scores.correct]))
         if codec.bio:
-            figures["span_f1"] = metrics.span_f1(outputs, wanted)
-    return Measured(figures, {}, outputs, [[row] for row in wanted], scores)
+            figures["span_f1"] = metrics.span_f1(outputs, references)
+    return Measured(figures, {}, outputs, [[row] for row in references], scores)
 
 
 def _measure_numbers(task: Task, codec: ScaledCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
@@ -147,18 +147,18 @@ def _measure_numbers(task: Task, codec: ScaledCodec, scores: RowScores, answers:
         hits = np.concatenate(scores.correct)
         figures = {"loss": scores.mean, "nll_per_frame": scores.mean, "accuracy": float(hits.mean())}
         return Measured(figures, {}, [], [], scores)
-    said = codec.restored(np.concatenate([answer.said for answer in answers]))
-    truth = codec.restored(np.concatenate([task.examples.target[row] for row in range(len(task.rows))]))
-    figures = {"loss": scores.mean, "mse": metrics.mse(said, truth), "mae": metrics.mae(said, truth)}
+    predicted = codec.restored(np.concatenate([answer.said for answer in answers]))
+    expected = codec.restored(np.concatenate([task.examples.target[row] for row in range(len(task.rows))]))
+    figures = {"loss": scores.mean, "mse": metrics.mse(predicted, expected), "mae": metrics.mae(predicted, expected)}
     return Measured(figures, {}, [], [], scores)
 
 
 def confusion(task: Task) -> dict[str, dict[str, int]]:
-    """For every label that was wanted, how often each label was said."""
+    """For every reference label, how often each label was predicted."""
     codec, model = task.codecs.target, task.model
     assert isinstance(codec, LabelCodec)
     assert isinstance(model, Reader)
     answers = read_sources(model, task.examples.sources, task.codecs.sources[0].ends, task.device)
-    said = [label for answer in answers for label in codec.names(map(int, answer.said))]
-    truth = [label for row in range(len(task.rows)) for label in codec.names(map(int, task.examples.target[row]))]
-    return metrics.confusion(said, truth)
+    predicted = [label for answer in answers for label in codec.names(map(int, answer.said))]
+    expected = [label for row in range(len(task.rows)) for label in codec.names(map(int, task.examples.target[row]))]
+    return metrics.confusion(predicted, expected)

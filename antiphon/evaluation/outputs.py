@@ -18,10 +18,10 @@ def output_metrics(
     codec: TextCodec, outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
 ) -> dict[str, float]:
     """`token_error_rate` and `exact_match` of outputs, as symbols, against reference texts."""
-    wanted = [[codec.split(text) for text in choices] for choices in references]
+    reference_tokens = [[codec.split(text) for text in choices] for choices in references]
     texts = [codec.join(row) for row in outputs]
     truths = [[codec.truth(text) for text in choices] for choices in references]
-    rate = metrics.token_edits(outputs, wanted).rate
+    rate = metrics.token_edits(outputs, reference_tokens).rate
     return {"token_error_rate": rate, "exact_match": metrics.exact_match(texts, truths)}
 
 

@@ -26,14 +26,14 @@ READ = 16_384  # symbols that a language model reads at once; it goes on from th
 
 @dataclass(frozen=True)
 class RowScores:
-    """Forced scoring of every row: the loss of each target step, and whether the best answer was the target."""
+    """Forced scoring of every row: the loss of each target step, and whether the best prediction was the target."""
 
     losses: list[NDArray[np.float64]]
     correct: list[NDArray[np.bool_]]
 
     @property
     def totals(self) -> list[float]:
-        """log p(y|x) of every row in nats, the end symbol counted; of numbers, the summed error with a minus."""
+        """log p(y|x) of every row in nats, the end symbol counted; for numbers, minus the summed error."""
         return [-float(row.sum()) for row in self.losses]
 
     @property
@@ -78,7 +78,7 @@ def _cut(values: Tensor, lengths: Ints) -> list[NDArray[Any]]:
 
 
 def _judged(model: Model | Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The loss of every target step that is not padding and whether the answer is right, each [N]."""
+    """The loss of every target step that is not padding and whether the prediction is right, each [N]."""
     target = batch.target.values
     if not model.goes_on:
         return model.head.judge(model(batch.sources, target), target, batch.positions)
@@ -87,25 +87,25 @@ def _judged(model: Model | Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
     head: Head[Any] = model.head
     pieces = []
     steps = max(1, READ // len(target))
-    for read, said in zip(torch.split(model.read(target), steps, 1), torch.split(target, steps, 1), strict=True):
+    for read, part in zip(torch.split(model.read(target), steps, 1), torch.split(target, steps, 1), strict=True):
         features, layers = model.run(read, layers)
-        judged = head.judge(features, said, torch.arange(said.numel(), device=said.device))
-        pieces.append([values.view_as(said) for values in judged])
+        judged = head.judge(features, part, torch.arange(part.numel(), device=part.device))
+        pieces.append([values.view_as(part) for values in judged])
     losses, hits = (torch.cat(values, 1).flatten()[batch.positions] for values in zip(*pieces, strict=True))
     return losses, hits
 
 
 @torch.inference_mode()
 def read_sources(model: Reader, sources: Sequence[Sequences], ends: int, device: torch.device) -> list[Answer]:
-    """The answers to every row, in order; the last `ends` steps have none."""
+    """The predictions for every row, in order; the last `ends` steps have none."""
     results: list[Answer] = [Answer(np.empty(0), np.empty((0, 0), np.float32))] * len(sources[0])
     model.eval()
     for rows in batches_by_length(total_lengths(sources)):
         features = model.features([pad(source, rows).to(device) for source in sources])
         lengths = np.ones_like(rows) if model.pooling is not None else sources[0].lengths[rows] - ends
         positions = Padded(features, torch.from_numpy(lengths)).positions.to(device)
-        said, values = model.head.answer(features, positions)
-        for row, *answer in zip(rows, _cut(said, lengths), _cut(values.float(), lengths), strict=True):
+        predicted, values = model.head.answer(features, positions)
+        for row, *answer in zip(rows, _cut(predicted, lengths), _cut(values.float(), lengths), strict=True):
             results[row] = Answer(*answer)
     return results
 

@@ -31,7 +31,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Measured:
-    """Scores, sacreBLEU's signatures, what was said and wanted, as symbols, where that is symbols; and how probable
+    """Scores, sacreBLEU's signatures, outputs and references as symbols, where the target has symbols; and how probable
     each row's target was."""
 
     scores: dict[str, float]

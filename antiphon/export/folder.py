@@ -5,7 +5,7 @@ encode.onnx, step.onnx    of a writer; of a language model `step` alone
 read.onnx                 of a reader, and `step.onnx` if it answers a live stream
 vocabulary-*.json         as in the model's folder, and so exceptions.tsv and calibration.json
 
-The folder is written once its graphs have given what PyTorch gives.
+The folder is written only if its graphs compute what PyTorch computes.
 """
 
 from __future__ import annotations
@@ -68,23 +68,23 @@ from antiphon.saved import known_answers as exceptions
 from antiphon.saved.folder import Bundle
 
 FORMAT = 1
-SEARCH = {"beam", "length_penalty", "min_length", "max_length", "sample"}  # what the runtime knows of `decode`
+SEARCH = {"beam", "length_penalty", "min_length", "max_length", "sample"}  # the keys of `decode` that the runtime knows
 FORMATS = ("onnx",)
 MANIFEST = "antiphon.json"
-SHAPES, MOST_ROWS, LONGEST, STEPS, CLOSE = 20, 7, 12, 3, 1e-4  # of the comparison with PyTorch
+SHAPES, MOST_ROWS, LONGEST, STEPS, CLOSE = 20, 7, 12, 3, 1e-4  # how graphs are compared with PyTorch
 KINDS = {
     "text", "long_text", "category", "vector", "image", "frames", "images", "grid", "none",
     "label", "labels", "number", "numbers", "next",
 }  # fmt: skip
 TOKENS = {"chars", "words", "split", "bpe", "unigram"}
-PIECE, PIECES = 200, 64  # of a language model's test text: symbols of a piece, and pieces
+PIECE, PIECES = 200, 64  # a language model's test text: symbols of a piece, and pieces
 
 Graphs = dict[str, Graph]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the largest difference from PyTorch, bytes of the graphs, and of int8 what it changes."""
+    """What was written: the largest difference from PyTorch, bytes of the graphs, and what int8 changes."""
 
     difference: float
     size: int
@@ -110,7 +110,7 @@ def export(
     _refuse_unknown(loaded)
     known, sure = (Path(folder) / name for name in (exceptions.FILE, calibration.FILE))
     if known.is_file():
-        exceptions.read(known, loaded.codecs)  # a wrong one is told now
+        exceptions.read(known, loaded.codecs)  # a wrong file is reported now
     calibration.read(sure)
     if not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         raise AntiphonError("export needs the extra: pip install 'antiphon[export]'")
@@ -118,17 +118,17 @@ def export(
     difference = compare(loaded, graphs)
     if difference > CLOSE:
         raise AntiphonError(f"{folder}: its graphs differ from PyTorch by {difference:.1e}; nothing is written")
-    found = Exported(difference, _size(graphs))
+    exported = Exported(difference, _size(graphs))
     if int8:
         small = {name: quantized(graph) for name, graph in graphs.items()}
-        found = replace(found, quantized_size=_size(small), changes=_changes(loaded, graphs, small, data))
+        exported = replace(exported, quantized_size=_size(small), changes=_changes(loaded, graphs, small, data))
         graphs = small
     _write(loaded, graphs, target, int8, [path for path in (known, sure) if path.is_file()])
-    return found
+    return exported
 
 
 def _refuse_unknown(loaded: Bundle) -> None:
-    """What a module of the user's own has added to the tables is not known where the graphs will run."""
+    """Refuse what the runtime does not have, such as what a module of the user's own has added to the tables."""
     if loaded.model.aligns:
         raise AntiphonError("target.ctc: is not exported yet: the runtime has no search over alignments")
     if loaded.config.model.copy_:
@@ -145,7 +145,7 @@ def _refuse_unknown(loaded: Bundle) -> None:
 
 
 def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:
-    """The graphs of a model by their names; those that will be `quantized` are made of what can be."""
+    """The graphs of a model by their names; with `quantized`, of operators that have a quantised form."""
     model, codecs = loaded.model, loaded.codecs
     names = side_names(len(codecs.sources))[:-1]
     example = [_sources(codec, [4, 3, 1], np.random.default_rng(0)) for codec in codecs.sources]
@@ -160,10 +160,10 @@ def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:
         return {"step": step_graph(model, State(model.begin(ROWS)), quantized)}
     assert isinstance(model, Reader)
     labels = isinstance(codecs.target, LabelCodec)
-    found = {"read": read_graph(model, names, example, codecs.sources[0].ends, labels, quantized)}
+    graphs = {"read": read_graph(model, names, example, codecs.sources[0].ends, labels, quantized)}
     if _live(model):
-        found["step"] = live_graph(model, names[0], example, labels, quantized)
-    return found
+        graphs["step"] = live_graph(model, names[0], example, labels, quantized)
+    return graphs
 
 
 def _live(model: Reader) -> bool:
@@ -171,7 +171,7 @@ def _live(model: Reader) -> bool:
 
 
 def _sources(codec: Codec, lengths: Sequence[int], noise: np.random.Generator) -> Input:
-    """Random values of a source as a batch holds them; where it is no sequence, rows of one step."""
+    """Random values of a source as a batch holds them; where it is not a sequence, rows of one step."""
     each = lengths if codec.steps or isinstance(codec, GridCodec) else [1] * len(lengths)
     return pad(Sequences([_values(codec, steps + codec.ends, noise) for steps in each]), np.arange(len(each)))
 
@@ -231,19 +231,19 @@ def _comparison(loaded: Bundle, graphs: Graphs) -> Difference:
     live = Session(graphs["step"]) if "step" in graphs else None
 
     def answered(sources: Sequence[Input], _: np.random.Generator) -> float:
-        found = read.run(given_sources(names, sources))
-        worst = _answers_apart(model, loaded.codecs.sources[0].ends, sources, found)
+        outputs = read.run(given_sources(names, sources))
+        worst = _answers_apart(model, loaded.codecs.sources[0].ends, sources, outputs)
         return worst if live is None else max(worst, _live_apart(model, live, names[0], sources[0][0]))
 
     return answered
 
 
-def _answers_apart(model: Reader, ends: int, sources: Sequence[Input], found: Mapping[str, Tensor]) -> float:
+def _answers_apart(model: Reader, ends: int, sources: Sequence[Input], outputs: Mapping[str, Tensor]) -> float:
     features = model.features(sources)
     lengths = torch.ones(len(features)) if model.pooling is not None else sources[0][1] - ends
     positions = (torch.arange(features.shape[1]) < lengths[:, None]).flatten().nonzero().flatten()
     values = model.head.answer(features, positions)[1]
-    return _apart(values, found[LOG_PROBS if LOG_PROBS in found else VALUES].flatten(0, 1)[positions])
+    return _apart(values, outputs[LOG_PROBS if LOG_PROBS in outputs else VALUES].flatten(0, 1)[positions])
 
 
 def _live_apart(model: Reader, live: Session, name: str, values: Tensor) -> float:
@@ -253,9 +253,9 @@ def _live_apart(model: Reader, live: Session, name: str, values: Tensor) -> floa
     for step in values.unbind(1):
         features, layers = model.read_step(step, layers)
         answer = model.head.answer(features[:, None], torch.arange(len(features)))[1]
-        found = live.run({name: step, **parts})
-        worst = max(worst, _apart(answer, found[LOG_PROBS if LOG_PROBS in found else VALUES]))
-        parts = {name: found[AFTER + name] for name in parts}
+        outputs = live.run({name: step, **parts})
+        worst = max(worst, _apart(answer, outputs[LOG_PROBS if LOG_PROBS in outputs else VALUES]))
+        parts = {name: outputs[AFTER + name] for name in parts}
     return worst
 
 
@@ -279,13 +279,13 @@ def _stepped(
     return worst
 
 
-def _apart(wanted: Tensor, found: Tensor) -> float:
+def _apart(expected: Tensor, actual: Tensor) -> float:
     """The largest difference; infinite where one of both is and the other is not."""
-    wanted, found = wanted.double(), found.double()
-    finite = wanted.isfinite()
-    if wanted.shape != found.shape or not torch.equal(finite, found.isfinite()):
+    expected, actual = expected.double(), actual.double()
+    finite = expected.isfinite()
+    if expected.shape != actual.shape or not torch.equal(finite, actual.isfinite()):
         return float("inf")
-    gaps = ((wanted - found).abs() / wanted.abs().clamp(min=1))[finite]
+    gaps = ((expected - actual).abs() / expected.abs().clamp(min=1))[finite]
     return float(gaps.max()) if len(gaps) else 0.0
 
 
@@ -315,7 +315,7 @@ def _changes(
     if files is None or (data is None and not _there(files)):
         return None
     rows, examples = encode_rows(loaded.config, loaded.codecs, load_rows(loaded.config, files, codecs=loaded.codecs))
-    before, after = (_measured(loaded, found, rows, examples) for found in (graphs, small))
+    before, after = (_measured(loaded, version, rows, examples) for version in (graphs, small))
     return {name: (value, after[name]) for name, value in before.items()}
 
 
@@ -325,7 +325,7 @@ def _there(files: Files) -> bool:
 
 
 def _measured(loaded: Bundle, graphs: Graphs, rows: Sequence[Any], examples: Examples) -> dict[str, float]:
-    """What graphs say of rows, by the metrics that need no likelihood, and a language model's loss."""
+    """The metrics of graphs on rows that need no likelihood, and a language model's loss."""
     model, codecs, config = loaded.model, loaded.codecs, loaded.config
     names = side_names(len(codecs.sources))[:-1]
     if isinstance(model, Writer):
@@ -338,25 +338,25 @@ def _measured(loaded: Bundle, graphs: Graphs, rows: Sequence[Any], examples: Exa
         return output_metrics(codecs.target, outputs, [[rows[row].target for row in group] for group in groups])
     if isinstance(model, LanguageModel):
         return {"loss": _loss(model, Steps(graphs["step"]), cut_long(examples, PIECE, PIECES))}
-    said = _said(loaded, Session(graphs["read"]), names, examples)
-    wanted = np.concatenate([examples.target[row] for row in range(len(examples))])
+    predicted = _predicted(loaded, Session(graphs["read"]), names, examples)
+    expected = np.concatenate([examples.target[row] for row in range(len(examples))])
     if isinstance(codecs.target, LabelCodec):
-        return {"accuracy": float((said == wanted).mean())}
+        return {"accuracy": float((predicted == expected).mean())}
     assert isinstance(codecs.target, ScaledCodec)
-    return {"mse": metrics.mse(*map(codecs.target.restored, (said, wanted)))}
+    return {"mse": metrics.mse(*map(codecs.target.restored, (predicted, expected)))}
 
 
 def _loss(model: LanguageModel, graphs: Steps, pieces: Examples) -> float:
     rows = np.arange(min(len(pieces), PIECES))
     target, lengths = pad(pieces.target, rows)
     target = target[:, :PIECE]
-    said = forced(graphs.step, State(model.begin(len(rows))), target)
-    return -float(said.sum()) / int(lengths.clamp(max=PIECE).sum())
+    log_probs = forced(graphs.step, State(model.begin(len(rows))), target)
+    return -float(log_probs.sum()) / int(lengths.clamp(max=PIECE).sum())
 
 
-def _said(loaded: Bundle, session: Session, names: Sequence[str], examples: Examples) -> Any:
-    """The labels or numbers that a reader says of all steps of all rows, one behind the other."""
-    found: list[Any] = [None] * len(examples)
+def _predicted(loaded: Bundle, session: Session, names: Sequence[str], examples: Examples) -> Any:
+    """The labels or numbers that a reader predicts for all steps of all rows, one behind the other."""
+    results: list[Any] = [None] * len(examples)
     ends = loaded.codecs.sources[0].ends
     for rows in batches_by_length(examples.source_lengths):
         answers = session.run(given_sources(names, [pad(source, rows) for source in examples.sources]))
@@ -364,9 +364,9 @@ def _said(loaded: Bundle, session: Session, names: Sequence[str], examples: Exam
         if values is None:
             values = answers[LOG_PROBS].argmax(-1) if LOG_PROBS in answers else answers[VALUES]
         steps: Ints = examples.sources[0].lengths[rows] - ends
-        for row, own, length in zip(rows, values.numpy(), steps, strict=True):
-            found[row] = own[:length] if own.shape[0] > 1 else own
-    return np.concatenate(found)
+        for row, steps_values, length in zip(rows, values.numpy(), steps, strict=True):
+            results[row] = steps_values[:length] if steps_values.shape[0] > 1 else steps_values
+    return np.concatenate(results)
 
 
 def _write(loaded: Bundle, graphs: Graphs, target: Path, int8: bool, added: Sequence[Path]) -> None:
@@ -392,7 +392,7 @@ def _write(loaded: Bundle, graphs: Graphs, target: Path, int8: bool, added: Sequ
 
 
 def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
-    """What `antiphon.json` says, for programs that drive the graphs."""
+    """The content of `antiphon.json`, for programs that run the graphs."""
     model, codecs, config = loaded.model, loaded.codecs, loaded.config
     sides = [
         {"name": name, "vocabulary": f"vocabulary-{name}.json", "ends": codec.ends}
@@ -428,10 +428,10 @@ def _state(loaded: Bundle) -> list[dict[str, Any]]:
         assert isinstance(model, Reader)
         state = State(model.begin(1))
     changing, fixed = parts_of(state)
-    found: list[dict[str, Any]] = []
+    parts: list[dict[str, Any]] = []
     for name, value in (changing | fixed).items():
         free = ["prefixes", "memory"] if name in (ATTENDED, *MEMORY) else ["prefixes"]
         kind = "bool" if value.dtype == torch.bool else "float32"
         after = {"after": AFTER + name} if name in changing else {}
-        found.append({"name": name, "type": kind, "shape": [*free, *value.shape[len(free) :]], **after})
-    return found
+        parts.append({"name": name, "type": kind, "shape": [*free, *value.shape[len(free) :]], **after})
+    return parts

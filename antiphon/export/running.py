@@ -23,11 +23,11 @@ class Session:
         options.log_severity_level = 3
         self.outputs = graph.outputs
         self._session = onnxruntime.InferenceSession(graph.content, options, providers=["CPUExecutionProvider"])
-        self._wanted = {given.name for given in self._session.get_inputs()}
+        self._inputs = {value.name for value in self._session.get_inputs()}
 
-    def run(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Tensors by the names of inputs (one that the graph has no use for is left out) -> by those of outputs."""
-        feed = {name: value.contiguous().numpy() for name, value in given.items() if name in self._wanted}
+        feed = {name: value.contiguous().numpy() for name, value in tensors.items() if name in self._inputs}
         return dict(zip(self.outputs, map(torch.from_numpy, self._session.run(self.outputs, feed)), strict=True))
 
 
@@ -53,9 +53,9 @@ class Steps:
         """As `Writer.step`."""
         changing, fixed = parts_of(state)
         each = {name: value.repeat_interleave(state.rows // len(value), 0) for name, value in fixed.items()}
-        found = self._step.run({TOKENS: tokens, **changing, **each})
-        after = state_of({name: found[AFTER + name] for name in changing}, fixed)
-        return Step(found[LOG_PROBS], after, found.get(ATTENTION))
+        outputs = self._step.run({TOKENS: tokens, **changing, **each})
+        after = state_of({name: outputs[AFTER + name] for name in changing}, fixed)
+        return Step(outputs[LOG_PROBS], after, outputs.get(ATTENTION))
 
 
 class Written(Steps):

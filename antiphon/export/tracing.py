@@ -3,7 +3,7 @@
 A writer is two graphs: `encode` makes the decoder's first state from the sources, `step` takes the last symbols and a
 state. A language model is `step` alone, since it begins with zeros. A reader is `read`; one that answers a live stream
 is a `step` too. PyTorch's exporter follows the model's own code. What it cannot follow, loops whose length is not known
-and sizes that depend on values, is put in other words here, on a copy of the model: cells become ONNX's own recurrent
+and sizes that depend on values, is written differently here, on a copy of the model: cells become ONNX's own recurrent
 operators where there is one, else a Scan over their equations.
 """
 
@@ -34,14 +34,14 @@ from antiphon.model.parts.recurrent import Cell, GruCell, LstmCell, ReluCell, Ta
 from antiphon.model.parts.sources import SpelledWordSource
 from antiphon.model.state import Layer, Memory, State
 
-ROWS = 3  # of an example that is traced: 0 and 1 would be special
+ROWS = 3  # rows of an example that is traced: 0 and 1 would be special
 LABELS, VALUES, LOG_PROBS, ATTENTION = "labels", "values", "log_probs", "attention"
 TOKENS, AFTER = "tokens", "next_"
-ATTENDED, MEMORY = "attended", ("memory_states", "memory_keys", "memory_mask")  # of a state, by source steps
+ATTENDED, MEMORY = "attended", ("memory_states", "memory_keys", "memory_mask")  # state parts with source steps
 
 
 class Operator(NamedTuple):
-    """ONNX's recurrent operator for a cell: its name, its gates as places among ours, and its options."""
+    """ONNX's recurrent operator for a cell: its name, its gates as places among the cell's, and its options."""
 
     name: str
     gates: tuple[int, ...]
@@ -101,7 +101,7 @@ class _Encode(nn.Module):
 
     def forward(self, sources: Sequence[Input]) -> list[Tensor]:
         changing, fixed = parts_of(self.model.start(sources))
-        return [value.clone() for value in (*changing.values(), *fixed.values())]  # an output is no other's alias
+        return [value.clone() for value in (*changing.values(), *fixed.values())]  # no output is an alias of another
 
 
 class _Step(nn.Module):
@@ -113,8 +113,8 @@ class _Step(nn.Module):
 
     def forward(self, tokens: Tensor, changing: dict[str, Tensor], fixed: dict[str, Tensor]) -> list[Tensor]:
         answer = self.model.step(tokens, state_of(changing, fixed))
-        found = [answer.log_probs, *parts_of(answer.state)[0].values()]
-        return found if answer.attention is None else [*found, answer.attention]
+        outputs = [answer.log_probs, *parts_of(answer.state)[0].values()]
+        return outputs if answer.attention is None else [*outputs, answer.attention]
 
 
 class _Read(nn.Module):
@@ -204,7 +204,7 @@ def live_graph(model: Reader, name: str, sources: Sequence[Input], labels: bool,
 def traceable(model: Any, quantized: bool) -> Any:
     """A copy of the model that PyTorch's exporter can follow.
 
-    Of the recurrent operators only the LSTM has a quantised form; to be `quantized`, other cells are written out.
+    The LSTM is the only recurrent operator with a quantised form; with `quantized`, other cells are written out.
     """
     copied = copy.deepcopy(model).eval().requires_grad_(False)
     for module in copied.modules():
@@ -253,11 +253,11 @@ def _scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, inputs: Any, 
 def _looped(cell: Cell, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
     """A cell's equations in a loop, as `Cell.forward`."""
 
-    def step(before: Layer, given: Tensor) -> tuple[Layer, Tensor]:
-        after = cell.advance(given, before)
+    def step(before: Layer, value: Tensor) -> tuple[Layer, Tensor]:
+        after = cell.advance(value, before)
         return after, after[0].clone()
 
-    start = tuple(value.clone() for value in state)  # of an LSTM both parts are one tensor of zeros
+    start = tuple(value.clone() for value in state)  # both parts of an LSTM's state may be one tensor of zeros
     final, outputs = _scan(step, start, inputs.transpose(0, 1))
     return outputs.transpose(0, 1), tuple(final)
 
@@ -274,8 +274,8 @@ def _arranged(cells: Sequence[Cell], operator: Operator) -> tuple[Tensor, Tensor
         [torch.cat([weight.chunk(cell.gates)[gate] for gate in operator.gates]).detach() for weight in cell.weights]
         for cell in cells
     ]
-    given, kept, *biases = (torch.stack(each) for each in zip(*gates, strict=True))
-    return given, kept, torch.cat(biases, 1)
+    input_weights, state_weights, *biases = (torch.stack(each) for each in zip(*gates, strict=True))
+    return input_weights, state_weights, torch.cat(biases, 1)
 
 
 def _operated(cell: Cell, operator: Operator) -> Callable[[Tensor, Layer], tuple[Tensor, Layer]]:
@@ -327,14 +327,14 @@ def _spelled(source: SpelledWordSource, values: Tensor, lengths: Tensor) -> tupl
 
 
 def _logits(head: SoftmaxHead, features: Tensor) -> Tensor:
-    """With biases of -inf for what is no class."""
+    """With biases of -inf for ids that are not classes."""
     return functional.linear(features, head.weight, head.bias)
 
 
 def _chosen(head: CRFHead, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """The most probable labelling [B, T], and log p of every label [B, T, symbols]: `parts/crf.py` as loops.
 
-    Each loop carries what it begins with over the step that is its own.
+    Each loop carries its start unchanged over the step that the start belongs to.
     """
     place, ends = torch.arange(features.shape[1])[:, None], lengths[None]
     potentials = head.potentials(features, (place == 0).mT.expand(features.shape[:2]), (place == ends - 1).mT)
@@ -342,24 +342,24 @@ def _chosen(head: CRFHead, features: Tensor, lengths: Tensor) -> tuple[Tensor, T
     goes_on, comes = ((place > 0) & (place < ends))[..., None], (place + 1 < ends)[..., None]
 
     def reached(over: Callable[[Tensor, int], Tensor]) -> Tensor:
-        def step(before: Tensor, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-            own, going = given
-            after = torch.where(going, over(before[:, :, None] + moves, 1) + own, before)
+        def step(before: Tensor, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            potential, going = inputs
+            after = torch.where(going, over(before[:, :, None] + moves, 1) + potential, before)
             return after, after.clone()
 
-        _, found = _scan(step, potentials[0].clone(), (potentials, goes_on))
-        return found  # type: ignore[no-any-return]
+        _, scores = _scan(step, potentials[0].clone(), (potentials, goes_on))
+        return scores  # type: ignore[no-any-return]
 
-    def choose(after: Tensor, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        scores, going = given
+    def choose(after: Tensor, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        scores, going = inputs
         label = torch.where(going[:, 0], (scores + moves.T[after]).argmax(-1), after)
         return label, label.clone()
 
-    def marginal(after: Tensor, given: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        scores, going = given
+    def marginal(after: Tensor, inputs: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        scores, going = inputs
         joint = (scores[:, :, None] + moves).log_softmax(1) + after[:, None]
-        found = torch.where(going, joint.logsumexp(2), after)
-        return found, found.clone()
+        log_marginals = torch.where(going, joint.logsumexp(2), after)
+        return log_marginals, log_marginals.clone()
 
     best, all_ = reached(torch.amax), reached(torch.logsumexp)
     _, labels = _scan(choose, best[-1].argmax(-1), (best, comes), reverse=True)
@@ -405,7 +405,7 @@ def _traced(
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Within it, nothing is said of the exporter's own affairs."""
+    """Within it, the exporter logs no warnings."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -23,7 +23,7 @@ from antiphon.inspection.views.table import VIEWS
 LOG = logging.getLogger("antiphon")
 DPI = 110
 NARROWEST = 7.0  # inches of a picture
-MARGIN = 0.9  # inches of a view for its title and what is said about it
+MARGIN = 0.9  # inches of a view for its title and its explanation
 
 
 def write(trace: Trace, path: Path, views: Sequence[str] = ()) -> None:
@@ -41,25 +41,25 @@ def _chosen(trace: Trace, names: Sequence[str]) -> list[View]:
     for name in names:
         if name not in VIEWS:
             raise AntiphonError(f"no view {name!r}; {nearest(name, VIEWS)}")
-    found = {name: VIEWS[name](trace) for name in names or VIEWS}
-    empty = [name for name in names if found[name] is None]
+    views = {name: VIEWS[name](trace) for name in names or VIEWS}
+    empty = [name for name in names if views[name] is None]
     if empty:
         has = ", ".join(name for name, make in VIEWS.items() if make(trace) is not None)
         raise AntiphonError(f"this model's trace has no data for the view {', '.join(empty)}; it has {has}")
-    return [view for view in found.values() if view is not None]
+    return [view for view in views.values() if view is not None]
 
 
 def _texts(trace: Trace) -> Iterator[str]:
     """All texts of a trace."""
     waiting: list[Any] = [trace.to_json()]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, dict):
-            waiting += [value for name, value in one.items() if name != "picture"]
-        elif isinstance(one, list) and not (one and isinstance(one[0], float)):
-            waiting += one
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += [part for name, part in value.items() if name != "picture"]
+        elif isinstance(value, list) and not (value and isinstance(value[0], float)):
+            waiting += value
 
 
 def _json(trace: Trace, path: Path, views: Sequence[str]) -> None:
@@ -67,7 +67,7 @@ def _json(trace: Trace, path: Path, views: Sequence[str]) -> None:
 
 
 def _titled(figure: FigureBase, view: View) -> None:
-    """Draw a view below its title and above what is said about it."""
+    """Draw a view below its title and above its explanation."""
     left = 0.1 / view.size[0]
     figure.suptitle(view.title, x=left, ha="left", fontsize=12, fontweight="bold")
     about = textwrap.fill(view.about, int(max(view.size[0], NARROWEST) * 14))

@@ -40,8 +40,8 @@ class Section:
 def page(title: str, sections: Sequence[Section]) -> str:
     """The page."""
     content = "\n".join(
-        f"<section><h2>{html.escape(one.title)}</h2>\n<p>{html.escape(one.about)}</p>\n{one.content}</section>"
-        for one in sections
+        f"<section><h2>{html.escape(section.title)}</h2>\n<p>{html.escape(section.about)}</p>\n{section.content}</section>"
+        for section in sections
     )
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
@@ -89,7 +89,7 @@ def drawing(fonts: Sequence[str]) -> Iterator[None]:
         "svg.fonttype": "none",
         "text.parse_math": False,
     }
-    talk = logging.getLogger("matplotlib.font_manager")  # of fonts that have no bold
+    talk = logging.getLogger("matplotlib.font_manager")  # which reports fonts that have no bold
     level = talk.level
     talk.setLevel(logging.ERROR)
     try:

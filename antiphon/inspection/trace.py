@@ -22,7 +22,7 @@ class Part(BaseModel):
 
 
 class Choice(Part):
-    """A symbol or label that could have been said at a step."""
+    """A symbol or label that was possible at a step."""
 
     token: Token = Field(description="null is the end symbol")
     log_prob: float = Field(description="log p of it at this step")
@@ -31,12 +31,10 @@ class Choice(Part):
 class Step(Part):
     """One symbol, label or vector of a run."""
 
-    token: Token = Field(None, description="what was said: a symbol or label; null is the end symbol")
+    token: Token = Field(None, description="the symbol or label; null is the end symbol")
     log_prob: float | None = Field(None, description="log p of it; absent (null) for numbers")
-    top: list[Choice] = Field(
-        [], description="the most probable symbols at this step, the best first; of labels up to 50"
-    )
-    values: list[float] | None = Field(None, description="what was said, where that is numbers")
+    top: list[Choice] = Field([], description="the most probable symbols at this step, the best first; up to 50 labels")
+    values: list[float] | None = Field(None, description="the prediction, if it is numbers")
 
 
 class Layer(Part):
@@ -44,7 +42,7 @@ class Layer(Part):
 
     part: str = Field(description="`encoder`, of further sources `encoder-2`, ..., or `decoder`")
     depth: int = Field(description="0 is the lowest layer")
-    direction: Literal["forward", "backward"] = Field(description="of reading")
+    direction: Literal["forward", "backward"] = Field(description="in which it reads")
     cell: str = Field(description="`model.cell` of the configuration")
     tokens: list[Token] = Field(description="what each step has read")
     start: dict[str, list[float]] = Field(description="`state` before the first step, of an LSTM `cell` too: [hidden]")
@@ -56,7 +54,7 @@ class Layer(Part):
 
 
 class Run(Part):
-    """A sequence that was said, or one that the model was told to say, step by step."""
+    """A sequence that the model wrote, or one that it was fed (teacher forcing), step by step."""
 
     text: str = Field(description="as `predict` writes it")
     tokens: list[Token] = Field(description="one for each step; null is the end symbol")
@@ -80,8 +78,8 @@ class Source(Part):
         description="one for each encoder state; null ends the source or a turn; of an image `row,column` of its grid"
     )
     unknown: list[int] = Field([], description="places of tokens that are not in the vocabulary")
-    grid: tuple[int, int] | None = Field(None, description="of an image: rows and columns of its states")
-    picture: str | None = Field(None, description="of an image: what the model was given, a PNG in base64")
+    grid: tuple[int, int] | None = Field(None, description="for an image: rows and columns of its states")
+    picture: str | None = Field(None, description="for an image: what the model was given, a PNG in base64")
 
 
 class Node(Part):
@@ -112,13 +110,13 @@ class Ablation(Part):
 
     context: Literal["zero", "other"] = Field(description="C is zero, or another input's")
     other: str | None = Field(None, description="the other input")
-    run: Run = Field(description="what is said with this C")
-    output_score: float = Field(description="log p, with this C, of what is said with the true one")
+    run: Run = Field(description="the output with this C")
+    output_score: float = Field(description="log p, with this C, of the output with the true one")
     reference_score: float | None = Field(None, description="log p of the reference with this C")
 
 
 class Forced(Part):
-    """The output, if this symbol is said at this step and the search goes on from there."""
+    """The output, if this symbol is written at this step and the search goes on from there."""
 
     step: int = Field(description="where it is forced; all before it is the output's own")
     token: Token = Field(description="null is the end symbol")
@@ -126,13 +124,13 @@ class Forced(Part):
 
 
 class Attribution(Part):
-    """Input x gradient: how much of each step's log p (of numbers: of their sum) hangs on each token of a source.
+    """Input x gradient: how much of each step's log p (for numbers: of their sum) depends on each token of a source.
 
     To first order, the part of log p that would be lost if the token's vector were zero.
     """
 
     source: str = Field(description="its name")
-    tokens: list[Token] = Field(description="of a source as there; of a language model all that it has read")
+    tokens: list[Token] = Field(description="as in the source; for a language model all that it has read")
     values: Grid = Field(description="[steps of the output, tokens]")
 
 
@@ -145,8 +143,8 @@ class Trace(Part):
     format: Literal[1] = Field(1, description="the version of this schema")
     structure: str = Field(description="`one_to_one`, `one_to_many`, `many_to_one`, `many_to_many` or `synchronous`")
     sources: list[Source] = Field(description="the input")
-    output: Run = Field(description="what the model says, fed with its own output; of a reader its answers, the tags")
-    prompt: Run | None = Field(None, description="of a language model: the input, as it was read")
+    output: Run = Field(description="the output of the model, fed with its own symbols; for a reader its predictions")
+    prompt: Run | None = Field(None, description="for a language model: the input, as it was read")
     reference: Run | None = Field(None, description="the reference, teacher-forced")
     divergence: int | None = Field(None, description="the first step at which output and reference differ")
     encoder: list[Layer] | None = Field(None, description="the recurrent layers of the encoders")
@@ -154,13 +152,13 @@ class Trace(Part):
         None, description="the shares of the sources' states in their pool, where they are learned (`attention`)"
     )
     context: list[float] | None = Field(None, description="the context C, of a writer")
-    beam: Beam | None = Field(None, description="of a writer that searches with a beam, or greedily (width 1)")
-    ablation: list[Ablation] | None = Field(None, description="of a writer")
-    forced: list[Forced] | None = Field(None, description="of a writer, if asked for")
+    beam: Beam | None = Field(None, description="for a writer that searches with a beam, or greedily (width 1)")
+    ablation: list[Ablation] | None = Field(None, description="for a writer")
+    forced: list[Forced] | None = Field(None, description="for a writer, if asked for")
     beliefs: list[Step] | None = Field(
         None, description="many to one: the answer to the first 1, 2, ... steps of the (first) source alone"
     )
-    attribution: list[Attribution] | None = Field(None, description="of the output, for each source")
+    attribution: list[Attribution] | None = Field(None, description="what the output depends on, for each source")
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; absent parts are left out."""

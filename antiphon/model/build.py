@@ -5,7 +5,7 @@ one_to_many     one vector, image or category -> a sequence              source,
 many_to_one     a sequence -> one label or number                        source, encoder, pooling, head
 many_to_many    a sequence -> a sequence of another length               source, encoder, bridge, decoder, head
 synchronous     a sequence -> one label or vector a step                 source, encoder, head
-                (with CTC each step says a symbol of a shorter text, or nothing)
+                (with CTC each step predicts a symbol of a shorter text, or nothing)
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from antiphon.model.parts.sources import SOURCES, Embedding, TextSource
 
 
 class Side(Protocol):
-    """What a structure must know of a side: the part that takes or gives it and its options, its size, whether it has
-    steps, and what stands before the first of its symbols."""
+    """What a structure needs of a side: the part that reads or writes it and its options, its size, whether it has
+    steps, and the symbol before its first one."""
 
     @property
     def part(self) -> str: ...
@@ -178,11 +178,11 @@ def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
     if model.encoder.bidirectional and any(side.steps for side in sources):
         width *= 2
     dropout: dict[str, Any] = {"dropout": model.dropout, "locked_dropout": model.locked_dropout}
-    found = []
+    channels = []
     for side in sources:
         options = model.image.model_dump() if side.part in ("image", "images") else {}
-        given: dict[str, Any] = {"inputs": side.size, "size": model.embedding, **side.part_options}
-        source = SOURCES.build(side.part, options, "model.image", **given)
+        sizes: dict[str, Any] = {"inputs": side.size, "size": model.embedding, **side.part_options}
+        source = SOURCES.build(side.part, options, "model.image", **sizes)
         encoder: Encoder
         if side.steps:
             settings = model.encoder.model_dump()
@@ -190,8 +190,8 @@ def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
         else:
             layers, residual = model.encoder.layers, model.encoder.residual
             encoder = FeedForwardEncoder(source.size, width, layers, residual, **dropout)
-        found.append(Channel(source, encoder))
-    return found
+        channels.append(Channel(source, encoder))
+    return channels
 
 
 def _attention(model: Model, query: int, memory: int) -> Attention | None:
@@ -225,12 +225,12 @@ def structure_of(config: Config) -> str:
             raise ConfigError("target.kind", f"{kinds}: a prediction for each step needs a source with steps")
         if "turns" in config.sources[0].options:
             raise ConfigError("source.turns", f"{kinds}: a dialogue's turns are for a text or one label of their own")
-        found = "synchronous"
+        structure = "synchronous"
     else:
-        found = f"{'many' if many else 'one'}_to_{'many' if target.form == 'any' else 'one'}"
-    if config.structure not in (None, found):
-        raise ConfigError("structure", f"is {config.structure}, but {kinds} makes {found}")
-    return found
+        structure = f"{'many' if many else 'one'}_to_{'many' if target.form == 'any' else 'one'}"
+    if config.structure not in (None, structure):
+        raise ConfigError("structure", f"is {config.structure}, but {kinds} makes {structure}")
+    return structure
 
 
 def build(config: Config, codecs: Codecs) -> Built:

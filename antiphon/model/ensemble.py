@@ -1,4 +1,4 @@
-"""Several trained models as one: each says how probable the next symbol is, and what they say is combined."""
+"""Several trained models as one: each predicts the next symbol, and their distributions are combined."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class States:
 class Ensemble(nn.Module):
     """Models that write the same symbols: writers, or language models. It decodes and scores as one of them does.
 
-    Its readout features are the members', one for each; its head combines what theirs make of them.
+    Its readout features are those of the members, one entry for each; its head combines the members' heads.
     """
 
     writes = True
@@ -57,17 +57,17 @@ class Ensemble(nn.Module):
 
     @property
     def goes_on(self) -> bool:
-        """Whether what it writes goes on behind what it has read."""
+        """Whether its output continues its input."""
         return self._members[0].goes_on
 
     @property
     def attends(self) -> bool:
-        """Whether every member says where in the source it looked."""
+        """Whether every member has attention over the source."""
         return all(member.attends for member in self._members)
 
     @property
     def copies(self) -> bool:
-        """Whether its members may say a symbol by pointing at the source."""
+        """Whether its members may copy symbols of the source."""
         return self._members[0].copies
 
     def start(self, sources: Sequence[Input]) -> States:
@@ -83,11 +83,11 @@ class Ensemble(nn.Module):
 
         Attention is the mean of the members'.
         """
-        found = [member.step(tokens, own) for member, own in zip(self._members, state.members, strict=True)]
-        looks = [step.attention for step in found if step.attention is not None]
-        attention = torch.stack(looks).mean(0) if len(looks) == len(found) else None
-        log_probs = self.head.combined([step.log_probs for step in found])
-        return Step(log_probs, States(tuple(step.state for step in found)), attention)
+        steps = [member.step(tokens, before) for member, before in zip(self._members, state.members, strict=True)]
+        looks = [step.attention for step in steps if step.attention is not None]
+        attention = torch.stack(looks).mean(0) if len(looks) == len(steps) else None
+        log_probs = self.head.combined([step.log_probs for step in steps])
+        return Step(log_probs, States(tuple(step.state for step in steps)), attention)
 
     def forward(self, sources: Sequence[Input], target: Tensor) -> tuple[Any, ...]:
         """Readout features of every target step, those of each member."""
@@ -95,9 +95,9 @@ class Ensemble(nn.Module):
 
     def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor] | None:
         """The mean of the members' attention weights [B, T, S] while they are fed the target, and the mask [B, S]."""
-        found = [member.attention(sources, target) for member in self._members if isinstance(member, Writer)]
-        weights = [one[0] for one in found if one is not None]
-        mask = next((one[1] for one in found if one is not None), None)
+        attentions = [member.attention(sources, target) for member in self._members if isinstance(member, Writer)]
+        weights = [attention[0] for attention in attentions if attention is not None]
+        mask = next((attention[1] for attention in attentions if attention is not None), None)
         return None if mask is None or len(weights) < len(self.members) else (torch.stack(weights).mean(0), mask)
 
     def begin(self, rows: int) -> Layers:
@@ -113,5 +113,8 @@ class Ensemble(nn.Module):
     def run(self, ids: Tensor, layers: Layers) -> tuple[tuple[Tensor, ...], Layers]:
         """For language models: features [B, T, features] of the symbols read, of each, and the states after them."""
         members = [member for member in self._members if isinstance(member, LanguageModel)]
-        features, after = zip(*(one.run(ids, own) for one, own in zip(members, layers, strict=True)), strict=True)
+        features, after = zip(
+            *(member.run(ids, before) for member, before in zip(members, layers, strict=True)),
+            strict=True,
+        )
         return features, after

@@ -2,7 +2,7 @@
 
 A `Writer` reads its sources and writes a target of any length. A `Reader` gives one answer a row, or one a step; a
 `LanguageModel` is one whose answer is the next symbol, so that it writes too, and an `Aligner` (CTC) one whose steps
-say a shorter text together.
+together predict a shorter text.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Channel(nn.Module):
 class Model(nn.Module):
     """What writers and readers share: sources with their encoders, and a head.
 
-    The first source's parts are `source` and `encoder`, further ones stand in `others`. What a model can do it says
-    by `writes`, `aligns`, `goes_on`, `attends`, `copies` and `streams`, each stated by the classes that can.
+    The first source's parts are `source` and `encoder`, further ones stand in `others`. What a model can do is stated
+    by `writes`, `aligns`, `goes_on`, `attends`, `copies` and `streams`, which its class defines.
     """
 
     head: Head[Any]
     writes: ClassVar[bool] = False  # whether it writes a text symbol by symbol
-    aligns: ClassVar[bool] = False  # whether its steps together say one text, which is shorter than they are
-    goes_on: ClassVar[bool] = False  # whether what it writes goes on behind what it has read
+    aligns: ClassVar[bool] = False  # whether its steps together predict one text, which is shorter than they are
+    goes_on: ClassVar[bool] = False  # whether its output continues its input
 
     def __init__(self, channels: Sequence[Channel]) -> None:
         super().__init__()
@@ -63,12 +63,12 @@ class Model(nn.Module):
 
     @property
     def attends(self) -> bool:
-        """Whether a step says where in the source it looked."""
+        """Whether its steps have attention over the source."""
         return False
 
     @property
     def copies(self) -> bool:
-        """Whether it may say a symbol by pointing at the source."""
+        """Whether it may copy symbols of the source."""
         return False
 
     @property
@@ -78,14 +78,14 @@ class Model(nn.Module):
 
     def encode(self, sources: Sequence[Input]) -> Encoded:
         """All sources encoded; several are one memory: their states side by side, their last states joined."""
-        return self.encode_vectors(source(*given) for (source, _), given in zip(self.channels, sources, strict=True))
+        return self.encode_vectors(source(*batch) for (source, _), batch in zip(self.channels, sources, strict=True))
 
     def encode_vectors(self, vectors: Iterable[Input]) -> Encoded:
         """`encode` of what the sources have made: vectors [B, S, size] and lengths [B] of each."""
-        found: list[Encoded] = [encoder(*given) for (_, encoder), given in zip(self.channels, vectors, strict=True)]
-        if len(found) == 1:
-            return found[0]
-        states, masks, lasts = zip(*found, strict=True)
+        encoded: list[Encoded] = [encoder(*batch) for (_, encoder), batch in zip(self.channels, vectors, strict=True)]
+        if len(encoded) == 1:
+            return encoded[0]
+        states, masks, lasts = zip(*encoded, strict=True)
         return Encoded(torch.cat(states, 1), torch.cat(masks, 1), torch.cat(lasts, -1))
 
     def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Any:
@@ -131,9 +131,9 @@ class Reader(Model):
 
 
 class Aligner(Reader):
-    """A synchronous reader whose steps together say a text shorter than they are: p(y|x) summed over all alignments.
+    """A synchronous reader whose steps together predict a shorter text: p(y|x) summed over all alignments.
 
-    Nothing that it has said is read, so it is searched by `antiphon/model/parts/ctc.py`, not step by step.
+    It does not read its own output, so it is searched by `antiphon/model/parts/ctc.py`, not step by step.
     """
 
     head: CTCHead
@@ -144,7 +144,7 @@ class Aligner(Reader):
 
     @property
     def streams(self) -> bool:
-        """What its steps say is known when all are read."""
+        """False: its text is known only when all steps are read."""
         return False
 
     def forward(self, sources: Sequence[Input], target: Tensor | None = None, reference: float = 1.0) -> Aligned:
@@ -175,7 +175,7 @@ class LanguageModel(Reader):
         return self.run(self.read(ids), self.begin(len(ids)))[0]
 
     def read(self, target: Tensor) -> Tensor:
-        """What is read while target [B, T] is said: `begin`, then all but the last."""
+        """What is read while target [B, T] is written: `begin`, then all but the last."""
         return _shifted(target, self.first)
 
     def run(self, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
@@ -209,8 +209,8 @@ class Writer(Model):
     """source -> encoder -> bridge -> decoder -> head: p(y|x) = prod_t p(y_t | y_<t, x).
 
     Training calls `forward` and the head; decoding calls `start` once and `step` once a symbol. With a `PointerHead` it
-    copies: its source [B, S, ...] has in its last column the ids of the symbols that each step says. Those beyond the
-    vocabulary are read as UNK when they have been said.
+    copies: its source [B, S, ...] has in its last column the ids of the symbols that each step copies. Those beyond
+    the vocabulary are read as UNK after they have been written.
     """
 
     head: SymbolHead[Any]
@@ -242,13 +242,13 @@ class Writer(Model):
         says = None
         if self.copies:
             ((values, lengths),) = sources
-            says, own = values[..., -1], values[..., :-1]
-            sources = [(own.squeeze(-1) if own.shape[-1] == 1 else own, lengths)]
+            says, inputs = values[..., -1], values[..., :-1]
+            sources = [(inputs.squeeze(-1) if inputs.shape[-1] == 1 else inputs, lengths)]
         encoded = self.encode(sources)
         return self.start_from(encoded, self.bridge.context(encoded), says)
 
     def start_from(self, encoded: Encoded, context: Tensor, says: Tensor | None = None) -> State:
-        """`start` of encoded sources, a context C [B, size], and what their steps say [B, S] if it copies."""
+        """`start` of encoded sources, a context C [B, size], and the ids that their steps copy [B, S] if it copies."""
         attention = self.decoder.attention
         memory = attended = None
         if attention is not None:
@@ -285,16 +285,16 @@ class Writer(Model):
         state, fed = self.start(sources), _shifted(target)
         if reference >= 1.0:
             return _pointed(self.decoder.unroll(self._read(fed), state))
-        given = torch.rand(fed.shape, device=fed.device) < reference
-        found: list[Decoded] = []
+        from_reference = torch.rand(fed.shape, device=fed.device) < reference
+        decoded: list[Decoded] = []
         for step in range(fed.shape[1]):
             tokens = fed[:, step]
-            if found:
+            if decoded:
                 with torch.no_grad():
-                    tokens = torch.where(given[:, step], tokens, self.head.best(_pointed(found[-1])))
-            found.append(self.decoder.step(self._read(tokens), state))
-            state = found[-1].state
-        return _pointed(stacked(found))
+                    tokens = torch.where(from_reference[:, step], tokens, self.head.best(_pointed(decoded[-1])))
+            decoded.append(self.decoder.step(self._read(tokens), state))
+            state = decoded[-1].state
+        return _pointed(stacked(decoded))
 
     def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor] | None:
         """Attention weights [B, T, S] while the decoder is fed the target, and the mask [B, S] of what can be read.
@@ -307,11 +307,11 @@ class Writer(Model):
 
 
 def _pointed(decoded: Decoded) -> Any:
-    """What a writer's head takes of one step or of all: the features, or of a decoder that copies `Pointed`."""
+    """What a writer's head takes of one step or of all: the features, or `Pointed` if the decoder copies."""
     features, attention, state, gate = decoded
     if gate is None or attention is None or state.memory is None or state.memory.says is None:
         return features
-    says, rows = state.memory.says, len(gate) // len(state.memory.says)  # those of a source lie side by side
+    says, rows = state.memory.says, len(gate) // len(state.memory.says)  # the rows of a source lie side by side
     says = says.repeat_interleave(rows, 0) if gate.dim() == 1 else says[:, None].expand_as(attention)
     return Pointed(features, gate, attention, says)
 

@@ -18,7 +18,7 @@ def at_least_float32(values: Tensor) -> Tensor:
 
 
 class Encoded(NamedTuple):
-    """An encoder's answer: states [B, S, memory] (zero at padding), mask [B, S] (true at symbols), last [B, memory]."""
+    """An encoder's output: states [B, S, memory] (zero at padding), mask [B, S] (true at symbols), last [B, memory]."""
 
     states: Tensor
     mask: Tensor
@@ -29,7 +29,7 @@ class Encoded(NamedTuple):
 class Memory:
     """What attention reads: states [B, S, memory], keys [B, S, key] projected once, mask [B, S].
 
-    For a decoder that copies, `says` [B, S] are the ids of the symbols that it says by pointing at each step.
+    For a decoder that copies, `says` [B, S] are the ids that it writes when it copies from each step.
     """
 
     states: Tensor
@@ -39,7 +39,7 @@ class Memory:
 
     @property
     def places(self) -> Tensor:
-        """Which of its row's symbols each is [B, S], from 1; at padding, that of the symbol before."""
+        """The number of each symbol within its row [B, S], from 1; at padding, that of the symbol before."""
         return self.mask.long().cumsum(1)
 
     def select(self, sources: Tensor) -> Memory:
@@ -59,7 +59,7 @@ class State:
     context: Tensor | None = None  # [B, context]: C, where it enters at every step
     memory: Memory | None = None
     fed: Tensor | None = None  # [R, features]: the last readout, with input feeding
-    attended: Tensor | None = None  # [R, S]: where attention has looked, of kinds that go by it
+    attended: Tensor | None = None  # [R, S]: where attention has looked, for kinds that use it
     drawn: tuple[Tensor, ...] | None = None  # [R, width] each: in training, what locked dropout does at every step
 
     @property
@@ -92,7 +92,7 @@ class State:
 
 
 class DecodingState(Protocol):
-    """What a search asks of a state; `width` rows of one source lie side by side."""
+    """What a search needs of a state; `width` rows of one source lie side by side."""
 
     def expand(self, width: int) -> Self: ...
 
@@ -105,9 +105,9 @@ S = TypeVar("S", bound=DecodingState)
 
 
 class Step(NamedTuple, Generic[S]):
-    """The answer of a step function: log_probs [R, symbols], the state after, attention [R, S] or None.
+    """What a step function returns: log_probs [R, symbols], the state after, attention [R, S] or None.
 
-    The log-probabilities are the search's own: it may write into them.
+    The search may write into the log-probabilities.
     """
 
     log_probs: Tensor

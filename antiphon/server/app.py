@@ -42,7 +42,7 @@ from antiphon.server.schema import (
 )
 from antiphon.server.service import Service
 from antiphon.server.settings import Settings
-from antiphon.server.streaming import EventStream, said, sent_lines, sent_steps, stepped
+from antiphon.server.streaming import EventStream, sent_lines, sent_steps, stepped, written
 
 STATIC = Path(__file__).with_name("static")
 ABOUT = "Recurrent sequence models. Answers never depend on what else is asked at the same time."
@@ -54,7 +54,7 @@ def create_app(
     """The server of some models.
 
     They are taken one by one after the start, in a thread, and so may be loaded by an iterator; until all are there
-    `/readyz` says 503. If that fails, `failed` is told why. `app.state.service.drain()` announces the end.
+    `/readyz` answers 503. If that fails, `failed` gets the error. `app.state.service.drain()` announces the end.
     """
     service = Service(settings or Settings())
 
@@ -93,7 +93,7 @@ def create_app(
 
 
 def _refuse_get(app: FastAPI) -> None:
-    """Of a path that is posted to say so, where the page's files would say that there is nothing."""
+    """Answer GET with 'use POST' on a path that takes POST; the page's files would answer that it does not exist."""
 
     async def refuse() -> None:
         raise Problem("method_not_allowed", "POST is what it takes", {"allow": "POST"})
@@ -114,7 +114,7 @@ EVENTS: dict[int | str, dict[str, Any]] = {
 
 
 def _add_models(app: FastAPI, service: Service) -> None:
-    """What is asked of models."""
+    """The paths of models."""
     settings = service.settings
 
     @app.post("/v1/predict", response_model=PredictAnswer, responses=problems(400, 404, 413, 415, 422, 429, 503, 504))
@@ -123,12 +123,12 @@ def _add_models(app: FastAPI, service: Service) -> None:
         served, worker = service.chosen(request, body.model)
         service.check_count(len(body.inputs))
         check_options(served, body.options, settings)
-        asked, prefix = body.options.arguments(), body.options.prefix
+        arguments, prefix = body.options.arguments(), body.options.prefix
         results = await _each(
             request, service, served, worker,
             read=[partial(read_input, served, value, settings) for value in body.inputs],
-            call=partial(_answers, served, asked, prefix),
-            key=json.dumps([asked, prefix], sort_keys=True),
+            call=partial(_answers, served, arguments, prefix),
+            key=json.dumps([arguments, prefix], sort_keys=True),
             width=body.options.width,
             tell=partial(answer_json, n_best=body.options.n_best),
         )  # fmt: skip
@@ -160,20 +160,20 @@ def _add_models(app: FastAPI, service: Service) -> None:
         if look is None:
             raise Problem("not_supported", served.refusal)
         check_options(served, body.options, settings)
-        asked = {key: value for key, value in body.options.arguments().items() if key in ("beam", "settings")}
+        arguments = {key: value for key, value in body.options.arguments().items() if key in ("beam", "settings")}
         call = partial(
             look,
             read_input(served, body.input, settings),
             None if body.reference is None else read_reference(served, body.reference, settings),
             None if body.other is None else read_input(served, body.other, settings),
-            [(one.step, one.token) for one in body.force],
+            [(forced.step, forced.token) for forced in body.force],
             body.top,
             begin=body.begin,
-            **asked,
+            **arguments,
         )
         (trace,) = await settled(request, service, served, worker, lambda _: [call()], [(None, 1)])
-        found: dict[str, Any] = await asyncio.to_thread(trace.to_json)
-        return found
+        result: dict[str, Any] = await asyncio.to_thread(trace.to_json)
+        return result
 
     @app.post(
         "/v1/predict/stream",
@@ -183,13 +183,13 @@ def _add_models(app: FastAPI, service: Service) -> None:
     )
     async def stream(request: Request, body: PredictRequest) -> Response:
         """Server-sent events. A model that writes answers each input symbol by symbol, greedily or drawn: `token` has
-        what has been said so far, `result` the whole. Of a model that answers each step, `inputs` are the steps of one
+        the output so far, `result` the whole. With a model that answers each step, `inputs` are the steps of one
         sequence (an empty string begins another), each answered by a `step`. The last event is `end`."""
         served, worker = service.chosen(request, body.model)
         service.check_count(len(body.inputs))
         check_options(served, body.options, settings)
         if served.streams == "tokens":
-            return await EventStream.begun(service, request, said(served, worker, body, settings))
+            return await EventStream.begun(service, request, written(served, worker, body, settings))
         events = stepped(served, worker, sent_steps(body.inputs), settings)
         return await EventStream.begun(service, request, events, lasting=True)
 
@@ -201,7 +201,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
         openapi_extra={"requestBody": {"required": True, "content": {"application/x-ndjson": {"schema": {}}}}},
     )
     async def live(request: Request, model: str | None = None) -> Response:
-        """As the stream of a model that answers each step, while the body is still being sent: each line is a step as
+        """Like the stream of a model that answers each step, while the body is still being sent: each line is a step as
         JSON, answered as soon as it comes."""
         served, worker = service.chosen(request, model)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-ndjson":
@@ -216,23 +216,23 @@ def _add_models(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/models", responses=problems(503))
     async def models() -> ModelList:
-        """The models that are served, what each reads and says, and the options that it takes."""
+        """The models that are served, what each reads and predicts, and the options that it takes."""
         cards: list[ModelCard] = [card(served) for served, _ in service.models.values()]
         names = ("max_body", "max_inputs", "max_steps", "max_pixels", "max_beam", "max_output")
         return ModelList(models=cards, limits={name: getattr(settings, name) for name in names})
 
 
 def _add_operations(app: FastAPI, service: Service) -> None:
-    """What is asked of the server itself."""
+    """The paths of the server itself."""
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """Whether the server lives."""
+        """Whether the server is alive."""
         return {"status": "ok"}
 
     @app.get("/readyz", responses=problems(503))
     async def readyz() -> dict[str, str]:
-        """Whether it takes requests: not while models are being loaded, nor once it was told to stop."""
+        """Whether it takes requests: not while models are being loaded, nor once it is to stop."""
         service.check_ready()
         return {"status": "ready"}
 
@@ -249,11 +249,11 @@ def _add_operations(app: FastAPI, service: Service) -> None:
 # --- from inputs to results ---------------------------------------------------------------------------
 
 
-def _answers(served: Served, asked: dict[str, Any], prefix: str | None, items: list[Any]) -> Sequence[Any]:
+def _answers(served: Served, arguments: dict[str, Any], prefix: str | None, items: list[Any]) -> Sequence[Any]:
     """A batch of inputs, each with its number among those of its request."""
-    given, numbers = zip(*items, strict=True)
-    prefixes = {} if prefix is None else {"prefixes": [prefix] * len(given)}
-    return served.predictor.answers(given, numbers=numbers, **prefixes, **asked)
+    values, numbers = zip(*items, strict=True)
+    prefixes = {} if prefix is None else {"prefixes": [prefix] * len(values)}
+    return served.predictor.answers(values, numbers=numbers, **prefixes, **arguments)
 
 
 async def _each(
@@ -270,14 +270,14 @@ async def _each(
     """A result for each input, or what is wrong with it."""
     results: list[dict[str, Any]] = []
     items: list[tuple[Any, int]] = []
-    for number, one in enumerate(read):
+    for number, read_value in enumerate(read):
         try:
-            given = one()
+            value = read_value()
         except Problem as problem:
             results.append({"error": problem.to_json()})
         else:
             results.append({})
-            items.append(((given, number), steps_of(given) * width))
+            items.append(((value, number), steps_of(value) * width))
     answers = await settled(request, service, served, worker, call, items, key)
     for ((_, number), _), answer in zip(items, answers, strict=True):
         wrong = isinstance(answer, served.wrong)
@@ -296,7 +296,7 @@ async def settled(
     items: Sequence[tuple[Any, int]],
     key: str | None = None,
 ) -> list[Any]:
-    """What a model's thread makes of items; past the deadline, or when the client has left, those that wait are
+    """The results of items in a model's thread; past the deadline, or when the client has left, those that wait are
     dropped."""
     try:
         futures = worker.submit(call, items, key)
@@ -311,7 +311,7 @@ async def settled(
         if waiting in done:
             return list(waiting.result())
         raise Problem("client_left" if leaving in done else "deadline_exceeded")
-    except served.wrong as error:  # of all of them alike
+    except served.wrong as error:  # an error of all of them
         raise Problem(served.code(error)) from None
     finally:
         waiting.cancel()
@@ -333,15 +333,15 @@ async def _answer_problem(_: Request, error: Exception) -> Response:
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = error.errors()[0]
-    if found["type"] == "json_invalid":
+    invalid = error.errors()[0]
+    if invalid["type"] == "json_invalid":
         return Problem("invalid_json").response()
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
-    if found["loc"] == ("body",) and kind != "application/json":
+    if invalid["loc"] == ("body",) and kind != "application/json":
         return Problem("unsupported_media_type", "application/json").response()
-    path = [str(part) for part in found["loc"][1:] if isinstance(part, int) or part in FIELDS]
-    reason = wrong_value(found["type"], found.get("ctx", {}))
-    if found["type"] == "extra_forbidden":
+    path = [str(part) for part in invalid["loc"][1:] if isinstance(part, int) or part in FIELDS]
+    reason = wrong_value(invalid["type"], invalid.get("ctx", {}))
+    if invalid["type"] == "extra_forbidden":
         reason = f"has a field that is not known; known: {', '.join(_known_fields(request.url.path, path))}"
     return Problem("invalid_request", f"{'.'.join(path) or 'the body'} {reason}").response()
 

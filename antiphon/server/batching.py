@@ -1,6 +1,6 @@
-"""Work for a model: inputs wait a moment for company, and one thread a model does them in batches.
+"""Work for a model: inputs wait a moment for others, and one thread a model does them in batches.
 
-What is asked in the same way (its `key`) may be done in one call; the model's answers do not depend on company. Work
+Work with the same `key` may be done in one call; the model's answers do not depend on the others in it. Work
 whose future was cancelled, because its client left or its time is over, is dropped before it is begun.
 """
 
@@ -58,7 +58,7 @@ class Worker:
     ) -> list[asyncio.Future[Any]]:
         """The futures of items, each with its steps; all are taken or, if too many wait, none (`FullError`).
 
-        `admitted` is what belongs to work that was taken before. To be called in the event loop.
+        `admitted` items belong to work that was taken before. To be called in the event loop.
         """
         loop = asyncio.get_running_loop()
         works = [Work(call, key, item, steps, loop.create_future()) for item, steps in items]
@@ -83,7 +83,7 @@ class Worker:
             loop = works[0].future.get_loop()
             try:
                 results = works[0].call([work.item for work in works])
-            except Exception as error:  # each of them learns of it
+            except Exception as error:  # each of them gets it
                 loop.call_soon_threadsafe(_fail, works, error)
             else:
                 loop.call_soon_threadsafe(_settle, works, results)

@@ -1,4 +1,4 @@
-"""The page at /docs: what the OpenAPI file says, as HTML without scripts or anything from elsewhere."""
+"""The page at /docs: the content of the OpenAPI file, as HTML without scripts or anything from elsewhere."""
 
 from __future__ import annotations
 
@@ -43,17 +43,20 @@ def page(api: Mapping[str, Any]) -> HTMLResponse:
 
 def _operations(api: Mapping[str, Any]) -> Iterator[str]:
     for path, operations in api["paths"].items():
-        for method, one in operations.items():
-            yield f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{_text(one.get('description', ''))}</p>"
-            sent = one.get("requestBody", {}).get("content", {})
-            yield "".join(f"<p>Body, <code>{kind}</code>: {_type(said['schema'])}</p>" for kind, said in sent.items())
+        for method, operation in operations.items():
+            about = _text(operation.get("description", ""))
+            yield f"<h2><code>{method.upper()} {escape(path)}</code></h2><p>{about}</p>"
+            sent = operation.get("requestBody", {}).get("content", {})
+            yield "".join(
+                f"<p>Body, <code>{kind}</code>: {_type(content['schema'])}</p>" for kind, content in sent.items()
+            )
             yield "<table><tr><th>status<th>answer<th>"
-            for status, said in one["responses"].items():
+            for status, response in operation["responses"].items():
                 kinds = "; ".join(
-                    f"<code>{kind}</code> {_type(held.get('schema', {}))}"
-                    for kind, held in said.get("content", {}).items()
+                    f"<code>{kind}</code> {_type(content.get('schema', {}))}"
+                    for kind, content in response.get("content", {}).items()
                 )
-                yield f"<tr><td>{status}<td>{kinds}<td>{_text(said['description'])}"
+                yield f"<tr><td>{status}<td>{kinds}<td>{_text(response['description'])}"
             yield "</table>"
 
 
@@ -64,9 +67,10 @@ def _schemas(schemas: Mapping[str, Any]) -> Iterator[str]:
             continue
         yield "<table><tr><th>field<th>type<th>what it is"
         needed = schema.get("required", [])
-        for field, one in schema["properties"].items():
+        for field, value in schema["properties"].items():
             note = "" if field in needed else " (optional)"
-            yield f"<tr><td><code>{escape(field)}</code>{note}<td>{_type(one)}<td>{_text(one.get('description', ''))}"
+            about = _text(value.get("description", ""))
+            yield f"<tr><td><code>{escape(field)}</code>{note}<td>{_type(value)}<td>{about}"
         yield "</table>"
 
 

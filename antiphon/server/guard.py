@@ -39,7 +39,7 @@ HEADERS = {
 
 
 class Metrics:
-    """What `/metrics` tells, in a registry of its own."""
+    """The metrics of `/metrics`, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -65,8 +65,8 @@ class Guard:
             await self.app(scope, receive, send)
             return
         begun, headers, status = perf_counter(), Headers(scope=scope), 0
-        given = headers.get("x-request-id", "")
-        number = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        sent_id = headers.get("x-request-id", "")
+        number = sent_id if REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(8)
         state = scope.setdefault("state", {})
         state["log"] = {}
 
@@ -102,7 +102,7 @@ class Guard:
         """Refuse a request by what stands before its body."""
         hosts, path = self.settings.hosts, scope["path"]
         if hosts and _name(headers.get("host", "")) not in hosts:
-            raise Problem("invalid_host")  # a page elsewhere whose name was made to lead here
+            raise Problem("invalid_host")  # a page elsewhere may give its own name this address
         if self.settings.token is not None and scope["method"] != "OPTIONS" and path.startswith(CLOSED):
             kind, _, token = headers.get("authorization", "").partition(" ")
             right = hmac.compare_digest(token.strip().encode(), self.settings.token.encode())

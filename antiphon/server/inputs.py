@@ -1,4 +1,4 @@
-"""JSON to what a model reads. A value is never a path, whatever it spells."""
+"""JSON to what a model reads. A value is never a path, whatever text it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from antiphon.server.problems import Problem
 from antiphon.server.schema import Options, Pair
 from antiphon.server.settings import Settings
 
-DTYPES = ("float32", "float64", "int32", "int64", "uint8")  # of arrays, little-endian
+DTYPES = ("float32", "float64", "int32", "int64", "uint8")  # types of arrays, little-endian
 PICTURE = 64  # steps that reading a picture costs as much as
 
 
@@ -49,12 +49,12 @@ def read_input(served: Served, value: Any, settings: Settings) -> Any:
 
 
 def read_target(served: Served, value: Any, settings: Settings) -> Any:
-    """What could be said, as it would stand in the target's column."""
+    """A target, as it would stand in the target's column."""
     return _bounded([_read(served.target, value, "invalid_target", settings)], settings)[0]
 
 
 def read_reference(served: Served, value: Any, settings: Settings) -> Any:
-    """What should be said: a target; of a language model what should follow the input."""
+    """A reference: a target; for a language model what should follow the input."""
     if served.target.kind != "next":
         return read_target(served, value, settings)
     side = served.target.model_copy(update={"kind": "text"})
@@ -62,7 +62,7 @@ def read_reference(served: Served, value: Any, settings: Settings) -> Any:
 
 
 def read_pair(served: Served, pair: Pair, settings: Settings) -> tuple[Any, Any]:
-    """An input and what could be said to it."""
+    """An input and its target."""
     return read_input(served, pair.input, settings), read_target(served, pair.target, settings)
 
 
@@ -165,10 +165,10 @@ def _picture(value: Any, settings: Settings) -> Any:
     content = _bytes(value)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of many pixels, which are counted below
+            warnings.simplefilter("ignore")  # about many pixels, which are counted below
             with Image.open(io.BytesIO(content), formats=IN_MEMORY) as picture:
                 width, height = picture.size
-    except Exception:  # decoders raise anything at what is none
+    except Exception:  # decoders raise anything at what is not a picture
         raise ValueError(f"must be a picture: {', '.join(IN_MEMORY)}") from None
     _few_pixels(width * height, settings)
     return content

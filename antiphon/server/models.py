@@ -12,13 +12,13 @@ from pydantic import BaseModel, Field
 
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, SilentError, TooLongError
 
-EXPORTED = "antiphon.json"  # the file that tells an exported folder from a model's
+EXPORTED = "antiphon.json"  # the file that only an exported folder has
 LOOKING = ("beam", "n_best", "sample")  # options of every model that writes
 CTC = ("beam", "n_best")
 
 
 class Predictor(Protocol):
-    """What a server asks of a model, from one thread. `antiphon.Predictor` is one, `antiphon_runtime.Model` too."""
+    """What a server needs of a model, from one thread. `antiphon.Predictor` is one, `antiphon_runtime.Model` too."""
 
     @property
     def answers(self) -> Callable[..., Sequence[Any]]:
@@ -37,11 +37,13 @@ class Side(BaseModel):
 
     name: str = Field(description="`source`, of further sources `source-2`, ...; `target`")
     kind: str = Field(description="text, category, vector, image, frames, images, grid, label, labels, number, ...")
-    symbols: int | None = Field(None, description="of texts, categories and labels: how many there are")
-    numbers: int | None = Field(None, description="of vectors, frames and grids: numbers a step")
-    pixels: list[int] | None = Field(None, description="of pictures: height and width that they are brought to")
-    color: bool | None = Field(None, description="of pictures")
-    turns: int | None = Field(None, description="of a dialogue: how many last turns are read, of a list of texts")
+    symbols: int | None = Field(None, description="for texts, categories and labels: how many there are")
+    numbers: int | None = Field(None, description="for vectors, frames and grids: numbers a step")
+    pixels: list[int] | None = Field(None, description="for pictures: height and width that they are brought to")
+    color: bool | None = Field(None, description="for pictures: whether they have colours")
+    turns: int | None = Field(
+        None, description="for a dialogue: how many of the last turns are read, from a list of texts"
+    )
 
     @property
     def reads(self) -> bool:
@@ -61,10 +63,10 @@ class Served:
     size: int  # bytes of weights
     max_length: int  # steps of an input
     options: Sequence[str] | None  # that it takes; None: all there are
-    defaults: Mapping[str, Any]  # of options
+    defaults: Mapping[str, Any]  # the values of options that are not sent
     streams: Literal["tokens", "steps"] | None
     predictor: Predictor
-    wrong: tuple[type[Exception], ...]  # what it raises of inputs and options
+    wrong: tuple[type[Exception], ...]  # what it raises about inputs and options
     codes: Mapping[type[Exception], str]  # the code of a problem by what was raised, the narrowest first
     scores: Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]] | None = None
     explain: Callable[..., Any] | None = None
@@ -82,7 +84,7 @@ def load(folder: Path, device: str | None = None) -> Served:
 
 
 def check(folder: Path) -> None:
-    """Refuse, before anything is loaded, a folder that is no model's, or that a package is missing for."""
+    """Refuse, before anything is loaded, a folder that is not a model, or for which a package is missing."""
     if (folder / EXPORTED).is_file():
         _runtime(folder)
     else:
@@ -147,16 +149,19 @@ def _exported(folder: Path, name: str) -> Served:
     except antiphon_runtime.RuntimeModelError as error:
         raise ModelFolderError(str(error)) from None
     manifest = json.loads((folder / EXPORTED).read_text(encoding="utf-8"))
-    sides = {one.get("name", "target"): one["vocabulary"] for one in (*manifest["sources"], manifest["target"])}
-    described = [_side(side, json.loads((folder / file).read_text(encoding="utf-8"))) for side, file in sides.items()]
+    entries = (*manifest["sources"], manifest["target"])
+    vocabularies = {entry.get("name", "target"): entry["vocabulary"] for entry in entries}
+    sides = [
+        _side(side, json.loads((folder / file).read_text(encoding="utf-8"))) for side, file in vocabularies.items()
+    ]
     writes = manifest["decode"] is not None
     live = {"read", "step"} <= manifest["graphs"].keys()
     return Served(
         name=name,
         format="onnx",
         structure=model.structure,
-        sources=tuple(described[:-1]),
-        target=described[-1],
+        sources=tuple(sides[:-1]),
+        target=sides[-1],
         size=_bytes(folder, "*.onnx"),
         max_length=manifest["max_length"],
         options=(*LOOKING, "token_scores") if writes else (),
@@ -173,7 +178,7 @@ def _exported(folder: Path, name: str) -> Served:
 
 
 def _side(name: str, value: Mapping[str, Any]) -> Side:
-    """A side by what its vocabulary file says."""
+    """A side, from the content of its vocabulary file."""
     return Side(
         name=name,
         kind=value.get("kind", "text"),

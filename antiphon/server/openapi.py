@@ -42,6 +42,6 @@ def _secure(api: dict[str, Any]) -> None:
     api["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for path, operations in api["paths"].items():
         if path.startswith(CLOSED):
-            for one in operations.values():
-                one["security"] = [{"token": []}]
-                one["responses"] |= {str(status): said for status, said in problems(401).items()}
+            for operation in operations.values():
+                operation["security"] = [{"token": []}]
+                operation["responses"] |= {str(status): response for status, response in problems(401).items()}

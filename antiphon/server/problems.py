@@ -1,6 +1,6 @@
-"""What can go wrong with a request: one table of stable codes, told as problem details (RFC 9457).
+"""What can go wrong with a request: one table of stable codes, sent as problem details (RFC 9457).
 
-A problem never repeats what a client sent, nor says anything of the machine: all it tells stands in this table, beside
+A problem never repeats what a client sent, and has nothing about the machine: all its texts are in this table, beside
 the numbers of a limit.
 """
 
@@ -57,9 +57,9 @@ class Details(BaseModel):
 
     type: str = Field(description="where the code is explained")
     title: str = Field(description="what is wrong")
-    status: int = Field(description="the HTTP status, of an input on its own too")
+    status: int = Field(description="the HTTP status, for a single input too")
     code: str = Field(description="stable, for programs")
-    detail: str | None = Field(None, description="of this case: a limit, a field")
+    detail: str | None = Field(None, description="about this case: a limit, a field")
 
 
 class Problem(HTTPException):
@@ -72,15 +72,15 @@ class Problem(HTTPException):
     def to_json(self) -> dict[str, Any]:
         """As problem details."""
         status, title = CODES[self.code]
-        told = {"type": f"/docs#{self.code}", "title": title, "status": status, "code": self.code}
-        return told if self.about is None else {**told, "detail": self.about}
+        details = {"type": f"/docs#{self.code}", "title": title, "status": status, "code": self.code}
+        return details if self.about is None else {**details, "detail": self.about}
 
     def response(self) -> Response:
         """As the answer to a request."""
         return JSONResponse(self.to_json(), self.status_code, self.headers, MEDIA)
 
 
-WANTED = {
+EXPECTED = {
     "missing": "is missing",
     "list_type": "must be a list",
     "string_type": "must be a string",
@@ -102,12 +102,12 @@ WANTED = {
     "model_type": "must be a JSON object",
     "dict_type": "must be a JSON object",
 }
-"""What should be sent, by the schema's name for what is wrong; {names} are those of its limits."""
+"""What is expected, by the schema's name for what is wrong; {names} are those of its limits."""
 
 
 def wrong_value(kind: str, limits: Mapping[str, Any]) -> str:
     """What is wrong with a value and what to send, without repeating it."""
-    return WANTED.get(kind, "is not as the schema in /openapi.json says").format(**limits)
+    return EXPECTED.get(kind, "is not as the schema in /openapi.json says").format(**limits)
 
 
 BY_STATUS = {

@@ -25,7 +25,7 @@ SWITCH = 5e-5  # seconds after which a thread that waits for the interpreter get
 
 
 class _Server(uvicorn.Server):
-    """It tells the application at once when it is told to stop."""
+    """Tells the application at once when it is to stop."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.config.app.state.service.drain()  # type: ignore[union-attr]
@@ -76,7 +76,7 @@ def serve(
 
 
 class _Line(logging.Formatter):
-    """What uvicorn has to say, such as of bytes that are no request, as a line like ours."""
+    """A message of uvicorn, such as about bytes that are not a request, as a line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps({"event": "uvicorn", "level": record.levelname.lower(), "message": record.getMessage()})
@@ -84,11 +84,11 @@ class _Line(logging.Formatter):
 
 def _log_lines() -> None:
     """Let all that is logged be lines of JSON on standard error."""
-    theirs = logging.StreamHandler(sys.stderr)
-    theirs.setFormatter(_Line())
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(_Line())
     for logger, level, handler in (
         (LOG, logging.INFO, logging.StreamHandler(sys.stderr)),
-        (logging.getLogger("uvicorn"), logging.WARNING, theirs),
+        (logging.getLogger("uvicorn"), logging.WARNING, lines),
     ):
         logger.setLevel(level)
         logger.addHandler(handler)

@@ -1,4 +1,4 @@
-"""What clients send and are sent."""
+"""The bodies of requests and of answers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from antiphon.server.models import Served, Side
 from antiphon.server.problems import Details
 
 INPUT = (
-    "of `text` and `long_text` a string (of a dialogue also the list of its turns); of `category` a string or number; "
-    "of `vector`, `frames` and `grid` (nested) lists of numbers, or an array {dtype, shape, data: base64}; of `image` "
-    "the base64 of a PNG, JPEG, WebP, GIF or BMP file, or an array of pixels; of `images` a list of these; with "
-    "several sources a list in their order, or an object by their names; without a source null"
+    "for `text` and `long_text` a string (for a dialogue also the list of its turns); for `category` a string or "
+    "number; for `vector`, `frames` and `grid` (nested) lists of numbers, or an array {dtype, shape, data: base64}; "
+    "for `image` the base64 of a PNG, JPEG, WebP, GIF or BMP file, or an array of pixels; for `images` a list of "
+    "these; with several sources a list in their order, or an object by their names; without a source null"
 )
 Input: TypeAlias = Annotated[Any, Field(description=INPUT)]
 Target: TypeAlias = Annotated[
     Any,
     Field(
-        description="of `text` and `label` a string; of `labels` a list of strings; of `number` a number; of `numbers` "
-        "lists of numbers or an array; of a language model (`next`) null"
+        description="for `text` and `label` a string; for `labels` a list of strings; for `number` a number; for "
+        "`numbers` lists of numbers or an array; for a language model (`next`) null"
     ),
 ]
 ModelName: TypeAlias = Annotated[str | None, Field(None, description="may be left out if one model is served")]
@@ -34,7 +34,7 @@ class Sent(BaseModel):
 
 
 class Options(Sent):
-    """How answers are looked for: the keys of `decode` in a model's configuration, and what is told of answers."""
+    """How outputs are searched for: the keys of `decode` in a model's configuration, and what the answers contain."""
 
     beam: int | None = Field(None, ge=1, description="beam width; 1 is greedy")
     n_best: int = Field(1, ge=1, description="outputs an input, at most the beam's width")
@@ -56,7 +56,7 @@ class Options(Sent):
     attention: bool = Field(False, description="tell the attention of each symbol to the source's")
 
     def arguments(self) -> dict[str, Any]:
-        """As arguments of `Predictor.answers`, without what each input has of its own."""
+        """As arguments of `Predictor.answers`, without the prefix."""
         named = {"beam", "n_best", "prefix", "sample", "token_scores", "align", "attention"}
         settings = self.model_dump(exclude_none=True, exclude=named)
         arguments = {
@@ -85,7 +85,7 @@ class PredictRequest(Sent):
 
 
 class Pair(Sent):
-    """An input and what could be said to it."""
+    """An input and a target for it."""
 
     input: Input
     target: Target = None
@@ -99,7 +99,7 @@ class ScoreRequest(Sent):
 
 
 class Force(Sent):
-    """A symbol to be said at a step."""
+    """A symbol to write at a step."""
 
     step: int = Field(ge=0, description="counted from 0")
     token: str | None = Field(description="null: the end symbol")
@@ -112,14 +112,14 @@ class ExplainRequest(Sent):
     input: Input
     reference: Target = Field(None, description="the expected output, to compare with")
     other: Input = Field(None, description="an input whose context is tried in place of this one's")
-    force: list[Force] = Field([], max_length=16, description="say these symbols at these steps, each on its own")
+    force: list[Force] = Field([], max_length=16, description="write these symbols at these steps, each on its own")
     begin: list[str | None] = Field([], max_length=2000, description="symbols that the output begins with")
     top: int = Field(5, ge=1, le=50, description="the number of most probable symbols shown for each step")
     options: Options = Options()
 
 
 class Output(BaseModel):
-    """A text that was said; `score` is log p(text | input) in nats with the end symbol."""
+    """A text that was written; `score` is log p(text | input) in nats with the end symbol."""
 
     text: str
     tokens: list[str]
@@ -128,17 +128,17 @@ class Output(BaseModel):
     alignment: list[int] | None = None
 
 
-SURE = "of a model that has been calibrated: the probability that the answer is right"
+SURE = "if the model is calibrated: the probability that the answer is right"
 
 
 class Read(BaseModel):
-    """What every answer can tell of its input."""
+    """What every answer can have about its input."""
 
     unknown: int | None = Field(None, description="symbols of the input that the model does not know, if there are any")
 
 
 class TextResult(Output, Read):
-    """Of a model that writes: its best output, with `n_best` above 1 all of them, in order."""
+    """The best output of a model that writes, and with `n_best` above 1 all of them, in order."""
 
     confidence: float | None = Field(None, description=SURE)
 
@@ -147,7 +147,7 @@ class TextResult(Output, Read):
 
 
 class LabelResult(Read):
-    """Of a target `label`: the most probable one, and the probability of each, the largest first."""
+    """For a target `label`: the most probable one, and the probability of each, the largest first."""
 
     label: str
     probabilities: dict[str, float]
@@ -155,7 +155,7 @@ class LabelResult(Read):
 
 
 class LabelsResult(Read):
-    """Of a target `labels`: one for each step."""
+    """For a target `labels`: one for each step."""
 
     labels: list[str]
     probabilities: list[float]
@@ -163,13 +163,13 @@ class LabelsResult(Read):
 
 
 class NumberResult(Read):
-    """Of a target `number`; null for an empty input."""
+    """For a target `number`; null for an empty input."""
 
     value: float | None
 
 
 class NumbersResult(Read):
-    """Of a target `numbers`: a vector for each step; in a stream of one step the vector."""
+    """For a target `numbers`: a vector for each step; for one step of a stream the vector."""
 
     values: list[Any]
 
@@ -188,7 +188,7 @@ class PredictAnswer(BaseModel):
 
 
 class Score(BaseModel):
-    """log p(target | input) in nats with the end symbol; of numbers minus the squared error."""
+    """log p(target | input) in nats with the end symbol; for numbers minus the squared error."""
 
     score: float
 
@@ -205,7 +205,7 @@ class Option(BaseModel):
 
     name: str
     description: str
-    default: Any = Field(None, description="of this model, if it has one of its own")
+    default: Any = Field(None, description="the value of this model, if it has its own")
 
 
 class ModelCard(BaseModel):
@@ -218,9 +218,11 @@ class ModelCard(BaseModel):
     target: Side
     size: int = Field(description="bytes of weights")
     max_length: int = Field(description="steps that are read of an input, at most")
-    scores: bool = Field(description="whether /v1/score is for it")
-    explains: bool = Field(description="whether /v1/explain is for it")
-    streams: str | None = Field(description="what /v1/predict/stream tells: `tokens`, `steps`, or it is not for it")
+    scores: bool = Field(description="whether /v1/score can be used")
+    explains: bool = Field(description="whether /v1/explain can be used")
+    streams: str | None = Field(
+        description="what /v1/predict/stream sends: `tokens` or `steps`; null: it cannot be used"
+    )
     options: list[Option]
 
 

@@ -36,7 +36,7 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def load(self, models: Iterable[Served], failed: Callable[[Exception], None] | None) -> None:
-        """Take models one by one, in a thread; what fails is told to `failed`."""
+        """Take models one by one, in a thread; `failed` is called with an error."""
         self._loop = asyncio.get_running_loop()
         try:
             await asyncio.to_thread(self._take, models)
@@ -74,7 +74,7 @@ class Service:
             await asyncio.to_thread(worker.close)
 
     def check_ready(self) -> None:
-        """Refuse what comes while models are loaded, or after the server was told to stop."""
+        """Refuse what comes while models are loaded, or once the server is to stop."""
         if self.draining.is_set():
             raise Problem("draining")
         if not self.ready:

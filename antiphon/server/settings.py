@@ -9,18 +9,18 @@ from dataclasses import dataclass
 class Settings:
     """Times are in seconds, sizes in bytes; a step is a character of a text or a step of an array."""
 
-    token: str | None = None  # what clients must show; None: nothing
-    origins: tuple[str, ...] = ()  # of pages elsewhere that may ask (CORS)
+    token: str | None = None  # what clients must send; None: nothing
+    origins: tuple[str, ...] = ()  # pages elsewhere that may ask (CORS)
     hosts: tuple[str, ...] = ()  # names that this server answers to; none: any
-    batch_window: float = 0.005  # how long an input waits for company
-    batch_steps: int = 16_384  # of a batch: steps of all its inputs, times the width of their beams
+    batch_window: float = 0.005  # how long an input waits for others
+    batch_steps: int = 16_384  # the most steps of all inputs of a batch, times the width of their beams
     queue: int = 1024  # inputs that may wait, for each model
-    streams: int = 64  # that may be open at once
-    deadline: float = 30.0  # of a request
-    drain: float = 30.0  # how long requests may take once the server is told to stop
+    streams: int = 64  # the most that may be open at once
+    deadline: float = 30.0  # for each request
+    drain: float = 30.0  # how long requests may take once the server is to stop
     max_body: int = 8 << 20
-    max_inputs: int = 256  # of a request
-    max_steps: int = 20_000  # of an input
-    max_pixels: int = 1 << 24  # of a picture
+    max_inputs: int = 256  # in a request
+    max_steps: int = 20_000  # in an input
+    max_pixels: int = 1 << 24  # in a picture
     max_beam: int = 64  # and outputs drawn for one input
     max_output: int = 2_000  # symbols

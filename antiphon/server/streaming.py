@@ -36,22 +36,22 @@ async def pulled(worker: Worker, answers: Iterator[Any]) -> AsyncIterator[Any]:
     """What an iterator gives, each pulled in the model's thread."""
     while True:
         (future,) = worker.submit(lambda _: [next(answers, END)], [(None, 1)], admitted=True)
-        found = await future
-        if found is END:
+        answer = await future
+        if answer is END:
             return
-        yield found
+        yield answer
 
 
-async def said(served: Served, worker: Worker, body: PredictRequest, settings: Settings) -> Events:
+async def written(served: Served, worker: Worker, body: PredictRequest, settings: Settings) -> Events:
     """The answers to inputs, symbol by symbol."""
-    asked = body.options.arguments()
-    asked |= {} if body.options.prefix is None else {"prefix": body.options.prefix}
+    arguments = body.options.arguments()
+    arguments |= {} if body.options.prefix is None else {"prefix": body.options.prefix}
     for name in ("beam", "n_best", "token_scores", "align", "attention"):
-        if asked.pop(name, 1) != 1:
+        if arguments.pop(name, 1) != 1:
             raise Problem("invalid_options", f"{name} is of whole outputs, not of a stream")
     for index, value in enumerate(body.inputs):
         try:
-            answers = served.predictor.say(read_input(served, value, settings), **asked)
+            answers = served.predictor.say(read_input(served, value, settings), **arguments)
             answer, length = None, 0
             async for answer in pulled(worker, answers):
                 length = length or (len(answer.source_tokens) if served.target.kind == "next" else 0)
@@ -63,7 +63,7 @@ async def said(served: Served, worker: Worker, body: PredictRequest, settings: S
             yield "result", {"index": index, "error": problem.to_json()}
         except served.wrong as error:
             code = served.code(error)
-            if code == "invalid_options":  # of all inputs alike
+            if code == "invalid_options":  # the same for all inputs
                 raise Problem(code) from None
             yield "result", {"index": index, "error": Problem(code).to_json()}
 
@@ -186,6 +186,6 @@ class EventStream(Response):
                 return None
             raise Problem("deadline_exceeded")
         finally:
-            for one in (coming, stopping):
-                one.cancel()
+            for task in (coming, stopping):
+                task.cancel()
             await asyncio.wait({coming, stopping})

@@ -23,7 +23,7 @@ class Difference:
 
     `low` and `high` bound 95% of the differences (other less first) over rows drawn anew; `p` is how probable a
     difference at least as far from zero would be, were there none: twice the smaller share of draws on either side of
-    zero, those at zero counted in both, and one more in each (so that it is never 0: it was not looked for longer).
+    zero, those at zero counted in both, and one more in each (so that it is never 0, however few the draws are).
     """
 
     metric: str
@@ -60,32 +60,32 @@ def compare(
     for both models alike (Koehn 2004, Statistical significance tests for machine translation evaluation). Models need
     not have the same vocabularies; `loss` can be compared only where they write the same symbols.
     """
-    (rows, own), *found = [model.row_sums(data, beam, settings) for model in models]
+    (rows, first_sums), *others = [model.row_sums(data, beam, settings) for model in models]
     first = models[0]
     differences = []
-    for model, (theirs, sums) in zip(models[1:], found, strict=True):
-        if [(row.file, row.line) for row in rows] != [(row.file, row.line) for row in theirs]:
+    for model, (other_rows, sums) in zip(models[1:], others, strict=True):
+        if [(row.file, row.line) for row in rows] != [(row.file, row.line) for row in other_rows]:
             reason = "does not take the same rows; compare models with the same data.max_length and data.references"
             raise DataError(f"{model.folder}: {reason} as {first.folder}")
-        for metric in (name for name in own if name in sums):
-            one, other = own[metric], sums[metric]
-            drawn = np.concatenate(list(_differences(one, other, samples, seed)))
+        for metric in (name for name in first_sums if name in sums):
+            base, other = first_sums[metric], sums[metric]
+            drawn = np.concatenate(list(_differences(base, other, samples, seed)))
             low, high = np.quantile(drawn, [0.025, 0.975])
             p = min(1.0, 2 * (1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))) / (samples + 1))
             differences.append(
                 Difference(
                     metric, str(first.folder), str(model.folder), len(rows),
-                    one.total, other.total, other.total - one.total, float(low), float(high), p,
+                    base.total, other.total, other.total - base.total, float(low), float(high), p,
                 )
             )  # fmt: skip
     return differences
 
 
-def _differences(one: Sums, other: Sums, samples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def _differences(base: Sums, other: Sums, samples: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """The difference of a metric over rows drawn anew, `samples` times in all."""
-    count = len(one.above)
+    count = len(base.above)
     chance = np.random.default_rng(seed)
-    columns = np.stack([one.above, one.below, other.above, other.below], 1)
+    columns = np.stack([base.above, base.below, other.above, other.below], 1)
     while samples:
         piece = min(samples, max(1, PIECE // count))
         drawn = chance.multinomial(count, np.full(count, 1 / count), size=piece) @ columns

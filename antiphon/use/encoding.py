@@ -30,7 +30,7 @@ Entry: TypeAlias = Encoded | Prediction | AntiphonError | None
 def encode(
     loaded: Loaded, value: Any, where: str, beginning: Sequence[int] = (), known: Exceptions = exceptions.NONE
 ) -> Encoded | Prediction | None:
-    """An input, called `where` by messages; its answer if it is among the known ones; None if it is empty."""
+    """An input, called `where` in messages; its known answer, if there is one; None if it is empty."""
     sources = loaded.codecs.sources
     parts = _parts(loaded, value, where)
     if parts is None:
@@ -74,16 +74,16 @@ def encode_pair(loaded: Loaded, value: Any, target: Any, where: str) -> list[Any
 def _parts(loaded: Loaded, value: Any, where: str) -> Sequence[Any] | None:
     """What an input has for each source; None for an empty one."""
     reading = [codec.reads for codec in loaded.codecs.sources]
-    wanted = sum(reading)
-    if wanted == 1:
+    count = sum(reading)
+    if count == 1:
         parts = [value]
     elif isinstance(value, str):
         parts = value.split("\t") if value.strip() else []
     else:
         parts = list(value)
-    if wanted and (not parts or (isinstance(parts[0], str) and not any(parts))):
+    if count and (not parts or (isinstance(parts[0], str) and not any(parts))):
         return None
-    if wanted and len(parts) != wanted:
-        raise DataError(f"{where}: has {len(parts)} of {wanted} sources; a tab separates them")
+    if count and len(parts) != count:
+        raise DataError(f"{where}: has {len(parts)} of {count} sources; a tab separates them")
     rest = iter(parts)
     return [next(rest) if reads else "" for reads in reading]

@@ -1,4 +1,4 @@
-"""The run of one input seen from inside: what is asked for is checked, and handed to the explainer of the model."""
+"""The run of one input seen from inside: the request is checked and handed to the explainer of the model."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def explain(
     for name, symbols in (("force", force), ("begin", begin)):
         if symbols and not loaded.writes:
             raise ConfigError(name, "is for a model that writes; this one does not")
-    asked = TraceRequest(
+    request = TraceRequest(
         reference, None if other is None else read_input(loaded, other, "other input"), force, top, begin
     )
     search = plan(decode_of(loaded, beam, None, settings), model, codecs) if isinstance(model, Speaker) else None
     explainer = explainer_of(model, loaded.config, codecs, loaded.device, search)
-    return explainer.trace(read_input(loaded, value, "input"), asked)
+    return explainer.trace(read_input(loaded, value, "input"), request)
 
 
 def read_input(loaded: Loaded, value: Any, what: str) -> EncodedInput:
-    """An input as explainers take it: as the model alone reads it, whatever answer is known."""
+    """An input as explainers take it: as the model alone reads it, even if its answer is known."""
     entry = encode(loaded, value, what)
     if not isinstance(entry, Encoded):
         raise DataError(f"{what}: is empty")

@@ -30,28 +30,28 @@ def read_file(path: str, config: Config, codecs: Codecs) -> Iterator[Input]:
 
 def lines_of(name: str, codecs: Codecs, stream: BinaryIO | None = None) -> Iterator[Input]:
     """The lines of a file, or of an open stream called `name`; a line with more fields than sources is refused."""
-    wanted = sum(codec.reads for codec in codecs.sources)
+    needed = sum(codec.reads for codec in codecs.sources)
     plain = all(isinstance(codec, TextCodec | CategoryCodec) for codec in codecs.sources)  # JSON may hold tabs
     for number, line, reason in read_lines(name, stream):
         if line is None:
             raise DataError(f"{name}:{number}: {reason}")
         count = line.count("\t") + 1
-        if plain and wanted and count > wanted:
+        if plain and needed and count > needed:
             raise DataError(
-                f"{name}:{number}: has {count} fields, and the model reads {wanted}: give its sources alone "
+                f"{name}:{number}: has {count} fields, and the model reads {needed}: give its sources alone "
                 f"(cut -f1 takes the first field), or a table as FILE"
             )
         yield number, line
 
 
 def _is_table(path: str, config: Config, codecs: Codecs) -> bool:
-    """Whether the first line that holds anything has more fields than the model has sources, or names its column."""
-    wanted = sum(codec.reads for codec in codecs.sources)
+    """Whether the first line that is not empty has more fields than the model has sources, or names its column."""
+    needed = sum(codec.reads for codec in codecs.sources)
     places = [side.column for side in config.sources if side.column is not None]
     for _, line, _ in islice(read_lines(path), 100):
         if line:
             fields = line.split("\t")
-            return len(fields) > wanted or any(isinstance(place, str) and place in fields for place in places)
+            return len(fields) > needed or any(isinstance(place, str) and place in fields for place in places)
     return False
 
 

@@ -1,4 +1,4 @@
-"""A loaded model: what every function of this folder is given."""
+"""A loaded model: what every function of this folder takes."""
 
 from __future__ import annotations
 

@@ -24,23 +24,23 @@ def load(
     """Load a model folder for use, onto the GPU if there is one or onto the named device.
 
     Several folders are loaded as one model, an ensemble: with `log_linear` a symbol's log p is the mean of theirs,
-    normalised again, with `mean` its p is the mean of theirs. Their vocabularies must be the same; what is configured
-    is the first one's.
+    normalised again, with `mean` its p is the mean of theirs. Their vocabularies must be the same; the
+    configuration is that of the first model.
     """
     place = pick_device(device)
-    folders = [Path(folder)] if isinstance(folder, str | Path) else [Path(one) for one in folder]
+    folders = [Path(folder)] if isinstance(folder, str | Path) else [Path(path) for path in folder]
     if not folders:
         raise ModelFolderError("an ensemble needs at least one model folder")
     if combine not in COMBINATIONS:
         raise ConfigError("combine", f"unknown way {combine!r}; {nearest(combine, COMBINATIONS)}")
-    first, *others = (bundle.load(one, place) for one in folders)
+    first, *others = (bundle.load(path, place) for path in folders)
     for other, name in zip(others, folders[1:], strict=True):
         _refuse_strangers(first, other, folders[0], name)
-    members: Any = [one.model for one in (first, *others)]
+    members: Any = [member.model for member in (first, *others)]
     ensemble = Ensemble(members, COMBINATIONS[combine]).eval() if others else None
     path = folders[0] / exceptions.FILE
     known = exceptions.read(path, first.codecs) if path.is_file() else exceptions.NONE
-    calibrated = None if others else calibration.read(folders[0] / calibration.FILE)  # of one model, not of several
+    calibrated = None if others else calibration.read(folders[0] / calibration.FILE)  # for one model, not for several
     return Predictor(first, folders[0], place, ensemble, known, calibrated)
 
 
@@ -48,11 +48,11 @@ def _refuse_strangers(first: Bundle, other: Bundle, where: Path, name: Path) -> 
     """Refuse a member of an ensemble that reads or writes other symbols than the first."""
     if not isinstance(first.model, Writer | LanguageModel):
         raise ModelFolderError(f"{where}: does not write; an ensemble is of models that write a sequence")
-    own, theirs = first.codecs.named, other.codecs.named
-    odd = own.keys() ^ theirs.keys() or {side for side in own if own[side].to_json() != theirs[side].to_json()}
+    codecs, others = first.codecs.named, other.codecs.named
+    odd = codecs.keys() ^ others.keys() or {side for side in codecs if codecs[side].to_json() != others[side].to_json()}
     if odd:
         reason = "train both on the same rows (a fraction as data.valid depends on train.seed; give it a file)"
         raise ModelFolderError(f"{name}: vocabulary-{min(odd)}.json is not that of {where}; {reason}")
-    depths = {len(one.config.model.image.channels) for one in (first, other)}
+    depths = {len(member.config.model.image.channels) for member in (first, other)}
     if len(depths) > 1 and any(codec.kind == "image" for codec in first.codecs.sources):
         raise ModelFolderError(f"{name}: looks at other places of a picture than {where}; give both as many channels")

@@ -1,4 +1,4 @@
-"""A model measured on data: its metrics, and how sure it may be."""
+"""A model measured on data: its metrics, and its calibration."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def refuse_unsure(loaded: Loaded) -> Calibration:
 
 
 def calibrate(loaded: Loaded, data: Data) -> Report:
-    """How sure the answers may be, fitted to the rows of `data`, by default the validation rows."""
+    """The calibration of the confidence, fitted to the rows of `data`, by default the validation rows."""
     if isinstance(loaded.model, Ensemble):
         raise ModelFolderError("an ensemble is several models; calibrate each of them")
     target = loaded.codecs.target

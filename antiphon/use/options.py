@@ -1,4 +1,4 @@
-"""What a caller asks for, checked: the settings of `decode`, the search they plan, what every output begins with."""
+"""The options of a caller, checked: the settings of `decode`, their search, what every output begins with."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Options:
     settings: Settings = None
     token_scores: bool = False
     align: bool = False
-    scores: bool = True  # whether they are read: where a shortlist is searched, the model's own take some time
+    scores: bool = True  # whether they are read: with a shortlist it takes time to compute the model's own
 
 
 @dataclass(frozen=True)
 class Request:
-    """Checked options: how outputs are looked for by a model that writes, and what is reported of them."""
+    """Checked options: how a model that writes searches for outputs, and what is reported of them."""
 
     decode: Decode
     search: Search | None

@@ -54,7 +54,7 @@ class Predictor:
 
     @property
     def _loaded(self) -> Loaded:
-        """What the functions of this folder are given, as it is now."""
+        """What the functions of this folder take, as it is now."""
         return Loaded(
             self.model, self.config, self.codecs, self.device, self.folder,
             self.exceptions, self.calibration, self._copying,
@@ -97,8 +97,8 @@ class Predictor:
     ) -> Iterator[Prediction]:  # fmt: skip
         """Like `predict`, but lazily and in bounded memory: `window` inputs are held at a time.
 
-        Errors name an input as `origin` and its number, from 1, or as `origin` of its number. Without `scores`, which
-        nobody then reads, they may be those of the search alone, with a shortlist.
+        Errors name an input as `origin` and its number, from 1, or as `origin` of its number. Without `scores` the
+        scores are not meant to be read: with a shortlist they may be those of the search alone.
         """
         options = Options(beam, n_best, attention, sample, settings, token_scores, align, scores)
         return predicting.stream(self._loaded, inputs, options, prefix, window, origin)
@@ -122,7 +122,7 @@ class Predictor:
     def say(
         self, given: Any, sample: Settings = None, prefix: str | None = None, settings: Settings = None
     ) -> Iterator[Prediction]:
-        """The answer of a model that writes while it grows: what has been said after every symbol.
+        """The answer of a model that writes while it grows: after every symbol the output so far.
 
         The last is the answer of `predict` with a beam of 1, or drawn. A choice among whole outputs (`mbr`, a beam's
         `require` and `diversity`, `coverage_penalty`) is refused.
@@ -156,7 +156,7 @@ class Predictor:
 
     @property
     def answers_steps(self) -> bool:
-        """Whether it gives an answer for each step of its source, so that `live` is for it."""
+        """Whether it gives an answer for each step of its source, so that `live` can be used."""
         return live.answers_steps(self._loaded)
 
     def live(self, steps: Iterable[Any], origin: str = "step ") -> Iterator[Prediction]:
@@ -172,10 +172,10 @@ class Predictor:
     ) -> Trace:  # fmt: skip
         """The run of one input, as `predict` takes it, seen from inside: see docs/trace.md.
 
-        With a `reference`, what should be said (of a language model: behind the input), it is compared. `other` is
+        With a `reference`, the expected output (for a language model: behind the input), it is compared. `other` is
         another input, whose context C is tried in place of the input's. Each of `force` is a step, from 0, and a symbol
-        (None: the end symbol) to say there and go on; `begin` are symbols that the output itself begins with. `top`
-        symbols a step are told of; `beam` and `settings` are as `predict` takes them.
+        (None: the end symbol) to write there and go on; `begin` are symbols that the output itself begins with. `top`
+        symbols a step are shown; `beam` and `settings` are as `predict` takes them.
         """
         return explaining.explain(self._loaded, given, reference, other, force, top, beam, settings, begin)
 
@@ -207,7 +207,7 @@ class Predictor:
 
     def calibrate(self, data: Data = None) -> Report:
         """Fit how sure the answers are to the rows of `data`, by default the validation rows, which must not be among
-        those learned from; kept in the model's folder, and told in its card, from now on."""
+        those learned from; kept in the model's folder, and described in its card, from now on."""
         report = measuring.calibrate(self._loaded, data)
         keeping.keep_calibration(self.folder, report)
         self.calibration = report.calibration
@@ -235,7 +235,7 @@ class Predictor:
         return row_sums(measuring.task_of(self._loaded, data, beam, settings))
 
     def confusion(self, data: Data = None) -> dict[str, dict[str, int]]:
-        """For every label in `data`, how often each label was said; for targets `label` and `labels`."""
+        """For every label in `data`, how often each label was predicted; for targets `label` and `labels`."""
         return confusion(measuring.task_of(self._loaded, data))
 
     def save(self, folder: str | Path) -> None:

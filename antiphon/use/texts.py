@@ -1,4 +1,4 @@
-"""The texts that a model writes: searched for many inputs at once, or said to one while they grow."""
+"""The texts that a model writes: searched for many inputs at once, or shown for one input while they grow."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _candidates(
     symbols = written(model, loaded.codecs, search, repeated, values, tokens, loaded.device)
     if model.goes_on:
         symbols = [[*reads[row], *behind] for row, behind in zip(rows, symbols, strict=True)]
-    renewed = request.scores and search.shortlist is not None  # that of the search is of few symbols alone
+    renewed = request.scores and search.shortlist is not None  # that of the search is over few symbols alone
     parts = symbol_scores(model, repeated, tokens, loaded.device) if request.token_scores or renewed else None
     looks = request.attention or request.align
     weights = attention_of(model, repeated, tokens, loaded.device) if looks else None
@@ -124,5 +124,5 @@ def _candidates(
 
 
 def counting(answer: Any, unknown: int) -> Any:
-    """An answer that tells how many symbols of its input are not known, if there are any."""
+    """An answer with the number of symbols of its input that are not known, if there are any."""
     return replace(answer, unknown=unknown) if unknown and not isinstance(answer, AntiphonError) else answer

@@ -1,4 +1,4 @@
-"""What an output hangs on: input x gradient."""
+"""What an output depends on: input x gradient."""
 
 from __future__ import annotations
 

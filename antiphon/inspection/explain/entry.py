@@ -26,7 +26,7 @@ def explainer_of(
     model: Model, config: Config, codecs: Codecs, device: torch.device, search: Search | None
 ) -> ReaderExplainer | WriterExplainer | LanguageModelExplainer:
     """The explainer of a model; one that writes needs a search. There is none yet for one
-    that copies or is trained with CTC, and a `ConfigError` says so."""
+    that copies or is trained with CTC: a `ConfigError`."""
     if (key := unexplained(model)) is not None:
         raise ConfigError(key, "cannot be looked into yet; train a model without it to see inside")
     if isinstance(model, Writer):

@@ -1,4 +1,4 @@
-"""The trace of a model that goes on behind what it has read."""
+"""The trace of a model that continues its input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from antiphon.model.state import State
 
 
 class LanguageModelExplainer(WritingExplainer[LanguageModel]):
-    """Traces a model that goes on behind what it has read."""
+    """Traces a model that continues its input."""
 
     def trace(self, example: EncodedInput, request: TraceRequest) -> Trace:
         """The prompt's run."""
@@ -37,9 +37,9 @@ class LanguageModelExplainer(WritingExplainer[LanguageModel]):
         shown = self._run(log_probs[: len(prompt)], prompt, read, self.codec.join(before), request.top)
         reference = None
         if request.reference is not None:
-            value, wanted = encoded_reference(self.codec, request.reference)
-            wanted = [*wanted, EOS][: len(wanted) + 1 - self.codec.ends]
-            reference = self._after(example, wanted, self.codec.split(value), request.top)
+            value, reference_ids = encoded_reference(self.codec, request.reference)
+            reference_ids = [*reference_ids, EOS][: len(reference_ids) + 1 - self.codec.ends]
+            reference = self._after(example, reference_ids, self.codec.split(value), request.top)
         run = self._after(example, [*output, EOS], symbols, request.top)
         return Trace(
             structure=structure_of(self.config),

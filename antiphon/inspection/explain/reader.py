@@ -26,7 +26,7 @@ from antiphon.model.build import structure_of
 from antiphon.model.models import Input, Reader
 from antiphon.model.state import Encoded
 
-MOST_LABELS = 50  # of labels so many are shown at each step, where there are more
+MOST_LABELS = 50  # the most labels that are shown at a step
 
 
 class ReaderExplainer(Explainer[Reader]):
@@ -42,7 +42,7 @@ class ReaderExplainer(Explainer[Reader]):
         output = self._run(answer, top)
         reference = None if request.reference is None else self._reference(example, answer, request.reference, top)
         pooled = self.model.pooling is not None
-        labels = self._says_labels
+        labels = self._has_labels
         return Trace(
             structure=structure_of(self.config),
             sources=sources,
@@ -56,7 +56,7 @@ class ReaderExplainer(Explainer[Reader]):
         )
 
     @property
-    def _says_labels(self) -> bool:
+    def _has_labels(self) -> bool:
         return isinstance(self.codecs.target, LabelCodec)
 
     def _answers(self, inputs: Sequence[EncodedInput]) -> list[Answer]:
@@ -91,7 +91,7 @@ class ReaderExplainer(Explainer[Reader]):
         ]
 
     def _run(self, answer: Answer, top: int) -> Run:
-        steps = self._steps(answer, list(map(int, answer.said)) if self._says_labels else [], top)
+        steps = self._steps(answer, list(map(int, answer.said)) if self._has_labels else [], top)
         text = answered(self.codecs.target, answer).text
         return Run(text=text, tokens=[step.token for step in steps], score=None, steps=steps)
 
@@ -127,7 +127,7 @@ class ReaderExplainer(Explainer[Reader]):
 
     def _attribution(self, example: EncodedInput, sources: Sequence[Source], answer: Answer) -> list[Attribution]:
         steps = len(answer.said)
-        labels = self._says_labels
+        labels = self._has_labels
 
         def output_values(vectors: list[Input], rows: Tensor) -> Tensor:
             features = self.model.features_of(self.model.encode_vectors(vectors))[:, :steps]

@@ -59,10 +59,10 @@ class WriterExplainer(WritingExplainer[Writer]):
             start = observed.model.start(self._padded(example))
         encoder = self._encoder(observed, sources)
         run = self._run_with_layers(observed, start, [*output, EOS], self._symbols(example, output), request.top)
-        wanted = reference = None
+        reference_ids = reference = None
         if request.reference is not None:
-            value, wanted = encoded_reference(self.codec, request.reference)
-            reference = self._run_with_layers(observed, start, wanted, self.codec.split(value), request.top)
+            value, reference_ids = encoded_reference(self.codec, request.reference)
+            reference = self._run_with_layers(observed, start, reference_ids, self.codec.split(value), request.top)
         return Trace(
             structure=structure_of(self.config),
             sources=sources,
@@ -73,7 +73,7 @@ class WriterExplainer(WritingExplainer[Writer]):
             pooling=self._shares(encoded),
             context=rounded(context[0]),
             beam=tree,
-            ablation=self._ablation(example, encoded, output, wanted, request),
+            ablation=self._ablation(example, encoded, output, reference_ids, request),
             forced=self._forced(example, output, request),
             attribution=self._attribution(example, sources, [*output, EOS]),
         )

@@ -27,7 +27,7 @@ from antiphon.inspection.views.drawing import (
 
 
 def answers(trace: Trace) -> View | None:
-    """What a reader says: of each step the probabilities of labels, or numbers."""
+    """The predictions of a reader: for each step the probabilities of labels, or numbers."""
     if trace.context is not None or trace.prompt is not None:
         return None
     many = trace.structure == "synchronous"
@@ -38,8 +38,8 @@ def answers(trace: Trace) -> View | None:
     return _as_answers("Predictions of each step" if many else "What it said", read, trace.output.steps, reference)
 
 
-def _one_answer(said: Step, reference: Token) -> View:
-    choices = said.top[:LABELS]
+def _one_answer(step: Step, reference: Token) -> View:
+    choices = step.top[:LABELS]
 
     def draw(figure: FigureBase) -> None:
         axes = figure.subplots()
@@ -69,22 +69,22 @@ def beliefs(trace: Trace) -> View | None:
 
 
 def _as_answers(
-    title: str, read: Sequence[Token], said: Sequence[Step], reference: Sequence[Step] | None, prefix: bool = False
+    title: str, read: Sequence[Token], steps: Sequence[Step], reference: Sequence[Step] | None, prefix: bool = False
 ) -> View:
     """Probabilities of labels, or numbers, over what was read."""
     until = "; each column is the answer had the input ended there" if prefix else ""
-    if said[0].values is not None:
-        about = f"The numbers{' of each step' if len(said) > 1 else ''}{until}; dashed: the reference's."
+    if steps[0].values is not None:
+        about = f"The numbers{' of each step' if len(steps) > 1 else ''}{until}; dashed: the reference's."
         size = (1.6 + max(3.0, side(len(read), WIDEST)), 3.0)
-        return View(title, about, size, lambda figure: _curves(figure.subplots(), read, said, reference))
+        return View(title, about, size, lambda figure: _curves(figure.subplots(), read, steps, reference))
     best: dict[Token, float] = {}
-    for step in said:
+    for step in steps:
         for choice in [*step.top]:
             best[choice.token] = max(best.get(choice.token, 0.0), math.exp(choice.log_prob))
     labels = sorted(best, key=lambda label: -best[label])[:LABELS]
-    wanted = [step.token for step in reference] if reference is not None else []
-    values = np.zeros((len(labels), len(said)))
-    for column, step in enumerate(said):
+    reference_tokens = [step.token for step in reference] if reference is not None else []
+    values = np.zeros((len(labels), len(steps)))
+    for column, step in enumerate(steps):
         for choice in step.top:
             if choice.token in labels:
                 values[labels.index(choice.token), column] = math.exp(choice.log_prob)
@@ -92,19 +92,22 @@ def _as_answers(
     def draw(figure: FigureBase) -> None:
         axes = figure.subplots()
         draw_grid(axes, values, read, labels)
-        for column, step in enumerate(said):
-            for label, color, room in ((step.token, BLUE, 0.46), (wanted[column] if wanted else None, GREEN, 0.38)):
+        for column, step in enumerate(steps):
+            for label, color, room in (
+                (step.token, BLUE, 0.46),
+                (reference_tokens[column] if reference_tokens else None, GREEN, 0.38),
+            ):
                 if label in labels:
                     corner = (column - room, labels.index(label) - room)
                     axes.add_patch(Rectangle(corner, 2 * room, 2 * room, fill=False, edgecolor=color, linewidth=1.6))
 
-    green = ", green for the reference" if wanted else ""
+    green = ", green for the reference" if reference_tokens else ""
     about = f"The probability of each label in per cent, a frame for what is said{green}{until}."
     return View(title, about, grid_size(read, labels), draw)
 
 
-def _curves(axes: Axes, read: Sequence[Token], said: Sequence[Step], reference: Sequence[Step] | None) -> None:
-    values = np.asarray([step.values for step in said])
+def _curves(axes: Axes, read: Sequence[Token], steps: Sequence[Step], reference: Sequence[Step] | None) -> None:
+    values = np.asarray([step.values for step in steps])
     truth = None if reference is None else np.asarray([step.values for step in reference])
     for number in range(min(LABELS, values.shape[1])):
         (line,) = axes.plot(values[:, number], marker=".", label=f"number {number + 1}")

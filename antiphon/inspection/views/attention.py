@@ -1,4 +1,4 @@
-"""The views of where in the input the model looked, and what its output hangs on."""
+"""The views of where in the input the model looked, and what its output depends on."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _over_picture(title: str, source: Source, values: NDArray[Any], rows: Sequen
 
 
 def attribution(trace: Trace) -> View | None:
-    """What each output symbol hangs on."""
+    """What each output symbol depends on."""
     parts = trace.attribution
     if not parts or not any(len(part.tokens) > 1 for part in parts):
         return None

@@ -10,7 +10,7 @@ from matplotlib.figure import FigureBase
 from antiphon.inspection.trace import Beam, Node, Trace
 from antiphon.inspection.views.drawing import BLUE, GREEN, HIGHEST, WIDEST, View, short_labels, side
 
-LEAVES = 120  # of a beam's tree: with more, what was pruned is left out
+LEAVES = 120  # leaves of a beam's tree: with more, what was pruned is left out
 
 
 def beam(trace: Trace) -> View | None:

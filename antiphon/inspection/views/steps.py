@@ -54,9 +54,9 @@ def _step_bars(axes: Axes, run: Run, ranks: int, longest: int, marked: int | Non
         axes.axhspan(marked - 0.5, marked + 0.5, color=RED, alpha=0.15)
     for row, step in enumerate(run.steps):
         for rank, choice in enumerate(step.top):
-            share, said = math.exp(choice.log_prob), choice.token == step.token
+            share, is_output = math.exp(choice.log_prob), choice.token == step.token
             axes.add_patch(Rectangle((rank, row - 0.4), 0.96 * share, 0.8, color=BLUE, alpha=0.35, linewidth=0))
-            if said:
+            if is_output:
                 axes.add_patch(Rectangle((rank, row - 0.42), 0.96, 0.84, fill=False, edgecolor=BLUE, linewidth=1.2))
             name = short_labels([choice.token], 9)[0]
             axes.text(rank + 0.04, row, f"{name}  {share:.0%}", va="center", fontsize=8)

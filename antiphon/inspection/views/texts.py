@@ -1,4 +1,4 @@
-"""The views that are tables of texts: what was read and said, with another context, with forced symbols."""
+"""The views that are tables of texts: input and output, with another context, with forced symbols."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _chance(value: float | None) -> str:
 
 
 def summary(trace: Trace) -> View:
-    """What was read and what was said."""
+    """The input and the output."""
     rows = [[source.name, cut(source.text, LONGEST)] for source in trace.sources]
     labels = trace.output.steps and trace.output.steps[0].values is None
     unit = "log p" if labels else "minus squared error"

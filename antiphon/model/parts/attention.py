@@ -1,8 +1,8 @@
 """Attention: where in the source each step looks, and what it reads there, c_t = sum_j a_tj h_j.
 
 Queries come as [B, T, query]: the T steps of a row in training, its T beams in decoding. Keys are
-projected once a source and kept in the decoder's state. A kind that goes by where it has looked before
-keeps that in the state too, as `attended`; its steps are then taken one at a time.
+projected once a source and kept in the decoder's state. A kind that uses its earlier weights
+keeps them in the state too, as `attended`; its steps are then computed one at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from antiphon.errors import ConfigError
 from antiphon.model.state import Memory, at_least_float32
 from antiphon.registry import Table
 
-WIDEST = 1 << 16  # more is a slip of the pen
+WIDEST = 1 << 16  # a larger size is a typing error
 FAINT = 46.0  # nats: e^-46 is 1e-20
 
 
@@ -35,8 +35,8 @@ class Looked(NamedTuple):
 class Attention(nn.Module, ABC):
     """A way to score queries [B, T, query] against keys [B, S, key].
 
-    One that goes by where it has looked also says what it keeps of that: before the first step `initial`, after each
-    step `kept`.
+    A kind that uses its earlier weights also defines what it keeps of them: `initial` before the first step, `kept`
+    after each step.
     """
 
     hard: ClassVar[bool] = False  # whether it looks at one step alone in use
@@ -50,11 +50,11 @@ class Attention(nn.Module, ABC):
         """-> [B, T, S], before masking; `attended` [B, T, S] is what each query's row has kept."""
 
     def initial(self, memory: Memory) -> Tensor | None:
-        """What is kept before the first step [B, S]; None of a kind that keeps nothing."""
+        """What is kept before the first step [B, S]; None for a kind that keeps nothing."""
         return None
 
     def kept(self, attended: Tensor | None, weights: Tensor) -> Tensor | None:
-        """What is kept after a step, of what was kept before it and its weights, each [B, T, S]."""
+        """What is kept after a step, from what was kept before it and its weights, each [B, T, S]."""
         return None
 
     def weights(self, queries: Tensor, memory: Memory, attended: Tensor | None) -> Tensor:
@@ -62,7 +62,7 @@ class Attention(nn.Module, ABC):
         return masked_softmax(at_least_float32(self.scores(queries, memory, attended)), memory.mask[:, None])
 
     def forward(self, queries: Tensor, memory: Memory, attended: Tensor | None = None) -> Looked:
-        """One look of each query [B, T, query], by what its row has kept [B, T, S]."""
+        """What each query [B, T, query] reads, with what its row has kept [B, T, S]."""
         exact = self.weights(queries, memory, attended)
         weights = exact.to(memory.states.dtype)
         return Looked(weights @ memory.states, weights, self.kept(attended, exact))
@@ -74,7 +74,7 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     What is less than e^-`FAINT` of the largest is zero too. Such weights are lost in rounding, but they and their
     gradients come so near to the smallest numbers there are that a processor takes a hundred times as long over them.
     """
-    if torch.compiler.is_exporting():  # the runtime's processor is told to take such numbers for zero
+    if torch.compiler.is_exporting():  # the runtime makes the processor treat such numbers as zero
         return torch.softmax(torch.where(mask, scores, -torch.inf), -1)
     largest = scores.detach().masked_fill(~mask, -torch.inf).amax(-1, keepdim=True)
     return torch.softmax(torch.where(mask & (scores > largest - FAINT), scores, -torch.inf), -1)
@@ -175,8 +175,8 @@ class MultiHeadAttention(Attention):
 class AdditiveAttention(Attention):
     """score = v . tanh(W s + U h + b) (Bahdanau et al. 2015, arXiv 1409.0473, A.1.2); `size` is v's width.
 
-    The sum over all pairs of steps has B * T * S * size elements. It is made in pieces of at most
-    `PIECE` elements, and made again in the backward pass instead of being kept.
+    The sum over all pairs of steps has B * T * S * size elements. It is computed in pieces of at most
+    `PIECE` elements, and computed again in the backward pass instead of being kept.
     """
 
     PIECE = 1 << 22
@@ -210,9 +210,9 @@ class AdditiveAttention(Attention):
     def _in_pieces(self, queries: Tensor, keys: Tensor, recalled: Tensor | None) -> Tensor:
         """`_pairs` of projected queries [B, T, size]."""
         steps = max(1, self.PIECE // keys.numel())
-        asked = torch.split(queries, steps, 1)
-        others = [None] * len(asked) if recalled is None else torch.split(recalled, steps, 1)
-        pieces = [(piece, keys, other) for piece, other in zip(asked, others, strict=True)]
+        query_pieces = torch.split(queries, steps, 1)
+        others = [None] * len(query_pieces) if recalled is None else torch.split(recalled, steps, 1)
+        pieces = [(piece, keys, other) for piece, other in zip(query_pieces, others, strict=True)]
         if torch.is_grad_enabled() and queries.requires_grad:
             made = [checkpoint(self._pairs, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
         else:
@@ -221,7 +221,7 @@ class AdditiveAttention(Attention):
 
 
 class RecallingAttention(AdditiveAttention):
-    """score = v . tanh(W s + U h + X f + b), with `features` numbers f a pair that tell where a row has looked."""
+    """score = v . tanh(W s + U h + X f + b), with `features` numbers f a pair that describe where a row has looked."""
 
     def __init__(self, query: int, memory: int, features: int, size: int | None) -> None:
         super().__init__(query, memory, size)
@@ -254,8 +254,8 @@ class LocationAttention(RecallingAttention):
         assert attended is not None
         place = (memory.places - 1).clamp(min=0)[:, None].expand_as(attended)
         dense = torch.zeros_like(attended).scatter_add(2, place, attended)
-        found: Tensor = self.filters(dense.flatten(0, 1)[:, None])  # [B * T, filters, S]
-        filtered = found.view(*attended.shape[:2], *found.shape[1:])
+        convolved: Tensor = self.filters(dense.flatten(0, 1)[:, None])  # [B * T, filters, S]
+        filtered = convolved.view(*attended.shape[:2], *convolved.shape[1:])
         return filtered.gather(3, place[:, :, None].expand_as(filtered)).transpose(2, 3)
 
 

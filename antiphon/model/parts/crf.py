@@ -20,11 +20,11 @@ def forward(potentials: Tensor, transitions: Tensor, mask: Tensor, over: Over = 
 
     A row's last scores are carried on over its padding.
     """
-    found = [potentials[:, 0]]
+    scores = [potentials[:, 0]]
     for step in range(1, potentials.shape[1]):
-        reached = over(found[-1][:, :, None] + transitions, 1) + potentials[:, step]
-        found.append(torch.where(mask[:, step, None], reached, found[-1]))
-    return torch.stack(found, 1)
+        reached = over(scores[-1][:, :, None] + transitions, 1) + potentials[:, step]
+        scores.append(torch.where(mask[:, step, None], reached, scores[-1]))
+    return torch.stack(scores, 1)
 
 
 def log_partition(potentials: Tensor, transitions: Tensor, mask: Tensor) -> Tensor:
@@ -35,18 +35,18 @@ def log_partition(potentials: Tensor, transitions: Tensor, mask: Tensor) -> Tens
 def log_marginals(potentials: Tensor, transitions: Tensor, mask: Tensor) -> Tensor:
     """log p(y_t) [B, T, K], from behind: p(y_t) = sum over y_t+1 of p(y_t | y_t+1) p(y_t+1)."""
     reached = forward(potentials, transitions, mask)
-    found = [reached[:, -1].log_softmax(-1)]
+    marginals = [reached[:, -1].log_softmax(-1)]
     for step in range(potentials.shape[1] - 1, 0, -1):
-        joint = (reached[:, step - 1, :, None] + transitions).log_softmax(1) + found[-1][:, None]
-        found.append(torch.where(mask[:, step, None], joint.logsumexp(2), found[-1]))
-    return torch.stack(found[::-1], 1)
+        joint = (reached[:, step - 1, :, None] + transitions).log_softmax(1) + marginals[-1][:, None]
+        marginals.append(torch.where(mask[:, step, None], joint.logsumexp(2), marginals[-1]))
+    return torch.stack(marginals[::-1], 1)
 
 
 def viterbi(potentials: Tensor, transitions: Tensor, mask: Tensor) -> Tensor:
     """The labelling [B, T] of the highest score (Viterbi 1967); at padding it repeats a row's last label."""
     reached = forward(potentials, transitions, mask, torch.amax)
-    found = [reached[:, -1].argmax(-1)]
+    labels = [reached[:, -1].argmax(-1)]
     for step in range(potentials.shape[1] - 1, 0, -1):
-        before = (reached[:, step - 1] + transitions.T[found[-1]]).argmax(-1)
-        found.append(torch.where(mask[:, step], before, found[-1]))
-    return torch.stack(found[::-1], 1)
+        before = (reached[:, step - 1] + transitions.T[labels[-1]]).argmax(-1)
+        labels.append(torch.where(mask[:, step], before, labels[-1]))
+    return torch.stack(labels[::-1], 1)

@@ -1,8 +1,9 @@
 """Connectionist temporal classification (Graves et al. 2006, ICML), in logarithms.
 
-Each frame says a symbol or the blank; a path of T frames stands for the labels that are left when of equal neighbours
-one is kept and then the blanks are dropped. p(labels) is the sum of p over all their paths. `log_probs` are [B, T, K]
-for K symbols, the blank among them; a frame that is padding is a sure blank, which changes no labelling's probability.
+Each frame predicts a symbol or the blank; a path of T frames stands for the labels that are left when one of equal
+neighbours is kept and then the blanks are dropped. p(labels) is the sum of p over all their paths. `log_probs` are
+[B, T, K] for K symbols, the blank among them; a frame that is padding is a blank with probability 1, which changes no
+labelling's probability.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ def prefix_search(log_probs: Tensor, blank: int, width: int) -> list[list[tuple[
     prefixes finds all labellings.
     """
     rows, _, symbols = log_probs.shape
-    said = torch.full((rows, width, 0), blank, device=log_probs.device)  # [rows, width, frames so far], then blanks
-    sizes = said.new_zeros(rows, width)
+    prefixes = torch.full((rows, width, 0), blank, device=log_probs.device)  # [rows, width, frames so far], then blanks
+    sizes = prefixes.new_zeros(rows, width)
     nothing = log_probs.new_full((rows, width), -torch.inf)
     on_blank, on_label = nothing.clone(), nothing  # log p of the paths of a prefix, by how they end
     on_blank[:, 0] = 0.0
     for frame in log_probs.unbind(1):
         whole = torch.logaddexp(on_blank, on_label)
-        last = _last(said, sizes, blank)
+        last = _last(prefixes, sizes, blank)
         longer = whole[..., None].expand(-1, -1, symbols)
         longer = longer.scatter(2, last[..., None], on_blank[..., None]) + frame[:, None]  # after its own last label
         longer[..., blank] = -torch.inf
         stays = on_label + frame.gather(1, last).masked_fill(sizes == 0, -torch.inf)
         # a prefix of the beam that is another one and a label more: both ways to it are one
-        parent = _is_parent(said, sizes, whole > -torch.inf)  # [rows, prefix, longer one]
+        parent = _is_parent(prefixes, sizes, whole > -torch.inf)  # [rows, prefix, longer one]
         label = last[:, None].expand_as(parent)
         came = longer.gather(2, label).masked_fill(~parent, -torch.inf)
         stays = torch.logaddexp(stays, came.logsumexp(1))
@@ -60,26 +61,28 @@ def prefix_search(log_probs: Tensor, blank: int, width: int) -> list[list[tuple[
         origin = torch.where(stay, place, ext // symbols)
         on_blank = blanks.gather(1, origin).masked_fill(~stay, -torch.inf)
         on_label = torch.cat([stays, longer.flatten(1)], 1).gather(1, place)
-        said = functional.pad(said.gather(1, origin[..., None].expand(-1, -1, said.shape[2])), (0, 1), value=blank)
+        prefixes = functional.pad(
+            prefixes.gather(1, origin[..., None].expand(-1, -1, prefixes.shape[2])), (0, 1), value=blank
+        )
         sizes = sizes.gather(1, origin)
-        said = said.scatter(2, sizes[..., None], torch.where(stay, blank, ext % symbols)[..., None])
+        prefixes = prefixes.scatter(2, sizes[..., None], torch.where(stay, blank, ext % symbols)[..., None])
         sizes = sizes + (~stay).long()
     total, order = torch.logaddexp(on_blank, on_label).sort(dim=1, descending=True, stable=True)
-    said = said.gather(1, order[..., None].expand_as(said))
-    found = zip(total.tolist(), sizes.gather(1, order).tolist(), said.tolist(), strict=True)
+    prefixes = prefixes.gather(1, order[..., None].expand_as(prefixes))
+    ranked = zip(total.tolist(), sizes.gather(1, order).tolist(), prefixes.tolist(), strict=True)
     return [
-        [tuple(labels[:size]) for score, size, labels in zip(*row, strict=True) if score > -torch.inf] for row in found
+        [tuple(labels[:size]) for score, size, labels in zip(*row, strict=True) if score > -torch.inf] for row in ranked
     ]
 
 
-def _last(said: Tensor, sizes: Tensor, blank: int) -> Tensor:
+def _last(prefixes: Tensor, sizes: Tensor, blank: int) -> Tensor:
     """The last labels [rows, width] of prefixes, the blank where there is none."""
-    return functional.pad(said, (1, 0), value=blank).gather(2, sizes[..., None])[..., 0]
+    return functional.pad(prefixes, (1, 0), value=blank).gather(2, sizes[..., None])[..., 0]
 
 
-def _is_parent(said: Tensor, sizes: Tensor, alive: Tensor) -> Tensor:
+def _is_parent(prefixes: Tensor, sizes: Tensor, alive: Tensor) -> Tensor:
     """[rows, width, width]: whether the second prefix is the first and a label more, and has a probability."""
-    place = torch.arange(said.shape[2], device=said.device)
+    place = torch.arange(prefixes.shape[2], device=prefixes.device)
     inside = (place < sizes[..., None])[:, :, None]
-    same = ((said[:, :, None] == said[:, None]) | ~inside).all(-1)
+    same = ((prefixes[:, :, None] == prefixes[:, None]) | ~inside).all(-1)
     return same & (sizes[:, None] == sizes[..., None] + 1) & alive[:, None]

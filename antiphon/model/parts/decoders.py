@@ -9,11 +9,12 @@ and [..] for joining (bracketed terms exist where the choice asks for them):
 
 C enters with `every_step` (Cho et al. 2014, arXiv 1406.1078), f_{t-1} with `input_feeding` (Luong et
 al. 2015, 1508.04025), y_{t-1} the readout with `every_step` (Cho) and with `query: previous` (Bahdanau
-et al. 2015, 1409.0473). With `layer: first` the first layer asks and c_t joins the input of all others
-(Wu et al. 2016, GNMT, 1609.08144). Where attention goes by where it has looked, that is in the state too, and its
-looks are taken one after the other.
+et al. 2015, 1409.0473). With `layer: first` the query is the first layer's state and c_t joins the input of
+all others (Wu et al. 2016, GNMT, 1609.08144). Where attention uses its earlier weights, they are in the state too, and
+its steps are computed one after the other.
 
-A decoder that copies also says at each step how far it writes a symbol of its own (See et al. 2017, 1704.04368, eq. 8):
+A decoder that copies also has at each step the probability p_gen that it writes a symbol of its vocabulary (See et al.
+2017, 1704.04368, eq. 8):
 
     gate             p_gen = sigmoid(w . [s_t, c_t, y_{t-1}] + b)
 """
@@ -38,7 +39,7 @@ from antiphon.model.state import Layer, State
 class Decoded(NamedTuple):
     """Readout features [R, features] or [B, T, features], attention over the source or None, the state after.
 
-    Of a decoder that copies, `gate` [R] or [B, T] is the logit of p_gen.
+    For a decoder that copies, `gate` [R] or [B, T] is the logit of p_gen.
     """
 
     features: Tensor
@@ -191,11 +192,11 @@ class RecurrentDecoder(nn.Module):
 
     def _step_by_step(self, inputs: Tensor, state: State) -> Decoded:
         if self.input_feeding:
-            found: list[Decoded] = []
+            decoded: list[Decoded] = []
             for step in inputs.unbind(1):
-                found.append(self.step(step, state))
-                state = found[-1].state
-            return stacked(found)
+                decoded.append(self.step(step, state))
+                state = decoded[-1].state
+            return stacked(decoded)
         context = self._context(state, inputs[:, 0])
         tops, reads, weights = [], [], []
         for step in inputs.unbind(1):
@@ -203,24 +204,24 @@ class RecurrentDecoder(nn.Module):
             tops.append(top)
             reads.append(read)
             weights.append(weight)
-        # no step needs the readout of another, so it is made of all at once
+        # no step needs the readout of another, so it is computed for all at once
         context = self._context(state, inputs)
         features, gate = self._read_out(torch.stack(tops, 1), _stacked(reads), context, inputs, state)
         return Decoded(features, _stacked(weights), state, gate)
 
 
 def stacked(steps: Sequence[Decoded]) -> Decoded:
-    """What single steps gave, as what `unroll` gives."""
+    """Single steps joined, as `unroll` returns them."""
     features, attention, _, gate = zip(*steps, strict=True)
     return Decoded(torch.stack(features, 1), _stacked(attention), steps[-1].state, _stacked(gate))
 
 
 def _joined(*parts: Tensor | None) -> Tensor:
-    """What there is of the parts, side by side."""
+    """The parts that are not None, side by side."""
     return torch.cat([part for part in parts if part is not None], -1)
 
 
 def _stacked(steps: Sequence[Tensor | None]) -> Tensor | None:
     """[R, ...] a step, or None -> [R, T, ...], or None."""
-    found = [step for step in steps if step is not None]
-    return torch.stack(found, 1) if found else None
+    tensors = [step for step in steps if step is not None]
+    return torch.stack(tensors, 1) if tensors else None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LEVELS = 1 << 16  # of the random numbers that tell what is dropped on the CPU
+LEVELS = 1 << 16  # values that a random number for dropout on the CPU can have
 
 
 def dropped(values: Tensor, rate: float) -> Tensor:

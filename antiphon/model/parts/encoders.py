@@ -34,7 +34,7 @@ class Encoder(nn.Module):
 
 
 class FeedForwardEncoder(Encoder):
-    """Layers h = max(0, W x + b) over each vector on its own, for a source that is no sequence.
+    """Layers h = max(0, W x + b) over each vector on its own, for a source that is not a sequence.
 
     Dropout is applied to every layer's input; with `residual`, every layer but the first adds its input.
     The last state is the mean over the source's vectors: the one there is, or those of a picture's grid.
@@ -102,7 +102,7 @@ class RecurrentEncoder(Encoder):
         return tuple(cell.initial(like) for cell in self.forward_cells)
 
     def step(self, inputs: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
-        """One step of a one-directional encoder: inputs [R, inputs] and the layers' states -> the top state, theirs."""
+        """One step of a one-way encoder: inputs [R, inputs] and the layers' states -> the top state, new states."""
         after: list[Layer] = []
         states = inputs
         for depth, cell in enumerate(self.forward_cells):

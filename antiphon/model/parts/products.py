@@ -42,7 +42,7 @@ class _Linear(TorchFunctionMode):
         super().__init__()
         self.weights = {id(weight) for weight in weights if weight.requires_grad}
         self.shared: dict[tuple[int, int], tuple[Tensor, Tensor | None, Uses]] = {}
-        self.biases: list[Tensor | None] = []  # held, so that no other takes the number of one
+        self.biases: list[Tensor | None] = []  # held, so that no other bias gets the id of one of them
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -75,8 +75,8 @@ class _Shared(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
         ctx.uses, ctx.precision = uses, weight.dtype
-        own = None if bias is None else bias.view_as(bias).to(precision)
-        return weight.view_as(weight).to(precision), own
+        shared_bias = None if bias is None else bias.view_as(bias).to(precision)
+        return weight.view_as(weight).to(precision), shared_bias
 
     @staticmethod
     @once_differentiable
@@ -84,8 +84,8 @@ class _Shared(torch.autograd.Function):
         inputs, slopes = (torch.cat(parts) for parts in zip(*ctx.uses, strict=True))
         ctx.uses.clear()
         biased = ctx.needs_input_grad[3]
-        own = slopes.sum(0, dtype=ctx.precision) if biased else None
-        return None, None, (slopes.T @ inputs).to(ctx.precision), own
+        bias_slope = slopes.sum(0, dtype=ctx.precision) if biased else None
+        return None, None, (slopes.T @ inputs).to(ctx.precision), bias_slope
 
 
 class _Product(torch.autograd.Function):

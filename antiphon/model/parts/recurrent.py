@@ -141,8 +141,8 @@ class Cell(nn.Module, ABC):
 
     def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor | None:
         """The values of all gates (0 to 1) at inputs [..., inputs] and the outputs one step before, or None."""
-        found = [value for name, value in self.activations(inputs, before).items() if name != CANDIDATE]
-        return torch.cat(found, -1) if found else None
+        gates = [value for name, value in self.activations(inputs, before).items() if name != CANDIDATE]
+        return torch.cat(gates, -1) if gates else None
 
     def forward(self, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
         """All steps: inputs [rows, T, inputs] -> outputs [rows, T, hidden] and the state after the last."""

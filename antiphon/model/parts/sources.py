@@ -100,7 +100,7 @@ class ImageSource(Source):
     are first changed at random by up to `jitter` (see `jittered`), and half of them mirrored if `mirror`.
     """
 
-    CELLS: ClassVar[int] = 1  # of the grid that one linear map takes together
+    CELLS: ClassVar[int] = 1  # how many cells of the grid one linear map takes together
 
     def __init__(
         self,
@@ -159,8 +159,8 @@ def jittered(pictures: Tensor, by: float, mirror: bool = False, steps: int = 1) 
     and half of the rows mirrored if `mirror`. What lies beyond an edge is like the edge."""
 
     def drawn(*shape: int) -> Tensor:
-        found = (torch.rand(len(pictures) // steps, *shape, device=pictures.device) * 2 - 1) * by
-        return found.repeat_interleave(steps, 0).to(pictures.dtype)
+        numbers = (torch.rand(len(pictures) // steps, *shape, device=pictures.device) * 2 - 1) * by
+        return numbers.repeat_interleave(steps, 0).to(pictures.dtype)
 
     affine = torch.eye(2, 3, device=pictures.device, dtype=pictures.dtype) + drawn(2, 3)
     if mirror:

@@ -1,4 +1,4 @@
-// The answer in words, the branches, and what was read and said token by token.
+// The answer in words, the branches, and input and output token by token.
 
 import { html } from "./vendor/htm-preact.js";
 import { nats, percent, spelled, tokensRead } from "./drawing.js";
@@ -6,35 +6,35 @@ import { Facts, usePage } from "./picture.js";
 
 const SHOWN = 300; // tokens of an input
 const LONG = 120; // characters of an answer that is set small
-const LABELS = 5; // of the answer; the view shows more
+const LABELS = 5; // labels of the answer; the view shows more
 
-/** What the server's `predict` answered: of every kind of target its own words. */
+/** The answer of the server's `predict`, for every kind of target. */
 export function Answer({ answer, live }) {
   const { t } = usePage();
   return html`
     <section class="card answer" aria-label=${t("answer")}>
       <h2>${t("answer")}</h2>
       <div aria-live="polite">
-        ${answer && html`<${Said} answer=${answer} />`}
+        ${answer && html`<${Prediction} answer=${answer} />`}
         ${live && html`<${Live} live=${live} />`}
       </div>
     </section>`;
 }
 
-function Live({ live: { text, said, score, waits, problem } }) {
+function Live({ live: { text, symbols, score, waits, problem } }) {
   return html`
-    <p class="live" dir="auto">▸ ${text ?? said.join(" ")}${waits ? "▌" : ""} ${!waits && score != null && html`<small>log p = ${nats(score)}</small>`}</p>
+    <p class="live" dir="auto">▸ ${text ?? symbols.join(" ")}${waits ? "▌" : ""} ${!waits && score != null && html`<small>log p = ${nats(score)}</small>`}</p>
     ${problem && html`<p class="problem" role="alert">${problem.message}</p>`}`;
 }
 
-function Said({ answer }) {
+function Prediction({ answer }) {
   const { t } = usePage();
   const { text, label, labels, value, values, score, n_best: all = [], probabilities, reference } = answer;
   const words = text ?? label ?? labels?.join(" ") ?? (value === undefined ? JSON.stringify(values) : value === null ? "" : String(Number(value.toPrecision(6))));
   const long = words.length > LONG;
   // JavaScript moves names that are numbers to the front.
   const believed = Array.isArray(probabilities) || !probabilities ? [] : Object.entries(probabilities);
-  const best = believed.sort(([, one], [, other]) => other - one).slice(0, LABELS);
+  const best = believed.sort(([, left], [, right]) => right - left).slice(0, LABELS);
   return html`
     <p class=${`best ${long ? "long" : ""}`} dir="auto" tabindex=${long ? 0 : undefined} data-answer>${words || t("answer.empty")}</p>
     <${Facts} facts=${[
@@ -47,9 +47,9 @@ function Said({ answer }) {
       <div class="scroll" tabindex="0" role="region" aria-label=${t("n_best")}>
         <table class="n-best">
           <thead><tr><th scope="col">${t("rank")}</th><th scope="col">${t("output")}</th><th scope="col">log p</th><th scope="col">${t("chance")}</th></tr></thead>
-          <tbody>${all.map((one, rank) => html`
-            <tr><td>${rank + 1}</td><td dir="auto">${one.text || t("answer.empty")}</td><td>${nats(one.score)}</td>
-              <td class="bar"><span class="gauge" aria-hidden="true"><span style=${{ width: `${100 * Math.exp(one.score)}%` }}></span></span>${percent(Math.exp(one.score))}</td></tr>`)}</tbody>
+          <tbody>${all.map((candidate, rank) => html`
+            <tr><td>${rank + 1}</td><td dir="auto">${candidate.text || t("answer.empty")}</td><td>${nats(candidate.score)}</td>
+              <td class="bar"><span class="gauge" aria-hidden="true"><span style=${{ width: `${100 * Math.exp(candidate.score)}%` }}></span></span>${percent(Math.exp(candidate.score))}</td></tr>`)}</tbody>
         </table>
       </div>`}`;
 }
@@ -77,12 +77,12 @@ function shares(trace, step) {
   return most > 0 ? slopes.map((slope) => slope / most) : [];
 }
 
-/** What was read and what was said; a token that is chosen here is chosen in every view. */
+/** The tokens of input and output; a token that is chosen here is chosen in every view. */
 export function Tokens({ trace }) {
   const { t, at, select, state } = usePage();
   const read = tokensRead(trace);
-  const said = trace.output.steps;
-  const plain = trace.sources.length === 1 && trace.sources[0].picture; // its places are no words
+  const steps = trace.output.steps;
+  const plain = trace.sources.length === 1 && trace.sources[0].picture; // its places are not words
   const light = at.step === undefined ? [] : shares(trace, at.step);
   const unknown = trace.sources.flatMap(({ unknown: places, tokens }) => places.map((place) => tokens[place]));
   const chip = (name, token, place, share) => html`
@@ -93,8 +93,8 @@ export function Tokens({ trace }) {
       ${!plain && html`<h2>${t("input")}</h2>
       <div class="row" dir="auto">${read.slice(0, SHOWN).map((token, place) => chip("token", token, place, light[place]))}${read.length > SHOWN && "…"}</div>`}
       ${unknown.length > 0 && html`<p class="hint">${t("unknown", { tokens: unknown.map(spelled).join(" ") })}</p>`}
-      ${said[0]?.values == null && html`
+      ${steps[0]?.values == null && html`
         <h2>${state.branch ? t("branches") : t("output")}</h2>
-        <div class="row" dir="auto">${said.map((step, place) => chip("step", step.token, place, Math.exp(step.log_prob)))}</div>`}
+        <div class="row" dir="auto">${steps.map((step, place) => chip("step", step.token, place, Math.exp(step.log_prob)))}</div>`}
     </section>`;
 }

@@ -1,4 +1,4 @@
-// What the page asks of the server that it comes from. docs/ of that server explains every path.
+// The requests of the page to the server that it comes from. docs/ of that server explains every path.
 
 /** A request that was refused: the server's problem details (RFC 9457). */
 export class Problem extends Error {
@@ -10,9 +10,9 @@ export class Problem extends Error {
 
 let token = "";
 
-/** What is shown to a server that lets only some ask. It is kept as long as the page is open, and nowhere else. */
-export function useToken(given) {
-  token = given;
+/** The token for a server that needs one. It is kept as long as the page is open, and nowhere else. */
+export function useToken(value) {
+  token = value;
 }
 
 async function ask(path, body, signal) {
@@ -45,8 +45,8 @@ function only({ results: [result] }) {
 /** The trace of one input. */
 export const explain = (body, signal) => json("v1/explain", body, signal);
 
-/** Calls `told(event, data)` for each event of a stream, as it comes. */
-export async function stream(model, inputs, told, signal) {
+/** Calls `onEvent(name, data)` for each event of a stream, as it comes. */
+export async function stream(model, inputs, onEvent, signal) {
   const answer = await ask("v1/predict/stream", { model, inputs }, signal);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let held = ""; ; ) {
@@ -56,7 +56,7 @@ export async function stream(model, inputs, told, signal) {
     held = events.pop();
     for (const event of events) {
       const [name, data] = event.split("\n").map((line) => line.slice(line.indexOf(": ") + 2));
-      told(name, JSON.parse(data));
+      onEvent(name, JSON.parse(data));
     }
   }
 }

@@ -1,4 +1,4 @@
-// The page: what is asked of a model, what it answers, and the views of how it came to it.
+// The page: the request to a model, its answer, and the views of how the model came to it.
 
 import { html, render, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import * as api from "./api.js";
@@ -10,8 +10,8 @@ import { VIEWS } from "./views/index.js";
 import { LANGUAGES, words } from "./words.js";
 
 const OPTIONS = { beam: 1, n_best: 1, length_penalty: 0.1, min_length: 1, max_length: 1 }; // and the steps of their fields
-const OUTPUTS = 5; // that are shown, where a search finds as many
-const ONWARD = 60; // symbols that a language model is asked for, at most, unless the state says how many
+const OUTPUTS = 5; // outputs that are shown, where a search finds as many
+const ONWARD = 60; // the most symbols that a language model writes, unless the state has a number
 const OPENED = 3; // views, before any is chosen
 const THEMES = ["auto", "light", "dark"];
 const RETRY = 1000; // ms, while models are being loaded
@@ -21,36 +21,36 @@ const FORGOTTEN = {
   branches: null, branch: null, step: null, token: null, node: null, layer: null, series: null, unit: null, label: null, rank: null, run: null,
 };
 
-// --- what is asked ------------------------------------------------------------------------------------
+// --- the request --------------------------------------------------------------------------------------
 
 /** The options that this model takes, as the state has them, or what the page or the model takes for them. */
 function optionsOf(card, state) {
   const names = card.options.map(({ name }) => name).filter((name) => name in OPTIONS);
-  const own = Object.fromEntries(card.options.map(({ name, default: value }) => [name, value]));
-  const given = Object.fromEntries(names.filter((name) => state[name] !== undefined).map((name) => [name, Number(state[name])]));
-  const beam = given.beam ?? own.beam ?? 1;
+  const defaults = Object.fromEntries(card.options.map(({ name, default: value }) => [name, value]));
+  const chosen = Object.fromEntries(names.filter((name) => state[name] !== undefined).map((name) => [name, Number(state[name])]));
+  const beam = chosen.beam ?? defaults.beam ?? 1;
   return {
     ...(names.includes("n_best") && beam > 1 && { n_best: Math.min(OUTPUTS, beam) }),
-    ...(card.target.kind === "next" && own.max_length > ONWARD && { max_length: ONWARD }),
-    ...given,
+    ...(card.target.kind === "next" && defaults.max_length > ONWARD && { max_length: ONWARD }),
+    ...chosen,
   };
 }
 
-/** What the state asks of a model; undefined where it asks nothing. */
-function askedOf(card, state) {
+/** The request of the state to a model; undefined if it has no input. */
+function requestOf(card, state) {
   if (!card || state.input === undefined) return undefined;
   const sides = reading(card);
-  const given = valuesOf(sides, parsed(state.input, []));
+  const sourceValues = valuesOf(sides, parsed(state.input, []));
   const { n_best, ...options } = optionsOf(card, state);
   const branches = parsed(state.branches, []);
   const begin = branches[whole(state.branch) - 1];
   return {
-    given,
-    input: asInput(given),
+    sourceValues,
+    input: asInput(sourceValues),
     options: { ...options, ...(n_best && { n_best }) },
     body: {
       model: card.name,
-      input: asInput(given),
+      input: asInput(sourceValues),
       options,
       ...(state.reference && { reference: asTarget(card.target, state.reference) }),
       ...(state.other && { other: asInput(valuesOf(sides, parsed(state.other, []))) }),
@@ -59,20 +59,20 @@ function askedOf(card, state) {
   };
 }
 
-/** What a question's answer is: {value}, {problem} or, until it comes, the last one with `waits`. */
+/** The answer to a request: {value}, {problem} or, until it comes, the last one with `waits`. */
 function useAnswer(ask, key) {
-  const [found, setFound] = useState({});
+  const [answer, setAnswer] = useState({});
   useEffect(() => {
-    if (key === undefined) return setFound({});
+    if (key === undefined) return setAnswer({});
     const leaving = new AbortController();
-    setFound((before) => ({ ...before, waits: true }));
+    setAnswer((before) => ({ ...before, waits: true }));
     ask(leaving.signal).then(
-      (value) => setFound({ value }),
-      (problem) => leaving.signal.aborted || setFound({ problem }),
+      (value) => setAnswer({ value }),
+      (problem) => leaving.signal.aborted || setAnswer({ problem }),
     );
     return () => leaving.abort();
   }, [key]);
-  return found;
+  return answer;
 }
 
 // --- the parts of the page ----------------------------------------------------------------------------
@@ -93,7 +93,7 @@ function Head({ cards, card, state, change, t, language }) {
     </header>`;
 }
 
-/** The form. What is typed is kept here, and goes into the address when it is asked. */
+/** The form. What is typed is kept here, and goes into the address when it is sent. */
 function Question({ card, state, change, t, onStream, problem }) {
   const sides = reading(card);
   const held = () => ({ input: parsed(state.input, []), other: parsed(state.other, []), reference: state.reference ?? "" });
@@ -101,7 +101,7 @@ function Question({ card, state, change, t, onStream, problem }) {
   useEffect(() => setDraft(held()), [card.name, state.input, state.other, state.reference]);
   const [wrong, setWrong] = useState(false);
   const write = (part) => (value) => setDraft((before) => ({ ...before, [part]: value }));
-  const own = card.options.filter(({ name }) => name in OPTIONS);
+  const options = card.options.filter(({ name }) => name in OPTIONS);
   const taken = optionsOf(card, state);
   const contextual = card.explains && card.streams === "tokens" && card.target.kind !== "next" && sides.length > 0;
   const compares = card.explains || card.scores;
@@ -128,9 +128,9 @@ function Question({ card, state, change, t, onStream, problem }) {
       ${contextual && html`
         <details open=${Boolean(state.other)}><summary>${t("other")}</summary>
           <${Fields} name="other" sides=${sides} values=${draft.other} set=${write("other")} labelled=${false} /></details>`}
-      ${own.length > 0 && html`
+      ${options.length > 0 && html`
         <details><summary>${t("options")}</summary>
-          <div class="fields">${own.map(({ name, default: value }) => html`
+          <div class="fields">${options.map(({ name, default: value }) => html`
             <label>${t(`option.${name}`)}
               <input type="number" min=${name === "beam" || name === "n_best" ? 1 : 0} step=${OPTIONS[name]} placeholder=${taken[name] ?? value ?? ""} value=${state[name] ?? ""}
                 onChange=${(event) => change({ [name]: event.currentTarget.value })} /></label>`)}</div></details>`}
@@ -142,12 +142,12 @@ function Question({ card, state, change, t, onStream, problem }) {
     </form>`;
 }
 
-function Views({ trace, given, state, change, t }) {
-  const names = Object.keys(VIEWS).filter((name) => VIEWS[name].shows(trace, given));
+function Views({ trace, sourceValues, state, change, t }) {
+  const names = Object.keys(VIEWS).filter((name) => VIEWS[name].shows(trace, sourceValues));
   const chosen = state.views === undefined ? names.slice(0, OPENED) : state.views.split(" ");
   const open = names.filter((name) => chosen.includes(name));
   const toggle = (name) => {
-    const next = open.includes(name) ? open.filter((one) => one !== name) : [...open, name];
+    const next = open.includes(name) ? open.filter((other) => other !== name) : [...open, name];
     change({ views: next.join(" ") || "none" });
   };
   return html`
@@ -184,17 +184,17 @@ function useTheme(state) {
   return theme;
 }
 
-/** The served models; while they are being loaded it is asked again. */
+/** The served models; while they are being loaded the request is sent again. */
 function useCards() {
-  const [found, setFound] = useState({ cards: [] });
+  const [served, setServed] = useState({ cards: [] });
   const [attempt, again] = useState(0);
   useEffect(() => {
     api.models().then(
-      ({ models }) => (models.length ? setFound({ cards: models }) : setTimeout(() => again(attempt + 1), RETRY)),
-      (problem) => setFound({ cards: [], problem }),
+      ({ models }) => (models.length ? setServed({ cards: models }) : setTimeout(() => again(attempt + 1), RETRY)),
+      (problem) => setServed({ cards: [], problem }),
     );
   }, [attempt]);
-  return { ...found, again: () => again(attempt + 1) };
+  return { ...served, again: () => again(attempt + 1) };
 }
 
 function App() {
@@ -218,26 +218,26 @@ function Model({ card, state, change, t, theme }) {
   const [live, setLive] = useState();
   const streaming = useRef();
   const key = JSON.stringify([card.name, state.input, state.reference, state.other, state.branches, state.branch, optionsOf(card, state)]);
-  const asked = useMemo(() => {
+  const request = useMemo(() => {
     try {
-      return askedOf(card, state);
+      return requestOf(card, state);
     } catch {
       return undefined; // an address that was changed by hand
     }
   }, [key]);
-  const once = asked && JSON.stringify([card.name, asked.input, asked.options, asked.body.reference]);
-  const answer = useAnswer((signal) => answered(card, asked, signal), once);
-  const trace = useAnswer((signal) => api.explain(asked.body, signal), asked && card.explains ? JSON.stringify(asked.body) : undefined);
+  const once = request && JSON.stringify([card.name, request.input, request.options, request.body.reference]);
+  const answer = useAnswer((signal) => answered(card, request, signal), once);
+  const trace = useAnswer((signal) => api.explain(request.body, signal), request && card.explains ? JSON.stringify(request.body) : undefined);
   const at = hover ?? { step: whole(state.step), token: whole(state.token) };
 
   const onStream = async (draft) => {
     streaming.current?.abort();
     streaming.current = new AbortController();
-    setLive({ said: [], waits: true });
-    const told = (name, data) => setLive((before) => follow(before, name, data));
+    setLive({ symbols: [], waits: true });
+    const onEvent = (name, data) => setLive((before) => follow(before, name, data));
     const values = valuesOf(reading(card), draft.input);
     try {
-      await api.stream(card.name, card.streams === "steps" ? stepsOf(card, values[0]) : [asInput(values)], told, streaming.current.signal);
+      await api.stream(card.name, card.streams === "steps" ? stepsOf(card, values[0]) : [asInput(values)], onEvent, streaming.current.signal);
     } catch (problem) {
       if (!streaming.current.signal.aborted) setLive((before) => ({ ...before, waits: false, problem }));
     }
@@ -246,7 +246,7 @@ function Model({ card, state, change, t, theme }) {
   const branches = parsed(state.branches, []);
   const page = {
     state, change, t, theme, card, at, point,
-    given: asked?.given,
+    sourceValues: request?.sourceValues,
     select: (cell) => (point(undefined), change(cell)),
     branch: (tokens) => change({ branches: JSON.stringify([...branches, tokens]), branch: branches.length + 1, node: null, step: tokens.length - 1 }, true),
     undo: () => change({ branches: JSON.stringify(branches.slice(0, -1)), branch: branches.length - 1 || null, node: null }, true),
@@ -262,20 +262,20 @@ function Model({ card, state, change, t, theme }) {
         </div>
         ${branches.length > 0 && html`<${Branches} branches=${branches} />`}
         ${trace.value && html`
-          <${Views} trace=${trace.value} given=${asked?.given} state=${state} change=${change} t=${t} />`}
-        ${asked && !card.explains && html`<p class="hint">${t("views.absent")}</p>`}
+          <${Views} trace=${trace.value} sourceValues=${request?.sourceValues} state=${state} change=${change} t=${t} />`}
+        ${request && !card.explains && html`<p class="hint">${t("views.absent")}</p>`}
       </div>
     <//>`;
 }
 
-/** The answer, and of a reference what the server says its log p is. */
+/** The answer, and the log p of a reference from the server. */
 async function answered(card, { input, options, body }, signal) {
-  const wanted = card.scores && body.reference !== undefined && card.target.kind !== "next";
-  const [said, reference] = await Promise.all([
+  const scores = card.scores && body.reference !== undefined && card.target.kind !== "next";
+  const [prediction, reference] = await Promise.all([
     api.predict(card.name, input, options, signal),
-    wanted ? api.score(card.name, input, body.reference, signal) : undefined,
+    scores ? api.score(card.name, input, body.reference, signal) : undefined,
   ]);
-  return { ...said, reference };
+  return { ...prediction, reference };
 }
 
 /** The steps of a sequence that is answered step by step. */
@@ -283,10 +283,10 @@ function stepsOf(card, value) {
   return card.sources[0].kind === "text" ? value.split(/\s+/).filter(Boolean) : value;
 }
 
-/** What a stream has told, and one event more. */
+/** What a stream has sent, and one event more. */
 function follow(live, name, data) {
-  if (name === "token") return { ...live, text: data.text, score: data.score, said: data.token === null ? live.said : [...live.said, data.token] };
-  if (name === "step") return { ...live, said: [...live.said, data.label ?? data.labels?.[0] ?? JSON.stringify(data.value ?? data.values)] };
+  if (name === "token") return { ...live, text: data.text, score: data.score, symbols: data.token === null ? live.symbols : [...live.symbols, data.token] };
+  if (name === "step") return { ...live, symbols: [...live.symbols, data.label ?? data.labels?.[0] ?? JSON.stringify(data.value ?? data.values)] };
   if (name === "error" || data.error) return { ...live, problem: { message: (data.error ?? data).title } };
   return name === "end" ? { ...live, waits: false } : live;
 }

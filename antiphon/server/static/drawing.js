@@ -56,10 +56,10 @@ export const largest = (values) => values.reduce((most, row) => row.reduce((m, v
 
 export const transposed = (values) => values[0].map((_, column) => values.map((row) => row[column]));
 
-/** All tokens that were read, of one source behind the other. */
+/** All tokens that were read, one source behind the other. */
 export const tokensRead = (trace) => trace.sources.flatMap((source) => source.tokens);
 
-/** Where one source ends and the next begins. */
+/** Where a source ends and the next begins. */
 export function borders(trace) {
   let place = 0;
   return trace.sources.slice(0, -1).map((source) => (place += source.tokens.length));

@@ -1,4 +1,4 @@
-// How an input is given, by the kind of each source: a text, a choice, numbers as JSON or drawn, picture files.
+// How an input is entered, by the kind of each source: a text, a choice, numbers as JSON or drawn, picture files.
 
 import { html, useRef, useState } from "./vendor/htm-preact.js";
 import { usePage } from "./picture.js";
@@ -28,7 +28,7 @@ function Numbers({ id, side, value, set }) {
     ${side.kind !== "grid" && html`<details><summary>${t("draw")}</summary><${Curve} side=${side} value=${value} set=${set} /></details>`}`;
 }
 
-/** A curve under the pointer: of a vector its numbers, of frames one number over all steps. */
+/** A curve under the pointer: for a vector its numbers, for frames one number over all steps. */
 function Curve({ side, value, set }) {
   const { t } = usePage();
   const frames = side.kind === "frames";
@@ -41,13 +41,13 @@ function Curve({ side, value, set }) {
   const rows = Array.isArray(held) ? held : frames ? Array.from({ length: steps }, () => Array(width_).fill(0)) : Array(width_).fill(0);
   const values = frames ? rows.map((row) => row?.[number] ?? 0) : rows;
   const across = width / values.length;
-  const y = (one) => height * (1 - (one - low) / (high - low || 1));
+  const y = (level) => height * (1 - (level - low) / (high - low || 1));
   const drawn = (event) => {
     if (!event.buttons) return;
     const box = event.currentTarget.getBoundingClientRect();
     const step = Math.max(0, Math.min(values.length - 1, Math.floor((event.clientX - box.left) / (box.width / values.length))));
-    const one = Number((low + (high - low) * (1 - (event.clientY - box.top) / box.height)).toFixed(3));
-    const next = rows.map((row, place) => (place !== step ? row : frames ? row.map((old, n) => (n === number ? one : old)) : one));
+    const level = Number((low + (high - low) * (1 - (event.clientY - box.top) / box.height)).toFixed(3));
+    const next = rows.map((row, place) => (place !== step ? row : frames ? row.map((old, n) => (n === number ? level : old)) : level));
     set(JSON.stringify(next));
   };
   const field = (label, current, change) => html`
@@ -59,12 +59,12 @@ function Curve({ side, value, set }) {
         set(JSON.stringify(Array.from({ length: Math.max(1, count) }, (_, step) => rows[step] ?? Array(width_).fill(0))));
       })}
       ${frames && width_ > 1 && field(t("draw.number"), number + 1, (chosen) => setNumber(Math.max(0, Math.min(width_ - 1, chosen - 1))))}
-      ${field(t("draw.from"), low, (one) => setRange([one, high]))}
-      ${field(t("draw.to"), high, (one) => setRange([low, one]))}
+      ${field(t("draw.from"), low, (bottom) => setRange([bottom, high]))}
+      ${field(t("draw.to"), high, (top) => setRange([low, top]))}
     </div>
     <svg class="pad" viewBox=${`0 0 ${width} ${height}`} role="img" aria-label=${t("draw.pad")} onPointerDown=${drawn} onPointerMove=${drawn}>
-      ${values.map((one, step) => html`
-        <rect class="share" x=${step * across + 0.5} width=${Math.max(1, across - 1)} y=${Math.min(y(one), y(0))} height=${Math.max(1, Math.abs(y(one) - y(0)))} />`)}
+      ${values.map((level, step) => html`
+        <rect class="share" x=${step * across + 0.5} width=${Math.max(1, across - 1)} y=${Math.min(y(level), y(0))} height=${Math.max(1, Math.abs(y(level) - y(0)))} />`)}
     </svg>`;
 }
 
@@ -153,7 +153,7 @@ function Pad({ side, set }) {
 const same = (text) => text;
 const numbers = { Field: Numbers, read: JSON.parse };
 
-/** By the kind of a source: its field, and the text that it holds as what is sent. */
+/** By the kind of a source: its field, and what its text becomes when it is sent. */
 const KINDS = {
   text: { Field: Area, read: same },
   long_text: { Field: Area, read: same },
@@ -177,16 +177,16 @@ export function Fields({ name, sides, values, set, labelled = true }) {
   return sides.map((side, place) => {
     const { Field } = kind(side);
     const id = `${name}-${place}`;
-    const own = (value) => set(sides.map((_, other) => (other === place ? value : (values[other] ?? ""))));
+    const setPart = (value) => set(sides.map((_, other) => (other === place ? value : (values[other] ?? ""))));
     return html`
       <div class="field" key=${id}>
         <label for=${id} class=${labelled || sides.length > 1 ? "" : "unseen"}>${sides.length > 1 ? `${side.name} (${side.kind})` : t(name)}</label>
-        <${Field} id=${id} side=${side} value=${values[place] ?? ""} set=${own} />
+        <${Field} id=${id} side=${side} value=${values[place] ?? ""} set=${setPart} />
       </div>`;
   });
 }
 
-/** The values of the sources; what is no JSON where it must be is a `SyntaxError`. */
+/** The values of the sources; a text that must be JSON and is not is a `SyntaxError`. */
 export const valuesOf = (sides, texts) => sides.map((side, place) => kind(side).read(texts[place] ?? ""));
 
 /** These as the server takes an input. */

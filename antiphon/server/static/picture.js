@@ -1,10 +1,10 @@
-// What views are made of: a card with a picture, what is selected in words, a table, and ways to take them away.
+// What views are made of: a card with a picture, what is selected in words, a table, and ways to save them.
 
 import { createContext, html, useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { cut, heat, largest, rightward, wide, widest } from "./drawing.js";
 import { saveCanvas, saveCsv, saveJson, savePng, saveSvg } from "./saving.js";
 
-/** What every part of the page knows: `state`, `change`, `t` (words), `theme`, `card` (the model), `point`, `at`. */
+/** What every part of the page has: `state`, `change`, `t` (words), `theme`, `card` (the model), `point`, `at`. */
 export const Page = createContext();
 export const usePage = () => useContext(Page);
 
@@ -54,9 +54,9 @@ const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], Arrow
 
 /**
  * An SVG that keys move about in: `onMove(down, across)` for arrows (Infinity: Home and End), `onEnter` for Enter.
- * `told` says in words what is selected; `focus` is its place in the picture, which is scrolled into sight.
+ * `caption` describes what is selected; `focus` is its place in the picture, which is scrolled into sight.
  */
-export function Picture({ label, width, height, told, focus, onMove, onEnter, onPlace, onHover, children }) {
+export function Picture({ label, width, height, caption, focus, onMove, onEnter, onPlace, onHover, children }) {
   const { t } = usePage();
   const frame = useRef();
   useLayoutEffect(() => {
@@ -84,7 +84,7 @@ export function Picture({ label, width, height, told, focus, onMove, onEnter, on
         ${children}
       </svg>
     </div>
-    ${onMove && html`<p class=${told ? "told" : "hint"} aria-live="polite" dir="auto">${told || t("select")}</p>`}`;
+    ${onMove && html`<p class=${caption ? "told" : "hint"} aria-live="polite" dir="auto">${caption || t("select")}</p>`}`;
 }
 
 const bounded = (value, count) => Math.max(0, Math.min(count - 1, value));
@@ -112,7 +112,7 @@ const WRITTEN = 900; // cells of a grid that are few enough to hold their values
  * `frames` are cells to mark, [row, column, class]; `between` are columns that a line stands before.
  */
 export function Heat({
-  label, values, rows, columns, signed = false, most = 1, at, onAt, onHover, told, frames = [], between = [],
+  label, values, rows, columns, signed = false, most = 1, at, onAt, onHover, caption, frames = [], between = [],
   cell = [30, 26], write = true, tall,
 }) {
   const { theme } = usePage();
@@ -138,7 +138,7 @@ export function Heat({
   });
   const room = turned ? widest(heads.slice(-1)) * 0.5 : 0; // the last names lean over the edge
   return html`
-    <${Picture} label=${label} width=${left + width + room + 4} height=${top + height + 4} told=${told}
+    <${Picture} label=${label} width=${left + width + room + 4} height=${top + height + 4} caption=${caption}
       focus=${at && { x: x(at[1]), width: cell[0] }} onMove=${onMove} onPlace=${onPlace}
       onHover=${onHover && ((px, py) => onHover(px === undefined ? undefined : inside(px, py)))}>
       <rect class="ground" x=${left} y=${top} width=${width} height=${height} />

@@ -30,7 +30,7 @@ export function useAddress() {
   return [state, change];
 }
 
-/** A value that is held as JSON; what is none is `otherwise`. */
+/** A value that is held as JSON; `otherwise` if it is not JSON. */
 export function parsed(text, otherwise) {
   try {
     return text === undefined ? otherwise : JSON.parse(text);

@@ -15,17 +15,17 @@ F = TypeVar("F")
 
 
 class Head(nn.Module, Generic[F]):
-    """What readout features say of their steps: a loss in training, an answer in use.
+    """From readout features to a loss in training, and to a prediction in use.
 
     Features F are a tensor [B, T, features] for most heads. `positions` are the flat indices (row by row) of the N
     steps that are not padding; `targets` are [B, T], or [B, T, numbers]. What a head gives has one entry for each
     position, in their order.
     """
 
-    stepwise: ClassVar[bool] = True  # whether the answer to a step depends on this step's features alone
+    stepwise: ClassVar[bool] = True  # whether the prediction for a step depends on this step's features alone
 
     def judge(self, features: F, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of every target, and whether the answer is right, each [N]."""
+        """The loss of every target, and whether the prediction is right, each [N]."""
         raise NotImplementedError
 
     def objective(
@@ -39,12 +39,12 @@ class Head(nn.Module, Generic[F]):
         raise NotImplementedError
 
     def answer(self, features: F, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """What is said, ids [N] or numbers [N, size]; and log p of every class [N, size], or again the numbers."""
+        """The prediction, ids [N] or numbers [N, size]; and log p of every class [N, size], or again the numbers."""
         raise NotImplementedError
 
 
 class SymbolHead(Head[F]):
-    """A head whose steps each have a distribution over symbols, so that symbols can be said one by one."""
+    """A head whose steps each have a distribution over symbols, so that symbols can be written one by one."""
 
     weight: nn.Parameter  # [symbols, features]
 
@@ -72,7 +72,7 @@ def at_positions(values: Tensor, positions: Tensor) -> Tensor:
 
 
 def class_logits(features: Tensor, weight: Tensor, bias: Tensor, first: int) -> Tensor:
-    """W f + b in at least float32, -inf for what is no class."""
+    """W f + b in at least float32, -inf for ids that are not classes."""
     logits = at_least_float32(functional.linear(features, weight, bias))
     logits[..., :first] = -torch.inf
     return logits

@@ -29,7 +29,7 @@ COMBINATIONS: dict[str, Combine] = {"log_linear": log_linear, "mean": mean}
 
 
 class CombinedHead(SymbolHead[tuple[Any, ...]]):
-    """What several heads say of the same step, as one distribution. Features are theirs, one for each head."""
+    """The distributions of several heads for the same step, as one. Features are a tuple, one entry for each head."""
 
     def __init__(self, heads: Sequence[SymbolHead[Any]], combine: Combine) -> None:
         super().__init__()

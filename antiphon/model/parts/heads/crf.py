@@ -16,8 +16,8 @@ class CRFHead(Head[Tensor]):
 
     log p(y | x) = start[y_1] + sum_t (W f_t + b)[y_t] + sum_t transitions[y_t, y_t+1] + end[y_T] - log Z.
 
-    What is said is the most probable labelling; the probabilities beside it are each label's own. The loss of a label
-    is -log p of its row over the row's labels. No special symbol is a label.
+    The prediction is the most probable labelling; the probabilities with it are the labels' marginals. The loss of a
+    label is -log p of its row over the row's labels. No special symbol is a label.
     """
 
     stepwise = False
@@ -50,7 +50,7 @@ class CRFHead(Head[Tensor]):
 
         Nothing large is subtracted from something large, however long a row is.
         """
-        labels = (targets - SPECIALS).clamp(min=0)  # padding is no label
+        labels = (targets - SPECIALS).clamp(min=0)  # padding is not a label
         pairs = labels[:, :-1] * len(self.transitions) + labels[:, 1:]
         # an embedding's gradients are always added up in the same order, an index's are not
         moves = functional.embedding(pairs, self.transitions.view(-1, 1)).squeeze(-1)

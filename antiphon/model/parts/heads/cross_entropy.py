@@ -14,8 +14,8 @@ from antiphon.model.state import at_least_float32
 
 
 def log_softmax_in_place(logits: Tensor) -> Tensor:
-    """log p in at least float32 of logits that nobody needs any more: on the CPU, which reads and writes less so, in
-    their place if they are as exact."""
+    """log p, in at least float32, of logits that are not used afterwards. On the CPU it takes their place if they are
+    as exact, so that less memory is read and written."""
     exact = at_least_float32(logits)
     return torch.log_softmax(exact, -1, out=exact if exact.device.type == "cpu" else None)
 
@@ -56,10 +56,10 @@ class CrossEntropy(torch.autograd.Function):
         slope, slope_of_bias = torch.empty_like(features), torch.zeros_like(bias)
         slope_of_weight: Tensor | None = None
         factor, offset = weight.to(features.dtype), bias.to(features.dtype)  # once, not for every piece
-        for part, wanted, part_slope in in_pieces(CrossEntropy.PRODUCT, symbols, features, targets, slope):
+        for part, part_targets, part_slope in in_pieces(CrossEntropy.PRODUCT, symbols, features, targets, slope):
             errors = functional.linear(part, factor, offset)  # logits, until each block's are turned into p - q
             errors[:, :first] = -torch.inf
-            for logits, target in in_pieces(CrossEntropy.PIECE, symbols, errors, wanted):
+            for logits, target in in_pieces(CrossEntropy.PIECE, symbols, errors, part_targets):
                 log_probs = log_softmax_in_place(logits)
                 losses = log_probs.gather(1, target[:, None])[:, 0].neg()
                 nll += losses.sum()

@@ -11,11 +11,11 @@ from antiphon.common.symbols import EOS, FIRST_OUTPUT, PAD
 from antiphon.model.parts import ctc
 from antiphon.model.parts.heads.base import Head, at_positions, class_logits, output_matrix
 
-BLANK = EOS  # of CTC: no frame says the end symbol, so its class is free
+BLANK = EOS  # no frame predicts the end symbol, so its class is free
 
 
 class Aligned(NamedTuple):
-    """The features [B, S, features] of every frame, padding included, and how many are a row's own [B]."""
+    """The features [B, S, features] of every frame, padding included, and how many of each row are not padding [B]."""
 
     features: Tensor
     frames: Tensor
@@ -34,7 +34,7 @@ class CTCHead(Head[Aligned]):
         self.bias = nn.Parameter(torch.zeros(symbols))
 
     def log_probs(self, features: Aligned) -> Tensor:
-        """log p [B, S, symbols] of every frame, in float32; what is padding is a sure blank."""
+        """log p [B, S, symbols] of every frame, in float32; padding is a blank with probability 1."""
         log_probs = torch.log_softmax(class_logits(features.features, self.weight, self.bias, FIRST_OUTPUT), -1)
         blank = torch.full_like(log_probs[0, 0], -torch.inf)
         blank[BLANK] = 0.0
@@ -42,7 +42,7 @@ class CTCHead(Head[Aligned]):
 
     def score(self, log_probs: Tensor, frames: Tensor, targets: Tensor) -> Tensor:
         """log p [B] of targets [B, T], each with its end symbol, by these probabilities of the frames."""
-        labels = (targets - FIRST_OUTPUT).clamp(min=0)  # torch's gradient is no number where a class cannot be
+        labels = (targets - FIRST_OUTPUT).clamp(min=0)  # torch's gradient is NaN where a class has probability 0
         return ctc.log_likelihood(
             log_probs[..., FIRST_OUTPUT:], frames, labels, (targets != PAD).sum(1) - 1, BLANK - FIRST_OUTPUT
         )
@@ -73,5 +73,5 @@ class CTCHead(Head[Aligned]):
 
 
 def _inside(features: Aligned) -> Tensor:
-    """Whether a frame [B, S] is a row's own."""
+    """Whether a frame [B, S] is not padding."""
     return torch.arange(features.features.shape[1], device=features.frames.device) < features.frames[:, None]

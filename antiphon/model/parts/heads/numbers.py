@@ -39,7 +39,7 @@ class BitsHead(NumbersHead):
     """Bits with p(y_d = 1) = sigmoid(W f + b)_d; the loss is -log p of a step's bits together, in nats.
 
     (Boulanger-Lewandowski et al. 2012, arXiv 1206.6392, call its mean the negative log-likelihood a frame.)
-    What is said of a bit is p.
+    The prediction for a bit is p.
     """
 
     def answer(self, features: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:

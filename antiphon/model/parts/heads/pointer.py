@@ -24,17 +24,17 @@ class Pointed(NamedTuple):
     readout: Tensor  # [..., features]
     gate: Tensor  # [...]: the logit of p_gen
     attention: Tensor  # [..., S]
-    says: Tensor  # [..., S]: the id of the symbol that each step of the source says
+    says: Tensor  # [..., S]: the id that is written when a step of the source is copied
 
 
 class PointerHead(SymbolHead[Pointed]):
     """A softmax over the vocabulary, mixed with the symbols that attention points at (See et al. 2017, arXiv
     1704.04368, eq. 9):
 
-    p(w) = p_gen P_vocab(w) + (1 - p_gen) sum_{i: source step i says w} a_i
+    p(w) = p_gen P_vocab(w) + (1 - p_gen) sum_{i: source step i is w} a_i
 
-    Symbols of a row's source that the vocabulary has not are said by ids from `symbols` on, of which a row has as many
-    as its source has steps. The matrix may be another part's, as in `SoftmaxHead`.
+    Symbols of a row's source that are not in the vocabulary have ids from `symbols` on, of which a row has as many as
+    its source has steps. The matrix may be another part's, as in `SoftmaxHead`.
     """
 
     def __init__(self, features: int, symbols: int, weight: nn.Parameter | None = None) -> None:
@@ -92,12 +92,12 @@ class PointerHead(SymbolHead[Pointed]):
     def objective(
         self, features: Pointed, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As of `SoftmaxHead`, with smoothing over the vocabulary. Symbols have no weights.
+        """As for `SoftmaxHead`, with smoothing over the vocabulary. Symbols have no weights.
 
-        Of many steps the distributions are made piece by piece, and again in the backward pass.
+        With many steps the distributions are computed piece by piece, and again in the backward pass.
         """
-        kept, wanted = self.kept(features, positions), at_positions(targets, positions)
-        pieces = list(in_pieces(CrossEntropy.PRODUCT, len(self.weight) + kept.says.shape[-1], wanted, *kept))
+        kept, kept_targets = self.kept(features, positions), at_positions(targets, positions)
+        pieces = list(in_pieces(CrossEntropy.PRODUCT, len(self.weight) + kept.says.shape[-1], kept_targets, *kept))
         if len(pieces) == 1:
             sums = [self._summed(smoothing, *pieces[0])]
         else:
@@ -110,7 +110,7 @@ class PointerHead(SymbolHead[Pointed]):
 
 
 def _log(values: Tensor) -> Tensor:
-    """log of what is not negative; of 0 it is -inf, without a gradient that is no number."""
+    """log of values that are not negative; for 0 it is -inf, with a gradient that is not NaN."""
     smallest = torch.finfo(values.dtype).tiny
     return torch.where(values > 0, values.clamp(min=smallest).log(), -torch.inf)
 

@@ -14,7 +14,7 @@ from antiphon.model.parts.heads.cross_entropy import CrossEntropy, log_softmax_i
 class SoftmaxHead(SymbolHead[Tensor]):
     """A softmax over symbols or labels: p(y_t | ...) = softmax(W f_t + b).
 
-    Ids below `first` are no classes of it: their log-probability is -inf. For symbols these are the padding and
+    Ids below `first` are not classes: their log-probability is -inf. For symbols these are the padding and
     begin symbols. `weight` [symbols, features] may be another part's parameter (tied embeddings, Press & Wolf
     2017, arXiv 1608.05859).
     """
@@ -56,9 +56,9 @@ class SoftmaxHead(SymbolHead[Tensor]):
         With `smoothing` e the objective is the cross-entropy to (1 - e) of the target and e spread
         evenly over all classes (Szegedy et al. 2016, arXiv 1512.00567); without, it is -log p.
         """
-        kept, wanted = at_positions(features, positions), at_positions(targets, positions)
+        kept, kept_targets = at_positions(features, positions), at_positions(targets, positions)
         objective, nll = CrossEntropy.apply(  # type: ignore[no-untyped-call]
-            kept, self.weight, self.bias, wanted, smoothing, self.first, weights
+            kept, self.weight, self.bias, kept_targets, smoothing, self.first, weights
         )
         return objective, nll
 
@@ -68,7 +68,7 @@ class SoftmaxHead(SymbolHead[Tensor]):
 
 
 class LabelHead(SoftmaxHead):
-    """A softmax over labels; no special symbol is one."""
+    """A softmax over labels; special symbols are not labels."""
 
     def __init__(self, features: int, symbols: int) -> None:
         super().__init__(features, symbols, first=SPECIALS)

@@ -1,4 +1,4 @@
-// The probabilities of labels: of the whole input, of each step, and after each beginning of the input.
+// The probabilities of labels: for the whole input, for each step, and after each beginning of the input.
 
 import { html, useMemo } from "../vendor/htm-preact.js";
 import { cut, percent, spelled, widest } from "../drawing.js";
@@ -11,31 +11,31 @@ const labelled = (steps) => Boolean(steps?.length && steps[0].log_prob != null);
 export function shares(steps, most = LABELS) {
   const best = new Map();
   steps.forEach(({ top }) => top.forEach(({ token, log_prob }) => best.set(token, Math.max(best.get(token) ?? 0, Math.exp(log_prob)))));
-  const labels = [...best.keys()].sort((one, other) => best.get(other) - best.get(one)).slice(0, most);
+  const labels = [...best.keys()].sort((left, right) => best.get(right) - best.get(left)).slice(0, most);
   const values = labels.map((label) => steps.map(({ top }) => Math.exp(top.find(({ token }) => token === label)?.log_prob ?? -Infinity)));
   return { labels, values };
 }
 
-/** Labels over what was read; a frame for what is said, and one for the reference. */
-function Over({ title, read, steps, wanted = [] }) {
+/** Labels over what was read; a frame for the prediction, and another for the reference. */
+function Over({ title, read, steps, references = [] }) {
   const { t, at, select, point, state, change } = usePage();
   const { labels, values } = useMemo(() => shares(steps), [steps]);
   const rows = labels.map(spelled);
   const columns = read.map(spelled);
-  const own = Math.max(0, labels.indexOf(steps[at.token]?.token)); // what is said there, unless another is chosen
-  const row = Math.min(Number(state.label ?? own), rows.length - 1);
+  const predicted = Math.max(0, labels.indexOf(steps[at.token]?.token)); // the prediction there, unless another is chosen
+  const row = Math.min(Number(state.label ?? predicted), rows.length - 1);
   const here = at.token === undefined || at.token >= columns.length ? undefined : [row, at.token];
   const frames = steps.flatMap((step, column) =>
-    [[labels.indexOf(step.token), column, "said"], [labels.indexOf(wanted[column]), column, "wanted"]].filter(([r]) => r >= 0),
+    [[labels.indexOf(step.token), column, "said"], [labels.indexOf(references[column]), column, "wanted"]].filter(([r]) => r >= 0),
   );
   return html`
     <${Heat} label=${title} values=${values} rows=${rows} columns=${columns} frames=${frames} at=${here}
       onAt=${(label, token) => (change({ label }), select({ token, step: token }))} onHover=${(cell) => point(cell && { token: cell[1] })}
-      told=${here && t("answers.told", { label: rows[row], read: columns[here[1]], share: percent(values[row][here[1]]) })} />`;
+      caption=${here && t("answers.told", { label: rows[row], read: columns[here[1]], share: percent(values[row][here[1]]) })} />`;
 }
 
-/** The probability of each label of the one answer. */
-function One({ step, wanted }) {
+/** The probability of each label of a single answer. */
+function Single({ step, reference }) {
   const { t, state, change } = usePage();
   const labels = step.top.slice(0, LABELS);
   const names = labels.map(({ token }) => cut(spelled(token), 30));
@@ -47,10 +47,10 @@ function One({ step, wanted }) {
   });
   return html`
     <${Picture} label=${t("answers.title")} width=${left + width + 4} height=${labels.length * high} onMove=${onMove} onPlace=${onPlace}
-      told=${t("answers.one", { label: names[row], share: percent(Math.exp(labels[row].log_prob)) })}>
+      caption=${t("answers.one", { label: names[row], share: percent(Math.exp(labels[row].log_prob)) })}>
       ${labels.map(({ token, log_prob }, place) => html`
         <g transform=${`translate(0 ${place * high})`}>
-          <text class=${`label ${token === wanted ? "right" : ""} ${place === row ? "on" : ""}`} x=${left - 8} y=${high / 2} dy="0.35em" text-anchor="end">${names[place]}</text>
+          <text class=${`label ${token === reference ? "right" : ""} ${place === row ? "on" : ""}`} x=${left - 8} y=${high / 2} dy="0.35em" text-anchor="end">${names[place]}</text>
           <rect class="ground" x=${left} y="3" width=${width} height=${high - 6} rx="3" />
           <rect class="share" x=${left} y="3" width=${width * Math.exp(log_prob)} height=${high - 6} rx="3" />
           <text class="small" x=${left + 6} y=${high / 2} dy="0.35em">${percent(Math.exp(log_prob))}</text>
@@ -67,10 +67,10 @@ const overTable = (steps, names, t) => {
 export const answers = {
   shows: (trace) => !trace.context && !trace.prompt && labelled(trace.output.steps),
   Body: ({ trace }) => {
-    const wanted = trace.reference?.steps.map(({ token }) => token);
-    if (trace.structure !== "synchronous") return html`<${One} step=${trace.output.steps[0]} wanted=${wanted?.[0]} />`;
+    const references = trace.reference?.steps.map(({ token }) => token);
+    if (trace.structure !== "synchronous") return html`<${Single} step=${trace.output.steps[0]} reference=${references?.[0]} />`;
     const title = usePage().t("answers.title");
-    return html`<${Over} title=${title} read=${read(trace, trace.output.steps)} steps=${trace.output.steps} wanted=${wanted} />`;
+    return html`<${Over} title=${title} read=${read(trace, trace.output.steps)} steps=${trace.output.steps} references=${references} />`;
   },
   table: (trace, { t }) => {
     const steps = trace.output.steps;
@@ -82,9 +82,9 @@ export const answers = {
 export const beliefs = {
   shows: ({ beliefs }) => labelled(beliefs),
   Body: ({ trace }) => {
-    const wanted = trace.reference && trace.beliefs.map(() => trace.reference.steps[0].token);
+    const references = trace.reference && trace.beliefs.map(() => trace.reference.steps[0].token);
     const title = usePage().t("beliefs.title");
-    return html`<${Over} title=${title} read=${read(trace, trace.beliefs)} steps=${trace.beliefs} wanted=${wanted} />`;
+    return html`<${Over} title=${title} read=${read(trace, trace.beliefs)} steps=${trace.beliefs} references=${references} />`;
   },
   table: (trace, { t }) => overTable(trace.beliefs, read(trace, trace.beliefs), t),
   data: (trace) => ({ read: read(trace, trace.beliefs), beliefs: trace.beliefs }),

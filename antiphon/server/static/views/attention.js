@@ -14,7 +14,7 @@ function Body({ trace }) {
   return html`
     <${Heat} label=${t("attention.title")} values=${values} rows=${rows} columns=${columns} between=${borders(trace)}
       at=${here} onAt=${(step, token) => select({ step, token })} onHover=${(cell) => point(cell && { step: cell[0], token: cell[1] })}
-      told=${here && t("attention.told", { said: rows[at.step], read: columns[at.token], share: percent(values[at.step][at.token]) })} />`;
+      caption=${here && t("attention.told", { said: rows[at.step], read: columns[at.token], share: percent(values[at.step][at.token]) })} />`;
 }
 
 export const attention = {

@@ -1,4 +1,4 @@
-// What each output symbol hangs on: input x gradient.
+// What each output symbol depends on: input x gradient.
 
 import { html } from "../vendor/htm-preact.js";
 import { begun, borders, spelled } from "../drawing.js";
@@ -8,17 +8,17 @@ import { gridTable, Heat, usePage } from "../picture.js";
 const joined = new WeakMap();
 function grid(trace) {
   if (!joined.has(trace)) {
-    const values = trace.attribution[0].values.map((_, step) => trace.attribution.flatMap((one) => one.values[step]));
+    const values = trace.attribution[0].values.map((_, step) => trace.attribution.flatMap((part) => part.values[step]));
     joined.set(trace, values);
   }
   return joined.get(trace);
 }
 
 function named(trace, t) {
-  const tokens = trace.attribution.flatMap((one) => one.tokens);
+  const tokens = trace.attribution.flatMap((part) => part.tokens);
   const numbers = trace.output.steps[0].values !== undefined && trace.output.steps[0].values !== null;
-  const said = trace.output.steps.map((step, place) => (numbers ? t("step", { step: place + 1 }) : spelled(step.token)));
-  return [said, trace.prompt ? begun(tokens) : tokens.map(spelled)];
+  const output = trace.output.steps.map((step, place) => (numbers ? t("step", { step: place + 1 }) : spelled(step.token)));
+  return [output, trace.prompt ? begun(tokens) : tokens.map(spelled)];
 }
 
 function Body({ trace }) {
@@ -33,7 +33,7 @@ function Body({ trace }) {
     <${Heat} label=${t("attribution.title")} values=${values} rows=${rows} columns=${columns} signed
       between=${trace.prompt ? [] : borders(trace)} at=${here} onAt=${(...cell) => select(chosen(cell))} cell=${[38, 26]}
       onHover=${(cell) => point(cell && chosen(cell))}
-      told=${here && t("attribution.told", { said: rows[here[0]], read: columns[here[1]], value: values[here[0]][here[1]].toFixed(3) })} />`;
+      caption=${here && t("attribution.told", { said: rows[here[0]], read: columns[here[1]], value: values[here[0]][here[1]].toFixed(3) })} />`;
 }
 
 export const attribution = {

@@ -5,14 +5,14 @@ import { stratify, tree } from "../vendor/d3-hierarchy.js";
 import { cut, nats, spelled, wide, widest } from "../drawing.js";
 import { Picture, usePage } from "../picture.js";
 
-const LEAVES = 120; // with more, what was pruned is left out until it is asked for
+const LEAVES = 120; // with more, what was pruned is left out until it is chosen
 const [ACROSS, DOWN, SIZE] = [92, 19, 12]; // pixels: least width of a level, height of a node, of a letter
 
-const text = (node, t) => `${cut(spelled(node.data.token), 12)}  ${told(node, t)}`.trim();
+const text = (node, t) => `${cut(spelled(node.data.token), 12)}  ${outcome(node, t)}`.trim();
 
 function laid(nodes, t) {
   const root = stratify().id((node) => node.id).parentId((node) => node.parent)(nodes);
-  root.sort((one, other) => other.data.log_prob - one.data.log_prob);
+  root.sort((left, right) => right.data.log_prob - left.data.log_prob);
   const across = Math.max(ACROSS, 34 + widest(root.descendants().filter(({ children }) => children).map((node) => text(node, t)), SIZE));
   tree().nodeSize([DOWN, across]).separation(() => 1)(root);
   const best = new Set(root.find((node) => node.data.rank === 0)?.ancestors());
@@ -24,7 +24,7 @@ const few = ({ nodes }) => {
   return nodes.filter((node) => !parents.has(node.id)).length <= LEAVES;
 };
 
-function told({ data }, t) {
+function outcome({ data }, t) {
   if (data.parent === null) return "";
   if (data.status !== "finished") return "";
   return data.rank === null || data.rank === undefined ? t("beam.dropped") : `${data.rank + 1}.  ${data.log_prob.toFixed(2)}`;
@@ -45,7 +45,7 @@ function Body({ trace }) {
   const onMove = (down, across) => {
     if (across < 0) return go(here.parent);
     if (across > 0) return go(here.children?.[0]);
-    const level = nodes.filter(({ depth }) => depth === here.depth).sort((one, other) => one.x - other.x);
+    const level = nodes.filter(({ depth }) => depth === here.depth).sort((left, right) => left.x - right.x);
     return go(level[level.indexOf(here) + down]);
   };
   const onPlace = (x, y) => go(nodes.find((node) => Math.abs(place(node)[1] - y) < DOWN / 2 && Math.abs(place(node)[0] + 26 - x) < across / 2));
@@ -55,7 +55,7 @@ function Body({ trace }) {
     <label class="choice"><input type="checkbox" checked=${all} onChange=${() => change({ pruned: all ? "0" : "1" })} /> ${t("beam.all")}</label>
     <${Picture} label=${t("beam.title")} width=${ends} height=${lowest + 16} onMove=${onMove} onPlace=${onPlace}
       focus=${{ x: place(here)[0], width: across }}
-      told=${here !== root && t("beam.told", { prefix: prefix(here), status: t(`beam.${here.data.status}`), score: nats(here.data.log_prob) })}>
+      caption=${here !== root && t("beam.told", { prefix: prefix(here), status: t(`beam.${here.data.status}`), score: nats(here.data.log_prob) })}>
       ${nodes.slice(1).map((node) => {
         const [[x, y], [px, py]] = [place(node), place(node.parent)];
         const start = node.parent === root ? px + 5 : px + (wide(text(node.parent, t), SIZE) + 8);

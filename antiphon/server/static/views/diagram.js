@@ -6,7 +6,7 @@ import { Picture, usePage } from "../picture.js";
 
 const SHOWN = 12; // steps of a side; the middle of longer ones is left out
 const [CELL, BOX, HIGH, GAP] = [66, 48, 30, 30]; // pixels: a step, its box across and down, between layers
-const ASIDE = 8; // a backward layer stands beside the forward one, for both read what is below
+const ASIDE = 8; // a backward layer stands beside the forward one, since both read what is below
 const STRIPE = 10; // values across a box
 
 /** The steps that are shown of so many: all, or the first and the last, with null between them. */
@@ -47,7 +47,7 @@ function Stack({ x, y, layers, tokens, steps, at }) {
     ${layers.map((layer, row) => steps.map((step, place) => {
       if (step === null) return "";
       const [left, top] = [x + place * CELL + aside(layer), above(y, row)];
-      const under = aside(layer) ? above(y, row - 1) + HIGH + GAP - 10 : top + HIGH + GAP - 10; // of both directions the same
+      const under = aside(layer) ? above(y, row - 1) + HIGH + GAP - 10 : top + HIGH + GAP - 10; // the same for both directions
       const stem = aside(layer) ? left + BOX - 4 : left + BOX / 2;
       const beside = layer.direction === "backward" ? `M${left + CELL} ${top + HIGH / 2}H${left + BOX + 2}` : `M${left + BOX} ${top + HIGH / 2}H${left + CELL - 2}`;
       return html`
@@ -61,7 +61,7 @@ function Stack({ x, y, layers, tokens, steps, at }) {
 /** What each part is called, its kind, and its shape. */
 function parts(trace, { t, card }) {
   const count = (steps, symbols) => (symbols ? `${steps} ${t("diagram.of", { count: symbols })}` : String(steps));
-  const layers = (found) => (found ?? []).map((layer) => [`${layer.part} ${layer.depth + 1}, ${t(`states.${layer.direction}`)}`, layer.cell, shape(layer)]);
+  const layers = (list) => (list ?? []).map((layer) => [`${layer.part} ${layer.depth + 1}, ${t(`states.${layer.direction}`)}`, layer.cell, shape(layer)]);
   const looked = trace.output.attention;
   return [
     ...trace.sources.map(({ name, kind, tokens }, place) => [name, kind, count(tokens.length, card.sources[place]?.symbols)]),
@@ -74,11 +74,11 @@ function parts(trace, { t, card }) {
 }
 
 /** Places along a side, and the step of the output that stands there. */
-function answered({ output, prompt, sources }, steps, said) {
+function answered({ output, prompt, sources }, steps, outputSteps) {
   const shown = ([, step]) => step !== null && step >= 0;
   if (prompt) return steps.map((step, place) => [place, step === null ? null : step - sources[0].tokens.length]).filter(shown);
-  if (output.steps.length === 1 && !output.layers) return [[(steps.length - 1) / 2, 0]]; // of all that was read
-  return said.map((step, place) => [place, step]).filter(shown);
+  if (output.steps.length === 1 && !output.layers) return [[(steps.length - 1) / 2, 0]]; // for all that was read
+  return outputSteps.map((step, place) => [place, step]).filter(shown);
 }
 
 const answer = ({ token, values }) => (values ? values[0].toFixed(2) : cut(spelled(token), 8));
@@ -89,17 +89,17 @@ function Body({ trace }) {
   const encoder = (trace.encoder ?? []).filter(({ part }) => part === "encoder");
   const decoder = trace.output.layers ?? [];
   const read = encoder.length ? (trace.prompt ? begun(encoder[0].tokens) : encoder[0].tokens.map(spelled)) : trace.sources.map(({ name }) => name);
-  const [steps, said] = [some(read.length), some(trace.output.steps.length)];
-  const speaks = decoder.length > 0; // what a reader says stands over what it has read
-  const answers = answered(trace, steps, said);
+  const [steps, outputSteps] = [some(read.length), some(trace.output.steps.length)];
+  const speaks = decoder.length > 0; // the predictions of a reader stand over what it has read
+  const answers = answered(trace, steps, outputSteps);
   const left = 10;
   const middle = left + steps.length * CELL + 22;
   const right = trace.context ? middle + 112 : left;
   const base = Math.max(encoder.length * (HIGH + GAP) + (speaks ? 24 + 40 * Boolean(trace.output.attention) : 56), decoder.length * (HIGH + GAP) + 56, 110);
-  const width = Math.max(left + steps.length * CELL, right + (speaks ? said.length : 1) * CELL) + 40;
+  const width = Math.max(left + steps.length * CELL, right + (speaks ? outputSteps.length : 1) * CELL) + 40;
   const top = above(base, (speaks ? decoder.length : encoder.length) - 1);
   const looked = trace.output.attention?.[at.step];
-  const column = said.indexOf(at.step);
+  const column = outputSteps.indexOf(at.step);
   return html`
     <${Picture} label=${t("diagram.title")} width=${width} height=${base + 14}>
       <defs><marker id="tip" viewBox="0 0 6 6" refX="5" refY="3" markerWidth="6" markerHeight="6" orient="auto"><path class="tip" d="M0 0L6 3L0 6Z" /></marker></defs>
@@ -115,14 +115,14 @@ function Body({ trace }) {
         <${Arrow} d=${`M${middle + 78} ${above(base, 0) + HIGH / 2}H${right - 3}`} />
         <text class="small faint" x=${middle} y=${above(base, 0) - 15}>C · ${trace.context.length}</text>
         <g transform=${`translate(${middle} ${above(base, 0) - 8})`}><${Vector} values=${trace.context} width=${76} height=${46} kind="wanted" /></g>`}
-      ${speaks && html`<${Stack} x=${right} y=${base} layers=${decoder} tokens=${begun(decoder[0].tokens)} steps=${said} at=${at.step} />`}
+      ${speaks && html`<${Stack} x=${right} y=${base} layers=${decoder} tokens=${begun(decoder[0].tokens)} steps=${outputSteps} at=${at.step} />`}
       ${answers.map(([place, step]) => {
         const x = right + place * CELL + BOX / 2;
-        const one = trace.output.steps[step];
+        const outputStep = trace.output.steps[step];
         return html`
           <${Arrow} d=${`M${x} ${top - (speaks || encoder.length ? 2 : -40)}V${top - 22}`} />
-          <text class=${`word ${step === at.step ? "best" : ""}`} x=${x} y=${top - 41} text-anchor="middle">${answer(one)}</text>
-          ${one.log_prob != null && html`<text class="small faint" x=${x} y=${top - 27} text-anchor="middle">${chance(one.log_prob)}</text>`}`;
+          <text class=${`word ${step === at.step ? "best" : ""}`} x=${x} y=${top - 41} text-anchor="middle">${answer(outputStep)}</text>
+          ${outputStep.log_prob != null && html`<text class="small faint" x=${x} y=${top - 27} text-anchor="middle">${chance(outputStep.log_prob)}</text>`}`;
       })}
     <//>
     <dl class="shapes">${parts(trace, page).map(([name, kind, size]) => html`<dt>${name} <small>${kind}</small></dt><dd>${size}</dd>`)}</dl>`;

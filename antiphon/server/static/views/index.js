@@ -1,6 +1,6 @@
 // The table of views: what can be seen in a trace, in the order in which it is shown.
 //
-// A view has `shows(trace, given)`: whether there is anything to see; `Body`: the picture; `table(trace, page)`: the
+// A view has `shows(trace, sourceValues)`: whether there is anything to see; `Body`: the picture; `table(trace, page)`: the
 // same as {head, rows}; `data(trace)`: the values. Its title and how it is read are in words.js, under its name.
 
 import { attention } from "./attention.js";

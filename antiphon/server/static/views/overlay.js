@@ -1,4 +1,4 @@
-// A picture once for each symbol that was written, with light where the model looked, or what the symbol hangs on.
+// A picture once for each symbol that was written, with light where the model looked, or what the symbol depends on.
 
 import { html, useMemo } from "../vendor/htm-preact.js";
 import { cut, heat, largest, percent, spelled } from "../drawing.js";
@@ -14,7 +14,7 @@ function weights(trace, by) {
 }
 
 const folded = (row, [, columns]) => Array.from({ length: row.length / columns }, (_, place) => row.slice(place * columns, (place + 1) * columns));
-/** A light for each symbol. What every place has, as attention that is spread out, is no light. */
+/** A light for each symbol. What every place has, as attention that is spread out, is not shown. */
 function lit(values, grid, theme) {
   const least = Math.max(0, Math.min(...values.flat()));
   const most = largest(values) - least;
@@ -46,7 +46,7 @@ function Body({ trace }) {
       <${Choice} label=${t("shown")} value=${state.by ?? "attention"} onChoose=${(by) => change({ by })}
         options=${ways.map((way) => [way, t(`${way}.title`)])} />`}
     <${Picture} label=${t("overlay.title")} width=${across * (SIDE + GAP)} height=${rows * (SIDE + GAP + HEAD)} onMove=${onMove} onPlace=${onPlace}
-      told=${best !== undefined && t("overlay.told", { said: words[at.step], place: tokens[best], share: values === trace.output.attention ? percent(values[at.step][best]) : values[at.step][best].toFixed(3) })}>
+      caption=${best !== undefined && t("overlay.told", { said: words[at.step], place: tokens[best], share: values === trace.output.attention ? percent(values[at.step][best]) : values[at.step][best].toFixed(3) })}>
       ${words.map((word, step) => {
         const [x, y] = place(step);
         return html`

@@ -14,7 +14,7 @@ function Body({ trace }) {
   return html`
     <${Heat} label=${t("pooling.title")} values=${grid(trace)} rows=${[""]} columns=${columns} most=${Math.max(...trace.pooling)}
       between=${borders(trace)} at=${here} onAt=${(_, token) => select({ token })} onHover=${(cell) => point(cell && { token: cell[1] })}
-      told=${here && t("pooling.told", { read: columns[at.token], share: percent(trace.pooling[at.token]) })} />`;
+      caption=${here && t("pooling.told", { read: columns[at.token], share: percent(trace.pooling[at.token]) })} />`;
 }
 
 export const pooling = {

@@ -6,7 +6,7 @@ import { cursor, Facts, Picture, usePage } from "../picture.js";
 
 const [HIGH, GAP, TOP] = [34, 12, 24];
 
-/** `runs` are {name, run, told}; what differs from the first is marked, and `marked` is a step to frame. */
+/** `runs` are {name, run}; what differs from the first is marked, and `marked` is a step to frame. */
 function Runs({ label, runs, marked }) {
   const { t, at, select, point, state } = usePage();
   const row = Math.min(Number(state.run ?? 0), runs.length - 1);
@@ -25,7 +25,7 @@ function Runs({ label, runs, marked }) {
     <${Picture} label=${label} width=${left + steps * cell + 4} height=${down(runs.length)} onMove=${onMove} onPlace=${onPlace}
       onHover=${(x, y) => point(x !== undefined && inside(x, y) ? { step: inside(x, y)[1] } : undefined)}
       focus=${at.step === undefined ? undefined : { x: left + at.step * cell, width: cell }}
-      told=${here && t("runs.told", { name: names[row], step: at.step + 1, said: spelled(here.token), share: chance(here.log_prob) })}>
+      caption=${here && t("runs.told", { name: names[row], step: at.step + 1, said: spelled(here.token), share: chance(here.log_prob) })}>
       ${Array.from({ length: steps }, (_, step) => html`
         <text class=${`label ${step === at.step ? "on" : ""} ${step === marked ? "apart" : ""}`} x=${left + (step + 0.5) * cell} y="14" text-anchor="middle">${step + 1}</text>`)}
       ${marked !== undefined && html`
@@ -85,7 +85,7 @@ const ablated = ({ output, ablation }, t) => [
 
 const scores = ({ output, reference, ablation }) => [
   [output.score, reference?.score],
-  ...ablation.map((one) => [one.output_score, one.reference_score]),
+  ...ablation.map(({ output_score, reference_score }) => [output_score, reference_score]),
 ];
 
 function Ablation({ trace }) {

@@ -26,7 +26,7 @@ const SORTS = {
   mean,
   change: spread,
   last: (values) => values.at(-1),
-  saturation: (values, series) => saturated(values, series).reduce((one, other) => one + other),
+  saturation: (values, series) => saturated(values, series).reduce((low, high) => low + high),
 };
 
 function chosen(trace, { state }) {
@@ -42,7 +42,7 @@ function ordered({ layer, series, sort }) {
   const order = units.map((_, unit) => unit);
   if (SORTS[sort]) {
     const keys = units.map((values) => SORTS[sort](values, series));
-    order.sort((one, other) => keys[other] - keys[one]);
+    order.sort((left, right) => keys[right] - keys[left]);
   }
   return { order, values: order.map((unit) => units[unit]) };
 }
@@ -63,7 +63,7 @@ function Body({ trace }) {
   return html`
     <div class="choices">
       <${Choice} label=${t("states.layer")} value=${String(place)} onChoose=${(key) => change({ layer: key, series: null })}
-        options=${layers.map((one, number) => [String(number), name(one, t)])} />
+        options=${layers.map((other, number) => [String(number), name(other, t)])} />
       <${Choice} label=${t("states.series")} value=${series} onChoose=${(key) => change({ series: key })}
         options=${Object.keys(layer.series).map((key) => [key, t(`states.${key}`)])} />
       <${Choice} label=${t("states.sort")} value=${sort} onChoose=${(key) => change({ sort: key })}
@@ -73,7 +73,7 @@ function Body({ trace }) {
     <${Heat} label=${`${name(layer, t)}: ${t(`states.${series}`)}`} values=${values} rows=${order.map((unit) => String(unit + 1))} columns=${columns}
       signed=${!gate(series)} write=${false} cell=${[Math.max(18, Math.min(34, 620 / columns.length)), 14]} tall=${Math.max(90, Math.min(HIGHEST, 14 * order.length))}
       at=${here} onAt=${(r, column) => (change({ unit: order[r] }), select({ [axis]: column }))}
-      told=${here && t("states.told", { unit: order[row] + 1, read: columns[here[1]], value: values[row][here[1]].toFixed(3) })} />`;
+      caption=${here && t("states.told", { unit: order[row] + 1, read: columns[here[1]], value: values[row][here[1]].toFixed(3) })} />`;
 }
 
 export const states = {
@@ -81,9 +81,9 @@ export const states = {
   shows: (trace) => all(trace).length > 0,
   Body,
   table: (trace, page) => {
-    const found = chosen(trace, page);
-    const { order, values } = ordered(found);
-    return gridTable(page.t("states.unit"), values, order.map((unit) => unit + 1), read(trace, found.layer));
+    const selection = chosen(trace, page);
+    const { order, values } = ordered(selection);
+    return gridTable(page.t("states.unit"), values, order.map((unit) => unit + 1), read(trace, selection.layer));
   },
   data: (trace) => ({ encoder: trace.encoder, decoder: trace.output.layers }),
 };

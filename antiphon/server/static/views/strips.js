@@ -1,4 +1,4 @@
-// Sensor strips: the signal that was read, what is said of it and what should have been said, on one cursor.
+// Sensor strips: the signal that was read, the predictions and the references, on the same cursor.
 
 import { html, useMemo } from "../vendor/htm-preact.js";
 import { percent, transposed } from "../drawing.js";
@@ -9,7 +9,7 @@ const LINES = 6; // with more numbers a step, a strip is a grid
 const COLORS = { light: ["#2166ac", "#b35806", "#1b7837", "#762a83", "#b2182b", "#555"], dark: ["#7db8f0", "#f0a35e", "#7fc98f", "#c9a0dc", "#f2837b", "#bbb"] };
 
 /** The numbers of frames, if that is what the (first) source is. */
-const signal = (trace, given) => (trace.sources[0].kind === "frames" ? given?.[0] : undefined);
+const signal = (trace, sourceValues) => (trace.sources[0].kind === "frames" ? sourceValues?.[0] : undefined);
 
 const numbers = (steps) => (steps?.length && steps[0].values ? steps.map(({ values }) => values) : undefined);
 
@@ -21,11 +21,11 @@ function believed(steps) {
 }
 
 /** The strips of a trace: {key, names, values, reference}. */
-function found(trace, given, t) {
-  const said = trace.beliefs ?? trace.output.steps;
-  const [values, reference, labels] = [numbers(said), numbers(trace.reference?.steps), believed(said)];
+function stripsOf(trace, sourceValues, t) {
+  const steps = trace.beliefs ?? trace.output.steps;
+  const [values, reference, labels] = [numbers(steps), numbers(trace.reference?.steps), believed(steps)];
   const named = (rows) => rows[0].map((_, place) => t("strips.number", { place: place + 1 }));
-  const read = signal(trace, given);
+  const read = signal(trace, sourceValues);
   return [
     ...(read ? [{ key: "signal", names: named(read), values: read }] : []),
     ...(values ? [{ key: "prediction", names: named(values), values, reference: reference?.length === values.length ? reference : undefined }] : []),
@@ -43,7 +43,7 @@ function Strip({ strip: { key, names, values, reference } }) {
     ]),
     [lines, reference, theme],
   );
-  const wanted = useMemo(() => reference && transposed(reference), [reference]);
+  const referenceLines = useMemo(() => reference && transposed(reference), [reference]);
   const step = at.token;
   const onAt = (token) => select({ token, step: token });
   const title = t(`strips.${key}`);
@@ -53,8 +53,8 @@ function Strip({ strip: { key, names, values, reference } }) {
       <h3>${label}</h3>
       <${Heat} label=${label} values=${cells} rows=${names} columns=${columns} signed=${cells.flat().some((value) => value < 0)} write=${false}
         most=${Math.max(1e-9, ...cells.flat())} cell=${[Math.max(6, Math.min(24, 700 / columns.length)), 12]} tall=${Math.max(70, Math.min(320, 14 * names.length))}
-        told=${step < columns.length && t("step", { step: step + 1 })} at=${step < columns.length ? [0, step] : undefined} onAt=${(_, column) => onAt(column)} />`;
-    return html`${grid(lines, title)}${wanted && grid(wanted, t("reference"))}`;
+        caption=${step < columns.length && t("step", { step: step + 1 })} at=${step < columns.length ? [0, step] : undefined} onAt=${(_, column) => onAt(column)} />`;
+    return html`${grid(lines, title)}${referenceLines && grid(referenceLines, t("reference"))}`;
   }
   return html`
     <h3>${title}</h3>
@@ -68,8 +68,8 @@ function Strip({ strip: { key, names, values, reference } }) {
 }
 
 function Body({ trace }) {
-  const { t, at, given } = usePage();
-  const all = useMemo(() => found(trace, given, t), [trace, given, t]);
+  const { t, at, sourceValues } = usePage();
+  const all = useMemo(() => stripsOf(trace, sourceValues, t), [trace, sourceValues, t]);
   return html`
     ${all.map((strip) => html`<${Strip} key=${strip.key} strip=${strip} />`)}
     <p class="told" aria-live="polite">${at.token === undefined ? t("select") : t("step", { step: at.token + 1 })}</p>`;
@@ -78,10 +78,10 @@ function Body({ trace }) {
 export const strips = {
   wide: true,
   painted: true, // on a canvas, which has no SVG
-  shows: (trace, given) => Boolean(signal(trace, given) || numbers(trace.beliefs ?? trace.output.steps)),
+  shows: (trace, sourceValues) => Boolean(signal(trace, sourceValues) || numbers(trace.beliefs ?? trace.output.steps)),
   Body,
-  table: (trace, { given, t }) => {
-    const columns = found(trace, given, t).flatMap(({ key, names, values, reference }) => [
+  table: (trace, { sourceValues, t }) => {
+    const columns = stripsOf(trace, sourceValues, t).flatMap(({ key, names, values, reference }) => [
       ...names.map((name, place) => [`${t(`strips.${key}`)} ${name}`, values.map((row) => row[place])]),
       ...(reference ? names.map((name, place) => [`${t("reference")} ${name}`, reference.map((row) => row[place])]) : []),
     ]);

@@ -24,7 +24,7 @@ from antiphon.model.parts.recurrent import Cell
 from antiphon.model.state import Memory, State
 
 Array = NDArray[np.float64]
-WIDTH = 4  # of queries and of states
+WIDTH = 4  # width of queries and of states
 REMEMBER = {"location", "coverage", "monotonic"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "multi_head": {"heads": 3},
@@ -293,7 +293,7 @@ def test_each_row_of_a_source_goes_by_its_own_looks(kind: str) -> None:
     """A beam's rows, side by side, are what each is alone."""
     attention = made(kind)
     states = torch.randn(2, 5, WIDTH).double()
-    queries = torch.randn(3, 2, 4, WIDTH).double()  # of 3 beams, 2 sources, 4 steps
+    queries = torch.randn(3, 2, 4, WIDTH).double()  # 3 beams, 2 sources, 4 steps
     given = memory(attention, states, until([5, 3]))
     before = attention.initial(given)
     attended = None if before is None else before[:, None].expand(-1, 3, -1)

@@ -37,7 +37,7 @@ def small(cell: str) -> bench.Reference:
 
 @pytest.mark.parametrize(("cell", "gates"), [("lstm", 4), ("gru", 3)])
 def test_operations_are_those_of_the_equations(cell: str, gates: int) -> None:
-    steps, target = 4 + 4, 4  # of source and target, each with an end symbol
+    steps, target = 4 + 4, 4  # steps of source and target, each with an end symbol
     inputs, states, readout, head = gates * 5 * 6, gates * 5 * 5, 5 * 5, 5 * 7
     forward = 2 * (steps * (inputs + states) + target * (readout + head))
     # backward: once more for inputs and once more for weights; nothing goes on from the first state, which is zero

@@ -1,4 +1,4 @@
-"""A known miscalibration is found and mended; confidence is told wherever a model answers."""
+"""A known miscalibration is measured and corrected; every prediction has its confidence."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def labels(count: int, temperature: float, seed: int = 1) -> Judged:
 
 
 def texts(count: int, temperature: float, bias: float, seed: int = 1) -> Judged:
-    """Outputs that are right as often as these say."""
+    """Outputs that are right with the probability that temperature and bias make of their score."""
     chance = np.random.default_rng(seed)
     log_probs = outcomes((-np.exp(chance.normal(size=count))).tolist())
     odds = (log_probs[:, 0] - log_probs[:, 1]) / temperature + bias

@@ -1,4 +1,4 @@
-"""`check`: what would go wrong is told, nothing is trained."""
+"""`check`: what would go wrong is reported, nothing is trained."""
 
 from __future__ import annotations
 

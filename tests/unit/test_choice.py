@@ -258,7 +258,7 @@ def test_every_metric_that_can_be_watched_judges(tmp_path: Path, kind: str, metr
 
 @pytest.mark.parametrize("metric", ["mse", "mae"])
 def test_the_influence_of_numbers_is_in_the_metrics_unit(tmp_path: Path, metric: str) -> None:
-    """Leaving a row out moves the metric by what its influence says: numbers far from 0 and 1 are not scaled here."""
+    """Leaving a row out moves the metric by its influence: numbers far from 0 and 1 are not scaled here."""
     chance = random.Random(2)
     rows = [(chance.choice("abc"), chance.uniform(900, 1500)) for _ in range(40)]
     (tmp_path / "t.tsv").write_text("".join(f"{word}\t{number}\n" for word, number in rows))

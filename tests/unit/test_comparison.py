@@ -1,4 +1,4 @@
-"""Comparing models: what rows add up to is what `evaluate` says, and the bootstrap is what it should be."""
+"""Comparing models: the rows add up to what `evaluate` reports, and the bootstrap is what it should be."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_difference_in_every_row_is_as_sure_as_draws_can_make_it(seed: int) ->
 
 
 def test_draws_spread_as_the_mean_of_differences_does() -> None:
-    """Of a mean over n rows the standard error is that of the rows' differences over the root of n."""
+    """The standard error of a mean over n rows is that of the rows' differences over the root of n."""
     chance = np.random.default_rng(1)
     one, other = chance.normal(size=400), chance.normal(0.2, 1, size=400)
     below = np.ones(400)

@@ -47,7 +47,7 @@ def head(seed: int = 0, scale: float = 1.0) -> PointerHead:
 
 
 def drawn(seed: int, rows: int = 2, steps: int = 3) -> tuple[Pointed, Tensor, Tensor]:
-    """Features of rows and steps, targets that can be said, and all positions but the last."""
+    """Features of rows and steps, targets that can be predicted, and all positions but the last."""
     chance = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -129,7 +129,7 @@ def test_a_gate_that_is_shut_leaves_the_softmax() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 60.0])
 def test_losses_and_slopes_are_finite_where_probabilities_vanish(scale: float) -> None:
-    """A symbol that the vocabulary all but excludes and that no step says, a step that is not looked at at all."""
+    """A symbol that the vocabulary all but excludes and that no step has, and a step without attention."""
     made, (features, targets, positions) = head(scale=scale), drawn(2)
     features.attention[0, 1] = torch.tensor([0.0, 0.0, 1.0])
     features.gate[1] = 150.0

@@ -124,7 +124,7 @@ def test_other_sources_in_the_batch_change_nothing(seed: int, width: int) -> Non
 
 
 def test_a_known_chain_is_decoded_as_worked_out_by_hand() -> None:
-    """a: 0.6 then surely b, b ends with 0.5 or says b again; c: 0.4 and ends at once."""
+    """a: 0.6 then surely b, b ends with 0.5 or is followed by b; c: 0.4 and ends at once."""
     a, b, c = SPECIALS, SPECIALS + 1, SPECIALS + 2
     table = torch.full((1, SPECIALS + 3, SPECIALS + 3), -math.inf)
     table[0, BOS, a], table[0, BOS, c] = math.log(0.6), math.log(0.4)
@@ -173,7 +173,7 @@ def barred_numbers(rows: int, size: int, barred: float, seed: int) -> Tensor:
 )
 @settings(deadline=None, max_examples=150)
 def test_the_largest_are_those_of_topk(rows: int, size: int, count: int, barred: float, seed: int) -> None:
-    """Also if most symbols may not be said."""
+    """Also if most symbols are barred."""
     values, count = barred_numbers(rows, size, barred, seed), min(count, size)
     top, place = largest(values, count)
     wanted = values.topk(count, -1)

@@ -1,4 +1,4 @@
-"""What the documentation names exists, and what the README tells a reader to type works."""
+"""What the documentation names exists, and the commands of the README work."""
 
 from __future__ import annotations
 

@@ -67,25 +67,25 @@ class Side:
 
 def sides(names: Sequence[str], out: Path) -> list[Side]:
     """The tools `benchmarks/peers/NAME.py`, each with every precision that it has."""
-    found = []
+    all_sides = []
     for name in names:
         tool = import_module(f"peers.{name}")
         for precision in tool.PRECISIONS:
             folder = out / f"{name}-{precision}"
             folder.mkdir(parents=True, exist_ok=True)
-            found.append(Side(name, precision, tool, folder))
-    return found
+            all_sides.append(Side(name, precision, tool, folder))
+    return all_sides
 
 
 def parameters(printed: str) -> int | None:
-    """How many parameters a training said that its model has: the largest such number."""
-    found = []
+    """The number of parameters that a training printed: the largest such number."""
+    counts = []
     for match in COUNT.finditer(printed):
         digits, millions = (match[1], match[2]) if match[1] else (match[3], match[4])
         text = digits.replace(",", "").rstrip(".")
         if text.replace(".", "", 1).isdigit():
-            found.append(int(float(text) * (1_000_000 if millions else 1)))
-    return max(found, default=None)
+            counts.append(int(float(text) * (1_000_000 if millions else 1)))
+    return max(counts, default=None)
 
 
 def middle(values: Sequence[float]) -> str:

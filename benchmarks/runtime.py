@@ -33,14 +33,14 @@ from antiphon.export.folder import export
 WARM = 50
 STARTS = 5
 LOOK = "; print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
-STARTED = {  # a program that answers one word, and says the most KiB that it held
+STARTED = {  # a program that answers one word, and prints the most KiB that it held
     "runtime": "import antiphon_runtime as a; a.load({folder!r}).predict(['shoe'])",
     "PyTorch": "import antiphon as a; a.load({folder!r}, device='cpu').predict(['shoe'])",
 }
 
 
 def network(package: Path) -> Callable[[str], Any]:
-    """The network of g2p_en, which reads and says one word."""
+    """The network of g2p_en, which reads and transcribes one word."""
     for name in ("nltk", "nltk.corpus", "nltk.tokenize", "inflect", "g2p_en"):
         sys.modules[name] = MagicMock()  # what its dictionary and its normalisation need
     for name in ("expand", "g2p"):
@@ -125,8 +125,8 @@ def main() -> None:
                 rates[side].append(counts[side] / (time.perf_counter() - began))
             for side, model in models.items():
                 for beam in (1, 5):
-                    found = latency(answering(model, beam), few)
-                    times.setdefault((side, beam), []).extend(found if number else [])
+                    seconds = latency(answering(model, beam), few)
+                    times.setdefault((side, beam), []).extend(seconds if number else [])
         starts = {
             "runtime, float32": started(STARTED["runtime"].format(folder=str(folders["float32"]))),
             "runtime, int8": started(STARTED["runtime"].format(folder=str(folders["int8"]))),

@@ -31,7 +31,7 @@ from measure import DOCS, write
 
 from antiphon.server.models import load
 
-IDLE = 2.0  # seconds after which a connection is not used again: a server closes those that say nothing
+IDLE = 2.0  # seconds after which a connection is not used again: a server closes those that send nothing
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Outcome:
     """What became of the requests of a load."""
 
     seconds: float
-    times: list[float] = field(default_factory=list)  # of those that were answered, in ms
+    times: list[float] = field(default_factory=list)  # the requests that were answered, in ms
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: int = 0
 
@@ -115,8 +115,8 @@ class Load:
         outcome.statuses[status] += 1
         if status == 200:
             outcome.times.append((time.perf_counter() - began) * 1e3)
-            found = [one["text"] for one in json.loads(content)["results"]]
-            outcome.wrong += found != [self.answers[place] for place in places]
+            texts = [one["text"] for one in json.loads(content)["results"]]
+            outcome.wrong += texts != [self.answers[place] for place in places]
 
     async def closed(self, port: int, connections: int, seconds: float) -> Outcome:
         """Each connection asks again as soon as it is answered."""

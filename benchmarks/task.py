@@ -74,7 +74,7 @@ def _letters(part: str) -> Rows:
     lines = (DATA / f"g2p-cmudict/{'test' if part == 'test' else 'train'}.tsv").read_text(encoding="utf-8")
     pairs = [line.split("\t") for line in lines.splitlines()]
     rows = [(list(word), phonemes.split()) for word, phonemes, *_ in pairs]
-    if part == "test":  # of several pronunciations of a word one
+    if part == "test":  # one of several pronunciations of a word
         return list({"".join(source): (source, target) for source, target in rows}.values())
     return rows
 

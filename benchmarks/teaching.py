@@ -90,13 +90,13 @@ class Seq2Seq(nn.Module):
         """Words [B, length]; the end symbol is left out, so that every output is as long."""
         state, *memory = self.start(source)
         word = torch.full((len(source),), BEGIN)
-        said = []
+        words = []
         for _ in range(length):
             logits, state = self.decoder(word, state, *memory)
             logits[:, : END + 1] = -torch.inf
             word = logits.argmax(1)
-            said.append(word)
-        return torch.stack(said, 1)
+            words.append(word)
+        return torch.stack(words, 1)
 
 
 def batches(sources: list[Tensor], targets: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -140,8 +140,10 @@ def main() -> None:
         inputs = [torch.tensor([in_words.get(w, 3) for w in line]) for line in read(Path(sys.argv[7]))]
         with open(out / "outputs", "w", encoding="utf-8") as file:
             for first in range(0, len(inputs), BATCH):
-                said = model.greedy(pad_sequence(inputs[first : first + BATCH], batch_first=True), int(sys.argv[8]))
-                file.writelines(" ".join(words[w - 3] for w in line) + "\n" for line in said.tolist())
+                predicted = model.greedy(
+                    pad_sequence(inputs[first : first + BATCH], batch_first=True), int(sys.argv[8])
+                )
+                file.writelines(" ".join(words[w - 3] for w in line) + "\n" for line in predicted.tolist())
 
 
 main()

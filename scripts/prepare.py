@@ -196,7 +196,7 @@ def write_table(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Rows as JSON Lines, compressed if the name says so."""
+    """Rows as JSON Lines, compressed if the name ends in .gz."""
     with (
         gzip.open(path, "wt", 1, encoding="utf-8") if path.suffix == ".gz" else path.open("w", encoding="utf-8") as file
     ):

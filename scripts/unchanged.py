@@ -77,7 +77,7 @@ class Checkout:
     work: Path
 
     def run(self, *arguments: str | Path, stdin: str = "") -> str:
-        """What a Python process says; a failure ends everything."""
+        """What a Python process prints; a failure ends everything."""
         paths = os.pathsep.join([str(self.root), str(self.root / "runtime")])
         environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
         done = subprocess.run(
@@ -89,7 +89,7 @@ class Checkout:
         return done.stdout
 
     def antiphon(self, *arguments: str | Path, stdin: str = "") -> str:
-        """What a command says on standard output."""
+        """What a command writes to standard output."""
         return self.run("-m", "antiphon", *arguments, stdin=stdin)
 
 

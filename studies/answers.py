@@ -23,7 +23,7 @@ ANSWERS = 20
 
 
 def table(name: str, about: str) -> Iterator[str]:
-    """Rows of the test data drawn with a fixed seed: what was read, what was said, and what stands there."""
+    """Rows of the test data drawn with a fixed seed: the source, the prediction and the reference."""
     model = antiphon.load(folder_of(name, "", 1))
     by_input: dict[Any, str] = {}
     for row in model.rows(None):

@@ -42,9 +42,9 @@ def main(threads: int) -> None:
         )
         for attention, context, to in itertools.product(ATTENTIONS, CONTEXTS, DESTINATIONS)
     ]
-    found = run("context", BASE, variants, SEEDS, threads)
+    results = run("context", BASE, variants, SEEDS, threads)
     about = f"{len(SEEDS)} seeds, {UPDATES:,} updates of 64 rows each; {hardware(threads)}"
-    write_table(ROOT / "docs/results/context.table.md", found, ("attention", "context", "enters"), about)
+    write_table(ROOT / "docs/results/context.table.md", results, ("attention", "context", "enters"), about)
 
 
 if __name__ == "__main__":

@@ -40,26 +40,26 @@ def tables(name: str, data_set: str = "") -> Rows:
 
 def majority(name: str) -> Control:
     """The most frequent label of the training rows, for everything; the mean over the recipe's data sets."""
-    found = []
+    scores = []
     for data_set in RECIPES[name].data_sets:
         train, test = tables(name, data_set)
         (label, _), *_ = Counter(label for row in train for label in _labels(row)).most_common()
         wanted = [label for row in test for label in _labels(row)]
-        said = [label] * len(wanted)
-        found.append({"accuracy": accuracy(said, wanted), "macro_f1": macro_f1(said, wanted)})
-    return Control(name, "the most frequent label", _means(found, RECIPES[name].metrics))
+        predicted = [label] * len(wanted)
+        scores.append({"accuracy": accuracy(predicted, wanted), "macro_f1": macro_f1(predicted, wanted)})
+    return Control(name, "the most frequent label", _means(scores, RECIPES[name].metrics))
 
 
 def single_frames(name: str) -> Control:
     """Logistic regression on every frame alone; the mean over the recipe's data sets."""
-    found = []
+    scores = []
     for data_set in RECIPES[name].data_sets:
         train, test = tables(name, data_set)
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
         model.fit(np.concatenate([row.sources[0] for row in train]), [label for row in train for label in _labels(row)])
-        said = model.predict(np.concatenate([row.sources[0] for row in test])).tolist()
-        found.append({"macro_f1": macro_f1(said, [label for row in test for label in _labels(row)])})
-    return Control(name, "logistic regression on single frames", _means(found, ["macro_f1"]))
+        predicted = model.predict(np.concatenate([row.sources[0] for row in test])).tolist()
+        scores.append({"macro_f1": macro_f1(predicted, [label for row in test for label in _labels(row)])})
+    return Control(name, "logistic regression on single frames", _means(scores, ["macro_f1"]))
 
 
 def nearest_picture(name: str) -> Control:
@@ -72,8 +72,8 @@ def nearest_picture(name: str) -> Control:
         references.setdefault(_key(row), []).append(str(row.target))
     known = np.stack([_pixels(row) for row in train])
     squares = (known**2).sum(1)
-    said = [str(train[int((squares - 2 * known @ picture).argmin())].target) for picture in pictures.values()]
-    scores, _ = corpus_scores(said, list(references.values()), "13a")
+    predicted = [str(train[int((squares - 2 * known @ picture).argmin())].target) for picture in pictures.values()]
+    scores, _ = corpus_scores(predicted, list(references.values()), "13a")
     metrics = {"chrf": scores["chrf"]} if name == "captions-emoji" else {"bleu": scores["bleu"]}
     return Control(name, "the text of the nearest training picture", metrics)
 
@@ -103,29 +103,29 @@ def _labels(row: Row) -> Sequence[str]:
 
 
 def _key(row: Row) -> bytes:
-    found: bytes = np.asarray(row.sources[0]).tobytes()
-    return found
+    key: bytes = np.asarray(row.sources[0]).tobytes()
+    return key
 
 
 def _pixels(row: Row, side: int = 64) -> NDArray[np.float64]:
     return ImageCodec("source", side, color=True).encode(row.sources[0]).astype(np.float64).ravel() / 255
 
 
-def _means(found: Sequence[dict[str, float]], metrics: Sequence[str]) -> dict[str, float]:
-    return {metric: float(np.mean([one[metric] for one in found])) for metric in metrics}
+def _means(scores: Sequence[dict[str, float]], metrics: Sequence[str]) -> dict[str, float]:
+    return {metric: float(np.mean([one[metric] for one in scores])) for metric in metrics}
 
 
 def main() -> None:
     """All controls, in the order of the recipes."""
     frames = ("video-facial", "video-gesture")
     labelled = ("images-mnist", "sentiment-imdb", "sentiment-sst2", "sentiment-zh", "tagging-ud-ewt", *frames)
-    found = [
+    controls = [
         *map(majority, labelled),
         *map(single_frames, frames),
         *map(nearest_picture, ("captions-emoji", "captions-flickr8k")),
         *shuffled_images(),
     ]
-    CONTROLS.write_text("".join(json.dumps(asdict(one)) + "\n" for one in found), encoding="utf-8")
+    CONTROLS.write_text("".join(json.dumps(asdict(one)) + "\n" for one in controls), encoding="utf-8")
 
 
 if __name__ == "__main__":

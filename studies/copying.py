@@ -47,11 +47,11 @@ KNOWN, NEW = "known symbols", "new symbols"
 
 def named(chance: random.Random, count: int) -> list[str]:
     """Distinct names of two or three made-up syllables."""
-    found: dict[str, None] = {}
-    while len(found) < count:
+    names: dict[str, None] = {}
+    while len(names) < count:
         syllables = (chance.choice("bdfgklmnprstvz") + chance.choice("aeiou") for _ in range(chance.choice((2, 2, 3))))
-        found["".join(syllables).capitalize()] = None
-    return list(found)
+        names["".join(syllables).capitalize()] = None
+    return list(names)
 
 
 def drawn(chance: random.Random, symbols: Sequence[str], count: int) -> list[str]:
@@ -122,7 +122,7 @@ def run(task: str, variant: str, seed: int, threads: int) -> tuple[float, float]
     tree |= {side: {"tokens": TASKS[task].tokens} for side in ("source", "target")}
     tree["data"] = {"train": "train.tsv", "valid": "valid.tsv"}
     chosen = {**VARIANTS[variant], "train.seed": seed}
-    if "decode.replace_unknown" in chosen:  # an unknown symbol is said only if training rows have some
+    if "decode.replace_unknown" in chosen:  # an unknown symbol is predicted only if training rows have some
         chosen["target.tokens.min_count"] = TASKS[task].rare
     for key, value in chosen.items():
         set_value(tree, key, value)
@@ -140,8 +140,8 @@ def main(threads: int) -> None:
     ]
     for task in TASKS:
         for variant in VARIANTS:
-            found = zip(*(run(task, variant, seed, threads) for seed in SEEDS), strict=True)
-            cells = [mean_and_spread(values, 100, 1) for values in found]
+            scores = zip(*(run(task, variant, seed, threads) for seed in SEEDS), strict=True)
+            cells = [mean_and_spread(values, 100, 1) for values in scores]
             lines.append(f"| {' | '.join([task, variant, *cells])} |")
     write_text(ROOT / "docs/results/copying.table.md", "\n".join(lines) + "\n")
 

@@ -98,9 +98,9 @@ def main(threads: int) -> None:
         "|---" * (2 + len(COLUMNS)) + "|",
     ]
     for variant in VARIANTS:
-        found = [run(variant, seed, threads) for seed in SEEDS]
-        cells = [mean_and_spread([one[name] for one in found], 100, 2) for name in COLUMNS]
-        size = f"{found[0]['parameters']:,}"
+        runs = [run(variant, seed, threads) for seed in SEEDS]
+        cells = [mean_and_spread([one[name] for one in runs], 100, 2) for name in COLUMNS]
+        size = f"{runs[0]['parameters']:,}"
         lines.append(f"| {' | '.join([variant, size, *cells])} |")
     write_text(ROOT / "docs/results/ctc.table.md", "\n".join(lines) + "\n")
 

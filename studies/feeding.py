@@ -27,9 +27,9 @@ def main(threads: int) -> None:
         for attention in ("none", "general")
         for name, feeding in FEEDINGS.items()
     ]
-    found = run("feeding", BASE, variants, SEEDS, threads)
+    results = run("feeding", BASE, variants, SEEDS, threads)
     about = f"{len(SEEDS)} seeds, {UPDATES:,} updates of 64 rows each; {hardware(threads)}"
-    write_table(ROOT / "docs/results/feeding.table.md", found, ("attention", "feeding"), about)
+    write_table(ROOT / "docs/results/feeding.table.md", results, ("attention", "feeding"), about)
 
 
 if __name__ == "__main__":

@@ -62,9 +62,9 @@ def main(threads: int) -> None:
         for updates in UPDATES
         for how, start in (("from scratch", None), ("from the first language", base))
     ]
-    found = run("finetune", BASE | {"data": {}}, variants, SEEDS, threads)
+    results = run("finetune", BASE | {"data": {}}, variants, SEEDS, threads)
     about = f"{len(SEEDS)} seeds, updates of 32 rows each; {hardware(threads)}"
-    write_table(ROOT / "docs/results/finetune.table.md", found, ("languages", "updates", "start"), about)
+    write_table(ROOT / "docs/results/finetune.table.md", results, ("languages", "updates", "start"), about)
 
 
 if __name__ == "__main__":

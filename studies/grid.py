@@ -36,7 +36,7 @@ def run(study: str, base: Tree, variants: Sequence[Variant], seeds: Sequence[int
     """Train every variant with every seed; the last validation of each run, and its minutes, by variant."""
     folder = ROOT / "runs" / study
     folder.mkdir(parents=True, exist_ok=True)
-    found: Results = {variant.name: [] for variant in variants}
+    results: Results = {variant.name: [] for variant in variants}
     for seed in seeds:
         for variant in variants:
             tree = json.loads(json.dumps(base))
@@ -53,8 +53,8 @@ def run(study: str, base: Tree, variants: Sequence[Variant], seeds: Sequence[int
                 write_text(
                     record, json.dumps({**last, "name": variant.name, "minutes": (time.monotonic() - start) / 60})
                 )
-            found[variant.name].append(json.loads(record.read_text(encoding="utf-8")))
-    return found
+            results[variant.name].append(json.loads(record.read_text(encoding="utf-8")))
+    return results
 
 
 COLUMNS: dict[str, tuple[Callable[[Tree], float], float, int]] = {
@@ -67,14 +67,12 @@ COLUMNS: dict[str, tuple[Callable[[Tree], float], float, int]] = {
 }
 
 
-def write_table(path: Path, found: Results, names: Sequence[str], about: str) -> None:
+def write_table(path: Path, results: Results, names: Sequence[str], about: str) -> None:
     """The results as a table: a row a variant, its `names`, and the mean of its seeds ± half the range."""
     lines = [f"Mean of the seeds ± half the range; {about}.", "", f"| {' | '.join([*names, *COLUMNS])} |"]
     lines.append("|---" * (len(names) + len(COLUMNS)) + "|")
-    for name, results in found.items():
-        cells = [
-            mean_and_spread([value(r) for r in results], scale, digits) for value, scale, digits in COLUMNS.values()
-        ]
+    for name, runs in results.items():
+        cells = [mean_and_spread([value(r) for r in runs], scale, digits) for value, scale, digits in COLUMNS.values()]
         lines.append(f"| {' | '.join([*name, *cells])} |")
     write_text(path, "\n".join(lines) + "\n")
 

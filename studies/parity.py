@@ -33,12 +33,12 @@ CLOSE = 1e-4
 
 def inputs_of(model: Predictor, rows: int | None) -> list[Any]:
     """The distinct inputs of the test rows, in order."""
-    found = {repr(row.sources): row.sources for row in model.rows(None)}
-    return [values[0] if len(values) == 1 else values for values in list(found.values())[:rows]]
+    distinct = {repr(row.sources): row.sources for row in model.rows(None)}
+    return [values[0] if len(values) == 1 else values for values in list(distinct.values())[:rows]]
 
 
-def said(answer: Any) -> Any:
-    """What an answer says, without how sure it is."""
+def content(answer: Any) -> Any:
+    """The prediction of an answer, without its scores."""
     for name in ("tokens", "labels", "label"):
         if hasattr(answer, name):
             return getattr(answer, name)
@@ -46,10 +46,10 @@ def said(answer: Any) -> Any:
 
 
 def numbers(answer: Any) -> np.ndarray[Any, Any]:
-    """How sure an answer is, or the numbers that it is."""
+    """The scores of an answer, or the numbers that it predicts."""
     for name in ("score", "probabilities", "values", "value"):
-        if (found := getattr(answer, name, None)) is not None:
-            return np.asarray(sorted(found.values()) if isinstance(found, dict) else found, dtype=float)
+        if (value := getattr(answer, name, None)) is not None:
+            return np.asarray(sorted(value.values()) if isinstance(value, dict) else value, dtype=float)
     return np.zeros(0)
 
 
@@ -65,9 +65,9 @@ def gap(model: Predictor, given: Any, beam: int | None) -> float:
 def compared(model: Predictor, shipped: Any, inputs: Sequence[Any], beam: int | None) -> dict[str, Any]:
     """Both over all inputs."""
     options: dict[str, Any] = {} if beam is None else {"beam": beam}
-    wanted, found = model.predict(inputs, **options), shipped.predict(inputs, **options)
-    pairs = list(zip(wanted, found, strict=True))
-    differ = [place for place, (one, other) in enumerate(pairs) if said(one) != said(other)]
+    wanted, from_runtime = model.predict(inputs, **options), shipped.predict(inputs, **options)
+    pairs = list(zip(wanted, from_runtime, strict=True))
+    differ = [place for place, (one, other) in enumerate(pairs) if content(one) != content(other)]
     gaps = [gap(model, inputs[place], beam) for place in differ]
     alike = [(numbers(a), numbers(b)) for place, (a, b) in enumerate(pairs) if place not in set(differ)]
     apart = max((float(np.abs(a - b).max(initial=0)) for a, b in alike), default=0.0)
@@ -96,10 +96,10 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     rows = []
     for line in lines:
         changes = ", ".join(f"{name} {before:.4g} -> {after:.4g}" for name, (before, after) in line["int8"].items())
-        for way, found in line.items():
-            if isinstance(found, dict) and way != "int8":
-                cells = [line["structure"], line["model"], f"{found['rows']:,}", way, f"{found['differ']:,}"]
-                cells += [f"{found['gap']:.1e}" if found["differ"] else "", f"{found['score']:.1e}"]
+        for way, comparison in line.items():
+            if isinstance(comparison, dict) and way != "int8":
+                cells = [line["structure"], line["model"], f"{comparison['rows']:,}", way, f"{comparison['differ']:,}"]
+                cells += [f"{comparison['gap']:.1e}" if comparison["differ"] else "", f"{comparison['score']:.1e}"]
                 rows.append("| " + " | ".join([*cells, changes, f"{line['size']:.0%}"]) + " |")
                 changes = ""
     heads = ["structure", "model", "test inputs", "way", "that differ", "their largest gap", "scores apart, at most"]
@@ -121,9 +121,9 @@ def main() -> None:
     given = parser.parse_args()
     lines = [json.loads(line) for line in RUNS.read_text("utf-8").splitlines()] if RUNS.exists() else []
     for folder in given.models:
-        found = measured(folder, given.rows, given.beam)
-        print(found, flush=True)
-        lines = [line for line in lines if line["model"] != found["model"]] + [found]
+        measurement = measured(folder, given.rows, given.beam)
+        print(measurement, flush=True)
+        lines = [line for line in lines if line["model"] != measurement["model"]] + [measurement]
         write_text(RUNS, "".join(json.dumps(line) + "\n" for line in lines))
     write_text(TABLE, table(lines))
 

@@ -174,16 +174,16 @@ and `studies/controls.py` from
 """
 
 
-def table(found: list[Run], compared: list[Control]) -> Iterator[str]:
+def table(all_runs: list[Run], compared: list[Control]) -> Iterator[str]:
     """A row a recipe: of its seeds the mean over its data sets, the mean of these ± half the range, and the minutes."""
     yield ABOUT
-    machines = sorted({run.hardware for run in found})
+    machines = sorted({run.hardware for run in all_runs})
     yield from (f"{letter}: {machine}.  " for letter, machine in zip(ascii_uppercase, machines, strict=False))
     yield ""
     yield "| structure | recipe | test | held to | published | seeds | minutes a run | on |"
     yield "|---|---|---|---|---|---|---|---|"
     for name, recipe in RECIPES.items():
-        own = [run for run in found if run.recipe == name]
+        own = [run for run in all_runs if run.recipe == name]
         seeds = {run.seed: [other for other in own if other.seed == run.seed] for run in own}
         whole = [part for part in seeds.values() if {run.data_set for run in part} == set(recipe.data_sets)]
         scores = ", ".join(f"{metric} {mean_over(whole, metric)}" for metric in recipe.metrics) if whole else ""

@@ -74,17 +74,17 @@ def recorded(name: str, seed: int) -> dict[str, Any]:
     model = load(train(whole, folder, threads=1), "cpu")
     history = [json.loads(line) for line in (folder / "training/log.jsonl").read_text().splitlines()]
     _, valid = load_parts(model.config, model.codecs)
-    found = []
+    checkpoints = []
     for entry in history:
         weights(model, folder / "training" / f"step-{entry['step']:09}.pt")
         _, sums = model.row_sums(valid, beam=1)
         rows = {"above": sums[watched].above.tolist(), "below": sums[watched].below.tolist()}
         scores = model.evaluate(test_of(name, config))
-        found.append({"step": entry["step"], "loss": entry["loss"], "rows": rows, "test": scores[metric]})
+        checkpoints.append({"step": entry["step"], "loss": entry["loss"], "rows": rows, "test": scores[metric]})
     minutes = history[-1]["minutes"]
     shutil.rmtree(folder)
     about = {"name": name, "seed": seed, "metric": metric, "watched": watched, "patience": patience}
-    return {**about, "minutes": round(minutes, 1), "hardware": hardware(1), "checkpoints": found}
+    return {**about, "minutes": round(minutes, 1), "hardware": hardware(1), "checkpoints": checkpoints}
 
 
 @torch.no_grad()
@@ -116,17 +116,17 @@ def judged(run: Mapping[str, Any]) -> dict[str, Any]:
         if bad >= patience:
             break
         new_stop = place
-        said = verdict(value, one["loss"], best)
-        best = after(best, said, one["step"], value, one["loss"])
-        new = place if said.kept else new
-        bad = 0.0 if said.best else bad + said.impatience
+        decision = verdict(value, one["loss"], best)
+        best = after(best, decision, one["step"], value, one["loss"])
+        new = place if decision.kept else new
+        bad = 0.0 if decision.best else bad + decision.impatience
     about = {key: run[key] for key in ("name", "seed", "metric", "minutes", "hardware")}
     rules = {"old": (old, old_stop), "new": (new, new_stop), "last": (len(values) - 1, len(values) - 1)}
-    told = {
+    shipped = {
         rule: {"kept": checkpoints[at]["step"], "stopped": checkpoints[stop]["step"], "test": checkpoints[at]["test"]}
         for rule, (at, stop) in rules.items()
     }
-    return {**about, "rows": len(values[0].influence), **told}
+    return {**about, "rows": len(values[0].influence), **shipped}
 
 
 def known() -> list[dict[str, Any]]:
@@ -171,10 +171,10 @@ def main() -> None:
     for seed in asked.seeds:
         for name in asked.names:
             if (name, seed) not in {(run["name"], run["seed"]) for run in known()}:
-                found = judged(recorded(name, seed))
+                outcome = judged(recorded(name, seed))
                 with open(RUNS, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(found) + "\n")
-                print(json.dumps(found), flush=True)
+                    file.write(json.dumps(outcome) + "\n")
+                print(json.dumps(outcome), flush=True)
 
 
 if __name__ == "__main__":

@@ -222,8 +222,8 @@ def run(name: str, size: int, variant: str, seed: int, threads: int) -> dict[str
     folder = ROOT / "runs/small" / f"{name}-{size}-{variant.replace(' ', '_')}-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for part, found in (("train", rows), ("test", test)):
-        write_text(folder / f"{part}.{small.ending}", "".join("\t".join(row) + "\n" for row in found))
+    for part, part_rows in (("train", rows), ("test", test)):
+        write_text(folder / f"{part}.{small.ending}", "".join("\t".join(row) + "\n" for row in part_rows))
     if name == "captions-emoji":
         (folder / "images").symlink_to(DATA / "captions-emoji/images")
     tree = {"data": {"train": f"train.{small.ending}", "test": f"test.{small.ending}"}, **small.sides}
@@ -267,11 +267,13 @@ def table() -> None:
                 by.setdefault(one["variant"], []).append(one)
             if "default" not in by:
                 continue
-            mean = {v: sum(one["scores"][small.metric] for one in found) / len(found) for v, found in by.items()}
+            mean = {
+                v: sum(one["scores"][small.metric] for one in seed_runs) / len(seed_runs) for v, seed_runs in by.items()
+            }
             best = max(mean, key=lambda v: mean[v])
             scale, digits = (1, 1) if small.metric == "chrf" else (1, 3)
             figures = {v: mean_and_spread([o["scores"][small.metric] for o in f], scale, digits) for v, f in by.items()}
-            seeds = {v: f" ({len(found)})" if len(found) != 3 else "" for v, found in by.items()}
+            seeds = {v: f" ({len(seed_runs)})" if len(seed_runs) != 3 else "" for v, seed_runs in by.items()}
             minutes = mean_and_spread([one["minutes"] for one in by["default"]], 1, 1)
             rows.append(
                 f"| {name} | {size:,} | {small.metric} | {figures['default']}{seeds['default']} | {minutes} "

@@ -525,10 +525,10 @@ def meet(mistake: Mistake, folder: Path, model: Path) -> tuple[int, str]:
         done = CliRunner().invoke(app, shlex.split(mistake.command))
     finally:
         os.chdir(before)
-    said = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("#"))
+    message = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("#"))
     if done.exception is not None and not isinstance(done.exception, SystemExit):
-        said += f"\nTRACEBACK {done.exception!r}"
-    return done.exit_code, said.replace(f"{folder}/", "").replace(str(folder), ".").strip()
+        message += f"\nTRACEBACK {done.exception!r}"
+    return done.exit_code, message.replace(f"{folder}/", "").replace(str(folder), ".").strip()
 
 
 def page() -> str:
@@ -550,10 +550,10 @@ def page() -> str:
                 number += 1
                 folder = Path(top) / str(number)
                 folder.mkdir()
-                status, said = meet(mistake, folder, model)
+                status, message = meet(mistake, folder, model)
                 if status != 1:
-                    sys.exit(f"{mistake.what}: status {status}: {said}")
-                out.append(f"| {mistake.what} | `{cell(mistake.command)}` | {cell(said)} |")
+                    sys.exit(f"{mistake.what}: status {status}: {message}")
+                out.append(f"| {mistake.what} | `{cell(mistake.command)}` | {cell(message)} |")
     return "\n".join(out) + "\n"
 
 

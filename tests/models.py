@@ -116,7 +116,7 @@ def covering() -> list[Choice]:
         for i, j in itertools.combinations(range(len(NAMES)), 2)
         for left, right in {(choice[i], choice[j]) for choice in candidates}
     }
-    found: list[Choice] = []
+    choices: list[Choice] = []
     while missing:
         best = max(chance.sample(candidates, 400), key=lambda choice: len(pairs(choice) & missing))
         gained = pairs(best) & missing
@@ -125,8 +125,8 @@ def covering() -> list[Choice]:
             best = next(c for c in candidates if wanted in pairs(c))
             gained = pairs(best) & missing
         missing -= gained
-        found.append(best)
-    return found
+        choices.append(best)
+    return choices
 
 
 def name(choice: Choice) -> str:

@@ -2,7 +2,7 @@
 
 `python tests/pictures.py FOLDER [NAME ...]` writes docs/images/. FOLDER holds what these commands train:
 
-    antiphon demo STRUCTURE --out FOLDER/STRUCTURE                      # of each but synchronous
+    antiphon demo STRUCTURE --out FOLDER/STRUCTURE                      # each structure but synchronous
     antiphon train configs/tagging-ud-ewt.yaml --out FOLDER/synchronous
     antiphon train FOLDER/many_to_many-data/many_to_many.yaml --set model.attention=none --out FOLDER/without-attention
 """
@@ -26,7 +26,7 @@ from playwright.sync_api import sync_playwright
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 WIDTH = 1200
 SENTENCE = "The old man the boats while the young play ."
-COLORS = 256  # of a palette, which keeps a picture small
+COLORS = 256  # size of the palette, which keeps a picture small
 
 
 def digit(folder: Path, structure: str, place: int) -> Any:

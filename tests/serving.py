@@ -38,18 +38,18 @@ async def asking(models: Sequence[Served], **settings: Any) -> AsyncIterator[htt
 
 async def post(client: httpx2.AsyncClient, path: str, body: Any) -> Any:
     """The JSON of an answer that must be there."""
-    found = await client.post(path, json=body)
-    assert found.status_code == 200, found.text
-    return found.json()
+    answer = await client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 def events(text: str) -> list[tuple[str, Any]]:
     """The server-sent events of an answer."""
-    found = []
+    all_events = []
     for block in text.split("\n\n")[:-1]:
         name, data = block.split("\n")
-        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
-    return found
+        all_events.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return all_events
 
 
 def run(test: Callable[[], Any]) -> Any:
@@ -58,7 +58,7 @@ def run(test: Callable[[], Any]) -> Any:
 
 
 class Echo:
-    """A model that says its input backwards, and does as it is told: wait, fail, refuse."""
+    """A model that answers with its input backwards; a test can make it wait, fail or refuse."""
 
     def __init__(self) -> None:
         self.batches: list[list[Any]] = []

@@ -25,10 +25,10 @@ def text_sides(*columns: int | str) -> list[SideReader]:
 
 def words(count: int, seed: int, letters: str = "abcdefgh", longest: int = 7) -> list[str]:
     chance = random.Random(seed)
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found["".join(chance.choice(letters) for _ in range(chance.randint(2, longest)))] = None
-    return list(found)
+    distinct: dict[str, None] = {}
+    while len(distinct) < count:
+        distinct["".join(chance.choice(letters) for _ in range(chance.randint(2, longest)))] = None
+    return list(distinct)
 
 
 SOUNDS = {

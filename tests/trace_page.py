@@ -1,4 +1,4 @@
-"""What docs/trace.md says, from the schema itself: `python tests/trace_page.py` writes it."""
+"""The content of docs/trace.md, made from the schema itself: `python tests/trace_page.py` writes it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ JSON, and null within it. `python tests/trace_page.py` writes this page from the
 def _type(annotation: object) -> str:
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     text = re.sub(r"antiphon\.inspection\.trace\.|typing\.|~", "", text)
-    text = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace("'", "`").replace(", ", " or "), text)
+    text = re.sub(r"Literal\[(.*?)\]", lambda match: match[1].replace("'", "`").replace(", ", " or "), text)
     text = text.replace("NoneType", "null").replace("None", "null").replace("str", "text").replace("int", "integer")
     return text.replace(" | ", " or ").replace("list[list[float]]", "grid")
 
@@ -57,15 +57,15 @@ def section(part: type[Part]) -> str:
 
 def parts() -> list[type[Part]]:
     """The trace, then what it is made of, in the order in which it is met."""
-    found: list[type[Part]] = [Trace]
-    for part in found:
+    all_parts: list[type[Part]] = [Trace]
+    for part in all_parts:
         for field in part.model_fields.values():
             for name in re.findall(r"antiphon\.inspection\.trace\.(\w+)", str(field.annotation)):
-                if getattr(trace, name) not in found:
-                    found.append(getattr(trace, name))
+                if getattr(trace, name) not in all_parts:
+                    all_parts.append(getattr(trace, name))
             if isinstance(field.annotation, type) and issubclass(field.annotation, Part):
-                found += [] if field.annotation in found else [field.annotation]
-    return found
+                all_parts += [] if field.annotation in all_parts else [field.annotation]
+    return all_parts
 
 
 def page() -> str:

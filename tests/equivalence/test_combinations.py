@@ -24,7 +24,7 @@ MAIN = ("cell", "decoder_layers", "context", "to", "attention", "query", "input_
 
 def full_grid() -> list[Choice]:
     """Every combination of the main axes; the others are drawn, each choice its own way."""
-    found = []
+    choices = []
     for values in itertools.product(*(AXES[axis] for axis in MAIN)):
         chance = random.Random(repr(values))
         drawn = {axis: chance.choice(AXES[axis]) for axis in NAMES} | dict(zip(MAIN, values, strict=True))
@@ -34,8 +34,8 @@ def full_grid() -> list[Choice]:
             drawn["layer"] = "last"
         choice = tuple(drawn[axis] for axis in NAMES)
         if not refused(choice):
-            found.append(choice)
-    return found
+            choices.append(choice)
+    return choices
 
 
 CASES = [
@@ -49,8 +49,8 @@ def log_probs(model: Writer, rows: list[list[int]], target: Tensor, extra_paddin
     ids = torch.nn.functional.pad(ids, (0, extra_padding), value=PAD)
     wider = torch.nn.functional.pad(target, (0, extra_padding), value=PAD)
     with torch.inference_mode():
-        found = model.head.log_probs(model([(ids, lengths)], wider))
-    return found[:, : target.shape[1]]
+        values = model.head.log_probs(model([(ids, lengths)], wider))
+    return values[:, : target.shape[1]]
 
 
 def close(left: Tensor, right: Tensor) -> None:
@@ -87,26 +87,26 @@ def test_contracts(choice: Choice) -> None:
             stepped.append(answer.log_probs)
         close(torch.stack(stepped, 1), together)
 
-        said = forced(model.step, model.start([(ids, lengths)]), target_out)
+        scores = forced(model.step, model.start([(ids, lengths)]), target_out)
         taken = together.gather(2, target_out[..., None]).squeeze(2).masked_fill(target_out == PAD, 0)
-        close(said, taken)
+        close(scores, taken)
 
-        for found in (
+        for results in (
             greedy(model.step, model.start([(ids, lengths)]), len(rows), CPU, LIMITS),
             beam(model.step, model.start([(ids, lengths)]), len(rows), CPU, LIMITS, width=3, length_penalty=0.7),
         ):
-            outputs, _ = pad_sources([[*best[0].tokens, EOS] for best in found])
+            outputs, _ = pad_sources([[*best[0].tokens, EOS] for best in results])
             again = forced(model.step, model.start([(ids, lengths)]), outputs).sum(1)
-            torch.testing.assert_close(again, torch.tensor([best[0].score for best in found]), atol=1e-4, rtol=1e-5)
+            torch.testing.assert_close(again, torch.tensor([best[0].score for best in results]), atol=1e-4, rtol=1e-5)
             for i, row in enumerate(rows):
                 one, size = pad_sources([row])
-                wide = len(found[0]) > 1
+                wide = len(results[0]) > 1
                 alone = (
                     beam(model.step, model.start([(one, size)]), 1, CPU, LIMITS, width=3, length_penalty=0.7)
                     if wide
                     else greedy(model.step, model.start([(one, size)]), 1, CPU, LIMITS)
                 )
-                assert alone[0][0].tokens == found[i][0].tokens or abs(alone[0][0].score - found[i][0].score) < 1e-4
+                assert alone[0][0].tokens == results[i][0].tokens or abs(alone[0][0].score - results[i][0].score) < 1e-4
 
 
 @pytest.mark.parametrize("choice", CASES[: len(covering())])

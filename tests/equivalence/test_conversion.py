@@ -1,4 +1,4 @@
-"""Converted models say what the programs that they come from say."""
+"""Converted models predict what the programs that they come from predict."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ EMBEDDING, HIDDEN = 5, 6
 
 @pytest.fixture
 def arrays() -> dict[str, np.ndarray[Any, Any]]:
-    """Random weights laid out as g2p_en's, which never say padding, the unknown phoneme, or the beginning."""
+    """Random weights laid out as g2p_en's, which never predict padding, the unknown phoneme, or the beginning."""
     chance = np.random.default_rng(3)
-    found = {
+    weights = {
         name: chance.normal(size=shape).astype(np.float32) for name, shape in g2p_shapes(EMBEDDING, HIDDEN).items()
     }
-    found["fc_b"][:3] = -99
-    found["fc_b"][3] += 2  # so that it ends
-    return found
+    weights["fc_b"][:3] = -99
+    weights["fc_b"][3] += 2  # so that it ends
+    return weights
 
 
 def spoken(arrays: dict[str, np.ndarray[Any, Any]], word: str) -> tuple[list[str], float]:
@@ -47,18 +47,18 @@ def spoken(arrays: dict[str, np.ndarray[Any, Any]], word: str) -> tuple[list[str
         for name, value in module.named_parameters():
             value.data = weights[f"{side}_{name[0]}_{name[-5:-3]}"]
     ids = [3 + LETTERS.index(letter) if letter in LETTERS else 1 for letter in word] + [2]
-    said: list[int] = []
+    phonemes: list[int] = []
     score, last = 0.0, 2
     with torch.no_grad():
         _, state = encoder(weights["enc_emb"][ids][None])
         while True:
             top, state = decoder(weights["dec_emb"][last][None, None], state)
             log_probs = torch.log_softmax(top[0, 0] @ weights["fc_w"].T + weights["fc_b"], 0)
-            last = 3 if len(said) == G2P_LONGEST else int(log_probs.argmax())
+            last = 3 if len(phonemes) == G2P_LONGEST else int(log_probs.argmax())
             score += float(log_probs[last])
             if last == 3:
-                return [PHONEMES[one - 4] for one in said], score
-            said.append(last)
+                return [PHONEMES[one - 4] for one in phonemes], score
+            phonemes.append(last)
 
 
 def test_random_weights_of_g2p_en_say_what_torchs_gru_says(arrays: dict[str, Any], tmp_path: Path) -> None:

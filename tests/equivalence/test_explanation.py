@@ -1,4 +1,4 @@
-"""A trace says what prediction and scoring say, for every structure; and its parts fit together."""
+"""A trace agrees with prediction and scoring, for every structure; and its parts fit together."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ VARIED = [name for name in CASES if "varied" in name]  # layer normalisation and
 RECURRENT = [name for name in CASES if name not in ("image", "image label", "one to one", *VARIED)]
 
 
-def score(name: str, said: object) -> float:
+def score(name: str, output: object) -> float:
     """What `score` gives for an output of a case's input."""
     model, case = made(name), CASES[name]
     parts = case.given if isinstance(case.given, tuple) else (case.given,)
     values = tuple(codec.asked(part) for codec, part in zip(model.codecs.sources, parts, strict=True))
-    return model.score([Row(values, model.codecs.target.read(said, ""), "t", 1)])[0]
+    return model.score([Row(values, model.codecs.target.read(output, ""), "t", 1)])[0]
 
 
 def check_run(run: Run) -> None:
     """A run's steps make its score, and its best choices are in order."""
     assert [step.token for step in run.steps] == run.tokens
     for step in run.steps:
-        found = [choice.log_prob for choice in step.top]
-        assert found == sorted(found, reverse=True)
+        log_probs = [choice.log_prob for choice in step.top]
+        assert log_probs == sorted(log_probs, reverse=True)
         assert all(choice.log_prob == step.log_prob for choice in step.top if choice.token == step.token)
     if run.attention is not None:
         np.testing.assert_allclose(np.sum(run.attention, 1), 1, atol=1e-4)
@@ -55,108 +55,110 @@ def check_run(run: Run) -> None:
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_writers_scores_are_those_of_predict_and_score(name: str) -> None:
-    found, case = trace(name), CASES[name]
+    explanation, case = trace(name), CASES[name]
     (best,) = made(name).predict([case.given], attention=True, token_scores=True)
-    assert (found.output.text, found.output.tokens[:-1]) == (best.text, best.tokens)
-    assert found.output.score == pytest.approx(best.score, abs=1e-5)
-    assert [step.log_prob for step in found.output.steps] == pytest.approx(best.n_best[0].token_scores, abs=1e-5)
-    assert found.reference is not None
-    assert found.reference.score == pytest.approx(score(name, case.reference), abs=1e-5)
-    assert found.reference.text == case.reference
-    for run in (found.output, found.reference):
+    assert (explanation.output.text, explanation.output.tokens[:-1]) == (best.text, best.tokens)
+    assert explanation.output.score == pytest.approx(best.score, abs=1e-5)
+    assert [step.log_prob for step in explanation.output.steps] == pytest.approx(best.n_best[0].token_scores, abs=1e-5)
+    assert explanation.reference is not None
+    assert explanation.reference.score == pytest.approx(score(name, case.reference), abs=1e-5)
+    assert explanation.reference.text == case.reference
+    for run in (explanation.output, explanation.reference):
         check_run(run)
         assert sum(step.log_prob or 0.0 for step in run.steps) == pytest.approx(run.score, abs=1e-4)
     if best.attention is None:
-        assert found.output.attention is None
+        assert explanation.output.attention is None
     else:
-        assert found.output.attention is not None
-        np.testing.assert_allclose(found.output.attention, best.attention, atol=1e-5)
-        assert len(best.attention[0]) == sum(len(source.tokens) for source in found.sources)
+        assert explanation.output.attention is not None
+        np.testing.assert_allclose(explanation.output.attention, best.attention, atol=1e-5)
+        assert len(best.attention[0]) == sum(len(source.tokens) for source in explanation.sources)
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_readers_scores_are_those_of_predict_and_score(name: str) -> None:
-    found, case, codec = trace(name), CASES[name], made(name).codecs.target
+    explanation, case, codec = trace(name), CASES[name], made(name).codecs.target
     (best,) = made(name).predict([case.given])
-    assert found.output.text == best.text
-    assert found.reference is not None
-    assert found.reference.score == pytest.approx(score(name, case.reference), abs=1e-5)
-    check_run(found.output)
+    assert explanation.output.text == best.text
+    assert explanation.reference is not None
+    assert explanation.reference.score == pytest.approx(score(name, case.reference), abs=1e-5)
+    check_run(explanation.output)
     if not isinstance(codec, LabelCodec):
         wanted = best.to_json().get("values", [[best.to_json().get("value")]])
         np.testing.assert_allclose(
-            np.asarray([step.values for step in found.output.steps], float), wanted, rtol=1e-4, atol=1e-5
+            np.asarray([step.values for step in explanation.output.steps], float), wanted, rtol=1e-4, atol=1e-5
         )
         return
-    check_run(found.reference)
-    assert found.output.score == pytest.approx(score(name, found.output.text), abs=1e-5)
+    check_run(explanation.reference)
+    assert explanation.output.score == pytest.approx(score(name, explanation.output.text), abs=1e-5)
     probabilities = best.probabilities if codec.steps else [best.probabilities[best.label]]
-    assert np.exp(np.asarray([step.log_prob for step in found.output.steps], float)) == pytest.approx(
+    assert np.exp(np.asarray([step.log_prob for step in explanation.output.steps], float)) == pytest.approx(
         probabilities, abs=1e-5
     )
     if not codec.steps:
-        top = {choice.token: np.exp(choice.log_prob) for choice in found.output.steps[0].top}
+        top = {choice.token: np.exp(choice.log_prob) for choice in explanation.output.steps[0].top}
         assert top == pytest.approx(best.probabilities, abs=1e-5)
     if name != "tags, crf":  # whose labels are judged together
-        assert sum(step.log_prob or 0.0 for step in found.reference.steps) == pytest.approx(found.reference.score)
+        assert sum(step.log_prob or 0.0 for step in explanation.reference.steps) == pytest.approx(
+            explanation.reference.score
+        )
 
 
 def test_a_language_models_scores_are_those_of_the_whole_text() -> None:
-    found, case = trace("next"), CASES["next"]
+    explanation, case = trace("next"), CASES["next"]
     (best,) = made("next").predict([case.given])
-    assert found.output.text == best.text
-    assert found.output.score == pytest.approx(best.score, abs=1e-5)
-    assert found.prompt is not None
-    assert found.reference is not None
-    assert (found.prompt.tokens, found.reference.tokens) == (["a", "b"], ["c", "a", None])
+    assert explanation.output.text == best.text
+    assert explanation.output.score == pytest.approx(best.score, abs=1e-5)
+    assert explanation.prompt is not None
+    assert explanation.reference is not None
+    assert (explanation.prompt.tokens, explanation.reference.tokens) == (["a", "b"], ["c", "a", None])
     whole = made("next").score([Row((case.given + case.reference,), "", "t", 1)])
-    assert [found.prompt.score + found.reference.score] == pytest.approx(whole, abs=1e-5)  # type: ignore[operator]
+    assert [explanation.prompt.score + explanation.reference.score] == pytest.approx(whole, abs=1e-5)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("name", SPEAKERS)
 def test_the_divergence_is_the_first_difference(name: str) -> None:
-    found = trace(name)
-    assert found.reference is not None
-    place = found.divergence
+    explanation = trace(name)
+    assert explanation.reference is not None
+    place = explanation.divergence
     assert place is not None
-    assert found.output.tokens[:place] == found.reference.tokens[:place]
-    assert found.output.tokens[place] != found.reference.tokens[place]
-    same = made(name).explain(CASES[name].given, made(name).codecs.target.shown(_said(name, found)))
+    assert explanation.output.tokens[:place] == explanation.reference.tokens[:place]
+    assert explanation.output.tokens[place] != explanation.reference.tokens[place]
+    same = made(name).explain(CASES[name].given, made(name).codecs.target.shown(_output_text(name, explanation)))
     assert same.divergence is None
 
 
-def _said(name: str, found: Trace) -> str:
+def _output_text(name: str, explanation: Trace) -> str:
     if name != "next":
-        return found.output.text
-    return "".join(token or "" for token in found.output.tokens)
+        return explanation.output.text
+    return "".join(token or "" for token in explanation.output.tokens)
 
 
 # --- the beam -----------------------------------------------------------------------------------------
 
 
-def path(found: Trace, node: int | None) -> Iterator[str | None]:
-    assert found.beam is not None
-    while node is not None and found.beam.nodes[node].parent is not None:
-        yield found.beam.nodes[node].token
-        node = found.beam.nodes[node].parent
+def path(explanation: Trace, node: int | None) -> Iterator[str | None]:
+    assert explanation.beam is not None
+    while node is not None and explanation.beam.nodes[node].parent is not None:
+        yield explanation.beam.nodes[node].token
+        node = explanation.beam.nodes[node].parent
 
 
 @pytest.mark.parametrize("name", SPEAKERS)
 def test_finished_prefixes_are_the_outputs(name: str) -> None:
-    found, model = trace(name), made(name)
-    assert found.beam is not None
-    width = found.beam.width
+    explanation, model = trace(name), made(name)
+    assert explanation.beam is not None
+    width = explanation.beam.width
     (best,) = model.predict([CASES[name].given], n_best=width)
     read = best.source_tokens if name == "next" else []
-    finished = [node for node in found.beam.nodes if node.rank is not None]
+    finished = [node for node in explanation.beam.nodes if node.rank is not None]
     finished.sort(key=lambda node: node.rank or 0)
-    assert [[*read, *list(path(found, node.id))[::-1]] for node in finished] == [
+    assert [[*read, *list(path(explanation, node.id))[::-1]] for node in finished] == [
         [*one.tokens, None] for one in best.n_best
     ]
     assert [node.log_prob for node in finished] == pytest.approx([one.score for one in best.n_best], abs=1e-5)
     for node in finished:
-        length = len(list(path(found, node.id)))
-        assert node.rank_score == pytest.approx(node.log_prob / length**found.beam.length_penalty, abs=1e-5)
+        length = len(list(path(explanation, node.id)))
+        assert node.rank_score == pytest.approx(node.log_prob / length**explanation.beam.length_penalty, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", SPEAKERS)
@@ -192,15 +194,15 @@ def values(layer: Layer, name: str) -> np.ndarray[Any, Any]:
     return np.asarray(layer.series[name])
 
 
-def layers(found: Trace) -> list[Layer]:
-    return [*(found.encoder or []), *(found.output.layers or [])]
+def layers(explanation: Trace) -> list[Layer]:
+    return [*(explanation.encoder or []), *(explanation.output.layers or [])]
 
 
 @pytest.mark.parametrize("name", RECURRENT)
 def test_gates_recombine_to_the_states(name: str) -> None:
-    found = layers(trace(name))
-    assert found
-    for layer in found:
+    all_layers = layers(trace(name))
+    assert all_layers
+    for layer in all_layers:
         turn = slice(None, None, -1) if layer.direction == "backward" else slice(None)
         after = values(layer, "state")[turn]
         before = np.concatenate([[layer.start["state"]], after[:-1]])
@@ -227,7 +229,7 @@ def test_gates_recombine_to_the_states(name: str) -> None:
 @pytest.mark.parametrize("name", list(CASES))
 def test_observed_states_are_those_of_the_fused_path(name: str) -> None:
     """The states that the model's own pass over all steps has, whatever way it takes, cell by cell."""
-    model, case, found = made(name), CASES[name], trace(name)
+    model, case, explanation = made(name), CASES[name], trace(name)
     seen: dict[str, np.ndarray[Any, Any]] = {}
     hooks = [
         cell.register_forward_hook(lambda cell, given, out, label=label: seen.update({label: out[0][0].numpy()}))
@@ -238,13 +240,15 @@ def test_observed_states_are_those_of_the_fused_path(name: str) -> None:
         if isinstance(model.model, Writer):
             assert case.reference is not None
             score(name, case.reference)
-            runs = [*(found.encoder or []), *(found.reference.layers or [])] if found.reference else []
+            runs = (
+                [*(explanation.encoder or []), *(explanation.reference.layers or [])] if explanation.reference else []
+            )
         elif isinstance(model.model, LanguageModel):
-            model.score([Row((found.output.text,), "", "t", 1)])
-            runs = found.encoder or []
+            model.score([Row((explanation.output.text,), "", "t", 1)])
+            runs = explanation.encoder or []
         else:
             model.predict([case.given])
-            runs = found.encoder or []
+            runs = explanation.encoder or []
     finally:
         for hook in hooks:
             hook.remove()
@@ -259,7 +263,7 @@ def test_observed_states_are_those_of_the_fused_path(name: str) -> None:
         own = own[::-1] if layer.direction == "backward" else own
         np.testing.assert_allclose(values(layer, "state"), own, atol=1e-5)
         compared += 1
-    assert compared or not found.encoder
+    assert compared or not explanation.encoder
 
 
 def test_an_observed_model_shares_its_parameters_and_leaves_the_model_as_it_was() -> None:
@@ -284,9 +288,9 @@ def test_a_forced_continuation_is_predict_with_that_prefix(name: str) -> None:
     output = trace(name).output.tokens[:-1]
     token = codec.vocabulary.symbols[-1]
     steps = [step for step in (0, 1, len(output)) if step < 6]
-    found = model.explain(given, force=[(step, token) for step in steps]).forced
-    assert found is not None
-    for step, forced in zip(steps, found, strict=True):
+    continuations = model.explain(given, force=[(step, token) for step in steps]).forced
+    assert continuations is not None
+    for step, forced in zip(steps, continuations, strict=True):
         prefix = codec.join([*(symbol or "" for symbol in output[:step]), token])
         (wanted,) = model.predict([given], prefix=prefix)
         assert (forced.step, forced.token) == (step, token)
@@ -303,18 +307,18 @@ def test_a_run_that_begins_with_symbols_is_the_forced_one(name: str) -> None:
     assert isinstance(codec, TextCodec)
     token = codec.vocabulary.symbols[-1]
     (forced,) = model.explain(given, force=[(len(output) // 2, token)]).forced or []
-    found = model.explain(given, begin=[*output[: len(output) // 2], token])
-    assert found.output.tokens == forced.run.tokens
-    assert found.output.score == pytest.approx(forced.run.score, abs=1e-5)
+    explanation = model.explain(given, begin=[*output[: len(output) // 2], token])
+    assert explanation.output.tokens == forced.run.tokens
+    assert explanation.output.score == pytest.approx(forced.run.score, abs=1e-5)
     assert model.explain(given, begin=[*output, None]).output.tokens == [*output, None]
 
 
 def test_the_end_can_be_forced() -> None:
-    found = made("lstm, general").explain("acb", force=[(1, None)]).forced
-    assert found is not None
+    continuations = made("lstm, general").explain("acb", force=[(1, None)]).forced
+    assert continuations is not None
     output = trace("lstm, general").output
-    assert [one.run.tokens for one in found] == [[output.tokens[0], None]]
-    assert found[0].run.steps[0].log_prob == output.steps[0].log_prob
+    assert [one.run.tokens for one in continuations] == [[output.tokens[0], None]]
+    assert continuations[0].run.steps[0].log_prob == output.steps[0].log_prob
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -323,12 +327,12 @@ def test_ablation_with_the_own_context_changes_nothing_and_zero_is_zero(name: st
     same = model.explain(case.given, case.reference, other=case.given).ablation
     assert same is not None
     zero, own = same
-    found = trace(name)
-    assert found.reference is not None
+    explanation = trace(name)
+    assert explanation.reference is not None
     assert (zero.context, own.context) == ("zero", "other")
-    assert own.run.text == found.output.text
-    assert own.output_score == pytest.approx(found.output.score, abs=1e-5)
-    assert own.reference_score == pytest.approx(found.reference.score, abs=1e-5)
+    assert own.run.text == explanation.output.text
+    assert own.output_score == pytest.approx(explanation.output.score, abs=1e-5)
+    assert own.reference_score == pytest.approx(explanation.reference.score, abs=1e-5)
     assert isinstance(model.model, Writer)
     bridge, kept = model.model.bridge, model.model.bridge.context
     try:
@@ -343,23 +347,23 @@ def test_ablation_with_the_own_context_changes_nothing_and_zero_is_zero(name: st
 
 def test_another_inputs_context_is_used() -> None:
     model, case = made("category"), CASES["category"]  # without attention C is all there is
-    found = model.explain(case.given, case.reference, other=case.other).ablation
-    assert found is not None
+    ablation = model.explain(case.given, case.reference, other=case.other).ablation
+    assert ablation is not None
     theirs = model.explain(case.other, case.reference)
     assert theirs.reference is not None
-    assert found[1].other == case.other
-    assert found[1].run.text == theirs.output.text
-    assert found[1].reference_score == pytest.approx(theirs.reference.score, abs=1e-5)
+    assert ablation[1].other == case.other
+    assert ablation[1].run.text == theirs.output.text
+    assert ablation[1].reference_score == pytest.approx(theirs.reference.score, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["label", "label of two", "number"])
 def test_the_last_belief_is_the_answer_and_others_are_those_to_the_beginnings(name: str) -> None:
-    model, case, found = made(name), CASES[name], trace(name)
-    assert found.beliefs is not None
+    model, case, explanation = made(name), CASES[name], trace(name)
+    assert explanation.beliefs is not None
     first = case.given[0] if isinstance(case.given, tuple) else case.given
-    assert len(found.beliefs) == len(first)
-    assert found.beliefs[-1] == found.output.steps[0]
-    for length, belief in enumerate(found.beliefs, 1):
+    assert len(explanation.beliefs) == len(first)
+    assert explanation.beliefs[-1] == explanation.output.steps[0]
+    for length, belief in enumerate(explanation.beliefs, 1):
         given = (first[:length], *case.given[1:]) if isinstance(case.given, tuple) else first[:length]
         assert model.explain(given).output.steps == [belief]
 
@@ -370,21 +374,21 @@ def test_the_last_belief_is_the_answer_and_others_are_those_to_the_beginnings(na
 @pytest.mark.parametrize("name", list(CASES))
 def test_attribution_is_the_slope_along_each_tokens_vector(name: str) -> None:
     """Each token's vector is made a little longer and a little shorter: finite differences, in float64."""
-    model, case, found = made(name), CASES[name], trace(name)
-    assert found.attribution is not None
-    steps, small = len(found.output.steps), 1e-5
+    model, case, explanation = made(name), CASES[name], trace(name)
+    assert explanation.attribution is not None
+    steps, small = len(explanation.output.steps), 1e-5
     parts = [model.model.source, *(other.source for other in getattr(model.model, "others", []))]
     lm = isinstance(model.model, LanguageModel)
     if lm:
         parts = [model.model.source.embedding]  # type: ignore[union-attr]
     model.model.double()
     try:
-        for part, attribution in zip(parts, found.attribution, strict=True):
+        for part, attribution in zip(parts, explanation.attribution, strict=True):
             assert np.shape(attribution.values) == (steps, len(attribution.tokens))
             for place in range(len(attribution.tokens)):
                 slopes = np.zeros(steps)
                 for sign in (1, -1):
-                    slopes += sign * _said_log_probs(model, case, found, part, place, sign * small)
+                    slopes += sign * _output_log_probs(model, case, explanation, part, place, sign * small)
                 np.testing.assert_allclose(np.asarray(attribution.values)[:, place], slopes / (2 * small), atol=2e-5)
     finally:
         model.model.float()
@@ -393,14 +397,14 @@ def test_attribution_is_the_slope_along_each_tokens_vector(name: str) -> None:
 @pytest.mark.parametrize("name", ["two sources", "label", "tags, crf", "next"])
 def test_attribution_in_pieces_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients, "TOKENS", 1)  # a step at a time
-    found = made(name).explain(CASES[name].given).attribution
-    assert found is not None
-    for one, other in zip(found, trace(name).attribution or [], strict=True):
+    attributions = made(name).explain(CASES[name].given).attribution
+    assert attributions is not None
+    for one, other in zip(attributions, trace(name).attribution or [], strict=True):
         np.testing.assert_allclose(one.values, other.values, atol=1e-5)
 
 
-def _said_log_probs(
-    model: Predictor, case: Case, found: Trace, part: torch.nn.Module, place: int, by: float
+def _output_log_probs(
+    model: Predictor, case: Case, explanation: Trace, part: torch.nn.Module, place: int, by: float
 ) -> np.ndarray[Any, Any]:
     """log p of each step of the output (of numbers: their sum), with one vector of a source longer by a share."""
     from antiphon.data.batches import pad
@@ -419,19 +423,19 @@ def _said_log_probs(
     own: Any = model.model
     try:
         with torch.no_grad():
-            if found.beam is not None:
+            if explanation.beam is not None:
                 codec = model.codecs.sources[0] if own.goes_on else model.codecs.target
-                ids = [2 if token is None else codec.vocabulary.id(token) for token in found.output.tokens]  # type: ignore[attr-defined]
+                ids = [2 if token is None else codec.vocabulary.id(token) for token in explanation.output.tokens]  # type: ignore[attr-defined]
                 prompt = held.arrays[0] if own.goes_on else []
                 target = torch.tensor([[*prompt, *ids]])
                 given = [(target, torch.tensor([target.shape[1]]))] if own.goes_on else sources
                 log_probs = own.head.log_probs(own(given, target))[0, len(prompt) :]
                 return log_probs[torch.arange(len(ids)), torch.tensor(ids)].numpy()  # type: ignore[no-any-return]
-            features = own.features(sources)[:, : len(found.output.steps)]
+            features = own.features(sources)[:, : len(explanation.output.steps)]
             answer = own.head.answer(features, torch.arange(features.shape[1]))[1]
             if isinstance(model.codecs.target, LabelCodec):
-                said = [model.codecs.target.vocabulary.id(token or "") for token in found.output.tokens]
-                return answer[torch.arange(len(said)), torch.tensor(said)].numpy()  # type: ignore[no-any-return]
+                label_ids = [model.codecs.target.vocabulary.id(token or "") for token in explanation.output.tokens]
+                return answer[torch.arange(len(label_ids)), torch.tensor(label_ids)].numpy()  # type: ignore[no-any-return]
             return answer.sum(-1).numpy()  # type: ignore[no-any-return]
     finally:
         hook.remove()
@@ -442,10 +446,10 @@ def _said_log_probs(
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_a_trace_survives_json(name: str) -> None:
-    found = trace(name)
-    written = json.dumps(found.to_json(), ensure_ascii=False, allow_nan=False)
-    assert Trace.model_validate_json(written) == found
-    assert "null" not in {key for key, value in found.to_json().items() if value is None}
+    explanation = trace(name)
+    written = json.dumps(explanation.to_json(), ensure_ascii=False, allow_nan=False)
+    assert Trace.model_validate_json(written) == explanation
+    assert "null" not in {key for key, value in explanation.to_json().items() if value is None}
 
 
 PARTS = {
@@ -462,8 +466,8 @@ PARTS = {
 
 @pytest.mark.parametrize("name", list(PARTS))
 def test_a_part_without_a_meaning_is_absent(name: str) -> None:
-    found = made(name).explain(CASES[name].given).to_json()
-    assert set(found) - {"format", "structure", "sources", "output"} == PARTS[name]
+    explanation = made(name).explain(CASES[name].given).to_json()
+    assert set(explanation) - {"format", "structure", "sources", "output"} == PARTS[name]
 
 
 def test_sources_are_told_token_by_token() -> None:

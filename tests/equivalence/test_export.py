@@ -1,4 +1,4 @@
-"""Exported = eager, and the runtime says what `predict` says, for every structure, kind, cell and attention."""
+"""Exported = eager, and the runtime predicts what `predict` does, for every structure, kind, cell and attention."""
 
 from __future__ import annotations
 
@@ -30,43 +30,43 @@ from antiphon.use.predictor import Predictor
 RUNTIME = Path(antiphon_runtime.__file__).parents[1]
 
 
-def same(wanted: list[Any], found: list[Any]) -> None:
+def same(wanted: list[Any], computed: list[Any]) -> None:
     """Answers of the same class, with the same words and nearly the same numbers."""
-    assert len(wanted) == len(found)
-    for one, other in zip(wanted, found, strict=True):
+    assert len(wanted) == len(computed)
+    for one, other in zip(wanted, computed, strict=True):
         assert type(one).__name__ == type(other).__name__
-        left, right = told(one), vars(other).copy()
+        left, right = shared_fields(one), vars(other).copy()
         candidates = left.pop("n_best", []), right.pop("n_best", [])
         for best, again in zip(*candidates, strict=True):
-            close(told(best), told(again))
+            close(shared_fields(best), shared_fields(again))
             assert (best.token_scores is None) == (again.token_scores is None)
             close(best.token_scores or [], again.token_scores or [])
         close(left, right)
 
 
-def told(answer: Any) -> dict[str, Any]:
-    """What the runtime tells too: all but what is computed where it is asked for."""
+def shared_fields(answer: Any) -> dict[str, Any]:
+    """The fields that the runtime has too: all but those that are computed only on request."""
     asked = ("attention", "token_scores", "alignment")
     return {name: value for name, value in vars(answer).items() if name not in asked}
 
 
-def close(wanted: Any, found: Any) -> None:
+def close(wanted: Any, computed: Any) -> None:
     if isinstance(wanted, dict):
-        assert wanted.keys() == found.keys()
+        assert wanted.keys() == computed.keys()
         for key, value in wanted.items():
-            close(value, found[key])
+            close(value, computed[key])
     elif isinstance(wanted, float | np.ndarray) or (
         isinstance(wanted, list) and isinstance((wanted or [""])[0], float)
     ):
-        np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(computed, wanted, atol=1e-4, rtol=1e-4)
     else:
-        assert wanted == found
+        assert wanted == computed
 
 
 def shipped(model: Predictor, out: Path, **options: Any) -> tuple[antiphon_runtime.Model, Exported]:
-    found = export(model.folder, out, **options)
-    assert found.difference < CLOSE
-    return antiphon_runtime.load(out), found
+    exported = export(model.folder, out, **options)
+    assert exported.difference < CLOSE
+    return antiphon_runtime.load(out), exported
 
 
 # --- every part of a writer ---------------------------------------------------------------------------
@@ -75,11 +75,11 @@ def shipped(model: Predictor, out: Path, **options: Any) -> tuple[antiphon_runti
 def few(choices: list[Choice]) -> list[Choice]:
     """Few choices in which every value of every axis occurs."""
     missing = {(axis, value) for choice in choices for axis, value in enumerate(choice)}
-    found = []
+    chosen = []
     while missing:
-        found.append(max(choices, key=lambda choice: len(missing & set(enumerate(choice)))))
-        missing -= set(enumerate(found[-1]))
-    return found
+        chosen.append(max(choices, key=lambda choice: len(missing & set(enumerate(choice)))))
+        missing -= set(enumerate(chosen[-1]))
+    return chosen
 
 
 QUICK = few(covering())
@@ -245,10 +245,10 @@ def test_confidence_is_shipped(golden: tuple[Predictor, Path], tmp_path: Path) -
         done = command(tmp_path / "out", "--abstain-below", between, *option, text=text.encode())
         asked = ["predict", str(folder), "--abstain-below", between, *option]
         assert done.stderr.startswith(b"inputs with symbols that the training rows do not have: 1;"), "the b of boat"
-        found = [line.split('"score"')[0] for line in done.stdout.decode().splitlines()]
+        lines = [line.split('"score"')[0] for line in done.stdout.decode().splitlines()]
         wanted = [line.split('"score"')[0] for line in CliRunner().invoke(app, asked, input=text).stdout.splitlines()]
-        assert found == wanted
-        assert sum(not line for line in found) == (0 if option else 2)
+        assert lines == wanted
+        assert sum(not line for line in lines) == (0 if option else 2)
         assert done.stdout.decode().count('"abstained": true') == (1 if option else 0)
     plain = command(golden[1], "--abstain-below", "0.5", text=b"shoe\n")
     assert (plain.returncode, plain.stdout) == (1, b"")
@@ -266,14 +266,14 @@ def command(out: Path, *options: str, text: bytes = b"") -> subprocess.Completed
 def test_the_command_answers_lines(golden: tuple[Predictor, Path]) -> None:
     model, out = golden
     done = command(out, text=b"\xef\xbb\xbfshoe\r\n\nmoon")
-    assert done.stdout.decode().splitlines() == [found.text for found in model.predict(["shoe", "", "moon"])]
+    assert done.stdout.decode().splitlines() == [answer.text for answer in model.predict(["shoe", "", "moon"])]
     done = command(out, "--json", "--beam", "3", "--n-best", "2", text=b"shoe\n")
     asked = ["predict", str(model.folder), "--json", "--beam", "3", "--n-best", "2"]
     wanted = json.loads(CliRunner().invoke(app, asked, input="shoe\n").stdout)
-    found = json.loads(done.stdout)
-    assert found.keys() == wanted.keys()
-    assert [one.keys() for one in found["n_best"]] == [one.keys() for one in wanted["n_best"]]
-    for one, other in zip((found, *found["n_best"]), (wanted, *wanted["n_best"]), strict=True):
+    printed = json.loads(done.stdout)
+    assert printed.keys() == wanted.keys()
+    assert [one.keys() for one in printed["n_best"]] == [one.keys() for one in wanted["n_best"]]
+    for one, other in zip((printed, *printed["n_best"]), (wanted, *wanted["n_best"]), strict=True):
         close(one["token_scores"], other["token_scores"])
     assert json.loads(command(out, "--json", text=b"\n").stdout) == {"text": "", "tokens": [], "score": None}
 
@@ -322,7 +322,7 @@ def test_a_beam_divides_no_batch_that_fits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "options", "status", "said"),
+    ("text", "options", "status", "message"),
     [
         (b"a\n\xff\n", [], 1, "standard input:2: is not UTF-8 text"),
         (b"shoe\tSH OW\n", [], 1, "standard input:1: has 2 fields, and the model reads 1: cut -f1 gives the first"),
@@ -335,16 +335,16 @@ def test_a_beam_divides_no_batch_that_fits() -> None:
     ],
 )
 def test_the_command_says_what_is_wrong(
-    golden: tuple[Predictor, Path], text: bytes, options: list[str], status: int, said: str
+    golden: tuple[Predictor, Path], text: bytes, options: list[str], status: int, message: str
 ) -> None:
     done = command(golden[1], *options, text=text)
     assert done.returncode == status
-    assert done.stderr.decode().strip().endswith(said)
+    assert done.stderr.decode().strip().endswith(message)
     assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "said"),
+    ("file", "content", "message"),
     [
         ("antiphon.json", b"{", "antiphon.json: is not JSON"),
         ("antiphon.json", b'{"format": 2}', "antiphon.json: format 2 is not known; this version reads 1"),
@@ -356,7 +356,7 @@ def test_the_command_says_what_is_wrong(
     ],
 )
 def test_a_damaged_folder_is_told(
-    golden: tuple[Predictor, Path], tmp_path: Path, file: str, content: bytes | None, said: str
+    golden: tuple[Predictor, Path], tmp_path: Path, file: str, content: bytes | None, message: str
 ) -> None:
     for path in golden[1].iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -364,7 +364,7 @@ def test_a_damaged_folder_is_told(
         (tmp_path / file).unlink()
     else:
         (tmp_path / file).write_bytes(content)
-    with pytest.raises(antiphon_runtime.FolderError, match=said):
+    with pytest.raises(antiphon_runtime.FolderError, match=message):
         antiphon_runtime.load(tmp_path)
 
 
@@ -381,11 +381,11 @@ def test_int8_is_smaller_and_keeps_most_answers(cell: str, tmp_path: Path) -> No
     config = tiny_config(tmp_path, **wide, train__max_steps=400, train__validate_every=400)
     model = load(train(config, tmp_path / "model", device="cpu"), "cpu")
     assert model.evaluate()["token_error_rate"] < 0.3, "learned, or this compares nothing"
-    runtime, found = shipped(model, tmp_path / "out", int8=True)
-    assert found.quantized_size is not None
-    assert found.quantized_size < 0.7 * found.size
-    assert found.changes is not None
-    before, after = found.changes["token_error_rate"]
+    runtime, exported = shipped(model, tmp_path / "out", int8=True)
+    assert exported.quantized_size is not None
+    assert exported.quantized_size < 0.7 * exported.size
+    assert exported.changes is not None
+    before, after = exported.changes["token_error_rate"]
     assert before == pytest.approx(model.evaluate()["token_error_rate"])
     assert after < before + 0.1
     inputs = words(120, 5, "shcteoamn")[:100]  # the training rows'

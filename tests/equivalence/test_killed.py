@@ -34,7 +34,7 @@ def _outcome(folder: Path) -> dict[str, Any]:
     for entry in [*log, metrics, metrics["valid"]]:
         for name in TIMINGS:
             entry.pop(name, None)
-    predicted = [vars(found) for found in load(folder).predict(["shoe", "cheet", "moon", "", "tee"])]
+    predicted = [vars(answer) for answer in load(folder).predict(["shoe", "cheet", "moon", "", "tee"])]
     weights = (folder / bundle.WEIGHTS).read_bytes()
     return {"weights": weights, "metrics": metrics, "log": log, "predicted": predicted}
 

@@ -53,8 +53,8 @@ def long_config(folder: Path, text: str = TEXT, **settings: Any) -> Config:
 
 def weights_after(folder: Path, name: str, resume: bool = False, **settings: Any) -> dict[str, Tensor]:
     train(long_config(folder, **settings), folder / name, resume=resume, threads=1)
-    found: dict[str, Tensor] = checkpoint.load(folder / name)[0]["learner"]["weights"]
-    return found
+    weights: dict[str, Tensor] = checkpoint.load(folder / name)[0]["learner"]["weights"]
+    return weights
 
 
 def assert_close(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
@@ -69,9 +69,9 @@ def test_the_pieces_of_every_place_make_the_text_and_read_the_symbol_before(coun
     cut = in_lanes(Examples((whole,), whole), BOS, lanes, steps)
     length = count // lanes
     for lane in range(lanes):
-        said = [symbol for row in range(lane, len(cut), lanes) for symbol in cut.target[row]]
+        targets = [symbol for row in range(lane, len(cut), lanes) for symbol in cut.target[row]]
         read = [symbol for row in range(lane, len(cut), lanes) for symbol in cut.sources[0][row]]
-        assert said == ids[lane * length : (lane + 1) * length].tolist()
+        assert targets == ids[lane * length : (lane + 1) * length].tolist()
         assert read == ([BOS, *ids.tolist()][lane * length : (lane + 1) * length])
     assert cut.target.lengths.max(initial=0) <= steps
 
@@ -130,18 +130,18 @@ def test_the_state_is_carried_over_pieces_and_begins_anew_with_an_epoch(tmp_path
     config = long_config(tmp_path, train__learning_rate=1e-12)
     prepared = prepare(config)
     learner = update.Learner.begin(prepared, Ranks(0, 1, torch.device("cpu")), 100)
-    read, said = (whole_lanes(side) for side in (prepared.train.sources[0], prepared.train.target))
+    read, target = (whole_lanes(side) for side in (prepared.train.sources[0], prepared.train.target))
     model = learner.model
     assert isinstance(model, LanguageModel)
     features, _ = model.run(read, model.begin(4))
-    losses, _ = model.head.judge(features, said, torch.arange(said.numel()))
-    expected = [float(piece.sum()) for piece in losses.detach().view_as(said).split(7, 1)]  # type: ignore[no-untyped-call]
-    found = []
+    losses, _ = model.head.judge(features, target, torch.arange(target.numel()))
+    expected = [float(piece.sum()) for piece in losses.detach().view_as(target).split(7, 1)]  # type: ignore[no-untyped-call]
+    computed = []
     for one in update_plan(config, prepared, 2 * len(expected)):
         nll = apply(learner, one, 1.0, 1).nll
         assert nll is not None
-        found.append(float(nll))
-    assert found == pytest.approx(expected * 2, abs=1e-3)
+        computed.append(float(nll))
+    assert computed == pytest.approx(expected * 2, abs=1e-3)
 
 
 def whole_lanes(side: Sequences) -> Tensor:
@@ -202,7 +202,7 @@ def test_batches_in_parts_give_the_same(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_what_is_carried_on_is_learned(tmp_path: Path) -> None:
-    """Every fourth letter is another one, and pieces are two letters long: only the state before says which."""
+    """Every fourth letter is another one, and pieces are two letters long: only the state before tells them apart."""
     config = long_config(tmp_path, "aaab" * 400, train__bptt=2, train__max_steps=600, train__validate_every=300)
     model = antiphon.train(config, out=tmp_path / "m", threads=1)
     assert model.metrics["valid"]["loss"] < 0.05
@@ -221,8 +221,8 @@ def test_every_command_takes_a_long_text(tmp_path: Path) -> None:
     assert model.evaluate(text)["loss"] == pytest.approx(-score / len(LongTextCodec("s", "words").split(TEXT)))
     loaded = antiphon.load(tmp_path / "m")
     assert loaded.score(text) == [score]
-    (found,) = loaded.predict(["the cat"], sample={"seed": 3})
-    assert found.text.startswith("the cat")
+    (answer,) = loaded.predict(["the cat"], sample={"seed": 3})
+    assert answer.text.startswith("the cat")
     assert bundle.load_config(tmp_path / "m").train.bptt == 7
 
 

@@ -1,4 +1,4 @@
-"""The example in JavaScript says what the Python runtime says."""
+"""The example in JavaScript predicts what the Python runtime predicts."""
 
 from __future__ import annotations
 

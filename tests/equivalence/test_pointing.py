@@ -22,7 +22,7 @@ from antiphon.model.build import many_to_many
 from antiphon.model.models import Input, Writer
 
 CPU = torch.device("cpu")
-SYMBOLS, READ = 8, 9  # of the target, of the source
+SYMBOLS, READ = 8, 9  # sizes of the target vocabulary and of the source vocabulary
 CASES = [pytest.param(c, id=name(c)) for c in covering() if c[NAMES.index("attention")] not in ("none", "monotonic")]
 
 
@@ -44,20 +44,20 @@ def make(choice: Choice, seed: int = 0, symbols: int = SYMBOLS, characters: bool
 
 
 def examples(count: int, seed: int = 0, characters: bool = False) -> Examples:
-    """Sources of which each step has an id, perhaps letters, and what it says; targets that say some of it."""
+    """Sources of which each step has an id, perhaps letters, and its symbol; targets with some of them."""
     chance = random.Random(seed)
     sources, targets = [], []
     for _ in range(count):
         steps = chance.randint(1, 6)
         read = [chance.randrange(UNK, READ) for _ in range(steps)]
-        said = [chance.choice([chance.randrange(SPECIALS, SYMBOLS), SYMBOLS + place]) for place in range(steps)]
+        symbols = [chance.choice([chance.randrange(SPECIALS, SYMBOLS), SYMBOLS + place]) for place in range(steps)]
         if steps > 1:
-            said[-1] = said[0]  # a symbol that stands twice
+            symbols[-1] = symbols[0]  # a symbol that stands twice
         letters = [[chance.randrange(4, 9) for _ in range(3)] for _ in range(steps + 1)]
-        columns = [[*read, EOS], *(zip(*letters, strict=True) if characters else ()), [*said, EOS]]
+        columns = [[*read, EOS], *(zip(*letters, strict=True) if characters else ()), [*symbols, EOS]]
         sources.append(np.column_stack(columns))
         known = range(SPECIALS, SYMBOLS)
-        targets.append([*(chance.choice([*said, *known]) for _ in range(chance.randint(0, 5))), EOS])
+        targets.append([*(chance.choice([*symbols, *known]) for _ in range(chance.randint(0, 5))), EOS])
     return Examples((Sequences(sources),), Sequences(targets))
 
 
@@ -93,12 +93,12 @@ def test_contracts(choice: Choice, characters: bool) -> None:
     order = [3, 0, 5, 1, 4, 2]
     padded, mixed = log_p(model, data, rows, padding=4), log_p(model, data, order)
     for row in rows:
-        for found in (log_p(model, data, [row])[0], padded[row], mixed[order.index(row)]):
-            close(found, together[row])
+        for computed in (log_p(model, data, [row])[0], padded[row], mixed[order.index(row)]):
+            close(computed, together[row])
     sources, target, positions = given(data, rows)
     with torch.inference_mode():
-        said = forced(model.step, model.start(sources), target)
-        close(said.flatten()[positions], torch.cat(together))
+        scores = forced(model.step, model.start(sources), target)
+        close(scores.flatten()[positions], torch.cat(together))
         free = model(sources, target, 0.0)
         state, last, probabilities = model.start(sources), torch.full((6,), 1), model.head.log_probs(free)
         for step in range(target.shape[1]):
@@ -113,8 +113,8 @@ def that_copies(choice: Choice, data: Examples) -> Writer:
     sources, rows = given(data, list(range(len(data))))[0], len(data)
     for seed in range(10):
         model = make(choice, seed)
-        found = greedy(model.step, model.start(sources), rows, CPU, Limits(6))
-        if any(symbol >= SYMBOLS for (best,) in found for symbol in best.tokens):
+        hypotheses = greedy(model.step, model.start(sources), rows, CPU, Limits(6))
+        if any(symbol >= SYMBOLS for (best,) in hypotheses for symbol in best.tokens):
             return model
     pytest.fail("no model copies")
 
@@ -129,10 +129,10 @@ def test_what_is_decoded_depends_on_its_row_alone_and_scores_are_those_of_forced
             def search(sources: list[Input], rows: int, width: int = width) -> list[tuple[tuple[int, ...], float]]:
                 state = model.start(sources)
                 if width == 1:
-                    found = greedy(model.step, state, rows, CPU, limits)
+                    hypotheses = greedy(model.step, state, rows, CPU, limits)
                 else:
-                    found = beam(model.step, state, rows, CPU, limits, width)
-                return [(best.tokens, best.score) for best, *_ in found]
+                    hypotheses = beam(model.step, state, rows, CPU, limits, width)
+                return [(best.tokens, best.score) for best, *_ in hypotheses]
 
             together = search(given(data, list(range(6)))[0], 6)
             whole = Sequences([[*tokens, EOS] for tokens, _ in together])
@@ -169,11 +169,13 @@ def test_all_outputs_and_the_remaining_mass_sum_to_one() -> None:
     ended = going_on = 0.0
     with torch.inference_mode():
         for length in range(4):
-            said = Sequences([[*row, EOS] for row in outputs(length)])
-            sources, target, _ = given(Examples((Sequences([source] * len(said)),), said), list(range(len(said))))
-            found = forced(model.step, model.start(sources), target).double()
-            ended += float(found.sum(1).exp().sum())
+            targets = Sequences([[*row, EOS] for row in outputs(length)])
+            sources, target, _ = given(
+                Examples((Sequences([source] * len(targets)),), targets), list(range(len(targets)))
+            )
+            log_probs = forced(model.step, model.start(sources), target).double()
+            ended += float(log_probs.sum(1).exp().sum())
             if length == 3:
-                going_on = float((found[:, :3].sum(1).exp() * (1 - found[:, 3].exp())).sum())
+                going_on = float((log_probs[:, :3].sum(1).exp() * (1 - log_probs[:, 3].exp())).sum())
     assert 0.01 < ended < 0.999, "a trivial distribution would prove nothing"
     assert ended + going_on == pytest.approx(1.0, abs=1e-6)

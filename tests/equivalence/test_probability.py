@@ -44,11 +44,11 @@ def test_all_outputs_and_the_remaining_mass_sum_to_one(choice: Choice) -> None:
             rows = [list(row) for row in itertools.product(symbols, repeat=length)]
             many, sizes = ids.expand(len(rows), -1), lengths.expand(len(rows))
             whole, _ = pad_sources([[*row, EOS] for row in rows])
-            said = forced(model.step, model.start([(many, sizes)]), whole).double()
-            ended += float(said.sum(1).exp().sum())
+            log_probs = forced(model.step, model.start([(many, sizes)]), whole).double()
+            ended += float(log_probs.sum(1).exp().sum())
             if length == 3:
-                prefix = said[:, :3].sum(1).exp()
-                going_on = float((prefix * (1 - said[:, 3].exp())).sum())
+                prefix = log_probs[:, :3].sum(1).exp()
+                going_on = float((prefix * (1 - log_probs[:, 3].exp())).sum())
     assert 0.01 < ended < 0.999, "a trivial distribution would prove nothing"
     assert ended + going_on == pytest.approx(1.0, abs=1e-6)
 
@@ -62,11 +62,11 @@ def test_wide_beam_finds_the_best_of_all_outputs() -> None:
     whole, sizes = pad_sources([[*row, EOS] for row in outputs])
     with torch.inference_mode():
         state = model.start([(ids, lengths)])
-        found = beam(model.step, state, 2, CPU, Limits(longest), width=len(outputs), length_penalty=penalty)
-        for source, hypotheses in enumerate(found):
+        results = beam(model.step, state, 2, CPU, Limits(longest), width=len(outputs), length_penalty=penalty)
+        for source, hypotheses in enumerate(results):
             many = ids[source : source + 1].expand(len(outputs), -1)
-            said = forced(model.step, model.start([(many, lengths[source].expand(len(outputs)))]), whole).sum(1)
-            ranks = said / sizes**penalty
+            scores = forced(model.step, model.start([(many, lengths[source].expand(len(outputs)))]), whole).sum(1)
+            ranks = scores / sizes**penalty
             best = [outputs[i] for i in ranks.argsort(descending=True).tolist()]
             assert [hypothesis.tokens for hypothesis in hypotheses] == best
             torch.testing.assert_close(

@@ -48,11 +48,11 @@ def test_it_answers_as_predict_without_torch(python: Path, tmp_path: Path) -> No
         [python, "-c", ANSWER, tmp_path / "out", json.dumps(WORDS)],
         capture_output=True, text=True, check=True, cwd=tmp_path,
     )  # fmt: skip
-    said, strange = json.loads(done.stdout)
+    answers, strange = json.loads(done.stdout)
     model = load(GOLDEN, "cpu")
     wanted = [one for beam in (1, 4) for one in model.predict(WORDS, beam=beam)]
-    assert [text for text, _ in said] == [one.text for one in wanted]
-    assert [score for _, score in said] == pytest.approx([one.score for one in wanted], abs=1e-4)
+    assert [text for text, _ in answers] == [one.text for one in wanted]
+    assert [score for _, score in answers] == pytest.approx([one.score for one in wanted], abs=1e-4)
     assert strange == []
     missing = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False, cwd=tmp_path)
     assert missing.returncode != 0

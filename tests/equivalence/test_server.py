@@ -35,20 +35,20 @@ CASES = [pytest.param(case, marks=[] if case in OFTEN else pytest.mark.slow) for
 WRITERS = ["unigram, two sources", "the next symbol", "image to text"]
 
 
-def close(wanted: Any, found: Any) -> None:
+def close(wanted: Any, computed: Any) -> None:
     """The same JSON, numbers nearly."""
     if isinstance(wanted, dict):
-        assert wanted.keys() == found.keys()
+        assert wanted.keys() == computed.keys()
         for key, value in wanted.items():
-            close(value, found[key])
+            close(value, computed[key])
     elif isinstance(wanted, list):
-        assert len(wanted) == len(found)
-        for one, other in zip(wanted, found, strict=True):
+        assert len(wanted) == len(computed)
+        for one, other in zip(wanted, computed, strict=True):
             close(one, other)
     elif isinstance(wanted, float):
-        np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(computed, wanted, atol=1e-4, rtol=1e-4)
     else:
-        assert wanted == found
+        assert wanted == computed
 
 
 def sent(model: Predictor, given: Any) -> Any:
@@ -138,9 +138,12 @@ def test_live_steps_are_answered_as_live_answers_them(case: str, made: Callable[
             return events((await client.post("/v1/predict/stream", json={"inputs": steps})).text)
 
     for folder in folders:
-        *found, end = run(lambda: ask(models.load(folder, "cpu")))  # noqa: B023
+        *answered, end = run(lambda: ask(models.load(folder, "cpu")))  # noqa: B023
         assert end == ("end", {"reason": "done"})
-        close([["step", {"index": place, **one}] for place, one in enumerate(wanted)], [list(one) for one in found])
+        close(
+            [["step", {"index": place, **one}] for place, one in enumerate(wanted)],
+            [list(one) for one in answered],
+        )
 
 
 @pytest.mark.parametrize("case", WRITERS)
@@ -154,16 +157,16 @@ def test_what_is_said_symbol_by_symbol_is_the_answer(
 
     async def ask(served: models.Served) -> list[tuple[str, Any]]:
         async with asking([served]) as client:
-            found = await client.post("/v1/predict/stream", json={"inputs": [body], "options": options})
-            return events(found.text)
+            response = await client.post("/v1/predict/stream", json={"inputs": [body], "options": options})
+            return events(response.text)
 
     for folder in folders:
         *growing, result, end = run(lambda: ask(models.load(folder, "cpu")))  # noqa: B023
         assert end == ("end", {"reason": "done"})
         close(["result", {"index": 0, **answer_json(wanted)}], list(result))
         read = wanted.source_tokens if case == "the next symbol" else []
-        said = [data["token"] for _, data in growing]
-        assert said == [*wanted.tokens[len(read) :], None]
+        tokens = [data["token"] for _, data in growing]
+        assert tokens == [*wanted.tokens[len(read) :], None]
         assert growing[-1][1]["text"] == wanted.text
         close(wanted.score, growing[-1][1]["score"])
 
@@ -181,12 +184,12 @@ def test_scores_and_options_are_those_of_the_model() -> None:
 
     async def ask() -> tuple[Any, Any]:
         async with asking([served]) as client:
-            body = {"pairs": [{"input": given, "target": said} for given, said in pairs]}
+            body = {"pairs": [{"input": given, "target": target} for given, target in pairs]}
             predicted = {"inputs": [given for given, _ in pairs], "options": options}
             return await post(client, "/v1/score", body), await post(client, "/v1/predict", predicted)
 
     scored, predicted = run(ask)
-    rows = [Row((given,), said, "t", 1) for given, said in pairs]
+    rows = [Row((given,), target, "t", 1) for given, target in pairs]
     close([{"score": value} for value in model.score(rows)], scored["results"])
     wanted = model.predict(
         [given for given, _ in pairs], beam=4, n_best=3, prefix="SH", settings=settings,

@@ -123,8 +123,8 @@ def losses(model: Built, examples: Examples, rows: list[int], padding: int = 0) 
     ]
     target = batch.target.values
     with torch.inference_mode():
-        found, _ = model.head.judge(model(sources, target), target, batch.positions)
-    return list(found.split(batch.target.lengths.tolist()))  # type: ignore[no-untyped-call]
+        all_losses, _ = model.head.judge(model(sources, target), target, batch.positions)
+    return list(all_losses.split(batch.target.lengths.tolist()))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(("cell", "both"), [("lstm", True), ("gru", False)])
@@ -140,8 +140,8 @@ def test_contracts(structure: str, names: tuple[str, ...], target: str, pooling:
     mixed = losses(model, examples, order)
     for row in range(ROWS):
         alone = losses(model, examples, [row])[0]
-        for found in (alone, padded[row], mixed[order.index(row)]):
-            torch.testing.assert_close(found, together[row], atol=1e-5, rtol=1e-5)
+        for computed in (alone, padded[row], mixed[order.index(row)]):
+            torch.testing.assert_close(computed, together[row], atol=1e-5, rtol=1e-5)
 
 
 READERS = [case for case in CASES if case[2] != "symbols"]
@@ -178,7 +178,7 @@ def test_what_is_decoded_depends_on_its_row_alone(
     with torch.inference_mode():
         batch = collate(examples, range(ROWS))
         start = model.start(batch.sources)
-        for found, width in (
+        for hypotheses, width in (
             (greedy(model.step, start, ROWS, CPU, limits), 1),
             (beam(model.step, start, ROWS, CPU, limits, width=3), 3),
         ):
@@ -189,16 +189,16 @@ def test_what_is_decoded_depends_on_its_row_alone(
                     if width == 1
                     else beam(model.step, state, 1, CPU, limits, width=3)
                 )
-                assert alone[0][0].tokens == found[row][0].tokens
-                assert alone[0][0].score == pytest.approx(found[row][0].score, abs=1e-4)
-        said = forced(model.step, start, batch.target.values).sum(1)
+                assert alone[0][0].tokens == hypotheses[row][0].tokens
+                assert alone[0][0].score == pytest.approx(hypotheses[row][0].score, abs=1e-4)
+        scores = forced(model.step, start, batch.target.values).sum(1)
         for row, loss in enumerate(losses(model, examples, list(range(ROWS)))):
-            assert float(said[row]) == pytest.approx(-float(loss.sum()), abs=1e-4)
+            assert float(scores[row]) == pytest.approx(-float(loss.sum()), abs=1e-4)
 
 
 @pytest.mark.parametrize("target", ["labels", "numbers", "bits"])
 def test_a_one_directional_reader_never_looks_ahead(target: str) -> None:
-    """Each step's answer is that of the prefix that ends there: what a live stream will be told."""
+    """Each step's answer is that of the prefix that ends there: what a live stream will answer."""
     model = make("synchronous", ("frames",), target, "last", "gru", both=False)
     assert isinstance(model, Reader)
     frames = torch.from_numpy(FRAMES[2])[None]

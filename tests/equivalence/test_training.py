@@ -261,8 +261,8 @@ def test_several_processes_stop_together_and_go_on(tmp_path: Path) -> None:
         while not (line := process.stderr.readline()).startswith("step 1/"):
             assert line, "it ended before it began"
         process.send_signal(signal.SIGTERM)  # torchrun passes it on
-        said = process.stderr.read()
-    assert "stopped at update " in said
+        messages = process.stderr.read()
+    assert "stopped at update " in messages
     stopped = checkpoint.load(tmp_path / "m")[0]["progress"]["step"]
     assert 0 < stopped < 2000
     tiny = {**options, "train__max_steps": stopped + 2}

@@ -21,13 +21,13 @@ def test_a_released_model_decodes_identically(folder: Path, tmp_path: Path) -> N
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     model = antiphon.load(folder, device="cpu")
     inputs = [entry["input"] for entry in expected["predictions"]]
-    for entry, found in zip(expected["predictions"], model.predict(inputs, n_best=2), strict=True):
-        assert found.text == entry["text"]
+    for entry, answer in zip(expected["predictions"], model.predict(inputs, n_best=2), strict=True):
+        assert answer.text == entry["text"]
         if entry["input"]:
-            assert found.score == pytest.approx(entry["score"], abs=1e-4)
+            assert answer.score == pytest.approx(entry["score"], abs=1e-4)
         else:
-            assert found.score is None, "nothing was said of an empty input; its score was 0 in 0.1.0"
-        assert [c.text for c in found.n_best] == [c["text"] for c in entry["n_best"]]
+            assert answer.score is None, "nothing was said of an empty input; its score was 0 in 0.1.0"
+        assert [c.text for c in answer.n_best] == [c["text"] for c in entry["n_best"]]
     table = tmp_path / "pairs.tsv"
     table.write_text("".join(f"{e['input']}\t{e['target']}\n" for e in expected["scores"]), encoding="utf-8")
     assert model.score(table) == pytest.approx([entry["score"] for entry in expected["scores"]], abs=1e-4)

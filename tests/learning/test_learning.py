@@ -100,7 +100,7 @@ def test_real_g2p_rows_are_learned(tmp_path: Path, real_data: Path) -> None:
 
 
 def calls(count: int, names: list[str]) -> list[tuple[str, str]]:
-    """Who calls whom, said in two ways."""
+    """Who calls whom, written in two ways."""
     chance, rows = random.Random(8), []
     for _ in range(count):
         a, b = chance.choice(names), chance.choice(names)

@@ -1,4 +1,4 @@
-"""Made tasks are learned by the settings that are chosen when nobody gives any: from a table, and from sides alone."""
+"""Made tasks are learned by the settings that are chosen when none are given: from a table, and from sides alone."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def in_order(chance: random.Random) -> Pair:
 
 def brackets(chance: random.Random) -> Pair:
     """Brackets that match, and at each how deep it lies."""
-    size, depth, found, depths = chance.randint(2, 8), 0, [], []
+    size, depth, symbols, depths = chance.randint(2, 8), 0, [], []
     left = right = 0
     while right < size:
         opens = left < size and (depth == 0 or chance.random() < 0.5)
         depth += opens
-        found.append("(" if opens else ")")
+        symbols.append("(" if opens else ")")
         depths.append(str(depth))
         depth -= not opens
         left, right = left + opens, right + (not opens)
-    return " ".join(found), " ".join(depths)
+    return " ".join(symbols), " ".join(depths)
 
 
 def date(chance: random.Random) -> Pair:
@@ -98,11 +98,11 @@ UNSEEN = 500
 def rows_of(make: Make, count: int) -> tuple[list[Pair], list[Pair]]:
     """Distinct rows, and others that are not among them."""
     chance = random.Random(11)
-    found: dict[str, str] = {}
-    while len(found) < count + UNSEEN:
+    pairs: dict[str, str] = {}
+    while len(pairs) < count + UNSEEN:
         source, target = make(chance)
-        found[source] = target
-    rows = list(found.items())
+        pairs[source] = target
+    rows = list(pairs.items())
     return rows[:count], rows[count:]
 
 
@@ -117,7 +117,7 @@ def test_a_made_task_is_learned_by_the_defaults(name: str, tmp_path: Path) -> No
     assert read_config(tmp_path / "c.yaml").config == config, "what follows is true of both doors"
     assert config.target.kind == {"brackets": "labels", "majority": "label"}.get(make.__name__, "text")
     model = antiphon.train(table, threads=1)
-    said = [one.text for one in model.predict([source for source, _ in unseen])]
-    right = sum(text == target for text, (_, target) in zip(said, unseen, strict=True)) / UNSEEN
+    predictions = [one.text for one in model.predict([source for source, _ in unseen])]
+    right = sum(text == target for text, (_, target) in zip(predictions, unseen, strict=True)) / UNSEEN
     print(f"{name}: {right:.3f} in {model.metrics['minutes']:.1f} minutes, {model.metrics['updates']:,} updates")
     assert right >= least

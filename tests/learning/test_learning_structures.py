@@ -52,10 +52,10 @@ def test_one_to_one_learns_a_quadrant_from_a_vector(tmp_path: Path) -> None:
     source, target = {"kind": "vector", "column": "x"}, {"kind": "label", "column": "y"}
     model = learned(tmp_path, rows, 200, source=source, target=target)
     assert model.evaluate()["accuracy"] >= 0.95
-    found = model.predict([[2, 2], "[-2, -2]", np.array([2, -2]), ""])
-    assert [one.label for one in found] == ["NE", "SW", "SE", ""]
-    assert sum(found[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
-    assert next(iter(found[0].probabilities)) == "NE"
+    answers = model.predict([[2, 2], "[-2, -2]", np.array([2, -2]), ""])
+    assert [one.label for one in answers] == ["NE", "SW", "SE", ""]
+    assert sum(answers[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert next(iter(answers[0].probabilities)) == "NE"
 
 
 def bar(upright: bool, place: int) -> np.ndarray[Any, Any]:
@@ -178,7 +178,7 @@ def test_many_to_one_learns_the_sum_of_frames(tmp_path: Path) -> None:
 
 
 def test_many_to_many_reads_a_text_and_a_category(tmp_path: Path) -> None:
-    """The category says whether the word is to be copied or turned round."""
+    """The category decides whether the word is to be copied or turned round."""
     change: dict[str, Callable[[str], str]] = {"copy": str, "turn": lambda word: word[::-1]}
     rows = [
         {"word": word, "do": do, "out": change[do](word)}
@@ -209,7 +209,7 @@ def test_synchronous_learns_the_running_parity_of_a_text(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("crf", [False, True])
 def test_a_crf_learns_which_labels_go_together_and_a_softmax_cannot(tmp_path: Path, crf: bool) -> None:
-    """Labels take turns, and nothing says which comes first: log 1/2 is the best of a row, and of a label alone."""
+    """Labels take turns, and nothing shows which comes first: log 1/2 is the best of a row, and of a label alone."""
     rows = []
     for number in range(600):
         length, first = int(CHANCE.integers(3, 8)), number % 2
@@ -224,9 +224,9 @@ def test_a_crf_learns_which_labels_go_together_and_a_softmax_cannot(tmp_path: Pa
         return
     assert scores.mean() == pytest.approx(np.log(0.5), abs=0.2)
     assert model.evaluate()["loss"] == pytest.approx(-scores.sum() / lengths.sum(), rel=1e-5)
-    for found in model.predict(["." * length for length in range(3, 8)]):
-        assert found.text.replace(" ", "") in "abababab"
-        assert found.probabilities == pytest.approx([0.5] * len(found.labels), abs=0.2)
+    for answer in model.predict(["." * length for length in range(3, 8)]):
+        assert answer.text.replace(" ", "") in "abababab"
+        assert answer.probabilities == pytest.approx([0.5] * len(answer.labels), abs=0.2)
     again = antiphon.load(tmp_path / "model", device="cpu")
     assert again.predict(["....", ""]) == model.predict(["....", ""])
     with pytest.raises(AntiphonError, match=r"cannot answer a stream step by step: a CRF chooses all labels"):
@@ -243,9 +243,9 @@ def test_spans_are_learned_and_choose_the_best_model(tmp_path: Path) -> None:
     model = learned(
         tmp_path, rows, 150, source={"column": "x"}, target=target, train__metric="span_f1", train__label_smoothing=0.1
     )
-    said = [found.labels for found in model.predict([row["x"] for row in rows[-100:]])]
+    predictions = [answer.labels for answer in model.predict([row["x"] for row in rows[-100:]])]
     scores = model.evaluate()
-    assert scores["span_f1"] == pytest.approx(metrics.span_f1(said, [row["y"] for row in rows[-100:]]))
+    assert scores["span_f1"] == pytest.approx(metrics.span_f1(predictions, [row["y"] for row in rows[-100:]]))
     assert scores["span_f1"] >= 0.9
     assert model.metrics["valid"]["span_f1"] >= 0.9
     (tmp_path / "other").mkdir()
@@ -255,16 +255,16 @@ def test_spans_are_learned_and_choose_the_best_model(tmp_path: Path) -> None:
 
 
 def test_weights_of_labels_move_what_is_said_and_not_what_is_reported(tmp_path: Path) -> None:
-    """One row of four is rare whatever the input: balanced, either label is as good; weighing more, it is said."""
+    """One row of four is rare whatever the input: balanced, either label is as good; weighing more, it is predicted."""
     rows = [{"x": "x", "y": "often" if number % 4 else "rare"} for number in range(400)]
     for weights, rare in ((None, 0.25), ("balanced", 0.5), ({"rare": 27}, 0.9)):
         folder = tmp_path / str(rare)
         folder.mkdir()
         target = {"kind": "label", "column": "y"} | ({"weights": weights} if weights else {})
         model = learned(folder, rows, 100, source={"kind": "category", "column": "x"}, target=target)
-        found = model.predict(["x"])[0].probabilities
-        assert found["rare"] == pytest.approx(rare, abs=0.05)
-        loss = -0.25 * np.log(found["rare"]) - 0.75 * np.log(found["often"])
+        probabilities = model.predict(["x"])[0].probabilities
+        assert probabilities["rare"] == pytest.approx(rare, abs=0.05)
+        loss = -0.25 * np.log(probabilities["rare"]) - 0.75 * np.log(probabilities["often"])
         assert model.evaluate()["loss"] == pytest.approx(loss, rel=1e-4)
         lines = [json.loads(line) for line in (folder / "model/training/log.jsonl").read_text().splitlines()]
         losses = [line["train_loss"] for line in lines if line.get("train_loss") is not None]
@@ -324,11 +324,11 @@ def test_samples_depend_on_seed_and_place_alone(tmp_path: Path) -> None:
     rows = [{"word": word} for word in words(400, 9, "abcd", 6)]
     model = learned(tmp_path, rows, 60, source={"column": "word"}, target="next")
     prompts = ["a", "b", "", "cab", "a"]
-    found = [one.text for one in model.predict(prompts, sample={})]
-    assert found == [one.text for one in model.predict(prompts, sample={"seed": 1})]
-    assert found == [one.text for one in model.stream(prompts, sample={}, window=2)]
-    assert found != [one.text for one in model.predict(prompts, sample={"seed": 2})]
-    assert all(text.startswith(prompt) for text, prompt in zip(found, prompts, strict=True))
+    texts = [one.text for one in model.predict(prompts, sample={})]
+    assert texts == [one.text for one in model.predict(prompts, sample={"seed": 1})]
+    assert texts == [one.text for one in model.stream(prompts, sample={}, window=2)]
+    assert texts != [one.text for one in model.predict(prompts, sample={"seed": 2})]
+    assert all(text.startswith(prompt) for text, prompt in zip(texts, prompts, strict=True))
     greedy = [one.text for one in model.predict(prompts, beam=1)]
     assert [one.text for one in model.predict(prompts, sample={"top_k": 1})] == greedy
     assert [one.text for one in model.predict(prompts, sample={"top_p": 1e-6})] == greedy
@@ -345,8 +345,8 @@ def test_a_stream_is_answered_as_the_whole_is(tmp_path: Path) -> None:
     model = learned(tmp_path / "frames", rows, 40, source=source, target=target, model__encoder=encoder)
     some = frames[:5]
     steps = [step for x in some for step in [*map(json.dumps, x.tolist()), ""]]
-    found = [one.text for one in model.live(steps)]
-    assert found == [label for whole in model.predict([x.tolist() for x in some]) for label in [*whole.labels, ""]]
+    labels = [one.text for one in model.live(steps)]
+    assert labels == [label for whole in model.predict([x.tolist() for x in some]) for label in [*whole.labels, ""]]
     first = next(model.live(iter([some[0][0].tolist()])))
     assert first.to_json()["probabilities"][first.text] == pytest.approx(
         model.predict([some[0][:1]])[0].probabilities[0]
@@ -363,7 +363,7 @@ def test_a_stream_is_answered_as_the_whole_is(tmp_path: Path) -> None:
 
 
 def test_spelled_words_that_no_training_row_has_are_understood(tmp_path: Path) -> None:
-    """What a word is called depends on its last letter: told of unseen words, at once and word by word."""
+    """The label of a word depends on its last letter: predicted for unseen words, at once and word by word."""
     chosen = [text.split() for text in (" ".join(words(3, seed, "abcdef", 6)) for seed in range(ROWS // 2))]
     rows = [{"x": " ".join(line), "y": ["end" if word[-1] in "abc" else "on" for word in line]} for line in chosen]
     source = {"column": "x", "tokens": "words", "characters": {"embedding": 8, "hidden": 12, "width": 4}}
@@ -373,8 +373,8 @@ def test_spelled_words_that_no_training_row_has_are_understood(tmp_path: Path) -
     )
     assert model.evaluate()["accuracy"] >= 0.95
     unseen = ["ffffffffa", "aaaaaaaaf", "zzb"]
-    found = antiphon.load(tmp_path / "model").predict([" ".join(unseen), unseen[0], ""])
-    assert [one.labels for one in found] == [["end", "on", "end"], ["end"], []]
+    answers = antiphon.load(tmp_path / "model").predict([" ".join(unseen), unseen[0], ""])
+    assert [one.labels for one in answers] == [["end", "on", "end"], ["end"], []]
     assert [one.text for one in model.live(unseen)] == ["end", "on", "end"]
 
 
@@ -382,13 +382,13 @@ def test_spelled_words_are_shown_as_words_where_a_decoder_attends(tmp_path: Path
     rows = [{"x": " ".join(words(3, seed, "abc", 7)), "y": "said"} for seed in range(300)]
     source = {"column": "x", "tokens": "words", "characters": True}
     model = learned(tmp_path, rows, 4, source=source, target={"column": "y", "tokens": "chars"})
-    (found,) = model.predict(["abc unheard cab"], attention=True)
-    assert found.source_tokens == ["abc", "unheard", "cab"]
-    assert found.attention.shape == (len(found.tokens) + 1, 4)
+    (answer,) = model.predict(["abc unheard cab"], attention=True)
+    assert answer.source_tokens == ["abc", "unheard", "cab"]
+    assert answer.attention.shape == (len(answer.tokens) + 1, 4)
 
 
 def test_synchronous_learns_to_read_digits_side_by_side(tmp_path: Path) -> None:
-    """Handwritten digits as columns of pixels, told by CTC; no picture of the test rows stands in another."""
+    """Handwritten digits as columns of pixels, read by CTC; no picture of the test rows stands in another."""
     pictures, digits = load_digits(return_X_y=True)
     columns, chance = pictures.reshape(-1, 8, 8).transpose(0, 2, 1), np.random.default_rng(1)
     order = chance.permutation(len(digits))

@@ -28,8 +28,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def address(folders: dict[str, Path]) -> Iterator[str]:
     """The address of a server of all cases."""
-    with serving(list(folders.values())) as found:
-        yield found
+    with serving(list(folders.values())) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -64,12 +64,12 @@ def parts(name: str) -> list[Any]:
 def state(name: str, **more: Any) -> dict[str, Any]:
     """The page's state with the case's input and reference."""
     case = CASES[SERVED[name]]
-    found = {
+    base = {
         "model": name,
         "input": json.dumps([shown(one) for one in parts(name)]),
         "reference": shown(case.reference),
     }
-    return {**found, **more}
+    return {**base, **more}
 
 
 def asked(page: Any) -> Any:
@@ -90,7 +90,7 @@ def opened(page: Any, view: str) -> None:
         button.click()
 
 
-def said(page: Any) -> list[str]:
+def shown_tokens(page: Any) -> list[str]:
     texts: list[str] = page.locator('[data-token^="step-"] bdi').all_inner_texts()
     return texts
 
@@ -163,7 +163,7 @@ def test_a_model_is_asked_looked_into_branched_and_found_again(visit: Open, name
     for token in page.locator('[data-token$="-0"]').all():
         token.click()
     if "steps" in views(page):
-        before = said(page)
+        before = shown_tokens(page)
         page.locator("#view-steps .picture").first.focus()
         step = model(name).explain(CASES[SERVED[name]].given).output.steps[0]
         place = next(place for place, one in enumerate(step.top) if place and one.token not in (None, step.token))
@@ -172,7 +172,7 @@ def test_a_model_is_asked_looked_into_branched_and_found_again(visit: Open, name
         page.keyboard.press("Enter")
         page.wait_for_selector("nav.branches")
         asked(page)
-        assert said(page)[0] == spelled(step.top[place].token) != before[0]
+        assert shown_tokens(page)[0] == spelled(step.top[place].token) != before[0]
     page.wait_for_timeout(400)  # addresses follow a moment later
     texts = page.locator("main").inner_text()
     page.reload()
@@ -251,10 +251,10 @@ def test_every_view_of_inspect_is_there_and_opens(visit: Open, name: str) -> Non
     page = asked(visit(**state(name), step=0, token=0))
     case = CASES[SERVED[name]]
     trace = model(name).explain(case.given, case.reference)
-    found = {key for key, make in VIEWS.items() if make(trace) is not None}
+    present = {key for key, make in VIEWS.items() if make(trace) is not None}
     names = set(views(page))
-    assert all(names & ALSO.get(key, {key}) for key in found)
-    assert names <= set().union(*(ALSO.get(key, {key}) for key in found))
+    assert all(names & ALSO.get(key, {key}) for key in present)
+    assert names <= set().union(*(ALSO.get(key, {key}) for key in present))
     for view in names:
         opened(page, view)
         card = page.locator(f"#view-{view}")
@@ -306,14 +306,14 @@ def test_keys_move_through_a_grid_and_the_tokens_follow(visit: Open) -> None:
     assert page.locator(f'[data-token="token-{last}"]').get_attribute("aria-pressed") == "true"
     assert page.locator('[data-token="step-1"]').get_attribute("aria-pressed") == "true"
     attention = trace.output.attention or []
-    told = page.locator("#view-attention .told").inner_text()
-    assert told.endswith(f"{attention[1][last]:.0%}") or f"{100 * attention[1][last]:.1f}%" in told
+    text = page.locator("#view-attention .told").inner_text()
+    assert text.endswith(f"{attention[1][last]:.0%}") or f"{100 * attention[1][last]:.1f}%" in text
 
 
 def test_from_another_symbol_a_branch_goes_on_and_is_undone(visit: Open) -> None:
     page = asked(visit(**state("pairs"), views="steps", step=1))
     trace = model("pairs").explain("acb", "A B")
-    before = said(page)
+    before = shown_tokens(page)
     assert before == [spelled(token) for token in trace.output.tokens]
     page.locator("#view-steps .picture").first.focus()
     page.keyboard.press("ArrowRight")
@@ -322,20 +322,20 @@ def test_from_another_symbol_a_branch_goes_on_and_is_undone(visit: Open) -> None
     page.wait_for_selector("nav.branches")
     asked(page)
     branch = model("pairs").explain("acb", begin=[trace.output.tokens[0], other]).output.tokens
-    assert said(page) == [spelled(token) for token in branch] != before
+    assert shown_tokens(page) == [spelled(token) for token in branch] != before
     page.fill("form.branch input", "C")
     page.click("form.branch button")
     page.wait_for_selector('[data-branch="2"]')
     asked(page)
     second = model("pairs").explain("acb", begin=[branch[0], "C"]).output.tokens
-    assert said(page) == [spelled(token) for token in second]
+    assert shown_tokens(page) == [spelled(token) for token in second]
     page.click("nav.branches .quiet")
     page.wait_for_selector('[data-branch="2"]', state="detached")
     asked(page)
-    assert said(page) == [spelled(token) for token in branch]
+    assert shown_tokens(page) == [spelled(token) for token in branch]
     page.click('[data-branch="0"]')
     asked(page)
-    assert said(page) == before
+    assert shown_tokens(page) == before
 
 
 def test_back_undoes_what_was_asked(visit: Open) -> None:
@@ -424,8 +424,8 @@ def test_no_rule_of_accessibility_is_broken(visit: Open, name: str, way: str) ->
     for view in views(page):
         opened(page, view)
     page.wait_for_timeout(300)
-    found = axe.Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    results = axe.Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

@@ -24,7 +24,7 @@ from antiphon.model.parts.recurrent import Cell
 from antiphon.model.state import Memory, State
 
 Array = NDArray[np.float64]
-WIDTH = 4  # of queries and of states
+WIDTH = 4  # width of queries and of states
 REMEMBER = {"location", "coverage", "monotonic"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "multi_head": {"heads": 3},
@@ -38,13 +38,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def made(kind: str, seed: int = 3, **options: Any) -> Attention:
     """An attention in float64 with random weights, as it is in use."""
-    found = ATTENTIONS.build(kind, OPTIONS.get(kind, {}) | options, "attention", query=WIDTH, memory=WIDTH)
-    assert found is not None
+    attention = ATTENTIONS.build(kind, OPTIONS.get(kind, {}) | options, "attention", query=WIDTH, memory=WIDTH)
+    assert attention is not None
     torch.manual_seed(seed)
     with torch.no_grad():
-        for parameter in found.parameters():
+        for parameter in attention.parameters():
             parameter.copy_(torch.randn_like(parameter))
-    return found.double().eval()
+    return attention.double().eval()
 
 
 def memory(attention: Attention, states: Tensor, mask: Tensor) -> Memory:
@@ -60,11 +60,11 @@ def looks(attention: Attention, queries: Tensor, read: Memory) -> tuple[Tensor, 
     """What queries [B, T, query] read and their weights, one step after the other."""
     before = attention.initial(read)
     attended = None if before is None else before[:, None]
-    found = []
+    all_looks = []
     for query in queries.split(1, 1):  # type: ignore[no-untyped-call]
-        found.append(attention(query, read, attended))
-        attended = found[-1].attended
-    return torch.cat([look.read for look in found], 1), torch.cat([look.weights for look in found], 1)
+        all_looks.append(attention(query, read, attended))
+        attended = all_looks[-1].attended
+    return torch.cat([look.read for look in all_looks], 1), torch.cat([look.weights for look in all_looks], 1)
 
 
 # --- the equations, of one row without padding: queries [T, query], states [S, memory] ------------------
@@ -127,11 +127,11 @@ def location(w: Weights, queries: Array, states: Array) -> Rows:
 def coverage(w: Weights, queries: Array, states: Array) -> Rows:
     read = np.zeros(len(states))
     for s in queries:
-        found = softmax(
+        weights = softmax(
             [w["value"] @ np.tanh(sums(w, s, h) + w["recall.weight"][:, 0] * read[j]) for j, h in enumerate(states)]
         )
-        read = read + found
-        yield found
+        read = read + weights
+        yield weights
 
 
 def energies(w: Weights, s: Array, states: Array) -> list[float]:
@@ -143,8 +143,8 @@ def walks(w: Weights, queries: Array, states: Array) -> Rows:
     """The walk itself: hard choices."""
     place = 0
     for s in queries:
-        found = energies(w, s, states)
-        while place < len(states) - 1 and sigmoid(found[place]) <= 0.5:
+        values = energies(w, s, states)
+        while place < len(states) - 1 and sigmoid(values[place]) <= 0.5:
             place += 1
         yield np.eye(len(states))[place]
 
@@ -245,9 +245,9 @@ def test_heads_equal_torchs() -> None:
         native.out_proj.weight.copy_(output)
         states, queries, mask = torch.randn(2, 5, WIDTH).double(), torch.randn(2, 3, WIDTH).double(), until([5, 2])
         wanted, weights = native(queries, states, states, key_padding_mask=~mask)
-        found = attention(queries, memory(attention, states, mask))
-    torch.testing.assert_close(found.read, wanted)
-    torch.testing.assert_close(found.weights, weights)
+        look = attention(queries, memory(attention, states, mask))
+    torch.testing.assert_close(look.read, wanted)
+    torch.testing.assert_close(look.weights, weights)
 
 
 def test_heads_have_their_share_of_the_width() -> None:
@@ -264,9 +264,9 @@ def test_heads_have_their_share_of_the_width() -> None:
         shares.append(softmax([asked @ (k @ h) / math.sqrt(2) for h in states[0].numpy()]))
         parts.append(shares[-1] @ states[0].numpy() @ v.T)
     with torch.no_grad():
-        found = attention(queries, memory(attention, states, until([5])))
-    np.testing.assert_allclose(found.weights[0, 0], np.mean(shares, 0), atol=1e-9)
-    np.testing.assert_allclose(found.read[0, 0], w["output.weight"] @ np.concatenate(parts), atol=1e-9)
+        look = attention(queries, memory(attention, states, until([5])))
+    np.testing.assert_allclose(look.weights[0, 0], np.mean(shares, 0), atol=1e-9)
+    np.testing.assert_allclose(look.read[0, 0], w["output.weight"] @ np.concatenate(parts), atol=1e-9)
 
 
 # --- state -----------------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def test_each_row_of_a_source_goes_by_its_own_looks(kind: str) -> None:
     """A beam's rows, side by side, are what each is alone."""
     attention = made(kind)
     states = torch.randn(2, 5, WIDTH).double()
-    queries = torch.randn(3, 2, 4, WIDTH).double()  # of 3 beams, 2 sources, 4 steps
+    queries = torch.randn(3, 2, 4, WIDTH).double()  # 3 beams, 2 sources, 4 steps
     given = memory(attention, states, until([5, 3]))
     before = attention.initial(given)
     attended = None if before is None else before[:, None].expand(-1, 3, -1)
@@ -368,10 +368,10 @@ def test_an_attention_of_ones_own_that_keeps_its_looks_is_one_definition_and_one
             torch.testing.assert_close(answer.attention, looked[0][:, step])
             state, seen = answer.state, seen + looked[0][:, step]
             torch.testing.assert_close(state.attended, seen)
-        found = beam(model.step, model.start(given), 4, torch.device("cpu"), Limits(6), 3)
-        outputs, _ = pad_sources([[*best.tokens, EOS] for best, *_ in found])
+        hypotheses = beam(model.step, model.start(given), 4, torch.device("cpu"), Limits(6), 3)
+        outputs, _ = pad_sources([[*best.tokens, EOS] for best, *_ in hypotheses])
         scores = forced(model.step, model.start(given), outputs).sum(1)
-    torch.testing.assert_close(scores, torch.tensor([best.score for best, *_ in found]), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(scores, torch.tensor([best.score for best, *_ in hypotheses]), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", sorted(REMEMBER))
@@ -383,10 +383,10 @@ def test_what_is_kept_is_exact_where_products_are_not(kind: str, training: bool)
         given = memory(attention, states, until([5, 3]))
         before = attention.initial(given)
         assert before is not None
-        found = attention(queries[:, :1], given, before[:, None])
-        found.read.sum().backward()
-    assert (found.weights.dtype, found.attended.dtype) == (torch.bfloat16, torch.float32)
-    torch.testing.assert_close(found.attended.sum(-1), torch.ones(2, 1))
+        look = attention(queries[:, :1], given, before[:, None])
+        look.read.sum().backward()
+    assert (look.weights.dtype, look.attended.dtype) == (torch.bfloat16, torch.float32)
+    torch.testing.assert_close(look.attended.sum(-1), torch.ones(2, 1))
 
 
 # --- cost ------------------------------------------------------------------------------------------------
@@ -396,18 +396,18 @@ def test_additive_attention_in_pieces_equals_in_one(monkeypatch: pytest.MonkeyPa
     """Values and gradients do not depend on the piece size."""
     attention = made("additive")
     states, queries = torch.randn(2, 5, WIDTH).double(), torch.randn(2, 7, WIDTH).double()
-    found = []
+    computed = []
     for piece in (1 << 22, 1, 120):
         monkeypatch.setattr(AdditiveAttention, "PIECE", piece)
         attention.zero_grad()
         inputs = queries.clone().requires_grad_()
         scores = attention.scores(inputs, memory(attention, states, until([5, 5])))
         scores.square().sum().backward()  # type: ignore[no-untyped-call]
-        found.append(
+        computed.append(
             [scores.detach(), inputs.grad, *(p.grad.clone() for p in attention.parameters() if p.grad is not None)]
         )
-    for other in found[1:]:
-        for left, right in zip(found[0], other, strict=True):
+    for other in computed[1:]:
+        for left, right in zip(computed[0], other, strict=True):
             torch.testing.assert_close(left, right)
 
 
@@ -474,10 +474,10 @@ def test_a_sharp_softmax_holds_no_number_that_a_processor_is_slow_with(spread: f
     mask = until([9, 40, 1, 25])[:, None]
     scores = (spread * torch.randn(4, 30, 40, dtype=dtype)).requires_grad_()
     above = torch.randn(4, 30, 40, dtype=dtype)
-    found, plain = masked_softmax(scores, mask), torch.softmax(scores.masked_fill(~mask, -torch.inf), -1)
-    slopes = [torch.autograd.grad(value, scores, above)[0] for value in (found, plain)]
-    torch.testing.assert_close(found, plain, atol=1e-19, rtol=1e-6)
+    masked, plain = masked_softmax(scores, mask), torch.softmax(scores.masked_fill(~mask, -torch.inf), -1)
+    slopes = [torch.autograd.grad(value, scores, above)[0] for value in (masked, plain)]
+    torch.testing.assert_close(masked, plain, atol=1e-19, rtol=1e-6)
     torch.testing.assert_close(*slopes, atol=1e-19, rtol=1e-6)
-    for values in (found, slopes[0]):
+    for values in (masked, slopes[0]):
         assert not ((values != 0) & (values.abs() < torch.finfo(torch.float32).tiny)).any()
-    assert (found.sum(-1) - 1).abs().max() < 1e-6
+    assert (masked.sum(-1) - 1).abs().max() < 1e-6

@@ -41,9 +41,9 @@ def test_sequences_are_kept_as_they_are(rows: list[list[int]]) -> None:
 @given(st.lists(st.lists(st.lists(st.integers(0, 1000), max_size=6), max_size=4), max_size=4))
 def test_joined_sequences_are_those_of_all_parts(parts: list[list[list[int]]]) -> None:
     joined, whole = Sequences.joined(list(map(Sequences, parts))), Sequences([row for part in parts for row in part])
-    for found, wanted in ((joined.values, whole.values), (joined.lengths, whole.lengths), (joined.ends, whole.ends)):
-        assert found.dtype == wanted.dtype
-        assert found.tolist() == wanted.tolist()
+    for computed, wanted in ((joined.values, whole.values), (joined.lengths, whole.lengths), (joined.ends, whole.ends)):
+        assert computed.dtype == wanted.dtype
+        assert computed.tolist() == wanted.tolist()
 
 
 @given(st.lists(st.lists(st.integers(1, 99), max_size=6), min_size=1, max_size=8), st.data())
@@ -104,21 +104,21 @@ def test_replacing_touches_neither_end_nor_padding(
 ) -> None:
     batch = collate(examples_of(rows), range(len(rows)))
     before = batch.sources[0].values.clone()
-    found = replace_unknown(batch, share, torch.Generator().manual_seed(seed))
-    changed = found.sources[0].values != before
-    assert (found.sources[0].values[changed] == UNK).all()
+    replaced = replace_unknown(batch, share, torch.Generator().manual_seed(seed))
+    changed = replaced.sources[0].values != before
+    assert (replaced.sources[0].values[changed] == UNK).all()
     assert not changed[before == PAD].any()
     assert not changed[torch.arange(len(rows)), batch.sources[0].lengths - 1].any()
     assert torch.equal(batch.sources[0].values, before)
-    assert torch.equal(found.sources[0].lengths, batch.sources[0].lengths)
-    assert found.target is batch.target
-    assert found.positions is batch.positions
+    assert torch.equal(replaced.sources[0].lengths, batch.sources[0].lengths)
+    assert replaced.target is batch.target
+    assert replaced.positions is batch.positions
 
 
 def test_a_share_of_almost_one_replaces_all_but_the_end() -> None:
     batch = collate(examples_of([([7, 8, 9, EOS], [EOS]), ([7, EOS], [EOS])]), [0, 1])
-    found = replace_unknown(batch, 1 - 1e-9, torch.Generator().manual_seed(0))
-    assert found.sources[0].values.tolist() == [[UNK, UNK, UNK, EOS], [UNK, EOS, PAD, PAD]]
+    replaced = replace_unknown(batch, 1 - 1e-9, torch.Generator().manual_seed(0))
+    assert replaced.sources[0].values.tolist() == [[UNK, UNK, UNK, EOS], [UNK, EOS, PAD, PAD]]
 
 
 def test_no_share_replaces_nothing() -> None:
@@ -128,8 +128,8 @@ def test_no_share_replaces_nothing() -> None:
 
 def test_the_share_is_met_on_average() -> None:
     batch = collate(Examples((Sequences([[9] * 20_000 + [EOS]]),), Sequences([[EOS]])), [0])
-    found = replace_unknown(batch, 0.1, torch.Generator().manual_seed(3))
-    assert abs(float((found.sources[0].values == UNK).float().mean()) - 0.1) < 0.01
+    replaced = replace_unknown(batch, 0.1, torch.Generator().manual_seed(3))
+    assert abs(float((replaced.sources[0].values == UNK).float().mean()) - 0.1) < 0.01
 
 
 def test_replacing_is_the_same_by_seed() -> None:

@@ -37,7 +37,7 @@ def small(cell: str) -> bench.Reference:
 
 @pytest.mark.parametrize(("cell", "gates"), [("lstm", 4), ("gru", 3)])
 def test_operations_are_those_of_the_equations(cell: str, gates: int) -> None:
-    steps, target = 4 + 4, 4  # of source and target, each with an end symbol
+    steps, target = 4 + 4, 4  # steps of source and target, each with an end symbol
     inputs, states, readout, head = gates * 5 * 6, gates * 5 * 5, 5 * 5, 5 * 7
     forward = 2 * (steps * (inputs + states) + target * (readout + head))
     # backward: once more for inputs and once more for weights; nothing goes on from the first state, which is zero
@@ -58,11 +58,11 @@ def test_the_command_reports_every_figure(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(bench, "REFERENCES", {"small": small("lstm")})
     ran = CliRunner().invoke(app, ["bench", "--seconds", "0.01", "--json"])
     assert ran.exit_code == 0, ran.output
-    found = json.loads(ran.stdout)
-    assert found["products"]["float32, torch.mm"] > 0
+    report = json.loads(ran.stdout)
+    assert report["products"]["float32, torch.mm"] > 0
     for precision in bench.PRECISIONS:
-        part = found["small"][precision]
+        part = report["small"][precision]
         assert part["training"] > 0
         assert sum(part["time"].values()) == pytest.approx(1, abs=0.05)
-    assert found["small"]["greedy"] > 0
-    assert found["small"]["beam 5"] > 0
+    assert report["small"]["greedy"] > 0
+    assert report["small"]["beam 5"] > 0

@@ -1,4 +1,4 @@
-"""Model folders: what is saved is what is loaded, and damage is told with the file's name."""
+"""Model folders: what is saved is what is loaded, and a message about damage has the file's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A known miscalibration is found and mended; confidence is told wherever a model answers."""
+"""A known miscalibration is measured and corrected; every prediction has its confidence."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def labels(count: int, temperature: float, seed: int = 1) -> Judged:
 
 
 def texts(count: int, temperature: float, bias: float, seed: int = 1) -> Judged:
-    """Outputs that are right as often as these say."""
+    """Outputs that are right with the probability that temperature and bias make of their score."""
     chance = np.random.default_rng(seed)
     log_probs = outcomes((-np.exp(chance.normal(size=count))).tolist())
     odds = (log_probs[:, 0] - log_probs[:, 1]) / temperature + bias
@@ -56,9 +56,11 @@ def texts(count: int, temperature: float, bias: float, seed: int = 1) -> Judged:
     return Judged(log_probs, np.zeros_like(wrong), wrong, np.ones_like(wrong))
 
 
-def loss(judged: Judged, found: Calibration) -> float:
+def loss(judged: Judged, calibration: Calibration) -> float:
     """Mean -log of the calibrated probability of what is true."""
-    return -float(np.log(found.probabilities(judged.log_probs)[np.arange(len(judged.wanted)), judged.wanted]).mean())
+    return -float(
+        np.log(calibration.probabilities(judged.log_probs)[np.arange(len(judged.wanted)), judged.wanted]).mean()
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
@@ -83,12 +85,12 @@ def test_a_temperature_and_a_bias_are_found_again(temperature: float, bias: floa
 @pytest.mark.parametrize("judged", [labels(300, 3.0), texts(300, 0.3, 1.5)], ids=["labels", "texts"])
 def test_nothing_near_fits_better(judged: Judged) -> None:
     biased = judged.log_probs.shape[1] == 2
-    found = fitted(judged, biased)
-    least = loss(judged, found)
+    calibration = fitted(judged, biased)
+    least = loss(judged, calibration)
     for factor in (0.5, 0.8, 1.25, 2.0):
-        assert loss(judged, Calibration(found.temperature * factor, found.bias)) > least - 2e-3
+        assert loss(judged, Calibration(calibration.temperature * factor, calibration.bias)) > least - 2e-3
     for shift in (-0.5, 0.5) if biased else ():
-        assert loss(judged, Calibration(found.temperature, found.bias + shift)) > least - 2e-3
+        assert loss(judged, Calibration(calibration.temperature, calibration.bias + shift)) > least - 2e-3
     assert least <= loss(judged, Calibration()) + 1e-9
 
 
@@ -101,9 +103,9 @@ def test_without_temperature_and_bias_it_is_the_models_own_probability(score: fl
 
 @given(temperatures, biases, st.floats(-60, 0), st.floats(-60, 0))
 def test_the_order_of_outputs_stays(temperature: float, bias: float, one: float, other: float) -> None:
-    found = Calibration(temperature, bias)
+    calibration = Calibration(temperature, bias)
     low, high = sorted([one, other])
-    assert found.of_text(low) <= found.of_text(high) + 1e-12
+    assert calibration.of_text(low) <= calibration.of_text(high) + 1e-12
 
 
 @given(temperatures, biases, st.lists(st.floats(-60, 0), min_size=2, max_size=6))
@@ -111,9 +113,9 @@ def test_the_runtime_is_as_sure(temperature: float, bias: float, values: list[fl
     own, runtime = Calibration(temperature, bias), antiphon_runtime.common.calibration.Calibration(temperature, bias)
     for score in values:
         assert runtime.of_text(score) == pytest.approx(own.of_text(score), abs=1e-12)
-    log_probs, said = np.asarray([[-np.inf, *values]]), np.asarray([1])
-    sure = Calibration(temperature).of_labels(log_probs, said)
-    assert runtime.of_labels(log_probs, said) == pytest.approx(sure, abs=1e-12)
+    log_probs, labels = np.asarray([[-np.inf, *values]]), np.asarray([1])
+    sure = Calibration(temperature).of_labels(log_probs, labels)
+    assert runtime.of_labels(log_probs, labels) == pytest.approx(sure, abs=1e-12)
 
 
 @pytest.mark.parametrize("rows", [1, 10, 98])
@@ -133,12 +135,12 @@ def test_answers_that_are_always_right_stay_within_bounds() -> None:
 
 
 def test_bins_hold_every_answer_once() -> None:
-    found = reliability([0.0, 0.05, 0.1, 0.95, 1.0], np.asarray([False, True, True, True, False]))
-    assert found[0] == Bin(2, 0.025, 0.5)
-    assert found[1] == Bin(1, 0.1, 1.0)
-    assert found[9] == Bin(2, 0.975, 0.5)
-    assert len(found) == BINS
-    assert expected_error(found) == pytest.approx((2 * 0.475 + 0.9 + 2 * 0.475) / 5)
+    bins = reliability([0.0, 0.05, 0.1, 0.95, 1.0], np.asarray([False, True, True, True, False]))
+    assert bins[0] == Bin(2, 0.025, 0.5)
+    assert bins[1] == Bin(1, 0.1, 1.0)
+    assert bins[9] == Bin(2, 0.975, 0.5)
+    assert len(bins) == BINS
+    assert expected_error(bins) == pytest.approx((2 * 0.475 + 0.9 + 2 * 0.475) / 5)
 
 
 # --- models -------------------------------------------------------------------------------------------
@@ -156,9 +158,9 @@ def ran(*arguments: object, stdin: str | None = None) -> tuple[int, str, str]:
 
 def test_the_command_keeps_it_in_the_folder_and_its_card(folder: Path, pairs: Path) -> None:
     card = (folder / CARD).read_text(encoding="utf-8")
-    status, told, _ = ran("calibrate", folder, "--device", "cpu")
+    status, printed, _ = ran("calibrate", folder, "--device", "cpu")
     assert status == 0
-    assert told.startswith("12 validation rows of pairs.tsv: temperature ")
+    assert printed.startswith("12 validation rows of pairs.tsv: temperature ")
     first = (folder / FILE).read_text(encoding="utf-8")
     assert ran("calibrate", folder, pairs, "--device", "cpu")[1].startswith("60 rows of pairs.tsv: temperature ")
     again = (folder / CARD).read_text(encoding="utf-8")
@@ -183,12 +185,12 @@ def test_confidence_is_that_of_the_score_and_changes_no_answer(folder: Path) -> 
     before = load(folder, "cpu").predict(["ab", "", "cde"], n_best=2)
     assert [one.confidence for one in before] == [None] * 3
     model = load(folder, "cpu")
-    found = model.calibrate().calibration
+    calibration = model.calibrate().calibration
     for one, other in zip(model.predict(["ab", "", "cde"], n_best=2), before, strict=True):
         assert (one.text, one.score) == (other.text, other.score)
-        assert one.confidence == (found.of_text(one.score) if one.n_best else None)
+        assert one.confidence == (calibration.of_text(one.score) if one.n_best else None)
         assert ("confidence" in one.to_json()) == bool(one.n_best)
-    assert read(folder / FILE) == found
+    assert read(folder / FILE) == calibration
 
 
 def test_what_is_not_sure_is_not_said(folder: Path) -> None:
@@ -203,11 +205,11 @@ def test_what_is_not_sure_is_not_said(folder: Path) -> None:
     assert silent.count(True) == 1
     plain = ran("predict", folder, stdin=text)[1].split("\n")[:-1]
     assert lines == ["" if none else line for none, line in zip(silent, plain, strict=True)]
-    told = [
+    answers = [
         json.loads(x) for x in ran("predict", folder, "--json", "--abstain-below", middle, stdin=text)[1].splitlines()
     ]
-    assert ["abstained" in one for one in told] == silent
-    assert [one["text"] for one in told] == plain
+    assert ["abstained" in one for one in answers] == silent
+    assert [one["text"] for one in answers] == plain
 
 
 @pytest.mark.parametrize("references", ["rows", "group"])
@@ -223,12 +225,12 @@ def test_only_what_is_said_is_measured(folder: Path, pairs: Path, tmp_path: Path
     model = load(folder, "cpu")
     sure = {word: one.confidence for word, one in zip(words, model.predict(words), strict=True)}
     middle = sorted(sure.values())[4]
-    told = [row for row in rows if sure[row[0]] >= middle]
-    for name, some in (("all.tsv", rows), ("told.tsv", told)):
+    confident = [row for row in rows if sure[row[0]] >= middle]
+    for name, some in (("all.tsv", rows), ("told.tsv", confident)):
         (tmp_path / name).write_text("".join(f"{word}\t{text}\n" for word, text in some))
-    found, _ = model.evaluate_signed(tmp_path / "all.tsv", abstain_below=middle)
-    assert found.pop("coverage") == pytest.approx(5 / 9 if references == "group" else len(told) / len(rows))
-    assert found == pytest.approx(model.evaluate(tmp_path / "told.tsv"))
+    scores, _ = model.evaluate_signed(tmp_path / "all.tsv", abstain_below=middle)
+    assert scores.pop("coverage") == pytest.approx(5 / 9 if references == "group" else len(confident) / len(rows))
+    assert scores == pytest.approx(model.evaluate(tmp_path / "told.tsv"))
     status, out, _ = ran("evaluate", folder, tmp_path / "all.tsv", "--abstain-below", "1", "--json")
     assert (status, json.loads(out)) == (0, {"coverage": 0.0, "rows": 0, "signatures": {}})
 
@@ -242,9 +244,11 @@ def test_a_known_answer_is_sure(folder: Path) -> None:
 
 
 def test_a_model_that_was_not_calibrated_says_so(folder: Path) -> None:
-    status, _, told = ran("predict", folder, "--abstain-below", "0.5", stdin="ab\n")
+    status, _, message = ran("predict", folder, "--abstain-below", "0.5", stdin="ab\n")
     assert status == 1
-    assert told.strip() == f"{folder}: has no confidence, since it is not calibrated; run: antiphon calibrate {folder}"
+    assert (
+        message.strip() == f"{folder}: has no confidence, since it is not calibrated; run: antiphon calibrate {folder}"
+    )
     assert ran("predict", folder, "--abstain-below", "1.5", stdin="ab\n")[0] == 2
     with pytest.raises(AntiphonError, match="an ensemble is several models"):
         load([folder, folder], "cpu").calibrate()
@@ -285,7 +289,7 @@ KINDS: dict[str, tuple[str, list[tuple[str, str]]]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_are_as_sure_as_they_were_fitted(kind: str, tmp_path: Path) -> None:
     target, rows = KINDS[kind]
-    (tmp_path / "t.tsv").write_text("".join(f"{text}\t{said}\n" for text, said in rows))
+    (tmp_path / "t.tsv").write_text("".join(f"{text}\t{labels}\n" for text, labels in rows))
     (tmp_path / "c.yaml").write_text(
         f"data: {{train: t.tsv, valid: t.tsv}}\nsource: {{kind: text, tokens: words}}\ntarget: {target}\n"
         "model: {embedding: 4, encoder: {hidden: 4}}\ntrain: {max_steps: 2, validate_every: 1}\n"

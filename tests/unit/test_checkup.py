@@ -1,4 +1,4 @@
-"""`check`: what would go wrong is told, nothing is trained."""
+"""`check`: what would go wrong is reported, nothing is trained."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def config_of(write: Write, train: str = TRAIN, valid: str | float = VALID, **ke
 
 
 def line(report: Report, start: str) -> str:
-    found = [text for text in report.lines if text.startswith(start)]
-    assert len(found) == 1, report.lines
-    return found[0]
+    lines = [text for text in report.lines if text.startswith(start)]
+    assert len(lines) == 1, report.lines
+    return lines[0]
 
 
 def warnings(report: Report, part: str) -> list[str]:

@@ -34,18 +34,18 @@ def of(errors: list[float], lengths: list[float] | None = None) -> Judged:
 
 def course(validations: list[Judged], losses: list[float] | None = None) -> tuple[list[Any], Best | None]:
     """The verdicts over a training's validations, and the best at its end."""
-    best, found = None, []
+    best, verdicts = None, []
     for step, judged in enumerate(validations, 1):
         loss = losses[step - 1] if losses else 1.0
-        said = verdict(judged, loss, best)
-        best = after(best, said, step, judged, loss)
-        found.append(said)
-    return found, best
+        decision = verdict(judged, loss, best)
+        best = after(best, decision, step, judged, loss)
+        verdicts.append(decision)
+    return verdicts, best
 
 
 def kept(validations: list[Judged]) -> int:
     """The number of the validation whose weights are kept, from 1."""
-    return max(step for step, said in enumerate(course(validations)[0], 1) if said.kept)
+    return max(step for step, decision in enumerate(course(validations)[0], 1) if decision.kept)
 
 
 # --- the test over rows -------------------------------------------------------------------------------
@@ -80,12 +80,13 @@ def test_the_error_is_that_of_many_draws() -> None:
 def test_macro_f1_of_rows_drawn_anew_spreads_as_its_influences_say() -> None:
     chance = random.Random(3)
     truth = [[chance.choice("aab") for _ in range(chance.randint(1, 5))] for _ in range(300)]
-    said = [[label if chance.random() < 0.7 else chance.choice("abc") for label in row] for row in truth]
-    influences = class_influences(said, truth)
+    predicted = [[label if chance.random() < 0.7 else chance.choice("abc") for label in row] for row in truth]
+    influences = class_influences(predicted, truth)
     assert influences.sum() == pytest.approx(0, abs=1e-9)
     drawn = np.random.default_rng(1).integers(0, 300, (600, 300))
     flat = [
-        macro_f1([x for r in rows for x in said[r]], [x for r in rows for x in truth[r]]) for rows in drawn.tolist()
+        macro_f1([x for r in rows for x in predicted[r]], [x for r in rows for x in truth[r]])
+        for rows in drawn.tolist()
     ]
     assert np.sqrt((influences**2).sum()) == pytest.approx(np.std(flat), rel=0.15)
 
@@ -150,19 +151,19 @@ def test_what_is_kept_is_never_worse_than_the_best(runs: list[list[bool]]) -> No
 
 def test_patience_is_taken_by_what_is_worse_by_half_by_what_may_be_chance_and_not_by_what_gets_better() -> None:
     good, same, bad = of([0.0] * 50), of([0.0] * 49 + [1.0]), of([1.0] * 50)
-    found, _ = course([bad, good, same, bad, bad], [1.0, 0.5, 0.6, 0.7, 0.8])
-    assert [said.impatience for said in found] == [0, 0, 0.5, 1, 1]
-    found, _ = course([bad, bad, bad], [1.0, 0.9, 0.8])
-    assert [said.impatience for said in found] == [0, 0, 0], (
+    verdicts, _ = course([bad, good, same, bad, bad], [1.0, 0.5, 0.6, 0.7, 0.8])
+    assert [decision.impatience for decision in verdicts] == [0, 0, 0.5, 1, 1]
+    verdicts, _ = course([bad, bad, bad], [1.0, 0.9, 0.8])
+    assert [decision.impatience for decision in verdicts] == [0, 0, 0], (
         "the loss still falls: it learns, the metric does not show it"
     )
 
 
 def test_where_nothing_could_be_better_nothing_is_waited_for() -> None:
     perfect = Judged(0.0, np.zeros(9), perfect=True)
-    found, _ = course([perfect, perfect, perfect], [1.0, 0.5, 0.2])
-    assert [said.impatience for said in found] == [0, 1, 1]
-    assert all(said.kept for said in found), "the loss may still fall, so the later weights are taken"
+    verdicts, _ = course([perfect, perfect, perfect], [1.0, 0.5, 0.2])
+    assert [decision.impatience for decision in verdicts] == [0, 1, 1]
+    assert all(decision.kept for decision in verdicts), "the loss may still fall, so the later weights are taken"
 
 
 # --- in a training ------------------------------------------------------------------------------------
@@ -257,7 +258,7 @@ def test_every_metric_that_can_be_watched_judges(tmp_path: Path, kind: str, metr
 
 @pytest.mark.parametrize("metric", ["mse", "mae"])
 def test_the_influence_of_numbers_is_in_the_metrics_unit(tmp_path: Path, metric: str) -> None:
-    """Leaving a row out moves the metric by what its influence says: numbers far from 0 and 1 are not scaled here."""
+    """Leaving a row out moves the metric by its influence: numbers far from 0 and 1 are not scaled here."""
     chance = random.Random(2)
     rows = [(chance.choice("abc"), chance.uniform(900, 1500)) for _ in range(40)]
     (tmp_path / "t.tsv").write_text("".join(f"{word}\t{number}\n" for word, number in rows))
@@ -270,8 +271,10 @@ def test_the_influence_of_numbers_is_in_the_metrics_unit(tmp_path: Path, metric:
     out = train(parse_config(tree, tmp_path), tmp_path / "m", device="cpu", threads=1)
     best = Progress.of(checkpoint.load(out)[0]["progress"]).best
     assert best is not None
-    said = [one.value for one in load(out, "cpu").predict([word for word, _ in rows])]
-    errors = np.asarray([abs(a - b) ** (2 if metric == "mse" else 1) for a, (_, b) in zip(said, rows, strict=True)])
+    predicted = [one.value for one in load(out, "cpu").predict([word for word, _ in rows])]
+    errors = np.asarray(
+        [abs(a - b) ** (2 if metric == "mse" else 1) for a, (_, b) in zip(predicted, rows, strict=True)]
+    )
     assert best.judged.value == pytest.approx(errors.mean(), rel=1e-3)
     np.testing.assert_allclose(
         best.judged.influence, (errors - errors.mean()) / 40, rtol=1e-2, atol=errors.mean() / 4e4

@@ -160,9 +160,9 @@ def test_a_wrong_configuration_is_one_message_with_its_file(
 ) -> None:
     monkeypatch.chdir(ready.parent)
     ready.write_text(text, encoding="utf-8")
-    told = one_message(run(command[0], ready, *command[1:]))
-    assert told.startswith(f"{ready}: {message}")
-    assert "\n" not in told
+    printed = one_message(run(command[0], ready, *command[1:]))
+    assert printed.startswith(f"{ready}: {message}")
+    assert "\n" not in printed
     assert not (ready.parent / "m").exists()
 
 
@@ -173,14 +173,14 @@ def test_a_missing_file_is_one_message(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / name
-    told = one_message(run(command[0], path, *command[1:]))
-    assert told == f"{path}: cannot be read: No such file or directory"
+    message = one_message(run(command[0], path, *command[1:]))
+    assert message == f"{path}: cannot be read: No such file or directory"
 
 
 def test_neither_table_nor_configuration_is_one_message(run: Run, write: Write) -> None:
     path = write("data.xlsx", "a\tb\n")
-    told = one_message(run("check", path))
-    assert told.startswith(f"{path}: is neither a configuration (.yaml) nor a table (.tsv, ")
+    message = one_message(run("check", path))
+    assert message.startswith(f"{path}: is neither a configuration (.yaml) nor a table (.tsv, ")
 
 
 @pytest.mark.parametrize("command", [["train", "--out", "m"], ["check"]], ids=["train", "check"])
@@ -189,23 +189,23 @@ def test_bad_rows_of_a_table_are_told_with_lines(
 ) -> None:
     path = write("t.tsv", "a\tb\nc\n\td\n")
     monkeypatch.chdir(path.parent)
-    told = one_message(run(command[0], path, *command[1:])).split("\n")
-    assert told[0] == f"{path}:2: column 1 is missing: the row has only column 0"
-    assert told[1] == f"{path}:3: the source is empty"
+    lines = one_message(run(command[0], path, *command[1:])).split("\n")
+    assert lines[0] == f"{path}:2: column 1 is missing: the row has only column 0"
+    assert lines[1] == f"{path}:3: the source is empty"
 
 
 def test_settings_are_checked_like_the_file(run: Run, ready: Path) -> None:
-    told = one_message(run("check", ready, "--set", "train.epoch=3"))
-    assert told.startswith(f"{ready}: train.epoch: unknown key; did you mean 'epochs'? ")
-    told = one_message(run("check", ready, "--set", "train.epochs=[1"))
-    assert "train.epochs: not a YAML value: " in told
-    told = one_message(run("check", ready, "--set", "train.seed=2020-99-99"))
-    assert "train.seed: not a YAML value: " in told
+    message = one_message(run("check", ready, "--set", "train.epoch=3"))
+    assert message.startswith(f"{ready}: train.epoch: unknown key; did you mean 'epochs'? ")
+    message = one_message(run("check", ready, "--set", "train.epochs=[1"))
+    assert "train.epochs: not a YAML value: " in message
+    message = one_message(run("check", ready, "--set", "train.seed=2020-99-99"))
+    assert "train.seed: not a YAML value: " in message
 
 
 def test_a_module_that_cannot_be_imported_is_one_message(run: Run, ready: Path) -> None:
-    told = one_message(run("--import", "no_such_module_here", "check", ready))
-    assert told == "--import no_such_module_here: No module named 'no_such_module_here'"
+    message = one_message(run("--import", "no_such_module_here", "check", ready))
+    assert message == "--import no_such_module_here: No module named 'no_such_module_here'"
 
 
 def test_an_imported_module_adds_parts(run: Run, ready: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,28 +268,30 @@ def test_train_writes_a_model_and_keeps_standard_output_clean(run: Run, tiny_con
 
 
 def test_an_existing_folder_is_left_alone(run: Run, tiny_config: Path, model_folder: Path, tmp_path: Path) -> None:
-    told = one_message(run("train", tiny_config, "--out", model_folder))
-    assert told.startswith(f"{model_folder}: exists; go on with --resume, replace it with --overwrite, or name ")
+    message = one_message(run("train", tiny_config, "--out", model_folder))
+    assert message.startswith(f"{model_folder}: exists; go on with --resume, replace it with --overwrite, or name ")
     (tmp_path / "precious.txt").touch()
-    told = one_message(run("train", tiny_config, "--out", tmp_path, "--overwrite"))
-    assert told.startswith(f"{tmp_path}: is not a model folder, so --overwrite leaves it alone; ")
+    message = one_message(run("train", tiny_config, "--out", tmp_path, "--overwrite"))
+    assert message.startswith(f"{tmp_path}: is not a model folder, so --overwrite leaves it alone; ")
     assert (tmp_path / "precious.txt").exists()
-    told = one_message(run("train", tiny_config, "--out", tmp_path / "none", "--resume"))
-    assert told.startswith(f"{tmp_path / 'none'}: has no training to resume")
+    message = one_message(run("train", tiny_config, "--out", tmp_path / "none", "--resume"))
+    assert message.startswith(f"{tmp_path / 'none'}: has no training to resume")
 
 
 def test_a_folder_that_cannot_be_made_is_one_message(run: Run, tiny_config: Path) -> None:
-    told = one_message(run("train", tiny_config, "--out", tiny_config / "model", "--device", "cpu"))
-    assert str(tiny_config / "model") in told
+    message = one_message(run("train", tiny_config, "--out", tiny_config / "model", "--device", "cpu"))
+    assert str(tiny_config / "model") in message
 
 
-@pytest.mark.parametrize(("device", "said"), [("nonsense", "unknown; choose cpu"), ("cuda:99", "cannot be used here")])
+@pytest.mark.parametrize(
+    ("device", "reason"), [("nonsense", "unknown; choose cpu"), ("cuda:99", "cannot be used here")]
+)
 def test_a_device_that_is_not_there_is_one_message(
-    run: Run, tiny_config: Path, model_folder: Path, tmp_path: Path, device: str, said: str
+    run: Run, tiny_config: Path, model_folder: Path, tmp_path: Path, device: str, reason: str
 ) -> None:
     for arguments in (["train", tiny_config, "--out", tmp_path / "m"], ["predict", model_folder]):
-        told = one_message(run(*arguments, "--device", device))
-        assert told.startswith(f"--device {device}: {said}")
+        message = one_message(run(*arguments, "--device", device))
+        assert message.startswith(f"--device {device}: {reason}")
     assert not (tmp_path / "m").exists()
 
 
@@ -321,12 +323,12 @@ def test_predict_of_nothing_is_nothing(run: Run, model_folder: Path) -> None:
 
 def test_json_is_one_object_a_line(run: Run, model_folder: Path) -> None:
     ran = run("predict", model_folder, "--json", "--n-best", "2", stdin=b"abc\n\nde\n")
-    found = [json.loads(line) for line in ran.out.splitlines()]
+    answers = [json.loads(line) for line in ran.out.splitlines()]
     keys = {"text", "tokens", "score", "n_best"}
-    assert [set(one) for one in found] == [keys | {"token_scores"}, keys, keys | {"token_scores"}]
-    assert [len(one["n_best"]) for one in found] == [2, 0, 2]
+    assert [set(one) for one in answers] == [keys | {"token_scores"}, keys, keys | {"token_scores"}]
+    assert [len(one["n_best"]) for one in answers] == [2, 0, 2]
     plain = run("predict", model_folder, stdin=b"abc\n\nde\n").out.split("\n")[:-1]
-    assert [one["text"] for one in found] == plain
+    assert [one["text"] for one in answers] == plain
     assert "n_best" not in json.loads(run("predict", model_folder, "--json", stdin=b"abc").out)
 
 
@@ -359,19 +361,19 @@ def test_score_is_the_last_column(run: Run, model_folder: Path, write: Write) ->
     assert ran.status == 0
     lines = [line.split("\t") for line in ran.out.splitlines()]
     assert [line[:2] for line in lines] == [["ab", "B A"], ["abc", "C B A"]]
-    found = [json.loads(line) for line in run("score", model_folder, path, "--json").out.splitlines()]
-    assert [one["score"] for one in found] == pytest.approx([float(line[2]) for line in lines], abs=1e-6)
-    assert [one["target"] for one in found] == ["B A", "C B A"]
+    scored = [json.loads(line) for line in run("score", model_folder, path, "--json").out.splitlines()]
+    assert [one["score"] for one in scored] == pytest.approx([float(line[2]) for line in lines], abs=1e-6)
+    assert [one["target"] for one in scored] == ["B A", "C B A"]
 
 
 def test_evaluate_prints_every_metric_and_signature(run: Run, model_folder: Path, write: Write) -> None:
-    found = json.loads(run("evaluate", model_folder, "--json").out)
+    scores = json.loads(run("evaluate", model_folder, "--json").out)
     plain = run("evaluate", model_folder).out
-    assert found["rows"] == 60
-    assert found["wer"] == pytest.approx(1 - found["exact_match"])
+    assert scores["rows"] == 60
+    assert scores["wer"] == pytest.approx(1 - scores["exact_match"])
     for name in ("loss", "perplexity", "token_error_rate", "exact_match", "bleu", "chrf", "ter", "distinct_1"):
         assert f"{name} " in plain
-    assert set(found["signatures"]) == {"bleu", "chrf", "ter"}
+    assert set(scores["signatures"]) == {"bleu", "chrf", "ter"}
     source, target = write("s", "ab\n"), write("t", "B A\n")
     assert json.loads(run("evaluate", model_folder, "--source", source, "--target", target, "--json").out)["rows"] == 1
 
@@ -379,8 +381,8 @@ def test_evaluate_prints_every_metric_and_signature(run: Run, model_folder: Path
 def test_rows_without_a_target_cannot_be_scored(run: Run, model_folder: Path, write: Write) -> None:
     path = write("t.tsv", "ab\n")
     for command in ("score", "evaluate"):
-        told = one_message(run(command, model_folder, path))
-        assert told == f"{path}:1: column 1 is missing: the row has only column 0"
+        message = one_message(run(command, model_folder, path))
+        assert message == f"{path}:1: column 1 is missing: the row has only column 0"
 
 
 def test_a_reader_that_stops_early_is_no_error(model_folder: Path, write: Write) -> None:

@@ -1,4 +1,4 @@
-"""Comparing models: what rows add up to is what `evaluate` says, and the bootstrap is what it should be."""
+"""Comparing models: the rows add up to what `evaluate` reports, and the bootstrap is what it should be."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def rows_of(name: str) -> list[Row]:
     """The rows of a case."""
     model, case = made(name), CASES[name]
     columns = [side["column"] for side in case.source] if isinstance(case.source, list) else [case.source.get("column")]
-    found = []
+    rows = []
     for line, row in enumerate(case.rows, 1):
         values = [
             codec.read(np.asarray(row[column], np.uint8) if codec.kind == "image" else row.get(column, ""), "")
             for codec, column in zip(model.codecs.sources, columns, strict=True)
         ]
-        found.append(Row(tuple(values), model.codecs.target.read(row["y"], ""), "t", line))
-    return found
+        rows.append(Row(tuple(values), model.codecs.target.read(row["y"], ""), "t", line))
+    return rows
 
 
 @pytest.mark.parametrize("name", list(CASES))
@@ -87,15 +87,15 @@ def test_a_model_does_not_differ_from_itself(hits: list[int], seed: int) -> None
 @given(st.integers(0, 5))
 def test_a_difference_in_every_row_is_as_sure_as_draws_can_make_it(seed: int) -> None:
     better, worse, third = Told("a", [1.0] * 30), Told("b", [0.0] * 30), Told("c", [1.0] * 30)
-    found = compare([better, worse, third], None, 99, seed)
-    assert [(one.first, one.other, one.difference) for one in found] == [("a", "b", -1.0), ("a", "c", 0.0)]
-    assert found[0].p == pytest.approx(2 / 100)
-    assert (found[0].low, found[0].high) == (-1, -1)
-    assert "significant" in found[0].line()
+    comparisons = compare([better, worse, third], None, 99, seed)
+    assert [(one.first, one.other, one.difference) for one in comparisons] == [("a", "b", -1.0), ("a", "c", 0.0)]
+    assert comparisons[0].p == pytest.approx(2 / 100)
+    assert (comparisons[0].low, comparisons[0].high) == (-1, -1)
+    assert "significant" in comparisons[0].line()
 
 
 def test_draws_spread_as_the_mean_of_differences_does() -> None:
-    """Of a mean over n rows the standard error is that of the rows' differences over the root of n."""
+    """The standard error of a mean over n rows is that of the rows' differences over the root of n."""
     chance = np.random.default_rng(1)
     one, other = chance.normal(size=400), chance.normal(0.2, 1, size=400)
     below = np.ones(400)
@@ -110,10 +110,10 @@ def test_draws_are_those_of_rows_taken_one_by_one() -> None:
     sums = [Sums(chance.random(7), chance.integers(1, 5, 7).astype(float)) for _ in range(2)]
     (drawn,) = _differences(sums[0], sums[1], 20, 3)
     counts = np.random.default_rng(3).multinomial(7, np.full(7, 1 / 7), size=20)
-    for count, found in zip(counts, drawn, strict=True):
+    for count, difference in zip(counts, drawn, strict=True):
         rows = np.repeat(np.arange(7), count)
         first, other = (one.above[rows].sum() / one.below[rows].sum() for one in sums)
-        assert found == pytest.approx(other - first)
+        assert difference == pytest.approx(other - first)
 
 
 def test_models_that_take_other_rows_cannot_be_compared() -> None:

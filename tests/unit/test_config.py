@@ -287,9 +287,9 @@ def test_numbers_and_words_follow_yaml_1_2(write: Write) -> None:
     ],
 )  # fmt: skip
 def test_a_set_value_is_yaml_1_2(text: str, value: object) -> None:
-    found = parse_value(text, "k")
-    assert found == value
-    assert type(found) is type(value)
+    parsed = parse_value(text, "k")
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
 @given(st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False))
@@ -309,10 +309,10 @@ def test_any_set_value_is_a_value_or_a_message(text: str) -> None:
     try:
         parse_value(text, "k")
     except ConfigError as error:
-        found = str(error)
+        message = str(error)
     else:
-        found = "k: a value"
-    assert found.startswith("k: ")
+        message = "k: a value"
+    assert message.startswith("k: ")
 
 
 # --- settings and paths -------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ def test_odd_yaml_is_one_line(write: Write, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"train__learning_rate": float("inf")}, "train.learning_rate: "),
         ({"model__cell": {"kind": "lstm", "forget_bias": float("nan")}}, "model.cell.forget_bias: "),
@@ -394,7 +394,7 @@ def test_odd_yaml_is_one_line(write: Write, text: str) -> None:
         ({"train__freeze": ["encodre"]}, "train.freeze: no part is called 'encodre'; did you mean 'encoder'"),
     ],
 )
-def test_values_beyond_all_bounds_are_refused(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+def test_values_beyond_all_bounds_are_refused(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     tree: dict[str, Any] = {"data": {"train": "a.tsv"}}
     for key, value in settings.items():
         set_value(tree, key.replace("__", "."), value)
@@ -404,4 +404,4 @@ def test_values_beyond_all_bounds_are_refused(tmp_path: Path, settings: dict[str
 
     with pytest.raises(ConfigError) as caught:
         read()
-    assert said in str(caught.value)
+    assert message in str(caught.value)

@@ -22,13 +22,13 @@ SPECIAL = st.sampled_from(["# a comment", "1-2\tab" + "\t_" * 8, "1.1\tgone" + "
 @st.composite
 def documents(draw: st.DrawFn) -> list[list[str]]:
     """Lines of sentences, each with a word and some that are none."""
-    found = []
+    all_documents = []
     for words in draw(st.lists(st.lists(WORD, min_size=1, max_size=4), min_size=1, max_size=4)):
         lines = ["\t".join([str(number), *fields]) for number, fields in enumerate(words, 1)]
         for line in draw(st.lists(SPECIAL, max_size=3)):
             lines.insert(draw(st.integers(0, len(lines))), line)
-        found.append(lines)
-    return found
+        all_documents.append(lines)
+    return all_documents
 
 
 def parsed(lines: list[str]) -> list[Sentence]:
@@ -38,10 +38,10 @@ def parsed(lines: list[str]) -> list[Sentence]:
 @given(documents())
 def test_what_is_read_is_written_back(document: list[list[str]]) -> None:
     lines = [line for sentence in document for line in [*sentence, ""]]
-    found = parsed(lines)
-    assert not any(sentence.wrong for sentence in found)
+    sentences = parsed(lines)
+    assert not any(sentence.wrong for sentence in sentences)
     for name in FIELDS[1:]:
-        text = "".join(sentence.replaced(name, sentence.field(name).split(" ")) for sentence in found)
+        text = "".join(sentence.replaced(name, sentence.field(name).split(" ")) for sentence in sentences)
         assert text == "".join(f"{line}\n" for line in lines)
 
 
@@ -57,15 +57,15 @@ def test_one_field_of_the_words_changes_and_nothing_else(document: list[list[str
 
 
 def test_white_space_within_a_field_makes_no_words() -> None:
-    (found,) = parsed(["1\t10\u00a0000 or so" + "\t_" * 8, ""])
-    assert found.field("form") == "10_000_or_so"
+    (sentence,) = parsed(["1\t10\u00a0000 or so" + "\t_" * 8, ""])
+    assert sentence.field("form") == "10_000_or_so"
 
 
 def test_comments_that_stand_alone_stay() -> None:
     lines = ["# newdoc", "", "# text", "1" + "\ta" * 9, ""]
-    (found,) = parsed(lines)
-    assert found.line == 4
-    assert found.replaced("upos", ["a"]) == "".join(f"{line}\n" for line in lines)
+    (sentence,) = parsed(lines)
+    assert sentence.line == 4
+    assert sentence.replaced("upos", ["a"]) == "".join(f"{line}\n" for line in lines)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_predict_labels_the_words_of_a_file(
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
-    first, second = (found.labels for found in antiphon.load(tagger).predict(["the cat", "sat"]))
+    first, second = (answer.labels for answer in antiphon.load(tagger).predict(["the cat", "sat"]))
     wanted = content.replace("the\t_", f"the\t{first[0]}").replace("2\tcat\t_\t_", f"2\tcat\t_\t{first[1]}")
     assert capsys.readouterr().out == wanted.replace("WRONG", second[0])
     assert (first[1], second[0]) == ("NOUN", "VERB")

@@ -47,7 +47,7 @@ def head(seed: int = 0, scale: float = 1.0) -> PointerHead:
 
 
 def drawn(seed: int, rows: int = 2, steps: int = 3) -> tuple[Pointed, Tensor, Tensor]:
-    """Features of rows and steps, targets that can be said, and all positions but the last."""
+    """Features of rows and steps, targets that can be predicted, and all positions but the last."""
     chance = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -71,10 +71,12 @@ def by_definition(made: PointerHead, features: Pointed, row: int, step: int) -> 
     ]
     total = sum(map(math.exp, scores))
     written = 1 / (1 + math.exp(-float(features.gate[row, step])))
-    found = [0.0] * FIRST_OUTPUT + [written * math.exp(score) / total for score in scores] + [0.0] * STEPS
+    probabilities = [0.0] * FIRST_OUTPUT + [written * math.exp(score) / total for score in scores] + [0.0] * STEPS
     for place in range(STEPS):
-        found[int(features.says[row, step, place])] += (1 - written) * float(features.attention[row, step, place])
-    return found
+        probabilities[int(features.says[row, step, place])] += (1 - written) * float(
+            features.attention[row, step, place]
+        )
+    return probabilities
 
 
 @given(st.integers(0, 1 << 20))
@@ -101,14 +103,14 @@ def test_the_head_is_the_mixture_by_its_definition(seed: int) -> None:
 
 
 def test_many_steps_are_judged_piece_by_piece_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = []
+    computed = []
     for piece in (1 << 21, 2 * (SYMBOLS + STEPS)):
         monkeypatch.setattr("antiphon.model.parts.heads.cross_entropy.CrossEntropy.PRODUCT", piece)
         made, (features, targets, positions) = head(), drawn(1)
         objective, nll = made.objective(features, targets, positions, 0.1)
         slopes = torch.autograd.grad(objective, tuple(made.parameters()))
-        found.append([objective, nll, *slopes, *made.judge(features, targets, positions)])
-    torch.testing.assert_close(*found)
+        computed.append([objective, nll, *slopes, *made.judge(features, targets, positions)])
+    torch.testing.assert_close(*computed)
 
 
 def test_a_gate_that_is_shut_leaves_the_softmax() -> None:
@@ -127,7 +129,7 @@ def test_a_gate_that_is_shut_leaves_the_softmax() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 60.0])
 def test_losses_and_slopes_are_finite_where_probabilities_vanish(scale: float) -> None:
-    """A symbol that the vocabulary all but excludes and that no step says, a step that is not looked at at all."""
+    """A symbol that the vocabulary all but excludes and that no step has, and a step without attention."""
     made, (features, targets, positions) = head(scale=scale), drawn(2)
     features.attention[0, 1] = torch.tensor([0.0, 0.0, 1.0])
     features.gate[1] = 150.0
@@ -166,7 +168,7 @@ def test_what_the_source_has_comes_back_and_the_rest_is_unknown(source: str, tar
     assert copying.symbols(ids[:-1], source) == wanted
     says = copying.says(source)
     assert says[-1] == EOS
-    assert all(said in says for said in ids if said >= copying.target.size)
+    assert all(symbol in says for symbol in ids if symbol >= copying.target.size)
     read = copying.read(source, copying.source.encode(source))
     assert read[:, 0].tolist() == copying.source.encode(source)
     assert read[:, 1].tolist() == says
@@ -203,13 +205,13 @@ def test_what_is_hidden_is_hidden_wherever_its_row_has_it() -> None:
         (values, _), wanted = hidden.sources[0], hidden.target.values
         for row in range(2):
             for place in range(4):
-                own, said = values[row, place].tolist()
+                own, symbol = values[row, place].tolist()
                 if own == UNK:
                     first = says[row].index(says[row][place])
-                    assert said == size + first
+                    assert symbol == size + first
                     assert (says[row][place] != 7 or row) or values[row, [0, 2], 0].eq(UNK).all()
                 else:
-                    assert [own, said] == [read[row][place], says[row][place]]
+                    assert [own, symbol] == [read[row][place], says[row][place]]
             renamed = dict(zip(says[row], values[row, :, 1].tolist(), strict=True))
             assert wanted[row].tolist() == [renamed.get(one, one) for one in target[row].tolist()]
         seen.add(tuple(wanted.flatten().tolist()))
@@ -275,14 +277,14 @@ SEARCHES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("settings", SEARCHES, ids=[" ".join(s) or "beam" for s in SEARCHES])
 def test_company_changes_nothing_and_scores_are_the_models_own(model: Predictor, settings: dict[str, Any]) -> None:
-    told: dict[str, Any] = {"settings": settings, "token_scores": True, "align": True}
+    options: dict[str, Any] = {"settings": settings, "token_scores": True, "align": True}
     most = model.most_outputs(settings=settings)
     n_best = 1 if "decode.sample" in settings else most
-    found = model.predict(STRANGE, n_best=n_best, **told)
+    answers = model.predict(STRANGE, n_best=n_best, **options)
     known = {symbol for name in ("source", "target") for symbol in model.codecs.named[name].vocabulary.symbols}  # type: ignore[attr-defined]
-    for text, answer in zip(STRANGE, found, strict=True):
+    for text, answer in zip(STRANGE, answers, strict=True):
         if "decode.sample" not in settings and "decode.mbr" not in settings:  # what is drawn depends on the place
-            (alone,) = model.predict([text], n_best=n_best, **told)
+            (alone,) = model.predict([text], n_best=n_best, **options)
             assert alone.text == answer.text
             assert alone.score == pytest.approx(answer.score, abs=1e-4)
         for one in answer.n_best:
@@ -353,15 +355,15 @@ def test_a_saved_configuration_says_copy(model: Predictor) -> None:
 def test_a_training_goes_on_where_it_was(model: Predictor, tmp_path: Path) -> None:
     """Resumed = uninterrupted, bit for bit: what is hidden is drawn from the seed and the update."""
     tree = read_config_file(model.folder / CONFIG).model_dump(by_alias=True)
-    found = []
+    states = []
     for name, stops in (("once", [6]), ("twice", [3, 6])):
         for stop in stops:
             tree["train"] |= {"max_steps": stop, "epochs": 50, "validate_every": 3, "schedule": "constant"}
             config = parse_config(tree, tmp_path)
             train(config, tmp_path / name, resume=stop == 6 and len(stops) > 1, device="cpu", threads=1)
-        found.append(load(tmp_path / name, "cpu").model.state_dict())
-    for key, value in found[0].items():
-        assert torch.equal(value, found[1][key]), key
+        states.append(load(tmp_path / name, "cpu").model.state_dict())
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
 
 
 def test_a_model_that_copies_is_not_looked_into_and_says_so(model: Predictor) -> None:

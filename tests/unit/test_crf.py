@@ -57,28 +57,28 @@ def chains(draw: st.DrawFn) -> Chains:
 
 @given(chains())
 def test_log_partition_is_that_of_all_labellings(given: Chains) -> None:
-    found = crf.log_partition(given.potentials, given.transitions, given.mask)
+    log_partition = crf.log_partition(given.potentials, given.transitions, given.mask)
     for row in range(len(given.lengths)):
         wanted = np.logaddexp.reduce(list(given.scores(row).values()))
-        assert float(found[row]) == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+        assert float(log_partition[row]) == pytest.approx(wanted, rel=1e-5, abs=1e-5)
 
 
 @given(chains())
 def test_marginals_are_those_of_all_labellings(given: Chains) -> None:
-    found = crf.log_marginals(given.potentials, given.transitions, given.mask).exp()
+    marginals = crf.log_marginals(given.potentials, given.transitions, given.mask).exp()
     for row, length in enumerate(given.lengths):
         scores = given.scores(row)
         total = np.logaddexp.reduce(list(scores.values()))
         for step, label in itertools.product(range(length), range(len(given.transitions))):
             wanted = sum(np.exp(score - total) for labels, score in scores.items() if labels[step] == label)
-            assert float(found[row, step, label]) == pytest.approx(wanted, abs=2e-5)
+            assert float(marginals[row, step, label]) == pytest.approx(wanted, abs=2e-5)
 
 
 @given(chains())
 def test_viterbi_finds_the_best_labelling(given: Chains) -> None:
-    found = crf.viterbi(given.potentials, given.transitions, given.mask)
+    best = crf.viterbi(given.potentials, given.transitions, given.mask)
     for row, length in enumerate(given.lengths):
-        labels = tuple(found[row, :length].tolist())
+        labels = tuple(best[row, :length].tolist())
         assert given.score(row, labels) == pytest.approx(max(given.scores(row).values()), rel=1e-6, abs=1e-5)
 
 
@@ -88,8 +88,8 @@ def test_marginals_are_the_slopes_of_log_partition(given: Chains) -> None:
     (slope,) = torch.autograd.grad(
         crf.log_partition(leaf, given.transitions.double(), given.mask).sum(), leaf, materialize_grads=True
     )
-    found = crf.log_marginals(given.potentials.double(), given.transitions.double(), given.mask).exp()
-    torch.testing.assert_close(slope, found * given.mask[..., None])
+    marginals = crf.log_marginals(given.potentials.double(), given.transitions.double(), given.mask).exp()
+    torch.testing.assert_close(slope, marginals * given.mask[..., None])
 
 
 # --- the head -----------------------------------------------------------------------------------------
@@ -136,9 +136,9 @@ def log_p(made: CRFHead, features: Tensor, labels: tuple[int, ...]) -> float:
 def test_the_loss_of_a_row_is_minus_log_p_by_the_definition(lengths: list[int], seed: int) -> None:
     made, (features, targets, positions) = head(seed), batch(lengths, seed)
     losses, hits = made.judge(features, targets, positions)
-    said, values = made.answer(features, positions)
-    assert losses.shape == hits.shape == said.shape == (sum(lengths),)
-    assert said.eq(targets.flatten()[positions]).equal(hits)
+    predicted, values = made.answer(features, positions)
+    assert losses.shape == hits.shape == predicted.shape == (sum(lengths),)
+    assert predicted.eq(targets.flatten()[positions]).equal(hits)
     assert values[:, :SPECIALS].eq(-torch.inf).all()
     torch.testing.assert_close(values.exp().sum(1), torch.ones(sum(lengths)))
     for row, own in enumerate(losses.split(lengths)):  # type: ignore[no-untyped-call]
@@ -180,11 +180,11 @@ def test_without_transitions_it_is_a_softmax_a_step(smoothing: float) -> None:
             made.get_parameter(name).zero_()
         for name, parameter in plain.named_parameters():
             parameter.copy_(made.get_parameter(name))
-    found, wanted = (
+    computed, wanted = (
         (*one.objective(features, targets, positions, smoothing), *one.answer(features, positions))
         for one in (made, plain)
     )
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(computed, wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_a_long_row_is_judged_alike_alone_and_in_a_batch() -> None:

@@ -47,11 +47,11 @@ class Frames(NamedTuple):
     def labellings(self, row: int) -> dict[Labels, float]:
         """log p of every labelling: the paths are gone through one by one, in float64."""
         own = self.log_probs[row, : self.lengths[row]].double().numpy()
-        found: dict[Labels, list[float]] = {}
+        path_scores: dict[Labels, list[float]] = {}
         for path in itertools.product(range(own.shape[1]), repeat=len(own)):
             labels = tuple(label for label, _ in itertools.groupby(path) if label != 0)
-            found.setdefault(labels, []).append(sum(float(own[t, k]) for t, k in enumerate(path)))
-        return {labels: float(np.logaddexp.reduce(scores)) for labels, scores in found.items()}
+            path_scores.setdefault(labels, []).append(sum(float(own[t, k]) for t, k in enumerate(path)))
+        return {labels: float(np.logaddexp.reduce(scores)) for labels, scores in path_scores.items()}
 
 
 @st.composite
@@ -80,15 +80,15 @@ def test_the_likelihood_of_labels_is_the_sum_over_all_their_paths(given: Frames,
     padded = torch.tensor([[*own, *[0] * (6 - len(own))] for own in labels])
     sizes = torch.tensor([len(own) for own in labels])
     for length in (torch.tensor(given.lengths), torch.full_like(sizes, given.log_probs.shape[1])):
-        found = ctc.log_likelihood(given.log_probs, length, padded, sizes, 0)
-        assert found.tolist() == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+        likelihoods = ctc.log_likelihood(given.log_probs, length, padded, sizes, 0)
+        assert likelihoods.tolist() == pytest.approx(wanted, rel=1e-4, abs=1e-4)
 
 
 @given(frames())
 def test_a_wide_search_finds_all_labellings_in_their_order(given: Frames) -> None:
     every = [given.labellings(row) for row in range(len(given.lengths))]
-    found = ctc.prefix_search(given.log_probs, 0, max(map(len, every)) + 3)
-    for scores, own in zip(every, found, strict=True):
+    labellings = ctc.prefix_search(given.log_probs, 0, max(map(len, every)) + 3)
+    for scores, own in zip(every, labellings, strict=True):
         assert set(own) <= set(scores)
         assert len(set(own)) == len(own), "no labelling is found twice"
         assert {labels for labels, score in scores.items() if score > -80} <= set(own)
@@ -119,25 +119,25 @@ def slow_prefix_search(log_probs: Tensor, width: int) -> list[Labels]:
 
 @given(frames(), st.integers(1, 4))
 def test_a_narrow_search_is_the_one_written_down_plainly(given: Frames, width: int) -> None:
-    found = ctc.prefix_search(given.log_probs, 0, width)
+    labellings = ctc.prefix_search(given.log_probs, 0, width)
     for row, length in enumerate(given.lengths):
-        assert found[row] == slow_prefix_search(given.log_probs[row, :length], width)
+        assert labellings[row] == slow_prefix_search(given.log_probs[row, :length], width)
 
 
 @given(frames())
 def test_the_best_path_is_that_of_each_frames_best_class(given: Frames) -> None:
-    found = ctc.best_path(given.log_probs, 0)
+    labellings = ctc.best_path(given.log_probs, 0)
     for row, length in enumerate(given.lengths):
         path = given.log_probs[row, :length].argmax(-1).tolist()
-        assert found[row] == [label for label, _ in itertools.groupby(path) if label]
+        assert labellings[row] == [label for label, _ in itertools.groupby(path) if label]
 
 
 @given(st.lists(st.integers(1, 2), max_size=5), st.integers(1, 6))
 def test_labels_need_a_frame_each_and_a_blank_between_equal_ones(labels: list[int], length: int) -> None:
     uniform = torch.log_softmax(torch.zeros(1, length, 3), -1)
     sizes = torch.tensor([len(labels)])
-    found = ctc.log_likelihood(uniform, torch.tensor([length]), torch.tensor([[*labels, 0]]), sizes, 0)
-    assert bool(found.isfinite()) == (frames_needed(labels) <= length)
+    likelihood = ctc.log_likelihood(uniform, torch.tensor([length]), torch.tensor([[*labels, 0]]), sizes, 0)
+    assert bool(likelihood.isfinite()) == (frames_needed(labels) <= length)
 
 
 # --- the head and its model ---------------------------------------------------------------------------
@@ -207,15 +207,15 @@ def test_padding_batch_and_order_change_nothing(cell: str) -> None:
         padded, _ = made.head.judge(made([(wider, lengths)]), batch.target.values, batch.positions)
     np.testing.assert_allclose(padded.numpy(), np.concatenate(together.losses), atol=1e-5)
     for width in (1, 4):
-        found = search_labels(made, data.sources, width, CPU)
+        hypotheses = search_labels(made, data.sources, width, CPU)
         mixed = search_labels(made, [data.sources[0].take([2, 0, 3, 1])], width, CPU)
         for row in range(4):
             alone = Examples((data.sources[0].take([row]),), data.target.take([row]))
             assert score_rows(made, alone, CPU).totals[0] == pytest.approx(together.totals[row], abs=1e-5)
             (one,) = search_labels(made, alone.sources, width, CPU)
             for other in (one, mixed[[2, 0, 3, 1].index(row)]):
-                assert [h.tokens for h in other] == [h.tokens for h in found[row]]
-                assert [h.score for h in other] == pytest.approx([h.score for h in found[row]], abs=1e-5)
+                assert [h.tokens for h in other] == [h.tokens for h in hypotheses[row]]
+                assert [h.score for h in other] == pytest.approx([h.score for h in hypotheses[row]], abs=1e-5)
 
 
 def test_what_is_found_has_the_score_that_forced_scoring_gives_and_the_first_the_highest() -> None:
@@ -282,18 +282,18 @@ def test_a_model_is_trained_measured_saved_and_asked(trained: Predictor, tmp_pat
     assert {"loss", "token_error_rate", "chrf"} <= scores.keys()
     assert not {"token_error_rate_teacher", "exposure_gap"} & trained.metrics["valid"].keys()
     asked = [frames for frames, _ in rows(20)]
-    found = trained.predict([*asked, ""], n_best=4, token_scores=True)
-    assert found[-1].text == ""
+    answers = trained.predict([*asked, ""], n_best=4, token_scores=True)
+    assert answers[-1].text == ""
     trained.save(tmp_path / "copy")
     again = load(tmp_path / "copy", "cpu")
-    for frames, answer in zip(asked, found, strict=False):
+    for frames, answer in zip(asked, answers, strict=False):
         (alone,) = again.predict([json.dumps(frames)], n_best=4)
         assert [one.text for one in alone.n_best] == [one.text for one in answer.n_best]
         given = [Row((np.asarray(frames, np.float32),), one.text, "", 1) for one in answer.n_best if one.text]
         assert again.score(given) == pytest.approx([one.score for one in answer.n_best if one.text], abs=1e-4)
         assert all(one.token_scores is None for one in answer.n_best), "a symbol has no score of its own"
     greedy = [one.text for one in trained.predict(asked, beam=1)]
-    assert np.mean([one == answer.text for one, answer in zip(greedy, found, strict=False)]) > 0.8
+    assert np.mean([one == answer.text for one, answer in zip(greedy, answers, strict=False)]) > 0.8
 
 
 @pytest.mark.parametrize("tokens", ["chars", {"split": " "}])
@@ -310,8 +310,8 @@ def test_a_text_is_read_as_well(configure: Callable[..., Config], tmp_path: Path
     )  # fmt: skip
     model = load(train(config, tmp_path / "m", device="cpu", threads=1), "cpu")
     assert model.evaluate(str(path))["exact_match"] >= 0.9
-    found = model.predict([between.join(word) for word in words], n_best=3)
-    for word, answer in zip(words, found, strict=True):
+    answers = model.predict([between.join(word) for word in words], n_best=3)
+    for word, answer in zip(words, answers, strict=True):
         given = [Row((between.join(word),), one.text, "", 1) for one in answer.n_best if one.text]
         assert model.score(given) == pytest.approx([one.score for one in answer.n_best if one.text], abs=1e-4)
 

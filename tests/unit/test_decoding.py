@@ -53,18 +53,18 @@ def test_improbable_early_ends_do_not_stop_a_search_whose_best_prefix_goes_on(wi
     for last, following in itertools.pairwise(path):
         table[last, following] = 0.97
     chain = torch.log(table / table.sum(-1, keepdim=True))[None]
-    found = beam(stepper(chain), starts(1), 1, CPU, Limits(30), width)[0]
-    assert found[0].tokens == tuple(path[1:-1])
+    hypotheses = beam(stepper(chain), starts(1), 1, CPU, Limits(30), width)[0]
+    assert hypotheses[0].tokens == tuple(path[1:-1])
 
 
 def all_outputs(table: Tensor, words: int, longest: int, penalty: float) -> list[tuple[float, tuple[int, ...], float]]:
-    found = []
+    outputs = []
     for length in range(longest + 1):
         for row in itertools.product(range(SPECIALS, SPECIALS + words), repeat=length):
             path = [BOS, *row, EOS]
             total = sum(float(table[a, b]) for a, b in itertools.pairwise(path))
-            found.append((total / (length + 1) ** penalty, row, total))
-    return sorted(found, reverse=True)
+            outputs.append((total / (length + 1) ** penalty, row, total))
+    return sorted(outputs, reverse=True)
 
 
 @given(seed=st.integers(0, 10_000), penalty=st.sampled_from([0.0, 0.5, 1.0]), words=st.integers(1, 3))
@@ -73,8 +73,8 @@ def test_a_beam_wide_enough_is_exhaustive(seed: int, penalty: float, words: int)
     tables = random_tables(2, words, seed)
     longest = 3
     width = sum(words**n for n in range(longest + 1))
-    found = beam(stepper(tables), starts(2), 2, CPU, Limits(longest), width, penalty)
-    for chain, hypotheses in enumerate(found):
+    results = beam(stepper(tables), starts(2), 2, CPU, Limits(longest), width, penalty)
+    for chain, hypotheses in enumerate(results):
         wanted = all_outputs(tables[chain], words, longest, penalty)
         assert [h.tokens for h in hypotheses] == [row for _, row, _ in wanted]
         for hypothesis, (rank, _, total) in zip(hypotheses, wanted, strict=True):
@@ -97,8 +97,8 @@ def test_a_beam_of_one_is_greedy(seed: int, penalty: float, shortest: int) -> No
 @settings(deadline=None, max_examples=40)
 def test_every_output_keeps_the_limits_and_carries_its_own_score(seed: int, width: int) -> None:
     tables = random_tables(4, 5, seed)
-    found = beam(stepper(tables), starts(4), 4, CPU, Limits(6, 2), width)
-    for chain, hypotheses in enumerate(found):
+    results = beam(stepper(tables), starts(4), 4, CPU, Limits(6, 2), width)
+    for chain, hypotheses in enumerate(results):
         assert 1 <= len(hypotheses) <= width
         assert len({h.tokens for h in hypotheses}) == len(hypotheses)
         assert [h.rank_score for h in hypotheses] == sorted((h.rank_score for h in hypotheses), reverse=True)
@@ -106,8 +106,8 @@ def test_every_output_keeps_the_limits_and_carries_its_own_score(seed: int, widt
             assert 2 <= len(h.tokens) <= 6
             assert UNK not in h.tokens
             target = torch.tensor([[*h.tokens, EOS]])
-            said = forced(stepper(tables), Chain(torch.tensor([chain])), target)
-            assert float(said.sum()) == pytest.approx(h.score, abs=1e-4)
+            scores = forced(stepper(tables), Chain(torch.tensor([chain])), target)
+            assert float(scores.sum()) == pytest.approx(h.score, abs=1e-4)
             assert score(stepper(tables), Chain(torch.tensor([chain])), target)[0][0].tokens == h.tokens
             assert h.rank_score == pytest.approx(h.score / (len(h.tokens) + 1), abs=1e-5)
 
@@ -124,7 +124,7 @@ def test_other_sources_in_the_batch_change_nothing(seed: int, width: int) -> Non
 
 
 def test_a_known_chain_is_decoded_as_worked_out_by_hand() -> None:
-    """a: 0.6 then surely b, b ends with 0.5 or says b again; c: 0.4 and ends at once."""
+    """a: 0.6 then surely b, b ends with 0.5 or is followed by b; c: 0.4 and ends at once."""
     a, b, c = SPECIALS, SPECIALS + 1, SPECIALS + 2
     table = torch.full((1, SPECIALS + 3, SPECIALS + 3), -math.inf)
     table[0, BOS, a], table[0, BOS, c] = math.log(0.6), math.log(0.4)
@@ -141,12 +141,12 @@ def test_a_known_chain_is_decoded_as_worked_out_by_hand() -> None:
 def test_a_chain_that_never_ends_is_cut_and_its_score_holds_the_end_symbol() -> None:
     tables = torch.full((1, SPECIALS + 1, SPECIALS + 1), -math.inf)
     tables[0, :, SPECIALS], tables[0, :, EOS] = math.log(0.99), math.log(0.01)
-    for found in (
+    for results in (
         greedy(stepper(tables), starts(1), 1, CPU, Limits(4)),
         beam(stepper(tables), starts(1), 1, CPU, Limits(4), 1),
     ):
-        assert found[0][0].tokens == (SPECIALS,) * 4
-        assert found[0][0].score == pytest.approx(4 * math.log(0.99) + math.log(0.01), rel=1e-5)
+        assert results[0][0].tokens == (SPECIALS,) * 4
+        assert results[0][0].score == pytest.approx(4 * math.log(0.99) + math.log(0.01), rel=1e-5)
 
 
 def test_unknown_is_never_an_output_even_if_most_probable() -> None:
@@ -173,13 +173,13 @@ def barred_numbers(rows: int, size: int, barred: float, seed: int) -> Tensor:
 )
 @settings(deadline=None, max_examples=150)
 def test_the_largest_are_those_of_topk(rows: int, size: int, count: int, barred: float, seed: int) -> None:
-    """Also if most symbols may not be said."""
+    """Also if most symbols are barred."""
     values, count = barred_numbers(rows, size, barred, seed), min(count, size)
-    found, place = largest(values, count)
+    top, place = largest(values, count)
     wanted = values.topk(count, -1)
-    assert torch.equal(found, wanted.values)
-    assert torch.equal(values.gather(1, place), found)
-    there = found > -math.inf
+    assert torch.equal(top, wanted.values)
+    assert torch.equal(values.gather(1, place), top)
+    there = top > -math.inf
     assert torch.equal(place[there], wanted.indices[there])
     assert all(len(set(row)) == count for row in place.tolist())
 
@@ -194,7 +194,7 @@ def test_the_largest_are_those_of_topk(rows: int, size: int, count: int, barred:
 @settings(deadline=None, max_examples=100)
 def test_the_runtimes_largest_are_the_same(rows: int, size: int, count: int, barred: float, seed: int) -> None:
     values, count = barred_numbers(rows, size, barred, seed), min(count, size)
-    found, place = (torch.from_numpy(found) for found in runtime.largest(values.numpy(), count))
-    assert torch.equal(found, values.topk(count, -1).values)
-    assert torch.equal(values.gather(1, place), found)
+    top, place = (torch.from_numpy(top) for top in runtime.largest(values.numpy(), count))
+    assert torch.equal(top, values.topk(count, -1).values)
+    assert torch.equal(values.gather(1, place), top)
     assert all(len(set(row)) == count for row in place.tolist())

@@ -28,11 +28,11 @@ def test_every_structure_has_a_demo() -> None:
 
 @pytest.mark.parametrize("structure", QUICK)
 def test_a_demo_runs(structure: str, tmp_path: Path) -> None:
-    said: list[str] = []
-    demo.run(structure, tmp_path / "m", said.append, False, 1, QUICK[structure])
+    printed: list[str] = []
+    demo.run(structure, tmp_path / "m", printed.append, False, 1, QUICK[structure])
     model = load(tmp_path / "m", "cpu")
     assert structure_of(model.config) == structure
     metric, bound = BOUNDS[structure]
     assert model.evaluate()[metric] >= bound
-    assert any(line.startswith("   ->") for line in said) or structure == "synchronous"
-    assert said[-1].startswith("Next:")
+    assert any(line.startswith("   ->") for line in printed) or structure == "synchronous"
+    assert printed[-1].startswith("Next:")

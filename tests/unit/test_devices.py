@@ -32,8 +32,8 @@ def test_pieces_stay_in_order_and_share_the_threads(workers: int) -> None:
         meet.wait(20)
         return piece, torch.get_num_threads()
 
-    found = side_by_side(work, range(4), workers)
-    assert found == [(piece, 4 // min(workers, 4)) for piece in range(4)]
+    results = side_by_side(work, range(4), workers)
+    assert results == [(piece, 4 // min(workers, 4)) for piece in range(4)]
     assert torch.get_num_threads() == 4
 
 

@@ -33,15 +33,15 @@ def codec(kept: int, **options: Any) -> SourceTextCodec:
 
 
 @given(turns, st.integers(1, 4), st.sampled_from(["chars", "words"]))
-def test_the_last_turns_are_encoded_one_behind_the_other(said: list[str], kept: int, tokens: str) -> None:
+def test_the_last_turns_are_encoded_one_behind_the_other(dialogue: list[str], kept: int, tokens: str) -> None:
     made, plain = codec(kept, tokens=tokens), SourceTextCodec("source", tokens)
     plain.vocabulary = made.vocabulary
-    value = made.read(said, "")
+    value = made.read(dialogue, "")
     assert made.trims
-    assert made.encode(value) == [number for turn in said[-kept:] for number in plain.encode(turn.strip())]
-    assert made.read(json.dumps(said), "") == value == made.read(made.shown(value), "")
+    assert made.encode(value) == [number for turn in dialogue[-kept:] for number in plain.encode(turn.strip())]
+    assert made.read(json.dumps(dialogue), "") == value == made.read(made.shown(value), "")
     again = codec_from_json(SOURCES, json.loads(json.dumps(made.to_json())), "source")
-    assert again.encode(again.read(said, "")) == made.encode(value)
+    assert again.encode(again.read(dialogue, "")) == made.encode(value)
     assert len(made.split_turns(value)) + 1 == len(made.encode(value))
 
 
@@ -59,12 +59,12 @@ def test_turns_are_the_same_if_they_are_normalised_to_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "reason"),
+    ("value", "reason"),
     [("[]", "is empty"), (["a", " "], "an empty turn"), ('["a", ["b"]]', "is not text but list"), (" ", "empty turn")],
 )
-def test_what_is_no_dialogue_is_refused(found: object, reason: str) -> None:
+def test_what_is_no_dialogue_is_refused(value: object, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        codec(2).read(found, "")
+        codec(2).read(value, "")
 
 
 def test_a_codec_without_turns_is_saved_as_before() -> None:
@@ -92,8 +92,8 @@ def parrot(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder, chance = tmp_path_factory.mktemp("parrot"), random.Random(1)
     rows = []
     for _ in range(400):
-        said = ["".join(chance.choices("abcd", k=2)) for _ in range(chance.randint(1, 4))]
-        rows.append({"said": said, "reply": said[-2].upper() if len(said) > 1 else "-"})
+        dialogue = ["".join(chance.choices("abcd", k=2)) for _ in range(chance.randint(1, 4))]
+        rows.append({"said": dialogue, "reply": dialogue[-2].upper() if len(dialogue) > 1 else "-"})
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tree = {
         "data": {"train": "train.jsonl", "valid": 0.2, "test": "train.jsonl", "max_length": 20},
@@ -108,8 +108,8 @@ def parrot(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 
 def test_the_answer_depends_on_the_turn_before_last(parrot: Predictor) -> None:
     assert parrot.evaluate()["exact_match"] > 0.95
-    found = parrot.predict([["ab", "cd"], ["ba", "cd"], '["ab", "dd", "cd"]', "cd", ""])
-    assert [one.text for one in found] == ["AB", "BA", "DD", "-", ""]
+    answers = parrot.predict([["ab", "cd"], ["ba", "cd"], '["ab", "dd", "cd"]', "cd", ""])
+    assert [one.text for one in answers] == ["AB", "BA", "DD", "-", ""]
     assert "wer" not in parrot.evaluate()
     attention = parrot.predict([["ab", "cd"]], attention=True)[0]
     assert attention.source_tokens == ["a", "b", "", "c", "d"]
@@ -117,8 +117,8 @@ def test_the_answer_depends_on_the_turn_before_last(parrot: Predictor) -> None:
 
 
 def test_a_chat_keeps_the_last_turns_of_both_sides_until_it_begins_anew(parrot: Predictor) -> None:
-    said = ["ab", "cd", "da", NEW, "bb", "", "aa"]
-    answers = [one.text for one in parrot.chat(said)]
+    messages = ["ab", "cd", "da", NEW, "bb", "", "aa"]
+    answers = [one.text for one in parrot.chat(messages)]
     assert answers[0] == answers[3] == "-"
     assert answers[:3] == [
         one.text for one in parrot.predict([["ab"], ["ab", "-", "cd"], ["cd", answers[1], "da"]])

@@ -1,4 +1,4 @@
-"""What the documentation names exists, and what the README tells a reader to type works."""
+"""What the documentation names exists, and the commands of the README work."""
 
 from __future__ import annotations
 
@@ -71,18 +71,18 @@ def commands() -> list[str]:
     """Lines of the README's shell blocks that the test can run on a small table."""
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    found = [line for line in lines if re.match(r"(antiphon|printf|cut) (?!serve)", line) and "demo" not in line]
-    return [line for line in found if "antiphon export" not in line or find_spec("onnxruntime")]  # an extra
+    examples = [line for line in lines if re.match(r"(antiphon|printf|cut) (?!serve)", line) and "demo" not in line]
+    return [line for line in examples if "antiphon export" not in line or find_spec("onnxruntime")]  # an extra
 
 
 def test_the_readmes_commands_run(tmp_path: Path) -> None:
     """In order, in a folder that holds a `pairs.tsv`, with fewer updates."""
     write_table(tmp_path / "pairs.tsv", [(word, spoken(word)) for word in words(150, 7, "shcteoamn")])
-    found = commands()
-    assert len(found) >= 6
+    examples = commands()
+    assert len(examples) >= 6
     scripts = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    for line in found:
+    for line in examples:
         if " train " in f" {line}":
             line += " --set train.max_steps=6 --set train.validate_every=3"
         done = subprocess.run(

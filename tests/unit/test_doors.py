@@ -100,9 +100,9 @@ def test_every_door_chooses_and_trains_alike(name: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(json.dumps({"data": {"train": "rows.tsv"}, **sides}))
     python = Config.model_validate({"data": {"train": str(table)}, **sides})
     doors: list[tuple[Any, dict[str, Any]]] = [(table, dotted(sides)), (tmp_path / "c.yaml", {}), (python, {})]
-    found = [api.read_config(what, settings).config for what, settings in doors]
-    assert found[0] == found[1] == found[2]
-    assert structure_of(found[0]) == structure
+    configs = [api.read_config(what, settings).config for what, settings in doors]
+    assert configs[0] == configs[1] == configs[2]
+    assert structure_of(configs[0]) == structure
     weights = []
     for number, (what, settings) in enumerate(doors):
         model = antiphon.train(what, tmp_path / f"m{number}", {**settings, "train.max_steps": 20}, threads=1)
@@ -214,7 +214,7 @@ def test_a_relative_table_of_a_configuration_is_the_same_when_a_training_goes_on
 def test_a_table_of_more_columns_asks_for_columns_everywhere(tmp_path: Path, model_folder: Path) -> None:
     table = tmp_path / "walk.csv"
     table.write_text("timestamp,device,ax\n1,a,0.5\n2,b,0.7\n")
-    told = []
+    messages = []
     for command in (
         ["train", str(table), "--out", str(tmp_path / "m")],
         ["check", str(table)],
@@ -223,10 +223,10 @@ def test_a_table_of_more_columns_asks_for_columns_everywhere(tmp_path: Path, mod
     ):
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 1
-        told.append(done.output)
-    assert told[0].startswith(f"{table}:1: has 3 columns, and 2 are read: which?")
-    assert "0 'timestamp', 1 'device', 2 'ax'" in told[0]
-    assert len(set(told)) == 1, "with one message"
+        messages.append(done.output)
+    assert messages[0].startswith(f"{table}:1: has 3 columns, and 2 are read: which?")
+    assert "0 'timestamp', 1 'device', 2 'ax'" in messages[0]
+    assert len(set(messages)) == 1, "with one message"
     done = CliRunner().invoke(app, ["check", str(table), "--set", "source.column=device", "--set", "target.column=ax"])
     assert "1 distinct inputs" in done.output, done.output
 

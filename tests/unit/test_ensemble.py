@@ -71,8 +71,8 @@ def test_all_steps_at_once_are_step_by_step(way: str) -> None:
     positions = (out.flatten() != 0).nonzero().flatten()
     with torch.inference_mode():
         losses, hits = model.head.judge(model(given_, out), out, positions)
-        said = forced(model.step, model.start(given_), out)
-        assert torch.allclose(-losses, said.flatten()[positions], atol=1e-5)
+        log_probs = forced(model.step, model.start(given_), out)
+        assert torch.allclose(-losses, log_probs.flatten()[positions], atol=1e-5)
         best = model.head.log_probs(model(given_, out)).argmax(-1)
         assert hits.equal((best == out).flatten()[positions])
 
@@ -84,8 +84,8 @@ def test_equal_members_are_one_of_them(way: str) -> None:
     with torch.inference_mode():
         given_ = [pad_sources(sources(6))]
         alone = beam(member.step, member.start(given_), 6, CPU, Limits(6), 3)
-        found = beam(model.step, model.start(given_), 6, CPU, Limits(6), 3)
-    for one, other in zip(alone, found, strict=True):
+        results = beam(model.step, model.start(given_), 6, CPU, Limits(6), 3)
+    for one, other in zip(alone, results, strict=True):
         assert [h.tokens for h in one] == [h.tokens for h in other]
         assert [h.score for h in one] == pytest.approx([h.score for h in other], abs=1e-4)
 
@@ -143,10 +143,12 @@ def test_everything_works_with_several_models(model: Predictor, chosen: dict[str
 
 
 def test_it_is_measured_as_one_model(model: Predictor, folders: list[Path], pairs: Path) -> None:
-    found = model.evaluate(pairs)
-    assert found.keys() == load(folders[0], "cpu").evaluate(pairs).keys()
+    measured = model.evaluate(pairs)
+    assert measured.keys() == load(folders[0], "cpu").evaluate(pairs).keys()
     scores = model.score(pairs)
-    assert sum(scores) / sum(len(row.target.split()) + 1 for row in model.rows(pairs)) == pytest.approx(-found["loss"])
+    assert sum(scores) / sum(len(row.target.split()) + 1 for row in model.rows(pairs)) == pytest.approx(
+        -measured["loss"]
+    )
     weights = model.predict(["abcd"], attention=True)[0].attention
     assert weights.sum(1) == pytest.approx(1.0, abs=1e-5)
     with pytest.raises(AntiphonError, match="an ensemble is several folders; copy each of them"):

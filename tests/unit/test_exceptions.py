@@ -33,8 +33,8 @@ def with_exceptions(folder: Path, table: str) -> Predictor:
 
 def test_a_known_answer_wins_and_the_others_stay(folder: Path) -> None:
     plain = load(folder, "cpu").predict(TEXTS, n_best=2, token_scores=True)
-    found = with_exceptions(folder, "ab\tB A D\n\n").predict(TEXTS, n_best=2, token_scores=True)
-    for text, one, before in zip(TEXTS, found, plain, strict=True):
+    answers = with_exceptions(folder, "ab\tB A D\n\n").predict(TEXTS, n_best=2, token_scores=True)
+    for text, one, before in zip(TEXTS, answers, plain, strict=True):
         if text == "ab":
             assert (one.text, one.tokens, one.score) == ("B A D", ["B", "A", "D"], 0.0)
             assert one.to_json() == {"text": "B A D", "tokens": ["B", "A", "D"], "score": 0.0, "confidence": 1.0}
@@ -98,8 +98,8 @@ def test_labels_are_the_models_own(tmp_path: Path) -> None:
         "train: {max_steps: 2, validate_every: 1}\n"
     )
     folder = train(read_config_file(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
-    found = with_exceptions(folder, "a b\tY Y\n").predict(["a b"])[0]
-    assert (found.labels, found.probabilities, found.confidence) == (["Y", "Y"], [1.0, 1.0], [1.0, 1.0])
+    answer = with_exceptions(folder, "a b\tY Y\n").predict(["a b"])[0]
+    assert (answer.labels, answer.probabilities, answer.confidence) == (["Y", "Y"], [1.0, 1.0], [1.0, 1.0])
     for wrong, message in (("a b\tY Z\n", "is no label of the model: 'Z'"), ("a b\tY\n", "has 1 labels for 2 symbols")):
         with pytest.raises(AntiphonError) as error:
             with_exceptions(folder, wrong)

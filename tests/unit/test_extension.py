@@ -54,9 +54,9 @@ def test_a_cell_of_ones_own_trains_and_predicts(tmp_path: Path) -> None:
     done = antiphon(tmp_path, "--import", "mine", *train)
     assert done.returncode == 0, done.stderr
     assert "rate: 0.3" in (tmp_path / "m" / "config.yaml").read_text()
-    found = antiphon(tmp_path, "--import", "mine", "predict", "m", text="shoe\nmoon\n")
-    assert found.returncode == 0, found.stderr
-    assert len(found.stdout.splitlines()) == 2
+    done = antiphon(tmp_path, "--import", "mine", "predict", "m", text="shoe\nmoon\n")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
 
     wrong = antiphon(tmp_path, "--import", "mine", *train[:3], "n", "--set", "model.cell={kind: leaky, rat: 0.3}")
     assert "model.cell.rat: cell 'leaky' has no such option; did you mean 'rate'?" in wrong.stderr
@@ -79,8 +79,8 @@ def test_the_page_about_parts_runs(tmp_path: Path) -> None:
     train = ["--import", "place", "--import", "leaky", "train", "places.tsv", "--out", "m", *settings]
     done = antiphon(tmp_path, *train)
     assert done.returncode == 0, done.stderr
-    found = antiphon(tmp_path, "--import", "place", "--import", "leaky", "predict", "m", text="48.2,16.4\n-33.9,18.4\n")
-    assert found.stdout.split() == ["north", "south"], found.stderr
+    done = antiphon(tmp_path, "--import", "place", "--import", "leaky", "predict", "m", text="48.2,16.4\n-33.9,18.4\n")
+    assert done.stdout.split() == ["north", "south"], done.stderr
     wrong = antiphon(tmp_path, "--import", "place", "--import", "leaky", "predict", "m", text="Vienna\n")
     assert wrong.returncode == 1
     assert wrong.stderr == "standard input:1: the input must be latitude,longitude in degrees\n"

@@ -35,17 +35,17 @@ TOKEN = "a-token-of-the-test"
 
 def problem(answer: httpx2.Response) -> str:
     """The code of a problem, whose form is right."""
-    told = answer.json()
+    body = answer.json()
     assert answer.headers["content-type"] == "application/problem+json"
-    assert told["status"] == answer.status_code == CODES[told["code"]].status
-    assert told["type"] == f"/docs#{told['code']}"
+    assert body["status"] == answer.status_code == CODES[body["code"]].status
+    assert body["type"] == f"/docs#{body['code']}"
     assert "secret" not in answer.text
-    return str(told["code"])
+    return str(body["code"])
 
 
-def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> bool:
+def same(computed: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> bool:
     """The same outputs, their scores but for rounding."""
-    pairs = list(zip(found, wanted, strict=True))
+    pairs = list(zip(computed, wanted, strict=True))
     return all(a["tokens"] == b["tokens"] and a["score"] == pytest.approx(b["score"], abs=1e-4) for a, b in pairs)
 
 
@@ -215,7 +215,7 @@ def test_bounds_of_bodies_steps_and_pixels() -> None:
 
             headers = {"content-type": "application/json"}
             unannounced = await client.post("/v1/predict", content=pieces(), headers=headers)
-            found = []
+            codes = []
             for model, given in (
                 ("echo", "a" * 101),
                 ("picture", drawn),
@@ -223,8 +223,8 @@ def test_bounds_of_bodies_steps_and_pixels() -> None:
                 ("picture", "AAAA"),
             ):
                 answer = await post(client, "/v1/predict", {"model": model, "inputs": [given]})
-                found.append(answer["results"][0]["error"]["code"])
-            return [problem(large), problem(unannounced)], found
+                codes.append(answer["results"][0]["error"]["code"])
+            return [problem(large), problem(unannounced)], codes
 
     whole, each = run(ask)
     assert whole == ["body_too_large", "body_too_large"]
@@ -415,7 +415,7 @@ def test_an_address_that_is_taken_is_told() -> None:
             serve([GOLDEN], "127.0.0.1", port, Settings(), allow_open=False, device="cpu")
 
 
-# --- what it tells ------------------------------------------------------------------------------------
+# --- what it reports ----------------------------------------------------------------------------------
 
 
 def test_a_line_of_log_a_request_without_what_was_asked(caplog: pytest.LogCaptureFixture) -> None:
@@ -479,7 +479,7 @@ def test_a_stream_ends_with_its_mark_and_drains() -> None:
         live = echoing(echo, "live", streams="steps")
         async with asking([echoing(echo), live]) as client:
             body = {"model": "echo", "inputs": ["abc", 5]}
-            told = events((await client.post("/v1/predict/stream", json=body)).text)
+            streamed = events((await client.post("/v1/predict/stream", json=body)).text)
             wrong = {"model": "live", "inputs": ["ab", "no", "cd"]}
             failed = events((await client.post("/v1/predict/stream", json=wrong)).text)
 
@@ -492,12 +492,12 @@ def test_a_stream_ends_with_its_mark_and_drains() -> None:
 
             headers = {"content-type": "application/x-ndjson"}
             drained = await client.post("/v1/predict/live?model=live", content=lines(), headers=headers)
-            return told, failed, events(drained.text)
+            return streamed, failed, events(drained.text)
 
-    told, failed, drained = run(ask)
-    assert [name for name, _ in told] == ["token"] * 4 + ["result", "result", "end"]
-    assert told[5][1]["error"]["code"] == "invalid_input"
-    assert told[-1][1] == {"reason": "done"}
+    streamed, failed, drained = run(ask)
+    assert [name for name, _ in streamed] == ["token"] * 4 + ["result", "result", "end"]
+    assert streamed[5][1]["error"]["code"] == "invalid_input"
+    assert streamed[-1][1] == {"reason": "done"}
     assert [name for name, _ in failed] == ["step", "error", "end"]
     assert failed[-1][1] == {"reason": "error"}
     assert "secret" not in json.dumps(failed)
@@ -587,7 +587,7 @@ def test_a_head_without_end_is_refused_before_memory_is(tmp_path: Path) -> None:
         assert {"event": "uvicorn", "level": "warning", "message": "Invalid HTTP request received."} in server.lines
 
 
-# --- what cannot be served is told before anybody is listened to --------------------------------------
+# --- what cannot be served is reported before the server listens --------------------------------------
 
 
 def test_an_exported_model_without_its_runtime_is_told_before_listening(

@@ -37,9 +37,9 @@ def test_a_schedule_never_rises_and_stays_in_its_bounds(
     decay: str, bounds: list[float], steps: int, at: list[int]
 ) -> None:
     end, start = bounds
-    found = [feeding(decay=decay, start=start, end=end, steps=steps)(step) for step in sorted(at)]
-    assert all(end - 1e-12 <= value <= start + 1e-12 for value in found)
-    assert all(after <= before for before, after in pairwise(found))
+    shares = [feeding(decay=decay, start=start, end=end, steps=steps)(step) for step in sorted(at)]
+    assert all(end - 1e-12 <= value <= start + 1e-12 for value in shares)
+    assert all(after <= before for before, after in pairwise(shares))
 
 
 @pytest.mark.parametrize("decay", FALLING)

@@ -119,12 +119,12 @@ VALUES = st.recursive(
 
 
 def keys(tree: dict[str, Any], above: str = "") -> list[str]:
-    found = []
+    names = []
     for name, value in tree.items():
-        found.append(above + name)
+        names.append(above + name)
         if isinstance(value, dict):
-            found += keys(value, f"{above}{name}.")
-    return found
+            names += keys(value, f"{above}{name}.")
+    return names
 
 
 WHOLE = parse_config(TINY | {"data": {"train": "a.tsv"}}, Path.cwd()).model_dump(by_alias=True)

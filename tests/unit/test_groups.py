@@ -42,21 +42,21 @@ def same(one: Row, other: Row) -> bool:
     ],
     ids=["labels", "numbers", "one number", "label", "text"],
 )
-@given(found=walks)
+@given(groups=walks)
 def test_a_group_is_read_as_lists_are(
-    write: Write, configure: Configure, target: dict[str, Any], listed: Any, found: list[Any]
+    write: Write, configure: Configure, target: dict[str, Any], listed: Any, groups: list[Any]
 ) -> None:
-    lines = [f"{name},{x},{y},{doing},Ann\n" for name, walk in enumerate(found) for x, y, doing in walk]
+    lines = [f"{name},{x},{y},{doing},Ann\n" for name, walk in enumerate(groups) for x, y, doing in walk]
     grouped = write("grouped.csv", HEADER + "".join(lines))
-    rows = [{"frames": [step[:2] for step in walk], "said": listed(walk)} for walk in found]
+    rows = [{"frames": [step[:2] for step in walk], "said": listed(walk)} for walk in groups]
     whole = write("whole.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     target = dict(target)
     config = configure(data__group="walk", source=FRAMES, target=target)
     other = configure(source={"kind": "frames", "column": "frames"}, target={"kind": target["kind"], "column": "said"})
     ours, theirs = load_rows(config, str(grouped)), load_rows(other, str(whole))
-    assert len(ours) == len(theirs) == len(found)
+    assert len(ours) == len(theirs) == len(groups)
     assert all(map(same, ours, theirs))
-    assert [row.line for row in ours] == [2 + sum(map(len, found[:place])) for place in range(len(found))]
+    assert [row.line for row in ours] == [2 + sum(map(len, groups[:place])) for place in range(len(groups))]
 
 
 def test_a_group_by_position_of_a_table_without_header(write: Write, configure: Configure) -> None:

@@ -1,4 +1,4 @@
-"""What goes wrong in a training is measured, mended where it can be, and said in plain words."""
+"""What goes wrong in a training is measured, repaired where it can be, and reported in plain words."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_sound_training_is_not_warned_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "text"),
     [
         ({"commonest_output": 0.8}, "outputs are identical for 80% of inputs"),
         ({"length_ratio": 0.3}, "outputs are 0.3 times as long as their references"),
@@ -56,9 +56,9 @@ def test_a_sound_training_is_not_warned_of() -> None:
         ({"skipped": 7}, "7 updates were skipped"),
     ],
 )
-def test_what_is_wrong_is_said(change: dict[str, Any], said: str) -> None:
+def test_what_is_wrong_is_said(change: dict[str, Any], text: str) -> None:
     (message,) = health.warnings(SOUND | change).values()
-    assert message.startswith(said)
+    assert message.startswith(text)
 
 
 def test_equal_outputs_are_right_where_the_references_are_equal() -> None:
@@ -103,9 +103,9 @@ def test_every_validation_tells_of_cells_gradients_and_outputs(tmp_path: Path) -
 
 def test_a_warning_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tmp_path, train__max_steps=20, train__validate_every=2, train__learning_rate=1e-9)
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-    assert said
-    assert len(said) == len(set(said)) <= 3
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert warnings
+    assert len(warnings) == len(set(warnings)) <= 3
 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, is_bad: Any) -> list[int]:
@@ -205,8 +205,8 @@ def test_out_of_memory_splits_the_batch_and_changes_nothing(
     limited(monkeypatch, 5)
     capsys.readouterr()
     parts = run(tmp_path, "parts", **options)
-    said = capsys.readouterr().err
-    assert "out of memory at update 1: from here on every batch is computed in 4 parts" in said
+    printed = capsys.readouterr().err
+    assert "out of memory at update 1: from here on every batch is computed in 4 parts" in printed
     assert parts["progress"]["parts"] == 4
     for name, value in whole["learner"]["weights"].items():
         torch.testing.assert_close(value, parts["learner"]["weights"][name], atol=1e-5, rtol=1e-5)
@@ -249,11 +249,11 @@ def test_the_largest_batch_that_fits_is_found_and_kept(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(fit, "batch_loss", loss)
     out = train(config, tmp_path / "m", threads=1)
-    found = bundle.load(out, torch.device("cpu")).config.train.batch_tokens
-    assert found in (512, 1024)
+    batch_tokens = bundle.load(out, torch.device("cpu")).config.train.batch_tokens
+    assert batch_tokens in (512, 1024)
     monkeypatch.setattr(fit, "batch_loss", honest)
     train(tiny_config(tmp_path, train__batch_tokens="auto", train__max_steps=12), out, resume=True, threads=1)
-    assert bundle.load(out, torch.device("cpu")).config.train.batch_tokens == found
+    assert bundle.load(out, torch.device("cpu")).config.train.batch_tokens == batch_tokens
 
 
 class Clock:
@@ -354,5 +354,5 @@ def test_padding_counts_neither_as_saturated_nor_as_dead(tmp_path: Path) -> None
     wide = collate(padded, range(16))
     source, target = (Padded(values[:15], lengths[:15]) for values, lengths in (*wide.sources, wide.target))
     fifteen = Batch((source,), target, wide.positions[:30])
-    for name, found in health.cell_health(model, fifteen).items():
-        assert found == pytest.approx(alone[name], abs=1e-6)
+    for name, shares in health.cell_health(model, fifteen).items():
+        assert shares == pytest.approx(alone[name], abs=1e-6)

@@ -44,8 +44,8 @@ def test_every_table_that_is_evaluated_is_answered(write: Write, model_folder: P
 
 
 def test_an_empty_line_of_a_list_of_inputs_has_an_empty_answer(write: Write, model_folder: Path) -> None:
-    found = predicted(model_folder, write("t.txt", "abc\n\ncede\n"))
-    assert found == [*wanted(model_folder, ["abc"]), "", *wanted(model_folder, ["cede"])]
+    lines = predicted(model_folder, write("t.txt", "abc\n\ncede\n"))
+    assert lines == [*wanted(model_folder, ["abc"]), "", *wanted(model_folder, ["cede"])]
 
 
 def named(
@@ -75,11 +75,11 @@ def test_rows_of_a_group_are_one_input(write: Write, tmp_path: Path) -> None:
     rows = "".join(f"{n // 3},{n % 3}.5,{n},{'u' if n % 2 else 'd'}\n" for n in range(12))
     sides = "{kind: frames, columns: [x, y]}", "{kind: labels, column: what}"
     model, table = named(tmp_path, write, ", group: walk", *sides, "t.csv", f"walk,x,y,what\n{rows}")
-    found = predicted(model, table)
-    assert len(found) == 4
-    assert {len(line.split()) for line in found} == {3}
+    lines = predicted(model, table)
+    assert len(lines) == 4
+    assert {len(line.split()) for line in lines} == {3}
     frames = [[[(n % 3) + 0.5, n] for n in range(start, start + 3)] for start in range(0, 12, 3)]
-    assert found == [one.text for one in load(model, "cpu").predict(frames)]
+    assert lines == [one.text for one in load(model, "cpu").predict(frames)]
 
 
 def test_fields_of_json_and_several_sources(write: Write, tmp_path: Path) -> None:
@@ -125,8 +125,8 @@ def test_unknown_symbols_are_told_once_and_counted(write: Write, model_folder: P
         "inputs with symbols that the training rows do not have: 2 of 3; "
         "their answers are guesses (--json counts them as unknown)\n"
     )
-    found = [json.loads(line) for line in predicted(model_folder, path, "--json")]
-    assert [one.get("unknown", 0) for one in found] == [0, 2, 1]
+    answers = [json.loads(line) for line in predicted(model_folder, path, "--json")]
+    assert [one.get("unknown", 0) for one in answers] == [0, 2, 1]
     fine = CliRunner().invoke(app, ["predict", str(model_folder), str(write("f.txt", "abc\n"))])
     assert fine.stderr == ""
 

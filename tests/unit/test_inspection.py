@@ -48,14 +48,14 @@ SHOWN = {
 
 
 def view(name: str, of: str) -> View:
-    found = VIEWS[of](trace(name))
-    assert found is not None
-    return found
+    drawing = VIEWS[of](trace(name))
+    assert drawing is not None
+    return drawing
 
 
-def drawn(found: View) -> Figure:
-    figure = Figure(figsize=found.size, layout="constrained")
-    found.draw(figure)
+def drawn(drawing: View) -> Figure:
+    figure = Figure(figsize=drawing.size, layout="constrained")
+    drawing.draw(figure)
     return figure
 
 
@@ -80,22 +80,24 @@ def test_a_trace_has_the_views_of_its_structure(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lstm, general", "two sources", "tanh, previous", "spelled words"])
 def test_the_attention_grid_is_the_attention_with_tokens_on_both_axes(name: str) -> None:
-    found = trace(name)
+    explanation = trace(name)
     (axes,) = drawn(view(name, "attention")).axes
-    assert found.output.attention is not None
-    np.testing.assert_allclose(values_of(axes.images[0]), found.output.attention)
-    columns = [spelled(token) for source in found.sources for token in source.tokens]
+    assert explanation.output.attention is not None
+    np.testing.assert_allclose(values_of(axes.images[0]), explanation.output.attention)
+    columns = [spelled(token) for source in explanation.sources for token in source.tokens]
     assert [label.get_text() for label in axes.get_xticklabels()] == columns
-    assert [label.get_text() for label in axes.get_yticklabels()] == [spelled(token) for token in found.output.tokens]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        spelled(token) for token in explanation.output.tokens
+    ]
 
 
 def test_attention_to_a_picture_lies_over_it_once_for_each_symbol() -> None:
-    found = trace("image")
+    explanation = trace("image")
     figure = drawn(view("image", "attention"))
     titled = [axes for axes in figure.axes if axes.get_title()]
-    assert [axes.get_title() for axes in titled] == [spelled(token) for token in found.output.tokens]
-    rows, columns = found.sources[0].grid or (0, 0)
-    weights = np.asarray(found.output.attention)
+    assert [axes.get_title() for axes in titled] == [spelled(token) for token in explanation.output.tokens]
+    rows, columns = explanation.sources[0].grid or (0, 0)
+    weights = np.asarray(explanation.output.attention)
     for axes, looked in zip(titled, weights, strict=True):
         picture, light = (np.asarray(values_of(image)) for image in axes.images)
         assert picture.shape[:2] == (12, 9)
@@ -103,57 +105,57 @@ def test_attention_to_a_picture_lies_over_it_once_for_each_symbol() -> None:
 
 
 def test_both_runs_stand_beside_each_other_and_the_first_difference_is_marked() -> None:
-    found = trace("lstm, general")
-    assert found.reference is not None
-    assert found.divergence is not None
+    explanation = trace("lstm, general")
+    assert explanation.reference is not None
+    assert explanation.divergence is not None
     left, right = drawn(view("lstm, general", "steps")).axes
-    assert f"{found.output.score:.4f}" in left.get_title("left")
-    assert f"{found.reference.score:.4f}" in right.get_title("left")
+    assert f"{explanation.output.score:.4f}" in left.get_title("left")
+    assert f"{explanation.reference.score:.4f}" in right.get_title("left")
     for axes in (left, right):
         boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
         marked = next((box for box in boxes if box.get_width() == pytest.approx(1, abs=1e-9)), None)
         assert marked is not None
-        assert marked.get_y() == found.divergence - 0.5
-    for step in found.output.steps:
+        assert marked.get_y() == explanation.divergence - 0.5
+    for step in explanation.output.steps:
         assert any(text.startswith(spelled(step.top[0].token)) for text in texts(left.figure))  # type: ignore[arg-type]
-    assert f"Step {found.divergence + 1}, in red" in view("lstm, general", "steps").about
+    assert f"Step {explanation.divergence + 1}, in red" in view("lstm, general", "steps").about
 
 
 def test_the_tree_shows_every_output_with_its_place() -> None:
-    found = trace("lstm, general").beam
-    assert found is not None
+    beam = trace("lstm, general").beam
+    assert beam is not None
     shown = texts(drawn(view("lstm, general", "beam")))
-    for node in found.nodes:
+    for node in beam.nodes:
         if node.rank is not None:
             assert f"{END}  {node.rank + 1}.  {node.log_prob:.2f}" in shown
-    assert len(shown) == len(found.nodes) - 1
+    assert len(shown) == len(beam.nodes) - 1
 
 
 def test_the_ablation_table_has_all_its_numbers() -> None:
-    found = trace("lstm, general")
-    assert found.ablation is not None
+    explanation = trace("lstm, general")
+    assert explanation.ablation is not None
     shown = texts(drawn(view("lstm, general", "ablation")))
-    for one in found.ablation:
+    for one in explanation.ablation:
         assert f"{one.output_score:.4f}" in shown
         assert f"{one.reference_score:.4f}" in shown
 
 
 @pytest.mark.parametrize(("name", "of"), [("label", "beliefs"), ("tags", "answers"), ("tags, crf", "answers")])
 def test_labels_over_steps_are_the_probabilities(name: str, of: str) -> None:
-    found = trace(name)
-    said = found.beliefs if of == "beliefs" else found.output.steps
-    assert said is not None
+    explanation = trace(name)
+    steps = explanation.beliefs if of == "beliefs" else explanation.output.steps
+    assert steps is not None
     (axes,) = drawn(view(name, of)).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    wanted = [{choice.token: np.exp(choice.log_prob) for choice in step.top} for step in said]
+    wanted = [{choice.token: np.exp(choice.log_prob) for choice in step.top} for step in steps]
     np.testing.assert_allclose(values_of(axes.images[0]), [[step[label] for step in wanted] for label in labels])
     read = [label.get_text() for label in axes.get_xticklabels()]
-    assert read == [spelled(token) for token in found.sources[0].tokens[: len(said)]]
+    assert read == [spelled(token) for token in explanation.sources[0].tokens[: len(steps)]]
 
 
 def test_every_layer_and_gate_is_drawn() -> None:
-    found = trace("gru, every step")
-    layers = [*(found.encoder or []), *(found.output.layers or [])]
+    explanation = trace("gru, every step")
+    layers = [*(explanation.encoder or []), *(explanation.output.layers or [])]
     pictures = [image for axes in drawn(view("gru, every step", "states")).axes for image in axes.images]
     series = [values for layer in layers for values in layer.series.values()]
     assert len(pictures) == len(series) == 4 * len(layers)
@@ -161,7 +163,7 @@ def test_every_layer_and_gate_is_drawn() -> None:
         np.testing.assert_allclose(values_of(image), np.transpose(values))
 
 
-def told(tokens: list[str]) -> Trace:
+def tagged(tokens: list[str]) -> Trace:
     """A tag for each of these tokens."""
     steps = [Step(token="X", log_prob=0.0, top=[{"token": "X", "log_prob": 0.0}]) for _ in tokens]
     run = Run(text="X", tokens=["X"] * len(tokens), score=0.0, steps=steps)
@@ -171,9 +173,9 @@ def told(tokens: list[str]) -> Trace:
 
 @pytest.mark.parametrize(("word", "turned"), [("שלום", True), ("سلام", True), ("salom", False), ("东西", False)])
 def test_what_is_read_from_the_right_stands_so(word: str, turned: bool) -> None:
-    found = VIEWS["answers"](told(list(word)))
-    assert found is not None
-    (axes,) = drawn(found).axes
+    drawing = VIEWS["answers"](tagged(list(word)))
+    assert drawing is not None
+    (axes,) = drawn(drawing).axes
     assert axes.xaxis_inverted() == turned
     assert [label.get_text() for label in axes.get_xticklabels()] == list(word)
 
@@ -184,9 +186,9 @@ def test_tokens_that_cannot_be_seen_are_spelled(token: str | None, shown: str) -
 
 
 def test_a_text_without_spaces_is_shown_in_lines() -> None:
-    found = VIEWS["summary"](told(["东"] * 300))
-    assert found is not None
-    (source,) = [text for text in texts(drawn(found)) if "东" in text]
+    drawing = VIEWS["summary"](tagged(["东"] * 300))
+    assert drawing is not None
+    (source,) = [text for text in texts(drawn(drawing)) if "东" in text]
     lines = source.split("\n")
     assert "".join(lines) == "东" * 300
     assert max(map(len, lines)) <= 48
@@ -203,9 +205,9 @@ def test_fonts_that_have_what_is_missing_are_found() -> None:
     lacked = {char for char in map(chr, range(0x2100, 0x2C00)) if char not in fonts._characters_of(fonts.FIRST)}
     there = sorted(lacked & fonts._characters_of("STIXGeneral"))
     assert there, "a font of Matplotlib's own has characters that its first has not"
-    found, missing = fonts.families([there[0]])
-    assert found[0] == fonts.FIRST
-    assert len(found) == 2
+    families, missing = fonts.families([there[0]])
+    assert families[0] == fonts.FIRST
+    assert len(families) == 2
     assert not missing
 
 
@@ -214,12 +216,12 @@ def test_what_no_font_has_is_told_in_one_line_and_pages_need_none(
 ) -> None:
     only = [entry for entry in fontManager.ttflist if entry.name == fonts.FIRST]
     monkeypatch.setattr(fonts, "_entries", lambda: only)
-    found = told(["东", "西"])
+    explanation = tagged(["东", "西"])
     with caplog.at_level(logging.WARNING):
-        write(found, tmp_path / "t.svg")
-        write(found, tmp_path / "t.html")
+        write(explanation, tmp_path / "t.svg")
+        write(explanation, tmp_path / "t.html")
         assert not caplog.records
-        write(found, tmp_path / "t.png")
+        write(explanation, tmp_path / "t.png")
     (record,) = caplog.records
     message = record.getMessage()
     assert message.startswith("no font on this machine has 东西 (cjk)")
@@ -254,12 +256,12 @@ class Page(html.parser.HTMLParser):
 
 @pytest.mark.parametrize("name", SOME)
 def test_a_page_holds_all_views_and_needs_nothing_else(name: str, tmp_path: Path) -> None:
-    found = trace(name)
-    write(found, tmp_path / "t.html")
+    explanation = trace(name)
+    write(explanation, tmp_path / "t.html")
     content = (tmp_path / "t.html").read_text(encoding="utf-8")
     page = Page(content)
     assert not page.open
-    titles = [view.title for make in VIEWS.values() if (view := make(found)) is not None]
+    titles = [view.title for make in VIEWS.values() if (view := make(explanation)) is not None]
     assert [text for text in page.texts if text in titles] == titles
     used = [value or "" for key, value in page.attributes if key in ("src", "href", "xlink:href", "data")]
     assert all(value.startswith(("#", "data:")) for value in used)
@@ -270,7 +272,7 @@ def test_a_page_holds_all_views_and_needs_nothing_else(name: str, tmp_path: Path
     assert set(referred) <= set(names)
     for element in re.findall(r"<svg.*?</svg>", content, re.DOTALL):
         ElementTree.fromstring(element)
-    for source in found.sources:
+    for source in explanation.sources:
         assert all(
             spelled(token) in page.texts for token in source.tokens if len(source.tokens) > 1 and not source.grid
         )
@@ -278,9 +280,9 @@ def test_a_page_holds_all_views_and_needs_nothing_else(name: str, tmp_path: Path
 
 @pytest.mark.parametrize("name", ["image", "number", "next"])
 def test_pictures_can_be_opened(name: str, tmp_path: Path) -> None:
-    found = trace(name)
+    explanation = trace(name)
     for ending in (".png", ".svg"):
-        write(found, tmp_path / f"a{ending}")
+        write(explanation, tmp_path / f"a{ending}")
     with Image.open(tmp_path / "a.png") as picture:
         pixels = np.asarray(picture.convert("L"))
     assert pixels.shape[0] > 300
@@ -289,8 +291,8 @@ def test_pictures_can_be_opened(name: str, tmp_path: Path) -> None:
 
 
 def test_text_of_the_users_is_no_markup(tmp_path: Path) -> None:
-    found = told(["<script>alert(1)</script>", "&", '"'])
-    write(found, tmp_path / "t.html")
+    explanation = tagged(["<script>alert(1)</script>", "&", '"'])
+    write(explanation, tmp_path / "t.html")
     content = (tmp_path / "t.html").read_text(encoding="utf-8")
     assert "<script" not in content
     assert "&lt;script" in content
@@ -304,7 +306,7 @@ def test_json_is_the_trace(name: str, tmp_path: Path) -> None:
 
 
 def test_a_long_run_can_be_drawn(tmp_path: Path) -> None:
-    write(told(list("abcdefghij" * 60)), tmp_path / "t.png")
+    write(tagged(list("abcdefghij" * 60)), tmp_path / "t.png")
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.width < 5000
 

@@ -27,8 +27,8 @@ from antiphon.data.codecs.numbers import FramesCodec, GridCodec, NumberCodec, Nu
 from antiphon.errors import AntiphonError, ConfigError
 
 
-def learned(codec: Any, *found: object, folder: str = "") -> Any:
-    codec.learn([codec.read(one, folder) for one in found])
+def learned(codec: Any, *values: object, folder: str = "") -> Any:
+    codec.learn([codec.read(one, folder) for one in values])
     return codec
 
 
@@ -52,18 +52,18 @@ def test_an_unseen_category_is_unknown() -> None:
     assert codec.encode("zh") == [UNK]
 
 
-@pytest.mark.parametrize("found", ["NOUN  VERB", ["NOUN", "VERB"]])
-def test_labels_are_text_or_a_list(found: object) -> None:
-    codec = learned(LabelsCodec("target"), found)
-    assert codec.names(codec.encode(codec.read(found, ""))) == ["NOUN", "VERB"]
-    assert codec.shown(codec.read(found, "")) == "NOUN VERB"
+@pytest.mark.parametrize("value", ["NOUN  VERB", ["NOUN", "VERB"]])
+def test_labels_are_text_or_a_list(value: object) -> None:
+    codec = learned(LabelsCodec("target"), value)
+    assert codec.names(codec.encode(codec.read(value, ""))) == ["NOUN", "VERB"]
+    assert codec.shown(codec.read(value, "")) == "NOUN VERB"
 
 
-@pytest.mark.parametrize("found", ["", "  ", [], ["a", ""], None, {"a": 1}])
+@pytest.mark.parametrize("value", ["", "  ", [], ["a", ""], None, {"a": 1}])
 @pytest.mark.parametrize("kind", [LabelCodec, LabelsCodec])
-def test_what_is_no_label_is_refused(kind: type[Codec], found: object) -> None:
+def test_what_is_no_label_is_refused(kind: type[Codec], value: object) -> None:
     with pytest.raises(ValueError, match=r"^is "):
-        kind("target").read(found, "")
+        kind("target").read(value, "")
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=30))
@@ -74,9 +74,9 @@ def test_balanced_weights_are_scikit_learns(labels: list[str]) -> None:
         learned(LabelCodec("target", "balanced"), *labels),
         learned(LabelsCodec("target", "balanced"), labels[:2], *([label] for label in labels[2:])),
     ):
-        found = codec.class_weights
-        assert found[:SPECIALS] == [1.0] * SPECIALS
-        assert dict(zip(codec.vocabulary.symbols, found[SPECIALS:], strict=True)) == pytest.approx(wanted)
+        weights = codec.class_weights
+        assert weights[:SPECIALS] == [1.0] * SPECIALS
+        assert dict(zip(codec.vocabulary.symbols, weights[SPECIALS:], strict=True)) == pytest.approx(wanted)
 
 
 def test_weights_are_by_name_and_else_one() -> None:
@@ -119,13 +119,13 @@ def test_labels_saved_before_there_were_weights_and_crfs_are_read() -> None:
 @given(arrays.arrays(np.float32, st.tuples(st.integers(2, 6), st.integers(1, 4)), elements=finite))
 def test_scaled_numbers_have_mean_0_and_deviation_1_and_come_back(values: Any) -> None:
     codec = learned(VectorCodec("source", scale="each"), *values)
-    found = np.concatenate([codec._scaled(row[None]) for row in values])
+    scaled = np.concatenate([codec._scaled(row[None]) for row in values])
     wide = values.astype(np.float64)
     still = wide.std(0) < 1e-4 * np.maximum(1, np.abs(wide).max(0))
     if not codec.bits:
-        np.testing.assert_allclose(found.mean(0)[~still], 0, atol=1e-2)
-        np.testing.assert_allclose(found.std(0)[~still], 1, atol=1e-2)
-    np.testing.assert_allclose(codec.restored(found), values, rtol=1e-3, atol=1e-3 * np.abs(values).max() + 1e-6)
+        np.testing.assert_allclose(scaled.mean(0)[~still], 0, atol=1e-2)
+        np.testing.assert_allclose(scaled.std(0)[~still], 1, atol=1e-2)
+    np.testing.assert_allclose(codec.restored(scaled), values, rtol=1e-3, atol=1e-3 * np.abs(values).max() + 1e-6)
 
 
 def test_one_scale_for_all_numbers_is_theirs_together() -> None:
@@ -145,17 +145,17 @@ def test_an_outlier_is_cut_off_in_a_source_but_not_in_a_target() -> None:
     assert target.encode(target.read(1e9, ""))[0, 0] > 1e8
 
 
-@pytest.mark.parametrize("found", ["[1, 2.5]", [1, 2.5], ["1", "2.5"], np.array([1, 2.5]), (1, 2.5)])
-def test_a_vector_may_stand_in_many_ways(found: object) -> None:
-    assert VectorCodec("s").read(found, "").tolist() == [[1, 2.5]]
+@pytest.mark.parametrize("value", ["[1, 2.5]", [1, 2.5], ["1", "2.5"], np.array([1, 2.5]), (1, 2.5)])
+def test_a_vector_may_stand_in_many_ways(value: object) -> None:
+    assert VectorCodec("s").read(value, "").tolist() == [[1, 2.5]]
 
 
-@pytest.mark.parametrize("found", ["[[1, 2], [3, 4]]", [[1, 2], [3, 4]], np.array([[1, 2], [3, 4]])])
-def test_frames_may_stand_in_many_ways(found: object, tmp_path: Path) -> None:
-    assert FramesCodec("s").read(found, "").tolist() == [[1, 2], [3, 4]]
+@pytest.mark.parametrize("value", ["[[1, 2], [3, 4]]", [[1, 2], [3, 4]], np.array([[1, 2], [3, 4]])])
+def test_frames_may_stand_in_many_ways(value: object, tmp_path: Path) -> None:
+    assert FramesCodec("s").read(value, "").tolist() == [[1, 2], [3, 4]]
     np.save(tmp_path / "walk.npy", np.array([[1, 2], [3, 4]]))
     assert FramesCodec("s").read("walk.npy", str(tmp_path)).tolist() == [[1, 2], [3, 4]]
-    assert FramesCodec("s", width=1).read(found, "").shape == (4, 1)
+    assert FramesCodec("s", width=1).read(value, "").shape == (4, 1)
     assert FramesCodec("s").read([1, 2, 3], "").shape == (3, 1)
 
 
@@ -186,11 +186,11 @@ WRONG: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("found", WRONG, ids=repr)
+@pytest.mark.parametrize("value", WRONG, ids=repr)
 @pytest.mark.parametrize("kind", [VectorCodec, FramesCodec, NumberCodec, NumbersCodec])
-def test_what_is_no_number_is_refused(kind: type[Codec], found: object, tmp_path: Path) -> None:
+def test_what_is_no_number_is_refused(kind: type[Codec], value: object, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^(is|must|holds|has|names) "):
-        kind("source").read(found, str(tmp_path))
+        kind("source").read(value, str(tmp_path))
 
 
 def test_bits_are_a_target_of_their_own() -> None:
@@ -229,12 +229,12 @@ SAVABLE += [("CMYK", ".jpg"), ("YCbCr", ".jpg"), ("L", ".npy")]
 def test_images_of_every_mode_are_the_same_ramp(mode: str, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     if suffix == ".npy":
-        found: object = np.asarray(picture("L"))
+        value: object = np.asarray(picture("L"))
     else:
         picture(mode).save(path)
-        found = path.name
-    codec = learned(ImageCodec("source", color=False), found, folder=str(tmp_path))
-    pixels = codec.encode(codec.read(found, str(tmp_path)))
+        value = path.name
+    codec = learned(ImageCodec("source", color=False), value, folder=str(tmp_path))
+    pixels = codec.encode(codec.read(value, str(tmp_path)))
     assert pixels.shape == (1, 11, 17, 1)
     assert pixels.dtype == np.uint8
     row = pixels[0, 5, :, 0].astype(int)
@@ -267,11 +267,11 @@ def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "found", [np.zeros((3,)), np.zeros((2, 2, 2)), np.full((3, 3), 256), np.full((3, 3), -1), np.full((3, 3), np.nan)]
+    "value", [np.zeros((3,)), np.zeros((2, 2, 2)), np.full((3, 3), 256), np.full((3, 3), -1), np.full((3, 3), np.nan)]
 )
-def test_an_array_that_is_no_picture_is_refused(found: Any) -> None:
+def test_an_array_that_is_no_picture_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^must "):
-        ImageCodec("s").read(found, "")
+        ImageCodec("s").read(value, "")
 
 
 def test_fractions_and_bytes_are_the_same_picture() -> None:
@@ -288,10 +288,10 @@ def test_any_bytes_are_a_picture_or_refused(tmp_path: Path, content: bytes) -> N
         path.write_bytes(mixed)
         os.utime(path, ns=(0, 4 * (hash(content) % 10**12) + number))
         try:
-            said = str(ImageCodec("s").read("a.png", str(tmp_path)).dtype)
+            outcome = str(ImageCodec("s").read("a.png", str(tmp_path)).dtype)
         except ValueError as error:
-            said = str(error)
-        assert said == "uint8" or str(path) in said
+            outcome = str(error)
+        assert outcome == "uint8" or str(path) in outcome
 
 
 # --- saved --------------------------------------------------------------------------------------------
@@ -324,8 +324,8 @@ def test_images_are_a_list_of_what_an_image_is(tmp_path: Path) -> None:
     for name, picture_ in zip(names, pictures, strict=True):
         Image.fromarray(picture_).save(tmp_path / name)
     codec = learned(ImagesCodec("source", color=False), pictures)
-    for found in (names, json.dumps(names), list(pictures), pictures):
-        np.testing.assert_array_equal(codec.encode(codec.read(found, str(tmp_path)))[..., 0], pictures)
+    for value in (names, json.dumps(names), list(pictures), pictures):
+        np.testing.assert_array_equal(codec.encode(codec.read(value, str(tmp_path)))[..., 0], pictures)
     np.testing.assert_array_equal(codec.read_step(pictures[1]), codec.encode(codec.read(pictures[1:2], "")))
     assert codec.key_of(codec.read(pictures, "")) != codec.key_of(codec.read(pictures[:2], ""))
     for wrong, reason in (("0.png", "must be a list"), ("[]", "is empty"), (["../0.png"], "leads out"), (3, "a list")):
@@ -353,6 +353,6 @@ def test_json_with_a_wrong_value_is_refused_or_the_same(codec: Codec, wrong: obj
     table = SOURCES if codec.kind in SOURCES else TARGETS
     for key in codec.to_json():
         with contextlib.suppress(AntiphonError):
-            found = codec_from_json(table, {**codec.to_json(), key: wrong}, "source")
+            again = codec_from_json(table, {**codec.to_json(), key: wrong}, "source")
             with contextlib.suppress(ValueError):
-                assert len(found.encode(found.read(EXAMPLE[codec.kind], "")))
+                assert len(again.encode(again.read(EXAMPLE[codec.kind], "")))

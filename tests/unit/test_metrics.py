@@ -36,17 +36,17 @@ def plain_distance(left: Sequence[str], right: Sequence[str]) -> int:
 
 @given(st.lists(st.tuples(symbols, symbols), max_size=6))
 def test_edits_are_levenshteins(pairs: list[tuple[list[str], list[str]]]) -> None:
-    found = token_edits([output for output, _ in pairs], [[reference] for _, reference in pairs])
-    assert found.edits == sum(plain_distance(output, reference) for output, reference in pairs)
-    assert found.length == sum(len(reference) for _, reference in pairs)
+    counted = token_edits([output for output, _ in pairs], [[reference] for _, reference in pairs])
+    assert counted.edits == sum(plain_distance(output, reference) for output, reference in pairs)
+    assert counted.length == sum(len(reference) for _, reference in pairs)
 
 
 @given(symbols, st.lists(symbols, min_size=1, max_size=4))
 def test_the_nearest_reference_counts(output: list[str], choices: list[list[str]]) -> None:
-    found = token_edits([output], [choices])
+    counted = token_edits([output], [choices])
     rates = [plain_distance(output, choice) / max(len(choice), 1) for choice in choices]
-    assert found.edits / max(found.length, 1) == min(rates)
-    assert (found.edits, found.length) in [(plain_distance(output, choice), len(choice)) for choice in choices]
+    assert counted.edits / max(counted.length, 1) == min(rates)
+    assert (counted.edits, counted.length) in [(plain_distance(output, choice), len(choice)) for choice in choices]
 
 
 @given(symbols, st.lists(symbols, min_size=1, max_size=4), st.randoms(use_true_random=False))
@@ -82,9 +82,9 @@ def test_a_row_without_its_references_is_an_error() -> None:
 
 @given(st.lists(st.tuples(st.text("ab", max_size=2), st.lists(st.text("ab", max_size=2), min_size=1)), max_size=6))
 def test_exact_match_is_the_share_of_right_rows(rows: list[tuple[str, list[str]]]) -> None:
-    found = exact_match([output for output, _ in rows], [choices for _, choices in rows])
+    share = exact_match([output for output, _ in rows], [choices for _, choices in rows])
     right = [output for output, choices in rows if output in choices]
-    assert found == (len(right) / len(rows) if rows else 0.0)
+    assert share == (len(right) / len(rows) if rows else 0.0)
 
 
 # --- sacreBLEU ----------------------------------------------------------------------------------------
@@ -156,22 +156,22 @@ labels = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abc")), mi
 
 @given(labels)
 def test_label_metrics_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
-    said, truth = [a for a, _ in pairs], [b for _, b in pairs]
-    assert metrics.accuracy(said, truth) == pytest.approx(sklearn.accuracy_score(truth, said))
-    assert metrics.macro_f1(said, truth) == pytest.approx(
-        sklearn.f1_score(truth, said, average="macro", zero_division=0.0)
+    predicted, truth = [a for a, _ in pairs], [b for _, b in pairs]
+    assert metrics.accuracy(predicted, truth) == pytest.approx(sklearn.accuracy_score(truth, predicted))
+    assert metrics.macro_f1(predicted, truth) == pytest.approx(
+        sklearn.f1_score(truth, predicted, average="macro", zero_division=0.0)
     )
     names = [*"abcd"]
-    table = metrics.confusion(said, truth)
-    found = [[table.get(row, {}).get(column, 0) for column in names] for row in names]
-    assert found == sklearn.confusion_matrix(truth, said, labels=names).tolist()
+    table = metrics.confusion(predicted, truth)
+    counts = [[table.get(row, {}).get(column, 0) for column in names] for row in names]
+    assert counts == sklearn.confusion_matrix(truth, predicted, labels=names).tolist()
 
 
 @given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=1, max_size=20))
 def test_number_metrics_are_scikit_learns(pairs: list[tuple[float, float]]) -> None:
-    said, truth = (np.asarray(side) for side in zip(*pairs, strict=True))
-    assert metrics.mse(said, truth) == pytest.approx(sklearn.mean_squared_error(truth, said))
-    assert metrics.mae(said, truth) == pytest.approx(sklearn.mean_absolute_error(truth, said))
+    predicted, truth = (np.asarray(side) for side in zip(*pairs, strict=True))
+    assert metrics.mse(predicted, truth) == pytest.approx(sklearn.mean_squared_error(truth, predicted))
+    assert metrics.mae(predicted, truth) == pytest.approx(sklearn.mean_absolute_error(truth, predicted))
 
 
 # --- spans --------------------------------------------------------------------------------------------
@@ -202,15 +202,17 @@ def test_spans_are_conllevals(labels: list[str]) -> None:
 
 @given(st.lists(st.tuples(bio, bio), max_size=4))
 def test_span_f1_is_the_harmonic_mean_of_precision_and_recall(pairs: list[tuple[list[str], list[str]]]) -> None:
-    said, truth = ([(row, *span) for row, pair in enumerate(pairs) for span in plain_spans(pair[i])] for i in (0, 1))
-    hits = len(set(said) & set(truth))
-    precision, recall = hits / max(len(said), 1), hits / max(len(truth), 1)
+    predicted, truth = (
+        [(row, *span) for row, pair in enumerate(pairs) for span in plain_spans(pair[i])] for i in (0, 1)
+    )
+    hits = len(set(predicted) & set(truth))
+    precision, recall = hits / max(len(predicted), 1), hits / max(len(truth), 1)
     wanted = 2 * precision * recall / (precision + recall) if hits else 0.0
     assert metrics.span_f1([a for a, _ in pairs], [b for _, b in pairs]) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(
-    ("said", "truth", "score"),
+    ("predicted", "truth", "score"),
     [
         ("O B-X I-X O", "O B-X I-X O", 1.0),
         ("O B-X I-X O", "O B-X O O", 0.0),  # the last step differs
@@ -224,8 +226,8 @@ def test_span_f1_is_the_harmonic_mean_of_precision_and_recall(pairs: list[tuple[
         ("B-A-1 I-A-1 I-A-2", "B-A-1 I-A-1 B-A-2", 1.0),  # a type may hold hyphens
     ],
 )
-def test_span_f1_of_cases_by_hand(said: str, truth: str, score: float) -> None:
-    assert metrics.span_f1([said.split()], [truth.split()]) == pytest.approx(score)
+def test_span_f1_of_cases_by_hand(predicted: str, truth: str, score: float) -> None:
+    assert metrics.span_f1([predicted.split()], [truth.split()]) == pytest.approx(score)
 
 
 def test_spans_do_not_cross_rows() -> None:

@@ -22,7 +22,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def documented() -> dict[str, str]:
-    """What the page says, by what is wrong."""
+    """The messages of the page, by what is wrong."""
     lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     rows = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in lines]
     return {what: message for what, _, message in rows if what != "what is wrong"}
@@ -35,9 +35,9 @@ def test_the_page_and_the_mistakes_are_the_same_sixty_and_more() -> None:
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
 def test_a_mistake_is_answered_as_documented(mistake: Mistake, tmp_path: Path, model: Path) -> None:
-    status, said = meet(mistake, tmp_path, model)
-    assert (status, cell(said)) == (1, documented()[mistake.what])
-    assert "Traceback" not in said
+    status, message = meet(mistake, tmp_path, model)
+    assert (status, cell(message)) == (1, documented()[mistake.what])
+    assert "Traceback" not in message
     assert not (tmp_path / "m" / "weights.safetensors").exists()
     assert not list(tmp_path.rglob(f".*{PARTIAL}"))
     if "f/precious" in mistake.files:

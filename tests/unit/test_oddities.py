@@ -1,4 +1,4 @@
-"""Rows that can be read and may be a mistake: said once, with what to do, by check and by training."""
+"""Rows that can be read and may be a mistake: reported once, with what to do, by check and by training."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Write = Callable[[str, str | bytes], Path]
 PAIRS = "".join(f"{word}\t{word[::-1].upper()}\n" for word in ("abc", "bcd", "cde", "dab", "eca", "adb", "bee"))
 
 
-def told(path: Path) -> list[str]:
+def warnings_of(path: Path) -> list[str]:
     return check(read_config(path).config).warnings
 
 
 def about(path: Path, what: str) -> list[str]:
-    return [line for line in told(path) if what in line]
+    return [line for line in warnings_of(path) if what in line]
 
 
 # --- a header -----------------------------------------------------------------------------------------
@@ -91,8 +91,8 @@ def test_white_space_that_words_would_lose_is_told_and_never_counted_as_right(wr
 
     codec = train_codecs(config, load_rows(config, config.data.train)).target
     assert isinstance(codec, TextCodec)
-    said = codec.split("x\u202fy z 1")
-    assert output_metrics(codec, [said], [["x\u202fy z 1"]])["exact_match"] == 0.0
+    tokens = codec.split("x\u202fy z 1")
+    assert output_metrics(codec, [tokens], [["x\u202fy z 1"]])["exact_match"] == 0.0
     assert output_metrics(codec, [["x", "y"]], [["x   y "]])["exact_match"] == 1.0
 
 
@@ -115,7 +115,7 @@ def test_columns_that_are_taken_for_steps_are_told_also_beside_what_is_wrong(wri
     assert about(lenient, "each row is read as 3 steps of one number, its columns")
     wrong = write("d.yaml", f"data: {{train: walk.csv, valid: 0.2}}\n{sides}target: {{kind: labels, column: what}}\n")
     with pytest.raises(DataError) as caught:
-        told(wrong)
+        warnings_of(wrong)
     assert "walk.csv:2: the target has 1 labels for 3 steps of the source" in str(caught.value)
     assert "data.group" in str(caught.value)
 
@@ -160,9 +160,9 @@ def test_the_conversion_that_is_named_works(write: Write) -> None:
     path = write("cmu.txt", ";;; a dictionary\nA  AH0\nA(2)  EY1\nABBEY  AE1 B IY0\n")
     with pytest.raises(DataError) as caught:
         read_config(path)
-    found = re.search(r"sed '[^']*'", str(caught.value))
-    assert found is not None
-    done = subprocess.run(f"{found[0]} {path}", shell=True, capture_output=True, text=True, check=True)
+    command = re.search(r"sed '[^']*'", str(caught.value))
+    assert command is not None
+    done = subprocess.run(f"{command[0]} {path}", shell=True, capture_output=True, text=True, check=True)
     assert done.stdout == "A\tAH0\nA\tEY1\nABBEY\tAE1 B IY0\n"
 
 
@@ -205,7 +205,7 @@ def test_unknown_neighbours_that_count_as_equal_are_named(write: Write) -> None:
     assert "a blank between equal ones, as 3 unknown ones are" in done.output
 
 
-# --- what is said at the end --------------------------------------------------------------------------
+# --- what is reported at the end ----------------------------------------------------------------------
 
 
 def test_a_model_no_better_than_no_effort_and_a_ceiling_are_told_at_the_end(write: Write) -> None:

@@ -38,8 +38,8 @@ def schedule(kind: str, **options: object) -> Schedule:
 @given(warmup=st.integers(1, 50), total=st.integers(51, 200))
 def test_the_warm_up_rises_linearly_to_the_whole_rate(kind: str, warmup: int, total: int) -> None:
     made = schedule(kind, warmup=warmup)
-    found = [made(step, total) for step in range(warmup)]
-    assert found == pytest.approx([(step + 1) / warmup for step in range(warmup)])
+    factors = [made(step, total) for step in range(warmup)]
+    assert factors == pytest.approx([(step + 1) / warmup for step in range(warmup)])
     assert made(warmup, total) == pytest.approx(1.0)
 
 
@@ -47,9 +47,9 @@ def test_the_warm_up_rises_linearly_to_the_whole_rate(kind: str, warmup: int, to
 @given(warmup=st.integers(0, 60), total=st.integers(1, 60))
 def test_factors_lie_between_zero_and_one_and_never_rise_behind_the_warm_up(kind: str, warmup: int, total: int) -> None:
     made = schedule(kind, warmup=warmup)
-    found = [made(step, total) for step in range(total + 5)]
-    assert all(0 <= factor <= 1 + 1e-12 for factor in found)
-    behind = found[warmup:]
+    factors = [made(step, total) for step in range(total + 5)]
+    assert all(0 <= factor <= 1 + 1e-12 for factor in factors)
+    behind = factors[warmup:]
     assert all(after <= before + 1e-12 for before, after in pairwise(behind))
 
 
@@ -128,15 +128,17 @@ def test_updates_visit_every_row_once_an_epoch_up_to_the_ceiling(
     keys = {"batch_size": size, "accumulate": accumulate, "epochs": epochs, "max_steps": steps}
     settings = configure(**{f"train__{key}": value for key, value in keys.items()}).train
     examples = some_examples(rows)
-    found = list(updates(settings, examples, 0))
+    all_updates = list(updates(settings, examples, 0))
     an_epoch = math.ceil(math.ceil(rows / size) / accumulate)
-    assert len(found) == total_steps(settings, examples) == min(steps or 10**9, epochs * an_epoch)
-    assert [update.step for update in found] == list(range(1, len(found) + 1))
-    assert all(1 <= len(update.batches) <= accumulate for update in found)
-    for start in range(0, len(found) - an_epoch + 1, an_epoch):
-        seen = [int(row) for update in found[start : start + an_epoch] for batch in update.batches for row in batch]
+    assert len(all_updates) == total_steps(settings, examples) == min(steps or 10**9, epochs * an_epoch)
+    assert [update.step for update in all_updates] == list(range(1, len(all_updates) + 1))
+    assert all(1 <= len(update.batches) <= accumulate for update in all_updates)
+    for start in range(0, len(all_updates) - an_epoch + 1, an_epoch):
+        seen = [
+            int(row) for update in all_updates[start : start + an_epoch] for batch in update.batches for row in batch
+        ]
         assert sorted(seen) == list(range(rows))
-        assert found[start + an_epoch - 1].epoch == start // an_epoch + 1
+        assert all_updates[start + an_epoch - 1].epoch == start // an_epoch + 1
 
 
 @given(st.integers(0, 12))

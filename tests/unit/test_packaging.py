@@ -191,8 +191,8 @@ def test_each_has_its_files_and_no_others(built: dict[str, Built], package: str)
 @pytest.mark.slow
 def test_the_index_would_take_them(built: dict[str, Built], tmp_path: Path) -> None:
     files = [path for distribution in built.values() for path in distribution]
-    said = call(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=tmp_path)
-    assert said.count("PASSED") == len(files) == 4
+    printed = call(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=tmp_path)
+    assert printed.count("PASSED") == len(files) == 4
 
 
 def environment(folder: Path, wheel: Path) -> Path:
@@ -218,8 +218,8 @@ def runtime(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.mark.slow
 def test_the_installed_command_runs(package: Path, tmp_path: Path) -> None:
     assert call(package / "antiphon", "--version", cwd=tmp_path) == f"antiphon {antiphon.__version__}\n"
-    said = call(package / "antiphon", "--help", cwd=tmp_path)
-    assert {"train", "predict", "evaluate", "serve", "export"} <= set(said.split())
+    help_text = call(package / "antiphon", "--help", cwd=tmp_path)
+    assert {"train", "predict", "evaluate", "serve", "export"} <= set(help_text.split())
 
 
 @pytest.mark.slow
@@ -227,26 +227,26 @@ def test_the_installed_runtime_answers_as_the_installed_package(package: Path, r
     from antiphon.export.folder import export
 
     export(GOLDEN, tmp_path / "shipped")
-    said = {}
+    answers = {}
     for name, scripts, folder in (
         ("antiphon", package, GOLDEN),
         ("antiphon_runtime", runtime, tmp_path / "shipped"),
     ):
         code = ANSWERS.format(package=name)
-        answers, torch, file = json.loads(
+        predictions, torch, file = json.loads(
             call(scripts / "python", "-c", code, folder, json.dumps(WORDS), cwd=tmp_path).splitlines()[-1]
         )
         assert Path(file).is_relative_to(scripts.parent)
         assert torch == (name == "antiphon")
-        said[name] = answers
-    assert [text for text, _ in said["antiphon_runtime"]] == [text for text, _ in said["antiphon"]]
-    scores = [score for _, score in said["antiphon"]]
-    assert [score for _, score in said["antiphon_runtime"]] == pytest.approx(scores, abs=1e-4)
+        answers[name] = predictions
+    assert [text for text, _ in answers["antiphon_runtime"]] == [text for text, _ in answers["antiphon"]]
+    scores = [score for _, score in answers["antiphon"]]
+    assert [score for _, score in answers["antiphon_runtime"]] == pytest.approx(scores, abs=1e-4)
     assert call(runtime / "antiphon-runtime", "--help", cwd=tmp_path).startswith("usage: antiphon-runtime")
 
 
 def mypy(scripts: Path, text: str, folder: Path) -> tuple[int, str]:
-    """What `mypy --strict` says of a script, with the packages of an environment."""
+    """Status and output of `mypy --strict` for a script, with the packages of an environment."""
     (folder / "script.py").write_text(text, encoding="utf-8")
     command: list[str | Path] = [
         sys.executable,
@@ -263,11 +263,11 @@ def mypy(scripts: Path, text: str, folder: Path) -> tuple[int, str]:
 
 @pytest.mark.slow
 def test_a_users_script_has_types(package: Path, tmp_path: Path) -> None:
-    status, said = mypy(package, SCRIPT, tmp_path)
-    assert status == 0, said
-    status, said = mypy(package, MISTAKES, tmp_path)
+    status, output = mypy(package, SCRIPT, tmp_path)
+    assert status == 0, output
+    status, output = mypy(package, MISTAKES, tmp_path)
     assert status == 1
-    assert re.findall(r"\[([a-z-]+)\]$", said, re.MULTILINE) == [
+    assert re.findall(r"\[([a-z-]+)\]$", output, re.MULTILINE) == [
         "arg-type",
         "attr-defined",
         "attr-defined",
@@ -277,5 +277,5 @@ def test_a_users_script_has_types(package: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_users_script_with_the_runtime_has_types(runtime: Path, tmp_path: Path) -> None:
-    status, said = mypy(runtime, RUNTIME_SCRIPT, tmp_path)
-    assert status == 0, said
+    status, output = mypy(runtime, RUNTIME_SCRIPT, tmp_path)
+    assert status == 0, output

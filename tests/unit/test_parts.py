@@ -117,31 +117,31 @@ def encoded(lengths: list[int], width: int) -> Encoded:
 
 
 def test_contexts_equal_their_equations() -> None:
-    found = encoded([4, 2], 3)
+    encoding = encoded([4, 2], 3)
     last = Last(3, 3, 3, layers=2, state_parts=2)
-    assert last.context(found).equal(found.last)
-    for h, c in last.start(found.last):
-        assert h.equal(found.last)
+    assert last.context(encoding).equal(encoding.last)
+    for h, c in last.start(encoding.last):
+        assert h.equal(encoding.last)
         assert c.abs().sum() == 0
 
     projected = ProjectedLast(3, 3, 5, layers=2, state_parts=2)
-    torch.testing.assert_close(projected.context(found), torch.tanh(projected.project(found.last)))
-    starts = projected.start(projected.context(found))
+    torch.testing.assert_close(projected.context(encoding), torch.tanh(projected.project(encoding.last)))
+    starts = projected.start(projected.context(encoding))
     assert len(starts) == 2
     assert not starts[0][0].equal(starts[1][0]), "each layer has its own map"
 
     pools = {
-        "mean": [found.states[0, :4].mean(0), found.states[1, :2].mean(0)],
-        "max": [found.states[0, :4].amax(0), found.states[1, :2].amax(0)],
+        "mean": [encoding.states[0, :4].mean(0), encoding.states[1, :2].mean(0)],
+        "max": [encoding.states[0, :4].amax(0), encoding.states[1, :2].amax(0)],
     }
     for pool, wanted in pools.items():
         bridge = ProjectedAll(3, 3, 5, layers=1, state_parts=1, pool=pool)  # type: ignore[arg-type]
-        torch.testing.assert_close(bridge.context(found), torch.tanh(bridge.project(torch.stack(wanted))))
+        torch.testing.assert_close(bridge.context(encoding), torch.tanh(bridge.project(torch.stack(wanted))))
     bridge = ProjectedAll(3, 3, 5, layers=1, state_parts=1, pool="attention")
     assert bridge.score is not None
-    row = found.states[1, :2]
+    row = encoding.states[1, :2]
     wanted_row = torch.softmax(row @ bridge.score.weight[0], 0) @ row
-    torch.testing.assert_close(bridge.context(found)[1], torch.tanh(bridge.project(wanted_row)))
+    torch.testing.assert_close(bridge.context(encoding)[1], torch.tanh(bridge.project(wanted_row)))
 
 
 def test_dropout_works_with_one_layer_and_only_in_training() -> None:
@@ -155,23 +155,23 @@ def test_dropout_works_with_one_layer_and_only_in_training() -> None:
 def test_the_head_gives_no_probability_to_padding_and_begin() -> None:
     head = SoftmaxHead(3, 9)
     features = torch.randn(4, 3)
-    found = head.log_probs(features)
-    assert found[:, [PAD, BOS]].eq(-math.inf).all()
-    torch.testing.assert_close(found.exp().sum(1), torch.ones(4))
+    log_probs = head.log_probs(features)
+    assert log_probs[:, [PAD, BOS]].eq(-math.inf).all()
+    torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(4))
     targets = torch.tensor([EOS, 5, 3, 8])
-    torch.testing.assert_close(head.nll(features, targets), -found.gather(1, targets[:, None])[:, 0])
-    assert head.best(features).equal(found.argmax(1))
+    torch.testing.assert_close(head.nll(features, targets), -log_probs.gather(1, targets[:, None])[:, 0])
+    assert head.best(features).equal(log_probs.argmax(1))
     nll = head.nll(features, targets)
     given = features[None], targets[None], torch.arange(4)
     torch.testing.assert_close(head.judge(*given)[0], nll)
-    smooth = 0.9 * nll - 0.1 * found[:, EOS:].mean(1)
+    smooth = 0.9 * nll - 0.1 * log_probs[:, EOS:].mean(1)
     objective, summed = head.objective(*given, smoothing=0.1)
     torch.testing.assert_close(objective, smooth.sum())
     torch.testing.assert_close(summed, nll.sum())
     torch.testing.assert_close(head.objective(*given, smoothing=0.0)[0], nll.sum())
     torch.testing.assert_close(
         objective,
-        torch.nn.functional.cross_entropy(found[:, EOS:], targets - EOS, reduction="sum", label_smoothing=0.1),
+        torch.nn.functional.cross_entropy(log_probs[:, EOS:], targets - EOS, reduction="sum", label_smoothing=0.1),
     )
 
 
@@ -194,8 +194,8 @@ def test_the_objective_in_pieces_has_the_gradients_of_the_whole(
     objective, nll = head.objective(features[None], targets[None], torch.arange(7), smoothing)
     torch.testing.assert_close(objective, plain)
     assert not nll.requires_grad
-    for found, slope in zip(torch.autograd.grad(3 * objective, leaves), expected, strict=True):
-        torch.testing.assert_close(found, slope)
+    for gradient, slope in zip(torch.autograd.grad(3 * objective, leaves), expected, strict=True):
+        torch.testing.assert_close(gradient, slope)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -249,8 +249,8 @@ def test_half_of_the_pictures_are_mirrored_in_training_alone() -> None:
     pictures = torch.randint(0, 256, (1, 1, 12, 10, 3), dtype=torch.uint8)
     rows, lengths = pictures.repeat(40, 1, 1, 1, 1), torch.ones(40, dtype=torch.long)
     plain, turned = (source.eval()(one, lengths[:1])[0] for one in (pictures, pictures.flip(3)))
-    found = source.train()(rows, lengths)[0]
-    kinds = [[torch.allclose(row, one[0], atol=1e-4) for one in (plain, turned)] for row in found]
+    states = source.train()(rows, lengths)[0]
+    kinds = [[torch.allclose(row, one[0], atol=1e-4) for one in (plain, turned)] for row in states]
     assert all(any(kind) for kind in kinds)
     assert 0 < sum(kind[1] for kind in kinds) < 40
 
@@ -260,8 +260,8 @@ def test_a_picture_keeps_its_brightness_without_normalisation() -> None:
     for norm, alike in (("group", True), ("none", False)):
         torch.manual_seed(0)
         source = ImageSource(1, 5, [4], norm=norm)  # type: ignore[arg-type]
-        found = [source(picture, torch.ones(1, dtype=torch.long))[0][0, 5] for picture in (dark, dark + 20)]
-        assert torch.allclose(found[0], found[1], atol=0.05) == alike
+        states = [source(picture, torch.ones(1, dtype=torch.long))[0][0, 5] for picture in (dark, dark + 20)]
+        assert torch.allclose(states[0], states[1], atol=0.05) == alike
 
 
 def test_jitter_is_one_for_all_steps_of_a_row_and_bounded() -> None:
@@ -270,8 +270,8 @@ def test_jitter_is_one_for_all_steps_of_a_row_and_bounded() -> None:
     assert torch.equal(changed[:4], changed[:1].repeat(4, 1, 1, 1))
     assert not torch.allclose(changed[0], changed[4])
     flat = torch.full((50, 3, 8, 8), 0.5)  # moving changes nothing: contrast and brightness alone
-    found = jittered(flat, 0.1)
-    assert found.min() >= 0.5 * 0.9 - 0.1 - 1e-5
-    assert found.max() <= 0.5 * 1.1 + 0.1 + 1e-5
+    jittered_flat = jittered(flat, 0.1)
+    assert jittered_flat.min() >= 0.5 * 0.9 - 0.1 - 1e-5
+    assert jittered_flat.max() <= 0.5 * 1.1 + 0.1 + 1e-5
     assert torch.equal(jittered(picture, 0.0), jittered(picture, 0.0))
     assert torch.allclose(jittered(picture, 0.0), picture, atol=1e-5)

@@ -26,17 +26,17 @@ def model(model_folder: Path) -> Predictor:
 
 @given(inputs, st.integers(1, 4), st.integers(1, 3))
 def test_windows_and_company_change_nothing(model: Predictor, texts: list[str], window: int, beam: int) -> None:
-    found: list[Any] = list(model.stream(texts, beam, window=window))
+    answers: list[Any] = list(model.stream(texts, beam, window=window))
     alone = [model.predict([text], beam)[0] for text in texts]
-    assert [one.text for one in found] == [one.text for one in alone]
-    assert [one.score for one in found] == pytest.approx([one.score for one in alone], abs=1e-4)
+    assert [one.text for one in answers] == [one.text for one in alone]
+    assert [one.score for one in answers] == pytest.approx([one.score for one in alone], abs=1e-4)
 
 
 @given(inputs)
 def test_an_empty_input_gives_an_empty_output_in_its_place(model: Predictor, texts: list[str]) -> None:
-    found = model.predict(texts)
-    assert len(found) == len(texts)
-    for text, one in zip(texts, found, strict=True):
+    answers = model.predict(texts)
+    assert len(answers) == len(texts)
+    for text, one in zip(texts, answers, strict=True):
         assert one.source_tokens == list(text)
         if not text:
             assert (one.text, one.tokens, one.score, one.n_best) == ("", [], None, [])

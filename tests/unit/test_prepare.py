@@ -97,7 +97,7 @@ def test_a_piece_is_shifted_by_one_frame(folders: tuple[Path, Path]) -> None:
     pieces[0, 0], pieces[0, 1] = np.eye(88, dtype=np.uint8)[:4], np.eye(88, dtype=np.uint8)[:1]
     savemat(source / "Tunes.mat", {f"{part}data": pieces for part in PREPARE.PARTS})
     PREPARE.music_poly(source, out)
-    (row,) = made(out / "Tunes-valid.jsonl.gz")  # of a single frame there is nothing to say
+    (row,) = made(out / "Tunes-valid.jsonl.gz")  # there is nothing to predict for a single frame
     assert row["frames"][1:] == row["next"][:-1]
     assert row["frames"] == np.eye(88)[:3].tolist()
 
@@ -115,11 +115,11 @@ def test_shuffled_captions_are_all_of_another_image(folders: tuple[Path, Path]) 
     captions(source, "image\tcaption", rows)
     for _ in range(2):  # a second time is the same
         PREPARE.captions_flickr8k(source, out)
-    found = (out / "train.tsv").read_text().splitlines()[1:]
-    assert all(ours != theirs for ours, theirs in zip(found, rows, strict=True))
-    assert sorted(row.split("\t")[0] for row in found) == sorted(row.split("\t")[0] for row in rows)
-    assert [row.split("\t")[1] for row in found] == [row.split("\t")[1] for row in rows]
-    assert found[0].split("\t")[0] == found[1].split("\t")[0]
+    shuffled = (out / "train.tsv").read_text().splitlines()[1:]
+    assert all(ours != theirs for ours, theirs in zip(shuffled, rows, strict=True))
+    assert sorted(row.split("\t")[0] for row in shuffled) == sorted(row.split("\t")[0] for row in rows)
+    assert [row.split("\t")[1] for row in shuffled] == [row.split("\t")[1] for row in rows]
+    assert shuffled[0].split("\t")[0] == shuffled[1].split("\t")[0]
     assert (out / "images" / "a.png").read_bytes() == b"a"
 
 

@@ -68,7 +68,7 @@ def test_in_lower_precision_gradients_are_as_near_to_exact_ones() -> None:
         plain, together = (walked(low, first, 12, [True] * 12, way) for way in (False, True))
     for one, other, wanted in zip(plain[:2], together[:2], exact[:2], strict=True):
         assert other.dtype == torch.float32
-        errors = [float((found - wanted).norm() / wanted.norm()) for found in (other, one)]
+        errors = [float((rounded - wanted).norm() / wanted.norm()) for rounded in (other, one)]
         assert errors[0] < min(0.01, 1.2 * errors[1])
 
 
@@ -79,7 +79,7 @@ def test_a_cell_that_is_taken_step_by_step(kind: str) -> None:
     cell = CELLS.build(kind, {"layer_norm": True}, "cell", inputs=5, hidden=4).double()
     assert isinstance(cell, Cell)
     inputs = torch.randn(3, 6, 5, dtype=torch.float64)
-    found = []
+    computed = []
     for fast in (True, False):
         cell.zero_grad()
         state = cell.initial(inputs)
@@ -92,8 +92,8 @@ def test_a_cell_that_is_taken_step_by_step(kind: str) -> None:
                 outputs.append(state[0])
             outputs = torch.stack(outputs, 1)
         (outputs.square().sum() + state[-1].sum()).backward()
-        found.append([outputs, *(parameter.grad for parameter in cell.parameters())])
-    for one, other in zip(*found, strict=True):
+        computed.append([outputs, *(parameter.grad for parameter in cell.parameters())])
+    for one, other in zip(*computed, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
@@ -110,15 +110,15 @@ def test_arguments_may_have_names(names: tuple[str, ...]) -> None:
     given = {"input": inputs, "weight": layer.weight, "bias": layer.bias}
     placed = [value for name, value in given.items() if name not in names]
     with at_once([layer.weight]):
-        found = functional.linear(*placed, **{name: given[name] for name in names})
-    torch.testing.assert_close(found, layer(inputs))
-    found.sum().backward()  # type: ignore[no-untyped-call]
+        outputs = functional.linear(*placed, **{name: given[name] for name in names})
+    torch.testing.assert_close(outputs, layer(inputs))
+    outputs.sum().backward()  # type: ignore[no-untyped-call]
     assert layer.bias.grad is not None
     assert layer.bias.grad.tolist() == [2.0, 2.0]
 
 
 def test_a_weight_may_have_another_bias_at_every_step() -> None:
-    layer, found = nn.Linear(3, 3).double(), []
+    layer, computed = nn.Linear(3, 3).double(), []
     for together in (False, True):
         layer.zero_grad()
         values = torch.ones(2, 3, dtype=torch.float64)
@@ -126,6 +126,6 @@ def test_a_weight_may_have_another_bias_at_every_step() -> None:
             for step in range(3):
                 values = functional.linear(torch.tanh(values), layer.weight, layer.bias * step)
         values.square().sum().backward()  # type: ignore[no-untyped-call]
-        found.append([values, *(parameter.grad for parameter in layer.parameters())])
-    for one, other in zip(*found, strict=True):
+        computed.append([values, *(parameter.grad for parameter in layer.parameters())])
+    for one, other in zip(*computed, strict=True):
         torch.testing.assert_close(one, other)

@@ -39,9 +39,9 @@ def test_a_recipe_spells_out_what_it_was_measured_with(recipe: Path, monkeypatch
     """Nothing is left to be chosen from the data, so that a better choice moves no measured figure."""
     monkeypatch.setenv("ANTIPHON_DATA", "/data")
     monkeypatch.setattr(defaults, "load_rows", None)
-    found = read_config(recipe)
-    assert found.about == []
-    tree = json.dumps(found.config.model_dump(mode="json", by_alias=True)).replace(str(ROOT), "")
+    completed = read_config(recipe)
+    assert completed.about == []
+    tree = json.dumps(completed.config.model_dump(mode="json", by_alias=True)).replace(str(ROOT), "")
     assert json.loads(tree) == COMPLETE[recipe.stem]
 
 
@@ -67,8 +67,8 @@ def test_a_recipe_reads_its_data_and_takes_a_step(
                 pytest.skip(f"needs scripts/prepare {path.parent.name}")
             assert path.exists(), f"{recipe}: {path} is not there"
     prepared = prepare(config)
-    found = collate(prepared.train, range(2))
-    objective, nll = batch_loss(prepared.model, found, 1.0, config.train.label_smoothing, "float32")
+    batch = collate(prepared.train, range(2))
+    objective, nll = batch_loss(prepared.model, batch, 1.0, config.train.label_smoothing, "float32")
     objective.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(nll)
     assert all(torch.isfinite(p.grad).all() for p in prepared.model.parameters() if p.grad is not None)

@@ -39,11 +39,11 @@ def cell(kind: str, inputs: int = 3, hidden: int = 4, **options: object) -> Cell
 
 
 def steps(made: Cell, inputs: Tensor, state: Layer) -> Tensor:
-    found = []
+    states = []
     for step in inputs.unbind(1):
         state = made.advance(step, state)
-        found.append(state[0])
-    return torch.stack(found, 1)
+        states.append(state[0])
+    return torch.stack(states, 1)
 
 
 def random_steps(made: Cell, rows: int = 2, length: int = 6) -> tuple[Tensor, Layer]:
@@ -59,16 +59,16 @@ def writer(seed: int = 1, **settings: object) -> Writer:
         "dropout": 0.5,
     }
     torch.manual_seed(seed)
-    found = many_to_many(Model.model_validate(tree | settings), [Side("symbols", 9)], Side("symbols", 8))
-    return found.double()
+    model = many_to_many(Model.model_validate(tree | settings), [Side("symbols", 9)], Side("symbols", 8))
+    return model.double()
 
 
 def run(model: Writer, seed: int, reference: float = 1.0) -> Tensor:
     torch.manual_seed(seed)
-    found: Tensor = functional_call(
+    outputs: Tensor = functional_call(
         model, dropped_weights(model), ([pad_sources(sources(4))], targets(4)[1], reference)
     )
-    return found
+    return outputs
 
 
 # layer normalisation
@@ -90,7 +90,7 @@ def test_layer_normalisation_equals_its_equations(kind: str) -> None:
     inputs, state = random_steps(made)
     at = {name: parameter.detach().numpy() for name, parameter in made.named_parameters()}
     h, *more = (part.numpy() for part in state)
-    for t, found in enumerate(made(inputs, state)[0].detach().unbind(1)):
+    for t, computed in enumerate(made(inputs, state)[0].detach().unbind(1)):
         new = normalized(inputs[:, t].numpy() @ at["input_weight"].T) * at["input_norm.weight"] + at["input_bias"]
         old = normalized(h @ at["state_weight"].T) * at["state_norm.weight"] + at["state_bias"]
         if kind == "lstm":
@@ -103,7 +103,7 @@ def test_layer_normalisation_equals_its_equations(kind: str) -> None:
             h = (1 - z) * n + z * h
         else:
             h = np.tanh(new + old) if kind == "rnn_tanh" else np.maximum(new + old, 0)
-        np.testing.assert_allclose(found.numpy(), h, atol=1e-12)
+        np.testing.assert_allclose(computed.numpy(), h, atol=1e-12)
 
 
 # zoneout
@@ -120,12 +120,12 @@ def test_zoneout_keeps_or_takes_every_unit_of_every_part(kind: str) -> None:
     plain = made.step(step, state)
     drawn = made.advance(step, state)
     made.eval()
-    for old, new, found, expected in zip(state, plain, drawn, made.advance(step, state), strict=True):
-        kept = torch.isclose(found, old)
-        assert (kept | torch.isclose(found, new)).all()
+    for old, new, mixed, expected in zip(state, plain, drawn, made.advance(step, state), strict=True):
+        kept = torch.isclose(mixed, old)
+        assert (kept | torch.isclose(mixed, new)).all()
         torch.testing.assert_close(kept.double().mean(0), torch.full((4,), 0.3).double(), atol=0.04, rtol=0)
         torch.testing.assert_close(expected, 0.3 * old + 0.7 * new)
-        torch.testing.assert_close(found.mean(0), expected.mean(0), atol=0.1, rtol=0.1)
+        torch.testing.assert_close(mixed.mean(0), expected.mean(0), atol=0.1, rtol=0.1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,14 +179,14 @@ def test_weights_dropped_once_are_dropped_at_all_steps(kind: str) -> None:
 def test_dropout_zeroes_or_scales_and_its_gradient_does_the_same(count: int, rate: float, seed: int) -> None:
     values = (torch.rand(count, dtype=torch.float64) + 0.5).requires_grad_()
     torch.manual_seed(seed)
-    found = dropped(values, rate)
-    share = found.detach() / values.detach()
+    outputs = dropped(values, rate)
+    share = outputs.detach() / values.detach()
     kept = torch.full_like(share, 1 / (1 - rate))
     assert (torch.isclose(share, kept) | (share == 0)).all()
-    found.sum().backward()  # type: ignore[no-untyped-call]
+    outputs.sum().backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(values.grad, torch.where(share == 0, share, kept))
     torch.manual_seed(seed)
-    assert torch.equal(dropped(values, rate), found)  # the seed says what is lost
+    assert torch.equal(dropped(values, rate), outputs)  # the seed decides what is lost
 
 
 @pytest.mark.parametrize("rate", [1e-7, 0.001, 0.2, 0.5, 0.9, 1 - 1e-7])
@@ -207,16 +207,18 @@ def test_dropout_loses_the_share_it_is_told_of_neighbours_on_their_own(rate: flo
 def test_locked_dropout_is_constant_over_time(rows: int, length: int, width: int, rate: float, seed: int) -> None:
     torch.manual_seed(seed)
     values = torch.rand(rows, length, width) + 0.5
-    found = Dropout(rate, locked=True)(values) / values
-    assert torch.isclose(found, torch.zeros(())).logical_or(torch.isclose(found, torch.tensor(1 / (1 - rate)))).all()
-    assert torch.isclose(found, found[:, :1]).all()
+    factors = Dropout(rate, locked=True)(values) / values
+    assert (
+        torch.isclose(factors, torch.zeros(())).logical_or(torch.isclose(factors, torch.tensor(1 / (1 - rate)))).all()
+    )
+    assert torch.isclose(factors, factors[:, :1]).all()
 
 
 def test_locked_dropout_differs_from_row_to_row_and_keeps_the_mean() -> None:
     torch.manual_seed(1)
-    found = Dropout(0.3, locked=True)(torch.ones(2000, 3, 8))[:, 0]
-    assert len(found.unique(dim=0)) > 100
-    torch.testing.assert_close(found.mean(0), torch.ones(8), atol=0.06, rtol=0)
+    factors = Dropout(0.3, locked=True)(torch.ones(2000, 3, 8))[:, 0]
+    assert len(factors.unique(dim=0)) > 100
+    torch.testing.assert_close(factors.mean(0), torch.ones(8), atol=0.06, rtol=0)
 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
@@ -263,12 +265,12 @@ def test_steps_equal_one_call_in_training_too(attention: dict[str, Any]) -> None
     whole = model.decoder.unroll(inputs, state).features
     assert whole.eq(0).any()
     assert whole.eq(0).equal(whole[:, :1].eq(0).expand_as(whole)), "the readout loses the same at all steps"
-    after, found = state, []
+    after, stepped = state, []
     for step in inputs.unbind(1):
         decoded = model.decoder.step(step, after)
         after = decoded.state
-        found.append(decoded.features)
-    torch.testing.assert_close(torch.stack(found, 1), whole)
+        stepped.append(decoded.features)
+    torch.testing.assert_close(torch.stack(stepped, 1), whole)
     assert not model.decoder.unroll(inputs, model.start([pad_sources(sources(4))])).features.equal(whole)
 
 
@@ -283,8 +285,8 @@ def test_what_is_drawn_goes_where_its_row_goes() -> None:
         ([2, 2, 0, 0], state.expand(2).select(torch.tensor([2, 0]), 2)),
     ):
         assert moved.drawn is not None
-        for own, found in zip(state.drawn, moved.drawn, strict=True):
-            assert found.equal(own[rows])
+        for own, after in zip(state.drawn, moved.drawn, strict=True):
+            assert after.equal(own[rows])
 
 
 # all together

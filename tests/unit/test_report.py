@@ -81,9 +81,14 @@ def test_the_worst_rows_are_the_least_probable(model_folder: Path, pairs: Path, 
     rows = re.findall(r"<tr>(.*?)</tr>", section)[1:]
     cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
     assert len(cells) == WORST
-    for (row, score), (where, source, target, said, told) in zip(scored[:WORST], cells, strict=True):
-        assert (where, source, target, told) == (f"{row.file}:{row.line}", row.sources[0], row.target, f"{score:.3f}")
-        assert said == load(model_folder, "cpu").predict([row.sources[0]])[0].text if row is scored[0][0] else True
+    for (row, score), (where, source, target, predicted, shown_score) in zip(scored[:WORST], cells, strict=True):
+        assert (where, source, target, shown_score) == (
+            f"{row.file}:{row.line}",
+            row.sources[0],
+            row.target,
+            f"{score:.3f}",
+        )
+        assert predicted == load(model_folder, "cpu").predict([row.sources[0]])[0].text if row is scored[0][0] else True
 
 
 def test_data_that_has_gone_is_told(model_folder: Path, tmp_path: Path) -> None:

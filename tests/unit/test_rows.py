@@ -28,18 +28,18 @@ def read(
     *files: Path, columns: tuple[Column, Column] = (0, 1), header: bool = False, problems: Problems | None = None
 ) -> list[Row]:
     """The rows of tables; bad ones raise."""
-    found = problems or Problems()
-    rows = list(read_rows([str(file) for file in files], [], text_sides(*columns), header, found))
+    all_problems = problems or Problems()
+    rows = list(read_rows([str(file) for file in files], [], text_sides(*columns), header, all_problems))
     if problems is None:
-        found.raise_any()
+        all_problems.raise_any()
     return rows
 
 
 def read_parallel(source: Path, target: Path, problems: Problems | None = None) -> list[Row]:
-    found = problems or Problems()
-    rows = list(read_rows([], (str(source), str(target)), text_sides(0, 1), False, found))
+    all_problems = problems or Problems()
+    rows = list(read_rows([], (str(source), str(target)), text_sides(0, 1), False, all_problems))
     if problems is None:
-        found.raise_any()
+        all_problems.raise_any()
     return rows
 
 
@@ -77,9 +77,9 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, rows: list[tuple[str, 
         plain.write_bytes(content)
         packed.write_bytes(gzip.compress(content))
         for path in (plain, packed):
-            found = read(path)
-            assert texts(found) == rows
-            assert {row.file for row in found} == {str(path)}
+            rows_of_file = read(path)
+            assert texts(rows_of_file) == rows
+            assert {row.file for row in rows_of_file} == {str(path)}
     sides = [tmp_path / "s", tmp_path / "t"]
     for side, values in zip(sides, zip(*rows, strict=True), strict=True):
         side.write_bytes("".join(value + "\n" for value in values).encode("utf-8"))
@@ -389,9 +389,9 @@ def test_a_gigantic_line_is_a_bad_row_and_the_next_is_read(tmp_path: Path, monke
     monkeypatch.setattr("antiphon.data.formats.LONGEST_LINE", 10)
     path = tmp_path / "a.tsv"
     path.write_bytes(b"a\tb\n" + b"x" * 11 + b"\nc\td\n" + b"y" * 10 + b"\n" + b"z" * 99)
-    found = list(read_lines(str(path)))
-    assert [line for _, line, _ in found] == ["a\tb", None, "c\td", None, None]
-    assert [number for number, _, _ in found] == [1, 2, 3, 4, 5]
+    lines = list(read_lines(str(path)))
+    assert [line for _, line, _ in lines] == ["a\tb", None, "c\td", None, None]
+    assert [number for number, _, _ in lines] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
@@ -423,8 +423,8 @@ def test_parquet_has_named_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"word": ["a", "c", None], "sound": ["b", "d", "e"]}), path)
     problems = Problems()
-    found = list(read_rows([str(path)], [], text_sides("word", "sound"), False, problems))
-    assert texts(found) == [("a", "b"), ("c", "d")]
+    rows = list(read_rows([str(path)], [], text_sides("word", "sound"), False, problems))
+    assert texts(rows) == [("a", "b"), ("c", "d")]
     assert problems.first == [f"{path}:3: column 'word' is null"]
 
 
@@ -436,8 +436,8 @@ def test_a_quote_that_is_never_closed_ends_the_reading(write: Write) -> None:
 
 
 def test_a_record_of_several_lines_stands_where_it_begins(write: Write) -> None:
-    found = read(write("t.csv", 'a,X\n"b\nc",Y\nd,Z\n'))
-    assert [(row.sources[0], row.line) for row in found] == [("a", 1), ("b\nc", 2), ("d", 4)]
+    rows = read(write("t.csv", 'a,X\n"b\nc",Y\nd,Z\n'))
+    assert [(row.sources[0], row.line) for row in rows] == [("a", 1), ("b\nc", 2), ("d", 4)]
 
 
 def test_utf16_csv_is_told(write: Write) -> None:

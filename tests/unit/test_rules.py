@@ -33,12 +33,12 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Known:
-    """A rule, and what it says of a whole output or of the beginning of one, as plainly as it can be said."""
+    """A rule, and a plain function that decides whether a whole output or a prefix keeps it."""
 
     name: str
     rule: Rule
-    keeps: Callable[[int, Tokens, bool], bool]  # source, said so far, whether it ends there
-    adds: dict[int, float] = field(default_factory=dict)  # to the rank, whenever a symbol is said
+    keeps: Callable[[int, Tokens, bool], bool]  # source, prefix, whether the output ends there
+    adds: dict[int, float] = field(default_factory=dict)  # to the rank score, for each symbol of the output
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,18 @@ def lexicon(outputs: Sequence[Tokens]) -> Lexicon:
     return rule
 
 
-def repeats(said: Tokens, size: int) -> bool:
-    grams = [said[i : i + size] for i in range(len(said) - size + 1)]
+def repeats(output: Tokens, size: int) -> bool:
+    grams = [output[i : i + size] for i in range(len(output) - size + 1)]
     return len(set(grams)) < len(grams)
 
 
-def holds(said: Tokens, phrase: Tokens) -> bool:
-    return any(said[i : i + len(phrase)] == phrase for i in range(len(said)))
+def holds(output: Tokens, phrase: Tokens) -> bool:
+    return any(output[i : i + len(phrase)] == phrase for i in range(len(output)))
 
 
 @dataclass(frozen=True)
 class Walk:
-    """Which chain a row follows, and how much it has said: chains that differ from step to step have no ties."""
+    """Which chain a row follows, and how many symbols it has: chains that differ from step to step have no ties."""
 
     which: Tensor
     place: int = 0
@@ -114,27 +114,27 @@ phrases = st.lists(st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=2).ma
 
 def known_rules(sources: int) -> st.SearchStrategy[list[Known]]:
     """Some of the rules, each at most once."""
-    repeat = st.integers(1, 3).map(lambda n: Known("repeat", NoRepeat(n), lambda _, said, __: not repeats(said, n)))
+    repeat = st.integers(1, 3).map(lambda n: Known("repeat", NoRepeat(n), lambda _, output, __: not repeats(output, n)))
     end = st.sampled_from([-1.5, 0.7, 4.0]).map(lambda p: Known("end", EndPenalty(p), lambda *_: True, {EOS: -p}))
     liked = st.dictionaries(st.sampled_from(SYMBOLS), st.sampled_from([-2.0, 1.5]), min_size=1).map(
         lambda adds: Known("bonus", Bonus(adds), lambda *_: True, adds)
     )
     some = st.lists(st.sampled_from(SYMBOLS), min_size=1, unique=True).map(
-        lambda few: Known("allowed", allowed(few), lambda _, said, __: set(said) <= set(few))
+        lambda few: Known("allowed", allowed(few), lambda _, output, __: set(output) <= set(few))
     )
     names = st.lists(outputs, min_size=1, max_size=12, unique=True).map(
         lambda all_: Known(
             "lexicon",
             lexicon(all_),
-            lambda _, said, ends: said in all_ if ends else any(one[: len(said)] == said for one in all_),
+            lambda _, output, ends: output in all_ if ends else any(one[: len(output)] == output for one in all_),
         )
     )
     prefix = st.lists(outputs, min_size=sources, max_size=sources).map(
         lambda own: Known(
             "prefix",
             Prefix(own),
-            lambda source, said, ends: (
-                said[: len(own[source])] == own[source] if ends else all(a == b for a, b in zip(said, own[source]))  # noqa: B905
+            lambda source, output, ends: (
+                output[: len(own[source])] == own[source] if ends else all(a == b for a, b in zip(output, own[source]))  # noqa: B905
             ),
         )
     )
@@ -152,55 +152,55 @@ class Plain:
     penalty: float = 1.0
     required: Sequence[Tokens] = ()
 
-    def log_p(self, said: Tokens, symbol: int) -> float:
-        return self.table[len(said)][said[-1] if said else BOS][symbol]
+    def log_p(self, prefix: Tokens, symbol: int) -> float:
+        return self.table[len(prefix)][prefix[-1] if prefix else BOS][symbol]
 
     def added(self, *symbols: int) -> float:
         return sum(one.adds.get(symbol, 0.0) for one in self.rules for symbol in symbols)
 
-    def may(self, said: Tokens) -> dict[int, float]:
+    def may(self, prefix: Tokens) -> dict[int, float]:
         """What may follow, and what it adds to the rank."""
-        found = {}
-        if len(said) < self.limits.max_length:
+        rank_scores = {}
+        if len(prefix) < self.limits.max_length:
             for symbol in SYMBOLS:
-                if all(one.keeps(self.source, (*said, symbol), False) for one in self.rules):
-                    found[symbol] = self.log_p(said, symbol) + self.added(symbol)
-        if len(said) >= self.limits.min_length and all(
-            [one.keeps(self.source, said, True) for one in self.rules] + [holds(said, one) for one in self.required]
+                if all(one.keeps(self.source, (*prefix, symbol), False) for one in self.rules):
+                    rank_scores[symbol] = self.log_p(prefix, symbol) + self.added(symbol)
+        if len(prefix) >= self.limits.min_length and all(
+            [one.keeps(self.source, prefix, True) for one in self.rules] + [holds(prefix, one) for one in self.required]
         ):
-            found[EOS] = self.log_p(said, EOS) + self.added(EOS)
-        return found
+            rank_scores[EOS] = self.log_p(prefix, EOS) + self.added(EOS)
+        return rank_scores
 
     def greedy(self) -> list[tuple[Tokens, float]]:
-        said: Tokens = ()
+        prefix: Tokens = ()
         score = 0.0
-        while choices := self.may(said):
+        while choices := self.may(prefix):
             best = max(choices, key=lambda symbol: choices[symbol])
-            score += self.log_p(said, best)
+            score += self.log_p(prefix, best)
             if best == EOS:
-                return [(said, score)]
-            said = (*said, best)
+                return [(prefix, score)]
+            prefix = (*prefix, best)
         return []
 
     def all(self) -> list[tuple[float, float, Tokens]]:
         """Every output that keeps the rules: rank, score, tokens, the best first."""
-        found = []
+        outputs = []
         for length in range(self.limits.min_length, self.limits.max_length + 1):
-            for said in itertools.product(SYMBOLS, repeat=length):
-                if EOS in self.may(said) and all(said[i] in self.may(said[:i]) for i in range(length)):
-                    score = sum(self.log_p(said[:i], said[i]) for i in range(length)) + self.log_p(said, EOS)
-                    rank = (score + self.added(*said, EOS)) / (length + 1) ** self.penalty
-                    found.append((rank, score, said))
-        return sorted(found, reverse=True)
+            for output in itertools.product(SYMBOLS, repeat=length):
+                if EOS in self.may(output) and all(output[i] in self.may(output[:i]) for i in range(length)):
+                    score = sum(self.log_p(output[:i], output[i]) for i in range(length)) + self.log_p(output, EOS)
+                    rank = (score + self.added(*output, EOS)) / (length + 1) ** self.penalty
+                    outputs.append((rank, score, output))
+        return sorted(outputs, reverse=True)
 
-    def progress(self, said: Tokens) -> int:
-        """Symbols of the required phrases that have been said, with those of one that `said` ends with."""
-        missing = [phrase for phrase in self.required if not holds(said, phrase)]
-        part = max((n for p in missing for n in range(len(p)) if n and said[-n:] == p[:n]), default=0)
+    def progress(self, prefix: Tokens) -> int:
+        """Symbols of the required phrases that are in `prefix`, with those of one that `prefix` ends with."""
+        missing = [phrase for phrase in self.required if not holds(prefix, phrase)]
+        part = max((n for p in missing for n in range(len(p)) if n and prefix[-n:] == p[:n]), default=0)
         return sum(len(p) for p in set(self.required) - set(missing)) + part
 
     def beam(self, width: int, groups: int = 1, strength: float = 0.0) -> list[tuple[float, float, Tokens]]:
-        """Beam search, diverse with groups, a grid with required phrases: each lane a list of (rank, score, said)."""
+        """Beam search, diverse with groups, a grid with required phrases: each lane a list of (rank, score, prefix)."""
         grid = bool(self.required)
         lanes: list[list[tuple[float, float, Tokens]]] = [[(0.0, 0.0, ())] for _ in range(groups)]
         if grid:
@@ -211,30 +211,34 @@ class Plain:
             counts: dict[int, int] = {}
             after: list[list[tuple[float, float, Tokens]]] = []
             for number, lane in enumerate(lanes):
-                found = []
-                for rank, score, said in itertools.chain(*lanes) if grid else lane:
-                    for symbol, adds in self.may(said).items():
-                        if grid and number != self.progress(said if symbol == EOS else (*said, symbol)):
+                candidates = []
+                for rank, score, prefix in itertools.chain(*lanes) if grid else lane:
+                    for symbol, adds in self.may(prefix).items():
+                        if grid and number != self.progress(prefix if symbol == EOS else (*prefix, symbol)):
                             continue
                         chosen = rank + adds - strength * counts.get(symbol, 0)
-                        found.append((chosen, rank + adds, score + self.log_p(said, symbol), said, symbol))
-                found = sorted(found, reverse=True)[: 2 * width]
-                for _, rank, score, said, symbol in found[:width]:
+                        candidates.append((chosen, rank + adds, score + self.log_p(prefix, symbol), prefix, symbol))
+                candidates = sorted(candidates, reverse=True)[: 2 * width]
+                for _, rank, score, prefix, symbol in candidates[:width]:
                     counts[symbol] = counts.get(symbol, 0) + 1
                     if symbol == EOS:
-                        done[number].append((rank / (len(said) + 1) ** self.penalty, score, said))
+                        done[number].append((rank / (len(prefix) + 1) ** self.penalty, score, prefix))
                         surest[number] = max(surest[number], rank)
-                leading[number] = max((rank for _, rank, _, _, symbol in found if symbol != EOS), default=-math.inf)
-                after.append([(r, s, (*said, symbol)) for _, r, s, said, symbol in found if symbol != EOS][:width])
+                leading[number] = max(
+                    (rank for _, rank, _, _, symbol in candidates if symbol != EOS), default=-math.inf
+                )
+                after.append(
+                    [(r, s, (*prefix, symbol)) for _, r, s, prefix, symbol in candidates if symbol != EOS][:width]
+                )
             full = [len(one) >= width and leading[n] <= surest[n] for n, one in enumerate(done)]
             lanes = [[] if full[-1 if grid else number] else lane for number, lane in enumerate(after)]
         best = [one for lane in done for one in sorted(lane, reverse=True)[:width]]
-        return sorted({said: (rank, score, said) for rank, score, said in sorted(best)}.values(), reverse=True)
+        return sorted({prefix: (rank, score, prefix) for rank, score, prefix in sorted(best)}.values(), reverse=True)
 
 
-def same(found: list[Hypothesis], wanted: Sequence[tuple[float, float, Tokens]]) -> None:
-    assert [one.tokens for one in found] == [said for _, _, said in wanted]
-    for one, (rank, score, _) in zip(found, wanted, strict=True):
+def same(hypotheses: list[Hypothesis], wanted: Sequence[tuple[float, float, Tokens]]) -> None:
+    assert [one.tokens for one in hypotheses] == [tokens for _, _, tokens in wanted]
+    for one, (rank, score, _) in zip(hypotheses, wanted, strict=True):
         assert one.score == pytest.approx(score, abs=1e-4)
         assert one.rank_score == pytest.approx(rank, abs=1e-4)
 
@@ -242,11 +246,11 @@ def same(found: list[Hypothesis], wanted: Sequence[tuple[float, float, Tokens]])
 @given(st.integers(0, 10_000), known_rules(4), st.integers(0, 2))
 def test_greedy_with_rules_is_the_plain_search(seed: int, rules: list[Known], shortest: int) -> None:
     tables, limits = random_tables(4, seed), Limits(LONGEST, shortest)
-    found = greedy(stepper(tables), starts(4), 4, CPU, limits, rules=[one.rule for one in rules])
+    results = greedy(stepper(tables), starts(4), 4, CPU, limits, rules=[one.rule for one in rules])
     one = beam(stepper(tables), starts(4), 4, CPU, limits, 1, rules=[one.rule for one in rules])
-    for source, hypotheses in enumerate(found):
+    for source, hypotheses in enumerate(results):
         wanted = Plain(tables[source].tolist(), source, limits, rules).greedy()
-        assert [h.tokens for h in hypotheses] == [h.tokens for h in one[source]] == [said for said, _ in wanted]
+        assert [h.tokens for h in hypotheses] == [h.tokens for h in one[source]] == [tokens for tokens, _ in wanted]
         assert [h.score for h in hypotheses] == pytest.approx([score for _, score in wanted], abs=1e-4)
 
 
@@ -256,16 +260,16 @@ def test_a_beam_wide_enough_finds_every_output_that_keeps_the_rules(
 ) -> None:
     tables, limits = random_tables(3, seed), Limits(LONGEST, shortest)
     width = sum(WORDS**n for n in range(LONGEST + 1))
-    found = beam(stepper(tables), starts(3), 3, CPU, limits, width, penalty, rules=[one.rule for one in rules])
-    for source, hypotheses in enumerate(found):
+    results = beam(stepper(tables), starts(3), 3, CPU, limits, width, penalty, rules=[one.rule for one in rules])
+    for source, hypotheses in enumerate(results):
         same(hypotheses, Plain(tables[source].tolist(), source, limits, rules, penalty).all())
 
 
 @given(st.integers(0, 10_000), known_rules(3), st.integers(1, 6), st.sampled_from([0.0, 1.0]))
 def test_a_beam_with_rules_is_the_plain_search(seed: int, rules: list[Known], width: int, penalty: float) -> None:
     tables, limits = random_tables(3, seed), Limits(LONGEST)
-    found = beam(stepper(tables), starts(3), 3, CPU, limits, width, penalty, rules=[one.rule for one in rules])
-    for source, hypotheses in enumerate(found):
+    results = beam(stepper(tables), starts(3), 3, CPU, limits, width, penalty, rules=[one.rule for one in rules])
+    for source, hypotheses in enumerate(results):
         same(hypotheses, Plain(tables[source].tolist(), source, limits, rules, penalty).beam(width))
 
 
@@ -275,8 +279,8 @@ def test_diverse_groups_are_the_plain_search(
 ) -> None:
     tables, limits = random_tables(3, seed), Limits(LONGEST)
     lanes, chosen = Diverse(groups, strength), [one.rule for one in rules]
-    found = beam(stepper(tables), starts(3), 3, CPU, limits, width, rules=chosen, lanes=lanes)
-    for source, hypotheses in enumerate(found):
+    results = beam(stepper(tables), starts(3), 3, CPU, limits, width, rules=chosen, lanes=lanes)
+    for source, hypotheses in enumerate(results):
         same(hypotheses, Plain(tables[source].tolist(), source, limits, rules).beam(width, groups, strength))
 
 
@@ -285,8 +289,8 @@ def test_required_phrases_are_the_plain_grid(seed: int, rules: list[Known], requ
     tables, limits = random_tables(3, seed), Limits(LONGEST)
     grid = Phrases(required, SPECIALS + WORDS)
     chosen = [*(one.rule for one in rules), grid]
-    found = beam(stepper(tables), starts(3), 3, CPU, limits, width, rules=chosen, lanes=grid)
-    for source, hypotheses in enumerate(found):
+    results = beam(stepper(tables), starts(3), 3, CPU, limits, width, rules=chosen, lanes=grid)
+    for source, hypotheses in enumerate(results):
         same(hypotheses, Plain(tables[source].tolist(), source, limits, rules, required=required).beam(width))
         assert all(holds(one.tokens, phrase) for one in hypotheses for phrase in required)
         if not rules and sum(map(len, set(required))) <= LONGEST:
@@ -298,18 +302,18 @@ def test_a_wide_grid_finds_every_output_with_the_phrases(seed: int, required: li
     tables, limits = random_tables(2, seed), Limits(LONGEST)
     grid = Phrases(required, SPECIALS + WORDS)
     width = sum(WORDS**n for n in range(LONGEST + 1))
-    found = beam(stepper(tables), starts(2), 2, CPU, limits, width, rules=[grid], lanes=grid)
-    for source, hypotheses in enumerate(found):
+    results = beam(stepper(tables), starts(2), 2, CPU, limits, width, rules=[grid], lanes=grid)
+    for source, hypotheses in enumerate(results):
         same(hypotheses, Plain(tables[source].tolist(), source, limits, [], required=required).all())
 
 
 @given(st.lists(st.sampled_from(SYMBOLS), max_size=7).map(tuple), phrases)
-def test_the_machine_counts_what_has_been_said(said: Tokens, required: list[Tokens]) -> None:
+def test_the_machine_counts_what_has_been_said(prefix: Tokens, required: list[Tokens]) -> None:
     grid = Phrases(required, SPECIALS + WORDS)
     plain = Plain([], 0, Limits(9), [], required=required)
-    state = grid._states(torch.tensor([said], dtype=torch.long).view(1, -1))
-    assert int(grid.progress[state]) == plain.progress(said)
-    assert (int(grid.progress[state]) == grid.count - 1) == all(holds(said, phrase) for phrase in required)
+    state = grid._states(torch.tensor([prefix], dtype=torch.long).view(1, -1))
+    assert int(grid.progress[state]) == plain.progress(prefix)
+    assert (int(grid.progress[state]) == grid.count - 1) == all(holds(prefix, phrase) for phrase in required)
 
 
 def test_too_many_phrases_and_empty_ones_are_refused() -> None:
@@ -367,22 +371,22 @@ def test_of_a_model_every_output_that_keeps_the_rules_is_found(
     required = required if grid else []
     lanes = Phrases(required, SPECIALS + WORDS) if grid else Together()
     chosen = [*(one.rule for one in rules), *([lanes] if isinstance(lanes, Phrases) else [])]
-    every = [said for length in range(4) for said in itertools.product(SYMBOLS, repeat=length)]
+    every = [output for length in range(4) for output in itertools.product(SYMBOLS, repeat=length)]
     with torch.inference_mode():
         state = model.start([pad_sources(rows)])
-        found = beam(model.step, state, 2, CPU, Limits(3), len(every), 0.7, rules=chosen, lanes=lanes)
-        for source, hypotheses in enumerate(found):
+        results = beam(model.step, state, 2, CPU, Limits(3), len(every), 0.7, rules=chosen, lanes=lanes)
+        for source, hypotheses in enumerate(results):
             kept = [
-                said
-                for said in every
-                if all(one.keeps(source, said, True) for one in rules) and all(holds(said, one) for one in required)
+                output
+                for output in every
+                if all(one.keeps(source, output, True) for one in rules) and all(holds(output, one) for one in required)
             ]
             scores = {}
-            for said in kept:
+            for output in kept:
                 state = model.start([pad_sources([rows[source]])])
-                scores[said] = float(forced(model.step, state, torch.tensor([[*said, EOS]])).sum())
+                scores[output] = float(forced(model.step, state, torch.tensor([[*output, EOS]])).sum())
             added = Plain([], source, Limits(3), rules).added
-            ranks = {said: (scores[said] + added(*said, EOS)) / (len(said) + 1) ** 0.7 for said in kept}
+            ranks = {output: (scores[output] + added(*output, EOS)) / (len(output) + 1) ** 0.7 for output in kept}
             assert {one.tokens for one in hypotheses} == set(kept)
             assert [one.score for one in hypotheses] == pytest.approx([scores[h.tokens] for h in hypotheses], abs=1e-3)
             assert [h.rank_score for h in hypotheses] == pytest.approx(sorted(ranks.values(), reverse=True), abs=1e-3)
@@ -399,15 +403,15 @@ def test_coverage_is_equation_14() -> None:
         return Step(log_probs.repeat(len(tokens), 1), state, looks[tokens])
 
     mask = torch.tensor([[True, True, False]])
-    found = beam(
+    hypotheses = beam(
         step, Chain(torch.zeros(1, dtype=torch.long)), 1, CPU, Limits(1), 3, 1.0, coverage=Coverage(2.0, mask)
     )[0]
-    assert {one.tokens for one in found} == {(), (a,), (b,)}
-    for one in found:
+    assert {one.tokens for one in hypotheses} == {(), (a,), (b,)}
+    for one in hypotheses:
         path = [BOS, *one.tokens]
         attended = [min(float(sum(looks[symbol, place] for symbol in path)), 1.0) for place in (0, 1)]
         penalty = 2.0 * sum(math.log(max(value, torch.finfo(torch.float32).tiny)) for value in attended)
         score = sum(float(log_probs[symbol]) for symbol in (*one.tokens, EOS))
         assert one.score == pytest.approx(score, abs=1e-5)
         assert one.rank_score == pytest.approx(score / len(path) + penalty, abs=1e-3)
-    assert [one.tokens for one in found] == [(b,), (a,), ()]
+    assert [one.tokens for one in hypotheses] == [(b,), (a,), ()]

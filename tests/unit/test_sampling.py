@@ -48,18 +48,18 @@ def drawn(
 ) -> list[tuple[int, ...]]:
     noise = [np.random.default_rng([seed, row]) for row in range(count)]
     choose = sampler(temperature, top_k, top_p, noise)
-    found = greedy(step, Rows(count), count, CPU, Limits(6), choose=choose)
-    for row in found:
+    outputs = greedy(step, Rows(count), count, CPU, Limits(6), choose=choose)
+    for row in outputs:
         wanted = sum(np.log(PROBABILITIES[symbol]) for symbol in (*row[0].tokens, EOS)[:7])
         if len(row[0].tokens) < 6:  # an output cut off there must end, which has a probability of its own
             assert row[0].score == pytest.approx(wanted, abs=1e-4)
-    return [row[0].tokens for row in found]
+    return [row[0].tokens for row in outputs]
 
 
-def shares(found: list[tuple[int, ...]]) -> dict[int, float]:
+def shares(outputs: list[tuple[int, ...]]) -> dict[int, float]:
     """How often each symbol comes first, EOS for none."""
-    counts = Counter(tokens[0] if tokens else EOS for tokens in found)
-    return {symbol: counts[symbol] / len(found) for symbol in PROBABILITIES}
+    counts = Counter(tokens[0] if tokens else EOS for tokens in outputs)
+    return {symbol: counts[symbol] / len(outputs) for symbol in PROBABILITIES}
 
 
 def test_first_symbols_come_as_often_as_they_are_probable() -> None:
@@ -86,8 +86,8 @@ def test_a_low_temperature_sharpens_and_a_high_one_flattens() -> None:
     ],
 )
 def test_only_the_most_probable_are_drawn(options: dict[str, float], kept: set[int]) -> None:
-    found = shares(drawn(600, **options))  # type: ignore[arg-type]
-    assert {symbol for symbol, share in found.items() if share} == kept
+    measured = shares(drawn(600, **options))  # type: ignore[arg-type]
+    assert {symbol for symbol, share in measured.items() if share} == kept
 
 
 def test_a_row_draws_the_same_beside_any_others() -> None:

@@ -1,4 +1,4 @@
-"""What `decode` says, from the key to the output: of trained models, and what is refused."""
+"""The settings of `decode` with trained models, from the key to the output, and what is refused."""
 
 from __future__ import annotations
 
@@ -77,15 +77,15 @@ def options() -> st.SearchStrategy[dict[str, Any]]:
 @given(options(), st.lists(st.sampled_from(["", "A", "C A"]), min_size=5, max_size=5), st.booleans())
 @hypothesis_settings(max_examples=40)
 def test_company_changes_nothing_and_scores_are_the_models_own(
-    model: Predictor, chosen: dict[str, Any], prefix: list[str], told: bool
+    model: Predictor, chosen: dict[str, Any], prefix: list[str], details: bool
 ) -> None:
     """Row by row; every rule is kept; `score` is what forced scoring gives, and token scores add up to it."""
     try:
-        found = model.predict(TEXTS, settings=chosen, prefix=prefix, token_scores=told, align=told)
+        answers = model.predict(TEXTS, settings=chosen, prefix=prefix, token_scores=details, align=details)
     except DataError:  # rules that exclude each other, or lead a search into a dead end
         assert "decode.no_repeat_ngram" in chosen
         return
-    for number, (text, one) in enumerate(zip(TEXTS, found, strict=True)):
+    for number, (text, one) in enumerate(zip(TEXTS, answers, strict=True)):
         if not text:
             assert one.text == ""
             continue
@@ -98,7 +98,7 @@ def test_company_changes_nothing_and_scores_are_the_models_own(
         assert len(one.tokens) >= chosen.get("decode.min_length", 0)
         if one.text:
             assert model.score([Row((text,), one.text, "t", 1)]) == pytest.approx([one.score], abs=1e-4)
-        if told:
+        if details:
             best = one.n_best[0]
             assert len(best.token_scores) == len(one.tokens) + 1
             assert sum(best.token_scores) == pytest.approx(one.score, abs=1e-4)
@@ -120,10 +120,10 @@ def test_a_language_model_keeps_rules_too(language: Predictor) -> None:
     chosen = {"decode.allowed": ["a", "b", "c"], "decode.no_repeat_ngram": 1, "decode.min_length": 2}
     for one in language.predict(["d", "ed"], prefix=["a", ""], settings=chosen, token_scores=True, n_best=2):
         for candidate in one.n_best:
-            said = candidate.text[len(one.source_tokens) :]
+            continuation = candidate.text[len(one.source_tokens) :]
             assert candidate.text.startswith("".join(one.source_tokens))
-            assert set(said) <= set("abc")
-            assert 2 <= len(said) == len(set(said)) == len(candidate.token_scores) - 1
+            assert set(continuation) <= set("abc")
+            assert 2 <= len(continuation) == len(set(continuation)) == len(candidate.token_scores) - 1
             assert sum(candidate.token_scores) == pytest.approx(candidate.score, abs=1e-4)
     assert language.predict(["d"], prefix="a", settings=chosen)[0].text.startswith("da")
     (phrase,) = language.predict(["d"], settings={"decode.require": ["cab"]})
@@ -134,8 +134,8 @@ def test_only_lines_of_the_lexicon_are_said(model: Predictor, write: Write) -> N
     lines = ["A B C", "E", "E D", "D D D D"]
     path = write("names.txt", "".join(f"{line}\n" for line in lines))
     for beam in (1, 3):
-        found = model.predict(TEXTS, beam, settings={"decode.lexicon": str(path)}, n_best=beam)
-        assert all(candidate.text in lines for one in found for candidate in one.n_best)
+        answers = model.predict(TEXTS, beam, settings={"decode.lexicon": str(path)}, n_best=beam)
+        assert all(candidate.text in lines for one in answers for candidate in one.n_best)
     whole = model.predict(["abc"], 8, n_best=4, settings={"decode.lexicon": str(path), "decode.length_penalty": 0.0})
     scores = dict(zip(lines, model.score([Row(("abc",), line, "t", 1) for line in lines]), strict=True))
     assert [one.text for one in whole[0].n_best] == sorted(lines, key=lambda line: -scores[line])
@@ -144,8 +144,8 @@ def test_only_lines_of_the_lexicon_are_said(model: Predictor, write: Write) -> N
 def test_groups_say_different_things(model: Predictor) -> None:
     same = model.predict(["abcde"], 4, n_best=4)[0]
     chosen = {"decode.beam": 4, "decode.diversity": {"groups": 4, "strength": 50.0}}
-    found = model.predict(["abcde"], n_best=4, settings=chosen)[0]
-    firsts = [{tuple(one.tokens[:1]) for one in answer.n_best} for answer in (same, found)]
+    diverse = model.predict(["abcde"], n_best=4, settings=chosen)[0]
+    firsts = [{tuple(one.tokens[:1]) for one in answer.n_best} for answer in (same, diverse)]
     assert len(firsts[0]) < len(firsts[1]) == 4
 
 
@@ -265,7 +265,7 @@ def test_files_of_rules_are_relative_to_the_configuration(tmp_path: Path) -> Non
 
 
 def test_an_unknown_symbol_is_replaced_by_the_one_looked_at(model: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that would say nothing but unknown symbols copies what it looks at."""
+    """A model that would predict nothing but unknown symbols copies what it attends to."""
     from antiphon.common.symbols import UNK
 
     bias = model.model.get_parameter("head.bias")
@@ -294,26 +294,26 @@ def test_least_risk_is_the_largest_mean_utility(drawn: list[tuple[int, ...]]) ->
     def worth(output: tuple[int, ...], other: tuple[int, ...]) -> float:
         return sentence_chrf(" ".join(map(str, output)), " ".join(map(str, other)))
 
-    found = least_risk([Hypothesis(tokens, -1.0 - len(tokens), 0.0) for tokens in drawn], worth)
-    assert sorted(one.tokens for one in found) == sorted(set(drawn))
-    for one in found:
+    hypotheses = least_risk([Hypothesis(tokens, -1.0 - len(tokens), 0.0) for tokens in drawn], worth)
+    assert sorted(one.tokens for one in hypotheses) == sorted(set(drawn))
+    for one in hypotheses:
         assert one.rank_score == pytest.approx(sum(worth(one.tokens, other) for other in drawn) / len(drawn))
-    assert [one.rank_score for one in found] == sorted((one.rank_score for one in found), reverse=True)
+    assert [one.rank_score for one in hypotheses] == sorted((one.rank_score for one in hypotheses), reverse=True)
 
 
 def test_the_command_line_has_them(model_folder: Path, write: Write) -> None:
     path = str(write("in.txt", "abc\nde\n"))
 
-    def said(*arguments: str) -> list[dict[str, Any]]:
+    def predicted(*arguments: str) -> list[dict[str, Any]]:
         done = CliRunner().invoke(app, ["predict", str(model_folder), path, "--json", *arguments])
         assert done.exit_code == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    assert all(one["tokens"][0] == "A" for one in said("--prefix", "A"))
-    assert all(set(one["tokens"]) <= {"C"} for one in said("--set", "decode.allowed=[C]"))
-    assert len(said("--mbr", "6", "--n-best", "3")[0]["n_best"]) <= 3
-    assert all(len(one["alignment"]) == len(one["tokens"]) for one in said("--align", "--beam", "2"))
-    for one in said("--n-best", "2"):
+    assert all(one["tokens"][0] == "A" for one in predicted("--prefix", "A"))
+    assert all(set(one["tokens"]) <= {"C"} for one in predicted("--set", "decode.allowed=[C]"))
+    assert len(predicted("--mbr", "6", "--n-best", "3")[0]["n_best"]) <= 3
+    assert all(len(one["alignment"]) == len(one["tokens"]) for one in predicted("--align", "--beam", "2"))
+    for one in predicted("--n-best", "2"):
         for candidate in one["n_best"]:
             assert sum(candidate["token_scores"]) == pytest.approx(candidate["score"], abs=1e-4)
     wrong = CliRunner().invoke(app, ["predict", str(model_folder), path, "--align"])
@@ -327,6 +327,6 @@ def test_a_lower_precision_changes_scores_by_its_rounding_alone(
     for one in (model, language):
         lower = one.predict(TEXTS, beam=beam, settings={"decode.precision": "bfloat16"})
         scores = one.predict(TEXTS, beam=beam)
-        for found, exact in zip(lower, scores, strict=True):
-            assert found.score != exact.score or not found.tokens  # it is not ignored
-            assert found.score == (exact.score and pytest.approx(exact.score, rel=0.03))
+        for rounded, exact in zip(lower, scores, strict=True):
+            assert rounded.score != exact.score or not rounded.tokens  # it is not ignored
+            assert rounded.score == (exact.score and pytest.approx(exact.score, rel=0.03))

@@ -1,4 +1,4 @@
-"""Hostile model folders, configurations and data files: nothing runs, nothing outside is read, the reason is said."""
+"""Hostile model folders, configurations and data files: nothing runs, nothing outside is read, the message says why."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_weights_of_another_kind_are_refused(copy: Path, dtype: torch.dtype) -> 
 def test_a_pipe_in_the_place_of_a_file_is_refused(copy: Path, name: str) -> None:
     (copy / name).unlink()
     os.mkfifo(copy / name)
-    if name == bundle.METRICS:  # of no use in prediction, so it is passed over
+    if name == bundle.METRICS:  # not used in prediction, so it is passed over
         bundle.load(copy, CPU)
         return
     with pytest.raises(ModelFolderError):
@@ -300,7 +300,7 @@ def test_a_table_names_nothing_outside_of_its_folder(tmp_path: Path, codec: Code
     table = tmp_path / "in" / "rows.tsv"
     table.write_text(f"{name}\tX\n")
     problems = Problems()
-    sides = [SideReader("source", 0, codec.read), SideReader("target", 1, lambda found, _: found)]
+    sides = [SideReader("source", 0, codec.read), SideReader("target", 1, lambda value, _: value)]
     assert list(read_rows([str(table)], [], sides, False, problems)) == []
     assert "leads out of the table's folder" in problems.summary()
 

@@ -1,4 +1,4 @@
-"""A vocabulary shortlist: what is learned of the rows, and what is said among few symbols."""
+"""A vocabulary shortlist: what is learned from the rows, and what is predicted among few symbols."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def search_of(model: Predictor, **keys: Any) -> Search:
     return plan(model.config.decode.model_copy(update=keys), model.model, model.codecs)
 
 
-def found(model: Predictor, search: Search, texts: list[str]) -> list[list[Hypothesis]]:
+def hypotheses_of(model: Predictor, search: Search, texts: list[str]) -> list[list[Hypothesis]]:
     assert isinstance(model.model, Writer)
     return decode_sources(model.model, [ids(model, texts)], search, CPU)
 
@@ -120,8 +120,8 @@ def test_lists_are_of_the_largest_probabilities_of_model_1(rows: list[tuple[list
     sources, targets = (Sequences([[*side, EOS] for side in sides]) for sides in zip(*rows, strict=True))
     listed = learn(sources, targets, SPECIALS + 6, SPECIALS + 6, likely=3, common=1)
     for x, wanted in plain_model_1(rows).items():
-        found = [wanted[int(y)] for y in listed.likely[x] if y != PAD]
-        assert found == pytest.approx(sorted(wanted.values(), reverse=True)[:3])
+        probabilities = [wanted[int(y)] for y in listed.likely[x] if y != PAD]
+        assert probabilities == pytest.approx(sorted(wanted.values(), reverse=True)[:3])
 
 
 def test_common_symbols_are_the_most_frequent_and_no_special_ones() -> None:
@@ -151,7 +151,7 @@ def test_a_source_has_its_own_list_whoever_is_beside_it(rows: list[list[int]], p
         assert set(own.nonzero().flatten().tolist()) == wanted
 
 
-# --- what is said ------------------------------------------------------------------------------------------
+# --- what is predicted -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -169,15 +169,15 @@ def test_with_all_symbols_listed_nothing_changes(model: Predictor, keys: dict[st
     size = model.codecs.target.size
     everything = np.tile(np.arange(size, dtype=np.int32), (model.codecs.sources[0].size, 1))
     whole = replace(plain, shortlist=Shortlist(everything, np.arange(1, dtype=np.int32), size))
-    same(found(model, plain, TEXTS), found(model, whole, TEXTS))
+    same(hypotheses_of(model, plain, TEXTS), hypotheses_of(model, whole, TEXTS))
 
 
 @pytest.mark.parametrize("width", [1, 3])
 def test_company_and_padding_change_nothing(model: Predictor, width: int) -> None:
     search = search_of(model, beam=width)
-    together = found(model, search, [*TEXTS, *words(20, 3, "shcteoamn")])
+    together = hypotheses_of(model, search, [*TEXTS, *words(20, 3, "shcteoamn")])
     for text, own in zip(TEXTS, together, strict=False):
-        same(found(model, search, [text]), [own])
+        same(hypotheses_of(model, search, [text]), [own])
 
 
 @pytest.mark.parametrize("width", [1, 3])
@@ -188,17 +188,17 @@ def test_only_symbols_of_the_own_list_are_said_and_scored_among_them(model: Pred
     writer = model.model
     assert isinstance(writer, Writer)
     narrowed = 0
-    for text, hypotheses in zip(TEXTS, found(model, search, TEXTS), strict=True):
+    for text, hypotheses in zip(TEXTS, hypotheses_of(model, search, TEXTS), strict=True):
         given = pad(ids(model, [text]), np.zeros(1, np.int64))
         (own,) = search.shortlist.own(given.values)
         narrowed += int((~own).sum())
         for one in hypotheses:
-            said = torch.tensor([[*one.tokens, EOS]])
-            assert own[said].all()
+            output = torch.tensor([[*one.tokens, EOS]])
+            assert own[output].all()
             with torch.inference_mode():
-                log_probs = writer.head.log_probs(writer([given], said))[0].masked_fill(~own, -torch.inf)
+                log_probs = writer.head.log_probs(writer([given], output))[0].masked_fill(~own, -torch.inf)
             listed = torch.log_softmax(log_probs, -1)
-            assert one.score == pytest.approx(float(listed.gather(1, said.T).sum()), abs=1e-4)
+            assert one.score == pytest.approx(float(listed.gather(1, output.T).sum()), abs=1e-4)
     assert narrowed > 3 * len(TEXTS)  # the lists leave something out
 
 
@@ -216,9 +216,9 @@ def test_scores_that_are_told_are_the_models_own(model: Predictor) -> None:
 
 def test_confidence_is_fitted_to_the_models_own_scores(model: Predictor) -> None:
     rows = model.rows(None)
-    found = judged(task_of(model._loaded, rows))
+    measured = judged(task_of(model._loaded, rows))
     scores = [one.score for one in model.predict([row.sources[0] for row in rows])]
-    np.testing.assert_allclose(found.log_probs, outcomes(scores), atol=1e-4)
+    np.testing.assert_allclose(measured.log_probs, outcomes(scores), atol=1e-4)
 
 
 def test_a_prefix_need_not_be_listed(model: Predictor) -> None:
@@ -253,11 +253,11 @@ def test_a_watched_beam_knows_symbols_by_their_own_numbers(model: Predictor) -> 
     trace = model.explain("sho", beam=3)
     assert trace.output.text == model.predict(["sho"], beam=3)[0].text
     assert trace.beam is not None
-    node, said = next(node for node in trace.beam.nodes if node.rank == 0), []
+    node, tokens = next(node for node in trace.beam.nodes if node.rank == 0), []
     while node.parent is not None:
-        said.append(node.token)
+        tokens.append(node.token)
         node = trace.beam.nodes[node.parent]
-    assert said[::-1] == [*trace.output.tokens[: len(said) - 1], None]
+    assert tokens[::-1] == [*trace.output.tokens[: len(tokens) - 1], None]
     listed = {one.token for one in trace.beam.nodes}
     assert listed <= allowed_after(model, "sho") | {None}
 
@@ -302,7 +302,7 @@ def test_fewer_can_be_asked_for_and_not_more(model: Predictor) -> None:
     with pytest.raises(ConfigError, match=r"decode\.shortlist\.common: the model's shortlist has 2"):
         model.predict(["so"], settings=ALL | {"decode.shortlist.likely": 2})
     off = model.predict(TEXTS, beam=3, n_best=3, settings={"decode.shortlist": None})
-    whole = found(model, search_of(model, shortlist=None, beam=3), TEXTS)
+    whole = hypotheses_of(model, search_of(model, shortlist=None, beam=3), TEXTS)
     for answer, hypotheses in zip(off, whole, strict=True):
         assert [one.score for one in answer.n_best] == pytest.approx([one.score for one in hypotheses])
 
@@ -342,7 +342,7 @@ def test_a_damaged_list_is_told(folder: Path, model: Predictor, tmp_path: Path) 
     own = model.codecs.shortlist
     assert own is not None
     padded = own.likely.copy()
-    padded[PAD] = SPECIALS  # or padding would change what is said
+    padded[PAD] = SPECIALS  # or padding would change what is predicted
     shortlist.write(broken, replace(own, likely=padded))
     with pytest.raises(ModelFolderError, match="is not of this model's vocabularies"):
         load(broken, "cpu")
@@ -365,8 +365,8 @@ def test_the_command_line(folder: Path, tmp_path: Path, model: Predictor) -> Non
     assert run.exit_code == 0, run.output
     answers = model.predict(TEXTS)
     assert run.stdout.splitlines() == [one.text for one in answers]
-    told = CliRunner().invoke(app, ["predict", str(folder), str(file), "--device", "cpu", "--json"])
-    scores = [json.loads(line)["score"] for line in told.stdout.splitlines()]
+    done = CliRunner().invoke(app, ["predict", str(folder), str(file), "--device", "cpu", "--json"])
+    scores = [json.loads(line)["score"] for line in done.stdout.splitlines()]
     assert scores == pytest.approx([one.score for one in answers], abs=1e-5)
     plain = {"decode.shortlist": None}  # the likelihood of the references is of all symbols
     assert model.evaluate()["loss"] == pytest.approx(model.evaluate(settings=plain)["loss"])

@@ -55,8 +55,8 @@ TEXTS: dict[str, tuple[list[str], Any, Any]] = {
 def test_texts(tmp_path: Path, name: str) -> None:
     rows, source, target = TEXTS[name]
     config = chosen(tmp_path, rows)
-    found = [side.options["tokens"] for side in (config.sources[0], config.target)]
-    assert [one["kind"] if isinstance(one, dict) else one for one in found] == [source, target]
+    tokenizers = [side.options["tokens"] for side in (config.sources[0], config.target)]
+    assert [one["kind"] if isinstance(one, dict) else one for one in tokenizers] == [source, target]
     assert config.target.kind == "text"
 
 

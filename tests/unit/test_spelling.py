@@ -114,9 +114,9 @@ def test_what_cannot_be_spelled_is_refused(table: Any, options: dict[str, Any], 
 def test_hiding_a_word_leaves_its_characters() -> None:
     rows = Sequences([np.asarray(codec(width=6).encode(text)) for text in ("a cab bca", "cab")])
     batch = collate(Examples((rows,), Sequences([[EOS], [EOS]])), [0, 1])
-    found = replace_unknown(batch, 1 - 1e-9, torch.Generator().manual_seed(0)).sources[0].values
-    assert found[..., 0].tolist() == [[UNK, UNK, UNK, EOS], [UNK, EOS, PAD, PAD]]
-    assert found[..., 1:].equal(batch.sources[0].values[..., 1:])
+    values = replace_unknown(batch, 1 - 1e-9, torch.Generator().manual_seed(0)).sources[0].values
+    assert values[..., 0].tolist() == [[UNK, UNK, UNK, EOS], [UNK, EOS, PAD, PAD]]
+    assert values[..., 1:].equal(batch.sources[0].values[..., 1:])
 
 
 def test_a_word_is_its_embedding_and_the_last_states_over_its_characters() -> None:
@@ -127,15 +127,15 @@ def test_a_word_is_its_embedding_and_the_last_states_over_its_characters() -> No
         [[[5, 4, 6, 0, 0], [6, 7, 7, 7, 5], [5, 4, 6, 0, 0]], [[3, 6, 0, 0, 0], [2, 2, 0, 0, 0], [0] * 5]]
     )
     lengths = torch.tensor([3, 2])
-    found, same = part(values, lengths)
+    vectors, same = part(values, lengths)
     assert same is lengths
-    assert found.shape == (2, 3, part.size) == (2, 3, 13)
+    assert vectors.shape == (2, 3, part.size) == (2, 3, 13)
     for row in range(2):
         for step in range(lengths[row]):
             word, *letters = values[row, step].tolist()
             letters = [letter for letter in letters if letter != PAD]
             read = part.encoder(part.characters(torch.tensor([letters])), torch.tensor([len(letters)])).last[0]
-            torch.testing.assert_close(found[row, step], torch.cat([part.embedding.weight[word], read]))
+            torch.testing.assert_close(vectors[row, step], torch.cat([part.embedding.weight[word], read]))
 
 
 def test_a_model_to_start_from_gives_its_characters_first() -> None:

@@ -56,9 +56,9 @@ def test_old_symbols_keep_ids_and_vectors_and_new_ones_are_added(
     theirs, own = dict(old.model.named_parameters()), dict(new.model.named_parameters())
     for name, value in theirs.items():
         torch.testing.assert_close(own[name][: len(value)] if value.dim() else own[name], value, atol=1e-6, rtol=0)
-    said = capsys.readouterr().err
-    assert f"{len(theirs)} of {len(theirs)} parameters are taken from the model to start from" in said
-    assert "symbols are known to it, 1 are new" in said
+    printed = capsys.readouterr().err
+    assert f"{len(theirs)} of {len(theirs)} parameters are taken from the model to start from" in printed
+    assert "symbols are known to it, 1 are new" in printed
 
 
 def test_transitions_between_known_labels_are_taken(tmp_path: Path) -> None:
@@ -82,10 +82,10 @@ def test_transitions_between_known_labels_are_taken(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_listed(tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     started(tmp_path, base, model__decoder__hidden=24, model__encoder__layers=2)
-    said = capsys.readouterr().err
-    assert "not taken: decoder.cells.0.state_weight ([128, 32] there, [96, 24] here)" in said
-    assert "not taken: encoder.forward_cells.1.input_weight (not in it)" in said
-    assert "not taken: source.embedding.weight" not in said
+    printed = capsys.readouterr().err
+    assert "not taken: decoder.cells.0.state_weight ([128, 32] there, [96, 24] here)" in printed
+    assert "not taken: encoder.forward_cells.1.input_weight (not in it)" in printed
+    assert "not taken: source.embedding.weight" not in printed
 
 
 def test_text_treated_otherwise_is_refused(tmp_path: Path, base: Path) -> None:
@@ -154,10 +154,10 @@ def test_vectors_for_both_sides(tmp_path: Path) -> None:
     (tmp_path / "vectors.txt").write_text("s 1 2 3\n")
     options = {"model__embedding": 3, "train__learning_rate": 1e-12, "train__max_steps": 1}
     folder = train(tiny_config(tmp_path, model__embeddings=files, **options), tmp_path / "m", threads=1)
-    found = bundle.load(folder, CPU)
-    assert isinstance(found.codecs.target, TextCodec)
-    row = found.codecs.target.vocabulary.id("SH")
-    torch.testing.assert_close(found.model.get_parameter("embedding.weight")[row], torch.tensor([7.0, 8, 9]))
+    loaded = bundle.load(folder, CPU)
+    assert isinstance(loaded.codecs.target, TextCodec)
+    row = loaded.codecs.target.vocabulary.id("SH")
+    torch.testing.assert_close(loaded.model.get_parameter("embedding.weight")[row], torch.tensor([7.0, 8, 9]))
 
 
 @pytest.mark.parametrize(
@@ -188,13 +188,13 @@ def test_frozen_parts_stay_and_others_learn(tmp_path: Path, base: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [("encodre", "no part is called 'encodre'; did you mean 'encoder'?"), ("enc", "no part is called 'enc'")],
 )
-def test_an_unknown_part_is_refused_with_the_nearest(tmp_path: Path, name: str, said: str) -> None:
+def test_an_unknown_part_is_refused_with_the_nearest(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         train(tiny_config(tmp_path, train__freeze=[name]), tmp_path / "m")
-    assert str(caught.value).startswith(f"train.freeze: {said}")
+    assert str(caught.value).startswith(f"train.freeze: {message}")
 
 
 def test_freezing_everything_is_refused(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_frozen_head_is_frozen_where_it_is_tied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         (["s 1 2 3 4"], "vectors.txt:1: the vectors are 4 wide, but model.embedding is 3"),
         (["7 4", "s 1 2 3 4"], "vectors.txt:1: the vectors are 4 wide, but model.embedding is 3"),
@@ -223,10 +223,10 @@ def test_a_frozen_head_is_frozen_where_it_is_tied(tmp_path: Path) -> None:
         (["s 1 2 1e39"], "vectors.txt:1: contains NaN or infinity"),
     ],
 )
-def test_vectors_that_do_not_fit_are_refused(tmp_path: Path, lines: list[str], said: str) -> None:
+def test_vectors_that_do_not_fit_are_refused(tmp_path: Path, lines: list[str], message: str) -> None:
     with pytest.raises(DataError) as caught:
         with_vectors(tmp_path, lines)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_vectors_may_be_separated_by_tabs_and_several_spaces(tmp_path: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .calibration import Calibration
 
 
 class Prediction(Protocol):
@@ -149,3 +152,40 @@ def abstains(answer: Prediction, below: float) -> bool:
     confidence = getattr(answer, "confidence", None)
     sure = confidence if isinstance(confidence, list) else [confidence]
     return any(value is not None and value < below for value in sure)
+
+
+def label_prediction(
+    names: Callable[[Iterable[int]], list[str]], labels: int, log_probs: NDArray[Any], calibration: Calibration | None
+) -> LabelPrediction:
+    """The prediction of one label from log p [classes]; `names` gives the names of ids, of which there are `labels`."""
+    order = np.argsort(-log_probs, kind="stable")[:labels]
+    ranked = names(map(int, order))
+    confidence = None if calibration is None else calibration.of_labels(log_probs[None], order[:1])[0]
+    return LabelPrediction(ranked[0], dict(zip(ranked, np.exp(log_probs[order]).tolist(), strict=True)), confidence)
+
+
+def labels_prediction(
+    names: Callable[[Iterable[int]], list[str]],
+    labels: NDArray[Any],
+    log_probs: NDArray[Any],
+    calibration: Calibration | None,
+) -> LabelsPrediction:
+    """The prediction of a label for each step, from ids [steps] and log p [steps, classes]."""
+    probabilities = np.exp(log_probs[np.arange(len(labels)), labels]).astype(float).tolist()
+    confidence = None if calibration is None else calibration.of_labels(log_probs, labels)
+    return LabelsPrediction(names(map(int, labels)), probabilities, confidence)
+
+
+def known_text(text: str, tokens: list[str], source_tokens: Iterable[str]) -> TextPrediction:
+    """A text that is known to be right, with the probability 1."""
+    return TextPrediction(text, tokens, 0.0, [Candidate(text, tokens, 0.0)], list(source_tokens), confidence=1.0)
+
+
+def known_label(label: str) -> LabelPrediction:
+    """A label that is known to be right."""
+    return LabelPrediction(label, {label: 1.0}, 1.0)
+
+
+def known_labels(labels: list[str]) -> LabelsPrediction:
+    """Labels that are known to be right, one a step."""
+    return LabelsPrediction(labels, [1.0] * len(labels), [1.0] * len(labels))

@@ -14,6 +14,8 @@ from antiphon.common.answers import (
     NumbersPrediction,
     Prediction,
     TextPrediction,
+    label_prediction,
+    labels_prediction,
 )
 from antiphon.common.calibration import Calibration
 from antiphon.data.codecs.base import Codec
@@ -37,9 +39,7 @@ def answered(codec: Codec, answer: Answer, calibration: Calibration | None = Non
     if isinstance(codec, LabelCodec):
         if not codec.steps:
             return _label(codec, answer.values[0], calibration)
-        probabilities = np.exp(answer.values[np.arange(len(answer.said)), answer.said]).astype(float).tolist()
-        confidence = None if calibration is None else calibration.of_labels(answer.values, answer.said)
-        return LabelsPrediction(codec.names(map(int, answer.said)), probabilities, confidence)
+        return labels_prediction(codec.names, answer.said, answer.values, calibration)
     values = _values(codec, answer.said)
     return NumbersPrediction(values) if codec.steps else NumberPrediction(float(values[0, 0]))
 
@@ -52,10 +52,7 @@ def answered_step(codec: Codec, values: NDArray[np.float32], calibration: Calibr
 
 
 def _label(codec: LabelCodec, answer: NDArray[np.float32], calibration: Calibration | None) -> LabelPrediction:
-    order = np.argsort(-answer, kind="stable")[: len(codec.vocabulary.symbols)]
-    names = codec.names(map(int, order))
-    confidence = None if calibration is None else calibration.of_labels(answer[None], order[:1])[0]
-    return LabelPrediction(names[0], dict(zip(names, np.exp(answer[order]).tolist(), strict=True)), confidence)
+    return label_prediction(codec.names, len(codec.vocabulary.symbols), answer, calibration)
 
 
 def _values(codec: Codec, answer: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from antiphon.common.answers import Candidate, LabelPrediction, LabelsPrediction, Prediction, TextPrediction
+from antiphon.common.answers import Prediction, known_label, known_labels, known_text
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import CategoryCodec, LabelCodec
 from antiphon.data.codecs.text import SourceTextCodec, TextCodec
@@ -80,15 +80,14 @@ def _key(codecs: Codecs, values: Sequence[Any]) -> Key:
 def _prediction(codec: Codec, output: str, key: Key) -> Prediction:
     """An output as a prediction of the model, with probability and confidence 1."""
     if isinstance(codec, TextCodec):
-        tokens = codec.split(output)
-        return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(key[0]), confidence=1.0)
+        return known_text(output, codec.split(output), key[0])
     assert isinstance(codec, LabelCodec)
     labels = output.split() if codec.steps else [output]
     for label in labels:
         if label not in codec.vocabulary.symbols:
             raise ValueError(f"is no label of the model: {label!r}")
     if not codec.steps:
-        return LabelPrediction(output, {output: 1.0}, 1.0)
+        return known_label(output)
     if len(labels) != len(key[0]):
         raise ValueError(f"has {len(labels)} labels for {len(key[0])} symbols")
-    return LabelsPrediction(labels, [1.0] * len(labels), [1.0] * len(labels))
+    return known_labels(labels)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from antiphon.common.answers import Prediction
+from antiphon.common.inputs import parts_of
 from antiphon.data.load import encode_row
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, DataError, TooLongError
@@ -73,17 +74,7 @@ def encode_pair(loaded: Loaded, value: Any, target: Any, where: str) -> list[Any
 
 def _parts(loaded: Loaded, value: Any, where: str) -> Sequence[Any] | None:
     """What an input has for each source; None for an empty one."""
-    reading = [codec.reads for codec in loaded.codecs.sources]
-    count = sum(reading)
-    if count == 1:
-        parts = [value]
-    elif isinstance(value, str):
-        parts = value.split("\t") if value.strip() else []
-    else:
-        parts = list(value)
-    if count and (not parts or (isinstance(parts[0], str) and not any(parts))):
-        return None
-    if count and len(parts) != count:
-        raise DataError(f"{where}: has {len(parts)} of {count} sources; a tab separates them")
-    rest = iter(parts)
-    return [next(rest) if reads else "" for reads in reading]
+    try:
+        return parts_of(value, [codec.reads for codec in loaded.codecs.sources])
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None

@@ -15,7 +15,8 @@ from antiphon_runtime.common.answers import (
     TextPrediction,
 )
 from antiphon_runtime.errors import FolderError, InputError, OptionError, RuntimeModelError
-from antiphon_runtime.model import Model, load
+from antiphon_runtime.loading import load
+from antiphon_runtime.model import Model
 
 __version__ = "0.1.0"
 __all__ = [

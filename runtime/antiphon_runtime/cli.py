@@ -11,7 +11,8 @@ from itertools import count
 
 from antiphon_runtime.common.answers import abstains
 from antiphon_runtime.errors import InputError, RuntimeModelError
-from antiphon_runtime.model import WINDOW, Model, load
+from antiphon_runtime.loading import load
+from antiphon_runtime.model import WINDOW, Model
 from antiphon_runtime.sides import Category, Text
 
 INPUT = "standard input"

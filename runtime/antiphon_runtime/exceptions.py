@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from antiphon_runtime.common.answers import Candidate, LabelPrediction, LabelsPrediction, Prediction, TextPrediction
+from antiphon_runtime.common.answers import Prediction, known_label, known_labels, known_text
 from antiphon_runtime.errors import FolderError
-from antiphon_runtime.sides import Category, Labels, Side, Text
+from antiphon_runtime.sides import Labels, Side, Text
 
 FILE = "exceptions.tsv"
 
@@ -44,10 +44,5 @@ def read(path: Path, sources: Sequence[Side], target: Side) -> dict[Key, Predict
 
 def _prediction(target: Side, output: str, symbols: Key) -> Prediction:
     if isinstance(target, Text):
-        tokens = target.split(output)
-        return TextPrediction(output, tokens, 0.0, [Candidate(output, tokens, 0.0)], list(symbols[0]), confidence=1.0)
-    if isinstance(target, Labels):
-        labels = output.split()
-        return LabelsPrediction(labels, [1.0] * len(labels), [1.0] * len(labels))
-    assert isinstance(target, Category)
-    return LabelPrediction(output, {output: 1.0}, 1.0)
+        return known_text(output, target.split(output), symbols[0])
+    return known_labels(output.split()) if isinstance(target, Labels) else known_label(output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_runtime import exceptions
-from antiphon_runtime.common import calibration
 from antiphon_runtime.common.answers import (
     Candidate,
     LabelPrediction,
@@ -24,13 +22,15 @@ from antiphon_runtime.common.answers import (
     NumbersPrediction,
     Prediction,
     TextPrediction,
+    label_prediction,
+    labels_prediction,
 )
 from antiphon_runtime.common.calibration import Calibration
+from antiphon_runtime.common.inputs import parts_of
 from antiphon_runtime.common.symbols import EOS
-from antiphon_runtime.errors import FolderError, InputError, OptionError, TooLongError
-from antiphon_runtime.kinds import side
+from antiphon_runtime.errors import InputError, OptionError, TooLongError
 from antiphon_runtime.search import Choose, Hypothesis, Limits, State, beam, choices, greedy, sampler
-from antiphon_runtime.sides import Category, Nothing, Numbers, Side, Text
+from antiphon_runtime.sides import Category, Numbers, Side, Text
 
 T = TypeVar("T")
 Array = NDArray[Any]
@@ -47,8 +47,6 @@ class Unanswered(NamedTuple):
 Held = Unanswered | Prediction | InputError | None
 """An input: its values, its known answer, its error, or None if it is empty."""
 
-FORMAT = 1
-MANIFEST = "antiphon.json"
 WINDOW = 4096  # inputs held at once
 ROWS, TOKENS = 256, 16_384  # rows and padded source steps of a batch, at most
 FEW = 16  # rows that are too few for a second thread
@@ -77,6 +75,8 @@ class Model:
         manifest: Mapping[str, Any],
         sides: Sequence[Side],
         graphs: Mapping[str, Graph],
+        calibration: Calibration | None,
+        known: Mapping[exceptions.Key, Prediction],
         threads: int = 1,
     ) -> None:
         self.folder, self.structure, self.threads = folder, str(manifest["structure"]), threads
@@ -92,8 +92,7 @@ class Model:
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
-        self._calibration = read_calibration(folder / calibration.FILE)
-        self._known = exceptions.read(folder / exceptions.FILE, self.sources, self.target)
+        self._calibration, self._known = calibration, known
 
     def predict(
         self,
@@ -261,20 +260,10 @@ class Model:
 
     def _parts(self, user_input: Any, where: str) -> Sequence[Any] | None:
         """The parts of an input, one for each source; None for an empty input."""
-        reading = [source.reads for source in self.sources]
-        needed = sum(reading)
-        if needed == 1:
-            parts = [user_input]
-        elif isinstance(user_input, str):
-            parts = user_input.split("\t") if user_input.strip() else []
-        else:
-            parts = list(user_input)
-        if needed and (not parts or (isinstance(parts[0], str) and not any(parts))):
-            return None
-        if needed and len(parts) != needed:
-            raise InputError(f"{where}: has {len(parts)} of {needed} sources; a tab separates them")
-        remaining = iter(parts)
-        return [next(remaining) if reads else "" for reads in reading]
+        try:
+            return parts_of(user_input, [source.reads for source in self.sources])
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
 
     def _window(
         self,
@@ -424,16 +413,11 @@ class Model:
         if not self.target.steps:
             return self._label(values[0])
         assert isinstance(self.target, Category)
-        probabilities = np.exp(values[np.arange(len(labels)), labels]).astype(float).tolist()
-        confidence = None if self._calibration is None else self._calibration.of_labels(values, labels)
-        return LabelsPrediction(self.target.names(labels.tolist()), probabilities, confidence)
+        return labels_prediction(self.target.names, labels, values, self._calibration)
 
     def _label(self, log_probs: Array) -> LabelPrediction:
         assert isinstance(self.target, Category)
-        order = np.argsort(-log_probs, kind="stable")[: len(self.target.vocabulary.symbols)]
-        names = self.target.names(order.tolist())
-        sure = None if self._calibration is None else self._calibration.of_labels(log_probs[None], order[:1])[0]
-        return LabelPrediction(names[0], dict(zip(names, np.exp(log_probs[order]).tolist(), strict=True)), sure)
+        return label_prediction(self.target.names, len(self.target.vocabulary.symbols), log_probs, self._calibration)
 
     def _numbers(self, values: Array) -> Array:
         assert isinstance(self.target, Numbers)
@@ -496,81 +480,3 @@ def _padded(arrays: Sequence[Array]) -> tuple[Array, Array]:
     for row, array in enumerate(arrays):
         out[row, : len(array)] = array
     return out, lengths
-
-
-def read_calibration(path: Path) -> Calibration | None:
-    """The calibration in a file; None if there is no such file."""
-    try:
-        return calibration.read(path)
-    except ValueError as error:
-        raise FolderError(f"{path}: is damaged: {error}") from None
-
-
-def load(folder: str | Path, threads: int = 1) -> Model:
-    """Load what `antiphon export` has written. With many inputs `threads` batches run at once, each in one thread.
-
-    An incomplete folder is a `FolderError`, less than one thread an `OptionError`.
-    """
-    place = Path(folder)
-    if threads < 1:
-        raise OptionError(f"threads: must be at least 1 (is {threads})")
-    if not place.is_dir():
-        raise FolderError(f"{place}: no such folder")
-    manifest = _json(place / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise FolderError(
-            f"{place / MANIFEST}: format {manifest.get('format')!r} is not known; this version reads {FORMAT}"
-        )
-    try:
-        sides = [_side(place, described) for described in (*manifest["sources"], manifest["target"])]
-        graphs = {name: _graph(place, graph) for name, graph in manifest["graphs"].items()}
-        model = Model(place, manifest, sides, graphs, threads)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FolderError(f"{place / MANIFEST}: is damaged: {error!r}") from None
-    if model._decode is not None and not isinstance(model.target, Text | Nothing):
-        raise FolderError(f"{place / MANIFEST}: is damaged: its target is no text")
-    return model
-
-
-def _side(folder: Path, described: Mapping[str, Any]) -> Side:
-    path = _inside(folder, described["vocabulary"])
-    value = _json(path)
-    try:
-        return side(value)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FolderError(f"{path}: is incomplete or damaged: {error!r}") from None
-
-
-def _inside(folder: Path, name: Any) -> Path:
-    if not isinstance(name, str) or Path(name).name != name:
-        raise ValueError(f"{name!r} is no name of a file in the folder")
-    return folder / name
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FolderError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise FolderError(f"{path}: is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise FolderError(f"{path}: must hold a JSON object")
-    return value
-
-
-def _graph(folder: Path, described: Mapping[str, Any]) -> Graph:
-    import onnxruntime
-
-    path, outputs = _inside(folder, described["file"]), [str(name) for name in described["outputs"]]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # computing with such numbers is slow
-    if not path.is_file():
-        raise FolderError(f"{path}: is missing")
-    try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises nothing narrower
-        raise FolderError(f"{path}: is damaged: {str(error).splitlines()[0]}") from None
-    return Graph(session, [entry.name for entry in session.get_inputs()], outputs)

@@ -39,6 +39,7 @@ FLOORS = {
         {"exceptions", "pictures"},
         {"kinds"},
         {"model"},
+        {"loading"},
         {"cli"},
     ],
 }

@@ -12,7 +12,7 @@ import antiphon_runtime.common.calibration
 import numpy as np
 import pytest
 from antiphon_runtime import FolderError
-from antiphon_runtime.model import read_calibration
+from antiphon_runtime.loading import read_calibration
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner

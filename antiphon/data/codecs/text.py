@@ -8,8 +8,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from antiphon.common.symbols import BOS, EOS, UNK
-from antiphon.common.text import Text, as_text, turns_of
+from antiphon.common.spelling import unknown_symbols
+from antiphon.common.symbols import BOS, EOS
+from antiphon.common.text import LINE_END, Text, as_text, join_lines, read_turns, split_lines, split_turns, turns_of
 from antiphon.common.vocabulary import Vocabulary
 from antiphon.data.codecs.base import Answers, Array, Codec
 from antiphon.data.spelling import Spelling
@@ -76,8 +77,7 @@ class TextCodec(Codec):
             raise ConfigError(f"{self.where}.tokens", reason)
 
     def unknown(self, array: Array | Sequence[int]) -> int:
-        ids = np.asarray(array)  # a spelled word has its id, then the ids of its characters
-        return int((ids[:, 1:] == UNK).any(1).sum() if ids.ndim == 2 else (ids == UNK).sum())
+        return unknown_symbols(np.asarray(array))
 
     def key_of(self, value: Text) -> Hashable:
         return self.normalize(value) if isinstance(value, str) else tuple(map(self.normalize, value))
@@ -91,7 +91,7 @@ class TextCodec(Codec):
 
     def split_turns(self, value: Text) -> list[str]:
         """The symbols of a text, or of all turns of a dialogue, with an empty symbol where the next turn begins."""
-        return [symbol for text in turns_of(value) for symbol in ("", *self.split(text))][1:]
+        return split_turns(self.split, value)
 
     def encode(self, value: Text) -> Array | Sequence[int]:
         """The ids of a text, or of every turn, with the end symbol."""
@@ -221,7 +221,7 @@ class SourceTextCodec(TextCodec):
     def asked(self, content: object) -> Text:
         if self.turns is None:
             return self._trimmed(content if isinstance(content, str) else as_text(content))
-        turns = tuple(self._trimmed(as_text(turn)) for turn in _turns(content))
+        turns = tuple(self._trimmed(as_text(turn)) for turn in read_turns(content))
         if not turns:
             raise ValueError("is empty")
         return turns[-self.turns :]
@@ -310,46 +310,28 @@ class LongTextCodec(TextCodec):
     kind = "long_text"
     whole = True
     ends = 0
-    LINE_END = "\n"
 
     @property
     def begin(self) -> int:
         """A line end, since it comes before every line but the first."""
-        return self.vocabulary.id(self.LINE_END) if self.LINE_END in self.vocabulary else BOS
+        return self.vocabulary.id(LINE_END) if LINE_END in self.vocabulary else BOS
 
     def learn(self, values: Sequence[Any]) -> None:
-        super().learn([line for text in values for line in text.split(self.LINE_END) if line])
-        if any(self.LINE_END in text for text in values):
-            self.vocabulary = Vocabulary([self.LINE_END, *self.vocabulary.symbols])
+        super().learn([line for text in values for line in text.split(LINE_END) if line])
+        if any(LINE_END in text for text in values):
+            self.vocabulary = Vocabulary([LINE_END, *self.vocabulary.symbols])
 
     def split(self, text: str) -> list[str]:
-        first, *lines = map(self.tokenizer.split, self.normalize(text).split(self.LINE_END))
-        return [*first, *(symbol for line in lines for symbol in (self.LINE_END, *line))]
+        return split_lines(self.tokenizer.split, self.normalize(text))
 
     def encode(self, value: Any) -> list[int]:
         return list(map(self.vocabulary.id, self.split(value)))
 
     def join(self, symbols: Sequence[str]) -> str:
-        lines: list[list[str]] = [[]]
-        for symbol in symbols:
-            if symbol == self.LINE_END:
-                lines.append([])
-            else:
-                lines[-1].append(symbol)
-        return self.LINE_END.join(map(self.tokenizer.join, lines))
+        return join_lines(self.tokenizer.join, symbols)
 
     def shown(self, value: Any) -> str:
-        return str(value[:100]).replace(self.LINE_END, " ")
-
-
-def _turns(value: object) -> Sequence[object]:
-    """The turns of a dialogue: a list, the JSON of one, or any other text alone."""
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):  # a text that begins with a bracket
-            return [value]
-    return value if isinstance(value, list | tuple) else [value]
+        return str(value[:100]).replace(LINE_END, " ")
 
 
 def _tokens(value: Tokens, default: str) -> tuple[str, dict[str, Any]]:

@@ -1,0 +1,26 @@
+"""One input of a user as the parts that the sources read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def parts_of(value: Any, reads: Sequence[bool]) -> Sequence[Any] | None:
+    """The part of an input for each source, "" for a source that reads nothing; None for an empty input.
+
+    `reads` says which sources read. With several of these an input is a sequence, or texts with tabs between.
+    """
+    count = sum(reads)
+    if count == 1:
+        parts = [value]
+    elif isinstance(value, str):
+        parts = value.split("\t") if value.strip() else []
+    else:
+        parts = list(value)
+    if count and (not parts or (isinstance(parts[0], str) and not any(parts))):
+        return None
+    if count and len(parts) != count:
+        raise ValueError(f"has {len(parts)} of {count} sources; a tab separates them")
+    rest = iter(parts)
+    return [next(rest) if source else "" for source in reads]

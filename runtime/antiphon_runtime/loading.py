@@ -1,0 +1,99 @@
+"""From an exported folder to a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from antiphon_runtime import exceptions
+from antiphon_runtime.common import calibration
+from antiphon_runtime.common.calibration import Calibration
+from antiphon_runtime.errors import FolderError, OptionError
+from antiphon_runtime.kinds import side
+from antiphon_runtime.model import Graph, Model
+from antiphon_runtime.sides import Nothing, Side, Text
+
+FORMAT = 1
+MANIFEST = "antiphon.json"
+
+
+def read_calibration(path: Path) -> Calibration | None:
+    """The calibration in a file; None if there is no such file."""
+    try:
+        return calibration.read(path)
+    except ValueError as error:
+        raise FolderError(f"{path}: is damaged: {error}") from None
+
+
+def load(folder: str | Path, threads: int = 1) -> Model:
+    """Load what `antiphon export` has written. With many inputs `threads` batches run at once, each in one thread.
+
+    An incomplete folder is a `FolderError`, less than one thread an `OptionError`.
+    """
+    place = Path(folder)
+    if threads < 1:
+        raise OptionError(f"threads: must be at least 1 (is {threads})")
+    if not place.is_dir():
+        raise FolderError(f"{place}: no such folder")
+    manifest = _json(place / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise FolderError(
+            f"{place / MANIFEST}: format {manifest.get('format')!r} is not known; this version reads {FORMAT}"
+        )
+    try:
+        sides = [_side(place, described) for described in (*manifest["sources"], manifest["target"])]
+        graphs = {name: _graph(place, graph) for name, graph in manifest["graphs"].items()}
+        calibrated = read_calibration(place / calibration.FILE)
+        known = exceptions.read(place / exceptions.FILE, sides[:-1], sides[-1])
+        model = Model(place, manifest, sides, graphs, calibrated, known, threads)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FolderError(f"{place / MANIFEST}: is damaged: {error!r}") from None
+    if model._decode is not None and not isinstance(model.target, Text | Nothing):
+        raise FolderError(f"{place / MANIFEST}: is damaged: its target is no text")
+    return model
+
+
+def _side(folder: Path, described: Mapping[str, Any]) -> Side:
+    path = _inside(folder, described["vocabulary"])
+    value = _json(path)
+    try:
+        return side(value)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FolderError(f"{path}: is incomplete or damaged: {error!r}") from None
+
+
+def _inside(folder: Path, name: Any) -> Path:
+    if not isinstance(name, str) or Path(name).name != name:
+        raise ValueError(f"{name!r} is no name of a file in the folder")
+    return folder / name
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FolderError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise FolderError(f"{path}: is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise FolderError(f"{path}: must hold a JSON object")
+    return value
+
+
+def _graph(folder: Path, described: Mapping[str, Any]) -> Graph:
+    import onnxruntime
+
+    path, outputs = _inside(folder, described["file"]), [str(name) for name in described["outputs"]]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # computing with such numbers is slow
+    if not path.is_file():
+        raise FolderError(f"{path}: is missing")
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises nothing narrower
+        raise FolderError(f"{path}: is damaged: {str(error).splitlines()[0]}") from None
+    return Graph(session, [entry.name for entry in session.get_inputs()], outputs)

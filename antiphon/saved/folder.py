@@ -150,7 +150,7 @@ def load_config(folder: Path) -> Config:
 
 
 def refuse_links(folder: Path) -> None:
-    """The weights; an error if these or the vocabularies changed since they were written (if digests were stored)."""
+    """Refuse a folder with a link that leads out of it: another file would be read or copied as part of the model."""
     top = folder.resolve()
     for path in folder.glob("*"):
         if path.is_symlink() and not path.resolve().is_relative_to(top):

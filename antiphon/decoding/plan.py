@@ -112,7 +112,7 @@ def refuse_shortlist(decode: Decode, model: Speaker, codecs: Codecs) -> None:
         ("mbr", decode.mbr),
     ):
         if chosen:
-            reason = "draws from all symbols, but decode.shortlist leaves most of them out; choose one of them"
+            reason = "needs all symbols, but decode.shortlist leaves most of them out; choose one of them"
             raise ConfigError(f"decode.{key}", reason)
 
 
@@ -122,7 +122,7 @@ def _shortlist(decode: Decode, model: Speaker, codecs: Codecs) -> Shortlist | No
         return None
     again = "give this key to antiphon train, with --resume for a model that is trained already"
     if codecs.shortlist is None:
-        raise ConfigError("decode.shortlist", f"this model has none; {again}")
+        raise ConfigError("decode.shortlist", f"this model has no shortlist; {again}")
     try:
         return codecs.shortlist.cut(decode.shortlist.likely, decode.shortlist.common)
     except ConfigError as error:

@@ -310,9 +310,9 @@ def test_fewer_can_be_asked_for_and_not_more(model: Predictor) -> None:
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
-        ({"decode__sample": {}}, "decode.sample: goes by all symbols"),
-        ({"decode__mbr": {"samples": 4}}, "decode.mbr: goes by all symbols"),
-        ({"decode__require": ["SH"]}, "decode.require: goes by all symbols"),
+        ({"decode__sample": {}}, "decode.sample: needs all symbols"),
+        ({"decode__mbr": {"samples": 4}}, "decode.mbr: needs all symbols"),
+        ({"decode__require": ["SH"]}, "decode.require: needs all symbols"),
         ({"model__copy": True, "source__tokens": "chars", "target__tokens": "chars"}, "decode.shortlist: is for one"),
         ({"source": {"tokens": "words", "characters": True}}, "decode.shortlist: is for one"),
         ({"source": [{"column": 0}, {"column": 0}], "target__column": 1}, "decode.shortlist: is for one"),

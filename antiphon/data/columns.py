@@ -10,11 +10,11 @@ from antiphon.errors import DataError
 
 COMMENTS = (";;", "# ", "## ", "//", "%%")
 SEPARATORS = {
-    ";": "a semicolon what separates them?",
-    "\t": "a tab what separates them? Such a table ends in .tsv",
-    ",": "a comma what separates them? Such a table ends in .csv",
-    "|": "a bar what separates them? Put tabs in their place",
-    "  ": "it blanks that separate them? A tab must: sed '/^;;;/d; s/([0-9]*)  /  /; s/   */\\t/' FILE > FILE.tsv",
+    ";": "semicolons?",
+    "\t": "tabs? Such a table ends in .tsv",
+    ",": "commas? Such a table ends in .csv",
+    "|": "bars? Replace them by tabs",
+    "  ": "blanks? They must be tabs: sed '/^;;;/d; s/([0-9]*)  /  /; s/   */\\t/' FILE > FILE.tsv",
 }
 
 
@@ -121,7 +121,7 @@ def _width(record: Sequence[object]) -> str:
 def _separator_hint(record: Sequence[object]) -> str:
     """A hint which other character may separate the columns of a row, as the end of a message; empty without one."""
     text = str(record[0])
-    return next((f"; is {advice}" for mark, advice in SEPARATORS.items() if mark in text), "")
+    return next((f"; are the columns separated by {advice}" for mark, advice in SEPARATORS.items() if mark in text), "")
 
 
 def _which_columns(record: Record, count: int) -> str:

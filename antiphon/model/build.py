@@ -76,7 +76,7 @@ def many_to_many(model: Model, sources: Sequence[Side], target: Side) -> Writer:
 def synchronous(model: Model, sources: Sequence[Side], target: Side) -> Reader:
     """A sequence -> an answer a step."""
     if len(sources) > 1:
-        raise ConfigError("source", f"an answer for each step needs the steps of one source, not of {len(sources)}")
+        raise ConfigError("source", f"a prediction for each step needs the steps of one source, not of {len(sources)}")
     if target.part == "next":
         return _language_model(model, sources)
     reader = _reader(model, sources, target, pooled=False)

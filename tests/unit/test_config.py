@@ -73,9 +73,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"source": [{}, {"column": 0.5}]}, "source.1.column: * (is 0.5)"),
     (
         {"source": [{}, {}], "target": "labels"},
-        "source: an answer for each step needs the steps of one source, not of 2",
+        "source: a prediction for each step needs the steps of one source, not of 2",
     ),
-    ({"source": "vector", "target": "labels"}, "target.kind: vector -> labels: an answer for each step needs *"),
+    ({"source": "vector", "target": "labels"}, "target.kind: vector -> labels: a prediction for each step needs *"),
     ({"source__kind": "vector", "source__lowercase": True}, "source.lowercase: kind of source 'vector' has no such *"),
     (
         {"source": {"kind": "vector", "column": 0, "columns": [1]}},

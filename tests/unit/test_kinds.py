@@ -189,7 +189,7 @@ WRONG: list[Any] = [
 @pytest.mark.parametrize("value", WRONG, ids=repr)
 @pytest.mark.parametrize("kind", [VectorCodec, FramesCodec, NumberCodec, NumbersCodec])
 def test_what_is_no_number_is_refused(kind: type[Codec], value: object, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^(is|must|holds|has|names) "):
+    with pytest.raises(ValueError, match=r"^(is|must|contains|has|names) "):
         kind("source").read(value, str(tmp_path))
 
 

@@ -136,10 +136,14 @@ def test_training_tells_what_check_does_once(write: Write, caplog: pytest.LogCap
     [
         ("t.txt", "a,b\nc,d\n", "are the columns separated by commas? Such a table ends in .csv"),
         ("t.csv", "a;b\nc;d\n", "are the columns separated by semicolons?"),
-        ("t.csv", "a\tb\nc\td\n", "is a tab what separates them? Such a table ends in .tsv"),
-        ("t.tsv", "a|b\nc|d\n", "is a bar what separates them?"),
+        ("t.csv", "a\tb\nc\td\n", "are the columns separated by tabs? Such a table ends in .tsv"),
+        ("t.tsv", "a|b\nc|d\n", "are the columns separated by bars?"),
         ("t.txt", ";;; a dictionary\nA  AH0\nB  B IY1\n", "is it a comment? Take such lines out"),
-        ("t.txt", ";;; a dictionary\nA  AH0\nB  B IY1\n", "is it blanks that separate them? A tab must: sed "),
+        (
+            "t.txt",
+            ";;; a dictionary\nA  AH0\nB  B IY1\n",
+            "are the columns separated by blanks? They must be tabs: sed ",
+        ),
         ("t.txt", "Anna\nBert\nCleo\n", "--set target.kind=next"),
         ("t.txt", "EU NNP\nrejects VBZ\n\nPeter NNP\n", "a blank line between rows left out"),
     ],

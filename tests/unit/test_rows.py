@@ -451,13 +451,13 @@ def test_lines_that_end_in_carriage_returns_are_told(write: Write) -> None:
 
 
 def test_another_separator_is_guessed_at(write: Write) -> None:
-    with pytest.raises(DataError, match="is a semicolon what separates them"):
+    with pytest.raises(DataError, match="are the columns separated by semicolons"):
         read(write("t.csv", "a;X\nb;Y\n"))
 
 
 @pytest.mark.parametrize("text", ['["a", NaN]', '["a", 1e999]'])
 def test_what_is_no_number_is_no_text(write: Write, text: str) -> None:
-    with pytest.raises(DataError, match="the target is no number"):
+    with pytest.raises(DataError, match="the target is not a number"):
         read(write("t.jsonl", text + "\n"))
 
 

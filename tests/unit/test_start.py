@@ -219,7 +219,7 @@ def test_a_frozen_head_is_frozen_where_it_is_tied(tmp_path: Path) -> None:
     [
         (["s 1 2 3 4"], "vectors.txt:1: the vectors are 4 wide, but model.embedding is 3"),
         (["7 4", "s 1 2 3 4"], "vectors.txt:1: the vectors are 4 wide, but model.embedding is 3"),
-        (["ж 4 5 6"], "vectors.txt: holds a vector for none of the"),
+        (["ж 4 5 6"], "vectors.txt: has no vector for any of the"),
         (["s 1 2 1e39"], "vectors.txt:1: contains NaN or infinity"),
     ],
 )

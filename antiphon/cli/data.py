@@ -16,7 +16,7 @@ from antiphon.errors import AntiphonError
 def check(
     what: ConfigOrTable,
     settings: Settings = None,
-    as_yaml: Annotated[bool, typer.Option("--yaml", help="write the whole configuration, and nothing else")] = False,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="write the whole configuration and nothing else")] = False,
 ) -> None:
     """Read all data, report what would be chosen and what would go wrong; train nothing."""
     from antiphon.api import naming, read_config

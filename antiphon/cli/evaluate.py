@@ -54,7 +54,9 @@ def evaluate(
 def compare(
     first: Annotated[Path, typer.Argument(metavar="DIR", help="the model that the others are compared with")],
     others: Annotated[list[Path], typer.Argument(metavar="DIR... TABLE", help="other models, and the data")],
-    samples: Annotated[int, typer.Option(min=1, max=1_000_000, help="how often rows are drawn anew")] = 1000,
+    samples: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="how many bootstrap samples of the rows are drawn")
+    ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="other draws")] = 1,
     as_json: Json = False,
     beam: Beam = None,
@@ -80,7 +82,9 @@ def compare(
 def report(
     folder: Folder,
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="the page to write")],
-    data: Annotated[Path | None, typer.Argument(metavar="[TABLE]", help="rows, of which the worst are shown")] = None,
+    data: Annotated[
+        Path | None, typer.Argument(metavar="[TABLE]", help="rows whose worst predictions are shown")
+    ] = None,
     source: Source = None,
     target: Target = None,
     device: Device = None,
@@ -98,7 +102,8 @@ def report(
 def calibrate(
     folder: Folder,
     data: Annotated[
-        Path | None, typer.Argument(metavar="[DATA]", help="rows not learned from; by default the validation rows")
+        Path | None,
+        typer.Argument(metavar="[DATA]", help="rows that the model was not trained on; by default the validation rows"),
     ] = None,
     source: Source = None,
     target: Target = None,

@@ -19,14 +19,19 @@ def inspect(
         list[str] | None, typer.Argument(metavar="[INPUT]...", help="by default the lines of standard input")
     ] = None,
     reference: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="what should be said; one for each input")
+        list[str] | None, typer.Option(metavar="TEXT", help="the expected output; one for each input")
     ] = None,
-    other: Annotated[str | None, typer.Option(metavar="INPUT", help="try the context of this input, too")] = None,
+    other: Annotated[
+        str | None, typer.Option(metavar="INPUT", help="also decode with the context of this input")
+    ] = None,
     force: Annotated[
         list[str] | None,
-        typer.Option(metavar="STEP=SYMBOL", help="say this symbol at this step, from 1, and go on; no symbol: end"),
+        typer.Option(
+            metavar="STEP=SYMBOL",
+            help="force this symbol at this step (the first is 1) and decode from there; no symbol: the end",
+        ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="so many of the most probable symbols a step")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="the number of most probable symbols shown for each step")] = 5,
     view: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="draw this view alone: attention, steps, beam, ...")
     ] = None,

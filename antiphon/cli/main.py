@@ -85,7 +85,7 @@ def _options(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
     imports: Annotated[
-        list[str] | None, typer.Option("--import", metavar="MODULE", help="import a module that adds parts of its own")
+        list[str] | None, typer.Option("--import", metavar="MODULE", help="import a module that adds parts")
     ] = None,
 ) -> None:
     if version:

@@ -11,17 +11,25 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by def
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; by default all cores")]
 Beam = Annotated[int | None, typer.Option(min=1, help="beam width; 1 is greedy")]
 Sampled = Annotated[bool, typer.Option("--sample", help="draw symbols by their probability")]
-Temperature = Annotated[float | None, typer.Option(help="of --sample: below 1 surer, above 1 bolder")]
-TopK = Annotated[int | None, typer.Option(help="of --sample: among so many most probable symbols")]
-TopP = Annotated[float | None, typer.Option(help="of --sample: among the fewest that hold this probability")]
-Seed = Annotated[int | None, typer.Option(help="of --sample: another seed, other draws")]
-Members = Annotated[
-    list[Path] | None, typer.Option("--ensemble", metavar="DIR", help="a further model, to be asked with the first")
+Temperature = Annotated[
+    float | None, typer.Option(help="with --sample: below 1 fewer, above 1 more improbable symbols")
 ]
-Combine = Annotated[str, typer.Option(metavar="log_linear|mean", help="of --ensemble: how models are combined")]
+TopK = Annotated[int | None, typer.Option(help="with --sample: draw only from this many most probable symbols")]
+TopP = Annotated[
+    float | None,
+    typer.Option(help="with --sample: draw only from the most probable symbols that together have this probability"),
+]
+Seed = Annotated[int | None, typer.Option(help="with --sample: the seed of the random numbers")]
+Members = Annotated[
+    list[Path] | None,
+    typer.Option("--ensemble", metavar="DIR", help="another model, which predicts together with the first"),
+]
+Combine = Annotated[str, typer.Option(metavar="log_linear|mean", help="with --ensemble: how models are combined")]
 Abstain = Annotated[
     float | None,
-    typer.Option(min=0.0, max=1.0, metavar="P", help="no answer where the confidence is below P (see calibrate)"),
+    typer.Option(
+        min=0.0, max=1.0, metavar="P", help="write an empty line where the confidence is below P (see calibrate)"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="write JSON")]
 Settings = Annotated[

@@ -46,19 +46,27 @@ def predict(
     ] = None,
     as_json: Json = False,
     beam: Beam = None,
-    n_best: Annotated[int, typer.Option(min=1, help="outputs an input; needs --json")] = 1,
+    n_best: Annotated[int, typer.Option(min=1, help="how many candidates for each input; needs --json")] = 1,
     sample: Sampled = False,
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
     seed: Seed = None,
     mbr: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="of N sampled outputs the one most like the others")
+        int | None,
+        typer.Option(
+            min=2, metavar="N", help="minimum Bayes risk: draw N outputs and write the one that is most like the others"
+        ),
     ] = None,
-    prefix: Annotated[str | None, typer.Option(metavar="TEXT", help="what every output begins with")] = None,
+    prefix: Annotated[str | None, typer.Option(metavar="TEXT", help="a prefix that every output begins with")] = None,
     align: Annotated[bool, typer.Option("--align", help="the source token of each output token; needs --json")] = False,
     settings: DecodeSettings = None,
-    stream: Annotated[bool, typer.Option("--stream", help="answer each line at once; labels: a step a line")] = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream", help="answer each line as soon as it is read; for labels and numbers a line is a step"
+        ),
+    ] = False,
     abstain_below: Abstain = None,
     ensemble: Members = None,
     combine: Combine = "log_linear",

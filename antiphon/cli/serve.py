@@ -14,15 +14,19 @@ from antiphon.errors import AntiphonError
 def serve(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="model folders, trained or exported")],
     host: Annotated[str, typer.Option(help="the address to listen at")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free one, which is told")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free port, which is printed")] = 8000,
     token_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="clients must show the token in it (Authorization: Bearer ...)")
     ] = None,
     allow_open: Annotated[bool, typer.Option("--allow-open", help="let other machines ask without a token")] = False,
     origin: Annotated[list[str] | None, typer.Option(metavar="URL", help="pages of this origin may ask (CORS)")] = None,
-    deadline: Annotated[float, typer.Option(min=0.001, help="seconds for a request, then 504")] = 30.0,
-    queue: Annotated[int, typer.Option(min=1, help="inputs that may wait for a model, then 429")] = 1024,
-    batch_steps: Annotated[int, typer.Option(min=1, help="characters or frames of a batch; 1: no two inputs")] = 16_384,
+    deadline: Annotated[float, typer.Option(min=0.001, help="seconds until a request gets status 504")] = 30.0,
+    queue: Annotated[
+        int, typer.Option(min=1, help="how many inputs may wait for a model before new ones get status 429")
+    ] = 1024,
+    batch_steps: Annotated[
+        int, typer.Option(min=1, help="characters or frames in a batch; 1: every input alone")
+    ] = 16_384,
     device: Device = None,
     threads: Threads = None,
 ) -> None:

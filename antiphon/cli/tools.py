@@ -13,10 +13,10 @@ from antiphon.cli.options import Json, Out, Overwrite, Threads
 
 
 def demo(
-    structure: Annotated[str, typer.Argument(help="which structure to show")] = "many_to_many",
+    structure: Annotated[str, typer.Argument(help="the structure to show")] = "many_to_many",
     out: Out = Path("demo-model"),
     overwrite: Overwrite = False,
-    steps: Annotated[int | None, typer.Option(min=1, help="updates, to try it faster")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="train only this many updates, to try it faster")] = None,
     threads: Threads = None,
 ) -> None:
     """Train, evaluate and use a small real model, offline, on the CPU."""
@@ -26,7 +26,7 @@ def demo(
 
 
 def bench(
-    seconds: Annotated[float, typer.Option(min=0.01, max=600, help="of measuring each figure")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.01, max=600, help="seconds for each measurement")] = 3.0,
     as_json: Json = False,
     threads: Threads = None,
 ) -> None:

@@ -17,14 +17,15 @@ def train(
     what: ConfigOrTable,
     out: Out,
     settings: Settings = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the training in DIR")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="resume the training in DIR")] = False,
     overwrite: Overwrite = False,
     init_from: Annotated[
         Path | None, typer.Option(metavar="DIR", help="start from the weights of a trained model, where they fit")
     ] = None,
     device: Device = None,
     threads: Annotated[
-        int | None, typer.Option(min=0, max=1024, help="CPU threads; 0: as many as are fastest; by default all cores")
+        int | None,
+        typer.Option(min=0, max=1024, help="CPU threads; 0: the number that is fastest; by default all cores"),
     ] = None,
 ) -> None:
     """Train a model from a configuration, or from a table with settings chosen from its data."""

@@ -42,7 +42,7 @@ def read_numbers(value: object, load: Callable[[str], Array]) -> Floats:
     with np.errstate(over="ignore"):
         values = np.atleast_1d(values.astype(np.float32))
     if not np.isfinite(values).all():
-        raise ValueError("holds a number that is not finite")
+        raise ValueError("contains NaN or infinity")
     return values
 
 
@@ -50,7 +50,7 @@ def _from_json(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("is no number and no JSON list of numbers") from None
+        raise ValueError("is neither a number nor a JSON list of numbers") from None
 
 
 def _as_numbers(value: object) -> Any:

@@ -75,7 +75,7 @@ def decoded(file: str | IO[bytes], name: str, longest: int, formats: tuple[str, 
                 picture.load()
                 return _pixels(picture, longest)
     except UnidentifiedImageError:
-        raise ValueError(f"is no image, or a damaged one{name}") from None
+        raise ValueError(f"is not an image, or a damaged one{name}") from None
     except FileNotFoundError as error:
         raise ValueError(f"cannot be read{name}: {error.strerror or error}") from None
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:

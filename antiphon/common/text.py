@@ -33,7 +33,7 @@ def as_text(value: object) -> str:
     """What stands in a column, or was given as an input, as text."""
     if isinstance(value, str):
         if "\0" in value:
-            raise ValueError("holds a NUL character")
+            raise ValueError("contains a NUL character")
         if has_surrogate(value):
             raise ValueError("is not UTF-8 text")
         return value
@@ -41,7 +41,7 @@ def as_text(value: object) -> str:
         value = value.item()
     if isinstance(value, int | float) and not isinstance(value, bool):
         if isinstance(value, float) and not np.isfinite(value):
-            raise ValueError(f"is no number: {value}")
+            raise ValueError(f"is not a number: {value}")
         return str(value)
     raise ValueError(f"is not text but {_kind_of(value)}")
 

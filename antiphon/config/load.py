@@ -123,7 +123,9 @@ def with_decode_settings(config: Config, settings: Mapping[str, object]) -> Conf
     tree = config.model_dump(by_alias=True)
     for key, value in settings.items():
         if not key.startswith("decode."):
-            raise ConfigError(key, "a trained model stays as it is; only keys of decode can be set, as in decode.beam")
+            raise ConfigError(
+                key, "cannot be changed in a trained model; only keys of decode can be set, as in decode.beam"
+            )
         set_value(tree, key, value)
     return parse_config(tree, Path())
 

@@ -219,7 +219,7 @@ class Model(Section):
     attention: Attention = Attention(kind="general")
     decoder: Decoder = Decoder()
     copy_: StrictBool = Field(
-        False, alias="copy", description="what attention looks at may be said as it stands in the source"
+        False, alias="copy", description="symbols of the source that attention looks at may be copied into the output"
     )
     tie: StrictBool = Field(False, description="the target embedding is the output matrix")
     dropout: StrictFloat = Field(0.3, ge=0, lt=1)
@@ -278,13 +278,13 @@ class Train(Section):
     @model_validator(mode="after")
     def _one_average(self) -> Self:
         if self.ema is not None and self.average > 1:
-            raise ValueError("ema and average are two ways to one end; choose one of them")
+            raise ValueError("ema and average both average the weights; choose one of them")
         return self
 
 
 class Sample(Section):
     temperature: StrictFloat = Field(1.0, gt=0, le=100, description="below 1: surer, above 1: more surprising")
-    top_k: StrictInt = Field(0, ge=0, description="only among so many most probable symbols; 0: all")
+    top_k: StrictInt = Field(0, ge=0, description="draw only from this many most probable symbols; 0: from all")
     top_p: StrictFloat = Field(1.0, gt=0, le=1, description="only among the fewest symbols that hold this probability")
     seed: StrictInt = Field(1, ge=0, lt=1 << 31)
 
@@ -326,12 +326,14 @@ class Decode(WithOptions):
     diversity: Diversity | None = Field(None, description="a beam in groups that differ (Vijayakumar et al. 2016)")
     require: list[StrictStr] = Field([], description="phrases that every output holds (Hokamp & Liu 2017)")
     allowed: StrictStr | list[StrictStr] | None = Field(
-        None, description="the only symbols that are said: a list, or a file with one a line"
+        None, description="the only symbols that may be written: a list, or a file with one on each line"
     )
     lexicon: StrictStr | None = Field(None, description="a file of the only outputs there are, one a line")
     replace_unknown: StrictBool = Field(False, description="a source symbol stands in for an unknown one")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the products: less exact, faster")
-    shortlist: Shortlist | None = Field(None, description="only what the source is likely to be answered with is said")
+    shortlist: Shortlist | None = Field(
+        None, description="search only among the target symbols that the source is likely to need"
+    )
 
     @property
     def rules(self) -> dict[str, Any]:

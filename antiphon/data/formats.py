@@ -171,7 +171,7 @@ def load_array(path: str) -> NDArray[Any]:
     file, _, name = path.partition("#")
     try:
         if file.endswith(".npz") and Path(file).is_file() and not is_zipfile(file):
-            raise DataError(f"{file}: is no .npz file, or a damaged one")
+            raise DataError(f"{file}: is not an .npz file, or a damaged one")
         with closing_any(np.load(file, allow_pickle=False)) as arrays:
             if isinstance(arrays, np.ndarray):
                 return arrays

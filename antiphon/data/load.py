@@ -119,7 +119,7 @@ def load_rows(
         if warn:
             tell(met)
     if not rows:
-        raise DataError(met.summary() if met.first else f"{', '.join(_paths(files))}: holds no rows")
+        raise DataError(met.summary() if met.first else f"{', '.join(_paths(files))}: has no rows")
     return rows
 
 

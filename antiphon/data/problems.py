@@ -38,5 +38,5 @@ class Problems:
     def raise_any(self) -> None:
         """Raise what was met, unless bad rows are skipped."""
         if self.first and not self.skip:
-            hint = "\n(data.on_error: skip goes on without them)" if self.reasons.total() > 1 else ""
+            hint = "\n(data.on_error: skip leaves such rows out)" if self.reasons.total() > 1 else ""
             raise DataError(self.summary() + hint)

@@ -188,5 +188,5 @@ def _difference(
             continue
         for line, value in zip(lines, values, strict=True):
             if value != values[0]:
-                return line, f"the {side.name} is not that of its group, which begins on line {lines[0]}"
+                return line, f"the {side.name} differs from that of its group, which begins on line {lines[0]}"
     return None

@@ -40,4 +40,4 @@ def best_of(hypotheses: Sequence[Hypothesis], where: str) -> Hypothesis:
 
 def no_output(where: str) -> SilentError:
     """The error that a search has found nothing for the input of this name."""
-    return SilentError(f"{where}: the rules of decode leave nothing to say; loosen them, or widen the beam")
+    return SilentError(f"{where}: no output keeps all rules of decode; relax the rules, or widen the beam")

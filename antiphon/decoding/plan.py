@@ -18,7 +18,7 @@ from antiphon.model.models import Aligner, LanguageModel, Model, Writer
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 
 Speaker = Writer | LanguageModel | Ensemble | Aligner  # a model whose answer is a text
-NO_ATTENTION = "needs the attention of each step, which this model has not; train with model.attention: general"
+NO_ATTENTION = "needs the attention of each step, which this model does not have; train with model.attention: general"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ def plan(decode: Decode, model: Speaker, codecs: Codecs) -> Search:
     draws = decode.mbr is not None or decode.sample is not None
     for key, chosen in (("require", decode.require), ("diversity", decode.diversity)):
         if chosen and draws:
-            raise ConfigError(f"decode.{key}", "is for a beam, and nothing is drawn in one; leave out sample and mbr")
+            raise ConfigError(
+                f"decode.{key}", "needs beam search, which cannot be combined with sampling; leave out sample and mbr"
+            )
     if decode.coverage_penalty and not model.attends:
         raise ConfigError("decode.coverage_penalty", NO_ATTENTION)
     if decode.mbr is not None and decode.mbr.metric == "chrf" and model.copies:
@@ -110,7 +112,7 @@ def refuse_shortlist(decode: Decode, model: Speaker, codecs: Codecs) -> None:
         ("mbr", decode.mbr),
     ):
         if chosen:
-            reason = "goes by all symbols, of which decode.shortlist leaves most out; choose one of them"
+            reason = "draws from all symbols, but decode.shortlist leaves most of them out; choose one of them"
             raise ConfigError(f"decode.{key}", reason)
 
 
@@ -139,14 +141,16 @@ def refuse_alignment(model: Model | Ensemble, codecs: Codecs, key: str) -> None:
     if not isinstance(model, Speaker) or not model.attends:
         raise ConfigError(key, NO_ATTENTION)
     if len(codecs.sources) > 1 or not isinstance(codecs.sources[0], TextCodec):
-        raise ConfigError(key, "needs one source of text, of which an output's symbols can come")
+        raise ConfigError(key, "needs one source of text, from which symbols of an output can be taken")
 
 
 def _diverse(decode: Decode) -> Diverse:
     assert decode.diversity is not None
     groups = decode.diversity.groups
     if decode.require:
-        raise ConfigError("decode.diversity", "divides a beam in another way than decode.require; choose one of them")
+        raise ConfigError(
+            "decode.diversity", "cannot be combined with decode.require, since both divide the beam; choose one of them"
+        )
     if decode.beam % groups:
         reason = f"{groups} groups cannot share a beam of {decode.beam}; choose a multiple"
         raise ConfigError("decode.diversity.groups", reason)

@@ -144,7 +144,9 @@ def ids_of(text: str, codec: TextCodec) -> list[int]:
 def _known(codec: TextCodec, symbols: Sequence[str]) -> list[int]:
     ids = list(map(codec.vocabulary.id, symbols))
     if UNK in ids:
-        raise ConfigError("", f"the model never says {symbols[ids.index(UNK)]!r}; it is no symbol of its vocabulary")
+        raise ConfigError(
+            "", f"{symbols[ids.index(UNK)]!r} is not in the vocabulary of the model, so it cannot be written"
+        )
     return ids
 
 

@@ -132,7 +132,7 @@ def _refuse_unknown(loaded: Bundle) -> None:
     if loaded.model.aligns:
         raise AntiphonError("target.ctc: is not exported yet: the runtime has no search over alignments")
     if loaded.config.model.copy_:
-        raise AntiphonError("model.copy: is not exported yet: the runtime knows no symbols that only a source has")
+        raise AntiphonError("model.copy: is not exported yet: the runtime does not know symbols that only a source has")
     for side, codec in loaded.codecs.named.items():
         if codec.kind not in KINDS:
             raise AntiphonError(f"{side}: the kind {codec.kind} is one of your own, which the runtime cannot read")

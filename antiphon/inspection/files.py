@@ -45,7 +45,7 @@ def _chosen(trace: Trace, names: Sequence[str]) -> list[View]:
     empty = [name for name in names if found[name] is None]
     if empty:
         has = ", ".join(name for name, make in VIEWS.items() if make(trace) is not None)
-        raise AntiphonError(f"this model's trace has nothing to show of {', '.join(empty)}; it has {has}")
+        raise AntiphonError(f"this model's trace has no data for the view {', '.join(empty)}; it has {has}")
     return [view for view in found.values() if view is not None]
 
 

@@ -128,11 +128,9 @@ def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
     every_step = model.context.to == "every_step"
     attention = _attention(model, hidden, memory)
     if model.copy_ and attention is None:
-        raise ConfigError("model.copy", "points with attention; choose model.attention: general, additive or dot")
+        raise ConfigError("model.copy", "needs an attention; choose model.attention: general, additive or dot")
     if model.copy_ and attention is not None and attention.hard:
-        reason = (
-            f"{model.attention.kind} attention looks at one step alone, and what stands at others could not be said"
-        )
+        reason = f"{model.attention.kind} attention looks at a single source step, so others could not be copied"
         raise ConfigError("model.copy", f"{reason}; choose model.attention: general, additive or dot")
     embedding = Embedding(target.size, model.embedding)
     try:
@@ -224,7 +222,7 @@ def structure_of(config: Config) -> str:
         raise ConfigError("target.kind", f"{kinds}: of one long text only the next symbol can be learned; choose next")
     if target.form in ("each", "aligned", "next"):
         if not many:
-            raise ConfigError("target.kind", f"{kinds}: an answer for each step needs a source with steps")
+            raise ConfigError("target.kind", f"{kinds}: a prediction for each step needs a source with steps")
         if "turns" in config.sources[0].options:
             raise ConfigError("source.turns", f"{kinds}: a dialogue's turns are for a text or one label of their own")
         found = "synchronous"

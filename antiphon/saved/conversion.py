@@ -109,7 +109,9 @@ def g2p_en(source: Path) -> Converted:
     for name, shape in g2p_shapes(embedding, hidden).items():
         array = found[name]
         if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise DataError(f"{source}: {name} is {array.dtype} {list(array.shape)}; numbers {list(shape)} are wanted")
+            raise DataError(
+                f"{source}: {name} is {array.dtype} {list(array.shape)}; numbers {list(shape)} are expected"
+            )
     weights: dict[str, NDArray[Any]] = {
         "source.embedding.weight": _rows(found["enc_emb"], G2P_LETTERS),
         "embedding.weight": _rows(found["dec_emb"], G2P_PHONEMES),

@@ -128,7 +128,7 @@ def refuse_strange_files(folder: Path) -> None:
     own |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
     strange = sorted(path.name for path in folder.iterdir() if path.name not in own and PARTIAL not in path.name)
     if strange:
-        raise ModelFolderError(f"{folder}: holds {strange[0]!r}, which is no part of a model; move it out of there")
+        raise ModelFolderError(f"{folder}: holds {strange[0]!r}, which is not part of a model; move it elsewhere")
 
 
 def load_config(folder: Path) -> Config:
@@ -186,7 +186,7 @@ def check_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> No
     for name, parameter in own.items():
         if parameter.shape != weights[name].shape:
             found, wanted = list(weights[name].shape), list(parameter.shape)
-            raise ModelFolderError(f"{where}: {name} has the shape {found}, its configuration wants {wanted}")
+            raise ModelFolderError(f"{where}: {name} has the shape {found}, its configuration expects {wanted}")
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
         if not any(key):
             raise DataError(f"{where}: has no input")
         if key in found:
-            raise DataError(f"{where}: is about the same input as a line before it")
+            raise DataError(f"{where}: has the same input as an earlier line")
         try:
             found[key] = _said(codecs.target, output, key)
         except ValueError as error:

@@ -47,8 +47,8 @@ class Options(Sent):
     coverage_penalty: float | None = Field(None, ge=0, le=100, description="weight of what is left out of the source")
     diversity: Diversity | None = Field(None, description="a beam in groups that differ")
     require: list[str] | None = Field(None, max_length=32, description="phrases that every output holds")
-    allowed: list[str] | None = Field(None, max_length=10_000, description="the only symbols that are said")
-    no_repeat_ngram: int | None = Field(None, ge=1, description="so many symbols in a row never occur twice")
+    allowed: list[str] | None = Field(None, max_length=10_000, description="the only symbols that may be written")
+    no_repeat_ngram: int | None = Field(None, ge=1, description="no sequence of this many symbols occurs twice")
     eos_penalty: float | None = Field(None, ge=-1000, le=1000, description="nats taken from the end symbol")
     replace_unknown: bool | None = Field(None, description="a source symbol stands in for an unknown one")
     token_scores: bool = Field(False, description="tell log p of each symbol and of the end symbol")
@@ -110,11 +110,11 @@ class ExplainRequest(Sent):
 
     model: ModelName
     input: Input
-    reference: Target = Field(None, description="what should be said, to compare with")
+    reference: Target = Field(None, description="the expected output, to compare with")
     other: Input = Field(None, description="an input whose context is tried in place of this one's")
     force: list[Force] = Field([], max_length=16, description="say these symbols at these steps, each on its own")
     begin: list[str | None] = Field([], max_length=2000, description="symbols that the output begins with")
-    top: int = Field(5, ge=1, le=50, description="so many of the most probable symbols a step")
+    top: int = Field(5, ge=1, le=50, description="the number of most probable symbols shown for each step")
     options: Options = Options()
 
 

@@ -65,9 +65,9 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
             kept = entry["kept"] if "kept" in entry else entry["best"]  # in a log of an earlier version the best
             found.append({**entry, "step": int(entry["step"]), "kept": bool(kept)})
         except (ValueError, TypeError, KeyError):
-            raise ModelFolderError(f"{path}:{number}: is no entry of a training's log") from None
+            raise ModelFolderError(f"{path}:{number}: is not an entry of a training log") from None
     if not found:
-        raise ModelFolderError(f"{path}: holds no validation yet")
+        raise ModelFolderError(f"{path}: has no validation yet")
     return found
 
 

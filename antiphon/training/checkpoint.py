@@ -77,8 +77,8 @@ def load(folder: Path, back: int | None = None) -> tuple[dict[str, Any], list[st
     if found is not None:
         return found, messages
     if messages:
-        raise TrainingError("\n".join([*messages, f"{folder}: no state is left to go on from; train again"]))
-    raise TrainingError(f"{folder}: holds no training to go on with ({TRAINING}/step-*.pt is missing)")
+        raise TrainingError("\n".join([*messages, f"{folder}: no saved state is left to resume from; train again"]))
+    raise TrainingError(f"{folder}: has no training to resume ({TRAINING}/step-*.pt is missing)")
 
 
 def _read(path: Path) -> dict[str, Any]:

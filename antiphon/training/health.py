@@ -145,7 +145,7 @@ def warnings(entry: Mapping[str, Any]) -> dict[str, str]:
             found[f"gradient {part}"] = f"no gradient reaches {part}: it does not learn"
     if entry["skipped"]:
         found["skipped"] = (
-            f"{entry['skipped']:,} updates were skipped, as their loss or gradient was not finite; "
+            f"{entry['skipped']:,} updates were skipped, as their loss or gradient was NaN or infinite; "
             "lower train.learning_rate"
         )
     return found

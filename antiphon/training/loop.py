@@ -82,7 +82,7 @@ def train(
             other = differences(state["identity"], identity(prepared))
             if other:
                 advice = "give the same, or train into another folder"
-                raise TrainingError(f"{out}: its training was another: {'; '.join(other)}; {advice}")
+                raise TrainingError(f"{out}: its training had other settings: {'; '.join(other)}; {advice}")
         if ranks.first:
             if overwrite and not resume:
                 _clear_folder(out)
@@ -130,7 +130,7 @@ class Progress:
     loss: float = 0.0  # summed -log p of those
     rate: float = 1.0  # a factor of the learning rate, lowered when updates fail
     parts: int = 1  # of every batch, more when memory runs out
-    failed: int = 0  # updates in a row whose loss or gradient was not finite; they change no weight
+    failed: int = 0  # updates in a row whose loss or gradient was NaN or infinite; they change no weight
     skipped: int = 0  # such updates in all
     rollbacks: int = 0  # since the last validation
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -190,7 +190,9 @@ def _run(
         log.close()
     if ranks.first:
         if all(entry["train_loss"] is None for entry in training.at.history):
-            raise TrainingError("no update gave a finite loss, so nothing was learned; lower train.learning_rate")
+            raise TrainingError(
+                "the loss was NaN or infinite in every update, so nothing was learned; lower train.learning_rate"
+            )
         _finish(training, command)
 
 
@@ -326,7 +328,7 @@ def _roll_back(training: Training) -> None:
     before = training.at
     if before.rollbacks >= ROLLBACKS:
         raise TrainingError(
-            f"the loss is no number at update {before.step}, and half the learning rate from a saved state, "
+            f"the loss is NaN or infinite at update {before.step}, and half the learning rate from a saved state, "
             f"tried {ROLLBACKS} times, does not help; set a lower train.learning_rate or train.clip, or a longer warmup"
         )
     state, _ = checkpoint.load(training.out, back=before.rollbacks)
@@ -346,7 +348,7 @@ def _roll_back(training: Training) -> None:
     training.mark, training.seen = time.monotonic(), 0
     training.log.back_to(training.at.step)
     training.log.say(
-        f"the loss is no number at update {before.step}: back to update {training.at.step}, "
+        f"the loss is NaN or infinite at update {before.step}: back to update {training.at.step}, "
         f"with {training.at.rate:g} times the learning rate"
     )
     _save(training)

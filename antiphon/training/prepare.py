@@ -178,7 +178,7 @@ def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:
     """The configuration with what is chosen from the data: the watched metric, how long an output may get."""
     target = codecs.target
     if config.train.metric == "span_f1" and isinstance(target, LabelsCodec) and not target.bio:
-        raise ConfigError("train.metric", "span_f1 is of labels O, B-TYPE and I-TYPE; the training rows have others")
+        raise ConfigError("train.metric", "span_f1 needs labels O, B-TYPE and I-TYPE; the training rows have others")
     if config.train.metric is None:
         config = config.model_copy(update={"train": config.train.model_copy(update={"metric": target.metric})})
     if target.form in ("any", "next"):

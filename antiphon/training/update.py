@@ -106,7 +106,7 @@ class Applied(NamedTuple):
 
 
 def apply(learner: Learner, update: Update, rate: float, parts: int, wishes: Sequence[bool] = ()) -> Applied:
-    """Update the weights, unless the loss or a gradient is not finite.
+    """Update the weights, unless the loss or a gradient is NaN or infinite: then they stay as they are.
 
     `rate` is a factor of the learning rate. Every batch is computed in `parts` parts, and in twice as many
     where that takes more memory than there is; the result is the same but for rounding and what dropout
@@ -134,7 +134,7 @@ def apply(learner: Learner, update: Update, rate: float, parts: int, wishes: Seq
     ranks.sum_gradients(learner.parameters)
     learner.norm = nn.utils.clip_grad_norm_(learner.parameters, settings.clip or math.inf)
     sound = bool(torch.isfinite(learner.norm + ranks.sum(nll)))
-    if sound:
+    if sound:  # neither NaN nor infinite
         learner.layers = layers
         learner.optimizer.step()
         learner.average.update()

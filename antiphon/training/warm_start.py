@@ -106,7 +106,7 @@ def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tens
             except ValueError as error:
                 raise DataError(f"{path}:{number}: {error}") from None
             if not values.isfinite().all():
-                raise DataError(f"{path}:{number}: holds a number that is not finite")
+                raise DataError(f"{path}:{number}: contains NaN or infinity")
             found[vocabulary.id(fields[0])] = values
     return found
 
@@ -125,7 +125,7 @@ def take_vectors(model: Model, side: str, path: str, codecs: Codecs) -> str:
         weight[row] = values
     known = len(vocabulary) - SPECIALS
     if not found:
-        raise DataError(f"{path}: holds a vector for none of the {known:,} symbols; do tokens and lowercase fit it?")
+        raise DataError(f"{path}: has no vector for any of the {known:,} symbols; do tokens and lowercase fit it?")
     return f"pretrained vectors for {len(found):,} of {known:,} symbols ({len(found) / max(known, 1):.1%}) from {path}"
 
 

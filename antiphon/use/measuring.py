@@ -43,7 +43,9 @@ def refuse_unsure(loaded: Loaded) -> Calibration:
     if isinstance(loaded.model, Ensemble):
         raise ModelFolderError("an ensemble has no confidence: a calibration is of one model; ask one alone")
     if loaded.calibration is None:
-        raise ModelFolderError(f"{loaded.folder}: says not how sure it is; run: antiphon calibrate {loaded.folder}")
+        raise ModelFolderError(
+            f"{loaded.folder}: has no confidence, since it is not calibrated; run: antiphon calibrate {loaded.folder}"
+        )
     return loaded.calibration
 
 

@@ -26,7 +26,7 @@ def rows_of(loaded: Loaded, data: Data) -> list[Row]:
     if files is None:
         files = loaded.config.data.test
     if files is None:
-        raise DataError(f"{loaded.folder}: its configuration names no data.test; name the data")
+        raise DataError(f"{loaded.folder}: its configuration has no data.test; name the data")
     return load_rows(loaded.config, files, codecs=loaded.codecs)
 
 

@@ -24,14 +24,24 @@ def main() -> None:
     parser.add_argument("folder", metavar="FOLDER", help="what `antiphon export` has written")
     parser.add_argument("--json", action="store_true", help="JSON Lines, one object an input")
     parser.add_argument("--beam", type=int, help="beam width; 1 is greedy")
-    parser.add_argument("--n-best", type=int, default=1, help="outputs an input; needs --json")
+    parser.add_argument("--n-best", type=int, default=1, help="how many candidates for each input; needs --json")
     parser.add_argument("--sample", action="store_true", help="draw symbols by their probability")
-    parser.add_argument("--temperature", type=float, help="of --sample: below 1 surer, above 1 bolder")
-    parser.add_argument("--top-k", type=int, help="of --sample: among so many most probable symbols")
-    parser.add_argument("--top-p", type=float, help="of --sample: among the fewest that hold this probability")
-    parser.add_argument("--seed", type=int, help="of --sample: another seed, other draws")
+    parser.add_argument(
+        "--temperature", type=float, help="with --sample: below 1 fewer, above 1 more improbable symbols"
+    )
+    parser.add_argument("--top-k", type=int, help="with --sample: draw only from this many most probable symbols")
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        help="with --sample: draw only from the most probable symbols that together have this probability",
+    )
+    parser.add_argument("--seed", type=int, help="with --sample: the seed of the random numbers")
     parser.add_argument("--abstain-below", type=float, metavar="P", help="no answer where the confidence is below P")
-    parser.add_argument("--stream", action="store_true", help="answer each line at once; labels: a step a line")
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="answer each line as soon as it is read; for labels and numbers a line is a step",
+    )
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     if asked.n_best > 1 and not asked.json:

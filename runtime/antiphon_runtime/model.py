@@ -218,7 +218,9 @@ class Model:
     def refuse_unsure(self) -> None:
         """Refuse what needs the confidence of answers, if they have none."""
         if self._calibration is None:
-            reason = "says not how sure it is; run antiphon calibrate on the model, and export it again"
+            reason = (
+                "has no confidence, since it is not calibrated; calibrate the model with antiphon, and export it again"
+            )
             raise OptionError(f"{self.folder}: {reason}")
 
     def _width(self, beam: int | None, n_best: int) -> int:

@@ -83,8 +83,8 @@ def test_random_weights_of_g2p_en_say_what_torchs_gru_says(arrays: dict[str, Any
     ("name", "value", "message"),
     [
         ("fc_w", None, r"c\.npz: is not the checkpoint20\.npz of g2p_en, which can be converted: .*no array 'fc_w'"),
-        ("fc_w", np.zeros((74, 7), np.float32), r"fc_w is float32 \[74, 7\]; numbers \[74, 6\] are wanted"),
-        ("enc_emb", np.zeros((28, 5), np.float32), r"enc_emb is float32 \[28, 5\]; numbers \[29, 5\] are wanted"),
+        ("fc_w", np.zeros((74, 7), np.float32), r"fc_w is float32 \[74, 7\]; numbers \[74, 6\] are expected"),
+        ("enc_emb", np.zeros((28, 5), np.float32), r"enc_emb is float32 \[28, 5\]; numbers \[29, 5\] are expected"),
         ("enc_emb", np.zeros((), np.float32), "enc_emb is float32"),
         ("enc_w_hh", np.zeros((), np.float32), "enc_w_ih is float32"),
         ("fc_b", np.full(74, np.nan, np.float32), "fc_b is float32"),

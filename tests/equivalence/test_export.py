@@ -252,7 +252,10 @@ def test_confidence_is_shipped(golden: tuple[Predictor, Path], tmp_path: Path) -
         assert done.stdout.decode().count('"abstained": true') == (1 if option else 0)
     plain = command(golden[1], "--abstain-below", "0.5", text=b"shoe\n")
     assert (plain.returncode, plain.stdout) == (1, b"")
-    assert b"says not how sure it is; run antiphon calibrate on the model, and export it again" in plain.stderr
+    assert (
+        b"has no confidence, since it is not calibrated; calibrate the model with antiphon, and export it again"
+        in plain.stderr
+    )
 
 
 def command(out: Path, *options: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:

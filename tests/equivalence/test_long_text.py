@@ -246,7 +246,7 @@ def test_what_cannot_be_is_refused_by_name(tmp_path: Path, settings: dict[str, A
     [
         (b"a line\n\xff\xfe\n", "text.txt:2: not UTF-8 text"),
         (b"\n\n", "text.txt:1: the source is empty"),
-        (b"a\0b\n", "text.txt:1: the source holds a NUL character"),
+        (b"a\0b\n", "text.txt:1: the source contains a NUL character"),
     ],
 )
 def test_a_bad_text_is_told_with_its_line(tmp_path: Path, content: bytes, message: str) -> None:

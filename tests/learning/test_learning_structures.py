@@ -250,7 +250,7 @@ def test_spans_are_learned_and_choose_the_best_model(tmp_path: Path) -> None:
     assert model.metrics["valid"]["span_f1"] >= 0.9
     (tmp_path / "other").mkdir()
     plain = [{"x": "a", "y": ["B-a"]}, {"x": "b", "y": ["b"]}] * 200
-    with pytest.raises(AntiphonError, match=r"^train.metric: span_f1 is of labels O, B-TYPE and I-TYPE"):
+    with pytest.raises(AntiphonError, match=r"^train.metric: span_f1 needs labels O, B-TYPE and I-TYPE"):
         learned(tmp_path / "other", plain, 4, source={"column": "x"}, target=target, train__metric="span_f1")
 
 

@@ -148,7 +148,7 @@ def give(page: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", fast("pairs", "picture"))
-def test_a_model_is_asked_looked_into_forced_and_found_again(visit: Open, name: str) -> None:
+def test_a_model_is_asked_looked_into_branched_and_found_again(visit: Open, name: str) -> None:
     page = visit(model=name)
     give(page, name)
     answer = page.locator("[data-answer]").inner_text()
@@ -310,21 +310,21 @@ def test_keys_move_through_a_grid_and_the_tokens_follow(visit: Open) -> None:
     assert told.endswith(f"{attention[1][last]:.0%}") or f"{100 * attention[1][last]:.1f}%" in told
 
 
-def test_another_symbol_can_be_forced_and_undone(visit: Open) -> None:
+def test_from_another_symbol_a_branch_goes_on_and_is_undone(visit: Open) -> None:
     page = asked(visit(**state("pairs"), views="steps", step=1))
     trace = model("pairs").explain("acb", "A B")
     before = said(page)
     assert before == [spelled(token) for token in trace.output.tokens]
     page.locator("#view-steps .picture").first.focus()
     page.keyboard.press("ArrowRight")
-    forced = trace.output.steps[1].top[1].token
+    other = trace.output.steps[1].top[1].token
     page.keyboard.press("Enter")
     page.wait_for_selector("nav.branches")
     asked(page)
-    branch = model("pairs").explain("acb", begin=[trace.output.tokens[0], forced]).output.tokens
+    branch = model("pairs").explain("acb", begin=[trace.output.tokens[0], other]).output.tokens
     assert said(page) == [spelled(token) for token in branch] != before
-    page.fill("form.force input", "C")
-    page.click("form.force button")
+    page.fill("form.branch input", "C")
+    page.click("form.branch button")
     page.wait_for_selector('[data-branch="2"]')
     asked(page)
     second = model("pairs").explain("acb", begin=[branch[0], "C"]).output.tokens

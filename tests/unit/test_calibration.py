@@ -244,7 +244,7 @@ def test_a_known_answer_is_sure(folder: Path) -> None:
 def test_a_model_that_was_not_calibrated_says_so(folder: Path) -> None:
     status, _, told = ran("predict", folder, "--abstain-below", "0.5", stdin="ab\n")
     assert status == 1
-    assert told.strip() == f"{folder}: says not how sure it is; run: antiphon calibrate {folder}"
+    assert told.strip() == f"{folder}: has no confidence, since it is not calibrated; run: antiphon calibrate {folder}"
     assert ran("predict", folder, "--abstain-below", "1.5", stdin="ab\n")[0] == 2
     with pytest.raises(AntiphonError, match="an ensemble is several models"):
         load([folder, folder], "cpu").calibrate()

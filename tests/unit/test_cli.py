@@ -275,7 +275,7 @@ def test_an_existing_folder_is_left_alone(run: Run, tiny_config: Path, model_fol
     assert told.startswith(f"{tmp_path}: is not a model folder, so --overwrite leaves it alone; ")
     assert (tmp_path / "precious.txt").exists()
     told = one_message(run("train", tiny_config, "--out", tmp_path / "none", "--resume"))
-    assert told.startswith(f"{tmp_path / 'none'}: holds no training to go on with")
+    assert told.startswith(f"{tmp_path / 'none'}: has no training to resume")
 
 
 def test_a_folder_that_cannot_be_made_is_one_message(run: Run, tiny_config: Path) -> None:

@@ -143,7 +143,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"model__attention": {"kind": "general", "layer": "first"}},
         "model.attention.layer: first needs at least 2 decoder layers; set decoder.layers, or layer: last",
     ),
-    ({"train__ema": 0.9, "train__average": 2}, "train: ema and average are two ways to one end; choose one of them"),
+    ({"train__ema": 0.9, "train__average": 2}, "train: ema and average both average the weights; choose one of them"),
     ({"structure": "one_to_one"}, "structure: is one_to_one, but text -> text makes many_to_many"),
     # data
     ({"data__train": "${NO_SUCH_VARIABLE}/x"}, "data.train: the environment variable NO_SUCH_VARIABLE is not set"),

@@ -220,8 +220,8 @@ def test_what_is_hidden_is_hidden_wherever_its_row_has_it() -> None:
 # --- what is refused ----------------------------------------------------------------------------------
 
 REFUSED = [
-    ({"model__attention": "none"}, "points with attention; choose model.attention: general, additive or dot"),
-    ({"model__attention": "monotonic"}, "monotonic attention looks at one step alone, and what stands at others"),
+    ({"model__attention": "none"}, "needs an attention; choose model.attention: general, additive or dot"),
+    ({"model__attention": "monotonic"}, "monotonic attention looks at a single source step, so others could not be"),
     ({"source": {"kind": "vector"}}, "needs one source of text whose symbols can be copied, not vector"),
     ({"source": [{}, {}]}, "needs one source of text whose symbols can be copied, not text and text"),
     ({"target": {"kind": "label"}}, "is for a decoder that writes text; a target of label is not written"),

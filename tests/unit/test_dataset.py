@@ -166,12 +166,12 @@ def test_an_empty_file_holds_no_rows(configure: Configure, write: Write, name: s
     path = write(name, content)
     with pytest.raises(DataError) as caught:
         load_rows(configure(), str(path))
-    assert str(caught.value) == f"{path}: holds no rows"
+    assert str(caught.value) == f"{path}: has no rows"
 
 
 def test_a_header_alone_holds_no_rows(configure: Configure, write: Write) -> None:
     path = write("t.tsv", "s\tt\n")
-    with pytest.raises(DataError, match="holds no rows"):
+    with pytest.raises(DataError, match="has no rows"):
         load_rows(configure(data__header=True), str(path))
 
 
@@ -179,7 +179,7 @@ def test_empty_parallel_files_name_both(configure: Configure, write: Write) -> N
     source, target = str(write("s", "")), str(write("t", ""))
     with pytest.raises(DataError) as caught:
         load_rows(configure(), Parallel(source=source, target=target))
-    assert str(caught.value) == f"{source}, {target}: holds no rows"
+    assert str(caught.value) == f"{source}, {target}: has no rows"
 
 
 def test_bad_rows_fail_or_are_skipped_as_configured(configure: Configure, write: Write) -> None:

@@ -161,7 +161,7 @@ def test_a_bad_table_is_told_before_anything_is_chosen(write: Write) -> None:
 
 
 def test_an_empty_table_holds_no_rows(write: Write) -> None:
-    with pytest.raises(DataError, match=r"t\.tsv: holds no rows$"):
+    with pytest.raises(DataError, match=r"t\.tsv: has no rows$"):
         choose(write("t.tsv", ""))
 
 

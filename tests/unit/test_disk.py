@@ -196,7 +196,7 @@ def test_a_missing_state_is_named(tmp_path: Path) -> None:
     out = train(tiny_config(tmp_path), tmp_path / "m", threads=1)
     shutil.rmtree(out / bundle.TRAINING)
     (out / bundle.CONFIG).unlink()
-    with pytest.raises(TrainingError, match="holds no training to go on with"):
+    with pytest.raises(TrainingError, match="has no training to resume"):
         train(tiny_config(tmp_path), out, resume=True, threads=1)
 
 
@@ -227,7 +227,7 @@ def test_a_finished_model_without_its_states_is_not_trained_anew(tmp_path: Path)
     out = train(tiny_config(tmp_path), tmp_path / "m", threads=1)
     shutil.rmtree(out / bundle.TRAINING)
     before = contents(out)
-    with pytest.raises(TrainingError, match="holds no training to go on with"):
+    with pytest.raises(TrainingError, match="has no training to resume"):
         train(tiny_config(tmp_path), out, resume=True, threads=1)
     assert contents(out) == before
 

@@ -59,7 +59,7 @@ def test_a_known_input_may_be_longer_than_the_model_reads(folder: Path) -> None:
         ("ab\tA\nab", ":2: has 1 columns; 2 are needed, the output last"),
         ("ab\tA\tB\n", ":1: has 3 columns"),
         ("\tA\n", ":1: has no input"),
-        ("ab\tA\nab\tB\n", ":2: is about the same input as a line before it"),
+        ("ab\tA\nab\tB\n", ":2: has the same input as an earlier line"),
     ],
 )
 def test_a_wrong_line_is_named(folder: Path, table: str, message: str) -> None:

@@ -71,7 +71,10 @@ def test_a_group_by_position_of_a_table_without_header(write: Write, configure: 
     ("rows", "message"),
     [
         ("a,7,8,up,Ann\n", r"t\.csv:5: the rows of a group must stand together: 'a' began on line 2; sort the table$"),
-        ("c,1,2,up,Ann\nc,1,2,up,Bob\n", r"t\.csv:6: the target is not that of its group, which begins on line 5$"),
+        (
+            "c,1,2,up,Ann\nc,1,2,up,Bob\n",
+            r"t\.csv:6: the target differs from that of its group, which begins on line 5$",
+        ),
         ("c,1,2,up,Ann\nc,1,z,up,Ann\n", r"t\.csv:6: the source must be numbers: could not convert .* 'z'$"),
         ("c,1,2,up,Ann\nc,1\n", r"t\.csv:6: column 2 is missing"),
     ],

@@ -318,7 +318,7 @@ def test_the_views_that_are_asked_for_are_drawn(tmp_path: Path) -> None:
     ]
     with pytest.raises(AntiphonError, match=r"^no view 'attenton'; did you mean 'attention'\?"):
         write(trace("lstm, general"), tmp_path / "t.png", ["attenton"])
-    with pytest.raises(AntiphonError, match=r"has nothing to show of beliefs; it has summary, attention, "):
+    with pytest.raises(AntiphonError, match=r"has no data for the view beliefs; it has summary, attention, "):
         write(trace("lstm, general"), tmp_path / "t.png", ["beliefs"])
 
 

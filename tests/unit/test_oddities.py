@@ -134,8 +134,8 @@ def test_training_tells_what_check_does_once(write: Write, caplog: pytest.LogCap
 @pytest.mark.parametrize(
     ("name", "content", "hint"),
     [
-        ("t.txt", "a,b\nc,d\n", "is a comma what separates them? Such a table ends in .csv"),
-        ("t.csv", "a;b\nc;d\n", "is a semicolon what separates them?"),
+        ("t.txt", "a,b\nc,d\n", "are the columns separated by commas? Such a table ends in .csv"),
+        ("t.csv", "a;b\nc;d\n", "are the columns separated by semicolons?"),
         ("t.csv", "a\tb\nc\td\n", "is a tab what separates them? Such a table ends in .tsv"),
         ("t.tsv", "a|b\nc|d\n", "is a bar what separates them?"),
         ("t.txt", ";;; a dictionary\nA  AH0\nB  B IY1\n", "is it a comment? Take such lines out"),

@@ -100,7 +100,7 @@ def test_data_that_has_gone_is_told(model_folder: Path, tmp_path: Path) -> None:
 def test_a_log_of_something_else_is_refused(line: str, tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     (tmp_path / "training" / "log.jsonl").write_text('{"step": 1, "best": true}\n' + line + "\n")
-    with pytest.raises(ModelFolderError, match=r"log\.jsonl:2: is no entry of a training's log$"):
+    with pytest.raises(ModelFolderError, match=r"log\.jsonl:2: is not an entry of a training log$"):
         read_history(tmp_path)
 
 

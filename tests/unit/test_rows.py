@@ -166,8 +166,8 @@ def test_other_files_are_no_tables(name: str) -> None:
 BAD: list[tuple[str, str | bytes, int, str]] = [
     ("t.tsv", "a\tb\nonly\n", 2, "column 1 is missing: the row has only column 0"),
     ("t.tsv", b"a\tb\nc\xff\td\n", 2, "not UTF-8 text"),
-    ("t.tsv", "a\tb\nc\0\td\n", 2, "the source holds a NUL character"),
-    ("t.tsv", "a\tb\nc\td\0\n", 2, "the target holds a NUL character"),
+    ("t.tsv", "a\tb\nc\0\td\n", 2, "the source contains a NUL character"),
+    ("t.tsv", "a\tb\nc\td\0\n", 2, "the target contains a NUL character"),
     ("t.tsv", "a\tb\n\td\n", 2, "the source is empty"),
     ("t.tsv", "a\tb\n  \td\n", 2, "the source is empty"),
     ("t.tsv", "a\tb\nc\t\n", 2, "the target is empty"),
@@ -177,14 +177,14 @@ BAD: list[tuple[str, str | bytes, int, str]] = [
     ("t.csv", 'a,b\n"c"x,d\n', 2, "not CSV: "),
     ("t.csv", 'a,b\nc,"d\n', 2, "not CSV: "),
     ("t.csv", "a,b\nc,\n", 2, "the target is empty"),
-    ("t.csv", "a,b\nc,d\0\n", 2, "the target holds a NUL character"),
+    ("t.csv", "a,b\nc,d\0\n", 2, "the target contains a NUL character"),
     ("t.jsonl", '["a","b"]\n{"a": \n', 2, "not JSON: "),
     ("t.jsonl", '["a","b"]\n"text"\n', 2, "not a JSON object or list"),
     ("t.jsonl", '["a","b"]\n["c"]\n', 2, "column 1 is missing: the row has only column 0"),
     ("t.jsonl", '["a","b"]\n["c", null]\n', 2, "column 1 is null"),
     ("t.jsonl", '["a","b"]\n["c", true]\n', 2, "the target is not text but bool"),
     ("t.jsonl", '["a","b"]\n["c", ["d"]]\n', 2, "the target is not text but list"),
-    ("t.jsonl", '["a","b"]\n["c", "\\u0000"]\n', 2, "the target holds a NUL character"),
+    ("t.jsonl", '["a","b"]\n["c", "\\u0000"]\n', 2, "the target contains a NUL character"),
     ("t.jsonl", '["a","b"]\n["c", "\\ud800"]\n', 2, "the target is not UTF-8 text"),
     ("t.jsonl", '["a","b"]\n' + "[" * 100_000 + "\n", 2, "not JSON: "),
     ("t.jsonl", '["a","b"]\n{"s": "c"}\n', 2, "name source.column and target.column: the object has the fields s"),
@@ -238,7 +238,7 @@ def test_all_bad_rows_are_told_at_once(write: Write) -> None:
     assert str(caught.value).split("\n") == [
         f"{path}:2: the source is empty",
         f"{path}:3: the target is empty",
-        "(data.on_error: skip goes on without them)",
+        "(data.on_error: skip leaves such rows out)",
     ]
 
 
@@ -303,8 +303,8 @@ def test_parallel_files_of_unequal_length_are_refused(write: Write) -> None:
         (b"a\nc\n", b"b\n\xff\n", 1, "not UTF-8 text"),
         (b"a\n\n", b"b\nd\n", 0, "the source is empty"),
         (b"a\nc\n", b"b\n\n", 1, "the target is empty"),
-        (b"a\n\0\n", b"b\nd\n", 0, "the source holds a NUL character"),
-        (b"a\nc\n", b"b\n\0\n", 1, "the target holds a NUL character"),
+        (b"a\n\0\n", b"b\nd\n", 0, "the source contains a NUL character"),
+        (b"a\nc\n", b"b\n\0\n", 1, "the target contains a NUL character"),
     ],
 )
 def test_a_bad_row_of_parallel_files_names_the_file_it_stands_in(

@@ -171,9 +171,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"decode.no_repeat_ngram": 0}, "decode.no_repeat_ngram.size: must be at least 1 (is 0)"),
     ({"decode.no_repeat_ngram": "x"}, "decode.no_repeat_ngram.size: Input should be a valid integer (is 'x')"),
     ({"decode.no_repeat": 2}, "decode.no_repeat: unknown key; did you mean 'no_repeat_ngram'? known: "),
-    ({"model.cell": "gru"}, "model.cell: a trained model stays as it is; only keys of decode can be set"),
-    ({"decode.allowed": ["A", "Z"]}, "decode.allowed: the model never says 'Z'; it is no symbol of its vocabulary"),
-    ({"decode.require": ["A Q"]}, "decode.require: the model never says 'Q'; it is no symbol of its vocabulary"),
+    ({"model.cell": "gru"}, "model.cell: cannot be changed in a trained model; only keys of decode can be set"),
+    ({"decode.allowed": ["A", "Z"]}, "decode.allowed: 'Z' is not in the vocabulary of the model, so it cannot be"),
+    ({"decode.require": ["A Q"]}, "decode.require: 'Q' is not in the vocabulary of the model, so it cannot be written"),
     ({"decode.require": ["A", " "]}, "decode.require: must be 1 to 8 phrases, none of them empty (are 2)"),
     ({"decode.require": ["A B C D E", "E D C B"]}, "decode.require: has 9 tokens in all; decode.max_length is 8"),
     ({"decode.require": ["A"], "decode.sample": {}}, "decode.require: is for a beam, and nothing is drawn in one"),
@@ -197,7 +197,7 @@ def test_what_cannot_work_is_refused_by_name(model: Predictor, chosen: dict[str,
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("A B\nA Q\n", ":2: the model never says 'Q'; it is no symbol of its vocabulary"),
+        ("A B\nA Q\n", ":2: 'Q' is not in the vocabulary of the model, so it cannot be written"),
         ("\nA A A A A A A A A\n", ":2: has 9 tokens; decode.max_length is 8"),
         (b"A\n\xff\n", ":2: not UTF-8"),
     ],
@@ -212,7 +212,7 @@ def test_a_bad_line_of_a_lexicon_is_named(model: Predictor, write: Write, conten
 @pytest.mark.parametrize(
     ("prefix", "message"),
     [
-        ("A Q", "prefix: the model never says 'Q'"),
+        ("A Q", "prefix: 'Q' is not in the vocabulary"),
         ("A " * 9, "prefix: has 9 tokens; decode.max_length is 8"),
         (["A"], "prefix: is missing for input 2; give one for each input, if only ''"),
     ],
@@ -237,7 +237,7 @@ def test_what_needs_attention_is_refused_without(
 def test_a_wrong_rule_is_refused_before_training(configure: Callable[..., Any], pairs: Path, tmp_path: Path) -> None:
     config = configure(data__train=str(pairs), decode__require=["A Q"], decode__beam=2)
     for run in (check, lambda config: train(config, tmp_path / "m", device="cpu")):
-        with pytest.raises(AntiphonError, match=r"^decode\.require: the model never says 'Q'"):
+        with pytest.raises(AntiphonError, match=r"^decode\.require: 'Q' is not in the vocabulary"):
             run(config)
     assert check(configure(data__train=str(pairs), decode__require=["A B"], decode__beam=2)).lines
 

@@ -287,7 +287,7 @@ def test_a_trained_model_gets_a_list_by_going_on(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     out = train(config, tmp_path / "m", device="cpu")
     weights = (out / "weights.safetensors").read_bytes()
-    with pytest.raises(ConfigError, match="this model has none; give this key to antiphon train"):
+    with pytest.raises(ConfigError, match="this model has no shortlist; give this key to antiphon train"):
         load(out, "cpu").predict(["so"], settings={"decode.shortlist.likely": 2})
     train(tiny_config(tmp_path, **FEW), out, resume=True, device="cpu")
     assert (out / "weights.safetensors").read_bytes() == weights

@@ -165,7 +165,7 @@ def test_vectors_for_both_sides(tmp_path: Path) -> None:
     [
         ("s 1 2", "holds 2 numbers, but model.embedding is 3"),
         ("s 1 2 x", "could not convert string to float: 'x'"),
-        ("s 1 2 nan", "holds a number that is not finite"),
+        ("s 1 2 nan", "contains NaN or infinity"),
     ],
 )
 def test_a_bad_vector_is_named_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
@@ -220,7 +220,7 @@ def test_a_frozen_head_is_frozen_where_it_is_tied(tmp_path: Path) -> None:
         (["s 1 2 3 4"], "vectors.txt:1: the vectors are 4 wide, but model.embedding is 3"),
         (["7 4", "s 1 2 3 4"], "vectors.txt:1: the vectors are 4 wide, but model.embedding is 3"),
         (["ж 4 5 6"], "vectors.txt: holds a vector for none of the"),
-        (["s 1 2 1e39"], "vectors.txt:1: holds a number that is not finite"),
+        (["s 1 2 1e39"], "vectors.txt:1: contains NaN or infinity"),
     ],
 )
 def test_vectors_that_do_not_fit_are_refused(tmp_path: Path, lines: list[str], said: str) -> None:

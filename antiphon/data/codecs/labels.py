@@ -132,7 +132,9 @@ class LabelsCodec(LabelCodec):
     def __init__(self, where: str, weights: Any = None, crf: bool = False) -> None:
         super().__init__(where, weights)
         if crf and weights is not None:
-            reason = "are of labels judged one by one, and a CRF judges a row's together; leave out weights or crf"
+            reason = (
+                "weigh each label separately, but a CRF scores all labels of a row together; leave out weights or crf"
+            )
             raise ConfigError("weights", reason)
         self.crf = crf
 
@@ -184,5 +186,5 @@ def _weights(value: object) -> dict[str, float]:
         raise TypeError(f"must be balanced, or a table from label to weight (is {shown(value)})")
     for label, weight in value.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= HEAVIEST:
-            raise ValueError(f"{label} must weigh from 0 to {HEAVIEST:,} (is {shown(weight)})")
+            raise ValueError(f"{label} must have a weight from 0 to {HEAVIEST:,} (is {shown(weight)})")
     return {_name(label): float(weight) for label, weight in value.items()}

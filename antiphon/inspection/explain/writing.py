@@ -111,7 +111,7 @@ class WritingExplainer(Explainer[S]):
     def _forced_id(self, token: Token, key: str) -> int:
         number = EOS if token is None else self.codec.vocabulary.id(self.codec.normalize(token))
         if number == UNK:
-            raise ConfigError(key, f"the model never says {token!r}; it is no symbol of its vocabulary")
+            raise ConfigError(key, f"{token!r} is not in the vocabulary of the model, so it cannot be written")
         return number
 
     def _forced(self, example: EncodedInput, output: Sequence[int], request: TraceRequest) -> list[Forced] | None:

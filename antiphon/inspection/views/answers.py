@@ -35,7 +35,7 @@ def answers(trace: Trace) -> View | None:
     reference = None if trace.reference is None else trace.reference.steps
     if not many and trace.output.steps[0].values is None:
         return _one_answer(trace.output.steps[0], None if reference is None else reference[0].token)
-    return _as_answers("What it said of each step" if many else "What it said", read, trace.output.steps, reference)
+    return _as_answers("Predictions of each step" if many else "What it said", read, trace.output.steps, reference)
 
 
 def _one_answer(said: Step, reference: Token) -> View:

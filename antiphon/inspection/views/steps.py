@@ -21,7 +21,7 @@ def steps(trace: Trace) -> View | None:
     runs = [("free-running: fed its own output", trace.output)]
     if trace.reference is not None:
         runs.append(("teacher-forced: told the reference", trace.reference))
-    about = "At each step the most probable symbols; bars are probabilities, and the symbol that was said has a frame."
+    about = "At each step the most probable symbols; bars are probabilities, and the symbol of the output has a frame."
     if trace.divergence is not None:
         about += f" Step {trace.divergence + 1}, in red, is the first at which output and reference differ."
     return _as_steps("How sure it was, step by step", about, runs, trace.divergence)

@@ -73,7 +73,7 @@ def summary(trace: Trace) -> View:
     if unknown:
         rows.append(["not in the vocabulary", " ".join(unknown)])
     about = f"A model of the structure {trace.structure}. Log-probabilities are in nats; {END} is the end symbol."
-    return _as_table("What it read and what it said", about, rows, (24, 96), head=False)
+    return _as_table("Input and output", about, rows, (24, 96), head=False)
 
 
 def ablation(trace: Trace) -> View | None:
@@ -105,5 +105,5 @@ def forced(trace: Trace) -> View | None:
         return None
     rows = [["step", "forced", "what follows", "log p"]]
     rows += [[str(case.step + 1), spelled(case.token), case.run.text, nats(case.run.score)] for case in trace.forced]
-    about = "The best output with another symbol at one step; before it stands what the model had said itself."
-    return _as_table("Had it said something else", about, rows, (8, 16, 72, 14))
+    about = "The best output with another symbol at one step; before that step stand the symbols of the model's output."
+    return _as_table("Another symbol at one step", about, rows, (8, 16, 72, 14))

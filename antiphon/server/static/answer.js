@@ -1,4 +1,4 @@
-// The answer in words, the branches that were forced, and what was read and said token by token.
+// The answer in words, the branches, and what was read and said token by token.
 
 import { html } from "./vendor/htm-preact.js";
 import { nats, percent, spelled, tokensRead } from "./drawing.js";

@@ -248,7 +248,7 @@ function Model({ card, state, change, t, theme }) {
     state, change, t, theme, card, at, point,
     given: asked?.given,
     select: (cell) => (point(undefined), change(cell)),
-    force: (tokens) => change({ branches: JSON.stringify([...branches, tokens]), branch: branches.length + 1, node: null, step: tokens.length - 1 }, true),
+    branch: (tokens) => change({ branches: JSON.stringify([...branches, tokens]), branch: branches.length + 1, node: null, step: tokens.length - 1 }, true),
     undo: () => change({ branches: JSON.stringify(branches.slice(0, -1)), branch: branches.length - 1 || null, node: null }, true),
   };
   const problem = answer.problem ?? trace.problem;

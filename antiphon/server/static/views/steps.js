@@ -1,4 +1,4 @@
-// The most probable symbols of each step as bars; another one can be forced, and the model goes on from there.
+// The most probable symbols of each step as bars; from another one the model goes on, in a branch.
 
 import { html, useState } from "../vendor/htm-preact.js";
 import { chance, cut, nats, spelled, widest } from "../drawing.js";
@@ -7,8 +7,8 @@ import { cursor, Picture, usePage } from "../picture.js";
 const HIGH = 26;
 const SYMBOL = 12; // characters that are shown
 
-/** A run's steps below each other; `onForce(step, token)` is called for a symbol that is chosen. */
-function Bars({ label, run, marked, onForce }) {
+/** A run's steps below each other; `onBranch(step, token)` is called for a symbol that is chosen. */
+function Bars({ label, run, marked, onBranch }) {
   const { t, at, select, state } = usePage();
   const ranks = Math.max(1, ...run.steps.map((step) => step.top.length));
   const rank = Math.min(Number(state.rank ?? 0), ranks - 1);
@@ -22,11 +22,11 @@ function Bars({ label, run, marked, onForce }) {
     cellAt: (px, py) => [Math.floor((py - 4) / HIGH), Math.max(0, Math.floor((px - left) / cell))],
   });
   const chosen = run.steps[at.step]?.top[rank];
-  const force = onForce && chosen && chosen.token !== run.steps[at.step].token && (() => onForce(at.step, chosen.token));
+  const branch = onBranch && chosen && chosen.token !== run.steps[at.step].token && (() => onBranch(at.step, chosen.token));
   return html`
     <div class="bars">
       <h3>${label} <small>log p = ${nats(run.score)}</small></h3>
-      <${Picture} label=${label} width=${left + ranks * cell} height=${y(run.steps.length) + 4} onMove=${onMove} onPlace=${onPlace} onEnter=${force}
+      <${Picture} label=${label} width=${left + ranks * cell} height=${y(run.steps.length) + 4} onMove=${onMove} onPlace=${onPlace} onEnter=${branch}
         told=${chosen && t("steps.told", { step: at.step + 1, rank: rank + 1, token: spelled(chosen.token), share: chance(chosen.log_prob) })}>
         ${marked !== undefined && html`<rect class="stripe" x="0" y=${y(marked)} width=${left + ranks * cell} height=${HIGH} rx="4" />`}
         ${run.steps.map((step, row) => html`
@@ -42,33 +42,33 @@ function Bars({ label, run, marked, onForce }) {
               <text class="small faint" x=${cell - 10} y=${HIGH / 2 - 2} dy="0.35em" text-anchor="end">${chance(one.log_prob)}</text>
             </g>`)}`)}
       <//>
-      ${force && html`<button type="button" class="quiet" onClick=${force}>${t("force.here", { step: at.step + 1, token: spelled(chosen.token) })}</button>`}
+      ${branch && html`<button type="button" class="quiet" onClick=${branch}>${t("branch.here", { step: at.step + 1, token: spelled(chosen.token) })}</button>`}
     </div>`;
 }
 
 /** A form for symbols that are not among the most probable ones. */
-function ForceAny({ run, onForce }) {
+function BranchAt({ run, onBranch }) {
   const { t, at } = usePage();
   const [token, setToken] = useState("");
   const step = Math.min(at.step ?? 0, run.steps.length - 1);
-  const onSubmit = (event) => (event.preventDefault(), token && onForce(step, token));
+  const onSubmit = (event) => (event.preventDefault(), token && onBranch(step, token));
   return html`
-    <form class="force" onSubmit=${onSubmit}>
-      <label>${t("force.any", { step: step + 1 })} <input size="8" dir="auto" value=${token} onInput=${(event) => setToken(event.currentTarget.value)} /></label>
-      <button type="submit" class="quiet">${t("force.go")}</button>
+    <form class="branch" onSubmit=${onSubmit}>
+      <label>${t("branch.at", { step: step + 1 })} <input size="8" dir="auto" value=${token} onInput=${(event) => setToken(event.currentTarget.value)} /></label>
+      <button type="submit" class="quiet">${t("branch.go")}</button>
     </form>`;
 }
 
 function Steps({ trace }) {
-  const { t, force } = usePage();
+  const { t, branch } = usePage();
   const { output, reference, divergence } = trace;
-  const from = (run) => (step, token) => force([...run.tokens.slice(0, step), token]);
+  const from = (run) => (step, token) => branch([...run.tokens.slice(0, step), token]);
   return html`
     <div class="beside">
-      <${Bars} label=${t("free")} run=${output} marked=${reference && divergence} onForce=${from(output)} />
-      ${reference && html`<${Bars} label=${t("teacher")} run=${reference} marked=${divergence} onForce=${from(reference)} />`}
+      <${Bars} label=${t("free")} run=${output} marked=${reference && divergence} onBranch=${from(output)} />
+      ${reference && html`<${Bars} label=${t("teacher")} run=${reference} marked=${divergence} onBranch=${from(reference)} />`}
     </div>
-    <${ForceAny} run=${output} onForce=${from(output)} />`;
+    <${BranchAt} run=${output} onBranch=${from(output)} />`;
 }
 
 const topTable = (runs, { t }) => ({

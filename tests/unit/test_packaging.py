@@ -13,6 +13,7 @@ import sys
 import tarfile
 import venv
 import zipfile
+from glob import glob
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -30,12 +31,12 @@ FOLDERS = {"antiphon": ROOT, "antiphon_runtime": ROOT / "runtime"}
 STATIC = ROOT / "antiphon/server/static"
 WORDS = ["shoe", "moon", "a", "shee", "mmmm"]
 
-ANSWERS = """
+PREDICT = """
 import json, sys, {package} as package
 model = package.load(sys.argv[1])
-answers = [[answer.text, answer.score] for answer in model.predict(json.loads(sys.argv[2]), beam=4)]
+predictions = [[prediction.text, prediction.score] for prediction in model.predict(json.loads(sys.argv[2]), beam=4)]
 torch = "torch" in sys.modules
-print(json.dumps([answers, torch, package.__file__]))
+print(json.dumps([predictions, torch, package.__file__]))
 """
 
 SCRIPT = """
@@ -48,12 +49,12 @@ trained = antiphon.train("pairs.tsv", out="model", settings={"train.max_steps": 
 model = antiphon.load("model")
 assert_type(trained, antiphon.Predictor)
 assert_type(model, antiphon.Predictor)
-answers: list[antiphon.Prediction] = model.predict(["shoe", "moon"], beam=4, n_best=3)
-for answer in answers:
-    assert_type(answer.text, str)
-    if isinstance(answer, TextPrediction):
-        assert_type(answer.score, float | None)
-        assert_type([other.text for other in answer.n_best], list[str])
+predictions: list[antiphon.Prediction] = model.predict(["shoe", "moon"], beam=4, n_best=3)
+for prediction in predictions:
+    assert_type(prediction.text, str)
+    if isinstance(prediction, TextPrediction):
+        assert_type(prediction.score, float | None)
+        assert_type([other.text for other in prediction.n_best], list[str])
 assert_type(model.evaluate("pairs.tsv"), dict[str, float])
 assert_type(model.score("pairs.tsv"), list[float])
 try:
@@ -69,10 +70,10 @@ import antiphon_runtime
 
 model = antiphon_runtime.load("folder")
 assert_type(model, antiphon_runtime.Model)
-for answer in model.predict(["shoe", "moon"], beam=4, n_best=3):
-    if isinstance(answer, antiphon_runtime.TextPrediction):
-        assert_type(answer.text, str)
-        assert_type([other.text for other in answer.n_best], list[str])
+for prediction in model.predict(["shoe", "moon"], beam=4, n_best=3):
+    if isinstance(prediction, antiphon_runtime.TextPrediction):
+        assert_type(prediction.text, str)
+        assert_type([other.text for other in prediction.n_best], list[str])
 """
 
 MISTAKES = """
@@ -84,8 +85,8 @@ model.forecast(["shoe"])
 antiphon.learn("pairs.tsv")
 
 
-def text(answer: TextPrediction) -> int:
-    return answer.text
+def text(prediction: TextPrediction) -> int:
+    return prediction.text
 """
 
 
@@ -116,7 +117,7 @@ def test_links_of_what_the_index_shows_are_absolute_and_lead_somewhere(readme: s
     text = (ROOT / readme).read_text(encoding="utf-8")
     for image, target in re.findall(r"(!?)(?<=[\[\]!])\[[^\[\]]*\]\(([^)\s]*)", text):
         assert target.startswith(("https://", "#")), target
-        assert not image or target.startswith(RAW), f"{target}: is no picture but a page that shows one"
+        assert not image or target.startswith(RAW), f"{target}: is a page and not a picture"
     for target in re.findall(r"\]\(([^)\s]*)", text):
         assert target.startswith(("https://", "#")), target
         inside = re.match(rf"(?:{re.escape(REPOSITORY)}/(blob|tree)/main/|{re.escape(RAW)})([^#]+)", target)
@@ -134,28 +135,27 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> None:
         pytest.skip(f"needs a package index: {done.stderr[-200:]}")
 
 
-def copy_checkout(folder: Path, copy: Path) -> None:
-    """Copy a folder without what git ignores."""
-    listed = call("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=folder).split("\0")
-    for name in listed:
-        if (folder / name).is_file():
+def copy_checkout(copy: Path) -> None:
+    """Copy the checkout without what git ignores; links stay links."""
+    for name in call("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT).split("\0"):
+        if name and (ROOT / name).exists():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(folder / name, copy / name)
+            shutil.copy(ROOT / name, copy / name, follow_symlinks=False)
 
 
 @pytest.fixture(scope="module")
 def built(index: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
-    """Wheel and source distribution of both, built from copies, so that nothing is left here."""
+    """Wheel and source distribution of both, built from a copy, so that nothing is left here."""
     for tool in ("build", "twine"):
         if find_spec(tool) is None:
             pytest.skip(f"needs {tool}, which the extra dev installs")
     if not (ROOT / ".git").exists():
         pytest.skip("needs a git checkout")
-    files = {}
+    source, files = tmp_path_factory.mktemp("source"), {}
+    copy_checkout(source)
     for package, folder in FOLDERS.items():
-        source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-        copy_checkout(folder, source)
-        call(sys.executable, "-m", "build", "--outdir", out, source, cwd=source)
+        out = tmp_path_factory.mktemp("dist")
+        call(sys.executable, "-m", "build", "--outdir", out, source / folder.relative_to(ROOT), cwd=source)
         files[package] = Built(next(out.glob("*.whl")), next(out.glob("*.tar.gz")))
     return files
 
@@ -176,8 +176,9 @@ def test_each_has_its_files_and_no_others(built: dict[str, Built], package: str)
     information = f"{package}-{antiphon.__version__}.dist-info"
     assert f"{information}/licenses/LICENSE" in wheel
     assert {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO"} <= sdist
-    folder = FOLDERS[package] / package
-    expected = {path.relative_to(folder.parent).as_posix() for path in folder.rglob("*.py")} | {f"{package}/py.typed"}
+    modules = glob(f"{package}/**/*.py", root_dir=FOLDERS[package], recursive=True)  # through links too
+    assert f"{package}/common/text.py" in modules
+    expected = {f"{package}/py.typed", *modules}
     if package == "antiphon":
         static = {path.relative_to(ROOT).as_posix() for path in STATIC.rglob("*") if path.is_file()}
         assert "antiphon/server/static/index.html" in static
@@ -191,8 +192,8 @@ def test_each_has_its_files_and_no_others(built: dict[str, Built], package: str)
 @pytest.mark.slow
 def test_the_index_would_take_them(built: dict[str, Built], tmp_path: Path) -> None:
     files = [path for distribution in built.values() for path in distribution]
-    printed = call(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=tmp_path)
-    assert printed.count("PASSED") == len(files) == 4
+    output = call(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=tmp_path)
+    assert output.count("PASSED") == len(files) == 4
 
 
 def environment(folder: Path, wheel: Path) -> Path:
@@ -218,35 +219,35 @@ def runtime(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.mark.slow
 def test_the_installed_command_runs(package: Path, tmp_path: Path) -> None:
     assert call(package / "antiphon", "--version", cwd=tmp_path) == f"antiphon {antiphon.__version__}\n"
-    help_text = call(package / "antiphon", "--help", cwd=tmp_path)
-    assert {"train", "predict", "evaluate", "serve", "export"} <= set(help_text.split())
+    output = call(package / "antiphon", "--help", cwd=tmp_path)
+    assert {"train", "predict", "evaluate", "serve", "export"} <= set(output.split())
 
 
 @pytest.mark.slow
-def test_the_installed_runtime_answers_as_the_installed_package(package: Path, runtime: Path, tmp_path: Path) -> None:
+def test_the_installed_runtime_predicts_as_the_installed_package(package: Path, runtime: Path, tmp_path: Path) -> None:
     from antiphon.export.folder import export
 
     export(GOLDEN, tmp_path / "shipped")
-    answers = {}
+    predictions = {}
     for name, scripts, folder in (
         ("antiphon", package, GOLDEN),
         ("antiphon_runtime", runtime, tmp_path / "shipped"),
     ):
-        code = ANSWERS.format(package=name)
-        predictions, torch, file = json.loads(
+        code = PREDICT.format(package=name)
+        result, torch, file = json.loads(
             call(scripts / "python", "-c", code, folder, json.dumps(WORDS), cwd=tmp_path).splitlines()[-1]
         )
         assert Path(file).is_relative_to(scripts.parent)
         assert torch == (name == "antiphon")
-        answers[name] = predictions
-    assert [text for text, _ in answers["antiphon_runtime"]] == [text for text, _ in answers["antiphon"]]
-    scores = [score for _, score in answers["antiphon"]]
-    assert [score for _, score in answers["antiphon_runtime"]] == pytest.approx(scores, abs=1e-4)
+        predictions[name] = result
+    assert [text for text, _ in predictions["antiphon_runtime"]] == [text for text, _ in predictions["antiphon"]]
+    scores = [score for _, score in predictions["antiphon"]]
+    assert [score for _, score in predictions["antiphon_runtime"]] == pytest.approx(scores, abs=1e-4)
     assert call(runtime / "antiphon-runtime", "--help", cwd=tmp_path).startswith("usage: antiphon-runtime")
 
 
 def mypy(scripts: Path, text: str, folder: Path) -> tuple[int, str]:
-    """Status and output of `mypy --strict` for a script, with the packages of an environment."""
+    """Status and output of `mypy --strict` on a script, with the packages of an environment."""
     (folder / "script.py").write_text(text, encoding="utf-8")
     command: list[str | Path] = [
         sys.executable,

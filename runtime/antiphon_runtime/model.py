@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_runtime import exceptions
+from antiphon_runtime.batches import batches_by_length, padded_rows
 from antiphon_runtime.common.answers import (
     Candidate,
     LabelPrediction,
@@ -29,7 +30,8 @@ from antiphon_runtime.common.calibration import Calibration
 from antiphon_runtime.common.inputs import parts_of
 from antiphon_runtime.common.symbols import EOS
 from antiphon_runtime.errors import InputError, OptionError, TooLongError
-from antiphon_runtime.search import Choose, Hypothesis, Limits, State, beam, choices, greedy, sampler
+from antiphon_runtime.sampling import checked, chooser
+from antiphon_runtime.search import Hypothesis, Limits, State, beam, choices, greedy
 from antiphon_runtime.sides import Category, Numbers, Side, Text
 
 T = TypeVar("T")
@@ -48,9 +50,6 @@ Held = Unanswered | Prediction | InputError | None
 """An input: its values, its known answer, its error, or None if it is empty."""
 
 WINDOW = 4096  # inputs held at once
-ROWS, TOKENS = 256, 16_384  # rows and padded source steps of a batch, at most
-FEW = 16  # rows that are too few for a second thread
-SAMPLE: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 1}
 
 
 class Graph(NamedTuple):
@@ -183,7 +182,7 @@ class Model:
         state, first = self._begun([[array] for array in encoded.arrays], np.zeros(1, np.int64))
         tokens: list[int] = []
         score = np.float32(0)
-        for chosen in choices(self._step, state, first, self._limits, _chooser(drawn, [0])):
+        for chosen in choices(self._step, state, first, self._limits, chooser(drawn, [0])):
             score += chosen.log_probs[0]
             tokens.extend(symbol for symbol in chosen.symbols.tolist() if symbol != EOS)
             prediction = self._written(encoded.values, [Hypothesis(tuple(tokens), float(score))])
@@ -231,7 +230,7 @@ class Model:
         return width
 
     def _drawn(self, sample: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        return _sample(sample if sample is not None else (self._decode or {}).get("sample"))
+        return checked(sample if sample is not None else (self._decode or {}).get("sample"))
 
     def _held(self, user_input: Any, where: str) -> Held:
         parts = self._parts(user_input, where)
@@ -303,7 +302,7 @@ class Model:
         def search(rows: Array) -> list[list[Hypothesis]]:
             state, first = self._begun(sources, rows)
             if sample is not None:
-                return greedy(self._step, state, first, limits, _chooser(sample, [numbers[row] for row in rows]))
+                return greedy(self._step, state, first, limits, chooser(sample, [numbers[row] for row in rows]))
             if width == 1:
                 return greedy(self._step, state, first, limits)
             return beam(self._step, state, first, limits, width, penalty)
@@ -317,7 +316,7 @@ class Model:
         self, work: Callable[[Array], T], sources: Sequence[Sequence[Array]], width: int = 1
     ) -> Iterator[tuple[Array, T]]:
         """The rows of each batch and what `work` makes of them, `threads` batches at once."""
-        batches = list(_batches(sources, width, self.threads))
+        batches = list(batches_by_length(sources, width, self.threads))
         if self.threads == 1 or len(batches) == 1:
             yield from ((rows, work(rows)) for rows in batches)
         else:
@@ -332,7 +331,7 @@ class Model:
 
     def _begun(self, sources: Sequence[Sequence[Array]], rows: Array) -> tuple[State, Array]:
         """The state before the first symbol of the output, and the ids that are read first."""
-        padded = [_padded([source[row] for row in rows]) for source in sources]
+        padded = [padded_rows([source[row] for row in rows]) for source in sources]
         if self._continues:
             return self._prompted(*padded[0])
         encoded = self._graphs["encode"].run(self._named(padded))
@@ -388,7 +387,7 @@ class Model:
         ends = self.sources[0].ends
 
         def read(rows: Array) -> list[Prediction]:
-            padded = [_padded([source[row] for row in rows]) for source in sources]
+            padded = [padded_rows([source[row] for row in rows]) for source in sources]
             outputs = self._graphs["read"].run(self._named(padded))
             values = outputs["log_probs"] if "log_probs" in outputs else outputs["values"]
             labels = outputs.get("labels")
@@ -430,53 +429,3 @@ class Model:
         if isinstance(target, Numbers):
             return NumbersPrediction(np.empty((0, target.size), np.float32)) if target.steps else NumberPrediction(None)
         return TextPrediction("", [], None, [], [])
-
-
-def _sample(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Checked settings of sampling."""
-    if options is None:
-        return None
-    for name in options:
-        if name not in SAMPLE:
-            raise OptionError(f"sample.{name}: unknown; known: {', '.join(sorted(SAMPLE))}")
-    settings = {**SAMPLE, **options}
-    for name in ("temperature", "top_p"):
-        most, value = (100 if name == "temperature" else 1), settings[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
-            raise OptionError(f"sample.{name}: must be above 0 and at most {most} (is {value!r})")
-    for name in ("top_k", "seed"):
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
-            raise OptionError(f"sample.{name}: must be a whole number from 0 to {(1 << 31) - 1:,} (is {value!r})")
-    return settings
-
-
-def _chooser(sample: Mapping[str, Any] | None, numbers: Sequence[int]) -> Choose | None:
-    """The function that draws the symbols of rows with these numbers; None without sampling."""
-    if sample is None:
-        return None
-    noise = [np.random.default_rng([sample["seed"], number]) for number in numbers]
-    return sampler(sample["temperature"], sample["top_k"], sample["top_p"], noise)
-
-
-def _batches(sources: Sequence[Sequence[Array]], width: int = 1, parts: int = 1) -> Iterator[Array]:
-    """Rows of similar length, the longest first; unless the rows are few, at least `parts` batches."""
-    if not sources:
-        return
-    lengths = [sum(map(len, arrays)) for arrays in zip(*sources, strict=True)]
-    order = np.asarray(sorted(range(len(lengths)), key=lambda row: -lengths[row]))
-    most = min(ROWS, max(FEW, width * -(-len(order) // parts)))  # prefixes
-    start = 0
-    while start < len(order):
-        rows = max(1, min(most, TOKENS // lengths[order[start]]) // width)
-        yield order[start : start + rows]
-        start += rows
-
-
-def _padded(arrays: Sequence[Array]) -> tuple[Array, Array]:
-    """Arrays [steps, ...] as one [rows, longest, ...] filled with zeros, and their lengths."""
-    lengths = np.asarray([len(array) for array in arrays], np.int64)
-    out = np.zeros((len(arrays), int(lengths.max()), *arrays[0].shape[1:]), arrays[0].dtype)
-    for row, array in enumerate(arrays):
-        out[row, : len(array)] = array
-    return out, lengths

@@ -311,13 +311,13 @@ def test_a_header_that_claims_more_than_the_memory_holds_is_told(tmp_path: Path)
 
 def test_a_beam_divides_no_batch_that_fits() -> None:
     """As many prefixes as rows are read at once, as in the package; few rows stay together."""
-    from antiphon_runtime.model import _batches
+    from antiphon_runtime.batches import batches_by_length as runtime_batches
 
     from antiphon.decoding.batches import batches_by_length
 
     for count, width, parts in ((16, 5, 1), (100, 5, 2), (1000, 5, 1), (40, 1, 2)):
         sources = [[np.zeros(4, np.int64)] * count]
-        ours = [len(batch) for batch in _batches(sources, width, parts)]
+        ours = [len(batch) for batch in runtime_batches(sources, width, parts)]
         assert ours == [len(batch) for batch in batches_by_length(np.full(count, 4), width, parts=parts)]
 
 

@@ -35,8 +35,8 @@ FLOORS = {
     "antiphon_runtime": [
         {"common"},
         {"errors"},
-        {"search", "sides"},
-        {"exceptions", "pictures"},
+        {"batches", "search", "sides"},
+        {"exceptions", "pictures", "sampling"},
         {"kinds"},
         {"model"},
         {"loading"},

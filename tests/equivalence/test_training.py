@@ -90,7 +90,7 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
     trained(tmp_path, "m")
     with pytest.raises(TrainingError, match=r"train\.learning_rate: was"):
         train(tiny_config(tmp_path, train__learning_rate=0.1), tmp_path / "m", resume=True)
-    with pytest.raises(TrainingError, match="holds no training"):
+    with pytest.raises(TrainingError, match="has no training"):
         train(tiny_config(tmp_path), tmp_path / "none", resume=True)
 
 

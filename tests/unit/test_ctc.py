@@ -332,7 +332,7 @@ def test_a_target_longer_than_its_frames_is_an_error_that_names_the_line(trained
 REFUSED = [
     ({"source__kind": "vector"}, r"target.kind: vector -> text: a prediction for each step needs a source with steps"),
     ({"structure": "many_to_many"}, "structure: is many_to_many, but frames -> text makes synchronous"),
-    ({"source": [{"kind": "frames"}, {"kind": "frames"}]}, "source: an answer for each step needs the steps of one"),
+    ({"source": [{"kind": "frames"}, {"kind": "frames"}]}, "source: a prediction for each step needs the steps of one"),
     ({"train__feeding": "free"}, "train.feeding: is for decoders"),
     ({"train__metric": "token_error_rate_teacher"}, "train.metric: unknown metric 'token_error_rate_teacher'"),
     ({"target__ctc": "yes"}, r"target.ctc: Input should be a valid boolean"),

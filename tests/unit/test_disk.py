@@ -204,7 +204,7 @@ def test_replacing_a_model_leaves_a_folder_alone_that_holds_more(tmp_path: Path)
     out = train(tiny_config(tmp_path), tmp_path / "m", threads=1)
     (out / "notes.txt").write_text("precious")
     before = contents(out)
-    with pytest.raises(ModelFolderError, match=r"m: holds 'notes\.txt', which is no part of a model"):
+    with pytest.raises(ModelFolderError, match=r"m: holds 'notes\.txt', which is not part of a model"):
         train(tiny_config(tmp_path), out, overwrite=True, threads=1)
     assert contents(out) == before
     (out / "notes.txt").unlink()

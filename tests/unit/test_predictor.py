@@ -110,7 +110,7 @@ def test_without_data_the_configured_test_set_is_taken(model: Predictor, pairs: 
 def test_without_a_test_set_data_must_be_named(model_folder: Path) -> None:
     bare = load(model_folder, "cpu")
     bare.config = bare.config.model_copy(update={"data": bare.config.data.model_copy(update={"test": None})})
-    with pytest.raises(DataError, match=r"its configuration names no data\.test; name the data$"):
+    with pytest.raises(DataError, match=r"its configuration has no data\.test; name the data$"):
         bare.evaluate()
 
 

@@ -88,7 +88,7 @@ def test_a_state_with_code_runs_nothing(copy: Path, tmp_path: Path) -> None:
     content = _saved_by_torch({"learner": Bomb(tmp_path / "ran")})
     for state in checkpoint.states(copy):
         state.write_bytes(content + hashlib.blake2b(content, digest_size=DIGEST).digest())
-    with pytest.raises(TrainingError, match="no state is left to go on from"):
+    with pytest.raises(TrainingError, match="no saved state is left to resume from"):
         checkpoint.load(copy)
     assert not (tmp_path / "ran").exists()
 

@@ -57,7 +57,7 @@ def compare(
     samples: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="how many bootstrap samples of the rows are drawn")
     ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="other draws")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="the seed of the bootstrap samples")] = 1,
     as_json: Json = False,
     beam: Beam = None,
     settings: DecodeSettings = None,

@@ -162,6 +162,21 @@ def read_turns(value: object) -> Sequence[object]:
     return value if isinstance(value, list | tuple) else [value]
 
 
+def read_text(value: object, turns: int | None, trims: bool) -> Text:
+    """A text, or with `turns` the last so many of a dialogue; with `trims` without white space at the ends."""
+
+    def read(text: object) -> str:
+        content = text if isinstance(text, str) and turns is None else as_text(text)
+        return content.strip() if trims else content
+
+    if turns is None:
+        return read(value)
+    dialogue = tuple(map(read, read_turns(value)))
+    if not dialogue:
+        raise ValueError("is empty")
+    return dialogue[-turns:]
+
+
 def split_turns(split: Callable[[str], list[str]], value: Text) -> list[str]:
     """The symbols of a text, or of all turns of a dialogue, with an empty symbol where the next turn begins."""
     return [symbol for text in turns_of(value) for symbol in ("", *split(text))][1:]

@@ -21,7 +21,7 @@ from antiphon_runtime.common.text import (
     as_text,
     join_lines,
     normalizer,
-    read_turns,
+    read_text,
     split_lines,
     split_turns,
     turns_of,
@@ -81,15 +81,7 @@ class Text(Side):
 
     def read_input(self, content: Any) -> Any:
         """As `Side.read_input`."""
-        if self.turns is None:
-            return self._trimmed(content if isinstance(content, str) else as_text(content))
-        turns = tuple(self._trimmed(as_text(turn)) for turn in read_turns(content))
-        if not turns:
-            raise ValueError("is empty")
-        return turns[-self.turns :]
-
-    def _trimmed(self, text: str) -> str:
-        return text.strip() if self.trims else text
+        return read_text(content, self.turns, self.trims)
 
     def unknown(self, array: Array) -> int:
         """As `Side.unknown`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -109,13 +110,17 @@ def test_the_order_of_outputs_stays(temperature: float, bias: float, one: float,
 
 
 @given(temperatures, biases, st.lists(st.floats(-60, 0), min_size=2, max_size=6))
-def test_the_runtime_is_as_sure(temperature: float, bias: float, values: list[float]) -> None:
-    own, runtime = Calibration(temperature, bias), antiphon_runtime.common.calibration.Calibration(temperature, bias)
-    for score in values:
-        assert runtime.of_text(score) == pytest.approx(own.of_text(score), abs=1e-12)
-    log_probs, labels = np.asarray([[-np.inf, *values]]), np.asarray([1])
-    sure = Calibration(temperature).of_labels(log_probs, labels)
-    assert runtime.of_labels(log_probs, labels) == pytest.approx(sure, abs=1e-12)
+def test_confidence_is_what_the_equations_say(temperature: float, bias: float, values: list[float]) -> None:
+    """Texts: sigmoid(logit(p) / T + b); labels: softmax(log p / T). In the package and in the runtime."""
+    for one in (Calibration, antiphon_runtime.common.calibration.Calibration):
+        for score in values:
+            p = math.exp(min(score, -1e-7))
+            odds = math.log(p / -math.expm1(min(score, -1e-7))) / temperature + bias
+            expected = 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
+            assert one(temperature, bias).of_text(score) == pytest.approx(expected, abs=1e-12)
+        shares = [math.exp((value - max(values)) / temperature) for value in values]
+        confidence = one(temperature).of_labels(np.asarray([values]), np.asarray([1]))
+        assert confidence == pytest.approx([shares[1] / sum(shares)], abs=1e-12)
 
 
 @pytest.mark.parametrize("rows", [1, 10, 98])

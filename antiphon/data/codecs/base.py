@@ -108,7 +108,7 @@ class Codec(ABC):
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """All that `restore` needs, as a JSON value."""
+        """All that `from_json` needs, as a JSON value."""
 
     @classmethod
     @abstractmethod

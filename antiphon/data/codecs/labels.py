@@ -43,7 +43,7 @@ class CategoryCodec(Codec):
 
     def names(self, ids: Iterable[int]) -> list[str]:
         """The names of ids."""
-        return [symbol for symbol in map(self.vocabulary.symbol, ids) if symbol is not None]
+        return self.vocabulary.names(ids)
 
     def about(self) -> str:
         what = "categories" if self.kind == "category" else "labels"

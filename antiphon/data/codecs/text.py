@@ -10,7 +10,7 @@ import numpy as np
 
 from antiphon.common.spelling import unknown_symbols
 from antiphon.common.symbols import BOS, EOS
-from antiphon.common.text import LINE_END, Text, as_text, join_lines, read_turns, split_lines, split_turns, turns_of
+from antiphon.common.text import LINE_END, Text, as_text, join_lines, read_text, split_lines, split_turns, turns_of
 from antiphon.common.vocabulary import Vocabulary
 from antiphon.data.codecs.base import Answers, Array, Codec
 from antiphon.data.spelling import Spelling
@@ -106,8 +106,7 @@ class TextCodec(Codec):
 
     def symbols(self, ids: Iterable[int]) -> list[str]:
         """The symbols of ids; special ones are left out."""
-        symbols = map(self.vocabulary.symbol, ids)
-        return [symbol for symbol in symbols if symbol is not None]
+        return self.vocabulary.names(ids)
 
     def join(self, symbols: Sequence[str]) -> str:
         """The text of symbols."""
@@ -219,15 +218,7 @@ class SourceTextCodec(TextCodec):
         return {"characters": len(self.spelling.vocabulary), **widths}
 
     def asked(self, content: object) -> Text:
-        if self.turns is None:
-            return self._trimmed(content if isinstance(content, str) else as_text(content))
-        turns = tuple(self._trimmed(as_text(turn)) for turn in read_turns(content))
-        if not turns:
-            raise ValueError("is empty")
-        return turns[-self.turns :]
-
-    def _trimmed(self, text: str) -> str:
-        return text.strip() if self.trims else text
+        return read_text(content, self.turns, self.trims)
 
     def learn(self, values: Sequence[Text]) -> None:
         super().learn(values)

@@ -237,6 +237,7 @@ class _Frontier:
     scores: Array  # [n, width], log p (-inf: there is no prefix in this place)
     finished: Array  # [n], how many outputs there are
     surest: Array  # [n], log p of the most probable output
+    sources: Array  # [n, 1], 0 to n - 1: the first index of what stands at a source's places
 
     @classmethod
     def start(cls, state: State, first: Array, width: int) -> _Frontier:
@@ -256,6 +257,7 @@ class _Frontier:
             scores=scores,
             finished=np.zeros(sources, np.int64),
             surest=np.full(sources, -np.inf, np.float32),
+            sources=np.arange(sources)[:, None],
         )
 
     def read(self, step: Step) -> Array:
@@ -268,18 +270,20 @@ class _Frontier:
 
     def extend(self, log_probs: Array, limits: Limits) -> _Candidates:
         """The best extensions of every source's prefixes by one symbol."""
-        sources, symbols, length = len(self.live), log_probs.shape[1], self.tokens.shape[2]
+        count, symbols, length = len(self.live), log_probs.shape[1], self.tokens.shape[2]
         near = min(2 * self.width, symbols)
         # the 2 * width best of a source are among the 2 * width best of each of its prefixes
         best, following = largest(allowed(log_probs, length, limits), near)
-        best = best.reshape(sources, self.width, near)
-        total = (self.scores[..., None] + best).reshape(sources, -1)
+        total = (self.scores[..., None] + best.reshape(count, self.width, near)).reshape(count, -1)
         scores, place = largest(total, min(2 * self.width, total.shape[1]))
-        symbol, parts = _at(following.reshape(sources, -1), place), _at(best.reshape(sources, -1), place)
+        symbol = following.reshape(count, -1)[self.sources, place]
+        parts = best.reshape(count, -1)[self.sources, place]
         exists, is_end = scores > -np.inf, symbol == EOS
         ends = is_end & exists
         ends[:, self.width :] = False
-        return _Candidates(place // near, symbol, scores, parts, ends, ~is_end & exists)
+        return _Candidates(
+            place // near, symbol, scores, parts, ends, exists > is_end
+        )  # exists, and is not the end symbol
 
     def finish(self, candidates: _Candidates, length_penalty: float) -> None:
         """Keep the candidates that end among the outputs, by rank score."""
@@ -314,11 +318,11 @@ class _Frontier:
             return Extended(*(values[:, : self.width] for values in candidates[:4]))
         order = np.argsort(~goes_on, axis=1, kind="stable")[:, : self.width]  # stable: they come first, in order
         scores = np.where(goes_on, scores, np.float32(-np.inf))
-        return Extended(*(_at(values, order) for values in (origin, symbol, scores, parts)))
+        return Extended(*(values[self.sources, order] for values in (origin, symbol, scores, parts)))
 
     def unfinished(self, extended: Extended, full: Array) -> Array:
         """The places in `live` of the sources that have a prefix and are not full."""
-        return np.flatnonzero((extended.scores[:, 0] > -np.inf) & ~full)
+        return np.flatnonzero((extended.scores[:, 0] > -np.inf) > full)  # has a prefix, and is not full
 
     def drop_finished(self, extended: Extended, unfinished: Array) -> Extended:
         """Remove finished sources from the batch; returns the extensions of the others."""
@@ -327,14 +331,14 @@ class _Frontier:
         self.live, self.place = self.live[unfinished], self.place[unfinished]
         self.tokens, self.parts = self.tokens[unfinished], self.parts[unfinished]
         self.finished, self.surest = self.finished[unfinished], self.surest[unfinished]
+        self.sources = self.sources[: len(unfinished)]
         return Extended(*(values[unfinished] for values in extended))
 
     def advance(self, extended: Extended) -> None:
         """Make the chosen extensions the prefixes of the next step."""
         origin, symbol, self.scores, parts = extended
-        source = np.arange(len(origin))[:, None]
-        self.tokens = np.concatenate([self.tokens[source, origin], symbol[..., None]], 2)
-        self.parts = np.concatenate([self.parts[source, origin], parts[..., None]], 2)
+        self.tokens = np.concatenate([self.tokens[self.sources, origin], symbol[..., None]], 2)
+        self.parts = np.concatenate([self.parts[self.sources, origin], parts[..., None]], 2)
         rows = np.arange(self.last.size).reshape(self.last.shape)
         rows[self.place] = self.place[:, None] * self.width + origin
         self.state = self.state.reorder(rows.ravel())
@@ -343,8 +347,3 @@ class _Frontier:
             self.place, self.last = np.arange(len(self.live)), symbol
         else:
             self.last[self.place] = symbol
-
-
-def _at(values: Array, places: Array) -> Array:
-    """The values [n, size] at each source's places [n, k]."""
-    return values[np.arange(len(places))[:, None], places]

@@ -29,7 +29,7 @@ def user_config(what: str | Path | Config, settings: Mapping[str, Any] | None = 
     Paths in `settings` are relative to the configuration file; with a table or a `Config`, to the working folder.
     """
     if isinstance(what, Config):
-        tree, folder = what.given, Path.cwd()
+        tree, folder = what.user_keys, Path.cwd()
     elif (path := Path(what)).suffix in (".yaml", ".yml"):
         return read_config_file(path, settings)
     elif path.is_dir() or is_table(str(path)):

@@ -25,7 +25,7 @@ COUNT = re.compile(r"param\w*: ?([\d,.]+)( ?M)?|([\d,.]+)( ?M)? +(?:total |train
 
 
 @dataclass(frozen=True)
-class Side:
+class Contender:
     """A tool in an environment of its own, with a precision, and the folder that it works in."""
 
     name: str
@@ -36,7 +36,7 @@ class Side:
     @property
     def title(self) -> str:
         """As the table has it: the tool, its version and the precision."""
-        versions = [one.split("==") for one in self.tool.REQUIRES if not one.startswith("torch")]
+        versions = [item.split("==") for item in self.tool.REQUIRES if not item.startswith("torch")]
         own = next((f" {number}" for _, number in (pair for pair in versions if len(pair) == 2)), "")
         return f"{self.name}{own}, {self.precision}"
 
@@ -65,7 +65,7 @@ class Side:
         return seconds, done.stdout
 
 
-def sides(names: Sequence[str], out: Path) -> list[Side]:
+def sides(names: Sequence[str], out: Path) -> list[Contender]:
     """The tools `benchmarks/peers/NAME.py`, each with every precision that it has."""
     all_sides = []
     for name in names:
@@ -73,7 +73,7 @@ def sides(names: Sequence[str], out: Path) -> list[Side]:
         for precision in tool.PRECISIONS:
             folder = out / f"{name}-{precision}"
             folder.mkdir(parents=True, exist_ok=True)
-            all_sides.append(Side(name, precision, tool, folder))
+            all_sides.append(Contender(name, precision, tool, folder))
     return all_sides
 
 

@@ -106,15 +106,15 @@ def main() -> None:
         shipped = {kind: antiphon_runtime.load(folder) for kind, folder in folders.items()}
         wide = {kind: antiphon_runtime.load(folder, threads=given.threads) for kind, folder in folders.items()}
         trained = antiphon.load(given.model, device="cpu")
-        models: dict[str, Any] = {**{f"runtime, {kind}": one for kind, one in shipped.items()}, "PyTorch": trained}
+        models: dict[str, Any] = {**{f"runtime, {kind}": item for kind, item in shipped.items()}, "PyTorch": trained}
         throughput: dict[str, Callable[[], object]] = {
-            **{f"runtime, {kind}": partial(one.predict, words, beam=1) for kind, one in wide.items()},
+            **{f"runtime, {kind}": partial(item.predict, words, beam=1) for kind, item in wide.items()},
             "PyTorch": lambda: trained.predict(words, beam=1),
         }
         counts = dict.fromkeys(throughput, len(words))
         if given.g2p_en:
-            theirs = network(given.g2p_en)
-            throughput["g2p_en 2.1.0"] = lambda: [theirs(word) for word in some]
+            others = network(given.g2p_en)
+            throughput["g2p_en 2.1.0"] = lambda: [others(word) for word in some]
             counts["g2p_en 2.1.0"] = len(some)
         times: dict[tuple[str, int], list[float]] = {}
         rates: dict[str, list[float]] = {side: [] for side in throughput}

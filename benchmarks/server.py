@@ -115,7 +115,7 @@ class Load:
         outcome.statuses[status] += 1
         if status == 200:
             outcome.times.append((time.perf_counter() - began) * 1e3)
-            texts = [one["text"] for one in json.loads(content)["results"]]
+            texts = [item["text"] for item in json.loads(content)["results"]]
             outcome.wrong += texts != [self.answers[place] for place in places]
 
     async def closed(self, port: int, connections: int, seconds: float) -> Outcome:
@@ -169,7 +169,7 @@ def main() -> None:
     given = parser.parse_args()
     inputs = [line.split("\t")[0] for line in given.words.read_text(encoding="utf-8").splitlines()][:5_000]
     served = load(given.model, "cpu")
-    kind, answers = served.format, [one.text for one in served.predictor.answers(inputs)]
+    kind, answers = served.format, [item.text for item in served.predictor.answers(inputs)]
     gc.collect()
     gc.freeze()  # the client's own search for garbage would count as the server's delay
     rows: dict[str, list[str]] = {}

@@ -127,19 +127,19 @@ def main() -> None:
     parser.add_argument("other", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--inputs", type=Path)
-    asked = parser.parse_args()
-    model, inputs = (path and path.resolve() for path in (asked.model, asked.inputs))
+    request = parser.parse_args()
+    model, inputs = (path and path.resolve() for path in (request.model, request.inputs))
     work = Path(tempfile.mkdtemp())
     sides = []
-    for name, root in (("here", HERE), ("other", asked.other.resolve())):
+    for name, root in (("here", HERE), ("other", request.other.resolve())):
         (work / name).mkdir()
         sides.append(Checkout(root, work / name))
     differences = 0
-    for (step, ours), (_, theirs) in zip(*(outputs(side, model, inputs) for side in sides), strict=True):
-        print(f"{'same' if ours == theirs else 'DIFFERENT'}  {step}  ({len(ours):,} characters)", flush=True)
-        if ours != theirs:
+    for (step, ours), (_, others) in zip(*(outputs(side, model, inputs) for side in sides), strict=True):
+        print(f"{'same' if ours == others else 'DIFFERENT'}  {step}  ({len(ours):,} characters)", flush=True)
+        if ours != others:
             differences += 1
-            changes = difflib.unified_diff(theirs.splitlines(), ours.splitlines(), "other", "here", lineterm="", n=1)
+            changes = difflib.unified_diff(others.splitlines(), ours.splitlines(), "other", "here", lineterm="", n=1)
             print("\n".join(line[:200] for line, _ in zip(changes, range(20), strict=False)))
     shutil.rmtree(work)
     sys.exit(f"{differences} differences" if differences else 0)

@@ -31,9 +31,9 @@ def table(name: str, about: str) -> Iterator[str]:
     read = random.Random(1).sample(sorted(by_input), ANSWERS)
     yield f"## {name}\n\n{about}\n"
     yield "| read | said | in the data |\n|---|---|---|"
-    given = [one if isinstance(one, str) else list(one) for one in read]
-    for one, answer in zip(read, model.predict(given), strict=True):
-        yield f"| {_cell(one)} | {_cell(answer.text)} | {_cell(by_input[one])} |"
+    given = [entry if isinstance(entry, str) else list(entry) for entry in read]
+    for entry, answer in zip(read, model.predict(given), strict=True):
+        yield f"| {_cell(entry)} | {_cell(answer.text)} | {_cell(by_input[entry])} |"
     yield ""
 
 
@@ -45,7 +45,8 @@ def main() -> None:
     """All tables."""
     lines = [f"# {ANSWERS} answers to unseen lines, as they came\n", "Drawn from the test rows once, with a seed.\n"]
     write_text(
-        ROOT / "docs/results/answers.md", "\n".join([*lines, *(one for item in TAKEN.items() for one in table(*item))])
+        ROOT / "docs/results/answers.md",
+        "\n".join([*lines, *(entry for item in TAKEN.items() for entry in table(*item))]),
     )
 
 

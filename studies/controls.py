@@ -44,9 +44,9 @@ def majority(name: str) -> Control:
     for data_set in RECIPES[name].data_sets:
         train, test = tables(name, data_set)
         (label, _), *_ = Counter(label for row in train for label in _labels(row)).most_common()
-        wanted = [label for row in test for label in _labels(row)]
-        predicted = [label] * len(wanted)
-        scores.append({"accuracy": accuracy(predicted, wanted), "macro_f1": macro_f1(predicted, wanted)})
+        expected = [label for row in test for label in _labels(row)]
+        predicted = [label] * len(expected)
+        scores.append({"accuracy": accuracy(predicted, expected), "macro_f1": macro_f1(predicted, expected)})
     return Control(name, "the most frequent label", _means(scores, RECIPES[name].metrics))
 
 
@@ -82,7 +82,7 @@ def shuffled_images(seed: int = 1, draws: int = 10_000) -> Iterator[Control]:
     """How much the photographs help: the recipe's test perplexity over that of its control, and the probability, by a
     paired bootstrap over the photographs (Koehn 2004), that it is not lower; where both have been trained."""
     name = "captions-flickr8k"
-    folders = [folder_of(one, "", seed) for one in (name, f"{name}, trained on shuffled images")]
+    folders = [folder_of(item, "", seed) for item in (name, f"{name}, trained on shuffled images")]
     if not all((folder / "weights.safetensors").exists() for folder in folders):
         return
     _, test = tables(name)
@@ -92,9 +92,9 @@ def shuffled_images(seed: int = 1, draws: int = 10_000) -> Iterator[Control]:
     codec = models[0].codecs.target
     tokens = np.bincount(place, [len(codec.encode(row.target)) + 1 for row in test])
     drawn = np.random.default_rng(seed).integers(len(photographs), size=(draws, len(photographs)))
-    ours, theirs = (np.exp(total[drawn].sum(1) / tokens[drawn].sum(1)) for total in nats)
+    ours, others = (np.exp(total[drawn].sum(1) / tokens[drawn].sum(1)) for total in nats)
     ratio = np.exp((nats[0].sum() - nats[1].sum()) / tokens.sum())
-    scores = {"perplexity_ratio": float(ratio), "p": float((ours >= theirs).mean())}
+    scores = {"perplexity_ratio": float(ratio), "p": float((ours >= others).mean())}
     yield Control(name, "paired bootstrap against shuffled images", scores)
 
 
@@ -112,7 +112,7 @@ def _pixels(row: Row, side: int = 64) -> NDArray[np.float64]:
 
 
 def _means(scores: Sequence[dict[str, float]], metrics: Sequence[str]) -> dict[str, float]:
-    return {metric: float(np.mean([one[metric] for one in scores])) for metric in metrics}
+    return {metric: float(np.mean([item[metric] for item in scores])) for metric in metrics}
 
 
 def main() -> None:
@@ -125,7 +125,7 @@ def main() -> None:
         *map(nearest_picture, ("captions-emoji", "captions-flickr8k")),
         *shuffled_images(),
     ]
-    CONTROLS.write_text("".join(json.dumps(asdict(one)) + "\n" for one in controls), encoding="utf-8")
+    CONTROLS.write_text("".join(json.dumps(asdict(item)) + "\n" for item in controls), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def main(threads: int) -> None:
     ]
     for variant in VARIANTS:
         runs = [run(variant, seed, threads) for seed in SEEDS]
-        cells = [mean_and_spread([one[name] for one in runs], 100, 2) for name in COLUMNS]
+        cells = [mean_and_spread([item[name] for item in runs], 100, 2) for name in COLUMNS]
         size = f"{runs[0]['parameters']:,}"
         lines.append(f"| {' | '.join([variant, size, *cells])} |")
     write_text(ROOT / "docs/results/ctc.table.md", "\n".join(lines) + "\n")

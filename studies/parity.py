@@ -65,9 +65,9 @@ def gap(model: Predictor, given: Any, beam: int | None) -> float:
 def compared(model: Predictor, shipped: Any, inputs: Sequence[Any], beam: int | None) -> dict[str, Any]:
     """Both over all inputs."""
     options: dict[str, Any] = {} if beam is None else {"beam": beam}
-    wanted, from_runtime = model.predict(inputs, **options), shipped.predict(inputs, **options)
-    pairs = list(zip(wanted, from_runtime, strict=True))
-    differ = [place for place, (one, other) in enumerate(pairs) if content(one) != content(other)]
+    expected, from_runtime = model.predict(inputs, **options), shipped.predict(inputs, **options)
+    pairs = list(zip(expected, from_runtime, strict=True))
+    differ = [place for place, (item, other) in enumerate(pairs) if content(item) != content(other)]
     gaps = [gap(model, inputs[place], beam) for place in differ]
     alike = [(numbers(a), numbers(b)) for place, (a, b) in enumerate(pairs) if place not in set(differ)]
     apart = max((float(np.abs(a - b).max(initial=0)) for a, b in alike), default=0.0)

@@ -101,7 +101,7 @@ def judged(run: Mapping[str, Any]) -> dict[str, Any]:
     sign = -1 if run["watched"] in HIGHER_IS_BETTER else 1
     patience = run["patience"] or np.inf
     checkpoints = run["checkpoints"]
-    all_sums = [Sums(*(np.asarray(one["rows"][side], float) for side in ("above", "below"))) for one in checkpoints]
+    all_sums = [Sums(*(np.asarray(item["rows"][side], float) for side in ("above", "below"))) for item in checkpoints]
     values = [Judged(sign * sums.total, sign * sums.influences) for sums in all_sums]
     old = old_stop = 0
     for place, value in enumerate(values):
@@ -112,12 +112,12 @@ def judged(run: Mapping[str, Any]) -> dict[str, Any]:
     best: Best | None = None
     new = new_stop = 0
     bad = 0.0
-    for place, (value, one) in enumerate(zip(values, checkpoints, strict=True)):
+    for place, (value, item) in enumerate(zip(values, checkpoints, strict=True)):
         if bad >= patience:
             break
         new_stop = place
-        decision = verdict(value, one["loss"], best)
-        best = after(best, decision, one["step"], value, one["loss"])
+        decision = verdict(value, item["loss"], best)
+        best = after(best, decision, item["step"], value, item["loss"])
         new = place if decision.kept else new
         bad = 0.0 if decision.best else bad + decision.impatience
     about = {key: run[key] for key in ("name", "seed", "metric", "minutes", "hardware")}
@@ -146,7 +146,7 @@ def table(runs: Sequence[Mapping[str, Any]]) -> None:
         if not mine:
             continue
         errors = {
-            rule: [one[rule]["test"] if one["metric"] == "wer" else 1 - one[rule]["test"] for one in mine]
+            rule: [item[rule]["test"] if item["metric"] == "wer" else 1 - item[rule]["test"] for item in mine]
             for rule in ("old", "new", "last")
         }
         change = statistics.mean(errors["new"]) - statistics.mean(errors["old"])
@@ -164,12 +164,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--seeds", nargs="*", type=int, default=[1, 2, 3])
     parser.add_argument("--table", action="store_true")
-    asked = parser.parse_args()
-    if asked.table:
+    arguments = parser.parse_args()
+    if arguments.table:
         table(known())
         return
-    for seed in asked.seeds:
-        for name in asked.names:
+    for seed in arguments.seeds:
+        for name in arguments.names:
             if (name, seed) not in {(run["name"], run["seed"]) for run in known()}:
                 outcome = judged(recorded(name, seed))
                 with open(RUNS, "a", encoding="utf-8") as file:

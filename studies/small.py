@@ -261,20 +261,21 @@ def table() -> None:
     ]
     for name, small in SMALL.items():
         for size in small.sizes:
-            mine = [one for one in runs if (one["table"], one["rows"]) == (name, size)]
+            mine = [item for item in runs if (item["table"], item["rows"]) == (name, size)]
             by: dict[str, list[dict[str, Any]]] = {}
-            for one in mine:
-                by.setdefault(one["variant"], []).append(one)
+            for item in mine:
+                by.setdefault(item["variant"], []).append(item)
             if "default" not in by:
                 continue
             mean = {
-                v: sum(one["scores"][small.metric] for one in seed_runs) / len(seed_runs) for v, seed_runs in by.items()
+                v: sum(item["scores"][small.metric] for item in seed_runs) / len(seed_runs)
+                for v, seed_runs in by.items()
             }
             best = max(mean, key=lambda v: mean[v])
             scale, digits = (1, 1) if small.metric == "chrf" else (1, 3)
             figures = {v: mean_and_spread([o["scores"][small.metric] for o in f], scale, digits) for v, f in by.items()}
             seeds = {v: f" ({len(seed_runs)})" if len(seed_runs) != 3 else "" for v, seed_runs in by.items()}
-            minutes = mean_and_spread([one["minutes"] for one in by["default"]], 1, 1)
+            minutes = mean_and_spread([item["minutes"] for item in by["default"]], 1, 1)
             rows.append(
                 f"| {name} | {size:,} | {small.metric} | {figures['default']}{seeds['default']} | {minutes} "
                 f"| {best} | {figures[best]}{seeds[best]} |"
@@ -290,20 +291,22 @@ def main() -> None:
     parser.add_argument("--variants", nargs="*", default=["default"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--table", action="store_true")
-    asked = parser.parse_args()
-    if asked.table:
+    arguments = parser.parse_args()
+    if arguments.table:
         table()
         return
-    for seed in asked.seeds:
-        for name in asked.tables or SMALL:
+    for seed in arguments.seeds:
+        for name in arguments.tables or SMALL:
             for size in SMALL[name].sizes:
-                for variant in asked.variants if asked.variants != ["all"] else ["default", *SMALL[name].variants]:
-                    if asked.rows and size not in asked.rows:
+                for variant in (
+                    arguments.variants if arguments.variants != ["all"] else ["default", *SMALL[name].variants]
+                ):
+                    if arguments.rows and size not in arguments.rows:
                         continue
                     key = (name, size, variant, seed)
-                    if key in {(one["table"], one["rows"], one["variant"], one["seed"]) for one in known()}:
+                    if key in {(item["table"], item["rows"], item["variant"], item["seed"]) for item in known()}:
                         continue
-                    done = run(name, size, variant, seed, asked.threads)
+                    done = run(name, size, variant, seed, arguments.threads)
                     with open(RUNS, "a", encoding="utf-8") as file:
                         file.write(json.dumps(done) + "\n")
                     print(*key, done["minutes"], done["scores"][SMALL[name].metric], flush=True)

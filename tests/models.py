@@ -41,7 +41,7 @@ AXES: dict[str, Sequence[Any]] = {
 }
 
 
-class Side(NamedTuple):
+class SideSizes(NamedTuple):
     """What a structure must know of a side."""
 
     part: str
@@ -121,8 +121,8 @@ def covering() -> list[Choice]:
         best = max(chance.sample(candidates, 400), key=lambda choice: len(pairs(choice) & missing))
         gained = pairs(best) & missing
         if not gained:  # a rare pair that the sample did not hold
-            wanted = min(missing, key=repr)
-            best = next(c for c in candidates if wanted in pairs(c))
+            expected = min(missing, key=repr)
+            best = next(c for c in candidates if expected in pairs(c))
             gained = pairs(best) & missing
         missing -= gained
         choices.append(best)
@@ -141,7 +141,7 @@ def make(choice: Choice, source_symbols: int = 9, target_symbols: int = 8, seed:
     """
     torch.manual_seed(seed)
     relu = choice[NAMES.index("cell")] == "rnn_relu"
-    model = many_to_many(settings(choice), [Side("symbols", source_symbols)], Side("symbols", target_symbols))
+    model = many_to_many(settings(choice), [SideSizes("symbols", source_symbols)], SideSizes("symbols", target_symbols))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * (0.35 if relu else 0.6))

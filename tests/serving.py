@@ -72,9 +72,9 @@ class Echo:
         assert self.go.wait(30)
         if "burst" in inputs:
             raise RuntimeError(", ".join(inputs))
-        return [ValueError("a secret: no") if one == "no" else _Said(one[::-1], asked) for one in inputs]
+        return [ValueError("a secret: no") if item == "no" else _Said(item[::-1], asked) for item in inputs]
 
-    def say(self, given: Any, **asked: Any) -> Iterator[Any]:
+    def write(self, given: Any, **asked: Any) -> Iterator[Any]:
         for end in range(1, len(given) + 1):
             assert self.go.wait(30)
             yield _Said(given[::-1][:end], asked)

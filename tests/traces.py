@@ -30,7 +30,7 @@ class Case(NamedTuple):
     source: Any
     target: Any
     settings: dict[str, Any]
-    given: Any
+    content: Any
     reference: Any
     other: Any = None
 
@@ -129,7 +129,7 @@ def made(name: str) -> Predictor:
     with tempfile.TemporaryDirectory() as folder:
         rows = [dict(row) for row in case.rows]
         table = Path(folder) / "rows.jsonl"
-        if isinstance(case.given, np.ndarray):
+        if isinstance(case.content, np.ndarray):
             for place, row in enumerate(rows):
                 Image.fromarray(np.asarray(row["x"], np.uint8)).save(Path(folder) / f"{place}.png")
                 row["x"] = f"{place}.png"
@@ -160,4 +160,4 @@ def made(name: str) -> Predictor:
 def trace(name: str) -> Trace:
     """The trace of a case's input, with its reference and another input's context."""
     case = CASES[name]
-    return made(name).explain(case.given, case.reference, case.other)
+    return made(name).explain(case.content, case.reference, case.other)

@@ -110,7 +110,7 @@ def calibrate(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Make a model say how sure it is: the probability that an answer is right, kept in its folder."""
+    """Fit a confidence on validation data: the probability that an answer is right, kept in the model's folder."""
     files = files_of(data, source, target)
     fitted = load(folder, device, threads).calibrate(files)
     print(f"{fitted.rows}: {fitted.summary()}\n\n{fitted.table()}")

@@ -357,7 +357,7 @@ class Config(Section):
     sources: list[SideKeys] = Field(
         [SideKeys()], alias="source", description="what the model reads: one, or a list of several"
     )
-    target: SideKeys = Field(SideKeys(), description="what the model says")
+    target: SideKeys = Field(SideKeys(), description="what the model predicts")
     model: Model = Model()
     train: Train = Train()
     decode: Decode = Decode()
@@ -388,7 +388,7 @@ class Config(Section):
         return self
 
     @property
-    def given(self) -> dict[str, Any]:
+    def user_keys(self) -> dict[str, Any]:
         """The keys that the user gave, as a tree of plain values."""
         tree = self.model_dump(by_alias=True, exclude_unset=True)
         tree["data"]["train"] = self.data.model_dump()["train"]

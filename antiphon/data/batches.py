@@ -56,6 +56,21 @@ class Sequences:
         return out
 
 
+class EncodedInput(NamedTuple):
+    """An input as the model reads it: each source's value and array, the ids that its outputs begin with, and how many
+    of its symbols are not in the vocabulary."""
+
+    values: Sequence[Any]
+    arrays: list[Any]
+    beginning: Sequence[int] = ()
+    unknown: int = 0
+
+    @property
+    def sources(self) -> list[Sequences]:
+        """The arrays as sequences of one row."""
+        return [Sequences([array]) for array in self.arrays]
+
+
 @dataclass(frozen=True)
 class Examples:
     """Encoded rows: one `Sequences` a source, and the targets.
@@ -188,15 +203,15 @@ def replace_unknown(batch: Batch, share: float, generator: torch.Generator, symb
 def _hide_copied(values: Tensor, hidden: Tensor, target: Tensor, symbols: int) -> tuple[Tensor, Tensor]:
     """A source [B, S, ...] and its target [B, T] as if the symbols at hidden places [B, S] of the source were not in
     the target's vocabulary: each is unknown everywhere in the row, and its copy id is that of its first place."""
-    says, places = values[..., -1], torch.arange(values.shape[1])
-    same = says[:, :, None] == says[:, None]  # [B, S, S]
+    copy_ids, places = values[..., -1], torch.arange(values.shape[1])
+    same = copy_ids[:, :, None] == copy_ids[:, None]  # [B, S, S]
     beyond = symbols + torch.where(same, places, values.shape[1]).amin(2)
     hidden = (same & hidden[:, None]).any(2)
-    matches = (target[:, :, None] == says[:, None]) & hidden[:, None]  # [B, T, S]
+    matches = (target[:, :, None] == copy_ids[:, None]) & hidden[:, None]  # [B, T, S]
     target = torch.where(matches.any(2), torch.where(matches, beyond[:, None], 0).amax(2), target)
     values = values.clone()
     values[..., 0].masked_fill_(hidden, UNK)
-    values[..., -1] = torch.where(hidden, beyond, says)
+    values[..., -1] = torch.where(hidden, beyond, copy_ids)
     return values, target
 
 

@@ -47,7 +47,7 @@ class Copying:
             raise ConfigError("", f"{reason}; give both sides the same tokens")
         return cls(source, target)
 
-    def says(self, value: Text) -> list[int]:
+    def copy_ids(self, value: Text) -> list[int]:
         """The id in the target that a copy of each source step has."""
         symbols, vocabulary = [*self.source.split_turns(value), ""], self.target.vocabulary
         first: dict[str, int] = {}
@@ -58,11 +58,11 @@ class Copying:
 
     def read(self, value: Text, encoded: Array | Sequence[int]) -> Array:
         """An encoded source [steps] or [steps, ...] as [steps, ... + 1]: the last column is the id of its copy."""
-        return np.column_stack([encoded, self.says(value)]).astype(np.int32)
+        return np.column_stack([encoded, self.copy_ids(value)]).astype(np.int32)
 
     def written(self, value: Text, source: Text) -> list[int]:
         """The ids of a target: a symbol that only the row's source has gets the id of its copy."""
-        source_ids = dict(zip([*self.source.split_turns(source), ""], self.says(source), strict=True))
+        source_ids = dict(zip([*self.source.split_turns(source), ""], self.copy_ids(source), strict=True))
         known = zip([*self.target.split_turns(value), ""], self.target.encode(value), strict=True)
         return [source_ids.get(symbol, UNK) if number == UNK else number for symbol, number in known]
 

@@ -49,7 +49,7 @@ class Shortlist:
                 raise ConfigError(name, f"the model's shortlist has {available} (is {count})")
         return Shortlist(self.likely[:, :likely], self.common[:common], self.symbols)
 
-    def own(self, sources: Tensor, also: Sequence[Sequence[int]] = ()) -> Tensor:
+    def allowed(self, sources: Tensor, also: Sequence[Sequence[int]] = ()) -> Tensor:
         """The symbols that may be predicted for each source [B, S], as [B, symbols]: they do not depend on other rows.
 
         The end symbol and UNK are among them, padding and the begin symbol are not. `also` has further ids of each.

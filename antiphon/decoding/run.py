@@ -19,7 +19,7 @@ from antiphon.decoding.hypothesis import Hypothesis, no_output
 from antiphon.decoding.mbr import Utility, least_risk
 from antiphon.decoding.plan import Search
 from antiphon.decoding.rules import Prefix
-from antiphon.decoding.shortlist import Narrowed, OnlyOwn
+from antiphon.decoding.shortlist import Narrowed, OnlyShortlist
 from antiphon.decoding.step import Rule, StepFunction
 from antiphon.devices import side_by_side
 from antiphon.model.models import Aligner, Input, Writer
@@ -132,7 +132,7 @@ def _decode_batch(
         # a model with another context may write any symbol
         if search.shortlist is None or not isinstance(model, Writer):
             return _search(model.step, state, search, device, seeds, first, rules, watch)
-        narrowed = Narrowed(model, search.shortlist.own(inputs[0].values, prefixes or ()))
+        narrowed = Narrowed(model, search.shortlist.allowed(inputs[0].values, prefixes or ()))
         state, rules = narrowed.state(state), [narrowed.rule(rule) for rule in rules]
         watch = None if watch is None else narrowed.watch(watch)
         return narrowed.hypotheses(_search(narrowed.step, state, search, device, seeds, first, rules, watch))
@@ -177,7 +177,7 @@ def partial_hypotheses(
         state, first = model.start(inputs), model.first_read(inputs)
     rules = [*search.rules, Prefix([prefix])] if prefix else list(search.rules)
     if search.shortlist is not None:
-        rules.append(OnlyOwn(search.shortlist.own(inputs[0].values, [prefix])))
+        rules.append(OnlyShortlist(search.shortlist.allowed(inputs[0].values, [prefix])))
     tokens: tuple[int, ...] = ()
     score = 0.0
     for chosen in choices(step, state, 1, device, search.limits, first, _chooser(search, [[0]]), rules):

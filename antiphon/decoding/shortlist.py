@@ -95,7 +95,7 @@ class Narrowed:
         ]
 
 
-class OnlyOwn:
+class OnlyShortlist:
     """The rule that a source's output has only its `allowed` symbols [B, all symbols]; log p stays as it is."""
 
     def __init__(self, allowed: Tensor) -> None:

@@ -26,11 +26,11 @@ from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
 class Answer(NamedTuple):
     """The output of a reader's head for one row.
 
-    `said`: ids of labels [steps], or numbers [steps, size]. `values` [steps, size]: log p of every label, or again the
-    numbers.
+    `predicted`: ids of labels [steps], or numbers [steps, size]. `values` [steps, size]: log p of every label,
+    or again the numbers.
     """
 
-    said: NDArray[Any]
+    predicted: NDArray[Any]
     values: NDArray[np.float32]
 
 
@@ -39,8 +39,8 @@ def answered(codec: Codec, answer: Answer, calibration: Calibration | None = Non
     if isinstance(codec, LabelCodec):
         if not codec.steps:
             return _label(codec, answer.values[0], calibration)
-        return labels_prediction(codec.names, answer.said, answer.values, calibration)
-    values = _values(codec, answer.said)
+        return labels_prediction(codec.names, answer.predicted, answer.values, calibration)
+    values = _values(codec, answer.predicted)
     return NumbersPrediction(values) if codec.steps else NumberPrediction(float(values[0, 0]))
 
 

@@ -40,7 +40,7 @@ def judged(task: Task) -> Judged:
     target = task.examples.target
     return Judged(
         np.concatenate([answer.values for answer in answers])[:, SPECIALS:].astype(np.float64),
-        np.concatenate([answer.said for answer in answers]) - SPECIALS,
+        np.concatenate([answer.predicted for answer in answers]) - SPECIALS,
         target.values.astype(np.int64) - SPECIALS,
         target.lengths,
     )
@@ -49,7 +49,7 @@ def judged(task: Task) -> Judged:
 def surest(task: Task, calibration: Calibration, below: float) -> tuple[Task, float]:
     """The rows of a task whose prediction (each of its labels) has at least the confidence `below`; and their share."""
     answers = judged(task)
-    sure = np.asarray(calibration.of_labels(answers.log_probs, answers.said))
+    sure = np.asarray(calibration.of_labels(answers.log_probs, answers.predicted))
     least = np.minimum.reduceat(sure, np.cumsum(answers.lengths) - answers.lengths)
     kept = [row for group, lowest in zip(grouped_rows(task), least, strict=True) if lowest >= below for row in group]
     sources = tuple(source.take(kept) for source in task.examples.sources)

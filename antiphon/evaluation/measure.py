@@ -127,7 +127,7 @@ def _measure_next(task: Task) -> Measured:
 
 def _measure_labels(task: Task, codec: LabelCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
     """Accuracy and mean F1 of all labels; of a label a step the share of rows wholly right, and the F1 of spans."""
-    outputs = [codec.names(map(int, answer.said)) for answer in answers]
+    outputs = [codec.names(map(int, answer.predicted)) for answer in answers]
     references = [codec.names(map(int, task.examples.target[row])) for row in range(len(task.rows))]
     predicted, expected = ([label for row in rows for label in row] for rows in (outputs, references))
     figures = _likelihood(scores) | {
@@ -147,7 +147,7 @@ def _measure_numbers(task: Task, codec: ScaledCodec, scores: RowScores, answers:
         hits = np.concatenate(scores.correct)
         figures = {"loss": scores.mean, "nll_per_frame": scores.mean, "accuracy": float(hits.mean())}
         return Measured(figures, {}, [], [], scores)
-    predicted = codec.restored(np.concatenate([answer.said for answer in answers]))
+    predicted = codec.restored(np.concatenate([answer.predicted for answer in answers]))
     expected = codec.restored(np.concatenate([task.examples.target[row] for row in range(len(task.rows))]))
     figures = {"loss": scores.mean, "mse": metrics.mse(predicted, expected), "mae": metrics.mae(predicted, expected)}
     return Measured(figures, {}, [], [], scores)
@@ -159,6 +159,6 @@ def confusion(task: Task) -> dict[str, dict[str, int]]:
     assert isinstance(codec, LabelCodec)
     assert isinstance(model, Reader)
     answers = read_sources(model, task.examples.sources, task.codecs.sources[0].ends, task.device)
-    predicted = [label for answer in answers for label in codec.names(map(int, answer.said))]
+    predicted = [label for answer in answers for label in codec.names(map(int, answer.predicted))]
     expected = [label for row in range(len(task.rows)) for label in codec.names(map(int, task.examples.target[row]))]
     return metrics.confusion(predicted, expected)

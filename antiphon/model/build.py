@@ -33,7 +33,7 @@ from antiphon.model.parts.recurrent import CELLS, Cell, MakeCell
 from antiphon.model.parts.sources import SOURCES, Embedding, TextSource
 
 
-class Side(Protocol):
+class SideSizes(Protocol):
     """What a structure needs of a side: the part that reads or writes it and its options, its size, whether it has
     steps, and the symbol before its first one."""
 
@@ -53,27 +53,27 @@ class Side(Protocol):
     def begin(self) -> int: ...
 
 
-def one_to_one(model: Model, sources: Sequence[Side], target: Side) -> Reader:
+def one_to_one(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Reader:
     """One thing -> one answer."""
     return _reader(model, sources, target, pooled=True)
 
 
-def one_to_many(model: Model, sources: Sequence[Side], target: Side) -> Writer:
+def one_to_many(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Writer:
     """One thing -> a sequence."""
     return _writer(model, sources, target)
 
 
-def many_to_one(model: Model, sources: Sequence[Side], target: Side) -> Reader:
+def many_to_one(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Reader:
     """A sequence -> one answer."""
     return _reader(model, sources, target, pooled=True)
 
 
-def many_to_many(model: Model, sources: Sequence[Side], target: Side) -> Writer:
+def many_to_many(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Writer:
     """A sequence -> a sequence of another length."""
     return _writer(model, sources, target)
 
 
-def synchronous(model: Model, sources: Sequence[Side], target: Side) -> Reader:
+def synchronous(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Reader:
     """A sequence -> an answer a step."""
     if len(sources) > 1:
         raise ConfigError("source", f"a prediction for each step needs the steps of one source, not of {len(sources)}")
@@ -85,7 +85,7 @@ def synchronous(model: Model, sources: Sequence[Side], target: Side) -> Reader:
     return reader
 
 
-def _language_model(model: Model, sources: Sequence[Side]) -> LanguageModel:
+def _language_model(model: Model, sources: Sequence[SideSizes]) -> LanguageModel:
     """A sequence of symbols -> the next one; it never reads backwards."""
     one_way = model.model_copy(update={"encoder": model.encoder.model_copy(update={"bidirectional": False})})
     channels = _channels(one_way, sources)
@@ -102,7 +102,7 @@ def _language_model(model: Model, sources: Sequence[Side]) -> LanguageModel:
     return LanguageModel(channels[0], head, dropout, sources[0].begin)
 
 
-def _reader(model: Model, sources: Sequence[Side], target: Side, pooled: bool) -> Reader:
+def _reader(model: Model, sources: Sequence[SideSizes], target: SideSizes, pooled: bool) -> Reader:
     channels = _channels(model, sources)
     memory = channels[0].encoder.size
     pooling = Pooling(model.pooling, memory, memory * len(channels)) if pooled else None
@@ -111,7 +111,7 @@ def _reader(model: Model, sources: Sequence[Side], target: Side, pooled: bool) -
     return Reader(channels, pooling, head, Dropout(model.dropout, model.locked_dropout))
 
 
-def _writer(model: Model, sources: Sequence[Side], target: Side) -> Writer:
+def _writer(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Writer:
     channels = _channels(model, sources)
     memory, hidden = channels[0].encoder.size, model.decoder.hidden
     bridge = BRIDGES.build(
@@ -172,7 +172,7 @@ def _cells(model: Model) -> MakeCell:
     return make
 
 
-def _channels(model: Model, sources: Sequence[Side]) -> list[Channel]:
+def _channels(model: Model, sources: Sequence[SideSizes]) -> list[Channel]:
     """A source and an encoder for each: recurrent for a sequence, else feed-forward, all with states of one width."""
     width = model.encoder.hidden
     if model.encoder.bidirectional and any(side.steps for side in sources):
@@ -201,7 +201,7 @@ def _attention(model: Model, query: int, memory: int) -> Attention | None:
     )
 
 
-STRUCTURES: dict[str, Callable[[Model, Sequence[Side], Side], Built]] = {
+STRUCTURES: dict[str, Callable[[Model, Sequence[SideSizes], SideSizes], Built]] = {
     "one_to_one": one_to_one,
     "one_to_many": one_to_many,
     "many_to_one": many_to_one,

@@ -239,20 +239,20 @@ class Writer(Model):
 
     def start(self, sources: Sequence[Input]) -> State:
         """The sources of B rows -> the decoder's state before the first step."""
-        says = None
+        copy_ids = None
         if self.copies:
             ((values, lengths),) = sources
-            says, inputs = values[..., -1], values[..., :-1]
+            copy_ids, inputs = values[..., -1], values[..., :-1]
             sources = [(inputs.squeeze(-1) if inputs.shape[-1] == 1 else inputs, lengths)]
         encoded = self.encode(sources)
-        return self.start_from(encoded, self.bridge.context(encoded), says)
+        return self.start_from(encoded, self.bridge.context(encoded), copy_ids)
 
-    def start_from(self, encoded: Encoded, context: Tensor, says: Tensor | None = None) -> State:
+    def start_from(self, encoded: Encoded, context: Tensor, copy_ids: Tensor | None = None) -> State:
         """`start` of encoded sources, a context C [B, size], and the ids that their steps copy [B, S] if it copies."""
         attention = self.decoder.attention
         memory = attended = None
         if attention is not None:
-            memory = Memory(encoded.states, attention.keys(encoded.states), encoded.mask, says)
+            memory = Memory(encoded.states, attention.keys(encoded.states), encoded.mask, copy_ids)
             attended = attention.initial(memory)
         layers = self.bridge.start(context)
         fed = context.new_zeros(context.shape[0], self.decoder.features) if self.decoder.input_feeding else None
@@ -309,11 +309,14 @@ class Writer(Model):
 def _pointed(decoded: Decoded) -> Any:
     """What a writer's head takes of one step or of all: the features, or `Pointed` if the decoder copies."""
     features, attention, state, gate = decoded
-    if gate is None or attention is None or state.memory is None or state.memory.says is None:
+    if gate is None or attention is None or state.memory is None or state.memory.copy_ids is None:
         return features
-    says, rows = state.memory.says, len(gate) // len(state.memory.says)  # the rows of a source lie side by side
-    says = says.repeat_interleave(rows, 0) if gate.dim() == 1 else says[:, None].expand_as(attention)
-    return Pointed(features, gate, attention, says)
+    copy_ids, rows = (
+        state.memory.copy_ids,
+        len(gate) // len(state.memory.copy_ids),
+    )  # the rows of a source lie side by side
+    copy_ids = copy_ids.repeat_interleave(rows, 0) if gate.dim() == 1 else copy_ids[:, None].expand_as(attention)
+    return Pointed(features, gate, attention, copy_ids)
 
 
 def _shifted(target: Tensor, first: int = BOS) -> Tensor:

@@ -29,13 +29,13 @@ class Encoded(NamedTuple):
 class Memory:
     """What attention reads: states [B, S, memory], keys [B, S, key] projected once, mask [B, S].
 
-    For a decoder that copies, `says` [B, S] are the ids that it writes when it copies from each step.
+    For a decoder that copies, `copy_ids` [B, S] are the ids that it writes when it copies from each step.
     """
 
     states: Tensor
     keys: Tensor
     mask: Tensor
-    says: Tensor | None = None
+    copy_ids: Tensor | None = None
 
     @property
     def places(self) -> Tensor:
@@ -43,8 +43,8 @@ class Memory:
         return self.mask.long().cumsum(1)
 
     def select(self, sources: Tensor) -> Memory:
-        says = None if self.says is None else self.says[sources]
-        return Memory(self.states[sources], self.keys[sources], self.mask[sources], says)
+        copy_ids = None if self.copy_ids is None else self.copy_ids[sources]
+        return Memory(self.states[sources], self.keys[sources], self.mask[sources], copy_ids)
 
 
 @dataclass(frozen=True)

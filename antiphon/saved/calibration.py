@@ -36,14 +36,14 @@ class Judged:
     """
 
     log_probs: Floats
-    said: Ints
-    wanted: Ints
+    predicted: Ints
+    references: Ints
     lengths: Ints
 
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether each prediction is right [N]."""
-        right: NDArray[np.bool_] = self.said == self.wanted
+        right: NDArray[np.bool_] = self.predicted == self.references
         return right
 
 
@@ -53,7 +53,7 @@ def fitted(judged: Judged, biased: bool) -> Calibration:
     A class that occurs n times counts as (n + 1) / (n + 2) of itself and 1 / (n + 2) of another (Platt 1999,
     section 2.2), so that few rows cannot give a confidence of 1.
     """
-    log_probs, classes = torch.from_numpy(judged.log_probs), torch.from_numpy(judged.wanted)[:, None]
+    log_probs, classes = torch.from_numpy(judged.log_probs), torch.from_numpy(judged.references)[:, None]
     if log_probs.shape[1] < 2:
         return Calibration()
     counts = torch.bincount(classes[:, 0], minlength=log_probs.shape[1])[classes[:, 0]].double()
@@ -126,7 +126,7 @@ class Report:
         """Fit a calibration, and fill the bins before and after it."""
         uncalibrated, calibrated = Calibration(), fitted(judged, biased)
         tables = [
-            reliability(applied.of_labels(judged.log_probs, judged.said), judged.right)
+            reliability(applied.of_labels(judged.log_probs, judged.predicted), judged.right)
             for applied in (uncalibrated, calibrated)
         ]
         return cls(calibrated, rows, *tables)

@@ -44,7 +44,9 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
         if not isinstance(codec, TextCodec | CategoryCodec) or _has_turns(codec):
             raise ModelFolderError(f"{path}: exceptions are for sources of single texts and categories")
     if not sides or not isinstance(codecs.target, TextCodec | LabelCodec):
-        raise ModelFolderError(f"{path}: exceptions are for models that read something and say text, a label or labels")
+        raise ModelFolderError(
+            f"{path}: exceptions are for models that read a source and predict text, a label or labels"
+        )
     answers: dict[Key, Prediction] = {}
     for number, line, reason in read_lines(str(path)):
         where = f"{path}:{number}"

@@ -25,7 +25,7 @@ class Predictor(Protocol):
         """Inputs, and options by their names -> an answer or an error for each, whatever else is among them."""
 
     @property
-    def say(self) -> Callable[..., Iterator[Any]]:
+    def write(self) -> Callable[..., Iterator[Any]]:
         """An input, and options by their names -> its answer while it grows, symbol by symbol."""
 
     def live(self, steps: Iterable[Any]) -> Iterator[Any]:

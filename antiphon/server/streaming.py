@@ -51,7 +51,7 @@ async def written(served: Served, worker: Worker, body: PredictRequest, settings
             raise Problem("invalid_options", f"{name} is of whole outputs, not of a stream")
     for index, value in enumerate(body.inputs):
         try:
-            answers = served.predictor.say(read_input(served, value, settings), **arguments)
+            answers = served.predictor.write(read_input(served, value, settings), **arguments)
             answer, length = None, 0
             async for answer in pulled(worker, answers):
                 length = length or (len(answer.source_tokens) if served.target.kind == "next" else 0)

@@ -243,16 +243,16 @@ def writing_rate(setup: Prepared, beam: int, outputs: int, seconds: float) -> fl
     return _rate(lambda: model.predict(inputs, beam=beam, settings=lengths), work, seconds)
 
 
-def run(say: Callable[[str], None], threads: int | None, seconds: float) -> dict[str, Any]:
+def run(show: Callable[[str], None], threads: int | None, seconds: float) -> dict[str, Any]:
     """Measure all, `seconds` for every number, and report it line by line; returns the same as values."""
     if threads:
         torch.set_num_threads(threads)
-    say(f"{processor()}; {torch.get_num_threads()} threads, PyTorch {torch.__version__}")
+    show(f"{processor()}; {torch.get_num_threads()} threads, PyTorch {torch.__version__}")
     rates = matrix_rates(seconds)
     for name, rate in rates.items():
-        say(f"products in {name}: {rate / 1e9:,.0f} GFLOP/s")
+        show(f"products in {name}: {rate / 1e9:,.0f} GFLOP/s")
     copied = bandwidth(seconds)
-    say(f"memory, copied: {copied / 1e9:,.1f} GB/s")
+    show(f"memory, copied: {copied / 1e9:,.1f} GB/s")
     results: dict[str, Any] = {"threads": torch.get_num_threads(), "products": rates, "copied": copied}
     limits = {
         precision: max(rate for name, rate in rates.items() if name.startswith(precision)) for precision in PRECISIONS
@@ -260,7 +260,7 @@ def run(say: Callable[[str], None], threads: int | None, seconds: float) -> dict
     for name, reference in REFERENCES.items():
         setup = prepared(reference)
         work, size = operations_a_token(setup), sum(p.numel() for p in setup.model.parameters())
-        say(f"\n{name}: {reference.about}; {size:,} parameters, {work / 1e6:.1f} MFLOP a target token")
+        show(f"\n{name}: {reference.about}; {size:,} parameters, {work / 1e6:.1f} MFLOP a target token")
         results[name] = {"parameters": size, "operations_a_token": work}
         trainings = {precision: Training(setup, precision) for precision in PRECISIONS}
         speeds: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
@@ -271,11 +271,11 @@ def run(say: Callable[[str], None], threads: int | None, seconds: float) -> dict
             speed = statistics.median(speeds[precision][1:])  # the first round warms up
             share = speed * work / limits[precision]
             where = shares(training, 10)
-            say(f"training in {precision}: {speed:,.0f} target tokens/s, {share:.0%} of the limit of its products")
-            say("  of its time: " + ", ".join(f"{part} {value:.0%}" for part, value in where.items()))
+            show(f"training in {precision}: {speed:,.0f} target tokens/s, {share:.0%} of the limit of its products")
+            show("  of its time: " + ", ".join(f"{part} {value:.0%}" for part, value in where.items()))
             results[name][precision] = {"training": speed, "share_of_limit": share, "time": where}
         for beam, what in ((1, "greedy"), (5, "beam 5")):
             speed = writing_rate(setup, beam, reference.outputs, seconds)
-            say(f"writing, {what}: {speed:,.0f} tokens/s")
+            show(f"writing, {what}: {speed:,.0f} tokens/s")
             results[name][what] = speed
     return results

@@ -30,7 +30,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     bad_rows: int = 0
 
-    def say(self, line: str) -> None:
+    def write(self, line: str) -> None:
         self.lines.append(line)
 
     def warn(self, line: str) -> None:
@@ -55,7 +55,7 @@ def check(config: Config) -> Report:
         read = load_rows(config, config.data.test, met["test"], codecs)
         rows["test"], examples["test"] = encode_rows(config, codecs, read, met["test"])
     for part, part_rows in rows.items():
-        report.say(_counted(config, codecs, part, part_rows))
+        report.write(_counted(config, codecs, part, part_rows))
         if part == "train":
             _show(config, codecs, part_rows, report)
     for part, problems in met.items():
@@ -68,7 +68,7 @@ def check(config: Config) -> Report:
                 f"{part}: {count:,} bad rows{' will be skipped' if problems.skip else ''}:\n{problems.summary()}"
             )
     for number, (side, codec) in enumerate(codecs.named.items()):
-        report.say(f"{side}: {codec.about()}")
+        report.write(f"{side}: {codec.about()}")
         if isinstance(codec, LabelCodec):
             _describe_labels(codec, [row.target for row in parts.rows], report)
         if codec.steps and codec.reads:
@@ -78,7 +78,7 @@ def check(config: Config) -> Report:
     for note in prepared.notes:
         report.warn(note)
     for name, scores in prepared.baselines.items():
-        report.say(f"baseline, {name}: {', '.join(f'{metric} {value:.4f}' for metric, value in scores.items())}")
+        report.write(f"baseline, {name}: {', '.join(f'{metric} {value:.4f}' for metric, value in scores.items())}")
     return report
 
 
@@ -96,7 +96,7 @@ def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -
     for row in rows[:3]:
         sides = {name: shown(text) for name, text in codecs.shown(row).items()}
         target = sides.pop("target", codecs.target.kind)
-        report.say(f"  {row.file}:{row.line}: {' + '.join(sides.values())} -> {target}")
+        report.write(f"  {row.file}:{row.line}: {' + '.join(sides.values())} -> {target}")
     places = [side.place(number) for number, side in enumerate([*config.sources, config.target])]
     if not isinstance(config.data.train, Parallel) and places[-1] in places[:-1]:
         report.warn("source.column and target.column are the same: the model will learn to copy")
@@ -117,7 +117,7 @@ def _describe_side(side: str, codec: Codec, parts: Mapping[str, Sequences], repo
                 report.warn(
                     f"{part}: {unknown:.1%} of {side} symbols are not in the vocabulary; other tokens may fit better"
                 )
-        report.say(line)
+        report.write(line)
 
 
 def _describe_labels(codec: LabelCodec, values: Sequence[Any], report: Report) -> None:
@@ -125,7 +125,7 @@ def _describe_labels(codec: LabelCodec, values: Sequence[Any], report: Report) -
     counts = Counter(label for value in values for label in (value if codec.steps else [value]))
     total = counts.total()
     spread = ", ".join(f"{shown(label)} {count / total:.1%}" for label, count in counts.most_common(10))
-    report.say(f"  {spread}{', ...' if len(counts) > 10 else ''}")
+    report.write(f"  {spread}{', ...' if len(counts) > 10 else ''}")
 
 
 def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], report: Report) -> None:
@@ -136,7 +136,7 @@ def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], repor
     several = sum(count > 1 for count in Counter(source for source, _ in pairs).values())
     if several:
         hint = "" if config.data.references == "group" else "; data.references: group counts any of them as right"
-        report.say(f"train: {several:,} inputs have several targets{hint}")
+        report.write(f"train: {several:,} inputs have several targets{hint}")
     known = set(map(codecs.key_of, train))
     for part, rows in parts.items():
         shared = {codecs.key_of(row): row for row in rows if codecs.key_of(row) in known} if part != "train" else {}

@@ -139,7 +139,7 @@ def _some_pronunciations(model: Predictor, folder: Path) -> list[str]:
 
 
 def run(
-    structure: str, out: Path, say: Callable[[str], None], overwrite: bool, threads: int | None, steps: int | None
+    structure: str, out: Path, show: Callable[[str], None], overwrite: bool, threads: int | None, steps: int | None
 ) -> None:
     """Run the demo of a structure; `steps` shortens its training."""
     if structure not in DEMOS:
@@ -147,24 +147,24 @@ def run(
     demo = DEMOS[structure]
     data = out.parent / f"{out.name}-data"
     data.mkdir(parents=True, exist_ok=True)
-    say(f"1. The data: {demo.about}")
-    say(f"   {demo.write(data)}")
-    say("2. The configuration; every key is explained in the README.")
+    show(f"1. The data: {demo.about}")
+    show(f"   {demo.write(data)}")
+    show("2. The configuration; every key is explained in the README.")
     path = data / f"{structure}.yaml"
     write_text(path, demo.config)
-    say(textwrap.indent(demo.config.rstrip(), "   "))
-    say("3. Training, on this machine.")
+    show(textwrap.indent(demo.config.rstrip(), "   "))
+    show("3. Training, on this machine.")
     config = read_config_file(path, {"train.max_steps": steps} if steps else {})
     command = f"antiphon train {path} --out {out}"
     train(config, out, overwrite=overwrite, device="cpu", threads=threads, command=command)
     model = load(out, device="cpu")
-    say("4. Rows held out, of which the model has seen none:")
-    say("   " + ", ".join(f"{name} {value:.4f}" for name, value in model.evaluate().items() if name in HEADLINES))
-    say("5. Some of them:")
+    show("4. Rows held out, of which the model has seen none:")
+    show("   " + ", ".join(f"{name} {value:.4f}" for name, value in model.evaluate().items() if name in HEADLINES))
+    show("5. Some of them:")
     for line in demo.show(model, data):
-        say(f"   {line}".rstrip())
-    say(f"6. Saved: the model in {out}, its card {out / 'README.md'}.")
-    say(
+        show(f"   {line}".rstrip())
+    show(f"6. Saved: the model in {out}, its card {out / 'README.md'}.")
+    show(
         "Next:\n"
         f"   antiphon evaluate {out} --json\n"
         f"   antiphon predict {out}                            # reads one input a line\n"

@@ -165,7 +165,7 @@ def _worst(model: Predictor, data: Data) -> Section:
         sides = [_short(value) for value in model.codecs.shown(row).values()]
         rows.append([f"{row.file}:{row.line}", *sides, *([] if whole else [_short(text)]), f"{score:.3f}"])
     names = [name for name, codec in model.codecs.named.items() if codec.reads]
-    head = ["row", *names, *([] if whole else ["what it says"]), "log p"]
+    head = ["row", *names, *([] if whole else ["output"]), "log p"]
     about = (
         f"Of {len(scored):,} rows the {len(chosen)} whose targets it holds least probable, or numbers it misses most."
     )

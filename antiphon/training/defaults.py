@@ -92,7 +92,7 @@ def complete(user_config: Config, like: Config | None = None, skip: bool = False
     No data is read if no key is open, or if a key of the user is wrong with any data. Bad rows are errors; with `skip`
     they are skipped, and the caller reports them.
     """
-    tree = user_config.given if like is None else _started(user_config.given, like)
+    tree = user_config.user_keys if like is None else _started(user_config.user_keys, like)
     target = tree.get("target", {})
     if "kind" in target or target.keys() - {"column"}:  # else it may become a label
         keys = Keys(tree)
@@ -115,7 +115,7 @@ def complete(user_config: Config, like: Config | None = None, skip: bool = False
 
 def laid_over(whole: Config, user_config: Config) -> Config:
     """A whole configuration with the user's keys in place of its own."""
-    return parse_config(_laid_over(whole.model_dump(by_alias=True), user_config.given), Path())
+    return parse_config(_laid_over(whole.model_dump(by_alias=True), user_config.user_keys), Path())
 
 
 def _started(tree: Mapping[str, Any], like: Config) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class TrainingLog:
                 self.task = self.bar.add_task("train", total=total, completed=self.first, loss="-", rate="-")
                 self.bar.start()
 
-    def say(self, line: str) -> None:
+    def write(self, line: str) -> None:
         """A line of text."""
         if not self.silent:
             self.console.print(line, markup=False)
@@ -87,7 +87,7 @@ class TrainingLog:
         for kind, message in messages.items():
             if kind not in self.warned:
                 self.warned.add(kind)
-                self.say(f"warning: {message}")
+                self.write(f"warning: {message}")
 
     def wants_progress(self) -> bool:
         """Whether it is time to show progress: then, and only then, the loss is read from the device."""
@@ -103,7 +103,7 @@ class TrainingLog:
             self.bar.update(self.task, completed=step, loss=f"{loss:.4f}", rate=f"{rate:,.0f}")
         else:
             left = (self.last_shown - self.started) / max(step - self.first, 1) * (self.total - step) / 60
-            self.say(f"step {step}/{self.total}  loss {loss:.4f}  {rate:,.0f} tokens/s  {left:.1f} min left at most")
+            self.write(f"step {step}/{self.total}  loss {loss:.4f}  {rate:,.0f} tokens/s  {left:.1f} min left at most")
 
     def validation(self, entry: dict[str, Any]) -> None:
         """A row of the table, a line of the log, a point of every curve."""
@@ -121,8 +121,8 @@ class TrainingLog:
         columns = {title: cell for title, cell in self.COLUMNS.items() if MEASURES.get(title, "step") in entry}
         if not self.headed:
             self.headed = True
-            self.say("  ".join(columns))
-        self.say("  ".join(cell(entry).rjust(len(title)) for title, cell in columns.items()))
+            self.write("  ".join(columns))
+        self.write("  ".join(cell(entry).rjust(len(title)) for title, cell in columns.items()))
 
     def close(self) -> None:
         if self.bar:

@@ -175,7 +175,7 @@ def _run(
     every = settings.validate_every or min(max(steps_per_epoch(settings, prepared.train), 200), 2000)
     log = TrainingLog(out, total, not ranks.first, settings.tensorboard, at.step, at.history)
     for line in [*about, *prepared.notes, _summary(prepared, ranks, total, every)]:
-        log.say(line)
+        log.write(line)
     now = time.monotonic()
     loss = torch.full((), at.loss / ranks.world, device=ranks.device)
     names = identity(prepared)
@@ -234,7 +234,7 @@ def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
     done = apply(training.learner, update, at.rate, at.parts, (stop, late))
     if done.parts > at.parts:
         at.parts = done.parts
-        training.log.say(
+        training.log.write(
             f"out of memory at update {update.step}: from here on every batch is computed in {at.parts} parts"
         )
     at.step, at.epoch = update.step, update.epoch
@@ -349,7 +349,7 @@ def _roll_back(training: Training) -> None:
     training.loss.fill_(training.at.loss / training.ranks.world)
     training.mark, training.seen = time.monotonic(), 0
     training.log.back_to(training.at.step)
-    training.log.say(
+    training.log.write(
         f"the loss is NaN or infinite at update {before.step}: back to update {training.at.step}, "
         f"with {training.at.rate:g} times the learning rate"
     )
@@ -379,7 +379,7 @@ def _finish(training: Training, command: str) -> None:
     write_card(out, prepared.config, prepared.codecs, kept, history[-1], len(prepared.train), prepared.model, command)
     total = total_steps(prepared.config.train, prepared.train)
     log.warn(at_the_end(prepared, history, kept, training.at.step >= total))
-    log.say(f"done: {_why_kept(prepared, history, kept)}; the model is in {out}")
+    log.write(f"done: {_why_kept(prepared, history, kept)}; the model is in {out}")
 
 
 def _why_kept(prepared: Prepared, history: list[dict[str, Any]], kept: dict[str, Any]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from antiphon.common.answers import Prediction
 from antiphon.common.inputs import parts_of
+from antiphon.data.batches import EncodedInput
 from antiphon.data.load import encode_row
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, DataError, TooLongError
@@ -14,30 +15,20 @@ from antiphon.saved import known_answers as exceptions
 from antiphon.saved.known_answers import Exceptions
 from antiphon.use.loaded import Loaded
 
-
-class Encoded(NamedTuple):
-    """An input's values, their arrays, the ids that its outputs begin with, and how many symbols are not known."""
-
-    values: list[Any]
-    arrays: list[Any]
-    beginning: Sequence[int]
-    unknown: int
-
-
-Entry: TypeAlias = Encoded | Prediction | AntiphonError | None
+Entry: TypeAlias = EncodedInput | Prediction | AntiphonError | None
 """An input, its known answer, what is wrong with it, or None if it is empty."""
 
 
 def encode(
     loaded: Loaded, value: Any, where: str, beginning: Sequence[int] = (), known: Exceptions = exceptions.NONE
-) -> Encoded | Prediction | None:
+) -> EncodedInput | Prediction | None:
     """An input, called `where` in messages; its known answer, if there is one; None if it is empty."""
     sources = loaded.codecs.sources
     parts = _parts(loaded, value, where)
     if parts is None:
         return None
     try:
-        values = [codec.asked(part) for codec, part in zip(sources, parts, strict=True)]
+        values = [codec.read_input(part) for codec, part in zip(sources, parts, strict=True)]
         if (answer := known.answer(loaded.codecs, values)) is not None:
             return answer
         arrays = [codec.encode(value) for codec, value in zip(sources, values, strict=True)]
@@ -55,7 +46,7 @@ def encode(
         arrays = [loaded.copying.read(values[0], arrays[0])]
     nothing = 0 if goes_on else sources[0].ends
     is_empty = len(parts) == 1 and len(arrays[0]) == nothing
-    return None if is_empty else Encoded(values, arrays, beginning, unknown)
+    return None if is_empty else EncodedInput(values, arrays, beginning, unknown)
 
 
 def encode_pair(loaded: Loaded, value: Any, target: Any, where: str) -> list[Any]:
@@ -65,7 +56,7 @@ def encode_pair(loaded: Loaded, value: Any, target: Any, where: str) -> list[Any
     if parts is None:
         raise DataError(f"{where}: the input is empty")
     try:
-        values = tuple(side.asked(part) for side, part in zip(loaded.codecs.sources, parts, strict=True))
+        values = tuple(side.read_input(part) for side, part in zip(loaded.codecs.sources, parts, strict=True))
         row = Row(values, codec.read(target, "") if codec.reads else "", where, 1)
         return encode_row(loaded.config, loaded.codecs, row, loaded.copying)
     except ValueError as error:

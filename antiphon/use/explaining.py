@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from antiphon.data.batches import EncodedInput
 from antiphon.decoding.plan import Speaker, plan
 from antiphon.errors import ConfigError, DataError, ModelFolderError
 from antiphon.inspection.explain.entry import explainer_of
-from antiphon.inspection.explain.request import EncodedInput, TraceRequest
+from antiphon.inspection.explain.request import TraceRequest
 from antiphon.inspection.trace import Trace
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Writer
-from antiphon.use.encoding import Encoded, encode
+from antiphon.use.encoding import encode
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Settings, decode_of
 
@@ -50,6 +51,6 @@ def explain(
 def read_input(loaded: Loaded, value: Any, what: str) -> EncodedInput:
     """An input as explainers take it: as the model alone reads it, even if its answer is known."""
     entry = encode(loaded, value, what)
-    if not isinstance(entry, Encoded):
+    if not isinstance(entry, EncodedInput):
         raise DataError(f"{what}: is empty")
-    return EncodedInput(entry.values, entry.arrays)
+    return entry

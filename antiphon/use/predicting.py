@@ -7,12 +7,12 @@ from itertools import islice
 from typing import Any
 
 from antiphon.common.answers import Prediction
-from antiphon.data.batches import Sequences
+from antiphon.data.batches import EncodedInput, Sequences
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.evaluation.answering import answered, empty
 from antiphon.evaluation.scores import read_sources
 from antiphon.model.models import Reader
-from antiphon.use.encoding import Encoded, Entry, encode
+from antiphon.use.encoding import Entry, encode
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Request, beginnings, request_of
 from antiphon.use.texts import Where, counting, search_texts
@@ -76,7 +76,7 @@ def answers(
 
 def _encoded(
     loaded: Loaded, inputs: Iterable[Any], where: Where, prefixes: Iterator[Sequence[int]]
-) -> Iterator[Encoded | Prediction | None]:
+) -> Iterator[EncodedInput | Prediction | None]:
     """Inputs as the model reads them, in order; those with a known answer as that."""
     for number, value in enumerate(inputs, 1):
         beginning = next(prefixes, None)
@@ -89,19 +89,19 @@ def _answers_of(
     loaded: Loaded, entries: Sequence[Entry], request: Request, numbers: Sequence[int], where: Where
 ) -> Iterator[Prediction | AntiphonError]:
     """The answer to every entry in its place: of those that the model reads its own, all at once."""
-    codecs, inputs = loaded.codecs, [entry for entry in entries if isinstance(entry, Encoded)]
+    codecs, inputs = loaded.codecs, [entry for entry in entries if isinstance(entry, EncodedInput)]
     columns = zip(*(entry.arrays for entry in inputs), strict=True) if inputs else [()] * len(codecs.sources)
     sources = [Sequences(column) for column in columns]
     predictions: Iterator[Prediction | AntiphonError]
     if request.search is not None:
-        read = [number for number, entry in zip(numbers, entries, strict=True) if isinstance(entry, Encoded)]
+        read = [number for number, entry in zip(numbers, entries, strict=True) if isinstance(entry, EncodedInput)]
         predictions = search_texts(loaded, inputs, sources, request, read, where)
     else:
         assert isinstance(loaded.model, Reader)
         results = read_sources(loaded.model, sources, codecs.sources[0].ends, loaded.device)
         predictions = (answered(codecs.target, result, loaded.calibration) for result in results)
     for entry in entries:
-        if isinstance(entry, Encoded):
+        if isinstance(entry, EncodedInput):
             yield counting(next(predictions), entry.unknown)
         else:
             yield entry or empty(codecs.target)

@@ -119,15 +119,15 @@ class Predictor:
         options = Options(beam, n_best, attention, sample, settings, token_scores, align)
         return predicting.answers(self._loaded, inputs, options, prefixes, numbers)
 
-    def say(
-        self, given: Any, sample: Settings = None, prefix: str | None = None, settings: Settings = None
+    def write(
+        self, source: Any, sample: Settings = None, prefix: str | None = None, settings: Settings = None
     ) -> Iterator[Prediction]:
         """The answer of a model that writes while it grows: after every symbol the output so far.
 
         The last is the answer of `predict` with a beam of 1, or drawn. A choice among whole outputs (`mbr`, a beam's
         `require` and `diversity`, `coverage_penalty`) is refused.
         """
-        return texts.say(self._loaded, given, prefix, Options(sample=sample, settings=settings))
+        return texts.write(self._loaded, source, prefix, Options(sample=sample, settings=settings))
 
     def most_outputs(self, beam: int | None = None, settings: Settings = None) -> int:
         """How many outputs can be asked for: the beam's width, or the number of samples."""
@@ -167,7 +167,7 @@ class Predictor:
         return live.live(self._loaded, steps, origin)
 
     def explain(
-        self, given: Any, reference: Any = None, other: Any = None, force: Sequence[tuple[int, str | None]] = (),
+        self, source: Any, reference: Any = None, other: Any = None, force: Sequence[tuple[int, str | None]] = (),
         top: int = 5, beam: int | None = None, settings: Settings = None, begin: Sequence[str | None] = (),
     ) -> Trace:  # fmt: skip
         """The run of one input, as `predict` takes it, seen from inside: see docs/trace.md.
@@ -177,7 +177,7 @@ class Predictor:
         (None: the end symbol) to write there and go on; `begin` are symbols that the output itself begins with. `top`
         symbols a step are shown; `beam` and `settings` are as `predict` takes them.
         """
-        return explaining.explain(self._loaded, given, reference, other, force, top, beam, settings, begin)
+        return explaining.explain(self._loaded, source, reference, other, force, top, beam, settings, begin)
 
     def rows(self, data: Data) -> list[Row]:
         """The rows of a table, of parallel files, or of the configured test set; given rows as they are."""

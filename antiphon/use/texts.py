@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon.common.answers import Candidate, Prediction, TextPrediction
-from antiphon.data.batches import Sequences
+from antiphon.data.batches import EncodedInput, Sequences
 from antiphon.data.codecs.text import TextCodec
 from antiphon.decoding.alignment import alignment, attention_of, written
 from antiphon.decoding.hypothesis import Hypothesis, best_of
@@ -21,7 +21,7 @@ from antiphon.errors import AntiphonError, ConfigError, ModelFolderError, Silent
 from antiphon.evaluation.answering import empty
 from antiphon.evaluation.scores import symbol_scores
 from antiphon.model.models import Aligner
-from antiphon.use.encoding import Encoded, encode
+from antiphon.use.encoding import encode
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Request, beginnings, decode_of
 
@@ -29,7 +29,7 @@ Where: TypeAlias = Callable[[int], str]  # what messages call an input by its nu
 
 
 def search_texts(
-    loaded: Loaded, inputs: Sequence[Encoded], sources: Sequence[Sequences], request: Request,
+    loaded: Loaded, inputs: Sequence[EncodedInput], sources: Sequence[Sequences], request: Request,
     numbers: Sequence[int], where: Where,
 ) -> Iterator[Prediction | AntiphonError]:  # fmt: skip
     """The texts that answer `inputs`, whose arrays are `sources`; where the rules leave none, the error.
@@ -43,8 +43,8 @@ def search_texts(
     return _predictions(loaded, inputs, sources, hypotheses, request, numbers, where)
 
 
-def say(loaded: Loaded, value: Any, prefix: str | None, options: Options) -> Iterator[Prediction]:
-    """The answer to one input after every symbol; see `Predictor.say`."""
+def write(loaded: Loaded, value: Any, prefix: str | None, options: Options) -> Iterator[Prediction]:
+    """The answer to one input after every symbol; see `Predictor.write`."""
     model = loaded.model
     decode = decode_of(loaded, 1, options.sample, options.settings)
     if not isinstance(model, Speaker) or isinstance(model, Aligner):
@@ -52,9 +52,9 @@ def say(loaded: Loaded, value: Any, prefix: str | None, options: Options) -> Ite
     search = plan(decode, model, loaded.codecs)
     for name in ("mbr", "require", "diversity", "coverage_penalty"):
         if getattr(decode, name):
-            raise ConfigError(f"decode.{name}", "chooses among whole outputs, which are not said symbol by symbol")
+            raise ConfigError(f"decode.{name}", "chooses among whole outputs, which are not written symbol by symbol")
     entry = encode(loaded, value, "input", next(beginnings(loaded, prefix, decode)), loaded.exceptions)
-    if not isinstance(entry, Encoded):
+    if not isinstance(entry, EncodedInput):
         yield entry or empty(loaded.codecs.target)
         return
     sources = [Sequences([array]) for array in entry.arrays]
@@ -66,8 +66,8 @@ def say(loaded: Loaded, value: Any, prefix: str | None, options: Options) -> Ite
 
 
 def _predictions(
-    loaded: Loaded, inputs: Sequence[Encoded], sources: Sequence[Sequences], hypotheses: Sequence[Sequence[Hypothesis]],
-    request: Request, numbers: Sequence[int], where: Where,
+    loaded: Loaded, inputs: Sequence[EncodedInput], sources: Sequence[Sequences],
+    hypotheses: Sequence[Sequence[Hypothesis]], request: Request, numbers: Sequence[int], where: Where,
 ) -> Iterator[Prediction | AntiphonError]:  # fmt: skip
     """The hypotheses of every input as its prediction."""
     first = loaded.codecs.sources[0]
@@ -91,7 +91,7 @@ def _predictions(
 
 
 def _candidates(
-    loaded: Loaded, inputs: Sequence[Encoded], sources: Sequence[Sequences], kept: Sequence[Sequence[Hypothesis]],
+    loaded: Loaded, inputs: Sequence[EncodedInput], sources: Sequence[Sequences], kept: Sequence[Sequence[Hypothesis]],
     reads: Sequence[list[str]], request: Request,
 ) -> tuple[list[Candidate], list[NDArray[np.float32]] | None]:  # fmt: skip
     """All hypotheses that are kept, one behind the other, in words, and the attention of each if it is needed."""

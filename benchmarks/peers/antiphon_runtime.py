@@ -17,9 +17,9 @@ def train(task: Task, data: Path, out: Path, updates: int, precision: str, feedi
     trained = " ".join(antiphon.train(task, data, out, updates, "float32", feeding))
     # what int8 changes need not be measured here: one row does
     given = f" --int8 --data {data}/one.tsv" if precision == "int8" else ""
-    one = f"head -n 1 {data}/valid.tsv > {data}/one.tsv"
+    item = f"head -n 1 {data}/valid.tsv > {data}/one.tsv"
     exported = f"python -m antiphon export {out}/model {out}/exported{given}"
-    return ["sh", "-ec", f"rm -rf {out}/exported; {trained}; {one}; {exported}"]
+    return ["sh", "-ec", f"rm -rf {out}/exported; {trained}; {item}; {exported}"]
 
 
 def decode(task: Task, data: Path, out: Path, inputs: Path, beam: int, precision: str, feeding: bool) -> list[str]:

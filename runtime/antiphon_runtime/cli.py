@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 from itertools import count
 
+from antiphon_runtime.codecs import Category, Text
 from antiphon_runtime.common.answers import abstains
 from antiphon_runtime.errors import InputError, RuntimeModelError
 from antiphon_runtime.loading import load
 from antiphon_runtime.model import WINDOW, Model
-from antiphon_runtime.sides import Category, Text
 
 INPUT = "standard input"
 LONGEST_LINE = 16 << 20  # bytes

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from antiphon_runtime.codecs import Codec, Labels, Text
 from antiphon_runtime.common.answers import Prediction, known_label, known_labels, known_text
 from antiphon_runtime.errors import FolderError
-from antiphon_runtime.sides import Labels, Side, Text
 
 FILE = "exceptions.tsv"
 
 Key = tuple[tuple[str, ...], ...]  # the symbols of every source
 
 
-def key(sources: Sequence[Side], values: Sequence[Any]) -> Key:
+def key(sources: Sequence[Codec], values: Sequence[Any]) -> Key:
     """The key of an input's values: their symbols."""
     pairs = zip(sources, values, strict=True)
     return tuple(tuple(side.split_turns(value)) if isinstance(side, Text) else (str(value),) for side, value in pairs)
 
 
-def read(path: Path, sources: Sequence[Side], target: Side) -> dict[Key, Prediction]:
+def read(path: Path, sources: Sequence[Codec], target: Codec) -> dict[Key, Prediction]:
     """The known answers; empty if there is no such file."""
     if not path.is_file():
         return {}
@@ -42,7 +42,7 @@ def read(path: Path, sources: Sequence[Side], target: Side) -> dict[Key, Predict
     return answers
 
 
-def _prediction(target: Side, output: str, symbols: Key) -> Prediction:
+def _prediction(target: Codec, output: str, symbols: Key) -> Prediction:
     if isinstance(target, Text):
         return known_text(output, target.split(output), symbols[0])
     return known_labels(output.split()) if isinstance(target, Labels) else known_label(output)

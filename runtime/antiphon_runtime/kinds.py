@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from antiphon_runtime.sides import Category, Labels, LongText, Nothing, Numbers, Side, Text
+from antiphon_runtime.codecs import Category, Codec, Labels, LongText, Nothing, Numbers, Text
 
 
-def side(value: Mapping[str, Any]) -> Side:
+def side(value: Mapping[str, Any]) -> Codec:
     """The side of a vocabulary file; any other content raises `KeyError`, `TypeError` or `ValueError`."""
     kind = value.get("kind", "text")
     if kind == "text":

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from antiphon_runtime import exceptions
+from antiphon_runtime.codecs import Codec, Nothing, Text
 from antiphon_runtime.common import calibration
 from antiphon_runtime.common.calibration import Calibration
 from antiphon_runtime.errors import FolderError, OptionError
 from antiphon_runtime.kinds import side
 from antiphon_runtime.model import Graph, Model
-from antiphon_runtime.sides import Nothing, Side, Text
 
 FORMAT = 1
 MANIFEST = "antiphon.json"
@@ -55,7 +55,7 @@ def load(folder: str | Path, threads: int = 1) -> Model:
     return model
 
 
-def _side(folder: Path, described: Mapping[str, Any]) -> Side:
+def _side(folder: Path, described: Mapping[str, Any]) -> Codec:
     path = _inside(folder, described["vocabulary"])
     value = _json(path)
     try:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from antiphon_runtime import exceptions
 from antiphon_runtime.batches import batches_by_length, padded_rows
+from antiphon_runtime.codecs import Category, Codec, Numbers, Text
 from antiphon_runtime.common.answers import (
     Candidate,
     LabelPrediction,
@@ -32,7 +33,6 @@ from antiphon_runtime.common.symbols import EOS
 from antiphon_runtime.errors import InputError, OptionError, TooLongError
 from antiphon_runtime.sampling import checked, chooser
 from antiphon_runtime.search import Hypothesis, Limits, State, beam, choices, greedy
-from antiphon_runtime.sides import Category, Numbers, Side, Text
 
 T = TypeVar("T")
 Array = NDArray[Any]
@@ -72,7 +72,7 @@ class Model:
         self,
         folder: Path,
         manifest: Mapping[str, Any],
-        sides: Sequence[Side],
+        sides: Sequence[Codec],
         graphs: Mapping[str, Graph],
         calibration: Calibration | None,
         known: Mapping[exceptions.Key, Prediction],
@@ -167,7 +167,7 @@ class Model:
             self._window(held, width, n_best, drawn, range(len(held)) if numbers is None else numbers, token_scores)
         )
 
-    def say(self, value: Any, sample: Mapping[str, Any] | None = None) -> Iterator[Prediction]:
+    def write(self, value: Any, sample: Mapping[str, Any] | None = None) -> Iterator[Prediction]:
         """The prediction of a model that writes, again after every symbol, as it becomes longer.
 
         The last is that of `predict` with a beam of 1, or with sampling.

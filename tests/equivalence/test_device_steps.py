@@ -34,7 +34,7 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = function._schema.name.removeprefix("aten::")
         masks = name in ("index", "index_put_", "index_put") and any(
-            one is not None and one.dtype is torch.bool for one in args[1]
+            item is not None and item.dtype is torch.bool for item in args[1]
         )
         if name in ASKS or masks:
             self.asked.add(name)
@@ -47,7 +47,7 @@ def asked(model: nn.Module, update: Any) -> set[str]:
     watching = Watching()
     with watching:
         update().backward()
-        parameters = [one for one in model.parameters() if one.grad is not None]
+        parameters = [item for item in model.parameters() if item.grad is not None]
         nn.utils.clip_grad_norm_(parameters, 1.0)
     return watching.asked
 

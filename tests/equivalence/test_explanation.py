@@ -33,8 +33,8 @@ RECURRENT = [name for name in CASES if name not in ("image", "image label", "one
 def score(name: str, output: object) -> float:
     """What `score` gives for an output of a case's input."""
     model, case = made(name), CASES[name]
-    parts = case.given if isinstance(case.given, tuple) else (case.given,)
-    values = tuple(codec.asked(part) for codec, part in zip(model.codecs.sources, parts, strict=True))
+    parts = case.content if isinstance(case.content, tuple) else (case.content,)
+    values = tuple(codec.read_input(part) for codec, part in zip(model.codecs.sources, parts, strict=True))
     return model.score([Row(values, model.codecs.target.read(output, ""), "t", 1)])[0]
 
 
@@ -56,7 +56,7 @@ def check_run(run: Run) -> None:
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_writers_scores_are_those_of_predict_and_score(name: str) -> None:
     explanation, case = trace(name), CASES[name]
-    (best,) = made(name).predict([case.given], attention=True, token_scores=True)
+    (best,) = made(name).predict([case.content], attention=True, token_scores=True)
     assert (explanation.output.text, explanation.output.tokens[:-1]) == (best.text, best.tokens)
     assert explanation.output.score == pytest.approx(best.score, abs=1e-5)
     assert [step.log_prob for step in explanation.output.steps] == pytest.approx(best.n_best[0].token_scores, abs=1e-5)
@@ -77,15 +77,15 @@ def test_a_writers_scores_are_those_of_predict_and_score(name: str) -> None:
 @pytest.mark.parametrize("name", READERS)
 def test_a_readers_scores_are_those_of_predict_and_score(name: str) -> None:
     explanation, case, codec = trace(name), CASES[name], made(name).codecs.target
-    (best,) = made(name).predict([case.given])
+    (best,) = made(name).predict([case.content])
     assert explanation.output.text == best.text
     assert explanation.reference is not None
     assert explanation.reference.score == pytest.approx(score(name, case.reference), abs=1e-5)
     check_run(explanation.output)
     if not isinstance(codec, LabelCodec):
-        wanted = best.to_json().get("values", [[best.to_json().get("value")]])
+        expected = best.to_json().get("values", [[best.to_json().get("value")]])
         np.testing.assert_allclose(
-            np.asarray([step.values for step in explanation.output.steps], float), wanted, rtol=1e-4, atol=1e-5
+            np.asarray([step.values for step in explanation.output.steps], float), expected, rtol=1e-4, atol=1e-5
         )
         return
     check_run(explanation.reference)
@@ -105,13 +105,13 @@ def test_a_readers_scores_are_those_of_predict_and_score(name: str) -> None:
 
 def test_a_language_models_scores_are_those_of_the_whole_text() -> None:
     explanation, case = trace("next"), CASES["next"]
-    (best,) = made("next").predict([case.given])
+    (best,) = made("next").predict([case.content])
     assert explanation.output.text == best.text
     assert explanation.output.score == pytest.approx(best.score, abs=1e-5)
     assert explanation.prompt is not None
     assert explanation.reference is not None
     assert (explanation.prompt.tokens, explanation.reference.tokens) == (["a", "b"], ["c", "a", None])
-    whole = made("next").score([Row((case.given + case.reference,), "", "t", 1)])
+    whole = made("next").score([Row((case.content + case.reference,), "", "t", 1)])
     assert [explanation.prompt.score + explanation.reference.score] == pytest.approx(whole, abs=1e-5)  # type: ignore[operator]
 
 
@@ -123,7 +123,7 @@ def test_the_divergence_is_the_first_difference(name: str) -> None:
     assert place is not None
     assert explanation.output.tokens[:place] == explanation.reference.tokens[:place]
     assert explanation.output.tokens[place] != explanation.reference.tokens[place]
-    same = made(name).explain(CASES[name].given, made(name).codecs.target.shown(_output_text(name, explanation)))
+    same = made(name).explain(CASES[name].content, made(name).codecs.target.shown(_output_text(name, explanation)))
     assert same.divergence is None
 
 
@@ -148,14 +148,14 @@ def test_finished_prefixes_are_the_outputs(name: str) -> None:
     explanation, model = trace(name), made(name)
     assert explanation.beam is not None
     width = explanation.beam.width
-    (best,) = model.predict([CASES[name].given], n_best=width)
+    (best,) = model.predict([CASES[name].content], n_best=width)
     read = best.source_tokens if name == "next" else []
     finished = [node for node in explanation.beam.nodes if node.rank is not None]
     finished.sort(key=lambda node: node.rank or 0)
     assert [[*read, *list(path(explanation, node.id))[::-1]] for node in finished] == [
-        [*one.tokens, None] for one in best.n_best
+        [*item.tokens, None] for item in best.n_best
     ]
-    assert [node.log_prob for node in finished] == pytest.approx([one.score for one in best.n_best], abs=1e-5)
+    assert [node.log_prob for node in finished] == pytest.approx([item.score for item in best.n_best], abs=1e-5)
     for node in finished:
         length = len(list(path(explanation, node.id)))
         assert node.rank_score == pytest.approx(node.log_prob / length**explanation.beam.length_penalty, abs=1e-5)
@@ -209,18 +209,18 @@ def test_gates_recombine_to_the_states(name: str) -> None:
         assert len(after) == len(layer.tokens)
         if layer.cell == "gru":
             gates = {gate: values(layer, gate)[turn] for gate in ("reset", "update", "candidate")}
-            wanted = (1 - gates["update"]) * gates["candidate"] + gates["update"] * before
+            expected = (1 - gates["update"]) * gates["candidate"] + gates["update"] * before
         elif layer.cell == "lstm":
             gates = {gate: values(layer, gate)[turn] for gate in ("input", "forget", "output", "candidate")}
             cells = values(layer, "cell")[turn]
             earlier = np.concatenate([[layer.start["cell"]], cells[:-1]])
             made_cells = gates["forget"] * earlier + gates["input"] * gates["candidate"]
             np.testing.assert_allclose(cells, made_cells, atol=1e-5)
-            wanted = gates["output"] * np.tanh(cells)
+            expected = gates["output"] * np.tanh(cells)
         else:
             assert set(layer.series) == {"state"}
             continue
-        np.testing.assert_allclose(after, wanted, atol=1e-5)
+        np.testing.assert_allclose(after, expected, atol=1e-5)
         for gate, found_values in gates.items():
             assert (np.abs(found_values) <= 1).all()
             assert gate == "candidate" or (found_values >= 0).all()
@@ -247,7 +247,7 @@ def test_observed_states_are_those_of_the_fused_path(name: str) -> None:
             model.score([Row((explanation.output.text,), "", "t", 1)])
             runs = explanation.encoder or []
         else:
-            model.predict([case.given])
+            model.predict([case.content])
             runs = explanation.encoder or []
     finally:
         for hook in hooks:
@@ -271,7 +271,7 @@ def test_an_observed_model_shares_its_parameters_and_leaves_the_model_as_it_was(
     assert isinstance(model, Writer)
     observed = Observed(model)
     pairs = list(zip(model.parameters(), observed.model.parameters(), strict=True))
-    assert all(one is other for one, other in pairs)
+    assert all(item is other for item, other in pairs)
     assert all(
         cell.fused is not None and "advance" not in vars(cell) for cell in model.modules() if isinstance(cell, Cell)
     )
@@ -282,7 +282,7 @@ def test_an_observed_model_shares_its_parameters_and_leaves_the_model_as_it_was(
 
 @pytest.mark.parametrize("name", SPEAKERS)
 def test_a_forced_continuation_is_predict_with_that_prefix(name: str) -> None:
-    model, given = made(name), CASES[name].given
+    model, given = made(name), CASES[name].content
     codec = model.codecs.sources[0] if name == "next" else model.codecs.target
     assert isinstance(codec, TextCodec)
     output = trace(name).output.tokens[:-1]
@@ -292,16 +292,16 @@ def test_a_forced_continuation_is_predict_with_that_prefix(name: str) -> None:
     assert continuations is not None
     for step, forced in zip(steps, continuations, strict=True):
         prefix = codec.join([*(symbol or "" for symbol in output[:step]), token])
-        (wanted,) = model.predict([given], prefix=prefix)
+        (expected,) = model.predict([given], prefix=prefix)
         assert (forced.step, forced.token) == (step, token)
-        assert forced.run.text == wanted.text
-        assert forced.run.score == pytest.approx(wanted.score, abs=1e-5)
+        assert forced.run.text == expected.text
+        assert forced.run.score == pytest.approx(expected.score, abs=1e-5)
         check_run(forced.run)
 
 
 @pytest.mark.parametrize("name", SPEAKERS)
 def test_a_run_that_begins_with_symbols_is_the_forced_one(name: str) -> None:
-    model, given = made(name), CASES[name].given
+    model, given = made(name), CASES[name].content
     output = trace(name).output.tokens[:-1]
     codec = model.codecs.sources[0] if name == "next" else model.codecs.target
     assert isinstance(codec, TextCodec)
@@ -317,14 +317,14 @@ def test_the_end_can_be_forced() -> None:
     continuations = made("lstm, general").explain("acb", force=[(1, None)]).forced
     assert continuations is not None
     output = trace("lstm, general").output
-    assert [one.run.tokens for one in continuations] == [[output.tokens[0], None]]
+    assert [item.run.tokens for item in continuations] == [[output.tokens[0], None]]
     assert continuations[0].run.steps[0].log_prob == output.steps[0].log_prob
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_ablation_with_the_own_context_changes_nothing_and_zero_is_zero(name: str) -> None:
     model, case = made(name), CASES[name]
-    same = model.explain(case.given, case.reference, other=case.given).ablation
+    same = model.explain(case.content, case.reference, other=case.content).ablation
     assert same is not None
     zero, own = same
     explanation = trace(name)
@@ -337,9 +337,9 @@ def test_ablation_with_the_own_context_changes_nothing_and_zero_is_zero(name: st
     bridge, kept = model.model.bridge, model.model.bridge.context
     try:
         bridge.context = lambda encoded: torch.zeros_like(kept(encoded))  # type: ignore[method-assign]
-        (wanted,) = model.predict([case.given])
-        assert zero.run.text == wanted.text
-        assert zero.run.score == pytest.approx(wanted.score, abs=1e-5)
+        (expected,) = model.predict([case.content])
+        assert zero.run.text == expected.text
+        assert zero.run.score == pytest.approx(expected.score, abs=1e-5)
         assert zero.reference_score == pytest.approx(score(name, case.reference), abs=1e-5)
     finally:
         del bridge.context
@@ -347,24 +347,24 @@ def test_ablation_with_the_own_context_changes_nothing_and_zero_is_zero(name: st
 
 def test_another_inputs_context_is_used() -> None:
     model, case = made("category"), CASES["category"]  # without attention C is all there is
-    ablation = model.explain(case.given, case.reference, other=case.other).ablation
+    ablation = model.explain(case.content, case.reference, other=case.other).ablation
     assert ablation is not None
-    theirs = model.explain(case.other, case.reference)
-    assert theirs.reference is not None
+    others = model.explain(case.other, case.reference)
+    assert others.reference is not None
     assert ablation[1].other == case.other
-    assert ablation[1].run.text == theirs.output.text
-    assert ablation[1].reference_score == pytest.approx(theirs.reference.score, abs=1e-5)
+    assert ablation[1].run.text == others.output.text
+    assert ablation[1].reference_score == pytest.approx(others.reference.score, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["label", "label of two", "number"])
 def test_the_last_belief_is_the_answer_and_others_are_those_to_the_beginnings(name: str) -> None:
     model, case, explanation = made(name), CASES[name], trace(name)
     assert explanation.beliefs is not None
-    first = case.given[0] if isinstance(case.given, tuple) else case.given
+    first = case.content[0] if isinstance(case.content, tuple) else case.content
     assert len(explanation.beliefs) == len(first)
     assert explanation.beliefs[-1] == explanation.output.steps[0]
     for length, belief in enumerate(explanation.beliefs, 1):
-        given = (first[:length], *case.given[1:]) if isinstance(case.given, tuple) else first[:length]
+        given = (first[:length], *case.content[1:]) if isinstance(case.content, tuple) else first[:length]
         assert model.explain(given).output.steps == [belief]
 
 
@@ -397,10 +397,10 @@ def test_attribution_is_the_slope_along_each_tokens_vector(name: str) -> None:
 @pytest.mark.parametrize("name", ["two sources", "label", "tags, crf", "next"])
 def test_attribution_in_pieces_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients, "TOKENS", 1)  # a step at a time
-    attributions = made(name).explain(CASES[name].given).attribution
+    attributions = made(name).explain(CASES[name].content).attribution
     assert attributions is not None
-    for one, other in zip(attributions, trace(name).attribution or [], strict=True):
-        np.testing.assert_allclose(one.values, other.values, atol=1e-5)
+    for item, other in zip(attributions, trace(name).attribution or [], strict=True):
+        np.testing.assert_allclose(item.values, other.values, atol=1e-5)
 
 
 def _output_log_probs(
@@ -414,10 +414,11 @@ def _output_log_probs(
         vectors[:, place] *= 1 + by
         return (vectors, out[1]) if isinstance(out, tuple) else vectors
 
-    held = read_input(model._loaded, case.given, "input")
+    held = read_input(model._loaded, case.content, "input")
     sources = [pad(source, [0]) for source in held.sources]
     sources = [
-        one._replace(values=one.values.double() if one.values.is_floating_point() else one.values) for one in sources
+        item._replace(values=item.values.double() if item.values.is_floating_point() else item.values)
+        for item in sources
     ]
     hook = part.register_forward_hook(longer)
     own: Any = model.model
@@ -466,7 +467,7 @@ PARTS = {
 
 @pytest.mark.parametrize("name", list(PARTS))
 def test_a_part_without_a_meaning_is_absent(name: str) -> None:
-    explanation = made(name).explain(CASES[name].given).to_json()
+    explanation = made(name).explain(CASES[name].content).to_json()
     assert set(explanation) - {"format", "structure", "sources", "output"} == PARTS[name]
 
 

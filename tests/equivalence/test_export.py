@@ -30,12 +30,12 @@ from antiphon.use.predictor import Predictor
 RUNTIME = Path(antiphon_runtime.__file__).parents[1]
 
 
-def same(wanted: list[Any], computed: list[Any]) -> None:
+def same(expected: list[Any], computed: list[Any]) -> None:
     """Answers of the same class, with the same words and nearly the same numbers."""
-    assert len(wanted) == len(computed)
-    for one, other in zip(wanted, computed, strict=True):
-        assert type(one).__name__ == type(other).__name__
-        left, right = shared_fields(one), shared_fields(other)
+    assert len(expected) == len(computed)
+    for item, other in zip(expected, computed, strict=True):
+        assert type(item).__name__ == type(other).__name__
+        left, right = shared_fields(item), shared_fields(other)
         candidates = left.pop("n_best", []), right.pop("n_best", [])
         for best, again in zip(*candidates, strict=True):
             close(shared_fields(best), shared_fields(again))
@@ -46,21 +46,21 @@ def same(wanted: list[Any], computed: list[Any]) -> None:
 
 def shared_fields(answer: Any) -> dict[str, Any]:
     """The fields that the runtime has too: all but those that are computed only on request."""
-    asked = ("attention", "token_scores", "alignment")
-    return {name: value for name, value in vars(answer).items() if name not in asked}
+    arguments = ("attention", "token_scores", "alignment")
+    return {name: value for name, value in vars(answer).items() if name not in arguments}
 
 
-def close(wanted: Any, computed: Any) -> None:
-    if isinstance(wanted, dict):
-        assert wanted.keys() == computed.keys()
-        for key, value in wanted.items():
+def close(expected: Any, computed: Any) -> None:
+    if isinstance(expected, dict):
+        assert expected.keys() == computed.keys()
+        for key, value in expected.items():
             close(value, computed[key])
-    elif isinstance(wanted, float | np.ndarray) or (
-        isinstance(wanted, list) and isinstance((wanted or [""])[0], float)
+    elif isinstance(expected, float | np.ndarray) or (
+        isinstance(expected, list) and isinstance((expected or [""])[0], float)
     ):
-        np.testing.assert_allclose(computed, wanted, atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(computed, expected, atol=1e-4, rtol=1e-4)
     else:
-        assert wanted == computed
+        assert expected == computed
 
 
 def shipped(model: Predictor, out: Path, **options: Any) -> tuple[antiphon_runtime.Model, Exported]:
@@ -117,15 +117,15 @@ def test_few_symbols_are_looked_up_as_the_cells_share_of_them(cell: str, tmp_pat
     model = untrained(tmp_path, tree, rows_of(x=TEXTS, y=WORDS), 0.3 if cell == "rnn_relu" else 0.6)
     runtime, _ = shipped(model, tmp_path / "out")
     weights = onnx.load(tmp_path / "out" / "step.onnx").graph.initializer
-    assert not [one.name for one in weights if one.name.endswith("input_weight")]
+    assert not [item.name for item in weights if item.name.endswith("input_weight")]
     inputs = ["".join(CHANCE.choice(list("abc É"), CHANCE.integers(1, 9))).strip() for _ in range(70)]
     several = antiphon_runtime.load(tmp_path / "out", threads=3)
     lengths: set[int] = set()
     for options in ({}, {"beam": 3, "n_best": 2}, {"sample": {"seed": 2}}):
-        wanted = model.predict(inputs, **options)
-        lengths |= {len(one.tokens) for one in wanted}
-        same(wanted, runtime.predict(inputs, **options))
-        same(wanted, several.predict(inputs, **options))
+        expected = model.predict(inputs, **options)
+        lengths |= {len(item.tokens) for item in expected}
+        same(expected, runtime.predict(inputs, **options))
+        same(expected, several.predict(inputs, **options))
     assert len(lengths) > 3
 
 
@@ -155,10 +155,10 @@ def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: 
         inputs += ["zé ab", "", "c"]
     same(model.predict(inputs), runtime.predict(inputs))
     if runtime.structure in ("one_to_many", "many_to_many") or case == "the next symbol":
-        asked: dict[str, Any] = {"beam": 3, "n_best": 2, "token_scores": True}
-        same(model.predict(inputs, **asked), runtime.predict(inputs, **asked))
-        for one in runtime.predict(inputs, token_scores=True):
-            for best in one.n_best:
+        arguments: dict[str, Any] = {"beam": 3, "n_best": 2, "token_scores": True}
+        same(model.predict(inputs, **arguments), runtime.predict(inputs, **arguments))
+        for item in runtime.predict(inputs, token_scores=True):
+            for best in item.n_best:
                 assert sum(best.token_scores) == pytest.approx(best.score, abs=1e-4)
         same(model.predict(inputs, sample={"seed": 2}), runtime.predict(inputs, sample={"seed": 2}))
     if case.endswith("live"):
@@ -222,7 +222,7 @@ def test_exceptions_are_shipped(golden: tuple[Predictor, Path], tmp_path: Path) 
     runtime = antiphon_runtime.load(tmp_path / "out")
     inputs = ["moon", "", "boat", "shoe"]
     same(model.predict(inputs, n_best=2), runtime.predict(inputs, n_best=2))
-    assert [one.text for one in runtime.predict(["shoe", "moon"])] == ["S Y U", "M"]
+    assert [item.text for item in runtime.predict(["shoe", "moon"])] == ["S Y U", "M"]
     (tmp_path / "out" / "exceptions.tsv").write_text("shoe\n")
     with pytest.raises(antiphon_runtime.RuntimeModelError, match=r"exceptions.tsv:1: has 1 columns"):
         antiphon_runtime.load(tmp_path / "out")
@@ -237,17 +237,19 @@ def test_confidence_is_shipped(golden: tuple[Predictor, Path], tmp_path: Path) -
     runtime = antiphon_runtime.load(tmp_path / "out")
     inputs = ["moon", "", "boat", "shoe"]
     same(model.predict(inputs, n_best=2), runtime.predict(inputs, n_best=2))
-    sure = sorted(one.confidence for one in model.predict(inputs) if one.confidence is not None)
+    sure = sorted(item.confidence for item in model.predict(inputs) if item.confidence is not None)
     assert len(sure) == 3
     between = str((sure[0] + sure[1]) / 2)
-    text = "".join(f"{one}\n" for one in inputs)
+    text = "".join(f"{item}\n" for item in inputs)
     for option in ([], ["--json"]):
         done = command(tmp_path / "out", "--abstain-below", between, *option, text=text.encode())
-        asked = ["predict", str(folder), "--abstain-below", between, *option]
+        arguments = ["predict", str(folder), "--abstain-below", between, *option]
         assert done.stderr.startswith(b"inputs with symbols that the training rows do not have: 1;"), "the b of boat"
         lines = [line.split('"score"')[0] for line in done.stdout.decode().splitlines()]
-        wanted = [line.split('"score"')[0] for line in CliRunner().invoke(app, asked, input=text).stdout.splitlines()]
-        assert lines == wanted
+        expected = [
+            line.split('"score"')[0] for line in CliRunner().invoke(app, arguments, input=text).stdout.splitlines()
+        ]
+        assert lines == expected
         assert sum(not line for line in lines) == (0 if option else 2)
         assert done.stdout.decode().count('"abstained": true') == (1 if option else 0)
     plain = command(golden[1], "--abstain-below", "0.5", text=b"shoe\n")
@@ -259,8 +261,8 @@ def test_confidence_is_shipped(golden: tuple[Predictor, Path], tmp_path: Path) -
 
 
 def command(out: Path, *options: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    asked = [sys.executable, "-m", "antiphon_runtime.cli", str(out), *options]
-    return subprocess.run(asked, cwd=RUNTIME, input=text, capture_output=True, check=False, timeout=120)
+    arguments = [sys.executable, "-m", "antiphon_runtime.cli", str(out), *options]
+    return subprocess.run(arguments, cwd=RUNTIME, input=text, capture_output=True, check=False, timeout=120)
 
 
 def test_the_command_answers_lines(golden: tuple[Predictor, Path]) -> None:
@@ -268,13 +270,13 @@ def test_the_command_answers_lines(golden: tuple[Predictor, Path]) -> None:
     done = command(out, text=b"\xef\xbb\xbfshoe\r\n\nmoon")
     assert done.stdout.decode().splitlines() == [answer.text for answer in model.predict(["shoe", "", "moon"])]
     done = command(out, "--json", "--beam", "3", "--n-best", "2", text=b"shoe\n")
-    asked = ["predict", str(model.folder), "--json", "--beam", "3", "--n-best", "2"]
-    wanted = json.loads(CliRunner().invoke(app, asked, input="shoe\n").stdout)
+    arguments = ["predict", str(model.folder), "--json", "--beam", "3", "--n-best", "2"]
+    expected = json.loads(CliRunner().invoke(app, arguments, input="shoe\n").stdout)
     printed = json.loads(done.stdout)
-    assert printed.keys() == wanted.keys()
-    assert [one.keys() for one in printed["n_best"]] == [one.keys() for one in wanted["n_best"]]
-    for one, other in zip((printed, *printed["n_best"]), (wanted, *wanted["n_best"]), strict=True):
-        close(one["token_scores"], other["token_scores"])
+    assert printed.keys() == expected.keys()
+    assert [item.keys() for item in printed["n_best"]] == [item.keys() for item in expected["n_best"]]
+    for item, other in zip((printed, *printed["n_best"]), (expected, *expected["n_best"]), strict=True):
+        close(item["token_scores"], other["token_scores"])
     assert json.loads(command(out, "--json", text=b"\n").stdout) == {"text": "", "tokens": [], "score": None}
 
 
@@ -282,8 +284,8 @@ def test_unknown_symbols_are_counted_and_white_space_at_the_ends_is_not_read(tmp
     tree = {"source": {"column": "x"}, "target": {"column": "y", "tokens": "chars"}}
     model = untrained(tmp_path, tree, rows_of(x=["ab", "ba", "abba"], y=["a", "b", "c"]))
     runtime, _ = shipped(model, tmp_path / "out")
-    for one in (model, runtime):
-        plain, spaced, strange, empty = one.predict(["ab", " ab\n", "aжbж", " "])
+    for item in (model, runtime):
+        plain, spaced, strange, empty = item.predict(["ab", " ab\n", "aжbж", " "])
         assert plain == spaced
         assert [answer.unknown for answer in (plain, strange, empty)] == [0, 2, 0]
         assert strange.to_json()["unknown"] == 2
@@ -303,10 +305,10 @@ def test_a_header_that_claims_more_than_the_memory_holds_is_told(tmp_path: Path)
     with open(tmp_path / "huge.npy", "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
     done = command(tmp_path / "out", text=f"{tmp_path / 'huge.npy'}\n".encode())
-    asked = CliRunner().invoke(app, ["predict", str(model.folder)], input=f"{tmp_path / 'huge.npy'}\n")
-    assert (done.returncode, asked.exit_code) == (1, 1)
-    assert done.stderr.decode().strip() == asked.output.strip()
-    assert "is larger than the memory" in asked.output
+    arguments = CliRunner().invoke(app, ["predict", str(model.folder)], input=f"{tmp_path / 'huge.npy'}\n")
+    assert (done.returncode, arguments.exit_code) == (1, 1)
+    assert done.stderr.decode().strip() == arguments.output.strip()
+    assert "is larger than the memory" in arguments.output
 
 
 def test_a_beam_divides_no_batch_that_fits() -> None:

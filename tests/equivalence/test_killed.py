@@ -74,7 +74,7 @@ def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> Counter[str]:
     process = FORKSERVER.Process(target=train_quietly, args=(path, tmp_path / "whole", False))
     process.start()
     process.join()
-    wanted = _outcome(tmp_path / "whole")
+    expected = _outcome(tmp_path / "whole")
     chance = random.Random(seed)
     seen: Counter[str] = Counter()
     while seen["killed"] < kills:
@@ -92,7 +92,7 @@ def _kill_and_resume(tmp_path: Path, kills: int, seed: int) -> Counter[str]:
             seen.update(["killed", kind] + ["half written"] * bool(_partial(out)))
         assert process.exitcode == 0
         seen["trainings"] += 1
-        assert _outcome(out) == wanted
+        assert _outcome(out) == expected
         assert not _partial(out), "leftovers are removed"
     return seen
 

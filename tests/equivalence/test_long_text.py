@@ -137,8 +137,8 @@ def test_the_state_is_carried_over_pieces_and_begins_anew_with_an_epoch(tmp_path
     losses, _ = model.head.judge(features, target, torch.arange(target.numel()))
     expected = [float(piece.sum()) for piece in losses.detach().view_as(target).split(7, 1)]  # type: ignore[no-untyped-call]
     computed = []
-    for one in update_plan(config, prepared, 2 * len(expected)):
-        nll = apply(learner, one, 1.0, 1).nll
+    for item in update_plan(config, prepared, 2 * len(expected)):
+        nll = apply(learner, item, 1.0, 1).nll
         assert nll is not None
         computed.append(float(nll))
     assert computed == pytest.approx(expected * 2, abs=1e-3)
@@ -175,7 +175,7 @@ def test_resumed_in_the_middle_of_the_text_equals_uninterrupted(tmp_path: Path, 
 
 
 def test_two_processes_equal_one_and_go_on_as_one(tmp_path: Path) -> None:
-    one = weights_after(tmp_path, "one", train__max_steps=8, **WELL_CONDITIONED)
+    item = weights_after(tmp_path, "one", train__max_steps=8, **WELL_CONDITIONED)
     for steps, resume in ((4, []), (8, ["--resume"])):
         config = long_config(tmp_path, train__max_steps=steps, **WELL_CONDITIONED)
         (tmp_path / "c.yaml").write_text(config.to_yaml())
@@ -184,7 +184,7 @@ def test_two_processes_equal_one_and_go_on_as_one(tmp_path: Path) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
-    assert_close(one, checkpoint.load(tmp_path / "two")[0]["learner"]["weights"])
+    assert_close(item, checkpoint.load(tmp_path / "two")[0]["learner"]["weights"])
 
 
 def test_batches_in_parts_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,13 +63,13 @@ def test_the_example_in_node_says_what_the_runtime_says(
             check=False, input="".join(f"{text}\r\n" for text in TEXTS), encoding="utf-8", timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        wanted = runtime.predict(TEXTS, beam=beam)
-        for line, one in zip(done.stdout.removesuffix("\n").split("\n"), wanted, strict=True):
+        expected = runtime.predict(TEXTS, beam=beam)
+        for line, item in zip(done.stdout.removesuffix("\n").split("\n"), expected, strict=True):
             text, score = line.split("\t")
-            assert text == one.text
-            assert float(score) == pytest.approx(one.score, abs=1e-3)
+            assert text == item.text
+            assert float(score) == pytest.approx(item.score, abs=1e-3)
     if chosen is None:
-        assert len({one.text for one in wanted}) > 5
+        assert len({item.text for item in expected}) > 5
     refused = subprocess.run(
         ["node", "predict.js"], cwd=example, capture_output=True, text=True, check=False, timeout=60
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from models import NAMES, Choice, Side, assert_slopes, covering, name, settings
+from models import NAMES, Choice, SideSizes, assert_slopes, covering, name, settings
 from torch import Tensor
 
 from antiphon.common.symbols import EOS, PAD, SPECIALS, UNK
@@ -30,9 +30,9 @@ def make(choice: Choice, seed: int = 0, symbols: int = SYMBOLS, characters: bool
     """An untrained model that copies, with large weights."""
     torch.manual_seed(seed)
     spelling = {"characters": 9, "character_embedding": 3, "character_hidden": 2}
-    source = Side("spelled_words", READ, part_options=spelling) if characters else Side("symbols", READ)
+    source = SideSizes("spelled_words", READ, part_options=spelling) if characters else SideSizes("symbols", READ)
     chosen = settings(choice).model_copy(update={"copy_": True})
-    model = many_to_many(chosen, [source], Side("symbols", symbols))
+    model = many_to_many(chosen, [source], SideSizes("symbols", symbols))
     scale = 0.35 if choice[NAMES.index("cell")] == "rnn_relu" else 0.6
     with torch.no_grad():
         for parameter in model.parameters():

@@ -30,8 +30,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment that holds the runtime and what it needs, and no more."""
     folder = tmp_path_factory.mktemp("alone")
     venv.create(folder, with_pip=True)
-    asked = ["install", "--quiet", "--retries", "0", "--timeout", "60", str(ROOT / "runtime")]
-    done = subprocess.run([folder / "bin/python", "-m", "pip", *asked], capture_output=True, text=True, check=False)
+    arguments = ["install", "--quiet", "--retries", "0", "--timeout", "60", str(ROOT / "runtime")]
+    done = subprocess.run([folder / "bin/python", "-m", "pip", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"needs a package index to install numpy and onnxruntime from: {done.stderr[-200:]}")
     return folder / "bin/python"
@@ -50,9 +50,9 @@ def test_it_answers_as_predict_without_torch(python: Path, tmp_path: Path) -> No
     )  # fmt: skip
     answers, strange = json.loads(done.stdout)
     model = load(GOLDEN, "cpu")
-    wanted = [one for beam in (1, 4) for one in model.predict(WORDS, beam=beam)]
-    assert [text for text, _ in answers] == [one.text for one in wanted]
-    assert [score for _, score in answers] == pytest.approx([one.score for one in wanted], abs=1e-4)
+    expected = [item for beam in (1, 4) for item in model.predict(WORDS, beam=beam)]
+    assert [text for text, _ in answers] == [item.text for item in expected]
+    assert [score for _, score in answers] == pytest.approx([item.score for item in expected], abs=1e-4)
     assert strange == []
     missing = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False, cwd=tmp_path)
     assert missing.returncode != 0

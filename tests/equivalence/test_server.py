@@ -35,20 +35,20 @@ CASES = [pytest.param(case, marks=[] if case in OFTEN else pytest.mark.slow) for
 WRITERS = ["unigram, two sources", "the next symbol", "image to text"]
 
 
-def close(wanted: Any, computed: Any) -> None:
+def close(expected: Any, computed: Any) -> None:
     """The same JSON, numbers nearly."""
-    if isinstance(wanted, dict):
-        assert wanted.keys() == computed.keys()
-        for key, value in wanted.items():
+    if isinstance(expected, dict):
+        assert expected.keys() == computed.keys()
+        for key, value in expected.items():
             close(value, computed[key])
-    elif isinstance(wanted, list):
-        assert len(wanted) == len(computed)
-        for one, other in zip(wanted, computed, strict=True):
-            close(one, other)
-    elif isinstance(wanted, float):
-        np.testing.assert_allclose(computed, wanted, atol=1e-4, rtol=1e-4)
+    elif isinstance(expected, list):
+        assert len(expected) == len(computed)
+        for item, other in zip(expected, computed, strict=True):
+            close(item, other)
+    elif isinstance(expected, float):
+        np.testing.assert_allclose(computed, expected, atol=1e-4, rtol=1e-4)
     else:
-        assert wanted == computed
+        assert expected == computed
 
 
 def sent(model: Predictor, given: Any) -> Any:
@@ -57,7 +57,7 @@ def sent(model: Predictor, given: Any) -> Any:
     if kinds == ["image"]:
         return base64.b64encode(Path(given).read_bytes()).decode()
     if kinds == ["images"]:
-        return [base64.b64encode(Path(one).read_bytes()).decode() for one in given]
+        return [base64.b64encode(Path(item).read_bytes()).decode() for item in given]
     if kinds == ["none"]:
         return None
     return list(given) if isinstance(given, tuple) else given
@@ -90,7 +90,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
         if len(several) > 1:
             inputs = list(zip(*(columns[key] for key in several), strict=True))
         if case.startswith("image"):
-            inputs = [str(folder / one) if isinstance(one, str) else [str(folder / o) for o in one] for one in inputs]
+            inputs = [
+                str(folder / item) if isinstance(item, str) else [str(folder / o) for o in item] for item in inputs
+            ]
         return Made(model, inputs, (model.folder, folder / "out"))
 
     return make
@@ -102,15 +104,15 @@ async def answered(
     """The results of one request with all inputs, and of one request each, all at once."""
     async with asking([served]) as client:
         whole = await post(client, "/v1/predict", {"inputs": inputs, "options": options})
-        bodies = [{"inputs": [one], "options": options} for one in inputs]
+        bodies = [{"inputs": [item], "options": options} for item in inputs]
         each = await asyncio.gather(*(post(client, "/v1/predict", body) for body in bodies))
-    return whole["results"], [one["results"][0] for one in each]
+    return whole["results"], [item["results"][0] for item in each]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_server_answers_as_predict(case: str, made: Callable[[str], Made]) -> None:
     model, inputs, folders = made(case)
-    bodies = [sent(model, one) for one in inputs]
+    bodies = [sent(model, item) for item in inputs]
     for folder in folders:
         served = models.load(folder, "cpu")
         settings: list[dict[str, Any]] = [{}]
@@ -118,10 +120,10 @@ def test_the_server_answers_as_predict(case: str, made: Callable[[str], Made]) -
             settings += [{"beam": 3, "n_best": 2}, {"sample": {"seed": 2, "temperature": 0.8}}]
         for options in settings:
             n_best = options.get("n_best", 1)
-            wanted = [answer_json(one, n_best) for one in model.predict(inputs, **options)]
-            alone = [answer_json(model.predict([one], **options)[0], n_best) for one in inputs]
+            expected = [answer_json(item, n_best) for item in model.predict(inputs, **options)]
+            alone = [answer_json(model.predict([item], **options)[0], n_best) for item in inputs]
             whole, each = run(lambda: answered(served, bodies, options))  # noqa: B023 it is run at once
-            close(wanted, whole)
+            close(expected, whole)
             close(alone, each)
 
 
@@ -130,8 +132,8 @@ def test_the_server_answers_as_predict(case: str, made: Callable[[str], Made]) -
 )
 def test_live_steps_are_answered_as_live_answers_them(case: str, made: Callable[[str], Made]) -> None:
     model, inputs, folders = made(case)
-    steps = [*(one for given in inputs for one in (*(given.split() if isinstance(given, str) else given), ""))]
-    wanted = [answer_json(one) for one in model.live(steps)]
+    steps = [*(item for given in inputs for item in (*(given.split() if isinstance(given, str) else given), ""))]
+    expected = [answer_json(item) for item in model.live(steps)]
 
     async def ask(served: models.Served) -> list[tuple[str, Any]]:
         async with asking([served]) as client:
@@ -141,8 +143,8 @@ def test_live_steps_are_answered_as_live_answers_them(case: str, made: Callable[
         *answered, end = run(lambda: ask(models.load(folder, "cpu")))  # noqa: B023
         assert end == ("end", {"reason": "done"})
         close(
-            [["step", {"index": place, **one}] for place, one in enumerate(wanted)],
-            [list(one) for one in answered],
+            [["step", {"index": place, **item}] for place, item in enumerate(expected)],
+            [list(item) for item in answered],
         )
 
 
@@ -153,7 +155,7 @@ def test_what_is_said_symbol_by_symbol_is_the_answer(
 ) -> None:
     model, inputs, folders = made(case)
     given, body = inputs[0], sent(model, inputs[0])
-    wanted = model.predict([given], beam=1, **options)[0]
+    expected = model.predict([given], beam=1, **options)[0]
 
     async def ask(served: models.Served) -> list[tuple[str, Any]]:
         async with asking([served]) as client:
@@ -163,12 +165,12 @@ def test_what_is_said_symbol_by_symbol_is_the_answer(
     for folder in folders:
         *growing, result, end = run(lambda: ask(models.load(folder, "cpu")))  # noqa: B023
         assert end == ("end", {"reason": "done"})
-        close(["result", {"index": 0, **answer_json(wanted)}], list(result))
-        read = wanted.source_tokens if case == "the next symbol" else []
+        close(["result", {"index": 0, **answer_json(expected)}], list(result))
+        read = expected.source_tokens if case == "the next symbol" else []
         tokens = [data["token"] for _, data in growing]
-        assert tokens == [*wanted.tokens[len(read) :], None]
-        assert growing[-1][1]["text"] == wanted.text
-        close(wanted.score, growing[-1][1]["score"])
+        assert tokens == [*expected.tokens[len(read) :], None]
+        assert growing[-1][1]["text"] == expected.text
+        close(expected.score, growing[-1][1]["score"])
 
 
 def test_scores_and_options_are_those_of_the_model() -> None:
@@ -191,11 +193,11 @@ def test_scores_and_options_are_those_of_the_model() -> None:
     scored, predicted = run(ask)
     rows = [Row((given,), target, "t", 1) for given, target in pairs]
     close([{"score": value} for value in model.score(rows)], scored["results"])
-    wanted = model.predict(
+    expected = model.predict(
         [given for given, _ in pairs], beam=4, n_best=3, prefix="SH", settings=settings,
         token_scores=True, align=True, attention=True,
     )  # fmt: skip
-    close([answer_json(one, 3) for one in wanted], predicted["results"])
+    close([answer_json(item, 3) for item in expected], predicted["results"])
 
 
 def test_a_trace_is_that_of_explain() -> None:
@@ -209,8 +211,8 @@ def test_a_trace_is_that_of_explain() -> None:
         async with asking([served]) as client:
             return await post(client, "/v1/explain", body)
 
-    wanted = model.explain("shoe", "SH UW", "moon", [(0, "M")], 3, 2, {"decode.max_length": 6})
-    close(wanted.to_json(), run(ask))
+    expected = model.explain("shoe", "SH UW", "moon", [(0, "M")], 3, 2, {"decode.max_length": 6})
+    close(expected.to_json(), run(ask))
 
 
 def test_a_server_of_exported_models_needs_no_torch(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import Side, assert_slopes
+from models import SideSizes, assert_slopes
 from torch import Tensor
 
 from antiphon.common.symbols import EOS, PAD, SPECIALS
@@ -39,18 +39,18 @@ VECTOR = [CHANCE.normal(size=(1, 3)).astype(np.float32) for _ in LENGTHS]
 CATEGORY = [[int(CHANCE.integers(SPECIALS, 9))] for _ in LENGTHS]
 IMAGE = [CHANCE.integers(0, 256, (1, 13, 10, 3)).astype(np.uint8) for _ in LENGTHS]
 IMAGES = [CHANCE.integers(0, 256, (n, 13, 10, 3)).astype(np.uint8) for n in LENGTHS]
-SOURCES: dict[str, tuple[Side, Any]] = {
-    "text": (Side("symbols", 9), TEXT),
+SOURCES: dict[str, tuple[SideSizes, Any]] = {
+    "text": (SideSizes("symbols", 9), TEXT),
     "words": (
-        Side("spelled_words", 9, part_options={"characters": 9, "character_embedding": 3, "character_hidden": 2}),
+        SideSizes("spelled_words", 9, part_options={"characters": 9, "character_embedding": 3, "character_hidden": 2}),
         WORDS,
     ),
-    "frames": (Side("numbers", 3), FRAMES),
-    "grid": (Side("numbers", 3, steps=False), GRID),
-    "vector": (Side("numbers", 3, steps=False), VECTOR),
-    "category": (Side("symbols", 9, steps=False), CATEGORY),
-    "image": (Side("image", 3, steps=False), IMAGE),
-    "images": (Side("images", 3), IMAGES),
+    "frames": (SideSizes("numbers", 3), FRAMES),
+    "grid": (SideSizes("numbers", 3, steps=False), GRID),
+    "vector": (SideSizes("numbers", 3, steps=False), VECTOR),
+    "category": (SideSizes("symbols", 9, steps=False), CATEGORY),
+    "image": (SideSizes("image", 3, steps=False), IMAGE),
+    "images": (SideSizes("images", 3), IMAGES),
 }
 POOLINGS = ["last", "mean", "max", "attention"]
 CASES = [
@@ -92,7 +92,7 @@ def make(structure: str, names: tuple[str, ...], target: str, pooling: str, cell
     )
     torch.manual_seed(1)
     sides = [SOURCES[name][0] for name in names]
-    built = STRUCTURES[structure](model, sides, Side(target, 8 if target in (*CLASSES, "symbols") else 2))
+    built = STRUCTURES[structure](model, sides, SideSizes(target, 8 if target in (*CLASSES, "symbols") else 2))
     with torch.no_grad():
         for name, parameter in built.named_parameters():
             if "norm" not in name:
@@ -116,10 +116,10 @@ def losses(model: Built, examples: Examples, rows: list[int], padding: int = 0) 
     def wider(values: Tensor) -> Tensor:
         return torch.cat([values, values.new_zeros(len(values), padding, *values.shape[2:])], 1)
 
-    one = [int(source.lengths.max()) == 1 for source in batch.sources]
+    item = [int(source.lengths.max()) == 1 for source in batch.sources]
     sources = [
         (values if single else wider(values), lengths)
-        for (values, lengths), single in zip(batch.sources, one, strict=True)
+        for (values, lengths), single in zip(batch.sources, item, strict=True)
     ]
     target = batch.target.values
     with torch.inference_mode():
@@ -158,11 +158,11 @@ def test_what_is_answered_depends_on_its_row_alone(
     together = read_sources(model, sources, ends, CPU)
     for row, answer in enumerate(together):
         (alone,) = read_sources(model, [source.take([row]) for source in sources], ends, CPU)
-        assert len(answer.said) == (LENGTHS[row] if structure == "synchronous" else 1)
-        np.testing.assert_allclose(alone.said, answer.said, atol=1e-5)
+        assert len(answer.predicted) == (LENGTHS[row] if structure == "synchronous" else 1)
+        np.testing.assert_allclose(alone.predicted, answer.predicted, atol=1e-5)
         np.testing.assert_allclose(alone.values, answer.values, atol=1e-5)
         if target in CLASSES:
-            assert (answer.said >= SPECIALS).all()
+            assert (answer.predicted >= SPECIALS).all()
             np.testing.assert_allclose(np.exp(answer.values).sum(1), 1, atol=1e-5)
 
 
@@ -217,10 +217,10 @@ def test_gradients_equal_finite_differences(source: str, target: str) -> None:
     model = make(structure, (source,), target, "last", "lstm", both=True).double()
     examples = Examples((Sequences(SOURCES[source][1]),), Sequences(targets(structure, target, (source,))))
     batch = collate(examples, range(ROWS))
-    wanted = batch.target.values
-    wanted = wanted.double() if wanted.is_floating_point() else wanted
+    expected = batch.target.values
+    expected = expected.double() if expected.is_floating_point() else expected
 
     def loss() -> Tensor:
-        return model.head.objective(model(batch.sources, wanted), wanted, batch.positions, 0.1)[0]
+        return model.head.objective(model(batch.sources, expected), expected, batch.positions, 0.1)[0]
 
     assert_slopes(model, loss)

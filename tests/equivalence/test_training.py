@@ -141,7 +141,7 @@ def test_two_processes_equal_one(tmp_path: Path, normalize: str) -> None:
     }
     port = _port()
     for steps in (1, 4):
-        one = trained(tmp_path, f"one{steps}", **options, train__max_steps=steps)
+        item = trained(tmp_path, f"one{steps}", **options, train__max_steps=steps)
         config = tiny_config(tmp_path, **options, train__max_steps=steps)
         (tmp_path / "c.yaml").write_text(config.to_yaml())
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
@@ -149,7 +149,7 @@ def test_two_processes_equal_one(tmp_path: Path, normalize: str) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
-        assert_close(one["weights"], checkpoint.load(tmp_path / f"two{steps}")[0]["learner"]["weights"])
+        assert_close(item["weights"], checkpoint.load(tmp_path / f"two{steps}")[0]["learner"]["weights"])
 
 
 def test_a_saved_model_predicts_the_same_in_a_fresh_process_without_its_data(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_saved_model_predicts_the_same_in_a_fresh_process_without_its_data(tmp
 
     trained(tmp_path, "m", train__max_steps=40, train__validate_every=20)
     texts = ["shoe", "cheet", "moon", "", "zzz<unk></s>"]
-    wanted = [one.text for one in load(tmp_path / "m").predict(texts)]
+    expected = [item.text for item in load(tmp_path / "m").predict(texts)]
     for file in ("train.tsv", "valid.tsv"):
         (tmp_path / file).unlink()
     (tmp_path / "m").rename(tmp_path / "moved")
@@ -166,9 +166,9 @@ def test_a_saved_model_predicts_the_same_in_a_fresh_process_without_its_data(tmp
         command, input="".join(f"{text}\n" for text in texts), capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:-1] == wanted
-    assert wanted[3] == ""
-    assert len(set(wanted)) > 2
+    assert done.stdout.split("\n")[:-1] == expected
+    assert expected[3] == ""
+    assert len(set(expected)) > 2
 
 
 def test_bfloat16_trains_and_the_saved_model_is_float32(tmp_path: Path) -> None:

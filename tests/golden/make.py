@@ -28,8 +28,8 @@ def main(folder: Path) -> None:
     (folder / "config.yaml").write_text(config.replace(f"{Path(name).resolve()}/", ""), encoding="utf-8")
     texts = [*words(30, 9, "shcteoamn"), "", "shy", "q"]
     expected = [
-        {"input": text, "text": one.text, "score": one.score, "n_best": [vars(c) for c in one.n_best]}
-        for text, one in zip(texts, model.predict(texts, n_best=2), strict=True)
+        {"input": text, "text": item.text, "score": item.score, "n_best": [vars(c) for c in item.n_best]}
+        for text, item in zip(texts, model.predict(texts, n_best=2), strict=True)
     ]
     truth: list[dict[str, object]] = [{"input": text, "target": spoken(text), "score": None} for text in texts[:30]]
     scores = model.score(_table(folder, truth))

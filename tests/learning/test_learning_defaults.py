@@ -79,8 +79,8 @@ def majority(chance: random.Random) -> Pair:
 
 
 def total(chance: random.Random) -> Pair:
-    one, other = chance.randint(100, 999), chance.randint(100, 999)
-    return f"{one}+{other}", str(one + other)
+    item, other = chance.randint(100, 999), chance.randint(100, 999)
+    return f"{item}+{other}", str(item + other)
 
 
 TASKS: dict[str, tuple[Make, int, float]] = {
@@ -117,7 +117,7 @@ def test_a_made_task_is_learned_by_the_defaults(name: str, tmp_path: Path) -> No
     assert read_config(tmp_path / "c.yaml").config == config, "what follows is true of both doors"
     assert config.target.kind == {"brackets": "labels", "majority": "label"}.get(make.__name__, "text")
     model = antiphon.train(table, threads=1)
-    predictions = [one.text for one in model.predict([source for source, _ in unseen])]
+    predictions = [item.text for item in model.predict([source for source, _ in unseen])]
     right = sum(text == target for text, (_, target) in zip(predictions, unseen, strict=True)) / UNSEEN
     print(f"{name}: {right:.3f} in {model.metrics['minutes']:.1f} minutes, {model.metrics['updates']:,} updates")
     assert right >= least

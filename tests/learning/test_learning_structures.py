@@ -53,7 +53,7 @@ def test_one_to_one_learns_a_quadrant_from_a_vector(tmp_path: Path) -> None:
     model = learned(tmp_path, rows, 200, source=source, target=target)
     assert model.evaluate()["accuracy"] >= 0.95
     answers = model.predict([[2, 2], "[-2, -2]", np.array([2, -2]), ""])
-    assert [one.label for one in answers] == ["NE", "SW", "SE", ""]
+    assert [item.label for item in answers] == ["NE", "SW", "SE", ""]
     assert sum(answers[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert next(iter(answers[0].probabilities)) == "NE"
 
@@ -74,7 +74,7 @@ def test_one_to_one_learns_an_image_from_a_file_and_from_an_array(tmp_path: Path
     source, target = {"kind": "image", "column": "file"}, {"kind": "label", "column": "what"}
     model = learned(tmp_path, rows, 60, source=source, target=target, model__image__channels=[8, 16])
     assert model.evaluate()["accuracy"] >= 0.95
-    assert [one.label for one in model.predict([str(tmp_path / "4.png"), bar(True, 3)])] == ["lies", "stands"]
+    assert [item.label for item in model.predict([str(tmp_path / "4.png"), bar(True, 3)])] == ["lies", "stands"]
 
 
 def test_one_to_one_learns_a_number(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_one_to_many_learns_to_spell_a_category(tmp_path: Path) -> None:
     source, target = {"kind": "category", "column": "n"}, {"column": "word", "tokens": "chars"}
     model = learned(tmp_path, rows, 150, source=source, target=target, model__attention="none")
     assert model.evaluate()["exact_match"] == 1.0
-    assert [one.text for one in model.predict(["5", 7, ""])] == ["fünf", "sieben", ""]
+    assert [item.text for item in model.predict(["5", 7, ""])] == ["fünf", "sieben", ""]
 
 
 def test_one_to_many_learns_to_describe_an_image(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_synchronous_learns_which_way_a_line_moves_from_images_in_rows_of_a_tabl
     assert model.evaluate()["accuracy"] >= 0.95
     steps = [str(tmp_path / f"{place}.png") for place in (1, 9, 3)]
     (whole,) = model.predict([json.dumps(steps)])
-    assert whole.labels == [one.label for one in model.live(steps)] == ["right", "right", "left"]
+    assert whole.labels == [item.label for item in model.live(steps)] == ["right", "right", "left"]
 
 
 def test_one_to_many_from_nothing_says_what_the_rows_say(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_one_to_many_from_nothing_says_what_the_rows_say(tmp_path: Path) -> None
     model = learned(
         tmp_path, rows, 60, source="none", target={"column": "word", "tokens": "chars"}, model__attention="none"
     )
-    assert [one.text for one in model.predict(["", "x"])] == ["fünf", "fünf"]
+    assert [item.text for item in model.predict(["", "x"])] == ["fünf", "fünf"]
     assert model.evaluate()["loss"] < 0.05
 
 
@@ -166,7 +166,7 @@ def test_many_to_one_learns_whether_ab_stands_in_a_word(tmp_path: Path, pooling:
     source, target = {"column": "word"}, {"kind": "label", "column": "has"}
     model = learned(tmp_path, rows, 250, source=source, target=target, model__pooling=pooling)
     assert model.evaluate()["accuracy"] >= 0.95
-    assert [one.label for one in model.predict(["ccabcc", "bacbca"])] == ["true", "false"]
+    assert [item.label for item in model.predict(["ccabcc", "bacbca"])] == ["true", "false"]
 
 
 def test_many_to_one_learns_the_sum_of_frames(tmp_path: Path) -> None:
@@ -189,14 +189,14 @@ def test_many_to_many_reads_a_text_and_a_category(tmp_path: Path) -> None:
     target = {"column": "out", "tokens": "chars"}
     model = learned(tmp_path, rows, 500, source=sources, target=target, model__context="projected_all")
     assert model.evaluate()["exact_match"] >= 0.9
-    assert [one.text for one in model.predict(["abcde\tcopy", ("abcde", "turn"), ""])] == ["abcde", "edcba", ""]
+    assert [item.text for item in model.predict(["abcde\tcopy", ("abcde", "turn"), ""])] == ["abcde", "edcba", ""]
 
 
 def test_synchronous_learns_the_running_parity_of_a_text(tmp_path: Path) -> None:
     rows = []
     for word in words(ROWS, 4, "01", 10):
         ones = np.cumsum([int(bit) for bit in word]) % 2
-        rows.append({"word": word, "labels": ["odd" if one else "even" for one in ones]})
+        rows.append({"word": word, "labels": ["odd" if item else "even" for item in ones]})
     source, target = {"column": "word"}, {"kind": "labels", "column": "labels"}
     model = learned(tmp_path, rows, 400, source=source, target=target, model__encoder__bidirectional=False)
     scores = model.evaluate()
@@ -313,7 +313,7 @@ def test_a_language_model_learns_and_goes_on_with_a_prompt(tmp_path: Path) -> No
     scores = model.evaluate()
     assert scores["bits_per_char"] == pytest.approx(scores["loss"] / np.log(2))
     assert scores["loss"] < np.log(8) / 7 + 0.1
-    assert [one.text for one in model.predict(["cd", "", "gha"], beam=3)] == ["cdefgh", "", "ghabcd"]
+    assert [item.text for item in model.predict(["cd", "", "gha"], beam=3)] == ["cdefgh", "", "ghabcd"]
     (tmp_path / "two.jsonl").write_text('{"word": "abcdef"}\n{"word": "abcdfe"}\n', encoding="utf-8")
     likely, unlikely = model.score(tmp_path / "two.jsonl")
     assert likely == pytest.approx(-np.log(8), abs=0.8)
@@ -324,15 +324,15 @@ def test_samples_depend_on_seed_and_place_alone(tmp_path: Path) -> None:
     rows = [{"word": word} for word in words(400, 9, "abcd", 6)]
     model = learned(tmp_path, rows, 60, source={"column": "word"}, target="next")
     prompts = ["a", "b", "", "cab", "a"]
-    texts = [one.text for one in model.predict(prompts, sample={})]
-    assert texts == [one.text for one in model.predict(prompts, sample={"seed": 1})]
-    assert texts == [one.text for one in model.stream(prompts, sample={}, window=2)]
-    assert texts != [one.text for one in model.predict(prompts, sample={"seed": 2})]
+    texts = [item.text for item in model.predict(prompts, sample={})]
+    assert texts == [item.text for item in model.predict(prompts, sample={"seed": 1})]
+    assert texts == [item.text for item in model.stream(prompts, sample={}, window=2)]
+    assert texts != [item.text for item in model.predict(prompts, sample={"seed": 2})]
     assert all(text.startswith(prompt) for text, prompt in zip(texts, prompts, strict=True))
-    greedy = [one.text for one in model.predict(prompts, beam=1)]
-    assert [one.text for one in model.predict(prompts, sample={"top_k": 1})] == greedy
-    assert [one.text for one in model.predict(prompts, sample={"top_p": 1e-6})] == greedy
-    assert [one.text for one in model.predict(prompts, sample={"temperature": 0.01})] == greedy
+    greedy = [item.text for item in model.predict(prompts, beam=1)]
+    assert [item.text for item in model.predict(prompts, sample={"top_k": 1})] == greedy
+    assert [item.text for item in model.predict(prompts, sample={"top_p": 1e-6})] == greedy
+    assert [item.text for item in model.predict(prompts, sample={"temperature": 0.01})] == greedy
 
 
 def test_a_stream_is_answered_as_the_whole_is(tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def test_a_stream_is_answered_as_the_whole_is(tmp_path: Path) -> None:
     model = learned(tmp_path / "frames", rows, 40, source=source, target=target, model__encoder=encoder)
     some = frames[:5]
     steps = [step for x in some for step in [*map(json.dumps, x.tolist()), ""]]
-    labels = [one.text for one in model.live(steps)]
+    labels = [item.text for item in model.live(steps)]
     assert labels == [label for whole in model.predict([x.tolist() for x in some]) for label in [*whole.labels, ""]]
     first = next(model.live(iter([some[0][0].tolist()])))
     assert first.to_json()["probabilities"][first.text] == pytest.approx(
@@ -374,8 +374,8 @@ def test_spelled_words_that_no_training_row_has_are_understood(tmp_path: Path) -
     assert model.evaluate()["accuracy"] >= 0.95
     unseen = ["ffffffffa", "aaaaaaaaf", "zzb"]
     answers = antiphon.load(tmp_path / "model").predict([" ".join(unseen), unseen[0], ""])
-    assert [one.labels for one in answers] == [["end", "on", "end"], ["end"], []]
-    assert [one.text for one in model.live(unseen)] == ["end", "on", "end"]
+    assert [item.labels for item in answers] == [["end", "on", "end"], ["end"], []]
+    assert [item.text for item in model.live(unseen)] == ["end", "on", "end"]
 
 
 def test_spelled_words_are_shown_as_words_where_a_decoder_attends(tmp_path: Path) -> None:
@@ -400,4 +400,4 @@ def test_synchronous_learns_to_read_digits_side_by_side(tmp_path: Path) -> None:
     assert model.evaluate()["exact_match"] >= 0.85
     (best,) = model.predict([rows[-1]["x"]], beam=5, n_best=5)
     assert best.text == best.n_best[0].text
-    assert sum(np.exp(one.score) for one in best.n_best) <= 1 + 1e-4
+    assert sum(np.exp(item.score) for item in best.n_best) <= 1 + 1e-4

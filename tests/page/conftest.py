@@ -50,8 +50,8 @@ def visit(browser: Any, address: str) -> Iterator[Open]:
     context = browser.new_context(locale="en-GB")
     context.set_default_timeout(20_000)
     wrong: list[str] = []
-    asked: list[str] = []
-    context.on("request", lambda request: asked.append(request.url))
+    arguments: list[str] = []
+    context.on("request", lambda request: arguments.append(request.url))
     context.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
     context.on("weberror", lambda error: wrong.append(str(error.error)))
 
@@ -65,4 +65,4 @@ def visit(browser: Any, address: str) -> Iterator[Open]:
     yield opened
     context.close()
     assert not wrong
-    assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+    assert not [url for url in arguments if not url.startswith((address, "data:", "blob:"))]

@@ -57,7 +57,7 @@ def shown(value: Any) -> str:
 
 def parts(name: str) -> list[Any]:
     """The values of a case's sources."""
-    given = CASES[SERVED[name]].given
+    given = CASES[SERVED[name]].content
     return list(given) if isinstance(given, tuple) else [given]
 
 
@@ -66,13 +66,13 @@ def state(name: str, **more: Any) -> dict[str, Any]:
     case = CASES[SERVED[name]]
     base = {
         "model": name,
-        "input": json.dumps([shown(one) for one in parts(name)]),
+        "input": json.dumps([shown(item) for item in parts(name)]),
         "reference": shown(case.reference),
     }
     return {**base, **more}
 
 
-def asked(page: Any) -> Any:
+def arguments(page: Any) -> Any:
     """The page, once its answer and its views are there."""
     page.wait_for_selector("nav.views button")
     page.wait_for_selector('.found[aria-busy="false"]')
@@ -152,12 +152,12 @@ def test_a_model_is_asked_looked_into_branched_and_found_again(visit: Open, name
     page = visit(model=name)
     give(page, name)
     answer = page.locator("[data-answer]").inner_text()
-    (wanted,) = model(name).predict([CASES[SERVED[name]].given])
+    (wanted,) = model(name).predict([CASES[SERVED[name]].content])
     if name == "signal":
         np.testing.assert_allclose(json.loads(answer), json.loads(wanted.text))
     else:
         assert answer == wanted.text
-    asked(page)
+    arguments(page)
     for view in views(page):
         opened(page, view)
     for token in page.locator('[data-token$="-0"]').all():
@@ -165,24 +165,24 @@ def test_a_model_is_asked_looked_into_branched_and_found_again(visit: Open, name
     if "steps" in views(page):
         before = shown_tokens(page)
         page.locator("#view-steps .picture").first.focus()
-        step = model(name).explain(CASES[SERVED[name]].given).output.steps[0]
-        place = next(place for place, one in enumerate(step.top) if place and one.token not in (None, step.token))
+        step = model(name).explain(CASES[SERVED[name]].content).output.steps[0]
+        place = next(place for place, item in enumerate(step.top) if place and item.token not in (None, step.token))
         for _ in range(place):
             page.keyboard.press("ArrowRight")
         page.keyboard.press("Enter")
         page.wait_for_selector("nav.branches")
-        asked(page)
+        arguments(page)
         assert shown_tokens(page)[0] == spelled(step.top[place].token) != before[0]
     page.wait_for_timeout(400)  # addresses follow a moment later
     texts = page.locator("main").inner_text()
     page.reload()
-    asked(page)
+    arguments(page)
     page.wait_for_function("text => document.querySelector('main').innerText === text", arg=texts)
 
 
 def test_the_most_probable_labels_stand_beside_the_answer(visit: Open) -> None:
-    page = asked(visit(**state("digit")))
-    (wanted,) = model("digit").predict([CASES["image label"].given])
+    page = arguments(visit(**state("digit")))
+    (wanted,) = model("digit").predict([CASES["image label"].content])
     names = page.locator(".answer .facts dt").all_inner_texts()
     best = sorted(wanted.probabilities, key=lambda label: -wanted.probabilities[label])
     assert names[-len(best) :] == best
@@ -194,10 +194,10 @@ def test_an_address_of_another_server_says_so(visit: Open) -> None:
 
 
 def test_scores_and_other_outputs_stand_beside_the_answer(visit: Open) -> None:
-    page = asked(visit(**state("pairs")))
+    page = arguments(visit(**state("pairs")))
     (wanted,) = model("pairs").predict(["acb"], n_best=3)
     rows = [row.locator("td").all_inner_texts() for row in page.locator(".n-best tbody tr").all()]
-    assert [(text, score) for _, text, score, _ in rows] == [(one.text, f"{one.score:.3f}") for one in wanted.n_best]
+    assert [(text, score) for _, text, score, _ in rows] == [(item.text, f"{item.score:.3f}") for item in wanted.n_best]
     (score,) = model("pairs").scores([("acb", "A B")])
     assert f"{score:.3f}" in page.locator(".answer .facts").inner_text()
 
@@ -218,7 +218,7 @@ def test_what_is_wrong_is_told(visit: Open) -> None:
     assert page.locator("[role=alert]").inner_text() == "This is not JSON."
     page.fill("#input-0", "[[1, 2]]")
     page.click("form.ask button.main")
-    asked(page)
+    arguments(page)
     assert page.locator("[role=alert]").count() == 0
 
 
@@ -230,7 +230,7 @@ def test_a_closed_server_asks_for_its_token(visit: Open, browser: Any, folders: 
         page.click("button.main")
         page.fill("#input-0", "acb")
         page.click("form.ask button.main")
-        asked(page)
+        arguments(page)
         page.close()
 
 
@@ -248,9 +248,9 @@ ALSO = {  # a view of `antiphon inspect`, and how the page shows the same
 
 @pytest.mark.parametrize("name", fast("pairs", "tags", "signal"))
 def test_every_view_of_inspect_is_there_and_opens(visit: Open, name: str) -> None:
-    page = asked(visit(**state(name), step=0, token=0))
+    page = arguments(visit(**state(name), step=0, token=0))
     case = CASES[SERVED[name]]
-    trace = model(name).explain(case.given, case.reference)
+    trace = model(name).explain(case.content, case.reference)
     present = {key for key, make in VIEWS.items() if make(trace) is not None}
     names = set(views(page))
     assert all(names & ALSO.get(key, {key}) for key in present)
@@ -265,7 +265,7 @@ def test_every_view_of_inspect_is_there_and_opens(visit: Open, name: str) -> Non
 
 
 def test_the_grid_of_attention_is_the_attention(visit: Open) -> None:
-    page = asked(visit(**state("pairs"), views="attention"))
+    page = arguments(visit(**state("pairs"), views="attention"))
     trace = model("pairs").explain("acb", "A B")
     assert trace.output.attention is not None
     head, *rows = tabled(page, "attention")
@@ -275,7 +275,7 @@ def test_the_grid_of_attention_is_the_attention(visit: Open) -> None:
 
 
 def test_both_runs_have_their_log_p_and_the_first_difference_is_marked(visit: Open) -> None:
-    page = asked(visit(**state("pairs"), views="compare"))
+    page = arguments(visit(**state("pairs"), views="compare"))
     trace = model("pairs").explain("acb", "A B")
     assert trace.reference is not None
     assert trace.divergence is not None
@@ -286,18 +286,18 @@ def test_both_runs_have_their_log_p_and_the_first_difference_is_marked(visit: Op
 
 
 def test_another_context_changes_what_is_said(visit: Open) -> None:
-    page = asked(visit(**state("pairs", other='["bb"]'), views="ablation"))
+    page = arguments(visit(**state("pairs", other='["bb"]'), views="ablation"))
     trace = model("pairs").explain("acb", "A B", "bb")
     rows = [row.locator("td").all_inner_texts() for row in page.locator("#view-ablation > .scroll tbody tr").all()]
     assert trace.ablation is not None
     assert trace.reference is not None
     wanted = [(trace.output.score, trace.reference.score)]
-    wanted += [(one.output_score, one.reference_score) for one in trace.ablation]
+    wanted += [(item.output_score, item.reference_score) for item in trace.ablation]
     assert rows == [[f"{output:.3f}", f"{reference:.3f}"] for output, reference in wanted]
 
 
 def test_keys_move_through_a_grid_and_the_tokens_follow(visit: Open) -> None:
-    page = asked(visit(**state("pairs"), views="attention", step=0, token=0))
+    page = arguments(visit(**state("pairs"), views="attention", step=0, token=0))
     page.focus("#view-attention .picture")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("End")
@@ -311,7 +311,7 @@ def test_keys_move_through_a_grid_and_the_tokens_follow(visit: Open) -> None:
 
 
 def test_from_another_symbol_a_branch_goes_on_and_is_undone(visit: Open) -> None:
-    page = asked(visit(**state("pairs"), views="steps", step=1))
+    page = arguments(visit(**state("pairs"), views="steps", step=1))
     trace = model("pairs").explain("acb", "A B")
     before = shown_tokens(page)
     assert before == [spelled(token) for token in trace.output.tokens]
@@ -320,26 +320,26 @@ def test_from_another_symbol_a_branch_goes_on_and_is_undone(visit: Open) -> None
     other = trace.output.steps[1].top[1].token
     page.keyboard.press("Enter")
     page.wait_for_selector("nav.branches")
-    asked(page)
+    arguments(page)
     branch = model("pairs").explain("acb", begin=[trace.output.tokens[0], other]).output.tokens
     assert shown_tokens(page) == [spelled(token) for token in branch] != before
     page.fill("form.branch input", "C")
     page.click("form.branch button")
     page.wait_for_selector('[data-branch="2"]')
-    asked(page)
+    arguments(page)
     second = model("pairs").explain("acb", begin=[branch[0], "C"]).output.tokens
     assert shown_tokens(page) == [spelled(token) for token in second]
     page.click("nav.branches .quiet")
     page.wait_for_selector('[data-branch="2"]', state="detached")
-    asked(page)
+    arguments(page)
     assert shown_tokens(page) == [spelled(token) for token in branch]
     page.click('[data-branch="0"]')
-    asked(page)
+    arguments(page)
     assert shown_tokens(page) == before
 
 
 def test_back_undoes_what_was_asked(visit: Open) -> None:
-    page = asked(visit(**state("pairs")))
+    page = arguments(visit(**state("pairs")))
     page.fill("#input-0", "ca")
     page.click("form.ask button.main")
     page.wait_for_function(
@@ -359,7 +359,7 @@ def saved(page: Any, view: str, kind: str) -> bytes:
 
 
 def test_a_view_can_be_saved_in_every_form(visit: Open) -> None:
-    page = asked(visit(**state("pairs"), views="attention beam", step=0, token=1))
+    page = arguments(visit(**state("pairs"), views="attention beam", step=0, token=1))
     trace = model("pairs").explain("acb", "A B")
     drawing = ElementTree.fromstring(saved(page, "attention", "SVG"))
     texts = {"".join(element.itertext()).strip() for element in drawing.iter("{http://www.w3.org/2000/svg}text")}
@@ -374,10 +374,10 @@ def test_a_view_can_be_saved_in_every_form(visit: Open) -> None:
 
 
 def test_curves_are_saved_as_a_picture(visit: Open) -> None:
-    page = asked(visit(**state("signal"), views="strips"))
+    page = arguments(visit(**state("signal"), views="strips"))
     assert Image.open(io.BytesIO(saved(page, "strips", "PNG"))).width > 100
     rows = list(csv.reader(io.StringIO(saved(page, "strips", "CSV").decode("utf-8-sig"))))
-    given = np.asarray(CASES["numbers"].given)
+    given = np.asarray(CASES["numbers"].content)
     np.testing.assert_allclose(np.asarray([row[1:3] for row in rows[1:]], float), given)
 
 
@@ -385,7 +385,7 @@ def test_curves_are_saved_as_a_picture(visit: Open) -> None:
 
 
 def test_what_is_read_from_right_to_left_runs_so(visit: Open) -> None:
-    page = asked(visit(model="pairs", input='["שלום"]', views="attention"))
+    page = arguments(visit(model="pairs", input='["שלום"]', views="attention"))
     places = page.evaluate(
         "[...document.querySelectorAll('#view-attention .label')]"
         ".map(l => [l.textContent, l.getBoundingClientRect().x])"
@@ -395,7 +395,7 @@ def test_what_is_read_from_right_to_left_runs_so(visit: Open) -> None:
 
 
 def test_wide_letters_do_not_run_over(visit: Open) -> None:
-    page = asked(visit(model="pairs", input='["春眠不覺曉"]', views="attention", lang="zh"))
+    page = arguments(visit(model="pairs", input='["春眠不覺曉"]', views="attention", lang="zh"))
     assert page.locator("html").get_attribute("lang") == "zh"
     boxes = page.evaluate(
         "[...document.querySelectorAll('#view-attention .label')].map(l => l.getBoundingClientRect())"
@@ -419,7 +419,7 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", fast("pairs"))
 def test_no_rule_of_accessibility_is_broken(visit: Open, name: str, way: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
-    page = asked(visit(**WAYS[way], **state(name), step=0, token=0))
+    page = arguments(visit(**WAYS[way], **state(name), step=0, token=0))
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     for view in views(page):
         opened(page, view)

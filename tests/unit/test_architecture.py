@@ -35,7 +35,7 @@ FLOORS = {
     "antiphon_runtime": [
         {"common"},
         {"errors"},
-        {"batches", "search", "sides"},
+        {"batches", "search", "codecs"},
         {"exceptions", "pictures", "sampling"},
         {"kinds"},
         {"model"},

@@ -186,9 +186,9 @@ def assert_equals(attention: Attention, equation: Callable[[Weights, Array, Arra
             torch.testing.assert_close(attention(queries, given).weights, looked)
     for row, length in enumerate(lengths):
         own = states[row, :length].numpy()
-        wanted = np.stack(list(equation(weights, queries[row].numpy(), own)))
-        np.testing.assert_allclose(looked[row, :, :length], wanted, atol=1e-9)
-        np.testing.assert_allclose(read[row], wanted @ own, atol=1e-9)
+        reference = np.stack(list(equation(weights, queries[row].numpy(), own)))
+        np.testing.assert_allclose(looked[row, :, :length], reference, atol=1e-9)
+        np.testing.assert_allclose(read[row], reference @ own, atol=1e-9)
         assert not looked[row, :, length:].any()
 
 
@@ -244,9 +244,9 @@ def test_heads_equal_torchs() -> None:
         native.in_proj_weight.copy_(torch.cat([query, key, value]))
         native.out_proj.weight.copy_(output)
         states, queries, mask = torch.randn(2, 5, WIDTH).double(), torch.randn(2, 3, WIDTH).double(), until([5, 2])
-        wanted, weights = native(queries, states, states, key_padding_mask=~mask)
+        reference, weights = native(queries, states, states, key_padding_mask=~mask)
         look = attention(queries, memory(attention, states, mask))
-    torch.testing.assert_close(look.read, wanted)
+    torch.testing.assert_close(look.read, reference)
     torch.testing.assert_close(look.weights, weights)
 
 
@@ -260,8 +260,8 @@ def test_heads_have_their_share_of_the_width() -> None:
     for head in range(3):
         own = slice(2 * head, 2 * head + 2)
         q, k, v = (w[f"{name}.weight"][own] for name in ("query", "key", "value"))
-        asked = q @ queries[0, 0].numpy()
-        shares.append(softmax([asked @ (k @ h) / math.sqrt(2) for h in states[0].numpy()]))
+        arguments = q @ queries[0, 0].numpy()
+        shares.append(softmax([arguments @ (k @ h) / math.sqrt(2) for h in states[0].numpy()]))
         parts.append(shares[-1] @ states[0].numpy() @ v.T)
     with torch.no_grad():
         look = attention(queries, memory(attention, states, until([5])))

@@ -106,18 +106,18 @@ def test_later_updates_leave_a_snapshot_alone(ema: float | None, last: int) -> N
 @pytest.mark.parametrize(("ema", "last"), [(0.9, 1), (None, 3), (None, 1)])
 def test_a_restored_average_goes_on_as_if_never_stopped(ema: float | None, last: int) -> None:
     p, q = parameter(), parameter()
-    one = Average([p], ema, last)
+    item = Average([p], ema, last)
     path = [1.0, 4.0, -2.0, 8.0, 3.0, 0.5]
     for step, value in enumerate(path):
         if step == 3:
-            state = copy.deepcopy(one.state())
+            state = copy.deepcopy(item.state())
         set_to(p, value)
-        one.update()
-        one.snapshot()
+        item.update()
+        item.snapshot()
     other = Average([q], ema, last)
     other.restore(state)
     for value in path[3:]:
         set_to(q, value)
         other.update()
         other.snapshot()
-    assert shipped(one, p) == shipped(other, q)
+    assert shipped(item, p) == shipped(other, q)

@@ -41,9 +41,13 @@ def test_sequences_are_kept_as_they_are(rows: list[list[int]]) -> None:
 @given(st.lists(st.lists(st.lists(st.integers(0, 1000), max_size=6), max_size=4), max_size=4))
 def test_joined_sequences_are_those_of_all_parts(parts: list[list[list[int]]]) -> None:
     joined, whole = Sequences.joined(list(map(Sequences, parts))), Sequences([row for part in parts for row in part])
-    for computed, wanted in ((joined.values, whole.values), (joined.lengths, whole.lengths), (joined.ends, whole.ends)):
-        assert computed.dtype == wanted.dtype
-        assert computed.tolist() == wanted.tolist()
+    for computed, expected in (
+        (joined.values, whole.values),
+        (joined.lengths, whole.lengths),
+        (joined.ends, whole.ends),
+    ):
+        assert computed.dtype == expected.dtype
+        assert computed.tolist() == expected.tolist()
 
 
 @given(st.lists(st.lists(st.integers(1, 99), max_size=6), min_size=1, max_size=8), st.data())

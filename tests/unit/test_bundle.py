@@ -184,10 +184,10 @@ def test_weights_of_a_wrong_shape_are_named_with_both_shapes(copy: Path) -> None
     def widen(weights: dict[str, Any]) -> None:
         weights["embedding.weight"] = torch.zeros(3, 5)
 
-    wanted = list(load_file(copy / WEIGHTS)["embedding.weight"].shape)
+    expected = list(load_file(copy / WEIGHTS)["embedding.weight"].shape)
     change_weights(copy, widen)
     assert refusal(copy) == (
-        f"{copy / WEIGHTS}: embedding.weight has the shape [3, 5], its configuration expects {wanted}"
+        f"{copy / WEIGHTS}: embedding.weight has the shape [3, 5], its configuration expects {expected}"
     )
 
 

@@ -44,8 +44,8 @@ def labels(count: int, temperature: float, seed: int = 1) -> Judged:
     chance = np.random.default_rng(seed)
     log_probs = log_softmax(chance.normal(size=(count, 5)) * 2 * temperature)
     true = np.exp(log_softmax(log_probs / temperature))
-    wanted = (true.cumsum(1) < chance.random((count, 1))).sum(1)
-    return Judged(log_probs, log_probs.argmax(1), wanted, np.ones(count, np.int64))
+    reference = (true.cumsum(1) < chance.random((count, 1))).sum(1)
+    return Judged(log_probs, log_probs.argmax(1), reference, np.ones(count, np.int64))
 
 
 def texts(count: int, temperature: float, bias: float, seed: int = 1) -> Judged:
@@ -60,7 +60,7 @@ def texts(count: int, temperature: float, bias: float, seed: int = 1) -> Judged:
 def loss(judged: Judged, calibration: Calibration) -> float:
     """Mean -log of the calibrated probability of what is true."""
     return -float(
-        np.log(calibration.probabilities(judged.log_probs)[np.arange(len(judged.wanted)), judged.wanted]).mean()
+        np.log(calibration.probabilities(judged.log_probs)[np.arange(len(judged.references)), judged.references]).mean()
     )
 
 
@@ -72,7 +72,7 @@ def test_a_temperature_is_found_again(temperature: float) -> None:
     assert expected_error(report.after) < 0.015
     if temperature != 1:
         assert expected_error(report.before) > 0.05
-    assert sum(one.answers for one in report.after) == 20_000
+    assert sum(item.answers for item in report.after) == 20_000
 
 
 @pytest.mark.parametrize(("temperature", "bias"), [(1.0, 0.0), (2.0, 1.0), (0.5, -0.7)])
@@ -103,23 +103,23 @@ def test_without_temperature_and_bias_it_is_the_models_own_probability(score: fl
 
 
 @given(temperatures, biases, st.floats(-60, 0), st.floats(-60, 0))
-def test_the_order_of_outputs_stays(temperature: float, bias: float, one: float, other: float) -> None:
+def test_the_order_of_outputs_stays(temperature: float, bias: float, item: float, other: float) -> None:
     calibration = Calibration(temperature, bias)
-    low, high = sorted([one, other])
+    low, high = sorted([item, other])
     assert calibration.of_text(low) <= calibration.of_text(high) + 1e-12
 
 
 @given(temperatures, biases, st.lists(st.floats(-60, 0), min_size=2, max_size=6))
 def test_confidence_is_what_the_equations_say(temperature: float, bias: float, values: list[float]) -> None:
     """Texts: sigmoid(logit(p) / T + b); labels: softmax(log p / T). In the package and in the runtime."""
-    for one in (Calibration, antiphon_runtime.common.calibration.Calibration):
+    for item in (Calibration, antiphon_runtime.common.calibration.Calibration):
         for score in values:
             p = math.exp(min(score, -1e-7))
             odds = math.log(p / -math.expm1(min(score, -1e-7))) / temperature + bias
             expected = 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
-            assert one(temperature, bias).of_text(score) == pytest.approx(expected, abs=1e-12)
+            assert item(temperature, bias).of_text(score) == pytest.approx(expected, abs=1e-12)
         shares = [math.exp((value - max(values)) / temperature) for value in values]
-        confidence = one(temperature).of_labels(np.asarray([values]), np.asarray([1]))
+        confidence = item(temperature).of_labels(np.asarray([values]), np.asarray([1]))
         assert confidence == pytest.approx([shares[1] / sum(shares)], abs=1e-12)
 
 
@@ -133,7 +133,7 @@ def test_few_rows_make_nobody_sure(rows: int) -> None:
 
 def test_answers_that_are_always_right_stay_within_bounds() -> None:
     judged = labels(50, 1.0)
-    sure = fitted(Judged(judged.log_probs, judged.said, judged.said, judged.lengths), False)
+    sure = fitted(Judged(judged.log_probs, judged.predicted, judged.predicted, judged.lengths), False)
     assert 1 / MOST <= sure.temperature < 1
     one_label = Judged(np.zeros((3, 1)), np.zeros(3, np.int64), np.zeros(3, np.int64), np.ones(3, np.int64))
     assert fitted(one_label, False) == Calibration()
@@ -175,7 +175,7 @@ def test_the_command_keeps_it_in_the_folder_and_its_card(folder: Path, pairs: Pa
     assert "12 validation rows" not in again
     ran("calibrate", folder, "--device", "cpu")
     assert (folder / FILE).read_text(encoding="utf-8") == first
-    assert sum(one["answers"] for one in json.loads(first)["after"]) == 12
+    assert sum(item["answers"] for item in json.loads(first)["after"]) == 12
 
 
 def test_a_calibration_between_other_sections_is_replaced(folder: Path) -> None:
@@ -188,13 +188,13 @@ def test_a_calibration_between_other_sections_is_replaced(folder: Path) -> None:
 
 def test_confidence_is_that_of_the_score_and_changes_no_answer(folder: Path) -> None:
     before = load(folder, "cpu").predict(["ab", "", "cde"], n_best=2)
-    assert [one.confidence for one in before] == [None] * 3
+    assert [item.confidence for item in before] == [None] * 3
     model = load(folder, "cpu")
     calibration = model.calibrate().calibration
-    for one, other in zip(model.predict(["ab", "", "cde"], n_best=2), before, strict=True):
-        assert (one.text, one.score) == (other.text, other.score)
-        assert one.confidence == (calibration.of_text(one.score) if one.n_best else None)
-        assert ("confidence" in one.to_json()) == bool(one.n_best)
+    for item, other in zip(model.predict(["ab", "", "cde"], n_best=2), before, strict=True):
+        assert (item.text, item.score) == (other.text, other.score)
+        assert item.confidence == (calibration.of_text(item.score) if item.n_best else None)
+        assert ("confidence" in item.to_json()) == bool(item.n_best)
     assert read(folder / FILE) == calibration
 
 
@@ -202,19 +202,19 @@ def test_what_is_not_sure_is_not_said(folder: Path) -> None:
     model = load(folder, "cpu")
     model.calibrate()
     words = ["ab", "cde", "", "eeee"]
-    sure = [one.confidence for one in model.predict(words)]
-    middle = sorted(one for one in sure if one is not None)[1]
+    sure = [item.confidence for item in model.predict(words)]
+    middle = sorted(item for item in sure if item is not None)[1]
     text = "".join(f"{word}\n" for word in words)
     lines = ran("predict", folder, "--abstain-below", middle, stdin=text)[1].split("\n")[:-1]
-    silent = [one is not None and one < middle for one in sure]
+    silent = [item is not None and item < middle for item in sure]
     assert silent.count(True) == 1
     plain = ran("predict", folder, stdin=text)[1].split("\n")[:-1]
     assert lines == ["" if none else line for none, line in zip(silent, plain, strict=True)]
     answers = [
         json.loads(x) for x in ran("predict", folder, "--json", "--abstain-below", middle, stdin=text)[1].splitlines()
     ]
-    assert ["abstained" in one for one in answers] == silent
-    assert [one["text"] for one in answers] == plain
+    assert ["abstained" in item for item in answers] == silent
+    assert [item["text"] for item in answers] == plain
 
 
 @pytest.mark.parametrize("references", ["rows", "group"])
@@ -222,13 +222,13 @@ def test_only_what_is_said_is_measured(folder: Path, pairs: Path, tmp_path: Path
     words = [line.split("\t")[0] for line in pairs.read_text().splitlines()][:9]
     model = load(folder, "cpu")
     model.calibrate()
-    texts = [one.text for one in model.predict(words)]
+    texts = [item.text for item in model.predict(words)]
     rows = [(word, text if place % 2 else "A") for place, (word, text) in enumerate(zip(words, texts, strict=True))]
     rows += [(words[0], texts[0])]
     for file in (folder / "config.yaml",):
         file.write_text(file.read_text().replace("references: rows", f"references: {references}"))
     model = load(folder, "cpu")
-    sure = {word: one.confidence for word, one in zip(words, model.predict(words), strict=True)}
+    sure = {word: item.confidence for word, item in zip(words, model.predict(words), strict=True)}
     middle = sorted(sure.values())[4]
     confident = [row for row in rows if sure[row[0]] >= middle]
     for name, some in (("all.tsv", rows), ("told.tsv", confident)):
@@ -304,8 +304,8 @@ def test_labels_are_as_sure_as_they_were_fitted(kind: str, tmp_path: Path) -> No
     assert report.rows == f"{len(rows)} validation rows of t.tsv"
     assert report.calibration.bias == 0
     sure: list[float] = []
-    for one in model.predict([text for text, _ in rows]):
-        sure += one.confidence if isinstance(one.confidence, list) else [one.confidence]
+    for item in model.predict([text for text, _ in rows]):
+        sure += item.confidence if isinstance(item.confidence, list) else [item.confidence]
     assert sum(answers.answers for answers in report.after) == len(sure)
     assert np.mean(sure) == pytest.approx(sum(b.answers * b.confidence for b in report.after) / len(sure), abs=1e-5)
     empty: Any = model.predict([""])[0].confidence

@@ -66,8 +66,8 @@ def test_the_error_is_that_of_many_draws() -> None:
     """The standard error of a difference is the spread over rows drawn anew (paired bootstrap)."""
     chance = np.random.default_rng(1)
     length = chance.integers(1, 9, 400).astype(float)
-    one, other = (chance.binomial(length.astype(int), rate).astype(float) for rate in (0.2, 0.25))
-    first, second = Sums(one, length), Sums(other, length)
+    item, other = (chance.binomial(length.astype(int), rate).astype(float) for rate in (0.2, 0.25))
+    first, second = Sums(item, length), Sums(other, length)
     drawn = chance.integers(0, 400, (4000, 400))
     totals = [sums.above[drawn].sum(1) / sums.below[drawn].sum(1) for sums in (first, second)]
     spread = (totals[1] - totals[0]).std()
@@ -271,7 +271,7 @@ def test_the_influence_of_numbers_is_in_the_metrics_unit(tmp_path: Path, metric:
     out = train(parse_config(tree, tmp_path), tmp_path / "m", device="cpu", threads=1)
     best = Progress.of(checkpoint.load(out)[0]["progress"]).best
     assert best is not None
-    predicted = [one.value for one in load(out, "cpu").predict([word for word, _ in rows])]
+    predicted = [item.value for item in load(out, "cpu").predict([word for word, _ in rows])]
     errors = np.asarray(
         [abs(a - b) ** (2 if metric == "mse" else 1) for a, (_, b) in zip(predicted, rows, strict=True)]
     )

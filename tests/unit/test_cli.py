@@ -325,10 +325,10 @@ def test_json_is_one_object_a_line(run: Run, model_folder: Path) -> None:
     ran = run("predict", model_folder, "--json", "--n-best", "2", stdin=b"abc\n\nde\n")
     answers = [json.loads(line) for line in ran.out.splitlines()]
     keys = {"text", "tokens", "score", "n_best"}
-    assert [set(one) for one in answers] == [keys | {"token_scores"}, keys, keys | {"token_scores"}]
-    assert [len(one["n_best"]) for one in answers] == [2, 0, 2]
+    assert [set(item) for item in answers] == [keys | {"token_scores"}, keys, keys | {"token_scores"}]
+    assert [len(item["n_best"]) for item in answers] == [2, 0, 2]
     plain = run("predict", model_folder, stdin=b"abc\n\nde\n").out.split("\n")[:-1]
-    assert [one["text"] for one in answers] == plain
+    assert [item["text"] for item in answers] == plain
     assert "n_best" not in json.loads(run("predict", model_folder, "--json", stdin=b"abc").out)
 
 
@@ -362,8 +362,8 @@ def test_score_is_the_last_column(run: Run, model_folder: Path, write: Write) ->
     lines = [line.split("\t") for line in ran.out.splitlines()]
     assert [line[:2] for line in lines] == [["ab", "B A"], ["abc", "C B A"]]
     scored = [json.loads(line) for line in run("score", model_folder, path, "--json").out.splitlines()]
-    assert [one["score"] for one in scored] == pytest.approx([float(line[2]) for line in lines], abs=1e-6)
-    assert [one["target"] for one in scored] == ["B A", "C B A"]
+    assert [item["score"] for item in scored] == pytest.approx([float(line[2]) for line in lines], abs=1e-6)
+    assert [item["target"] for item in scored] == ["B A", "C B A"]
 
 
 def test_evaluate_prints_every_metric_and_signature(run: Run, model_folder: Path, write: Write) -> None:

@@ -44,11 +44,11 @@ def test_what_rows_add_up_to_is_what_evaluate_says(name: str) -> None:
     scores = made(name).evaluate(rows)
     assert kept == rows
     assert "loss" in sums
-    for metric, one in sums.items():
-        assert len(one.above) == len(one.below) == len(rows)
-        assert one.total == pytest.approx(scores[metric], abs=1e-9), metric
-    wanted = {"loss", "token_error_rate", "exact_match", "accuracy"} & scores.keys()
-    assert sums.keys() == wanted
+    for metric, item in sums.items():
+        assert len(item.above) == len(item.below) == len(rows)
+        assert item.total == pytest.approx(scores[metric], abs=1e-9), metric
+    expected = {"loss", "token_error_rate", "exact_match", "accuracy"} & scores.keys()
+    assert sums.keys() == expected
 
 
 def test_references_of_one_input_are_one_row(model_folder: Path) -> None:
@@ -60,8 +60,8 @@ def test_references_of_one_input_are_one_row(model_folder: Path) -> None:
     kept, sums = model.row_sums(rows)
     assert kept == rows[:2]
     scores = model.evaluate(rows)
-    for metric, one in sums.items():
-        assert one.total == pytest.approx(scores[metric], abs=1e-9), metric
+    for metric, item in sums.items():
+        assert item.total == pytest.approx(scores[metric], abs=1e-9), metric
 
 
 class Told(Predictor):
@@ -79,16 +79,16 @@ class Told(Predictor):
 
 @given(st.lists(st.integers(0, 1), min_size=2, max_size=40), st.integers(0, 5))
 def test_a_model_does_not_differ_from_itself(hits: list[int], seed: int) -> None:
-    (one,) = compare([Told("a", [*map(float, hits)]), Told("b", [*map(float, hits)])], None, 50, seed)
-    assert (one.difference, one.low, one.high, one.p) == (0, 0, 0, 1)
-    assert "may be chance" in one.line()
+    (item,) = compare([Told("a", [*map(float, hits)]), Told("b", [*map(float, hits)])], None, 50, seed)
+    assert (item.difference, item.low, item.high, item.p) == (0, 0, 0, 1)
+    assert "may be chance" in item.line()
 
 
 @given(st.integers(0, 5))
 def test_a_difference_in_every_row_is_as_sure_as_draws_can_make_it(seed: int) -> None:
     better, worse, third = Told("a", [1.0] * 30), Told("b", [0.0] * 30), Told("c", [1.0] * 30)
     comparisons = compare([better, worse, third], None, 99, seed)
-    assert [(one.first, one.other, one.difference) for one in comparisons] == [("a", "b", -1.0), ("a", "c", 0.0)]
+    assert [(item.first, item.other, item.difference) for item in comparisons] == [("a", "b", -1.0), ("a", "c", 0.0)]
     assert comparisons[0].p == pytest.approx(2 / 100)
     assert (comparisons[0].low, comparisons[0].high) == (-1, -1)
     assert "significant" in comparisons[0].line()
@@ -97,11 +97,11 @@ def test_a_difference_in_every_row_is_as_sure_as_draws_can_make_it(seed: int) ->
 def test_draws_spread_as_the_mean_of_differences_does() -> None:
     """The standard error of a mean over n rows is that of the rows' differences over the root of n."""
     chance = np.random.default_rng(1)
-    one, other = chance.normal(size=400), chance.normal(0.2, 1, size=400)
+    item, other = chance.normal(size=400), chance.normal(0.2, 1, size=400)
     below = np.ones(400)
-    drawn = np.concatenate(list(_differences(Sums(one, below), Sums(other, below), 4000, 1)))
-    assert drawn.mean() == pytest.approx((other - one).mean(), abs=0.01)
-    assert drawn.std() == pytest.approx((other - one).std() / 20, rel=0.05)
+    drawn = np.concatenate(list(_differences(Sums(item, below), Sums(other, below), 4000, 1)))
+    assert drawn.mean() == pytest.approx((other - item).mean(), abs=0.01)
+    assert drawn.std() == pytest.approx((other - item).std() / 20, rel=0.05)
 
 
 def test_draws_are_those_of_rows_taken_one_by_one() -> None:
@@ -112,7 +112,7 @@ def test_draws_are_those_of_rows_taken_one_by_one() -> None:
     counts = np.random.default_rng(3).multinomial(7, np.full(7, 1 / 7), size=20)
     for count, difference in zip(counts, drawn, strict=True):
         rows = np.repeat(np.arange(7), count)
-        first, other = (one.above[rows].sum() / one.below[rows].sum() for one in sums)
+        first, other = (item.above[rows].sum() / item.below[rows].sum() for item in sums)
         assert difference == pytest.approx(other - first)
 
 
@@ -130,6 +130,6 @@ def test_the_command(model_folder: Path, pairs: Path) -> None:
         app, ["compare", str(model_folder), str(model_folder), str(pairs), "--json", "--beam", "1"]
     )
     scores = load(model_folder, "cpu").evaluate(pairs, 1)
-    for one in json.loads(ran.stdout):
-        assert one["first_value"] == one["other_value"] == pytest.approx(scores[one["metric"]], abs=1e-9)
+    for item in json.loads(ran.stdout):
+        assert item["first_value"] == item["other_value"] == pytest.approx(scores[item["metric"]], abs=1e-9)
     assert CliRunner().invoke(app, ["compare", str(model_folder), str(pairs)]).exit_code == 2

@@ -201,11 +201,11 @@ def test_a_bare_name_is_a_table_with_that_kind(configure: Configure) -> None:
     assert configure(model__attention="dot") == configure(model__attention={"kind": "dot"})
     assert configure(model__context="last") == configure(model__context={"from": "last"})
     assert configure(source="category") == configure(source={"kind": "category"}) == configure(source=["category"])
-    one, other = (
+    item, other = (
         untrained(configure(source__tokens=tokens)).sources[0].to_json()
         for tokens in ({"split": "|"}, {"kind": "split", "separator": "|"})
     )
-    assert one == other
+    assert item == other
 
 
 def test_an_empty_list_of_files_is_refused(configure: Configure) -> None:

@@ -102,8 +102,8 @@ def test_predict_labels_the_words_of_a_file(
         main()
     assert not ended.value.code
     first, second = (answer.labels for answer in antiphon.load(tagger).predict(["the cat", "sat"]))
-    wanted = content.replace("the\t_", f"the\t{first[0]}").replace("2\tcat\t_\t_", f"2\tcat\t_\t{first[1]}")
-    assert capsys.readouterr().out == wanted.replace("WRONG", second[0])
+    expected = content.replace("the\t_", f"the\t{first[0]}").replace("2\tcat\t_\t_", f"2\tcat\t_\t{first[1]}")
+    assert capsys.readouterr().out == expected.replace("WRONG", second[0])
     assert (first[1], second[0]) == ("NOUN", "VERB")
 
 

@@ -53,10 +53,10 @@ def drawn(seed: int, rows: int = 2, steps: int = 3) -> tuple[Pointed, Tensor, Te
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=chance)
 
-    says = torch.randint(EOS, SYMBOLS, (rows, 1, STEPS), generator=chance)
-    says[:, :, -1] = SYMBOLS + 2
+    copy_ids = torch.randint(EOS, SYMBOLS, (rows, 1, STEPS), generator=chance)
+    copy_ids[:, :, -1] = SYMBOLS + 2
     attention = torch.softmax(normal(rows, steps, STEPS) * 2, -1)
-    features = Pointed(normal(rows, steps, WIDTH), normal(rows, steps), attention, says.expand(-1, steps, -1))
+    features = Pointed(normal(rows, steps, WIDTH), normal(rows, steps), attention, copy_ids.expand(-1, steps, -1))
     targets = torch.randint(EOS, SYMBOLS, (rows, steps), generator=chance)
     targets[:, 0] = SYMBOLS + 2
     return features, targets, torch.arange(rows * steps - 1)
@@ -73,7 +73,7 @@ def by_definition(made: PointerHead, features: Pointed, row: int, step: int) -> 
     written = 1 / (1 + math.exp(-float(features.gate[row, step])))
     probabilities = [0.0] * FIRST_OUTPUT + [written * math.exp(score) / total for score in scores] + [0.0] * STEPS
     for place in range(STEPS):
-        probabilities[int(features.says[row, step, place])] += (1 - written) * float(
+        probabilities[int(features.copy_ids[row, step, place])] += (1 - written) * float(
             features.attention[row, step, place]
         )
     return probabilities
@@ -88,14 +88,14 @@ def test_the_head_is_the_mixture_by_its_definition(seed: int) -> None:
     assert log_probs.shape == (2, 3, SYMBOLS + STEPS)
     for number, place in enumerate(positions.tolist()):
         row, step = divmod(place, 3)
-        wanted = by_definition(made, features, row, step)
-        assert sum(wanted) == pytest.approx(1)
-        assert log_probs[row, step].exp().tolist() == pytest.approx(wanted, abs=1e-6)
+        expected = by_definition(made, features, row, step)
+        assert sum(expected) == pytest.approx(1)
+        assert log_probs[row, step].exp().tolist() == pytest.approx(expected, abs=1e-6)
         target = int(targets[row, step])
-        assert float(losses[number].detach()) == pytest.approx(-math.log(wanted[target]), abs=1e-4)
-        assert bool(hits[number]) == (target == max(range(len(wanted)), key=wanted.__getitem__))
-        even = sum(math.log(p) for p in wanted[FIRST_OUTPUT:SYMBOLS]) / (SYMBOLS - FIRST_OUTPUT)
-        smooth -= (1 - smoothing) * math.log(wanted[target]) + smoothing * even
+        assert float(losses[number].detach()) == pytest.approx(-math.log(expected[target]), abs=1e-4)
+        assert bool(hits[number]) == (target == max(range(len(expected)), key=expected.__getitem__))
+        even = sum(math.log(p) for p in expected[FIRST_OUTPUT:SYMBOLS]) / (SYMBOLS - FIRST_OUTPUT)
+        smooth -= (1 - smoothing) * math.log(expected[target]) + smoothing * even
     objective, nll = made.objective(features, targets, positions, smoothing)
     assert float(objective.detach()) == pytest.approx(smooth, rel=1e-5)
     torch.testing.assert_close(nll, losses.sum())
@@ -141,8 +141,8 @@ def test_losses_and_slopes_are_finite_where_probabilities_vanish(scale: float) -
 
 def test_gradients_equal_finite_differences() -> None:
     made, (features, targets, positions) = head().double(), drawn(3)
-    readout, gate, attention, says = features
-    wide = Pointed(readout.double(), gate.double(), attention.double(), says)
+    readout, gate, attention, copy_ids = features
+    wide = Pointed(readout.double(), gate.double(), attention.double(), copy_ids)
     assert_slopes(made, lambda: made.objective(wide, targets, positions, 0.1)[0])
 
 
@@ -164,21 +164,21 @@ def test_what_the_source_has_comes_back_and_the_rest_is_unknown(source: str, tar
     copying = sides()
     ids = copying.written(target, source)
     assert ids[-1] == EOS
-    wanted = [word if word in f"to of {source}".split() else None for word in target.split()]
-    assert copying.symbols(ids[:-1], source) == wanted
-    says = copying.says(source)
-    assert says[-1] == EOS
-    assert all(symbol in says for symbol in ids if symbol >= copying.target.size)
+    expected = [word if word in f"to of {source}".split() else None for word in target.split()]
+    assert copying.symbols(ids[:-1], source) == expected
+    copy_ids = copying.copy_ids(source)
+    assert copy_ids[-1] == EOS
+    assert all(symbol in copy_ids for symbol in ids if symbol >= copying.target.size)
     read = copying.read(source, copying.source.encode(source))
     assert read[:, 0].tolist() == copying.source.encode(source)
-    assert read[:, 1].tolist() == says
+    assert read[:, 1].tolist() == copy_ids
 
 
 def test_the_turns_of_a_dialogue_and_spelled_words_say_their_symbols() -> None:
     copying = sides(turns=2, characters={"width": 4})
     value = ("Béla to", "Béla of Eva")
     size = copying.target.size
-    assert copying.says(value) == [size, SPECIALS + 1, EOS, size, SPECIALS, size + 5, EOS]
+    assert copying.copy_ids(value) == [size, SPECIALS + 1, EOS, size, SPECIALS, size + 5, EOS]
     read = copying.read(value, copying.source.encode(value))
     assert read.shape == (7, 1 + 4 + 1)
     assert copying.symbols([size, size + 5, SPECIALS], value) == ["Béla", "Eva", "of"]
@@ -194,27 +194,27 @@ def test_tokenizers_whose_symbols_are_alike_go_together(source: Any, target: Any
 
 def test_what_is_hidden_is_hidden_wherever_its_row_has_it() -> None:
     size = 10
-    says = [[7, 8, 7, EOS], [8, size + 1, 8, EOS]]
+    copy_ids = [[7, 8, 7, EOS], [8, size + 1, 8, EOS]]
     read = [[5, 6, 5, EOS], [6, 9, 6, EOS]]
-    source = torch.stack([torch.tensor(read), torch.tensor(says)], -1)
+    source = torch.stack([torch.tensor(read), torch.tensor(copy_ids)], -1)
     target = torch.tensor([[7, 8, EOS, PAD], [9, size + 1, 8, EOS]])
     batch = Batch((Padded(source, torch.tensor([4, 4])),), Padded(target, torch.tensor([3, 4])), torch.arange(7))
     seen = set()
     for seed in range(40):
         hidden = replace_unknown(batch, 0.3, torch.Generator().manual_seed(seed), size)
-        (values, _), wanted = hidden.sources[0], hidden.target.values
+        (values, _), expected = hidden.sources[0], hidden.target.values
         for row in range(2):
             for place in range(4):
                 own, symbol = values[row, place].tolist()
                 if own == UNK:
-                    first = says[row].index(says[row][place])
+                    first = copy_ids[row].index(copy_ids[row][place])
                     assert symbol == size + first
-                    assert (says[row][place] != 7 or row) or values[row, [0, 2], 0].eq(UNK).all()
+                    assert (copy_ids[row][place] != 7 or row) or values[row, [0, 2], 0].eq(UNK).all()
                 else:
-                    assert [own, symbol] == [read[row][place], says[row][place]]
-            renamed = dict(zip(says[row], values[row, :, 1].tolist(), strict=True))
-            assert wanted[row].tolist() == [renamed.get(one, one) for one in target[row].tolist()]
-        seen.add(tuple(wanted.flatten().tolist()))
+                    assert [own, symbol] == [read[row][place], copy_ids[row][place]]
+            renamed = dict(zip(copy_ids[row], values[row, :, 1].tolist(), strict=True))
+            assert expected[row].tolist() == [renamed.get(item, item) for item in target[row].tolist()]
+        seen.add(tuple(expected.flatten().tolist()))
     assert len(seen) > 4
     assert target.tolist() == [[7, 8, EOS, PAD], [9, size + 1, 8, EOS]], "the batch itself stays as it was"
 
@@ -287,15 +287,15 @@ def test_company_changes_nothing_and_scores_are_the_models_own(model: Predictor,
             (alone,) = model.predict([text], n_best=n_best, **options)
             assert alone.text == answer.text
             assert alone.score == pytest.approx(answer.score, abs=1e-4)
-        for one in answer.n_best:
-            assert {*one.tokens} <= known | {*text.split()}, "only known symbols are said, and those of the source"
-            assert sum(one.token_scores) == pytest.approx(one.score, abs=1e-4)
-            assert len(one.alignment) == len(one.tokens)
-            if one.text and "decode.replace_unknown" not in settings:
-                (score,) = model.score([Row((text,), one.text, "", 1)])
-                assert score == pytest.approx(one.score, abs=1e-4)
+        for item in answer.n_best:
+            assert {*item.tokens} <= known | {*text.split()}, "only known symbols are said, and those of the source"
+            assert sum(item.token_scores) == pytest.approx(item.score, abs=1e-4)
+            assert len(item.alignment) == len(item.tokens)
+            if item.text and "decode.replace_unknown" not in settings:
+                (score,) = model.score([Row((text,), item.text, "", 1)])
+                assert score == pytest.approx(item.score, abs=1e-4)
         if "decode.require" in settings and text:
-            assert all("Ada :" in one.text for one in answer.n_best)
+            assert all("Ada :" in item.text for item in answer.n_best)
 
 
 @pytest.mark.parametrize(
@@ -311,10 +311,10 @@ def test_what_is_drawn_depends_on_seed_and_place_alone(model: Predictor, setting
 
 
 def test_what_is_in_no_vocabulary_is_said(model: Predictor) -> None:
-    outputs = [one.text for one in model.predict(["Zoë calls Xi", "Xi calls Zoë"], n_best=3)[0].n_best]
+    outputs = [item.text for item in model.predict(["Zoë calls Xi", "Xi calls Zoë"], n_best=3)[0].n_best]
     assert any("Xi" in text or "Zoë" in text for text in outputs)
     allowed = model.predict(["Zoë calls Xi"], settings={"decode.allowed": ["Ada", ":"]}, n_best=3)[0]
-    assert {symbol for one in allowed.n_best for symbol in one.tokens} <= {"Ada", ":"}
+    assert {symbol for item in allowed.n_best for symbol in item.tokens} <= {"Ada", ":"}
     (begun,) = model.predict(["Zoë calls Xi"], prefix="Ada :")
     assert begun.text.startswith("Ada :")
 
@@ -326,9 +326,9 @@ def test_an_ensemble_copies_and_a_folder_keeps_what_was_learned(model: Predictor
     rows = [Row((text,), f"{text.split()[0]} :", "", 1) for text in STRANGE if text]
     assert again.score(rows) == model.score(rows)
     assert twice.score(rows) == pytest.approx(model.score(rows), abs=1e-4)
-    for one, other in zip(twice.predict(STRANGE), model.predict(STRANGE), strict=True):
-        assert one.text == other.text
-        assert one.score == pytest.approx(other.score, abs=1e-4)
+    for item, other in zip(twice.predict(STRANGE), model.predict(STRANGE), strict=True):
+        assert item.text == other.text
+        assert item.score == pytest.approx(other.score, abs=1e-4)
     assert twice.evaluate()["exact_match"] == model.evaluate()["exact_match"]
 
 

@@ -59,8 +59,8 @@ def chains(draw: st.DrawFn) -> Chains:
 def test_log_partition_is_that_of_all_labellings(given: Chains) -> None:
     log_partition = crf.log_partition(given.potentials, given.transitions, given.mask)
     for row in range(len(given.lengths)):
-        wanted = np.logaddexp.reduce(list(given.scores(row).values()))
-        assert float(log_partition[row]) == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+        expected = np.logaddexp.reduce(list(given.scores(row).values()))
+        assert float(log_partition[row]) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 @given(chains())
@@ -70,8 +70,8 @@ def test_marginals_are_those_of_all_labellings(given: Chains) -> None:
         scores = given.scores(row)
         total = np.logaddexp.reduce(list(scores.values()))
         for step, label in itertools.product(range(length), range(len(given.transitions))):
-            wanted = sum(np.exp(score - total) for labels, score in scores.items() if labels[step] == label)
-            assert float(marginals[row, step, label]) == pytest.approx(wanted, abs=2e-5)
+            expected = sum(np.exp(score - total) for labels, score in scores.items() if labels[step] == label)
+            assert float(marginals[row, step, label]) == pytest.approx(expected, abs=2e-5)
 
 
 @given(chains())
@@ -143,8 +143,8 @@ def test_the_loss_of_a_row_is_minus_log_p_by_the_definition(lengths: list[int], 
     torch.testing.assert_close(values.exp().sum(1), torch.ones(sum(lengths)))
     for row, own in enumerate(losses.split(lengths)):  # type: ignore[no-untyped-call]
         labels = tuple((targets[row, : lengths[row]] - SPECIALS).tolist())
-        wanted = log_p(made, features[row, : lengths[row]], labels)
-        assert -float(own.detach().sum()) == pytest.approx(wanted, abs=1e-4)
+        expected = log_p(made, features[row, : lengths[row]], labels)
+        assert -float(own.detach().sum()) == pytest.approx(expected, abs=1e-4)
         assert own.eq(own[0]).all(), "every label bears the same share"
     objective, nll = made.objective(features, targets, positions, 0.0)
     torch.testing.assert_close(nll, losses.sum())
@@ -180,11 +180,11 @@ def test_without_transitions_it_is_a_softmax_a_step(smoothing: float) -> None:
             made.get_parameter(name).zero_()
         for name, parameter in plain.named_parameters():
             parameter.copy_(made.get_parameter(name))
-    computed, wanted = (
-        (*one.objective(features, targets, positions, smoothing), *one.answer(features, positions))
-        for one in (made, plain)
+    computed, expected = (
+        (*item.objective(features, targets, positions, smoothing), *item.answer(features, positions))
+        for item in (made, plain)
     )
-    torch.testing.assert_close(computed, wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(computed, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_a_long_row_is_judged_alike_alone_and_in_a_batch() -> None:

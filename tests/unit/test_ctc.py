@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models import Side, assert_slopes
+from models import SideSizes, assert_slopes
 from torch import Tensor
 
 from antiphon.common.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
@@ -70,18 +70,18 @@ def frames(draw: st.DrawFn) -> Frames:
 
 @given(frames(), st.randoms(use_true_random=False))
 def test_the_likelihood_of_labels_is_the_sum_over_all_their_paths(given: Frames, chance: Any) -> None:
-    wanted, labels = [], []
+    expected, labels = [], []
     for row in range(len(given.lengths)):
         scores = given.labellings(row)
         assert np.logaddexp.reduce(list(scores.values())) == pytest.approx(0, abs=1e-4)
         labels.append(chance.choice(sorted(scores)))
-        wanted.append(scores[labels[-1]])
+        expected.append(scores[labels[-1]])
         assert frames_needed(labels[-1]) <= given.lengths[row]
     padded = torch.tensor([[*own, *[0] * (6 - len(own))] for own in labels])
     sizes = torch.tensor([len(own) for own in labels])
     for length in (torch.tensor(given.lengths), torch.full_like(sizes, given.log_probs.shape[1])):
         likelihoods = ctc.log_likelihood(given.log_probs, length, padded, sizes, 0)
-        assert likelihoods.tolist() == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+        assert likelihoods.tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 @given(frames())
@@ -150,7 +150,7 @@ FRAMES = [np.random.default_rng(n).normal(size=(n, 3)).astype(np.float32) for n 
 def model(cell: str = "lstm") -> Aligner:
     settings = {"cell": cell, "encoder": {"hidden": 3, "layers": 2}, "dropout": 0.0}
     torch.manual_seed(1)
-    made = synchronous(Model.model_validate(settings), [Side("numbers", 3)], Side("ctc", SYMBOLS))
+    made = synchronous(Model.model_validate(settings), [SideSizes("numbers", 3)], SideSizes("ctc", SYMBOLS))
     assert isinstance(made, Aligner)
     with torch.no_grad():
         for parameter in made.parameters():
@@ -212,8 +212,8 @@ def test_padding_batch_and_order_change_nothing(cell: str) -> None:
         for row in range(4):
             alone = Examples((data.sources[0].take([row]),), data.target.take([row]))
             assert score_rows(made, alone, CPU).totals[0] == pytest.approx(together.totals[row], abs=1e-5)
-            (one,) = search_labels(made, alone.sources, width, CPU)
-            for other in (one, mixed[[2, 0, 3, 1].index(row)]):
+            (entry,) = search_labels(made, alone.sources, width, CPU)
+            for other in (entry, mixed[[2, 0, 3, 1].index(row)]):
                 assert [h.tokens for h in other] == [h.tokens for h in hypotheses[row]]
                 assert [h.score for h in other] == pytest.approx([h.score for h in hypotheses[row]], abs=1e-5)
 
@@ -222,11 +222,11 @@ def test_what_is_found_has_the_score_that_forced_scoring_gives_and_the_first_the
     """With a beam wide enough, the first is the most probable of all labellings without unknown symbols."""
     made, data = model(), examples()
     for row, hypotheses in enumerate(search_labels(made, data.sources, 60, CPU)):
-        scores = [one.score for one in hypotheses]
+        scores = [entry.score for entry in hypotheses]
         assert scores == sorted(scores, reverse=True)
-        assert not {symbol for one in hypotheses for symbol in one.tokens} & {PAD, BLANK, UNK}
+        assert not {symbol for entry in hypotheses for symbol in entry.tokens} & {PAD, BLANK, UNK}
         again = Examples(
-            (data.sources[0].take([row] * len(scores)),), Sequences([[*one.tokens, EOS] for one in hypotheses])
+            (data.sources[0].take([row] * len(scores)),), Sequences([[*entry.tokens, EOS] for entry in hypotheses])
         )
         assert score_rows(made, again, CPU).totals == pytest.approx(scores, abs=1e-4)
         with torch.inference_mode():
@@ -281,19 +281,19 @@ def test_a_model_is_trained_measured_saved_and_asked(trained: Predictor, tmp_pat
     assert scores["exact_match"] >= 0.95
     assert {"loss", "token_error_rate", "chrf"} <= scores.keys()
     assert not {"token_error_rate_teacher", "exposure_gap"} & trained.metrics["valid"].keys()
-    asked = [frames for frames, _ in rows(20)]
-    answers = trained.predict([*asked, ""], n_best=4, token_scores=True)
+    arguments = [frames for frames, _ in rows(20)]
+    answers = trained.predict([*arguments, ""], n_best=4, token_scores=True)
     assert answers[-1].text == ""
     trained.save(tmp_path / "copy")
     again = load(tmp_path / "copy", "cpu")
-    for frames, answer in zip(asked, answers, strict=False):
+    for frames, answer in zip(arguments, answers, strict=False):
         (alone,) = again.predict([json.dumps(frames)], n_best=4)
-        assert [one.text for one in alone.n_best] == [one.text for one in answer.n_best]
-        given = [Row((np.asarray(frames, np.float32),), one.text, "", 1) for one in answer.n_best if one.text]
-        assert again.score(given) == pytest.approx([one.score for one in answer.n_best if one.text], abs=1e-4)
-        assert all(one.token_scores is None for one in answer.n_best), "a symbol has no score of its own"
-    greedy = [one.text for one in trained.predict(asked, beam=1)]
-    assert np.mean([one == answer.text for one, answer in zip(greedy, answers, strict=False)]) > 0.8
+        assert [entry.text for entry in alone.n_best] == [entry.text for entry in answer.n_best]
+        given = [Row((np.asarray(frames, np.float32),), entry.text, "", 1) for entry in answer.n_best if entry.text]
+        assert again.score(given) == pytest.approx([entry.score for entry in answer.n_best if entry.text], abs=1e-4)
+        assert all(entry.token_scores is None for entry in answer.n_best), "a symbol has no score of its own"
+    greedy = [entry.text for entry in trained.predict(arguments, beam=1)]
+    assert np.mean([entry == answer.text for entry, answer in zip(greedy, answers, strict=False)]) > 0.8
 
 
 @pytest.mark.parametrize("tokens", ["chars", {"split": " "}])
@@ -312,8 +312,8 @@ def test_a_text_is_read_as_well(configure: Callable[..., Config], tmp_path: Path
     assert model.evaluate(str(path))["exact_match"] >= 0.9
     answers = model.predict([between.join(word) for word in words], n_best=3)
     for word, answer in zip(words, answers, strict=True):
-        given = [Row((between.join(word),), one.text, "", 1) for one in answer.n_best if one.text]
-        assert model.score(given) == pytest.approx([one.score for one in answer.n_best if one.text], abs=1e-4)
+        given = [Row((between.join(word),), entry.text, "", 1) for entry in answer.n_best if entry.text]
+        assert model.score(given) == pytest.approx([entry.score for entry in answer.n_best if entry.text], abs=1e-4)
 
 
 def test_a_target_longer_than_its_frames_is_an_error_that_names_the_line(trained: Predictor, tmp_path: Path) -> None:

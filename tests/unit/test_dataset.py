@@ -118,9 +118,9 @@ def test_encoded_rows_are_the_codecs_ids_in_order(configure: Configure, rows: li
     kept, examples = encode_rows(configure(), codecs, rows)
     assert kept == rows
     assert isinstance(codecs.target, TextCodec)
-    for i, one in enumerate(rows):
-        assert examples.sources[0][i].tolist() == codecs.sources[0].encode(one.sources[0])
-        assert codecs.target.decode(examples.target[i].tolist()) == one.target
+    for i, item in enumerate(rows):
+        assert examples.sources[0][i].tolist() == codecs.sources[0].encode(item.sources[0])
+        assert codecs.target.decode(examples.target[i].tolist()) == item.target
         assert examples.target[i][-1] == EOS
 
 
@@ -135,10 +135,10 @@ def test_rows_are_the_same_however_many_are_encoded_at_once(
     codecs = train_codecs(config, rows)
     monkeypatch.setattr(dataset, "AT_ONCE", at_once)
     kept, examples = encode_rows(config, codecs, rows)
-    assert [one.line for one in kept] == [1, 3, 7]
+    assert [item.line for item in kept] == [1, 3, 7]
     assert len(examples) == 3
-    for i, one in enumerate(kept):
-        assert examples.sources[0][i].tolist() == codecs.sources[0].encode(one.sources[0])
+    for i, item in enumerate(kept):
+        assert examples.sources[0][i].tolist() == codecs.sources[0].encode(item.sources[0])
 
 
 def test_codecs_know_the_rows_they_were_given_only(configure: Configure) -> None:
@@ -151,14 +151,14 @@ def test_codecs_know_the_rows_they_were_given_only(configure: Configure) -> None
 
 
 def test_files_may_be_one_several_or_parallel(configure: Configure, write: Write) -> None:
-    one, two = str(write("1.tsv", "a\tx\n")), str(write("2.tsv", "b\ty\n"))
+    item, two = str(write("1.tsv", "a\tx\n")), str(write("2.tsv", "b\ty\n"))
     source, target = str(write("s", "a\nb\n")), str(write("t", "x\ny\n"))
 
     def pairs(files: str | list[str] | Parallel) -> list[tuple[str, str]]:
         return [(row.sources[0], row.target) for row in load_rows(configure(), files)]
 
-    assert pairs(one) == [("a", "x")]
-    assert pairs([one, two]) == pairs(Parallel(source=source, target=target)) == [("a", "x"), ("b", "y")]
+    assert pairs(item) == [("a", "x")]
+    assert pairs([item, two]) == pairs(Parallel(source=source, target=target)) == [("a", "x"), ("b", "y")]
 
 
 @pytest.mark.parametrize(("name", "content"), [("t.tsv", ""), ("t.csv", ""), ("t.jsonl", "\n\n"), ("t.tsv", "\ufeff")])
@@ -207,7 +207,7 @@ def test_inputs_that_are_the_same_to_the_model_stay_on_one_side() -> None:
     rows = [row(text, line=line) for line, text in enumerate(["apple", "Apple", "APPLE", "pear", "Pear", "fig"], 1)]
     for seed in range(20):
         train, valid = split_rows(rows, 0.4, seed, lambda row: row.sources[0].lower())
-        assert not {one.sources[0].lower() for one in train} & {one.sources[0].lower() for one in valid}
+        assert not {item.sources[0].lower() for item in train} & {item.sources[0].lower() for item in valid}
 
 
 def test_a_vocabulary_without_a_symbol_is_refused(configure: Configure) -> None:

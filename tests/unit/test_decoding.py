@@ -75,9 +75,9 @@ def test_a_beam_wide_enough_is_exhaustive(seed: int, penalty: float, words: int)
     width = sum(words**n for n in range(longest + 1))
     results = beam(stepper(tables), starts(2), 2, CPU, Limits(longest), width, penalty)
     for chain, hypotheses in enumerate(results):
-        wanted = all_outputs(tables[chain], words, longest, penalty)
-        assert [h.tokens for h in hypotheses] == [row for _, row, _ in wanted]
-        for hypothesis, (rank, _, total) in zip(hypotheses, wanted, strict=True):
+        expected = all_outputs(tables[chain], words, longest, penalty)
+        assert [h.tokens for h in hypotheses] == [row for _, row, _ in expected]
+        for hypothesis, (rank, _, total) in zip(hypotheses, expected, strict=True):
             assert hypothesis.score == pytest.approx(total, abs=1e-5)
             assert hypothesis.rank_score == pytest.approx(rank, abs=1e-5)
 
@@ -87,8 +87,8 @@ def test_a_beam_wide_enough_is_exhaustive(seed: int, penalty: float, words: int)
 def test_a_beam_of_one_is_greedy(seed: int, penalty: float, shortest: int) -> None:
     tables = random_tables(5, 6, seed)
     limits = Limits(7, shortest)
-    one = beam(stepper(tables), starts(5), 5, CPU, limits, 1, penalty)
-    for left, right in zip(one, greedy(stepper(tables), starts(5), 5, CPU, limits), strict=True):
+    item = beam(stepper(tables), starts(5), 5, CPU, limits, 1, penalty)
+    for left, right in zip(item, greedy(stepper(tables), starts(5), 5, CPU, limits), strict=True):
         assert left[0].tokens == right[0].tokens
         assert left[0].score == pytest.approx(right[0].score, abs=1e-5)
 
@@ -176,11 +176,11 @@ def test_the_largest_are_those_of_topk(rows: int, size: int, count: int, barred:
     """Also if most symbols are barred."""
     values, count = barred_numbers(rows, size, barred, seed), min(count, size)
     top, place = largest(values, count)
-    wanted = values.topk(count, -1)
-    assert torch.equal(top, wanted.values)
+    expected = values.topk(count, -1)
+    assert torch.equal(top, expected.values)
     assert torch.equal(values.gather(1, place), top)
     there = top > -math.inf
-    assert torch.equal(place[there], wanted.indices[there])
+    assert torch.equal(place[there], expected.indices[there])
     assert all(len(set(row)) == count for row in place.tolist())
 
 

@@ -109,7 +109,7 @@ def parrot(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
 def test_the_answer_depends_on_the_turn_before_last(parrot: Predictor) -> None:
     assert parrot.evaluate()["exact_match"] > 0.95
     answers = parrot.predict([["ab", "cd"], ["ba", "cd"], '["ab", "dd", "cd"]', "cd", ""])
-    assert [one.text for one in answers] == ["AB", "BA", "DD", "-", ""]
+    assert [item.text for item in answers] == ["AB", "BA", "DD", "-", ""]
     assert "wer" not in parrot.evaluate()
     attention = parrot.predict([["ab", "cd"]], attention=True)[0]
     assert attention.source_tokens == ["a", "b", "", "c", "d"]
@@ -118,20 +118,20 @@ def test_the_answer_depends_on_the_turn_before_last(parrot: Predictor) -> None:
 
 def test_a_chat_keeps_the_last_turns_of_both_sides_until_it_begins_anew(parrot: Predictor) -> None:
     messages = ["ab", "cd", "da", NEW, "bb", "", "aa"]
-    answers = [one.text for one in parrot.chat(messages)]
+    answers = [item.text for item in parrot.chat(messages)]
     assert answers[0] == answers[3] == "-"
     assert answers[:3] == [
-        one.text for one in parrot.predict([["ab"], ["ab", "-", "cd"], ["cd", answers[1], "da"]])
+        item.text for item in parrot.predict([["ab"], ["ab", "-", "cd"], ["cd", answers[1], "da"]])
     ]  # an answer is the turn before last, the user's own the one before it
     assert len(answers) == 4
-    drawn = [one.text for one in parrot.chat(["ab"] * 5, sample={"temperature": 50.0})]
+    drawn = [item.text for item in parrot.chat(["ab"] * 5, sample={"temperature": 50.0})]
     assert len(set(drawn)) > 1
 
 
 def test_a_chat_forgets_what_there_is_no_room_for(parrot: Predictor) -> None:
     long = "abcd" * 4
-    answers = [one.text for one in parrot.chat(["ab", long, "cd"])]
-    assert answers[1:] == [one.text for one in parrot.predict([["-", long], [answers[1], "cd"]])]
+    answers = [item.text for item in parrot.chat(["ab", long, "cd"])]
+    assert answers[1:] == [item.text for item in parrot.predict([["-", long], [answers[1], "cd"]])]
 
 
 def test_chat_on_a_pipe_writes_answers_alone(parrot: Predictor) -> None:

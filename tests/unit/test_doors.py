@@ -70,7 +70,7 @@ def pictures(folder: Path) -> list[str]:
 
 
 def play(folder: Path) -> list[str]:
-    return [f"{one}: {two} {one}." for one, two in zip(WORDS, reversed(WORDS), strict=True)]
+    return [f"{item}: {two} {item}." for item, two in zip(WORDS, reversed(WORDS), strict=True)]
 
 
 STRUCTURES: dict[str, tuple[Callable[[Path], list[str]], dict[str, Any], str]] = {
@@ -117,9 +117,9 @@ def test_parallel_files_are_a_door_too(tmp_path: Path) -> None:
         (tmp_path / f"{name}.txt").write_text("".join(f"{row[place]}\n" for row in rows))
     (tmp_path / "rows.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
     files = {"source": str(tmp_path / "a.txt"), "target": str(tmp_path / "b.txt")}
-    one = api.read_config(tmp_path / "rows.tsv").config
+    item = api.read_config(tmp_path / "rows.tsv").config
     other = api.read_config(Config.model_validate({"data": {"train": files}})).config
-    assert one.model_copy(update={"data": other.data}) == other
+    assert item.model_copy(update={"data": other.data}) == other
 
 
 def test_several_sources_take_what_one_does(tmp_path: Path) -> None:

@@ -85,9 +85,9 @@ def test_equal_members_are_one_of_them(way: str) -> None:
         given_ = [pad_sources(sources(6))]
         alone = beam(member.step, member.start(given_), 6, CPU, Limits(6), 3)
         results = beam(model.step, model.start(given_), 6, CPU, Limits(6), 3)
-    for one, other in zip(alone, results, strict=True):
-        assert [h.tokens for h in one] == [h.tokens for h in other]
-        assert [h.score for h in one] == pytest.approx([h.score for h in other], abs=1e-4)
+    for item, other in zip(alone, results, strict=True):
+        assert [h.tokens for h in item] == [h.tokens for h in other]
+        assert [h.score for h in item] == pytest.approx([h.score for h in other], abs=1e-4)
 
 
 @pytest.mark.parametrize("choice", covering()[::9], ids=name)
@@ -133,13 +133,13 @@ settings = st.sampled_from(
 @given(settings)
 def test_everything_works_with_several_models(model: Predictor, chosen: dict[str, Any]) -> None:
     texts = ["abc", "", "ed"]
-    for text, one in zip(texts, model.predict(texts, settings=chosen, token_scores=True, align=True), strict=True):
+    for text, item in zip(texts, model.predict(texts, settings=chosen, token_scores=True, align=True), strict=True):
         if text:
-            best = one.n_best[0]
+            best = item.n_best[0]
             assert sum(best.token_scores) == pytest.approx(best.score, abs=1e-4)
-            assert len(best.alignment) == len(one.tokens)
-            if one.text and set(one.tokens) <= set("ABCDE"):
-                assert model.score([Row((text,), one.text, "t", 1)]) == pytest.approx([one.score], abs=1e-4)
+            assert len(best.alignment) == len(item.tokens)
+            if item.text and set(item.tokens) <= set("ABCDE"):
+                assert model.score([Row((text,), item.text, "t", 1)]) == pytest.approx([item.score], abs=1e-4)
 
 
 def test_it_is_measured_as_one_model(model: Predictor, folders: list[Path], pairs: Path) -> None:
@@ -167,9 +167,9 @@ def test_language_models_go_on_together(pairs: Path, tmp_path: Path) -> None:
         )
         folders.append(train(read_config_file(tmp_path / f"{seed}.yaml"), tmp_path / f"m{seed}", device="cpu"))
     model = load(folders, "cpu")
-    for one in model.predict(["a", "de"], token_scores=True):
-        assert one.text.startswith("".join(one.source_tokens))
-        assert sum(one.n_best[0].token_scores) == pytest.approx(one.score, abs=1e-4)
+    for item in model.predict(["a", "de"], token_scores=True):
+        assert item.text.startswith("".join(item.source_tokens))
+        assert sum(item.n_best[0].token_scores) == pytest.approx(item.score, abs=1e-4)
     assert model.evaluate()["loss"] == pytest.approx(-sum(model.score()) / sum(len(word) + 1 for word in words))
 
 
@@ -218,6 +218,6 @@ def test_the_command_line_takes_several(folders: list[Path], tmp_path: Path) -> 
         done = CliRunner().invoke(app, [command, str(folders[0]), str(tmp_path / file), *several_])
         assert done.exit_code == 0, done.stderr
         if command == "predict":
-            texts = [one.text for one in load(folders, "cpu", "mean").predict(["abc", "de"])]
+            texts = [item.text for item in load(folders, "cpu", "mean").predict(["abc", "de"])]
             assert done.stdout.split("\n")[:-1] == texts
     assert EOS not in load(folders, "cpu").codecs.target.encode("A")[:-1]

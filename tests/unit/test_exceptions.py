@@ -34,18 +34,18 @@ def with_exceptions(folder: Path, table: str) -> Predictor:
 def test_a_known_answer_wins_and_the_others_stay(folder: Path) -> None:
     plain = load(folder, "cpu").predict(TEXTS, n_best=2, token_scores=True)
     answers = with_exceptions(folder, "ab\tB A D\n\n").predict(TEXTS, n_best=2, token_scores=True)
-    for text, one, before in zip(TEXTS, answers, plain, strict=True):
+    for text, item, before in zip(TEXTS, answers, plain, strict=True):
         if text == "ab":
-            assert (one.text, one.tokens, one.score) == ("B A D", ["B", "A", "D"], 0.0)
-            assert one.to_json() == {"text": "B A D", "tokens": ["B", "A", "D"], "score": 0.0, "confidence": 1.0}
+            assert (item.text, item.tokens, item.score) == ("B A D", ["B", "A", "D"], 0.0)
+            assert item.to_json() == {"text": "B A D", "tokens": ["B", "A", "D"], "score": 0.0, "confidence": 1.0}
         else:
-            assert [other.tokens for other in one.n_best] == [other.tokens for other in before.n_best]
-            assert one.score == pytest.approx(before.score, abs=1e-5)
+            assert [other.tokens for other in item.n_best] == [other.tokens for other in before.n_best]
+            assert item.score == pytest.approx(before.score, abs=1e-5)
 
 
 def test_inputs_that_are_the_same_to_the_model_are_the_same(folder: Path) -> None:
     model = with_exceptions(folder, "a\N{COMBINING DIAERESIS}b\tX\n")
-    assert [one.text for one in model.predict(["\N{LATIN SMALL LETTER A WITH DIAERESIS}b"])] == ["X"]
+    assert [item.text for item in model.predict(["\N{LATIN SMALL LETTER A WITH DIAERESIS}b"])] == ["X"]
 
 
 def test_a_known_input_may_be_longer_than_the_model_reads(folder: Path) -> None:
@@ -116,4 +116,4 @@ def test_a_model_that_says_numbers_has_none(tmp_path: Path) -> None:
     folder = train(read_config_file(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
     with pytest.raises(AntiphonError) as error:
         with_exceptions(folder, "a\t1\n")
-    assert "exceptions are for models that read something and say text, a label or labels" in str(error.value)
+    assert "exceptions are for models that read a source and predict text, a label or labels" in str(error.value)

@@ -43,9 +43,9 @@ def problem(answer: httpx2.Response) -> str:
     return str(body["code"])
 
 
-def same(computed: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> bool:
+def same(computed: list[dict[str, Any]], expected: list[dict[str, Any]]) -> bool:
     """The same outputs, their scores but for rounding."""
-    pairs = list(zip(computed, wanted, strict=True))
+    pairs = list(zip(computed, expected, strict=True))
     return all(a["tokens"] == b["tokens"] and a["score"] == pytest.approx(b["score"], abs=1e-4) for a, b in pairs)
 
 
@@ -254,7 +254,7 @@ def test_inputs_of_several_requests_are_one_batch() -> None:
             return list(await asyncio.gather(*(post(client, "/v1/predict", body) for body in bodies)))
 
     for number, answer in enumerate(run(ask)):
-        assert [one["text"] for one in answer["results"]] == [f"a {number}", f"b {number}"]
+        assert [item["text"] for item in answer["results"]] == [f"a {number}", f"b {number}"]
     assert len(echo.batches) == 1
 
 
@@ -290,7 +290,7 @@ def test_a_full_queue_says_so_and_later_takes_again() -> None:
     refused, waited, after = run(ask)
     assert problem(refused) == "queue_full"
     assert refused.headers["retry-after"] == "1"
-    assert [one["text"] for one in waited["results"]] == ["a", "b"]
+    assert [item["text"] for item in waited["results"]] == ["a", "b"]
     assert after["results"][0]["text"] == "d"
     assert ["c"] not in echo.batches
 
@@ -353,7 +353,7 @@ def test_work_of_a_client_that_left_is_dropped() -> None:
             await second
             echo.go.set()
             await first
-        assert [one["status"] for one in sent if one["type"] == "http.response.start"] == [499, 200]
+        assert [item["status"] for item in sent if item["type"] == "http.response.start"] == [499, 200]
 
     run(ask)
     assert echo.batches == [["in work"]]
@@ -384,9 +384,9 @@ def test_without_the_token_no_access() -> None:
 def test_pages_elsewhere_may_not_ask_unless_they_are_named() -> None:
     async def allowed(*origins: str) -> list[str | None]:
         async with asking([echoing(Echo())], origins=origins) as client:
-            asked = {"origin": "https://mine.example", "access-control-request-method": "POST"}
-            first = await client.options("/v1/predict", headers=asked)
-            second = await client.post("/v1/predict", json={"inputs": ["a"]}, headers={"origin": asked["origin"]})
+            arguments = {"origin": "https://mine.example", "access-control-request-method": "POST"}
+            first = await client.options("/v1/predict", headers=arguments)
+            second = await client.post("/v1/predict", json={"inputs": ["a"]}, headers={"origin": arguments["origin"]})
             return [answer.headers.get("access-control-allow-origin") for answer in (first, second)]
 
     assert run(allowed) == [None, None]

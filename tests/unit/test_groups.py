@@ -27,8 +27,8 @@ number = st.integers(-9, 9)
 walks = st.lists(st.lists(st.tuples(number, number, st.sampled_from("ud")), min_size=1, max_size=4), min_size=1)
 
 
-def same(one: Row, other: Row) -> bool:
-    return np.array_equal(one.sources[0], other.sources[0]) and np.array_equal(one.target, other.target)
+def same(item: Row, other: Row) -> bool:
+    return np.array_equal(item.sources[0], other.sources[0]) and np.array_equal(item.target, other.target)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_a_group_is_read_as_lists_are(
     target = dict(target)
     config = configure(data__group="walk", source=FRAMES, target=target)
     other = configure(source={"kind": "frames", "column": "frames"}, target={"kind": target["kind"], "column": "said"})
-    ours, theirs = load_rows(config, str(grouped)), load_rows(other, str(whole))
-    assert len(ours) == len(theirs) == len(groups)
-    assert all(map(same, ours, theirs))
+    ours, others = load_rows(config, str(grouped)), load_rows(other, str(whole))
+    assert len(ours) == len(others) == len(groups)
+    assert all(map(same, ours, others))
     assert [row.line for row in ours] == [2 + sum(map(len, groups[:place])) for place in range(len(groups))]
 
 

@@ -25,8 +25,8 @@ def predicted(folder: Path, path: Path, *options: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def wanted(folder: Path, words: list[str]) -> list[str]:
-    return [one.text for one in load(folder, "cpu").predict(words)]
+def expected(folder: Path, words: list[str]) -> list[str]:
+    return [item.text for item in load(folder, "cpu").predict(words)]
 
 
 TABLES: dict[str, str | bytes] = {
@@ -40,12 +40,12 @@ TABLES: dict[str, str | bytes] = {
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_that_is_evaluated_is_answered(write: Write, model_folder: Path, name: str) -> None:
-    assert predicted(model_folder, write(name, TABLES[name])) == wanted(model_folder, WORDS)
+    assert predicted(model_folder, write(name, TABLES[name])) == expected(model_folder, WORDS)
 
 
 def test_an_empty_line_of_a_list_of_inputs_has_an_empty_answer(write: Write, model_folder: Path) -> None:
     lines = predicted(model_folder, write("t.txt", "abc\n\ncede\n"))
-    assert lines == [*wanted(model_folder, ["abc"]), "", *wanted(model_folder, ["cede"])]
+    assert lines == [*expected(model_folder, ["abc"]), "", *expected(model_folder, ["cede"])]
 
 
 def named(
@@ -68,7 +68,7 @@ def test_quoted_fields_that_span_lines_are_one_input_and_a_header_is_none(write:
     )
     assert len(predicted(model, table)) == 12
     texts = [f'it is\n{"fine" if n % 2 else "poor"}, "really"' for n in range(12)]
-    assert predicted(model, table) == wanted(model, texts)
+    assert predicted(model, table) == expected(model, texts)
 
 
 def test_rows_of_a_group_are_one_input(write: Write, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_rows_of_a_group_are_one_input(write: Write, tmp_path: Path) -> None:
     assert len(lines) == 4
     assert {len(line.split()) for line in lines} == {3}
     frames = [[[(n % 3) + 0.5, n] for n in range(start, start + 3)] for start in range(0, 12, 3)]
-    assert lines == [one.text for one in load(model, "cpu").predict(frames)]
+    assert lines == [item.text for item in load(model, "cpu").predict(frames)]
 
 
 def test_fields_of_json_and_several_sources(write: Write, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_fields_of_json_and_several_sources(write: Write, tmp_path: Path) -> Non
     content = "".join(json.dumps(row) + "\n" for row in rows)
     sides = "[{column: word}, {column: tags, tokens: {split: ';'}}]", "{column: form, tokens: chars}"
     model, table = named(tmp_path, write, "", *sides, "t.jsonl", content)
-    assert predicted(model, table) == wanted(model, [f"{word}\tN;PL" for word in WORDS])
+    assert predicted(model, table) == expected(model, [f"{word}\tN;PL" for word in WORDS])
     lines = write("t.txt", "".join(f"{word}\tN;PL\n" for word in WORDS))
     assert predicted(model, lines) == predicted(model, table)
 
@@ -96,7 +96,7 @@ def test_a_file_of_one_column_with_its_name_above(write: Write, tmp_path: Path) 
     content = "word\tform\n" + "".join(f"{word}\t{word.upper()}\n" for word in WORDS)
     model, table = named(tmp_path, write, "", "{column: word}", "{column: form, tokens: chars}", "t.tsv", content)
     alone = write("words.tsv", "word\n" + "".join(f"{word}\n" for word in WORDS))
-    assert predicted(model, alone) == predicted(model, table) == wanted(model, WORDS)
+    assert predicted(model, alone) == predicted(model, table) == expected(model, WORDS)
 
 
 @pytest.mark.parametrize("content", ["abc\tX Y\n", "abc\nbad\tX\n"])
@@ -112,7 +112,7 @@ def test_what_is_wrong_is_named_by_its_line(write: Write, model_folder: Path) ->
     done = CliRunner().invoke(app, ["predict", str(model_folder), str(path)])
     assert done.exit_code == 1
     assert f"{path}:2: has 600 tokens; data.max_length of this model is 500" in done.output
-    assert done.stdout.splitlines()[0] == wanted(model_folder, ["abc"])[0], "what came before is answered"
+    assert done.stdout.splitlines()[0] == expected(model_folder, ["abc"])[0], "what came before is answered"
     empty = write("e.csv", '"abc",X\n"",Y\n"bad",Z\n')
     done = CliRunner().invoke(app, ["predict", str(model_folder), str(empty)])
     assert f"{empty}:2: the source is empty" in done.output
@@ -126,7 +126,7 @@ def test_unknown_symbols_are_told_once_and_counted(write: Write, model_folder: P
         "their answers are guesses (--json counts them as unknown)\n"
     )
     answers = [json.loads(line) for line in predicted(model_folder, path, "--json")]
-    assert [one.get("unknown", 0) for one in answers] == [0, 2, 1]
+    assert [item.get("unknown", 0) for item in answers] == [0, 2, 1]
     fine = CliRunner().invoke(app, ["predict", str(model_folder), str(write("f.txt", "abc\n"))])
     assert fine.stderr == ""
 
@@ -134,13 +134,13 @@ def test_unknown_symbols_are_told_once_and_counted(write: Write, model_folder: P
 def test_white_space_at_the_ends_of_an_input_changes_no_answer(model_folder: Path) -> None:
     model = load(model_folder, "cpu")
     plain, *spaced = model.predict(["abc", "abc\n", " abc", "\tabc  "])
-    assert all(one == plain for one in spaced)
+    assert all(item == plain for item in spaced)
     assert model.predict(["abc "], n_best=2)[0].n_best == model.predict(["abc"], n_best=2)[0].n_best
 
 
 def test_a_blank_at_the_end_of_a_prompt_is_read(write: Write, tmp_path: Path) -> None:
     content = "".join(f"{word} {word}\n" for word in WORDS)
     model, _ = named(tmp_path, write, "", "{column: 0, tokens: chars}", "next", "t.txt", content)
-    one, other = load(model, "cpu").predict(["abc", "abc "])
+    item, other = load(model, "cpu").predict(["abc", "abc "])
     assert other.tokens[:4] == ["a", "b", "c", " "]
-    assert one.source_tokens != other.source_tokens
+    assert item.source_tokens != other.source_tokens

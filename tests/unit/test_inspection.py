@@ -135,9 +135,9 @@ def test_the_ablation_table_has_all_its_numbers() -> None:
     explanation = trace("lstm, general")
     assert explanation.ablation is not None
     shown = texts(drawn(view("lstm, general", "ablation")))
-    for one in explanation.ablation:
-        assert f"{one.output_score:.4f}" in shown
-        assert f"{one.reference_score:.4f}" in shown
+    for item in explanation.ablation:
+        assert f"{item.output_score:.4f}" in shown
+        assert f"{item.reference_score:.4f}" in shown
 
 
 @pytest.mark.parametrize(("name", "of"), [("label", "beliefs"), ("tags", "answers"), ("tags, crf", "answers")])
@@ -147,8 +147,8 @@ def test_labels_over_steps_are_the_probabilities(name: str, of: str) -> None:
     assert steps is not None
     (axes,) = drawn(view(name, of)).axes
     labels = [label.get_text() for label in axes.get_yticklabels()]
-    wanted = [{choice.token: np.exp(choice.log_prob) for choice in step.top} for step in steps]
-    np.testing.assert_allclose(values_of(axes.images[0]), [[step[label] for step in wanted] for label in labels])
+    expected = [{choice.token: np.exp(choice.log_prob) for choice in step.top} for step in steps]
+    np.testing.assert_allclose(values_of(axes.images[0]), [[step[label] for step in expected] for label in labels])
     read = [label.get_text() for label in axes.get_xticklabels()]
     assert read == [spelled(token) for token in explanation.sources[0].tokens[: len(steps)]]
 
@@ -344,8 +344,8 @@ def test_the_command_writes_what_explain_says(model_folder: Path, tmp_path: Path
         "--beam", 2,
     )  # fmt: skip
     assert ran.exit_code == 0, ran.output
-    wanted = load(model_folder, "cpu").explain("abc", "C B", "dd", [(0, "B")], 2, 2)
-    assert json.loads(out.read_text(encoding="utf-8")) == wanted.to_json()
+    expected = load(model_folder, "cpu").explain("abc", "C B", "dd", [(0, "B")], 2, 2)
+    assert json.loads(out.read_text(encoding="utf-8")) == expected.to_json()
 
 
 def test_each_of_several_inputs_has_its_file(model_folder: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from antiphon.errors import AntiphonError, ConfigError
 
 
 def learned(codec: Any, *values: object, folder: str = "") -> Any:
-    codec.learn([codec.read(one, folder) for one in values])
+    codec.learn([codec.read(item, folder) for item in values])
     return codec
 
 
@@ -69,14 +69,14 @@ def test_what_is_no_label_is_refused(kind: type[Codec], value: object) -> None:
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=30))
 def test_balanced_weights_are_scikit_learns(labels: list[str]) -> None:
     names = sorted(set(labels))
-    wanted = dict(zip(names, compute_class_weight("balanced", classes=np.array(names), y=labels), strict=True))
+    expected = dict(zip(names, compute_class_weight("balanced", classes=np.array(names), y=labels), strict=True))
     for codec in (
         learned(LabelCodec("target", "balanced"), *labels),
         learned(LabelsCodec("target", "balanced"), labels[:2], *([label] for label in labels[2:])),
     ):
         weights = codec.class_weights
         assert weights[:SPECIALS] == [1.0] * SPECIALS
-        assert dict(zip(codec.vocabulary.symbols, weights[SPECIALS:], strict=True)) == pytest.approx(wanted)
+        assert dict(zip(codec.vocabulary.symbols, weights[SPECIALS:], strict=True)) == pytest.approx(expected)
 
 
 def test_weights_are_by_name_and_else_one() -> None:

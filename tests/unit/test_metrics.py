@@ -207,8 +207,8 @@ def test_span_f1_is_the_harmonic_mean_of_precision_and_recall(pairs: list[tuple[
     )
     hits = len(set(predicted) & set(truth))
     precision, recall = hits / max(len(predicted), 1), hits / max(len(truth), 1)
-    wanted = 2 * precision * recall / (precision + recall) if hits else 0.0
-    assert metrics.span_f1([a for a, _ in pairs], [b for _, b in pairs]) == pytest.approx(wanted)
+    expected = 2 * precision * recall / (precision + recall) if hits else 0.0
+    assert metrics.span_f1([a for a, _ in pairs], [b for _, b in pairs]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_blank_lines_between_rows_are_told_and_those_at_the_end_are_not(write: W
 def test_white_space_that_words_would_lose_is_told_and_never_counted_as_right(write: Write) -> None:
     rows = "".join(f"a b {n}\tx\u202fy z {'z ' * (n % 3)}{n % 2}\n" for n in range(40))
     config = read_config(write("t.tsv", rows), {"source.tokens": "words", "target.tokens": "words"}).config
-    (line,) = [one for one in check(config).warnings if "U+202F" in one]
+    (line,) = [item for item in check(config).warnings if "U+202F" in item]
     assert "{split: ' '} as target.tokens keeps it" in line
     from antiphon.data.load import train_codecs
     from antiphon.evaluation.outputs import output_metrics

@@ -146,8 +146,8 @@ def test_updates_go_on_where_they_stopped(configure: Configure, start: int) -> N
     settings, examples = configure(train__epochs=3, train__batch_size=8).train, some_examples(30)
     whole, rest = list(updates(settings, examples, 0)), list(updates(settings, examples, start))
     assert [update.step for update in rest] == [update.step for update in whole[start:]]
-    for one, other in zip(rest, whole[start:], strict=True):
-        assert [batch.tolist() for batch in one.batches] == [batch.tolist() for batch in other.batches]
+    for item, other in zip(rest, whole[start:], strict=True):
+        assert [batch.tolist() for batch in item.batches] == [batch.tolist() for batch in other.batches]
 
 
 def test_the_first_update_is_warmed_up_like_all_others(tiny_config: Path, tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def test_cells_equal_those_of_torch_with_the_same_weights(kind: str) -> None:
     inputs = torch.randn(5, 7, 3)
     start = tuple(torch.randn(5, 4) for _ in range(cell.parts))
 
-    wanted = native(inputs[:, 0], start if cell.parts > 1 else start[0])
-    for left, right in zip(cell.step(inputs[:, 0], start), wanted if cell.parts > 1 else (wanted,), strict=True):
+    reference = native(inputs[:, 0], start if cell.parts > 1 else start[0])
+    for left, right in zip(cell.step(inputs[:, 0], start), reference if cell.parts > 1 else (reference,), strict=True):
         torch.testing.assert_close(left, right)
 
     lifted = tuple(value[None] for value in start)
@@ -103,9 +103,9 @@ def test_a_bidirectional_encoder_equals_torchs_packed_one(kind: str) -> None:
     inputs, lengths = torch.randn(3, 6, 3), torch.tensor([6, 1, 4])
     packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
     output, final = native(packed)
-    wanted, _ = nn.utils.rnn.pad_packed_sequence(output, batch_first=True)
+    reference, _ = nn.utils.rnn.pad_packed_sequence(output, batch_first=True)
     encoded = encoder(inputs, lengths)
-    torch.testing.assert_close(encoded.states, wanted)
+    torch.testing.assert_close(encoded.states, reference)
     last = final[0] if isinstance(final, tuple) else final
     torch.testing.assert_close(encoded.last, torch.cat([last[-2], last[-1]], -1))
 
@@ -134,9 +134,9 @@ def test_contexts_equal_their_equations() -> None:
         "mean": [encoding.states[0, :4].mean(0), encoding.states[1, :2].mean(0)],
         "max": [encoding.states[0, :4].amax(0), encoding.states[1, :2].amax(0)],
     }
-    for pool, wanted in pools.items():
+    for pool, reference in pools.items():
         bridge = ProjectedAll(3, 3, 5, layers=1, state_parts=1, pool=pool)  # type: ignore[arg-type]
-        torch.testing.assert_close(bridge.context(encoding), torch.tanh(bridge.project(torch.stack(wanted))))
+        torch.testing.assert_close(bridge.context(encoding), torch.tanh(bridge.project(torch.stack(reference))))
     bridge = ProjectedAll(3, 3, 5, layers=1, state_parts=1, pool="attention")
     assert bridge.score is not None
     row = encoding.states[1, :2]
@@ -248,9 +248,9 @@ def test_half_of_the_pictures_are_mirrored_in_training_alone() -> None:
     source = ImageSource(3, 5, [4], mirror=True)
     pictures = torch.randint(0, 256, (1, 1, 12, 10, 3), dtype=torch.uint8)
     rows, lengths = pictures.repeat(40, 1, 1, 1, 1), torch.ones(40, dtype=torch.long)
-    plain, turned = (source.eval()(one, lengths[:1])[0] for one in (pictures, pictures.flip(3)))
+    plain, turned = (source.eval()(item, lengths[:1])[0] for item in (pictures, pictures.flip(3)))
     states = source.train()(rows, lengths)[0]
-    kinds = [[torch.allclose(row, one[0], atol=1e-4) for one in (plain, turned)] for row in states]
+    kinds = [[torch.allclose(row, item[0], atol=1e-4) for item in (plain, turned)] for row in states]
     assert all(any(kind) for kind in kinds)
     assert 0 < sum(kind[1] for kind in kinds) < 40
 

@@ -28,18 +28,18 @@ def model(model_folder: Path) -> Predictor:
 def test_windows_and_company_change_nothing(model: Predictor, texts: list[str], window: int, beam: int) -> None:
     answers: list[Any] = list(model.stream(texts, beam, window=window))
     alone = [model.predict([text], beam)[0] for text in texts]
-    assert [one.text for one in answers] == [one.text for one in alone]
-    assert [one.score for one in answers] == pytest.approx([one.score for one in alone], abs=1e-4)
+    assert [item.text for item in answers] == [item.text for item in alone]
+    assert [item.score for item in answers] == pytest.approx([item.score for item in alone], abs=1e-4)
 
 
 @given(inputs)
 def test_an_empty_input_gives_an_empty_output_in_its_place(model: Predictor, texts: list[str]) -> None:
     answers = model.predict(texts)
     assert len(answers) == len(texts)
-    for text, one in zip(texts, answers, strict=True):
-        assert one.source_tokens == list(text)
+    for text, item in zip(texts, answers, strict=True):
+        assert item.source_tokens == list(text)
         if not text:
-            assert (one.text, one.tokens, one.score, one.n_best) == ("", [], None, [])
+            assert (item.text, item.tokens, item.score, item.n_best) == ("", [], None, [])
 
 
 @given(st.text("abcde", min_size=1, max_size=6))
@@ -51,9 +51,9 @@ def test_the_score_of_an_output_is_what_score_gives(model: Predictor, text: str)
 
 @given(st.text("abcde", min_size=1, max_size=6))
 def test_the_best_does_not_depend_on_how_many_are_asked_for(model: Predictor, text: str) -> None:
-    one, three = model.predict([text])[0], model.predict([text], n_best=3)[0]
-    assert three.n_best[0] == one.n_best[0]
-    assert (one.text, one.tokens, one.score) == vars_of(one.n_best[0])[:3]
+    item, three = model.predict([text])[0], model.predict([text], n_best=3)[0]
+    assert three.n_best[0] == item.n_best[0]
+    assert (item.text, item.tokens, item.score) == vars_of(item.n_best[0])[:3]
     assert len({tuple(candidate.tokens) for candidate in three.n_best}) == len(three.n_best) <= 3
 
 
@@ -62,11 +62,11 @@ def vars_of(candidate: object) -> tuple[object, ...]:
 
 
 def test_attention_has_a_row_a_step_and_a_column_a_symbol(model: Predictor) -> None:
-    for one in model.predict(["abc", "", "de"], attention=True):
-        if one.source_tokens:
-            assert one.attention is not None
-            assert one.attention.shape == (len(one.tokens) + 1, len(one.source_tokens) + 1)
-            assert one.attention.sum(1) == pytest.approx(1.0, abs=1e-5)
+    for item in model.predict(["abc", "", "de"], attention=True):
+        if item.source_tokens:
+            assert item.attention is not None
+            assert item.attention.shape == (len(item.tokens) + 1, len(item.source_tokens) + 1)
+            assert item.attention.sum(1) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_streaming_takes_no_more_inputs_than_a_window(model: Predictor) -> None:

@@ -42,8 +42,8 @@ def test_gradients_are_those_of_step_after_step(used: list[bool], lead: tuple[in
     """Whichever steps a loss reads: the steps after the last of them have no gradient."""
     weights, start = chosen(torch.float64, *lead)
     plain, together = (walked(weights, start, len(used), used, way) for way in (False, True))
-    for one, other in zip(plain, together, strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-12, atol=1e-12)
+    for item, other in zip(plain, together, strict=True):
+        torch.testing.assert_close(other, item, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2, 3])
@@ -53,8 +53,8 @@ def test_what_is_frozen_has_no_gradient(frozen: int) -> None:
     [*weights, start][frozen].requires_grad_(False)
     together = walked(weights, start, 3, [True] * 3, True)
     assert [*weights, start][frozen].grad is None
-    for place, (one, other) in enumerate(zip(plain, together, strict=True)):
-        torch.testing.assert_close(other, torch.zeros_like(one) if place == frozen else one)
+    for place, (item, other) in enumerate(zip(plain, together, strict=True)):
+        torch.testing.assert_close(other, torch.zeros_like(item) if place == frozen else item)
 
 
 def test_in_lower_precision_gradients_are_as_near_to_exact_ones() -> None:
@@ -66,9 +66,9 @@ def test_in_lower_precision_gradients_are_as_near_to_exact_ones() -> None:
     low, first = [value.detach().float().requires_grad_() for value in weights], start.detach().float().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         plain, together = (walked(low, first, 12, [True] * 12, way) for way in (False, True))
-    for one, other, wanted in zip(plain[:2], together[:2], exact[:2], strict=True):
+    for item, other, expected in zip(plain[:2], together[:2], exact[:2], strict=True):
         assert other.dtype == torch.float32
-        errors = [float((rounded - wanted).norm() / wanted.norm()) for rounded in (other, one)]
+        errors = [float((rounded - expected).norm() / expected.norm()) for rounded in (other, item)]
         assert errors[0] < min(0.01, 1.2 * errors[1])
 
 
@@ -93,8 +93,8 @@ def test_a_cell_that_is_taken_step_by_step(kind: str) -> None:
             outputs = torch.stack(outputs, 1)
         (outputs.square().sum() + state[-1].sum()).backward()
         computed.append([outputs, *(parameter.grad for parameter in cell.parameters())])
-    for one, other in zip(*computed, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    for item, other in zip(*computed, strict=True):
+        torch.testing.assert_close(item, other, rtol=1e-12, atol=1e-12)
 
 
 def test_without_gradients_nothing_is_kept() -> None:
@@ -127,5 +127,5 @@ def test_a_weight_may_have_another_bias_at_every_step() -> None:
                 values = functional.linear(torch.tanh(values), layer.weight, layer.bias * step)
         values.square().sum().backward()  # type: ignore[no-untyped-call]
         computed.append([values, *(parameter.grad for parameter in layer.parameters())])
-    for one, other in zip(*computed, strict=True):
-        torch.testing.assert_close(one, other)
+    for item, other in zip(*computed, strict=True):
+        torch.testing.assert_close(item, other)

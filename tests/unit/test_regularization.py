@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models import Side, assert_slopes, pad_sources, sources, targets
+from models import SideSizes, assert_slopes, pad_sources, sources, targets
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -59,7 +59,7 @@ def writer(seed: int = 1, **settings: object) -> Writer:
         "dropout": 0.5,
     }
     torch.manual_seed(seed)
-    model = many_to_many(Model.model_validate(tree | settings), [Side("symbols", 9)], Side("symbols", 8))
+    model = many_to_many(Model.model_validate(tree | settings), [SideSizes("symbols", 9)], SideSizes("symbols", 8))
     return model.double()
 
 

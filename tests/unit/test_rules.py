@@ -47,7 +47,7 @@ class Bonus:
 
     adds: dict[int, float]
 
-    def __call__(self, ranked: Tensor, said: Tensor, sources: Tensor) -> Tensor:
+    def __call__(self, ranked: Tensor, written: Tensor, sources: Tensor) -> Tensor:
         for symbol, bonus in self.adds.items():
             ranked[:, symbol] += bonus
         return ranked
@@ -126,7 +126,7 @@ def known_rules(sources: int) -> st.SearchStrategy[list[Known]]:
         lambda all_: Known(
             "lexicon",
             lexicon(all_),
-            lambda _, output, ends: output in all_ if ends else any(one[: len(output)] == output for one in all_),
+            lambda _, output, ends: output in all_ if ends else any(item[: len(output)] == output for item in all_),
         )
     )
     prefix = st.lists(outputs, min_size=sources, max_size=sources).map(
@@ -138,7 +138,7 @@ def known_rules(sources: int) -> st.SearchStrategy[list[Known]]:
             ),
         )
     )
-    return st.lists(st.one_of(repeat, end, liked, some, names, prefix), max_size=3, unique_by=lambda one: one.name)
+    return st.lists(st.one_of(repeat, end, liked, some, names, prefix), max_size=3, unique_by=lambda item: item.name)
 
 
 @dataclass
@@ -156,17 +156,18 @@ class Plain:
         return self.table[len(prefix)][prefix[-1] if prefix else BOS][symbol]
 
     def added(self, *symbols: int) -> float:
-        return sum(one.adds.get(symbol, 0.0) for one in self.rules for symbol in symbols)
+        return sum(item.adds.get(symbol, 0.0) for item in self.rules for symbol in symbols)
 
     def may(self, prefix: Tokens) -> dict[int, float]:
         """What may follow, and what it adds to the rank."""
         rank_scores = {}
         if len(prefix) < self.limits.max_length:
             for symbol in SYMBOLS:
-                if all(one.keeps(self.source, (*prefix, symbol), False) for one in self.rules):
+                if all(item.keeps(self.source, (*prefix, symbol), False) for item in self.rules):
                     rank_scores[symbol] = self.log_p(prefix, symbol) + self.added(symbol)
         if len(prefix) >= self.limits.min_length and all(
-            [one.keeps(self.source, prefix, True) for one in self.rules] + [holds(prefix, one) for one in self.required]
+            [item.keeps(self.source, prefix, True) for item in self.rules]
+            + [holds(prefix, item) for item in self.required]
         ):
             rank_scores[EOS] = self.log_p(prefix, EOS) + self.added(EOS)
         return rank_scores
@@ -230,28 +231,28 @@ class Plain:
                 after.append(
                     [(r, s, (*prefix, symbol)) for _, r, s, prefix, symbol in candidates if symbol != EOS][:width]
                 )
-            full = [len(one) >= width and leading[n] <= surest[n] for n, one in enumerate(done)]
+            full = [len(item) >= width and leading[n] <= surest[n] for n, item in enumerate(done)]
             lanes = [[] if full[-1 if grid else number] else lane for number, lane in enumerate(after)]
-        best = [one for lane in done for one in sorted(lane, reverse=True)[:width]]
+        best = [item for lane in done for item in sorted(lane, reverse=True)[:width]]
         return sorted({prefix: (rank, score, prefix) for rank, score, prefix in sorted(best)}.values(), reverse=True)
 
 
-def same(hypotheses: list[Hypothesis], wanted: Sequence[tuple[float, float, Tokens]]) -> None:
-    assert [one.tokens for one in hypotheses] == [tokens for _, _, tokens in wanted]
-    for one, (rank, score, _) in zip(hypotheses, wanted, strict=True):
-        assert one.score == pytest.approx(score, abs=1e-4)
-        assert one.rank_score == pytest.approx(rank, abs=1e-4)
+def same(hypotheses: list[Hypothesis], expected: Sequence[tuple[float, float, Tokens]]) -> None:
+    assert [item.tokens for item in hypotheses] == [tokens for _, _, tokens in expected]
+    for item, (rank, score, _) in zip(hypotheses, expected, strict=True):
+        assert item.score == pytest.approx(score, abs=1e-4)
+        assert item.rank_score == pytest.approx(rank, abs=1e-4)
 
 
 @given(st.integers(0, 10_000), known_rules(4), st.integers(0, 2))
 def test_greedy_with_rules_is_the_plain_search(seed: int, rules: list[Known], shortest: int) -> None:
     tables, limits = random_tables(4, seed), Limits(LONGEST, shortest)
-    results = greedy(stepper(tables), starts(4), 4, CPU, limits, rules=[one.rule for one in rules])
-    one = beam(stepper(tables), starts(4), 4, CPU, limits, 1, rules=[one.rule for one in rules])
+    results = greedy(stepper(tables), starts(4), 4, CPU, limits, rules=[item.rule for item in rules])
+    item = beam(stepper(tables), starts(4), 4, CPU, limits, 1, rules=[item.rule for item in rules])
     for source, hypotheses in enumerate(results):
-        wanted = Plain(tables[source].tolist(), source, limits, rules).greedy()
-        assert [h.tokens for h in hypotheses] == [h.tokens for h in one[source]] == [tokens for tokens, _ in wanted]
-        assert [h.score for h in hypotheses] == pytest.approx([score for _, score in wanted], abs=1e-4)
+        expected = Plain(tables[source].tolist(), source, limits, rules).greedy()
+        assert [h.tokens for h in hypotheses] == [h.tokens for h in item[source]] == [tokens for tokens, _ in expected]
+        assert [h.score for h in hypotheses] == pytest.approx([score for _, score in expected], abs=1e-4)
 
 
 @given(st.integers(0, 10_000), known_rules(3), st.sampled_from([0.0, 0.6, 1.0]), st.integers(0, 2))
@@ -260,7 +261,7 @@ def test_a_beam_wide_enough_finds_every_output_that_keeps_the_rules(
 ) -> None:
     tables, limits = random_tables(3, seed), Limits(LONGEST, shortest)
     width = sum(WORDS**n for n in range(LONGEST + 1))
-    results = beam(stepper(tables), starts(3), 3, CPU, limits, width, penalty, rules=[one.rule for one in rules])
+    results = beam(stepper(tables), starts(3), 3, CPU, limits, width, penalty, rules=[item.rule for item in rules])
     for source, hypotheses in enumerate(results):
         same(hypotheses, Plain(tables[source].tolist(), source, limits, rules, penalty).all())
 
@@ -268,7 +269,7 @@ def test_a_beam_wide_enough_finds_every_output_that_keeps_the_rules(
 @given(st.integers(0, 10_000), known_rules(3), st.integers(1, 6), st.sampled_from([0.0, 1.0]))
 def test_a_beam_with_rules_is_the_plain_search(seed: int, rules: list[Known], width: int, penalty: float) -> None:
     tables, limits = random_tables(3, seed), Limits(LONGEST)
-    results = beam(stepper(tables), starts(3), 3, CPU, limits, width, penalty, rules=[one.rule for one in rules])
+    results = beam(stepper(tables), starts(3), 3, CPU, limits, width, penalty, rules=[item.rule for item in rules])
     for source, hypotheses in enumerate(results):
         same(hypotheses, Plain(tables[source].tolist(), source, limits, rules, penalty).beam(width))
 
@@ -278,7 +279,7 @@ def test_diverse_groups_are_the_plain_search(
     seed: int, rules: list[Known], width: int, groups: int, strength: float
 ) -> None:
     tables, limits = random_tables(3, seed), Limits(LONGEST)
-    lanes, chosen = Diverse(groups, strength), [one.rule for one in rules]
+    lanes, chosen = Diverse(groups, strength), [item.rule for item in rules]
     results = beam(stepper(tables), starts(3), 3, CPU, limits, width, rules=chosen, lanes=lanes)
     for source, hypotheses in enumerate(results):
         same(hypotheses, Plain(tables[source].tolist(), source, limits, rules).beam(width, groups, strength))
@@ -288,11 +289,11 @@ def test_diverse_groups_are_the_plain_search(
 def test_required_phrases_are_the_plain_grid(seed: int, rules: list[Known], required: list[Tokens], width: int) -> None:
     tables, limits = random_tables(3, seed), Limits(LONGEST)
     grid = Phrases(required, SPECIALS + WORDS)
-    chosen = [*(one.rule for one in rules), grid]
+    chosen = [*(item.rule for item in rules), grid]
     results = beam(stepper(tables), starts(3), 3, CPU, limits, width, rules=chosen, lanes=grid)
     for source, hypotheses in enumerate(results):
         same(hypotheses, Plain(tables[source].tolist(), source, limits, rules, required=required).beam(width))
-        assert all(holds(one.tokens, phrase) for one in hypotheses for phrase in required)
+        assert all(holds(item.tokens, phrase) for item in hypotheses for phrase in required)
         if not rules and sum(map(len, set(required))) <= LONGEST:
             assert hypotheses, "a phrase can always be said"
 
@@ -348,17 +349,17 @@ def test_company_and_padding_change_nothing(choice: Any, kind: str) -> None:
     together = search(range(len(rows)))
     for row in range(len(rows)):
         (alone,) = search([row])
-        assert [one.tokens for one in alone] == [one.tokens for one in together[row]]
+        assert [item.tokens for item in alone] == [item.tokens for item in together[row]]
         for a, b in zip(alone, together[row], strict=True):
             assert (a.score, a.rank_score) == pytest.approx((b.score, b.rank_score), abs=1e-4)
-        assert all(one.tokens[: len(starting[row])] == starting[row] for one in alone)
-        for one in alone:
-            target = torch.tensor([[*one.tokens, EOS]])
+        assert all(item.tokens[: len(starting[row])] == starting[row] for item in alone)
+        for item in alone:
+            target = torch.tensor([[*item.tokens, EOS]])
             with torch.inference_mode():
                 looked = model.attention([pad_sources([rows[row]])], target)
             covered = 0.0 if looked is None else 0.4 * float(looked[0][0].sum(0).clamp(max=1).log().sum())
-            wanted = (one.score - 0.3) / (len(one.tokens) + 1) + covered
-            assert one.rank_score == pytest.approx(wanted, abs=1e-4)
+            expected = (item.score - 0.3) / (len(item.tokens) + 1) + covered
+            assert item.rank_score == pytest.approx(expected, abs=1e-4)
 
 
 @given(st.sampled_from(covering()[::5]), st.integers(0, 1000), known_rules(2), st.booleans(), phrases)
@@ -370,7 +371,7 @@ def test_of_a_model_every_output_that_keeps_the_rules_is_found(
     model, rows = make(choice, target_symbols=SPECIALS + WORDS, seed=seed), sources(2, seed)
     required = required if grid else []
     lanes = Phrases(required, SPECIALS + WORDS) if grid else Together()
-    chosen = [*(one.rule for one in rules), *([lanes] if isinstance(lanes, Phrases) else [])]
+    chosen = [*(item.rule for item in rules), *([lanes] if isinstance(lanes, Phrases) else [])]
     every = [output for length in range(4) for output in itertools.product(SYMBOLS, repeat=length)]
     with torch.inference_mode():
         state = model.start([pad_sources(rows)])
@@ -379,7 +380,8 @@ def test_of_a_model_every_output_that_keeps_the_rules_is_found(
             kept = [
                 output
                 for output in every
-                if all(one.keeps(source, output, True) for one in rules) and all(holds(output, one) for one in required)
+                if all(item.keeps(source, output, True) for item in rules)
+                and all(holds(output, item) for item in required)
             ]
             scores = {}
             for output in kept:
@@ -387,8 +389,10 @@ def test_of_a_model_every_output_that_keeps_the_rules_is_found(
                 scores[output] = float(forced(model.step, state, torch.tensor([[*output, EOS]])).sum())
             added = Plain([], source, Limits(3), rules).added
             ranks = {output: (scores[output] + added(*output, EOS)) / (len(output) + 1) ** 0.7 for output in kept}
-            assert {one.tokens for one in hypotheses} == set(kept)
-            assert [one.score for one in hypotheses] == pytest.approx([scores[h.tokens] for h in hypotheses], abs=1e-3)
+            assert {item.tokens for item in hypotheses} == set(kept)
+            assert [item.score for item in hypotheses] == pytest.approx(
+                [scores[h.tokens] for h in hypotheses], abs=1e-3
+            )
             assert [h.rank_score for h in hypotheses] == pytest.approx(sorted(ranks.values(), reverse=True), abs=1e-3)
 
 
@@ -406,12 +410,12 @@ def test_coverage_is_equation_14() -> None:
     hypotheses = beam(
         step, Chain(torch.zeros(1, dtype=torch.long)), 1, CPU, Limits(1), 3, 1.0, coverage=Coverage(2.0, mask)
     )[0]
-    assert {one.tokens for one in hypotheses} == {(), (a,), (b,)}
-    for one in hypotheses:
-        path = [BOS, *one.tokens]
+    assert {item.tokens for item in hypotheses} == {(), (a,), (b,)}
+    for item in hypotheses:
+        path = [BOS, *item.tokens]
         attended = [min(float(sum(looks[symbol, place] for symbol in path)), 1.0) for place in (0, 1)]
         penalty = 2.0 * sum(math.log(max(value, torch.finfo(torch.float32).tiny)) for value in attended)
-        score = sum(float(log_probs[symbol]) for symbol in (*one.tokens, EOS))
-        assert one.score == pytest.approx(score, abs=1e-5)
-        assert one.rank_score == pytest.approx(score / len(path) + penalty, abs=1e-3)
-    assert [one.tokens for one in hypotheses] == [(b,), (a,), ()]
+        score = sum(float(log_probs[symbol]) for symbol in (*item.tokens, EOS))
+        assert item.score == pytest.approx(score, abs=1e-5)
+        assert item.rank_score == pytest.approx(score / len(path) + penalty, abs=1e-3)
+    assert [item.tokens for item in hypotheses] == [(b,), (a,), ()]

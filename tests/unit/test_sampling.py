@@ -50,9 +50,9 @@ def drawn(
     choose = sampler(temperature, top_k, top_p, noise)
     outputs = greedy(step, Rows(count), count, CPU, Limits(6), choose=choose)
     for row in outputs:
-        wanted = sum(np.log(PROBABILITIES[symbol]) for symbol in (*row[0].tokens, EOS)[:7])
+        expected = sum(np.log(PROBABILITIES[symbol]) for symbol in (*row[0].tokens, EOS)[:7])
         if len(row[0].tokens) < 6:  # an output cut off there must end, which has a probability of its own
-            assert row[0].score == pytest.approx(wanted, abs=1e-4)
+            assert row[0].score == pytest.approx(expected, abs=1e-4)
     return [row[0].tokens for row in outputs]
 
 

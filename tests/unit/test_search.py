@@ -85,43 +85,43 @@ def test_company_changes_nothing_and_scores_are_the_models_own(
     except DataError:  # rules that exclude each other, or lead a search into a dead end
         assert "decode.no_repeat_ngram" in chosen
         return
-    for number, (text, one) in enumerate(zip(TEXTS, answers, strict=True)):
+    for number, (text, item) in enumerate(zip(TEXTS, answers, strict=True)):
         if not text:
-            assert one.text == ""
+            assert item.text == ""
             continue
-        assert one.text.split()[: len(prefix[number].split())] == prefix[number].split()
-        assert set(one.tokens) <= set(chosen.get("decode.allowed", "ABCDE"))
-        assert all(f" {phrase} " in f" {one.text} " for phrase in chosen.get("decode.require", []))
+        assert item.text.split()[: len(prefix[number].split())] == prefix[number].split()
+        assert set(item.tokens) <= set(chosen.get("decode.allowed", "ABCDE"))
+        assert all(f" {phrase} " in f" {item.text} " for phrase in chosen.get("decode.require", []))
         size = chosen.get("decode.no_repeat_ngram", 99)
-        grams = [tuple(one.tokens[i : i + size]) for i in range(len(one.tokens) - size + 1)]
+        grams = [tuple(item.tokens[i : i + size]) for i in range(len(item.tokens) - size + 1)]
         assert len(grams) == len(set(grams))
-        assert len(one.tokens) >= chosen.get("decode.min_length", 0)
-        if one.text:
-            assert model.score([Row((text,), one.text, "t", 1)]) == pytest.approx([one.score], abs=1e-4)
+        assert len(item.tokens) >= chosen.get("decode.min_length", 0)
+        if item.text:
+            assert model.score([Row((text,), item.text, "t", 1)]) == pytest.approx([item.score], abs=1e-4)
         if details:
-            best = one.n_best[0]
-            assert len(best.token_scores) == len(one.tokens) + 1
-            assert sum(best.token_scores) == pytest.approx(one.score, abs=1e-4)
-            assert len(best.alignment) == len(one.tokens)
+            best = item.n_best[0]
+            assert len(best.token_scores) == len(item.tokens) + 1
+            assert sum(best.token_scores) == pytest.approx(item.score, abs=1e-4)
+            assert len(best.alignment) == len(item.tokens)
             assert all(0 <= place < len(text) for place in best.alignment)
         if "decode.sample" not in chosen and "decode.mbr" not in chosen:
             (alone,) = model.predict([text], settings=chosen, prefix=prefix[number])
-            assert alone.tokens == one.tokens
-            assert alone.score == pytest.approx(one.score, abs=1e-4)
+            assert alone.tokens == item.tokens
+            assert alone.score == pytest.approx(item.score, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", [{"decode.sample": {}}, {"decode.mbr": {"samples": 4}}])
 def test_what_is_drawn_does_not_depend_on_windows(model: Predictor, kind: dict[str, Any]) -> None:
-    whole = [one.text for one in model.predict(TEXTS, settings=kind)]
-    assert [one.text for one in model.stream(TEXTS, settings=kind, window=2)] == whole
+    whole = [item.text for item in model.predict(TEXTS, settings=kind)]
+    assert [item.text for item in model.stream(TEXTS, settings=kind, window=2)] == whole
 
 
 def test_a_language_model_keeps_rules_too(language: Predictor) -> None:
     chosen = {"decode.allowed": ["a", "b", "c"], "decode.no_repeat_ngram": 1, "decode.min_length": 2}
-    for one in language.predict(["d", "ed"], prefix=["a", ""], settings=chosen, token_scores=True, n_best=2):
-        for candidate in one.n_best:
-            continuation = candidate.text[len(one.source_tokens) :]
-            assert candidate.text.startswith("".join(one.source_tokens))
+    for item in language.predict(["d", "ed"], prefix=["a", ""], settings=chosen, token_scores=True, n_best=2):
+        for candidate in item.n_best:
+            continuation = candidate.text[len(item.source_tokens) :]
+            assert candidate.text.startswith("".join(item.source_tokens))
             assert set(continuation) <= set("abc")
             assert 2 <= len(continuation) == len(set(continuation)) == len(candidate.token_scores) - 1
             assert sum(candidate.token_scores) == pytest.approx(candidate.score, abs=1e-4)
@@ -135,17 +135,17 @@ def test_only_lines_of_the_lexicon_are_said(model: Predictor, write: Write) -> N
     path = write("names.txt", "".join(f"{line}\n" for line in lines))
     for beam in (1, 3):
         answers = model.predict(TEXTS, beam, settings={"decode.lexicon": str(path)}, n_best=beam)
-        assert all(candidate.text in lines for one in answers for candidate in one.n_best)
+        assert all(candidate.text in lines for item in answers for candidate in item.n_best)
     whole = model.predict(["abc"], 8, n_best=4, settings={"decode.lexicon": str(path), "decode.length_penalty": 0.0})
     scores = dict(zip(lines, model.score([Row(("abc",), line, "t", 1) for line in lines]), strict=True))
-    assert [one.text for one in whole[0].n_best] == sorted(lines, key=lambda line: -scores[line])
+    assert [item.text for item in whole[0].n_best] == sorted(lines, key=lambda line: -scores[line])
 
 
 def test_groups_say_different_things(model: Predictor) -> None:
     same = model.predict(["abcde"], 4, n_best=4)[0]
     chosen = {"decode.beam": 4, "decode.diversity": {"groups": 4, "strength": 50.0}}
     diverse = model.predict(["abcde"], n_best=4, settings=chosen)[0]
-    firsts = [{tuple(one.tokens[:1]) for one in answer.n_best} for answer in (same, diverse)]
+    firsts = [{tuple(item.tokens[:1]) for item in answer.n_best} for answer in (same, diverse)]
     assert len(firsts[0]) < len(firsts[1]) == 4
 
 
@@ -249,7 +249,7 @@ def test_rules_may_change_between_a_training_and_its_resumption(
     small = {"data__train": str(pairs), "model__encoder__hidden": 4, "model__decoder__hidden": 4}
     ruled = {"decode__no_repeat_ngram": 1, "decode__min_length": 0, "decode__allowed": ["A"], "decode__beam": 2}
     first = load(train(configure(train__max_steps=2, **small, **ruled), tmp_path / "m", device="cpu"), "cpu")
-    assert {one.text for one in first.predict(["abc", "de"])} <= {"", "A"}
+    assert {item.text for item in first.predict(["abc", "de"])} <= {"", "A"}
     other = configure(train__max_steps=4, decode__mbr={"samples": 3}, decode__eos_penalty=1.0, **small)
     again = load(train(other, tmp_path / "m", resume=True, device="cpu"), "cpu")
     assert again.config.decode.rules == {"eos_penalty": 1.0}
@@ -273,12 +273,12 @@ def test_an_unknown_symbol_is_replaced_by_the_one_looked_at(model: Predictor, mo
     try:
         bias.data[UNK] = 1000.0
         chosen = {"decode.replace_unknown": True}
-        for text, one in zip(TEXTS, model.predict(TEXTS, settings=chosen, align=True, attention=True), strict=True):
+        for text, item in zip(TEXTS, model.predict(TEXTS, settings=chosen, align=True, attention=True), strict=True):
             if text:
-                assert one.tokens == [text[place] for place in one.n_best[0].alignment]
-                assert one.n_best[0].alignment == one.attention[:-1, :-1].argmax(1).tolist()
-                assert len(one.tokens) == 8
-        assert set("".join(one.text for one in model.predict(TEXTS))) <= set("ABCDE ")
+                assert item.tokens == [text[place] for place in item.n_best[0].alignment]
+                assert item.n_best[0].alignment == item.attention[:-1, :-1].argmax(1).tolist()
+                assert len(item.tokens) == 8
+        assert set("".join(item.text for item in model.predict(TEXTS))) <= set("ABCDE ")
         assert model.evaluate(settings=chosen)["token_error_rate"] > 0
     finally:
         bias.data.copy_(before)
@@ -295,10 +295,10 @@ def test_least_risk_is_the_largest_mean_utility(drawn: list[tuple[int, ...]]) ->
         return sentence_chrf(" ".join(map(str, output)), " ".join(map(str, other)))
 
     hypotheses = least_risk([Hypothesis(tokens, -1.0 - len(tokens), 0.0) for tokens in drawn], worth)
-    assert sorted(one.tokens for one in hypotheses) == sorted(set(drawn))
-    for one in hypotheses:
-        assert one.rank_score == pytest.approx(sum(worth(one.tokens, other) for other in drawn) / len(drawn))
-    assert [one.rank_score for one in hypotheses] == sorted((one.rank_score for one in hypotheses), reverse=True)
+    assert sorted(item.tokens for item in hypotheses) == sorted(set(drawn))
+    for item in hypotheses:
+        assert item.rank_score == pytest.approx(sum(worth(item.tokens, other) for other in drawn) / len(drawn))
+    assert [item.rank_score for item in hypotheses] == sorted((item.rank_score for item in hypotheses), reverse=True)
 
 
 def test_the_command_line_has_them(model_folder: Path, write: Write) -> None:
@@ -309,12 +309,12 @@ def test_the_command_line_has_them(model_folder: Path, write: Write) -> None:
         assert done.exit_code == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    assert all(one["tokens"][0] == "A" for one in predicted("--prefix", "A"))
-    assert all(set(one["tokens"]) <= {"C"} for one in predicted("--set", "decode.allowed=[C]"))
+    assert all(item["tokens"][0] == "A" for item in predicted("--prefix", "A"))
+    assert all(set(item["tokens"]) <= {"C"} for item in predicted("--set", "decode.allowed=[C]"))
     assert len(predicted("--mbr", "6", "--n-best", "3")[0]["n_best"]) <= 3
-    assert all(len(one["alignment"]) == len(one["tokens"]) for one in predicted("--align", "--beam", "2"))
-    for one in predicted("--n-best", "2"):
-        for candidate in one["n_best"]:
+    assert all(len(item["alignment"]) == len(item["tokens"]) for item in predicted("--align", "--beam", "2"))
+    for item in predicted("--n-best", "2"):
+        for candidate in item["n_best"]:
             assert sum(candidate["token_scores"]) == pytest.approx(candidate["score"], abs=1e-4)
     wrong = CliRunner().invoke(app, ["predict", str(model_folder), path, "--align"])
     assert wrong.exit_code == 2
@@ -324,9 +324,9 @@ def test_the_command_line_has_them(model_folder: Path, write: Write) -> None:
 def test_a_lower_precision_changes_scores_by_its_rounding_alone(
     model: Predictor, language: Predictor, beam: int
 ) -> None:
-    for one in (model, language):
-        lower = one.predict(TEXTS, beam=beam, settings={"decode.precision": "bfloat16"})
-        scores = one.predict(TEXTS, beam=beam)
+    for item in (model, language):
+        lower = item.predict(TEXTS, beam=beam, settings={"decode.precision": "bfloat16"})
+        scores = item.predict(TEXTS, beam=beam)
         for rounded, exact in zip(lower, scores, strict=True):
             assert rounded.score != exact.score or not rounded.tokens  # it is not ignored
             assert rounded.score == (exact.score and pytest.approx(exact.score, rel=0.03))

@@ -70,9 +70,9 @@ def hypotheses_of(model: Predictor, search: Search, texts: list[str]) -> list[li
     return decode_sources(model.model, [ids(model, texts)], search, CPU)
 
 
-def same(one: list[list[Hypothesis]], other: list[list[Hypothesis]]) -> None:
-    assert [[o.tokens for o in row] for row in one] == [[o.tokens for o in row] for row in other]
-    scores = [[value for row in rows for o in row for value in (o.score, o.rank_score)] for rows in (one, other)]
+def same(item: list[list[Hypothesis]], other: list[list[Hypothesis]]) -> None:
+    assert [[o.tokens for o in row] for row in item] == [[o.tokens for o in row] for row in other]
+    scores = [[value for row in rows for o in row for value in (o.score, o.rank_score)] for rows in (item, other)]
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
 
 
@@ -119,9 +119,9 @@ some = st.lists(st.integers(SPECIALS, SPECIALS + 5), min_size=1, max_size=4)
 def test_lists_are_of_the_largest_probabilities_of_model_1(rows: list[tuple[list[int], list[int]]]) -> None:
     sources, targets = (Sequences([[*side, EOS] for side in sides]) for sides in zip(*rows, strict=True))
     listed = learn(sources, targets, SPECIALS + 6, SPECIALS + 6, likely=3, common=1)
-    for x, wanted in plain_model_1(rows).items():
-        probabilities = [wanted[int(y)] for y in listed.likely[x] if y != PAD]
-        assert probabilities == pytest.approx(sorted(wanted.values(), reverse=True)[:3])
+    for x, expected in plain_model_1(rows).items():
+        probabilities = [expected[int(y)] for y in listed.likely[x] if y != PAD]
+        assert probabilities == pytest.approx(sorted(expected.values(), reverse=True)[:3])
 
 
 def test_common_symbols_are_the_most_frequent_and_no_special_ones() -> None:
@@ -145,10 +145,10 @@ def test_a_source_has_its_own_list_whoever_is_beside_it(rows: list[list[int]], p
     table[PAD] = PAD
     listed = Shortlist(table, np.array([5, 6], np.int32), 14)
     width = max(map(len, rows)) + padding
-    together = listed.own(torch.tensor([row + [PAD] * (width - len(row)) for row in rows]))
+    together = listed.allowed(torch.tensor([row + [PAD] * (width - len(row)) for row in rows]))
     for row, own in zip(rows, together, strict=True):
-        wanted = {EOS, UNK, 5, 6, *table[row].flatten().tolist()} - {PAD, BOS}
-        assert set(own.nonzero().flatten().tolist()) == wanted
+        expected = {EOS, UNK, 5, 6, *table[row].flatten().tolist()} - {PAD, BOS}
+        assert set(own.nonzero().flatten().tolist()) == expected
 
 
 # --- what is predicted -------------------------------------------------------------------------------------
@@ -190,41 +190,41 @@ def test_only_symbols_of_the_own_list_are_said_and_scored_among_them(model: Pred
     narrowed = 0
     for text, hypotheses in zip(TEXTS, hypotheses_of(model, search, TEXTS), strict=True):
         given = pad(ids(model, [text]), np.zeros(1, np.int64))
-        (own,) = search.shortlist.own(given.values)
+        (own,) = search.shortlist.allowed(given.values)
         narrowed += int((~own).sum())
-        for one in hypotheses:
-            output = torch.tensor([[*one.tokens, EOS]])
+        for item in hypotheses:
+            output = torch.tensor([[*item.tokens, EOS]])
             assert own[output].all()
             with torch.inference_mode():
                 log_probs = writer.head.log_probs(writer([given], output))[0].masked_fill(~own, -torch.inf)
             listed = torch.log_softmax(log_probs, -1)
-            assert one.score == pytest.approx(float(listed.gather(1, output.T).sum()), abs=1e-4)
+            assert item.score == pytest.approx(float(listed.gather(1, output.T).sum()), abs=1e-4)
     assert narrowed > 3 * len(TEXTS)  # the lists leave something out
 
 
 def test_scores_that_are_told_are_the_models_own(model: Predictor) -> None:
     answers = model.predict(TEXTS, beam=3, n_best=3, token_scores=True)
     for text, answer in zip(TEXTS, answers, strict=True):
-        for one in filter(lambda one: one.text, answer.n_best):
-            (score,) = model.scores([(text, one.text)])
-            assert one.score == pytest.approx(score, abs=1e-4)
-            assert sum(one.token_scores) == pytest.approx(score, abs=1e-4)
+        for item in filter(lambda item: item.text, answer.n_best):
+            (score,) = model.scores([(text, item.text)])
+            assert item.score == pytest.approx(score, abs=1e-4)
+            assert sum(item.token_scores) == pytest.approx(score, abs=1e-4)
     plain = model.predict(TEXTS, beam=3)
-    assert [one.text for one in plain] == [one.text for one in answers]
-    assert [one.score for one in plain] == pytest.approx([one.score for one in answers])
+    assert [item.text for item in plain] == [item.text for item in answers]
+    assert [item.score for item in plain] == pytest.approx([item.score for item in answers])
 
 
 def test_confidence_is_fitted_to_the_models_own_scores(model: Predictor) -> None:
     rows = model.rows(None)
     measured = judged(task_of(model._loaded, rows))
-    scores = [one.score for one in model.predict([row.sources[0] for row in rows])]
+    scores = [item.score for item in model.predict([row.sources[0] for row in rows])]
     np.testing.assert_allclose(measured.log_probs, outcomes(scores), atol=1e-4)
 
 
 def test_a_prefix_need_not_be_listed(model: Predictor) -> None:
     search = search_of(model)
     assert search.shortlist is not None
-    (own,) = search.shortlist.own(pad(ids(model, ["so"]), np.zeros(1, np.int64)).values)
+    (own,) = search.shortlist.allowed(pad(ids(model, ["so"]), np.zeros(1, np.int64)).values)
     foreign = next(int(symbol) for symbol in (~own).nonzero().flatten() if symbol >= SPECIALS)
     name = model.codecs.target.vocabulary.symbol(foreign)  # type: ignore[attr-defined]
     answers = model.predict(["so", "ten"], prefix=[name, ""])
@@ -234,7 +234,7 @@ def test_a_prefix_need_not_be_listed(model: Predictor) -> None:
 
 def test_symbol_by_symbol_as_all_at_once(model: Predictor) -> None:
     for text in TEXTS:
-        last: Any = list(model.say(text))[-1]
+        last: Any = list(model.write(text))[-1]
         whole = model.predict([text], beam=1)[0]
         assert last.text == whole.text
         assert last.score == pytest.approx(whole.score, abs=1e-4)
@@ -244,7 +244,7 @@ def allowed_after(model: Predictor, text: str) -> set[str | None]:
     """The symbols that a text may be answered with."""
     search = search_of(model)
     assert search.shortlist is not None
-    (own,) = search.shortlist.own(pad(ids(model, [text]), np.zeros(1, np.int64)).values)
+    (own,) = search.shortlist.allowed(pad(ids(model, [text]), np.zeros(1, np.int64)).values)
     symbol = model.codecs.target.vocabulary.symbol  # type: ignore[attr-defined]
     return {symbol(int(number)) for number in own.nonzero().flatten() if number >= SPECIALS}
 
@@ -258,7 +258,7 @@ def test_a_watched_beam_knows_symbols_by_their_own_numbers(model: Predictor) -> 
         tokens.append(node.token)
         node = trace.beam.nodes[node.parent]
     assert tokens[::-1] == [*trace.output.tokens[: len(tokens) - 1], None]
-    listed = {one.token for one in trace.beam.nodes}
+    listed = {item.token for item in trace.beam.nodes}
     assert listed <= allowed_after(model, "sho") | {None}
 
 
@@ -275,12 +275,12 @@ def test_special_symbols_keep_their_numbers(model: Predictor) -> None:
 def test_a_model_keeps_its_list(model: Predictor, folder: Path, tmp_path: Path) -> None:
     model.save(tmp_path / "copy")
     again = load(tmp_path / "copy", "cpu")
-    own, theirs = model.codecs.shortlist, again.codecs.shortlist
+    own, others = model.codecs.shortlist, again.codecs.shortlist
     assert own is not None
-    assert theirs is not None
-    assert (own.likely == theirs.likely).all()
-    assert (own.common == theirs.common).all()
-    assert [one.score for one in again.predict(TEXTS)] == [one.score for one in model.predict(TEXTS)]
+    assert others is not None
+    assert (own.likely == others.likely).all()
+    assert (own.common == others.common).all()
+    assert [item.score for item in again.predict(TEXTS)] == [item.score for item in model.predict(TEXTS)]
 
 
 def test_a_trained_model_gets_a_list_by_going_on(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_fewer_can_be_asked_for_and_not_more(model: Predictor) -> None:
     off = model.predict(TEXTS, beam=3, n_best=3, settings={"decode.shortlist": None})
     whole = hypotheses_of(model, search_of(model, shortlist=None, beam=3), TEXTS)
     for answer, hypotheses in zip(off, whole, strict=True):
-        assert [one.score for one in answer.n_best] == pytest.approx([one.score for one in hypotheses])
+        assert [item.score for item in answer.n_best] == pytest.approx([item.score for item in hypotheses])
 
 
 @pytest.mark.parametrize(
@@ -364,9 +364,9 @@ def test_the_command_line(folder: Path, tmp_path: Path, model: Predictor) -> Non
     run = CliRunner().invoke(app, ["predict", str(folder), str(file), "--device", "cpu"])
     assert run.exit_code == 0, run.output
     answers = model.predict(TEXTS)
-    assert run.stdout.splitlines() == [one.text for one in answers]
+    assert run.stdout.splitlines() == [item.text for item in answers]
     done = CliRunner().invoke(app, ["predict", str(folder), str(file), "--device", "cpu", "--json"])
     scores = [json.loads(line)["score"] for line in done.stdout.splitlines()]
-    assert scores == pytest.approx([one.score for one in answers], abs=1e-5)
+    assert scores == pytest.approx([item.score for item in answers], abs=1e-5)
     plain = {"decode.shortlist": None}  # the likelihood of the references is of all symbols
     assert model.evaluate()["loss"] == pytest.approx(model.evaluate(settings=plain)["loss"])

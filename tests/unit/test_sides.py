@@ -56,7 +56,7 @@ def test_texts(tmp_path: Path, name: str) -> None:
     rows, source, target = TEXTS[name]
     config = chosen(tmp_path, rows)
     tokenizers = [side.options["tokens"] for side in (config.sources[0], config.target)]
-    assert [one["kind"] if isinstance(one, dict) else one for one in tokenizers] == [source, target]
+    assert [item["kind"] if isinstance(item, dict) else item for item in tokenizers] == [source, target]
     assert config.target.kind == "text"
 
 
@@ -64,7 +64,7 @@ TAGGED = [sentence(CHANCE.randint(2, 6), [word(5) for _ in range(30)]) for _ in 
 
 
 def tags(text: str) -> str:
-    return " ".join("LS"[len(one) % 2] if one < "g" else "O" for one in text.split())
+    return " ".join("LS"[len(item) % 2] if item < "g" else "O" for item in text.split())
 
 
 def test_a_tag_for_each_word_is_labels_also_where_few_rows_are_distinct(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ def test_words_are_encoded_as_ever_and_unknown_ones_keep_their_characters(words:
 
 
 def test_words_that_differ_in_characters_alone_differ() -> None:
-    one, other = np.asarray(codec().encode("bac abc"))[:2]
-    assert one[0] == other[0] == UNK
-    assert one[1:].tolist() != other[1:].tolist()
+    item, other = np.asarray(codec().encode("bac abc"))[:2]
+    assert item[0] == other[0] == UNK
+    assert item[1:].tolist() != other[1:].tolist()
 
 
 def test_a_codec_read_back_from_json_is_the_same() -> None:

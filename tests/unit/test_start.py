@@ -53,11 +53,11 @@ def test_old_symbols_keep_ids_and_vectors_and_new_ones_are_added(
         before, after = (both.codecs.named[side].to_json()["symbols"] for both in (old, new))
         assert after[: len(before)] == before
         assert set(fresh) <= set(after[len(before) :])
-    theirs, own = dict(old.model.named_parameters()), dict(new.model.named_parameters())
-    for name, value in theirs.items():
+    others, own = dict(old.model.named_parameters()), dict(new.model.named_parameters())
+    for name, value in others.items():
         torch.testing.assert_close(own[name][: len(value)] if value.dim() else own[name], value, atol=1e-6, rtol=0)
     printed = capsys.readouterr().err
-    assert f"{len(theirs)} of {len(theirs)} parameters are taken from the model to start from" in printed
+    assert f"{len(others)} of {len(others)} parameters are taken from the model to start from" in printed
     assert "symbols are known to it, 1 are new" in printed
 
 

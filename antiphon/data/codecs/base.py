@@ -67,7 +67,7 @@ class Codec(ABC):
         A `ValueError` says what is wrong, as the end of a sentence that begins with the side: "is empty".
         """
 
-    def asked(self, content: object) -> Any:
+    def read_input(self, content: object) -> Any:
         """The value of an input to predict for. It may be a text of white space only; paths are taken as they are."""
         return self.read(content, "")
 

@@ -56,12 +56,12 @@ class TextCodec(Codec):
         return len(self.vocabulary)
 
     def read(self, content: object, folder: str) -> Text:
-        value = self.asked(content)
+        value = self.read_input(content)
         if not all(as_text(text).strip() for text in turns_of(value)):
             raise ValueError("is empty" if isinstance(value, str) else "has an empty turn")
         return value
 
-    def asked(self, content: object) -> Text:
+    def read_input(self, content: object) -> Text:
         return content if isinstance(content, str) else as_text(content)
 
     def learn(self, values: Sequence[Text]) -> None:
@@ -217,7 +217,7 @@ class SourceTextCodec(TextCodec):
         widths = {f"character_{name}": self.spelling.options[name] for name in ("embedding", "hidden")}
         return {"characters": len(self.spelling.vocabulary), **widths}
 
-    def asked(self, content: object) -> Text:
+    def read_input(self, content: object) -> Text:
         return read_text(content, self.turns, self.trims)
 
     def learn(self, values: Sequence[Text]) -> None:

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from antiphon.common.symbols import UNK
 from antiphon.config.schema import Config
-from antiphon.data.batches import Padded, pad
+from antiphon.data.batches import EncodedInput, Padded, pad
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, side_names
 from antiphon.errors import DataError
 from antiphon.inspection.explain.observe import M, Observed
-from antiphon.inspection.explain.request import ME, EncodedInput
+from antiphon.inspection.explain.request import ME
 from antiphon.inspection.explain.rounding import rounded
 from antiphon.inspection.trace import Choice, Source, Token
 from antiphon.inspection.trace import Layer as LayerTrace

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from antiphon.common.symbols import EOS
+from antiphon.data.batches import EncodedInput
 from antiphon.inspection.explain.attribution import input_x_gradient, row_numbers
 from antiphon.inspection.explain.explainer import divergence, encoded_reference
 from antiphon.inspection.explain.observe import Observed
-from antiphon.inspection.explain.request import EncodedInput, TraceRequest
+from antiphon.inspection.explain.request import TraceRequest
 from antiphon.inspection.explain.writing import WritingExplainer
 from antiphon.inspection.trace import Attribution, Run, Token, Trace
 from antiphon.model.build import structure_of

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from antiphon.common.answers import NumberPrediction, NumbersPrediction
-from antiphon.data.batches import Examples, Sequences
+from antiphon.data.batches import EncodedInput, Examples, Sequences
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.errors import DataError
 from antiphon.evaluation.answering import Answer, answered
@@ -18,7 +18,7 @@ from antiphon.evaluation.scores import read_sources, score_rows
 from antiphon.inspection.explain.attribution import attributions, input_x_gradient, row_numbers
 from antiphon.inspection.explain.explainer import Explainer, choices, divergence, encoded_reference, pool_shares
 from antiphon.inspection.explain.observe import Observed
-from antiphon.inspection.explain.request import ME, EncodedInput, TraceRequest
+from antiphon.inspection.explain.request import ME, TraceRequest
 from antiphon.inspection.explain.rounding import rounded
 from antiphon.inspection.trace import Attribution, Run, Source, Trace
 from antiphon.inspection.trace import Step as StepTrace
@@ -46,7 +46,9 @@ class ReaderExplainer(Explainer[Reader]):
         return Trace(
             structure=structure_of(self.config),
             sources=sources,
-            output=output if not labels else output.model_copy(update={"score": self._score(example, answer.said)}),
+            output=output
+            if not labels
+            else output.model_copy(update={"score": self._score(example, answer.predicted)}),
             reference=reference,
             divergence=None if reference is None or not labels else divergence(output.tokens, reference.tokens),
             encoder=self._encoder(observed, sources),
@@ -91,15 +93,15 @@ class ReaderExplainer(Explainer[Reader]):
         ]
 
     def _run(self, answer: Answer, top: int) -> Run:
-        steps = self._steps(answer, list(map(int, answer.said)) if self._has_labels else [], top)
+        steps = self._steps(answer, list(map(int, answer.predicted)) if self._has_labels else [], top)
         text = answered(self.codecs.target, answer).text
         return Run(text=text, tokens=[step.token for step in steps], score=None, steps=steps)
 
     def _reference(self, example: EncodedInput, answer: Answer, reference: Any, top: int) -> Run:
         codec = self.codecs.target
         value, encoded = encoded_reference(codec, reference)
-        if len(encoded) != len(answer.said):
-            reason = f"has {len(encoded)} {codec.unit} for {len(answer.said)} {self.codecs.sources[0].unit}"
+        if len(encoded) != len(answer.predicted):
+            reason = f"has {len(encoded)} {codec.unit} for {len(answer.predicted)} {self.codecs.sources[0].unit}"
             raise DataError(f"{ME}: the reference {reason} of the input")
         score = self._score(example, encoded)
         if isinstance(codec, LabelCodec):
@@ -126,13 +128,17 @@ class ReaderExplainer(Explainer[Reader]):
         return [step for answer in answers for step in self._run(answer, top).steps]
 
     def _attribution(self, example: EncodedInput, sources: Sequence[Source], answer: Answer) -> list[Attribution]:
-        steps = len(answer.said)
+        steps = len(answer.predicted)
         labels = self._has_labels
 
         def output_values(vectors: list[Input], rows: Tensor) -> Tensor:
             features = self.model.features_of(self.model.encode_vectors(vectors))[:, :steps]
             positions = torch.arange(len(rows) * steps, device=self.device)
             values = self.model.head.answer(features, positions)[1].view(len(rows), steps, -1)[row_numbers(rows), rows]
-            return values[row_numbers(rows), torch.from_numpy(answer.said).to(rows)[rows]] if labels else values.sum(-1)
+            return (
+                values[row_numbers(rows), torch.from_numpy(answer.predicted).to(rows)[rows]]
+                if labels
+                else values.sum(-1)
+            )
 
         return attributions(sources, input_x_gradient(self._vectors(example), steps, output_values))

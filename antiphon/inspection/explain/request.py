@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from antiphon.data.batches import Sequences
+from antiphon.data.batches import EncodedInput
 from antiphon.inspection.trace import Token
 
 ME = "input"  # what messages call the input
-
-
-class EncodedInput(NamedTuple):
-    """An input: what each source holds, and its arrays."""
-
-    values: Sequence[Any]
-    arrays: Sequence[Any]
-
-    @property
-    def sources(self) -> list[Sequences]:
-        return [Sequences([array]) for array in self.arrays]
 
 
 @dataclass(frozen=True)

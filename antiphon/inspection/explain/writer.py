@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from antiphon.common.symbols import BOS, EOS
+from antiphon.data.batches import EncodedInput
 from antiphon.inspection.explain.attribution import attributions, input_x_gradient, row_numbers
 from antiphon.inspection.explain.explainer import divergence, encoded_reference, log_probs_of, pool_shares
 from antiphon.inspection.explain.observe import Observed
-from antiphon.inspection.explain.request import ME, EncodedInput, TraceRequest
+from antiphon.inspection.explain.request import ME, TraceRequest
 from antiphon.inspection.explain.rounding import rounded
 from antiphon.inspection.explain.writing import WritingExplainer
 from antiphon.inspection.trace import Ablation, Attribution, Run, Source, Trace

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from antiphon.common.symbols import EOS, UNK
+from antiphon.data.batches import EncodedInput
 from antiphon.data.codecs.text import TextCodec
 from antiphon.decoding.alignment import written
 from antiphon.decoding.hypothesis import Hypothesis, best_of
@@ -18,7 +19,7 @@ from antiphon.decoding.run import Watch, decode_sources
 from antiphon.errors import ConfigError
 from antiphon.inspection.explain.beam_tree import Tree
 from antiphon.inspection.explain.explainer import Explainer, choices, log_probs_of
-from antiphon.inspection.explain.request import ME, EncodedInput, TraceRequest
+from antiphon.inspection.explain.request import ME, TraceRequest
 from antiphon.inspection.explain.rounding import rounded
 from antiphon.inspection.trace import Beam, Forced, Run, Token
 from antiphon.inspection.trace import Layer as LayerTrace

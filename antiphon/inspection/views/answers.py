@@ -35,7 +35,7 @@ def answers(trace: Trace) -> View | None:
     reference = None if trace.reference is None else trace.reference.steps
     if not many and trace.output.steps[0].values is None:
         return _one_answer(trace.output.steps[0], None if reference is None else reference[0].token)
-    return _as_answers("Predictions of each step" if many else "What it said", read, trace.output.steps, reference)
+    return _as_answers("Predictions of each step" if many else "Prediction", read, trace.output.steps, reference)
 
 
 def _one_answer(step: Step, reference: Token) -> View:
@@ -56,7 +56,7 @@ def _one_answer(step: Step, reference: Token) -> View:
         axes.spines[:].set_visible(False)
 
     about = f"The probability of each label{'' if reference is None else '; the reference is green'}."
-    return View("What it said", about, (6.0, 0.4 + side(len(choices), HIGHEST, 0.3)), draw)
+    return View("Prediction", about, (6.0, 0.4 + side(len(choices), HIGHEST, 0.3)), draw)
 
 
 def beliefs(trace: Trace) -> View | None:
@@ -65,7 +65,7 @@ def beliefs(trace: Trace) -> View | None:
         return None
     read = trace.sources[0].tokens[: len(trace.beliefs)]
     reference = None if trace.reference is None else [trace.reference.steps[0]] * len(read)
-    return _as_answers("What it believed after each step", read, trace.beliefs, reference, prefix=True)
+    return _as_answers("Prediction after each step", read, trace.beliefs, reference, prefix=True)
 
 
 def _as_answers(
@@ -102,7 +102,7 @@ def _as_answers(
                     axes.add_patch(Rectangle(corner, 2 * room, 2 * room, fill=False, edgecolor=color, linewidth=1.6))
 
     green = ", green for the reference" if reference_tokens else ""
-    about = f"The probability of each label in per cent, a frame for what is said{green}{until}."
+    about = f"The probability of each label in per cent, a frame for the prediction{green}{until}."
     return View(title, about, grid_size(read, labels), draw)
 
 

@@ -42,7 +42,7 @@ def attention(trace: Trace) -> View | None:
         axes = figure.subplots()
         draw_grid(axes, values, columns, rows)
         _between(axes, trace.sources)
-        axes.set(xlabel="what it read", ylabel="what it wrote")
+        axes.set(xlabel="source", ylabel="output")
 
     about = (
         "Each row is a symbol that was written, each column one that was read; the darker a cell, the more the model "
@@ -92,11 +92,11 @@ def attribution(trace: Trace) -> View | None:
         draw_grid(axes, values, columns, rows, signed=True)
         if trace.prompt is None:
             _between(axes, trace.sources)
-        axes.set(xlabel="what it read", ylabel="what it said")
+        axes.set(xlabel="source", ylabel="output")
 
     about = (
-        "Input x gradient: blue symbols speak for what was said, red ones against it. It holds for small changes only, "
-        "and is a hint where there is no attention, not a proof."
+        "Input x gradient: blue symbols raise the probability of the output, red ones lower it. "
+        "It holds for small changes only, and is a hint where there is no attention, not a proof."
     )
     return View("What it hangs on (attribution)", about, grid_size(columns, rows), draw)
 

@@ -81,9 +81,7 @@ def ablation(trace: Trace) -> View | None:
     if trace.ablation is None:
         return None
     compared = trace.reference is not None
-    rows = [
-        ["context C", "what it says then", "log p of the output", *(["log p of the reference"] if compared else [])]
-    ]
+    rows = [["context C", "the output then", "log p of the output", *(["log p of the reference"] if compared else [])]]
 
     def row(name: str, text: str, output: float | None, reference: float | None) -> None:
         rows.append([name, text, nats(output), *([nats(reference)] if compared else [])])

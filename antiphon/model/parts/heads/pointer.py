@@ -24,7 +24,7 @@ class Pointed(NamedTuple):
     readout: Tensor  # [..., features]
     gate: Tensor  # [...]: the logit of p_gen
     attention: Tensor  # [..., S]
-    says: Tensor  # [..., S]: the id that is written when a step of the source is copied
+    copy_ids: Tensor  # [..., S]: the id that is written when a step of the source is copied
 
 
 class PointerHead(SymbolHead[Pointed]):
@@ -54,7 +54,7 @@ class PointerHead(SymbolHead[Pointed]):
         generated = torch.log_softmax(self._logits(features.readout), -1)
         attention = at_least_float32(features.attention)
         lead, steps = attention.shape[:-1], attention.shape[-1]
-        copied = attention.new_zeros(*lead, len(self.weight) + steps).scatter_add(-1, features.says, attention)
+        copied = attention.new_zeros(*lead, len(self.weight) + steps).scatter_add(-1, features.copy_ids, attention)
         return written + generated, _log_not(features.gate)[..., None] + _log(copied)
 
     def log_probs(self, features: Pointed) -> Tensor:
@@ -69,14 +69,14 @@ class PointerHead(SymbolHead[Pointed]):
         logits = self._logits(features.readout)
         vocabulary_nll = functional.cross_entropy(logits, targets.where(known, UNK), reduction="none")
         written = functional.logsigmoid(at_least_float32(features.gate))
-        pointing = features.says == targets[:, None]
+        pointing = features.copy_ids == targets[:, None]
         copied = (at_least_float32(features.attention) * pointing).sum(-1)
         generated = (written - vocabulary_nll).masked_fill(~known, -torch.inf)
         return -torch.logaddexp(generated, _log_not(features.gate) + _log(copied))
 
     def judge(self, features: Pointed, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """-log p of each target, and whether it is the most probable symbol, each [N]."""
-        return judge_symbols(self, features, targets, positions, len(self.weight) + features.says.shape[-1])
+        return judge_symbols(self, features, targets, positions, len(self.weight) + features.copy_ids.shape[-1])
 
     def _summed(self, smoothing: float, targets: Tensor, *features: Tensor) -> tuple[Tensor, Tensor]:
         """The objective and -log p, summed over some steps."""
@@ -97,7 +97,7 @@ class PointerHead(SymbolHead[Pointed]):
         With many steps the distributions are computed piece by piece, and again in the backward pass.
         """
         kept, kept_targets = self.kept(features, positions), at_positions(targets, positions)
-        pieces = list(in_pieces(CrossEntropy.PRODUCT, len(self.weight) + kept.says.shape[-1], kept_targets, *kept))
+        pieces = list(in_pieces(CrossEntropy.PRODUCT, len(self.weight) + kept.copy_ids.shape[-1], kept_targets, *kept))
         if len(pieces) == 1:
             sums = [self._summed(smoothing, *pieces[0])]
         else:

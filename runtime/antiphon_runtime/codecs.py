@@ -32,7 +32,7 @@ from antiphon_runtime.errors import FolderError
 Array = NDArray[Any]
 
 
-class Side:
+class Codec:
     """One side of a row. `ends` is how many end symbols an encoded value has, `steps` whether it is a sequence."""
 
     steps = False
@@ -57,7 +57,7 @@ class Side:
         raise ValueError("has no steps")
 
 
-class Text(Side):
+class Text(Codec):
     """A text, or the turns of a dialogue; read with its spelling where the vocabulary has characters."""
 
     steps = True
@@ -80,11 +80,11 @@ class Text(Side):
         return BOS
 
     def read_input(self, content: Any) -> Any:
-        """As `Side.read_input`."""
+        """As `Codec.read_input`."""
         return read_text(content, self.turns, self.trims)
 
     def unknown(self, array: Array) -> int:
-        """As `Side.unknown`."""
+        """As `Codec.unknown`."""
         return unknown_symbols(array)
 
     def split(self, text: str) -> list[str]:
@@ -96,7 +96,7 @@ class Text(Side):
         return split_turns(self.split, value)
 
     def encode(self, value: Any) -> Array:
-        """As `Side.encode`."""
+        """As `Codec.encode`."""
         ids = [number for text in turns_of(value) for number in (*map(self.vocabulary.id, self.split(text)), EOS)]
         if self.letters is None:
             return np.asarray(ids, np.int64)
@@ -104,7 +104,7 @@ class Text(Side):
         return np.column_stack([ids, letters]).astype(np.int64)
 
     def read_step(self, step: Any) -> Array:
-        """As `Side.read_step`."""
+        """As `Codec.read_step`."""
         ids = self.encode(as_text(step))
         ids = ids[: len(ids) - self.ends]
         if len(ids) != 1:
@@ -131,7 +131,7 @@ class LongText(Text):
         return split_lines(self.tokenizer.split, self.normalize(text))
 
     def encode(self, value: Any) -> Array:
-        """As `Side.encode`."""
+        """As `Codec.encode`."""
         return np.asarray(list(map(self.vocabulary.id, self.split(value))), np.int64)
 
     def join(self, symbols: Sequence[str]) -> str:
@@ -139,25 +139,25 @@ class LongText(Text):
         return join_lines(self.tokenizer.join, symbols)
 
 
-class Category(Side):
+class Category(Codec):
     """One of several names, which may be unknown; as a target, a label."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.vocabulary = Vocabulary(value["symbols"])
 
     def read_input(self, content: Any) -> str:
-        """As `Side.read_input`."""
+        """As `Codec.read_input`."""
         text = str(content).lower() if isinstance(content, bool) else as_text(content).strip()
         if not text:
             raise ValueError("is empty")
         return text
 
     def encode(self, value: str) -> Array:
-        """As `Side.encode`."""
+        """As `Codec.encode`."""
         return np.asarray([self.vocabulary.id(value)], np.int64)
 
     def unknown(self, array: Array) -> int:
-        """As `Side.unknown`."""
+        """As `Codec.unknown`."""
         return int((array == UNK).sum())
 
     def names(self, ids: Iterable[int]) -> list[str]:
@@ -171,7 +171,7 @@ class Labels(Category):
     steps = True
 
 
-class Nothing(Side):
+class Nothing(Codec):
     """No source at all; as a target, the next symbol of the source."""
 
     reads = False
@@ -180,15 +180,15 @@ class Nothing(Side):
         self.kind = value["kind"]
 
     def read_input(self, content: Any) -> str:
-        """As `Side.read_input`."""
+        """As `Codec.read_input`."""
         return ""
 
     def encode(self, value: str) -> Array:
-        """As `Side.encode`."""
+        """As `Codec.encode`."""
         return np.asarray([EOS], np.int64)
 
 
-class Numbers(Side):
+class Numbers(Codec):
     """Arrays of scaled numbers: `vector`, `frames`, `grid`; as targets `number`, `numbers`."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
@@ -204,18 +204,18 @@ class Numbers(Side):
         return len(self.mean)
 
     def read_input(self, content: Any) -> Array:
-        """As `Side.read_input`."""
+        """As `Codec.read_input`."""
         values = read_numbers(content, _load)
         if self.kind == "frames":
             return as_frames(values, self.width)
         return as_grid(values) if self.kind == "grid" else as_vector(values)
 
     def encode(self, value: Array) -> Array:
-        """As `Side.encode`."""
+        """As `Codec.encode`."""
         return clipped(scaled(value, self.mean, self.deviation, self.steps))
 
     def read_step(self, step: Any) -> Array:
-        """As `Side.read_step`."""
+        """As `Codec.read_step`."""
         if self.kind != "frames":
             return super().read_step(step)
         return self.encode(read_numbers(step, _load).reshape(1, -1))

@@ -87,6 +87,8 @@ def construct(
         if option not in allowed:
             known = nearest(option, [*allowed, *also]) if allowed or also else "it takes no options"
             raise ConfigError(f"{key}.{option}", f"{what} has no such option; {known}")
+        if option not in hints:
+            raise ConfigError(f"{key}.{option}", f"{what} has no type for this option; annotate its parameter")
         try:
             checked[option] = TypeAdapter(hints[option], config=FINITE).validate_python(value, strict=True)
         except ValidationError as error:

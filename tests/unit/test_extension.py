@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tasks import spoken, words, write_table
+
+from antiphon.errors import ConfigError
+from antiphon.registry import construct
 
 MODULE = '''
 """A cell that forgets at one fixed rate."""
@@ -106,3 +110,11 @@ def test_every_table_of_the_page_has_its_stable_address() -> None:
     named = {table for tables, _ in rows for table in re.findall(r"`(\w+)`", tables)}
     assert named == {name for name in extend.__all__ if name.isupper()} - {"PAD", "BOS", "EOS", "UNK"}
     assert all(hasattr(extend, name) for name in extend.__all__)
+
+
+def test_an_option_without_a_type_is_told() -> None:
+    def untyped(inputs: int, rate=0.5):  # type: ignore[no-untyped-def]
+        raise AssertionError
+
+    with pytest.raises(ConfigError, match=r"model\.cell\.rate: cell 'mine' has no type for this option"):
+        construct(untyped, {"rate": 0.1}, "model.cell", "cell 'mine'", inputs=3)

@@ -56,13 +56,21 @@ class TrainingError(AntiphonError):
     """A training cannot start or cannot go on."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the closest known name, and all of them."""
+IMPORT = "; if a module of yours adds it, name that module: antiphon --import MODULE"
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of a message about an unknown name: the closest known name, and all of them.
+
+    `otherwise` is added unless a known name is so close that the name is a typing error.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
+    if difflib.get_close_matches(name, names, n=1, cutoff=0.75):
+        otherwise = ""
     more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
-    return f"{hint}known: {', '.join(names[:SHOWN_NAMES])}{more}"
+    return f"{hint}known: {', '.join(names[:SHOWN_NAMES])}{more}{otherwise}"
 
 
 def shown(value: object) -> str:

@@ -17,7 +17,7 @@ from antiphon.data.codecs.numbers import FramesCodec, NumberCodec, NumbersCodec,
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import FORMATS, Column, Numbered, Record
 from antiphon.data.tokenizers import TOKENIZERS, Tokenizer
-from antiphon.decoding.rules import RULES
+from antiphon.decoding.rules import RULES, ids_of
 from antiphon.decoding.step import Rule
 from antiphon.errors import ConfigError, DataError
 from antiphon.inspection.trace import Trace
@@ -42,5 +42,5 @@ __all__ = [
     "Bridge", "CategoryCodec", "Cell", "Codec", "Column", "Combine", "ConfigError", "DataError", "Draw", "Embedding",
     "Encoded", "Feeding", "FramesCodec", "Head", "ImageCodec", "LabelCodec", "LabelsCodec", "Layer", "Memory",
     "NumberCodec", "Numbered", "NumbersCodec", "Record", "Rule", "Schedule", "Source", "SymbolHead", "Table",
-    "TextCodec", "Tokenizer", "Trace", "VectorCodec", "View", "as_text", "masked_softmax", "within",
+    "TextCodec", "Tokenizer", "Trace", "VectorCodec", "View", "as_text", "ids_of", "masked_softmax", "within",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from antiphon.errors import ConfigError, nearest, shown
+from antiphon.errors import IMPORT, ConfigError, nearest, shown
 
 T = TypeVar("T")
 FINITE = ConfigDict(allow_inf_nan=False)
@@ -47,7 +47,7 @@ class Table(Generic[T]):
         try:
             return self._rows[name]
         except KeyError:
-            raise ConfigError(key, f"unknown {self.what} {name!r}; {nearest(name, self)}") from None
+            raise ConfigError(key, f"unknown {self.what} {name!r}; {nearest(name, self, IMPORT)}") from None
 
     def build(
         self, name: str, options: Mapping[str, object], key: str, also: Collection[str] = (), **arguments: object

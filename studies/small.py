@@ -42,6 +42,7 @@ TEXT: dict[str, dict[str, Any]] = {
     "width 64": {"model.encoder.hidden": 64},
     "width 256": {"model.encoder.hidden": 256},
     "rate 0.001": {"train.learning_rate": 1e-3},
+    "rate 0.002": {"train.learning_rate": 2e-3},
     "rate 0.004": {"train.learning_rate": 4e-3},
     "batch 32": {"train.batch_size": 32},
     "context at every step": {"model.context.to": "every_step"},

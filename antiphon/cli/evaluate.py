@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -114,3 +115,5 @@ def calibrate(
     files = files_of(data, source, target)
     fitted = load(folder, device, threads).calibrate(files)
     print(f"{fitted.rows}: {fitted.summary()}\n\n{fitted.table()}")
+    for message in fitted.warnings():
+        print(f"warning: {message}", file=sys.stderr)

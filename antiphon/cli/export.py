@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from antiphon.cli.options import Folder, Out
+from antiphon.cli.common import settings_of
+from antiphon.cli.options import DecodeSettings, Folder, Out
 
 
 def export(
@@ -18,13 +19,14 @@ def export(
     data: Annotated[
         Path | None, typer.Option(help="what --int8 is measured on; by default the configured test set")
     ] = None,
+    settings: DecodeSettings = None,
 ) -> None:
     """Write a model that runs without PyTorch, after comparing it with PyTorch."""
     if data is not None and not int8:
         raise typer.BadParameter("is what --int8 is measured on", param_hint="--data")
     from antiphon.export.folder import export as run
 
-    written = run(folder, out, to, int8, None if data is None else str(data))
+    written = run(folder, out, to, int8, None if data is None else str(data), settings_of(settings))
     print(f"largest difference from PyTorch over 20 shapes: {written.difference:.1e}")
     print(f"graphs: {written.size / 1e6:,.2f} MB in float32")
     if written.quantized_size is not None:

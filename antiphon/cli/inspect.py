@@ -28,7 +28,8 @@ def inspect(
         list[str] | None,
         typer.Option(
             metavar="STEP=SYMBOL",
-            help="force this symbol at this step (the first is 1) and decode from there; no symbol: the end",
+            help="force this symbol at this step (the first is 1; in Python and over HTTP 0) and decode from there; "
+            "no symbol: the end",
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="the number of most probable symbols shown for each step")] = 5,

@@ -12,7 +12,7 @@ from antiphon.decoding.constraints import Diverse, Lanes, Phrases, Together
 from antiphon.decoding.mbr import Utility, utility_of
 from antiphon.decoding.rules import RULES, build_rules, ids_of
 from antiphon.decoding.step import Limits, Rule
-from antiphon.errors import ConfigError, nearest
+from antiphon.errors import IMPORT, ConfigError, nearest
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Aligner, LanguageModel, Model, Writer
 from antiphon.model.parts.heads.softmax import SoftmaxHead
@@ -46,7 +46,7 @@ def check_names(decode: Decode) -> None:
     """Refuse keys of `decode` that are neither its own nor a rule."""
     for name in decode.options:
         if name not in RULES:
-            known = nearest(name, {*decode.own_keys(), *RULES})
+            known = nearest(name, {*decode.own_keys(), *RULES}, IMPORT)
             raise ConfigError(f"decode.{name}", f"unknown key; {known}")
 
 

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from antiphon import __version__, metrics
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
-from antiphon.config.schema import Files
+from antiphon.config.load import with_decode_settings
+from antiphon.config.schema import Decode, Files
 from antiphon.data.batches import Examples, Ints, Sequences, cut_long, pad
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import ImageCodec, ImagesCodec
@@ -36,7 +37,7 @@ from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
 from antiphon.data.codecs.text import SourceTextCodec, TextCodec
 from antiphon.data.load import encode_rows, group_references, load_rows, side_names
 from antiphon.decoding.batches import batches_by_length
-from antiphon.decoding.plan import plan
+from antiphon.decoding.plan import check_names, plan
 from antiphon.decoding.run import decode_sources
 from antiphon.decoding.scoring import forced
 from antiphon.errors import AntiphonError, ModelFolderError
@@ -93,12 +94,18 @@ class Exported:
 
 
 def export(
-    folder: str | Path, out: str | Path, to: str = "onnx", int8: bool = False, data: Files | None = None
+    folder: str | Path,
+    out: str | Path,
+    to: str = "onnx",
+    int8: bool = False,
+    data: Files | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Exported:
     """Write the model in `folder` into the new folder `out`, in the format `to`.
 
     With `int8` the weights of products, LSTMs and embeddings are whole numbers of 8 bits; what that changes is measured
-    on `data`, by default the configured test set if it is there.
+    on `data`, by default the configured test set if it is there. `settings` are dotted keys of `decode` that the
+    exported model has in place of its configured ones: {"decode.beam": 1}.
     """
     target = Path(out)
     if to not in FORMATS:
@@ -106,6 +113,9 @@ def export(
     if target.exists():
         raise ModelFolderError(f"{target}: exists; name a new folder")
     loaded = bundle.load(Path(folder), torch.device("cpu"))
+    if settings:
+        loaded = replace(loaded, config=with_decode_settings(loaded.config, settings))
+        check_names(loaded.config.decode)
     loaded.model.eval()
     _refuse_unknown(loaded)
     known, sure = (Path(folder) / name for name in (exceptions.FILE, calibration.FILE))
@@ -139,9 +149,10 @@ def _refuse_unknown(loaded: Bundle) -> None:
         if isinstance(codec, TextCodec) and codec.tokens not in TOKENS:
             raise AntiphonError(f"{side}: the tokenizer {codec.tokens} is one of your own, which the runtime has not")
     for key, value in loaded.config.decode.model_dump(exclude_defaults=True).items():
-        if key not in SEARCH:
+        if key not in SEARCH and value is not None:
+            default = Decode.model_fields[key].default if key in Decode.model_fields else None
             reason = f"is {value!r}, which the runtime cannot do; it has {', '.join(sorted(SEARCH))}"
-            raise AntiphonError(f"decode.{key}: {reason}; leave it out of the model's config.yaml to export")
+            raise AntiphonError(f"decode.{key}: {reason}; export without it: --set decode.{key}={json.dumps(default)}")
 
 
 def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:

@@ -22,6 +22,8 @@ from antiphon.errors import ModelFolderError
 
 FILE = calibration.FILE
 BINS = 10
+NOISE = 0.02  # by so much the expected calibration error of a calibrated model may rise by accident
+FEW = 100  # predictions: with fewer, a bin of the reliability table has about ten
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -142,6 +144,22 @@ class Report:
             span = f"{number / BINS:.1f} to {(number + 1) / BINS:.1f}"
             lines.append(f"| {span} | {before.cells()} | {after.cells()} |")
         return "\n".join(lines)
+
+    def warnings(self) -> list[str]:
+        """Reasons not to trust the calibration, each with what to do; empty if there is none."""
+        answers = sum(interval.answers for interval in self.before)
+        before, after = expected_error(self.before), expected_error(self.after)
+        temperature = self.calibration.temperature
+        messages = []
+        if answers < FEW:
+            messages.append(f"fitted to {answers:,} predictions only; calibrate on {FEW} or more")
+        if not 1.05 / MOST < temperature < MOST / 1.05:
+            reason = "all or none of the predictions are right, or the probabilities say nothing about it"
+            messages.append(f"the temperature {temperature:.3g} is at its bound: {reason}; calibrate on other rows")
+        if after > before + NOISE:
+            reason = f"from {before:.4f} to {after:.4f} on the very rows that it was fitted to"
+            messages.append(f"the expected calibration error rises, {reason}; calibrate on more rows")
+        return messages
 
     def summary(self) -> str:
         """The calibration and its errors in one line."""

@@ -173,9 +173,9 @@ class Predictor:
         """The run of one input, as `predict` takes it, seen from inside: see docs/trace.md.
 
         With a `reference`, the expected output (for a language model: behind the input), it is compared. `other` is
-        another input, whose context C is tried in place of the input's. Each of `force` is a step, from 0, and a symbol
-        (None: the end symbol) to write there and go on; `begin` are symbols that the output itself begins with. `top`
-        symbols a step are shown; `beam` and `settings` are as `predict` takes them.
+        another input, whose context C is tried in place of the input's. Each of `force` is a step, from 0 (the command
+        counts from 1), and a symbol (None: the end symbol) to write there and go on; `begin` are symbols that the
+        output itself begins with. `top` symbols per step are shown; `beam` and `settings` are as `predict` takes them.
         """
         return explaining.explain(self._loaded, source, reference, other, force, top, beam, settings, begin)
 

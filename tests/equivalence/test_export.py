@@ -423,6 +423,15 @@ def test_a_search_that_the_runtime_has_not_is_refused(tmp_path: Path) -> None:
         changed = text.replace("\ndecode: {", f"\ndecode: {{{key}, ")
         assert changed != text
         config.write_text(changed, encoding="utf-8")
-        with pytest.raises(AntiphonError, match=f"decode.{shown}.*which the runtime cannot do; it has beam, "):
+        with pytest.raises(
+            AntiphonError, match=f"decode.{shown}.*which the runtime cannot do; it has beam, .*--set decode."
+        ):
             export(folder, tmp_path / "out")
+        name, _ = key.split(": ")
+        other = {"no_repeat_ngram": None, "coverage_penalty": 0.0}[name]
+        export(folder, tmp_path / name, settings={f"decode.{name}": other, "decode.beam": 2})
+        plain = load(folder, "cpu").predict(["shoe"], settings={f"decode.{name}": other, "decode.beam": 2})
+        same(plain, antiphon_runtime.load(tmp_path / name).predict(["shoe"]))
     assert not (tmp_path / "out").exists()
+    with pytest.raises(AntiphonError, match=r"train\.epochs: cannot be changed in a trained model"):
+        export(folder, tmp_path / "out", settings={"train.epochs": 3})

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,18 @@ def test_bins_hold_every_answer_once() -> None:
     assert expected_error(bins) == pytest.approx((2 * 0.475 + 0.9 + 2 * 0.475) / 5)
 
 
+def test_a_calibration_that_cannot_be_trusted_is_warned_of() -> None:
+    assert Report.of(labels(1000, 2.0), False, "").warnings() == []
+    (few,) = Report.of(labels(60, 2.0), False, "").warnings()
+    assert few == "fitted to 60 predictions only; calibrate on 100 or more"
+    noise = np.random.default_rng(1)
+    log_probs = log_softmax(noise.normal(size=(2000, 5)) * 50)  # sure of predictions that are right by accident
+    judged = Judged(log_probs, log_probs.argmax(1), noise.integers(0, 5, 2000), np.ones(2000, np.int64))
+    assert "is at its bound" in Report.of(judged, False, "").warnings()[0]
+    worse = replace(Report.of(labels(1000, 2.0), False, ""), after=[Bin(1000, 0.9, 0.1)])
+    assert "error rises, from" in worse.warnings()[0]
+
+
 # --- models -------------------------------------------------------------------------------------------
 
 
@@ -163,8 +176,9 @@ def ran(*arguments: object, stdin: str | None = None) -> tuple[int, str, str]:
 
 def test_the_command_keeps_it_in_the_folder_and_its_card(folder: Path, pairs: Path) -> None:
     card = (folder / CARD).read_text(encoding="utf-8")
-    status, printed, _ = ran("calibrate", folder, "--device", "cpu")
+    status, printed, warned = ran("calibrate", folder, "--device", "cpu")
     assert status == 0
+    assert "warning: fitted to 12 predictions only" in warned
     assert printed.startswith("12 validation rows of pairs.tsv: temperature ")
     first = (folder / FILE).read_text(encoding="utf-8")
     assert ran("calibrate", folder, pairs, "--device", "cpu")[1].startswith("60 rows of pairs.tsv: temperature ")

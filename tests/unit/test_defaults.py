@@ -69,6 +69,17 @@ def test_more_rows_never_get_less_training_or_a_smaller_model(tmp_path: Path, co
     assert visits(large) >= visits(small) - large.train.batch_size  # whole updates
 
 
+@pytest.mark.parametrize(("count", "turned", "rate"), [(100, True, 1e-3), (1000, True, 2e-3), (100, False, 2e-3)])
+def test_few_words_to_reverse_are_learned_with_half_the_rate(
+    write: Write, count: int, turned: bool, rate: float
+) -> None:
+    chance = random.Random(1)
+    words = ["".join(chance.choices("abcdefgh", k=7)) for _ in range(count)]
+    path = write("t.tsv", "".join(f"{word}\t{word[::-1] if turned else word.upper()}\n" for word in words))
+    assert choose(path).train.learning_rate == rate
+    assert choose(path, train__learning_rate=0.005).train.learning_rate == 0.005
+
+
 # --- tokens -------------------------------------------------------------------------------------------
 
 

@@ -54,6 +54,7 @@ def test_a_cell_of_ones_own_trains_and_predicts(tmp_path: Path) -> None:
     refused = antiphon(tmp_path, *train)
     assert refused.returncode == 1
     assert "unknown cell 'leaky'" in refused.stderr
+    assert "antiphon --import MODULE" in refused.stderr
 
     done = antiphon(tmp_path, "--import", "mine", *train)
     assert done.returncode == 0, done.stderr
@@ -72,8 +73,9 @@ def test_a_cell_of_ones_own_trains_and_predicts(tmp_path: Path) -> None:
 def test_the_page_about_parts_runs(tmp_path: Path) -> None:
     """Its modules, as they stand there: the cell, and a kind of source that trains, predicts and refuses."""
     page = (Path(__file__).parents[2] / "docs" / "parts.md").read_text(encoding="utf-8")
-    cell, place, rule = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    cell, attention, place, rule = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
     (tmp_path / "leaky.py").write_text(cell)
+    (tmp_path / "cosine.py").write_text(attention)
     (tmp_path / "place.py").write_text(place)
     (tmp_path / "double.py").write_text(rule)
     rows = [(f"{north},{east}", "north" if north > 0 else "south") for north in range(-80, 81, 5) for east in (-90, 9)]
@@ -91,14 +93,16 @@ def test_the_page_about_parts_runs(tmp_path: Path) -> None:
 
     write_table(tmp_path / "pairs.tsv", [(word, "A A B") for word in words(80, 7, "shcteoamn")])
     train = ["train", "pairs.tsv", "--out", "t", "--set", "train.max_steps=300", "--set", "train.validate_every=100"]
-    done = antiphon(tmp_path, *train)
+    train += ["--set", "model.attention={kind: cosine, sharpness: 5.0}"]
+    done = antiphon(tmp_path, "--import", "cosine", *train)
     assert done.returncode == 0, done.stderr
-    free = antiphon(tmp_path, "predict", "t", text="shoe\n")
+    free = antiphon(tmp_path, "--import", "cosine", "predict", "t", text="shoe\n")
     assert free.stdout == "A A B\n", free.stderr
-    kept = antiphon(tmp_path, "--import", "double", "predict", "t", "--set", "decode.no_double=[A]", text="shoe\n")
+    imports = ["--import", "cosine", "--import", "double"]
+    kept = antiphon(tmp_path, *imports, "predict", "t", "--set", "decode.no_double=[A]", text="shoe\n")
     assert "A" in kept.stdout, kept.stderr
     assert "A A" not in kept.stdout
-    unknown = antiphon(tmp_path, "predict", "t", "--set", "decode.no_double=[A]", text="shoe\n")
+    unknown = antiphon(tmp_path, "--import", "cosine", "predict", "t", "--set", "decode.no_double=[A]", text="shoe\n")
     assert unknown.stderr.startswith("decode.no_double: unknown key; "), unknown.stderr
 
 

@@ -166,6 +166,6 @@ def _phrases(decode: Decode, codec: TextCodec) -> Phrases:
         raise ConfigError("decode.require", str(error)) from None
     assert decode.max_length is not None
     if phrases.count - 1 > decode.max_length:
-        reason = f"has {phrases.count - 1} tokens in all; decode.max_length is {decode.max_length}"
+        reason = f"has {phrases.count - 1} tokens in all, but decode.max_length is {decode.max_length}"
         raise ConfigError("decode.require", reason)
     return phrases

@@ -116,4 +116,4 @@ def test_a_model_that_says_numbers_has_none(tmp_path: Path) -> None:
     folder = train(read_config_file(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
     with pytest.raises(AntiphonError) as error:
         with_exceptions(folder, "a\t1\n")
-    assert "exceptions are for models that read a source and predict text, a label or labels" in str(error.value)
+    assert "known answers need a model that reads a source and predicts text, a label or labels" in str(error.value)

@@ -218,8 +218,8 @@ def test_a_model_no_better_than_no_effort_and_a_ceiling_are_told_at_the_end(writ
     command = ["train", str(path), "--out", str(path.parent / "m"), "--set", "target.kind=label"]
     done = CliRunner().invoke(app, [*command, "--set", "train.epochs=1", "--set", "train.learning_rate=0.00001"])
     assert done.exit_code == 0, done.output
-    assert "warning: the model is no better than what takes no effort (always 'yes' " in done.output
-    assert "while it still got better, for train.epochs: 1; raise that" in done.output
+    assert "warning: the model is not better than simple baselines (always 'yes' " in done.output
+    assert "while it still improved; raise train.epochs: 1" in done.output
 
 
 def test_identical_outputs_give_a_classifier_advice_that_suits_it() -> None:

@@ -71,7 +71,7 @@ def decoded(file: str | IO[bytes], name: str, longest: int, formats: tuple[str, 
             warnings.simplefilter("ignore")
             with Image.open(file, formats=formats) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
-                    raise ValueError(f"is an image of {picture.width:,} x {picture.height:,} pixels{name}")
+                    raise ValueError(f"is an image of too many pixels, {picture.width:,} x {picture.height:,}{name}")
                 picture.load()
                 return _pixels(picture, longest)
     except UnidentifiedImageError:

@@ -89,7 +89,9 @@ def _files(value: object) -> object:
     if isinstance(value, Mapping):
         odd = sorted(map(str, set(value) ^ {"source", "target"}))
         if odd:
-            raise ValueError(f"parallel files are {{source: FILE, target: FILE}}, both and no more (see {odd[0]!r})")
+            raise ValueError(
+                f"parallel files need {{source: FILE, target: FILE}}, both keys and no others (look at {odd[0]!r})"
+            )
     elif isinstance(value, list):
         if not value or not all(isinstance(path, str) for path in value):
             raise ValueError("a list of files needs at least one path, and only paths")

@@ -92,7 +92,9 @@ def _plan_alignment(decode: Decode) -> Search:
     """Labels are ranked by their score alone, and there are no more of them than steps."""
     for key in decode.model_dump(exclude_defaults=True):
         if key != "beam":
-            raise ConfigError(f"decode.{key}", "is for models that write step by step; with ctc there is decode.beam")
+            raise ConfigError(
+                f"decode.{key}", "cannot be used with ctc, only with models that write step by step; leave it out"
+            )
     return Search(decode, Limits(0), (), Together(), None, None)
 
 

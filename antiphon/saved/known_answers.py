@@ -56,7 +56,9 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
             continue
         *inputs, output = line.split("\t")
         if len(inputs) != len(sides):
-            raise DataError(f"{where}: has {len(inputs) + 1} columns; {len(sides) + 1} are needed, the output last")
+            raise DataError(
+                f"{where}: has {len(inputs) + 1} columns, but {len(sides) + 1} are needed; the output is the last"
+            )
         remaining = iter(inputs)
         key = _key(codecs, [next(remaining) if codec.reads else "" for codec in codecs.sources])
         if not any(key):

@@ -128,7 +128,7 @@ def take_vectors(model: Model, side: str, path: str, codecs: Codecs) -> str:
         weight[row] = values
     known = len(vocabulary) - SPECIALS
     if not vectors:
-        raise DataError(f"{path}: has no vector for any of the {known:,} symbols; do tokens and lowercase fit it?")
+        raise DataError(f"{path}: has no vector for any of the {known:,} symbols; check the keys tokens and lowercase")
     return (
         f"pretrained vectors for {len(vectors):,} of {known:,} symbols ({len(vectors) / max(known, 1):.1%}) from {path}"
     )

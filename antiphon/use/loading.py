@@ -32,7 +32,7 @@ def load(
     if not folders:
         raise ModelFolderError("an ensemble needs at least one model folder")
     if combine not in COMBINATIONS:
-        raise ConfigError("combine", f"unknown way {combine!r}; {nearest(combine, COMBINATIONS)}")
+        raise ConfigError("combine", f"unknown method {combine!r}; {nearest(combine, COMBINATIONS)}")
     first, *others = (bundle.load(path, place) for path in folders)
     for other, name in zip(others, folders[1:], strict=True):
         _refuse_other_symbols(first, other, folders[0], name)

@@ -352,7 +352,9 @@ def test_what_cannot_work_is_refused(configure: Callable[..., Config], keys: dic
     ids=lambda settings: next(iter(settings)),
 )
 def test_a_search_of_another_kind_is_refused(trained: Predictor, settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"{next(iter(settings))}: is for models that write step by step"):
+    with pytest.raises(
+        ConfigError, match=f"{next(iter(settings))}: cannot be used with ctc, only with models that write step"
+    ):
         trained.predict([[[0, 0]]], settings=settings)
 
 

@@ -185,7 +185,7 @@ def test_strangers_are_refused(
     assert str(caught.value).startswith(f"{other}: vocabulary-source.json is not that of {folders[0]}; train ")
     with pytest.raises(AntiphonError, match=r"label: does not write a sequence; only models that do can be combined"):
         load([label, label], "cpu")
-    with pytest.raises(AntiphonError, match="combine: unknown way 'mane'; did you mean 'mean'"):
+    with pytest.raises(AntiphonError, match="combine: unknown method 'mane'; did you mean 'mean'"):
         load(folders, "cpu", "mane")
     with pytest.raises(AntiphonError, match="an ensemble needs at least one model folder"):
         load([], "cpu")

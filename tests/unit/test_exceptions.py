@@ -56,7 +56,7 @@ def test_a_known_input_may_be_longer_than_the_model_reads(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("ab\tA\nab", ":2: has 1 columns; 2 are needed, the output last"),
+        ("ab\tA\nab", ":2: has 1 columns, but 2 are needed; the output is the last"),
         ("ab\tA\tB\n", ":1: has 3 columns"),
         ("\tA\n", ":1: has no input"),
         ("ab\tA\nab\tB\n", ":2: has the same input as an earlier line"),

@@ -128,7 +128,9 @@ def within(folder: str, name: str) -> str:
     """
     path = os.path.join(folder, name)
     if folder and os.path.commonpath([folder, os.path.abspath(path)]) != folder:
-        raise ValueError(f"names {name}, which leads out of the table's folder; put the table above its files")
+        raise ValueError(
+            f"names {name}, which is outside the table's folder; move the table to a folder that contains its files"
+        )
     return path
 
 

@@ -337,7 +337,7 @@ def _check_room(steps: int, labels: Sequence[int]) -> None:
     frames = frames_needed(labels)
     if frames <= steps:
         return
-    between = ", and one more between equal neighbours" if frames > len(labels) else ""
+    between = ", and a blank between equal tokens" if frames > len(labels) else ""
     unknown = sum(label == UNK for label in labels)
     if between and unknown > 1:
         between += f", as {unknown} unknown tokens are"

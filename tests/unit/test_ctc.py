@@ -324,7 +324,7 @@ def test_a_target_longer_than_its_frames_is_an_error_that_names_the_line(trained
         trained.score(str(table))
     reason = "the target needs 4 steps of the source, which has 3: CTC needs one step per token"
     assert str(caught.value).replace(f"{tmp_path}/", "").splitlines()[:-1] == [
-        f"long.tsv:3: {reason}, and a blank between equal ones",
+        f"long.tsv:3: {reason}, and a blank between equal tokens",
         f"long.tsv:4: {reason}",
     ]
 

@@ -206,7 +206,7 @@ def test_unknown_neighbours_that_count_as_equal_are_named(write: Write) -> None:
     path = write("c.yaml", "data: {train: t.tsv, valid: v.tsv}\nsource: frames\ntarget: {ctc: true, tokens: chars}\n")
     done = CliRunner().invoke(app, ["check", str(path)])
     assert "the target needs 5 steps of the source, which has 2" in done.output
-    assert "a blank between equal ones, as 3 unknown ones are" in done.output
+    assert "a blank between equal tokens, as 3 unknown tokens are" in done.output
 
 
 # --- what is reported at the end ----------------------------------------------------------------------

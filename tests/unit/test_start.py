@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_listed(tmp_path: Path, base: Path, capsys: pytest.
     capsys.readouterr()
     started(tmp_path, base, model__decoder__hidden=24, model__encoder__layers=2)
     printed = capsys.readouterr().err
-    assert "not taken: decoder.cells.0.state_weight ([128, 32] there, [96, 24] here)" in printed
+    assert "not taken: decoder.cells.0.state_weight (shape [128, 32] in that model, [96, 24] in this)" in printed
     assert "not taken: encoder.forward_cells.1.input_weight (that model does not have it)" in printed
     assert "not taken: source.embedding.weight" not in printed
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from antiphon.errors import IMPORT, ConfigError, nearest, shown
+from antiphon.errors import IMPORT, ConfigError, expected, nearest, shown
 
 T = TypeVar("T")
 FINITE = ConfigDict(allow_inf_nan=False)
@@ -92,7 +92,8 @@ def construct(
         try:
             checked[option] = TypeAdapter(hints[option], config=FINITE).validate_python(value, strict=True)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
+            problem = error.errors()[0]
+            reason = expected(problem["type"], problem.get("ctx", {})) or problem["msg"]
             raise ConfigError(f"{key}.{option}", f"{reason} (is {shown(value)})") from None
     for option in allowed:
         if option not in checked and parameters[option].default is inspect.Parameter.empty:

@@ -1,4 +1,4 @@
-"""Tokens a second in decoding, the same model in every tool, every output equally long, whole processes, interleaved.
+"""Tokens per second in decoding, the same model in every tool, every output equally long, whole processes, interleaved.
 
 python benchmarks/decoding.py sentences|letters [--beam 1 5] [--sides NAME ...] [--rounds 3]
 

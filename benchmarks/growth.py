@@ -5,7 +5,7 @@ python benchmarks/growth.py [--rows 10000 100000 1000000] [--lengths 16 32 64 12
 A training is a whole process. Its rate is what it writes of itself into its log, by parts of so many updates: the
 median of all parts but the first, so that reading rows and first calls fall out. Memory is the most that it ever held.
 The model is that of the task `letters`; made-up words are as long as its words, made-up sequences have one length on
-both sides, and as many tokens a batch whatever that length is.
+both sides, and as many tokens per batch whatever that length is.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def rows(count: int, length: Callable[[random.Random], int]) -> Iterator[str]:
 
 
 def train(folder: Path, updates: int, settings: list[str], threads: int) -> tuple[float, float]:
-    """Target tokens a second, and the most MiB that the process held at once."""
+    """Target tokens per second, and the most MiB that the process held at once."""
     given = [str(folder / "config.yaml"), "--out", str(folder / "model"), "--overwrite", *settings]
     length = ["--set", f"train.validate_every={updates}", "--set", f"train.max_steps={PARTS * updates}"]
     command = [sys.executable, "-m", "antiphon", "train", *given, *length]
@@ -120,8 +120,8 @@ def main() -> None:
         for title in cases
     }
     about = (
-        f"{PARTS - 1} times {given.updates} updates, {given.precision}; {TASK.BATCH} rows a batch, of sequences of one "
-        f"length about {TOKENS:,} tokens; median and range of {given.rounds} interleaved rounds."
+        f"{PARTS - 1} times {given.updates} updates, {given.precision}; {TASK.BATCH} rows per batch, of sequences of "
+        f"one length about {TOKENS:,} tokens; median and range of {given.rounds} interleaved rounds."
     )
     write("growth", about, lines, ("table", "target tokens/s", "of the first", "most memory, MiB"), given.threads)
 

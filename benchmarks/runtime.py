@@ -1,4 +1,4 @@
-"""An exported G2P model in the runtime: latency of one word, words a second beside g2p_en, sizes, start-up and memory.
+"""An exported G2P model in the runtime: latency of one word, words per second beside g2p_en, sizes, start-up, memory.
 
 python benchmarks/runtime.py MODEL [--words FILE] [--g2p-en FOLDER] [--rounds 5] [--threads 2]
 

@@ -2,9 +2,9 @@
 
 python benchmarks/server.py MODEL WORDS [--seconds 60] [--connections 64]
 
-MODEL is a folder (trained or exported), WORDS a file of inputs, one a line or before a tab. Both servers are processes
-of their own, the same but for `--batch-steps 1`, which lets no two inputs into one batch. Every answer is compared
-with what `predict` says (of an exported model the runtime's); past the limit, the server's memory is watched.
+MODEL is a folder (trained or exported), WORDS a file of inputs, one per line or before a tab. Both servers are
+processes of their own, the same but for `--batch-steps 1`, which lets no two inputs into one batch. Every answer is
+compared with what `predict` says (of an exported model the runtime's); past the limit, the server's memory is watched.
 """
 
 from __future__ import annotations

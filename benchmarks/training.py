@@ -1,4 +1,4 @@
-"""Target tokens a second in training, the same model in every tool, whole processes, interleaved.
+"""Target tokens per second in training, the same model in every tool, whole processes, interleaved.
 
 python benchmarks/training.py sentences|letters [--feeding] [--sides NAME ...] [--rounds 3] [--updates 150]
 

@@ -52,7 +52,7 @@ def tables(seed: int, folder: Path) -> None:
     """Rows of 1 to 6 digits, and for another test of 7 to 12; no picture of training or validation is tested with."""
     chance = np.random.default_rng(seed)
     pictures, digits = load_digits(return_X_y=True)
-    frames = pictures.reshape(-1, 8, 8).transpose(0, 2, 1)  # a column of pixels a frame, from left to right
+    frames = pictures.reshape(-1, 8, 8).transpose(0, 2, 1)  # one column of pixels per frame, from left to right
     order = chance.permutation(len(digits))
     parts = {
         "train": (order[:1200], ROWS, 0),

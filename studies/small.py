@@ -173,7 +173,7 @@ def emoji(count: int) -> tuple[Rows, Rows]:
 
 
 def facial(count: int) -> tuple[Rows, Rows]:
-    """Frames of 100 face points and a label a frame: one person's recordings train, the other's test."""
+    """Frames of 100 face points and one label per frame: one person's recordings train, the other's test."""
 
     def part(name: str) -> Rows:
         path = ROOT / f"prepared/video-facial/affirmative-{name}.jsonl"

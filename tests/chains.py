@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Chain:
-    """A state that is only a number a row: which of several chains it follows."""
+    """A state that is only one number per row: which of several chains it follows."""
 
     which: Tensor
 

@@ -56,5 +56,5 @@ def files_of(data: Path | None, source: Path | None, target: Path | None) -> Fil
 
 
 def one_line(text: str, breaks: str = "\n\r") -> str:
-    """Plain output is a line an input: characters that would break it become spaces (JSON keeps them)."""
+    """Plain output is one line per input: characters that would break it become spaces (JSON keeps them)."""
     return text.translate({ord(character): " " for character in breaks})

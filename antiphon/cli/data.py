@@ -44,7 +44,7 @@ def exceptions(
         Path | None, typer.Argument(metavar="[TABLE]", help="rows of an input and its output; by default show those")
     ] = None,
 ) -> None:
-    """Keep answers that are known in a model's folder: they win over the model."""
+    """Keep a table of known answers in a model's folder; they are given in place of the model's predictions."""
     from antiphon.saved.known_answers import FILE
 
     if table is not None:

@@ -11,7 +11,6 @@ import typer
 
 from antiphon.cli.common import files_of, load, settings_of
 from antiphon.cli.options import (
-    Abstain,
     Beam,
     Combine,
     Data,
@@ -34,7 +33,15 @@ def evaluate(
     as_json: Json = False,
     beam: Beam = None,
     settings: DecodeSettings = None,
-    abstain_below: Abstain = None,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="P",
+            help="measure only rows whose confidence is at least P; `coverage` is their share (see calibrate)",
+        ),
+    ] = None,
     ensemble: Members = None,
     combine: Combine = "log_linear",
     device: Device = None,
@@ -111,7 +118,7 @@ def calibrate(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Fit a confidence on validation data: the probability that an answer is right, kept in the model's folder."""
+    """Fit a confidence on validation data: the probability that a prediction is right, kept in the model's folder."""
     files = files_of(data, source, target)
     fitted = load(folder, device, threads).calibrate(files)
     print(f"{fitted.rows}: {fitted.summary()}\n\n{fitted.table()}")

@@ -42,7 +42,7 @@ def predict(
     folder: Folder,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="one input a line, or a table as training reads it; by default stdin"),
+        typer.Argument(metavar="[FILE]", help="one input per line, or a table as training reads it; by default stdin"),
     ] = None,
     as_json: Json = False,
     beam: Beam = None,
@@ -58,13 +58,13 @@ def predict(
             min=2, metavar="N", help="minimum Bayes risk: draw N outputs and write the one that is most like the others"
         ),
     ] = None,
-    prefix: Annotated[str | None, typer.Option(metavar="TEXT", help="a prefix that every output begins with")] = None,
+    prefix: Annotated[str | None, typer.Option(metavar="TEXT", help="the prefix of every output")] = None,
     align: Annotated[bool, typer.Option("--align", help="the source token of each output token; needs --json")] = False,
     settings: DecodeSettings = None,
     stream: Annotated[
         bool,
         typer.Option(
-            "--stream", help="answer each line as soon as it is read; for labels and numbers a line is a step"
+            "--stream", help="predict for each line as soon as it is read; for labels and numbers a line is a step"
         ),
     ] = False,
     abstain_below: Abstain = None,
@@ -166,7 +166,10 @@ def _answer_inputs(model: Predictor, file: Path | None, decoding: Decoding, outp
         unknown += getattr(answer, "unknown", 0) > 0
     if unknown:
         sys.stdout.flush()
-        count, advice = f"{unknown:,} of {len(lines):,}", "their answers are guesses (--json counts them as unknown)"
+        count, advice = (
+            f"{unknown:,} of {len(lines):,}",
+            "their predictions are guesses (--json counts them as unknown)",
+        )
         print(f"inputs with symbols that the training rows do not have: {count}; {advice}", file=sys.stderr)
 
 
@@ -191,7 +194,7 @@ def chat(
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """A dialogue, a line a turn: an empty line ends it, /new begins anew."""
+    """A dialogue, one turn per line: an empty line ends it, /new starts another."""
     model = load(folder, device, threads, ensemble, combine)
     lines = _lines()
     if sys.stdin.isatty():

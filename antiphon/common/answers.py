@@ -187,5 +187,5 @@ def known_label(label: str) -> LabelPrediction:
 
 
 def known_labels(labels: list[str]) -> LabelsPrediction:
-    """Labels that are known to be right, one a step."""
+    """Labels that are known to be right, one per step."""
     return LabelsPrediction(labels, [1.0] * len(labels), [1.0] * len(labels))

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .messages import reason_of
+
 Floats = NDArray[np.float64]
 FILE = "calibration.json"
 SUREST = -1e-7  # log p of an output, at most: a float32 cannot distinguish more from 1
@@ -60,7 +62,7 @@ def read(path: Path) -> Calibration | None:
         value = json.loads(path.read_text(encoding="utf-8"))["calibration"]
         temperature, bias = float(value["temperature"]), float(value["bias"])
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        raise ValueError(f"{error!r}") from None
+        raise ValueError(reason_of(error)) from None
     if not (1 / MOST <= temperature <= MOST and abs(bias) < 1e6):
         raise ValueError(f"a temperature of {temperature:g} with a bias of {bias:g}")
     return Calibration(temperature, bias)

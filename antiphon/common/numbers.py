@@ -72,7 +72,7 @@ def as_frames(values: Floats, width: int | None) -> Floats:
     if width is None:
         return values.reshape(len(values), -1)
     if values.size % width:
-        raise ValueError(f"has {values.size:,} numbers, which {width} a step does not divide")
+        raise ValueError(f"has {values.size:,} numbers, which do not make steps of {width} numbers each")
     return values.reshape(-1, width)
 
 
@@ -87,7 +87,7 @@ def as_grid(values: Floats) -> Floats:
 def scaled(values: Floats, mean: Floats, deviation: Floats, steps: bool) -> Floats:
     """Numbers [steps, size] as deviations from the mean of the training rows."""
     if values.shape[1] != len(mean):
-        each = " a step" if steps else ""
+        each = " per step" if steps else ""
         raise ValueError(f"has {values.shape[1]:,} numbers{each}, but the training rows have {len(mean):,}")
     result: Floats = ((values - mean) / deviation).astype(np.float32)
     return result

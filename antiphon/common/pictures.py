@@ -71,11 +71,11 @@ def decoded(file: str | IO[bytes], name: str, longest: int, formats: tuple[str, 
             warnings.simplefilter("ignore")
             with Image.open(file, formats=formats) as picture:
                 if picture.width * picture.height > MOST_PIXELS:
-                    raise ValueError(f"is an image of {picture.width:,} x {picture.height:,} pixels{name}")
+                    raise ValueError(f"is an image of too many pixels, {picture.width:,} x {picture.height:,}{name}")
                 picture.load()
                 return _pixels(picture, longest)
     except UnidentifiedImageError:
-        raise ValueError(f"is not an image, or a damaged one{name}") from None
+        raise ValueError(f"is not an image, or it is damaged{name}") from None
     except FileNotFoundError as error:
         raise ValueError(f"cannot be read{name}: {error.strerror or error}") from None
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:
@@ -84,7 +84,7 @@ def decoded(file: str | IO[bytes], name: str, longest: int, formats: tuple[str, 
 
 
 def _pixels(picture: Image.Image, longest: int) -> Pixels:
-    if picture.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel, which convert would cut off
+    if picture.mode.startswith(("I", "F")):  # 16 or 32 bits per pixel, which convert would cut off
         deep = np.asarray(picture, dtype=np.float64)
         top = 255.0 if deep.max(initial=0) <= 255 else 65535.0
         picture = Image.fromarray((np.clip(deep / top, 0, 1) * 255).round().astype(np.uint8))

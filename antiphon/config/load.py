@@ -33,7 +33,7 @@ def _read_yaml(text: str) -> Any:
         for event in YAML(typ="safe", pure=True).parse(text):
             if isinstance(event, AliasEvent):
                 line = event.start_mark.line + 1
-                raise ValueError(f"line {line}: write the value again in place of the alias *")  # noqa: TRY004
+                raise ValueError(f"line {line}: aliases (*name) are not read; write the value again")  # noqa: TRY004
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         problem = " ".join(str(error.problem).partition(" with value ")[0].split())[:200]

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from antiphon.config.schema import Config, keys_of
-from antiphon.errors import ConfigError, nearest, shown
+from antiphon.errors import ConfigError, expected, nearest, shown
 
 
 def explained(error: ValidationError, tree: Mapping[str, object]) -> ConfigError:
@@ -23,8 +23,7 @@ def explained(error: ValidationError, tree: Mapping[str, object]) -> ConfigError
         return ConfigError(key, f"unknown key; {nearest(path[-1], list(keys_of(section)))}")
     if problem["type"] == "missing":
         return ConfigError(key, "is missing")
-    # the message calls it a Side
-    reason = problem["msg"].removeprefix("Value error, ").replace("instance of SideKeys", "instance of Side")
+    reason = expected(problem["type"], problem.get("ctx", {})) or problem["msg"].removeprefix("Value error, ")
     value = problem["input"]
     return ConfigError(key, reason if isinstance(value, dict | BaseModel) else f"{reason} (is {shown(value)})")
 

@@ -89,7 +89,9 @@ def _files(value: object) -> object:
     if isinstance(value, Mapping):
         odd = sorted(map(str, set(value) ^ {"source", "target"}))
         if odd:
-            raise ValueError(f"parallel files are {{source: FILE, target: FILE}}, both and no more (see {odd[0]!r})")
+            raise ValueError(
+                f"parallel files need {{source: FILE, target: FILE}}, both keys and no others (look at {odd[0]!r})"
+            )
     elif isinstance(value, list):
         if not value or not all(isinstance(path, str) for path in value):
             raise ValueError("a list of files needs at least one path, and only paths")
@@ -243,12 +245,12 @@ class Train(Section):
         None, description="what chooses the best model, on validation data; by default the target's own"
     )
     batch_size: StrictInt = Field(
-        64, ge=1, description="rows an update and micro-batch; places in which one long text is read at once"
+        64, ge=1, description="rows per update and micro-batch; of one long text: places that are read in parallel"
     )
     batch_tokens: Annotated[StrictInt, Field(ge=1)] | Literal["auto"] | None = Field(
         None, description="padded source and target tokens instead of rows; auto: as many as memory holds"
     )
-    accumulate: StrictInt = Field(1, ge=1, description="micro-batches an update")
+    accumulate: StrictInt = Field(1, ge=1, description="micro-batches per update")
     bptt: StrictInt = Field(
         128, ge=1, description="of one long text: steps of a piece, through which gradients go back"
     )
@@ -328,7 +330,7 @@ class Decode(WithOptions):
     allowed: StrictStr | list[StrictStr] | None = Field(
         None, description="the only symbols that may be written: a list, or a file with one on each line"
     )
-    lexicon: StrictStr | None = Field(None, description="a file of the only outputs there are, one a line")
+    lexicon: StrictStr | None = Field(None, description="a file of the only possible outputs, one per line")
     replace_unknown: StrictBool = Field(False, description="a source symbol stands in for an unknown one")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the products: less exact, faster")
     shortlist: Shortlist | None = Field(

@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 
 
 class Sequences:
-    """Many arrays [steps, ...] in one flat array: for ids 4 bytes a step and 8 bytes a sequence."""
+    """Many arrays [steps, ...] in one flat array: for ids 4 bytes per step and 8 bytes per sequence."""
 
     def __init__(self, sequences: Iterable[Sequence[int] | NDArray[Any]]) -> None:
         flat = [s if isinstance(s, np.ndarray) else np.asarray(s, dtype=np.int32) for s in sequences]
@@ -57,12 +57,12 @@ class Sequences:
 
 
 class EncodedInput(NamedTuple):
-    """An input as the model reads it: each source's value and array, the ids that its outputs begin with, and how many
+    """An input as the model reads it: each source's value and array, the prefix of its outputs as ids, and how many
     of its symbols are not in the vocabulary."""
 
     values: Sequence[Any]
     arrays: list[Any]
-    beginning: Sequence[int] = ()
+    prefix: Sequence[int] = ()
     unknown: int = 0
 
     @property

@@ -46,7 +46,7 @@ def read_table(
             if first:
                 raise DataError(f"{path}:{line}: {_which_columns(record, len(columns))}")
             hint = _separator_hint(list(record))
-            problems.add(path, line, f"has {len(record)} columns, and {len(columns)} are read{hint}")
+            problems.add(path, line, f"has {len(record)} columns, but {len(columns)} are needed{hint}")
         elif first and has_header:
             names = [str(name) for name in record]
             selected = [position_of(column, names, f"{path}:{line}") for column in columns]
@@ -78,9 +78,9 @@ def _without_blank_lines(path: str, records: Numbered, problems: Problems) -> Nu
     if between:
         lines = f"{between:,} blank lines" if between > 1 else "a blank line"
         problems.notes.append(
-            f"{path}:{first_between}: {lines} between rows left out; if they separate sequences, a step a row, name a "
-            "column that is the same in all rows of a sequence in data.group, or write a sequence on one line: its "
-            "words, a tab, its labels"
+            f"{path}:{first_between}: {lines} between rows left out; if they separate sequences, one step per row, "
+            "name a column that is the same in all rows of a sequence in data.group, or write a sequence on one line: "
+            "its words, a tab, its labels"
         )
 
 
@@ -130,6 +130,6 @@ def _which_columns(record: Record, count: int) -> str:
     listed = ", ".join(f"{place} {value}" for place, value in enumerate(shown[:12])) + (", ..." if shown[12:] else "")
     sides = "--set source.column=0" + (" --set target.column=1" if count > 1 else "")
     return (
-        f"has {len(record)} columns, and {count} are read: which? Name them by position or, where the first line has "
-        f"their names, by name, as in {sides} (or in a configuration). The first row has {listed}"
+        f"has {len(record)} columns, but {count} are needed; name them by position, as in {sides}, or by name if the "
+        f"first line is a header. The first row has {listed}"
     )

@@ -171,7 +171,7 @@ def load_array(path: str) -> NDArray[Any]:
     file, _, name = path.partition("#")
     try:
         if file.endswith(".npz") and Path(file).is_file() and not is_zipfile(file):
-            raise DataError(f"{file}: is not an .npz file, or a damaged one")
+            raise DataError(f"{file}: is not an .npz file, or it is damaged")
         with closing_any(np.load(file, allow_pickle=False)) as arrays:
             if isinstance(arrays, np.ndarray):
                 return arrays
@@ -221,7 +221,7 @@ def read_items(path: str) -> Iterator[tuple[int, object, str]]:
         return
     array = load_array(path)
     if not array.ndim or array.dtype.kind not in TEXTS_OR_NUMBERS:
-        raise DataError(f"{path}: must hold one item a row, but is {array.dtype} {list(array.shape)}")
+        raise DataError(f"{path}: must hold one item per row, but is {array.dtype} {list(array.shape)}")
     texts = array.dtype.kind == "U" and array.ndim == 1
     for number, row in enumerate(array, 1):
         try:

@@ -153,8 +153,8 @@ def _hint_of_one_column(problems: Problems) -> str:
 
 
 ONE_COLUMN = (
-    "(one column: to learn what such rows look like, names say, --set target.kind=next; "
-    "of one long text, a play say, --set source.kind=long_text --set target.kind=next)"
+    "(rows of one column train a language model: add --set target.kind=next for separate rows, such as names, "
+    "or --set source.kind=long_text --set target.kind=next for one long text, such as a book)"
 )
 
 
@@ -337,11 +337,13 @@ def _check_room(steps: int, labels: Sequence[int]) -> None:
     frames = frames_needed(labels)
     if frames <= steps:
         return
-    between = ", and a blank between equal ones" if frames > len(labels) else ""
+    between = ", and a blank between equal tokens" if frames > len(labels) else ""
     unknown = sum(label == UNK for label in labels)
     if between and unknown > 1:
-        between += f", as {unknown} unknown ones are"
-    raise ValueError(f"the target needs {frames} steps of the source, which has {steps}: with ctc one a token{between}")
+        between += f", as {unknown} unknown tokens are"
+    raise ValueError(
+        f"the target needs {frames} steps of the source, which has {steps}: CTC needs one step per token{between}"
+    )
 
 
 def frames_needed(labels: Sequence[int]) -> int:

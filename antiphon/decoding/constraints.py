@@ -95,11 +95,11 @@ class Phrases:
     """Grid beam search (Hokamp & Liu 2017, arXiv 1704.07138): every output holds all of these phrases, in any order.
 
     A lane holds the prefixes with the same number of symbols of the phrases: those of the phrases in a prefix, and
-    those of one more phrase whose beginning it ends with. So less probable prefixes with more of them are not lost. As
-    a rule it forbids the end before all phrases are complete, as lanes it gives each number of symbols its own beam.
+    those of one more phrase of which it ends with a prefix. So less probable prefixes with more of them are not lost.
+    As a rule it forbids the end before all phrases are complete, as lanes it gives each number of symbols its own beam.
 
     `phrases` are ids of symbols below `symbols`. A machine follows each prefix; its states are the phrases in it and
-    the longest end of it that begins a phrase (Aho & Corasick 1975).
+    the longest end of it that is a prefix of a phrase (Aho & Corasick 1975).
     """
 
     shared = True
@@ -107,7 +107,9 @@ class Phrases:
     def __init__(self, phrases: Sequence[Sequence[int]], symbols: int) -> None:
         self.phrases = list(dict.fromkeys(map(tuple, phrases)))
         if not 1 <= len(self.phrases) <= MOST_PHRASES or not all(self.phrases):
-            raise ValueError(f"must be 1 to {MOST_PHRASES} phrases, none of them empty (are {len(self.phrases)})")
+            raise ValueError(
+                f"must be 1 to {MOST_PHRASES} phrases of at least one symbol each (are {len(self.phrases)})"
+            )
         self.count = 1 + sum(map(len, self.phrases))
         letters = sorted({symbol for phrase in self.phrases for symbol in phrase})
         self.letter = torch.zeros(symbols, dtype=torch.long)  # the letter of each symbol; 0 if it is in no phrase
@@ -120,7 +122,7 @@ class Phrases:
             for letter in (-1, *letters):
                 extended = (*end, letter)
                 now = met | {phrase for phrase in self.phrases if extended[-len(phrase) :] == phrase}
-                state = (self._beginning(extended, self.phrases), now)
+                state = (self._longest_prefix(extended, self.phrases), now)
                 if state not in numbers:
                     numbers[state] = len(states)
                     states.append(state)
@@ -129,14 +131,14 @@ class Phrases:
         self.progress = torch.tensor([self._progress(*state) for state in states])
 
     @staticmethod
-    def _beginning(ids: tuple[int, ...], phrases: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-        """The longest end of `ids` that one of the phrases begins with."""
+    def _longest_prefix(ids: tuple[int, ...], phrases: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """The longest end of `ids` that is a prefix of one of the phrases."""
         ends = (ids[start:] for start in range(len(ids) + 1))
         return next(end for end in ends if not end or any(phrase[: len(end)] == end for phrase in phrases))
 
     def _progress(self, end: tuple[int, ...], met: frozenset[tuple[int, ...]]) -> int:
         missing = [phrase for phrase in self.phrases if phrase not in met]
-        return sum(map(len, met)) + len(self._beginning(end, missing))
+        return sum(map(len, met)) + len(self._longest_prefix(end, missing))
 
     def _states(self, prefixes: Tensor) -> Tensor:
         """The machine's states [R] after prefixes [R, length]."""

@@ -92,7 +92,9 @@ def _plan_alignment(decode: Decode) -> Search:
     """Labels are ranked by their score alone, and there are no more of them than steps."""
     for key in decode.model_dump(exclude_defaults=True):
         if key != "beam":
-            raise ConfigError(f"decode.{key}", "is for models that write step by step; with ctc there is decode.beam")
+            raise ConfigError(
+                f"decode.{key}", "cannot be used with ctc, only with models that write step by step; leave it out"
+            )
     return Search(decode, Limits(0), (), Together(), None, None)
 
 
@@ -166,6 +168,6 @@ def _phrases(decode: Decode, codec: TextCodec) -> Phrases:
         raise ConfigError("decode.require", str(error)) from None
     assert decode.max_length is not None
     if phrases.count - 1 > decode.max_length:
-        reason = f"has {phrases.count - 1} tokens in all; decode.max_length is {decode.max_length}"
+        reason = f"has {phrases.count - 1} tokens in all, but decode.max_length is {decode.max_length}"
         raise ConfigError("decode.require", reason)
     return phrases

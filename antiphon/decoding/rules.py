@@ -53,7 +53,7 @@ class EndPenalty:
 
 
 class Allowed:
-    """Only these symbols are written, none that is copied: a list of them, or the path of a file with one a line."""
+    """Only these symbols are written, none that is copied: a list of them, or the path of a file with one per line."""
 
     def __init__(self, symbols: str | list[str], codec: TextCodec) -> None:
         names = [line for _, line in _lines(symbols)] if isinstance(symbols, str) else symbols
@@ -66,7 +66,7 @@ class Allowed:
 
 
 class Lexicon:
-    """Only the outputs that stand in a file, one a line."""
+    """Only the outputs that stand in a file, one per line."""
 
     def __init__(self, file: str, codec: TextCodec, max_length: int) -> None:
         outputs = set()
@@ -76,7 +76,7 @@ class Lexicon:
             except ConfigError as error:
                 raise DataError(f"{file}:{number}: {error.reason}") from None
             if len(output) > max_length:
-                raise DataError(f"{file}:{number}: has {len(output)} tokens; decode.max_length is {max_length}")
+                raise DataError(f"{file}:{number}: has {len(output)} tokens, but decode.max_length is {max_length}")
             outputs.add((*output, EOS))
         self.outputs = sorted(outputs)
         self._after: dict[tuple[int, ...], list[int]] = {}
@@ -99,7 +99,7 @@ class Lexicon:
 
 
 class Prefix:
-    """Each source's output begins with its own ids; a source without any is free."""
+    """Each source's output has a prefix of its own; an empty one leaves it free."""
 
     def __init__(self, prefixes: Sequence[Sequence[int]]) -> None:
         self.lengths = torch.tensor([len(prefix) for prefix in prefixes])

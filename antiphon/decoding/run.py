@@ -53,8 +53,8 @@ def decode_sources(
     """The best outputs of every row, in order, or sampled ones. Batches and padding do not change them.
 
     What a row draws when it is sampled depends on the seed and on its number in `numbers` (by default its place).
-    A language model's sources are prompts; its outputs go on behind them. `prefixes` are ids that each row's outputs
-    begin with. A row for which the rules leave nothing has no output. `watch` is called at every step of a beam
+    A language model's sources are prompts; its outputs go on behind them. `prefixes` are the prefixes of each row's
+    outputs, as ids. A row for which the rules leave nothing has no output. `watch` is called at every step of a beam
     (a greedy search is one of width 1).
     """
     if isinstance(model, Aligner):
@@ -105,7 +105,7 @@ def _decode(
         return _decode_batch(model, inputs, search, device, [seeds[row] for row in rows.tolist()], begun, watch)
 
     model.eval()
-    # on the CPU a batch a thread: small products gain more from standing beside others than from being divided
+    # on the CPU one batch per thread: small products gain more from standing beside others than from being divided
     workers = min(torch.get_num_threads(), WORKERS) if device.type == "cpu" and watch is None else 1
     batches = list(batches_by_length(total_lengths(sources), search.width * search.lanes.count, parts=workers))
     results: list[list[Hypothesis]] = [[]] * len(sources[0])

@@ -12,7 +12,7 @@ from antiphon.model.state import S
 
 
 def score(step: StepFunction[S], state: S, targets: Tensor, length_penalty: float = 1.0) -> list[list[Hypothesis]]:
-    """Forced scoring: targets [B, T], each with EOS and then padding -> one hypothesis a source."""
+    """Forced scoring: targets [B, T], each with EOS and then padding -> one hypothesis per source."""
     totals = forced(step, state, targets).sum(1).tolist()
     return [
         [Hypothesis(content(row), total, total / (row.index(EOS) + 1) ** length_penalty)]

@@ -111,12 +111,12 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
 
 
 def _likelihood(scores: RowScores) -> dict[str, float]:
-    """`loss` (nats a target token, end symbol in) and `perplexity`."""
+    """`loss` (nats per target token, end symbol in) and `perplexity`."""
     return {"loss": scores.mean, "perplexity": float(np.exp(min(scores.mean, 700.0)))}
 
 
 def _measure_next(task: Task) -> Measured:
-    """For a language model the likelihood, the share of symbols it predicts, bits a character."""
+    """For a language model the likelihood, the share of symbols it predicts, bits per character."""
     scores = score_rows(task.model, task.examples, task.device)
     figures = _likelihood(scores) | {"accuracy": float(np.concatenate(scores.correct).mean())}
     source = task.codecs.sources[0]
@@ -126,7 +126,7 @@ def _measure_next(task: Task) -> Measured:
 
 
 def _measure_labels(task: Task, codec: LabelCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
-    """Accuracy and mean F1 of all labels; of a label a step the share of rows wholly right, and the F1 of spans."""
+    """Accuracy and mean F1 of all labels; with a label per step the share of rows wholly right, and the F1 of spans."""
     outputs = [codec.names(map(int, answer.predicted)) for answer in answers]
     references = [codec.names(map(int, task.examples.target[row])) for row in range(len(task.rows))]
     predicted, expected = ([label for row in rows for label in row] for rows in (outputs, references))
@@ -142,7 +142,7 @@ def _measure_labels(task: Task, codec: LabelCodec, scores: RowScores, answers: S
 
 
 def _measure_numbers(task: Task, codec: ScaledCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
-    """For numbers the errors, in their own unit; for bits the negative log-likelihood a frame."""
+    """For numbers the errors, in their own unit; for bits the negative log-likelihood per frame."""
     if isinstance(codec, NumbersCodec) and codec.bits:
         hits = np.concatenate(scores.correct)
         figures = {"loss": scores.mean, "nll_per_frame": scores.mean, "accuracy": float(hits.mean())}

@@ -73,7 +73,7 @@ def symbol_scores(
 
 
 def _cut(values: Tensor, lengths: Ints) -> list[NDArray[Any]]:
-    """Values [N, ...] of rows of these lengths, one behind the other, as an array a row."""
+    """Values [N, ...] of rows of these lengths, one behind the other, as one array per row."""
     return np.split(values.cpu().numpy(), np.cumsum(lengths)[:-1])
 
 

@@ -138,20 +138,22 @@ def export(
 
 
 def _refuse_unknown(loaded: Bundle) -> None:
-    """Refuse what the runtime does not have, such as what a module of the user's own has added to the tables."""
+    """Refuse what the runtime does not have, such as kinds and tokenizers that a user has added to the tables."""
     if loaded.model.aligns:
         raise AntiphonError("target.ctc: is not exported yet: the runtime has no search over alignments")
     if loaded.config.model.copy_:
-        raise AntiphonError("model.copy: is not exported yet: the runtime does not know symbols that only a source has")
+        raise AntiphonError("model.copy: is not exported yet: the runtime cannot copy symbols that only a source has")
     for side, codec in loaded.codecs.named.items():
         if codec.kind not in KINDS:
-            raise AntiphonError(f"{side}: the kind {codec.kind} is one of your own, which the runtime cannot read")
+            raise AntiphonError(f"{side}: the kind {codec.kind} is not part of Antiphon, so the runtime cannot read it")
         if isinstance(codec, TextCodec) and codec.tokens not in TOKENS:
-            raise AntiphonError(f"{side}: the tokenizer {codec.tokens} is one of your own, which the runtime has not")
+            raise AntiphonError(
+                f"{side}: the tokenizer {codec.tokens} is not part of Antiphon, so the runtime does not have it"
+            )
     for key, value in loaded.config.decode.model_dump(exclude_defaults=True).items():
         if key not in SEARCH and value is not None:
             default = Decode.model_fields[key].default if key in Decode.model_fields else None
-            reason = f"is {value!r}, which the runtime cannot do; it has {', '.join(sorted(SEARCH))}"
+            reason = f"is {value!r}, which the runtime does not support; it supports {', '.join(sorted(SEARCH))}"
             raise AntiphonError(f"decode.{key}: {reason}; export without it: --set decode.{key}={json.dumps(default)}")
 
 
@@ -207,7 +209,7 @@ def _values(codec: Codec, steps: int, noise: np.random.Generator) -> Any:
 def compare(loaded: Bundle, graphs: Graphs) -> float:
     """The largest difference between the graphs' answers and PyTorch's, relative to what is larger than 1.
 
-    Random sources of several shapes are read; a writer is compared over several steps and several prefixes a source.
+    Random sources of several shapes are read; a writer is compared over several steps and several prefixes per source.
     """
     noise = np.random.default_rng(1)
     difference = _comparison(loaded, graphs)

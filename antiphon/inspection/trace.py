@@ -120,7 +120,7 @@ class Forced(Part):
 
     step: int = Field(description="where it is forced; all before it is the output's own")
     token: Token = Field(description="null is the end symbol")
-    run: Run = Field(description="the best output that begins so")
+    run: Run = Field(description="the best output with this prefix")
 
 
 class Attribution(Part):

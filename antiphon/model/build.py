@@ -4,7 +4,7 @@ one_to_one      one vector, image or category -> one label or number     source,
 one_to_many     one vector, image or category -> a sequence              source, encoder, bridge, decoder, head
 many_to_one     a sequence -> one label or number                        source, encoder, pooling, head
 many_to_many    a sequence -> a sequence of another length               source, encoder, bridge, decoder, head
-synchronous     a sequence -> one label or vector a step                 source, encoder, head
+synchronous     a sequence -> one label or vector per step               source, encoder, head
                 (with CTC each step predicts a symbol of a shorter text, or nothing)
 """
 
@@ -74,7 +74,7 @@ def many_to_many(model: Model, sources: Sequence[SideSizes], target: SideSizes) 
 
 
 def synchronous(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Reader:
-    """A sequence -> an answer a step."""
+    """A sequence -> one answer per step."""
     if len(sources) > 1:
         raise ConfigError("source", f"a prediction for each step needs the steps of one source, not of {len(sources)}")
     if target.part == "next":

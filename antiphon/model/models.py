@@ -1,6 +1,6 @@
 """The models that the five structures are: parts put together.
 
-A `Writer` reads its sources and writes a target of any length. A `Reader` gives one answer a row, or one a step; a
+A `Writer` reads its sources and writes a target of any length. A `Reader` gives one answer per row, or one per step; a
 `LanguageModel` is one whose answer is the next symbol, so that it writes too, and an `Aligner` (CTC) one whose steps
 together predict a shorter text.
 """
@@ -73,7 +73,7 @@ class Model(nn.Module):
 
     @property
     def streams(self) -> bool:
-        """Whether it can answer each step at once: an answer a step, and nothing read backwards."""
+        """Whether it can answer each step at once: one answer per step, and nothing read backwards."""
         return False
 
     def encode(self, sources: Sequence[Input]) -> Encoded:
@@ -94,7 +94,7 @@ class Model(nn.Module):
 
 
 class Reader(Model):
-    """source -> encoder -> pooling? -> head: one answer a row, or without a pooling one a source step."""
+    """source -> encoder -> pooling? -> head: one answer per row, or without a pooling one per source step."""
 
     def __init__(self, channels: Sequence[Channel], pooling: Pooling | None, head: Head[Any], dropout: Dropout) -> None:
         super().__init__(channels)
@@ -208,8 +208,8 @@ class LanguageModel(Reader):
 class Writer(Model):
     """source -> encoder -> bridge -> decoder -> head: p(y|x) = prod_t p(y_t | y_<t, x).
 
-    Training calls `forward` and the head; decoding calls `start` once and `step` once a symbol. With a `PointerHead` it
-    copies: its source [B, S, ...] has in its last column the ids of the symbols that each step copies. Those beyond
+    Training calls `forward` and the head; decoding calls `start` once and `step` once per symbol. With a `PointerHead`
+    it copies: its source [B, S, ...] has in its last column the ids of the symbols that each step copies. Those beyond
     the vocabulary are read as UNK after they have been written.
     """
 

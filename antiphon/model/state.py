@@ -52,7 +52,7 @@ class State:
     """All that decoding must carry, for every cell, context and attention.
 
     `layers`, `fed`, `attended` and `drawn` have R = B * width rows, those of one source side by side; `memory` and
-    `context` have one row a source, since a beam never changes them.
+    `context` have one row per source, since a beam never changes them.
     """
 
     layers: tuple[Layer, ...]

@@ -47,7 +47,7 @@ def write_card(
 
 A {kinds} model ({structure_of(config)}, {cell}{size:,} parameters) made with Antiphon {version}.
 
-    antiphon predict {folder.name}        # one input a line, one output a line
+    antiphon predict {folder.name}        # one input per line, one output per line
 
 ## Data
 

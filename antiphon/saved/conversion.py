@@ -62,7 +62,7 @@ def _card(out: Path, converted: Converted) -> str:
 
 {size:,} parameters, converted with Antiphon {__version__}.
 
-    antiphon predict {out.name}        # one input a line, one output a line
+    antiphon predict {out.name}        # one input per line, one output per line
 
 ## Configuration
 

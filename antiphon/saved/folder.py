@@ -140,10 +140,10 @@ def load_config(folder: Path) -> Config:
         raise ModelFolderError(f"{folder}: is not a complete model: {CONFIG} is missing")
     try:
         tree = read_tree(folder / CONFIG)
-        if tree.get("format") != FORMAT:
-            raise ModelFolderError(
-                f"{folder / CONFIG}: format {tree.get('format')!r} is not known; this version reads {FORMAT}"
-            )
+        version = tree.get("format")
+        if version != FORMAT:
+            actual = "no format" if version is None else f"the format {version!r}"
+            raise ModelFolderError(f"{folder / CONFIG}: has {actual}; this version reads format {FORMAT}")
         return parse_config(tree, folder)
     except ConfigError as error:
         raise ModelFolderError(str(error if error.file else error.within(str(folder / CONFIG)))) from None
@@ -182,11 +182,11 @@ def check_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> No
     expected = dict(model.named_parameters())
     if expected.keys() != weights.keys():
         odd = sorted(expected.keys() ^ weights.keys())
-        raise ModelFolderError(f"{where}: does not fit its configuration: {', '.join(odd[:5])} on one side only")
+        raise ModelFolderError(f"{where}: does not fit its configuration: only one of them has {', '.join(odd[:5])}")
     for name, parameter in expected.items():
         if parameter.shape != weights[name].shape:
             shape, needed = list(weights[name].shape), list(parameter.shape)
-            raise ModelFolderError(f"{where}: {name} has the shape {shape}, its configuration expects {needed}")
+            raise ModelFolderError(f"{where}: {name} has the shape {shape}, but its configuration needs {needed}")
 
 
 @torch.no_grad()
@@ -230,7 +230,7 @@ def _vocabulary(folder: Path, side: str) -> Path:
 
 def _content(path: Path) -> bytes:
     if path.exists() and not path.is_file():
-        raise ModelFolderError(f"{path}: is no file")
+        raise ModelFolderError(f"{path}: is not a file")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -42,10 +42,10 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
     sides = [codec for codec in codecs.sources if codec.reads]
     for codec in sides:
         if not isinstance(codec, TextCodec | CategoryCodec) or _has_turns(codec):
-            raise ModelFolderError(f"{path}: exceptions are for sources of single texts and categories")
+            raise ModelFolderError(f"{path}: known answers need sources that are single texts or categories")
     if not sides or not isinstance(codecs.target, TextCodec | LabelCodec):
         raise ModelFolderError(
-            f"{path}: exceptions are for models that read a source and predict text, a label or labels"
+            f"{path}: known answers need a model that reads a source and predicts text, a label or labels"
         )
     answers: dict[Key, Prediction] = {}
     for number, line, reason in read_lines(str(path)):
@@ -56,7 +56,9 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
             continue
         *inputs, output = line.split("\t")
         if len(inputs) != len(sides):
-            raise DataError(f"{where}: has {len(inputs) + 1} columns; {len(sides) + 1} are needed, the output last")
+            raise DataError(
+                f"{where}: has {len(inputs) + 1} columns, but {len(sides) + 1} are needed; the output is the last"
+            )
         remaining = iter(inputs)
         key = _key(codecs, [next(remaining) if codec.reads else "" for codec in codecs.sources])
         if not any(key):

@@ -38,7 +38,7 @@ class Side(BaseModel):
     name: str = Field(description="`source`, of further sources `source-2`, ...; `target`")
     kind: str = Field(description="text, category, vector, image, frames, images, grid, label, labels, number, ...")
     symbols: int | None = Field(None, description="for texts, categories and labels: how many there are")
-    numbers: int | None = Field(None, description="for vectors, frames and grids: numbers a step")
+    numbers: int | None = Field(None, description="for vectors, frames and grids: numbers per step")
     pixels: list[int] | None = Field(None, description="for pictures: height and width that they are brought to")
     color: bool | None = Field(None, description="for pictures: whether they have colours")
     turns: int | None = Field(

@@ -14,6 +14,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from antiphon.errors import expected
+
 MEDIA = "application/problem+json"
 
 
@@ -80,34 +82,14 @@ class Problem(HTTPException):
         return JSONResponse(self.to_json(), self.status_code, self.headers, MEDIA)
 
 
-EXPECTED = {
-    "missing": "is missing",
-    "list_type": "must be a list",
-    "string_type": "must be a string",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_type": "must be true or false",
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "too_short": "must have at least {min_length} items",
-    "too_long": "must have at most {max_length} items",
-    "string_too_long": "must have at most {max_length} characters",
-    "string_too_short": "must have at least {min_length} characters",
-    "literal_error": "must be one of {expected}",
-    "model_attributes_type": "must be a JSON object",
-    "model_type": "must be a JSON object",
-    "dict_type": "must be a JSON object",
-}
-"""What is expected, by the schema's name for what is wrong; {names} are those of its limits."""
+OBJECTS = ("model_attributes_type", "model_type", "dict_type")
 
 
 def wrong_value(kind: str, limits: Mapping[str, Any]) -> str:
-    """What is wrong with a value and what to send, without repeating it."""
-    return EXPECTED.get(kind, "is not as the schema in /openapi.json says").format(**limits)
+    """What is wrong with a value and what to send, without repeating it; `kind` is pydantic's name for it."""
+    if kind in OBJECTS:
+        return "must be a JSON object"
+    return expected(kind, limits) or "is not as the schema in /openapi.json says"
 
 
 BY_STATUS = {

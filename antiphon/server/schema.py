@@ -37,8 +37,8 @@ class Options(Sent):
     """How outputs are searched for: the keys of `decode` in a model's configuration, and what the answers contain."""
 
     beam: int | None = Field(None, ge=1, description="beam width; 1 is greedy")
-    n_best: int = Field(1, ge=1, description="outputs an input, at most the beam's width")
-    prefix: str | None = Field(None, description="what every output begins with")
+    n_best: int = Field(1, ge=1, description="outputs per input, at most the beam's width")
+    prefix: str | None = Field(None, description="the prefix of every output")
     sample: Sample | None = Field(None, description="draw symbols by their probability in place of a beam")
     mbr: Mbr | None = Field(None, description="of many samples the one most like the others")
     length_penalty: float | None = Field(None, ge=0, le=10, description="outputs are ranked by score / length^this")
@@ -113,7 +113,7 @@ class ExplainRequest(Sent):
     reference: Target = Field(None, description="the expected output, to compare with")
     other: Input = Field(None, description="an input whose context is tried in place of this one's")
     force: list[Force] = Field([], max_length=16, description="write these symbols at these steps, each on its own")
-    begin: list[str | None] = Field([], max_length=2000, description="symbols that the output begins with")
+    begin: list[str | None] = Field([], max_length=2000, description="the prefix of the output, in symbols")
     top: int = Field(5, ge=1, le=50, description="the number of most probable symbols shown for each step")
     options: Options = Options()
 
@@ -128,7 +128,7 @@ class Output(BaseModel):
     alignment: list[int] | None = None
 
 
-SURE = "if the model is calibrated: the probability that the answer is right"
+SURE = "if the model is calibrated: the probability that the prediction is right"
 
 
 class Read(BaseModel):

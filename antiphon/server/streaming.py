@@ -100,7 +100,7 @@ async def sent_lines(request: Request, settings: Settings) -> AsyncIterator[Any]
             if line.strip():
                 yield _parsed(line)
         if len(held) > settings.max_body:
-            raise Problem("body_too_large", f"at most {settings.max_body} bytes a line are read")
+            raise Problem("body_too_large", f"at most {settings.max_body} bytes per line are read")
     if held.strip():
         yield _parsed(held)
 

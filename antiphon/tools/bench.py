@@ -60,7 +60,7 @@ def _cut(symbols: list[str], lengths: np.ndarray[Any, Any]) -> list[list[str]]:
 
 
 def _sentences(random: np.random.Generator) -> Iterator[tuple[str, str]]:
-    """Rows with lengths and vocabularies like Multi30k's (5,921 and 7,859 words; 12 to 13 a sentence)."""
+    """Rows with lengths and vocabularies like Multi30k's (5,921 and 7,859 words; 12 to 13 per sentence)."""
     lengths = [np.clip(random.normal(12.5, 3.8, 6_000).round().astype(int), 4, 36)]
     lengths.append(np.clip(lengths[0] + random.integers(-3, 3, 6_000), 3, 36))
     sides = []
@@ -94,7 +94,7 @@ model:
   dropout: 0.2
 train: {{epochs: 1000, batch_size: 64, optimizer: adam, unknown: 0.0}}
 """
-ABOUT = "a bidirectional LSTM of 256 a direction, general attention, an LSTM decoder of"
+ABOUT = "a bidirectional LSTM of 256 per direction, general attention, an LSTM decoder of"
 REFERENCES = {
     "sentences": Reference(
         f"translation of Multi30k's size: {ABOUT} 512, 5,921 and 7,859 words",
@@ -123,7 +123,7 @@ def prepared(reference: Reference) -> Prepared:
 
 
 def matrix_rates(seconds: float) -> dict[str, float]:
-    """Operations a second of the product of two matrices [2048, 1024] and [1024, 2048], by library and precision.
+    """Operations per second of the product of two matrices [2048, 1024] and [1024, 2048], by library and precision.
 
     The best of the rounds, as it is the limit of the machine.
     """
@@ -195,7 +195,7 @@ class Training:
         return sum(int(self.setup.train.target.lengths[rows].sum()) for rows in update.batches)
 
     def rate(self, seconds: float) -> float:
-        """Target tokens a second."""
+        """Target tokens per second."""
         began, seen = time.perf_counter(), 0
         while (taken := time.perf_counter() - began) < seconds or not seen:
             seen += self.update()
@@ -235,7 +235,7 @@ def shares(training: Training, count: int) -> dict[str, float]:
 
 
 def writing_rate(setup: Prepared, beam: int, outputs: int, seconds: float) -> float:
-    """Decoded symbols a second, with outputs of the length `outputs`, of a model that is not trained."""
+    """Decoded symbols per second, with outputs of the length `outputs`, of a model that is not trained."""
     model = Predictor(Bundle(setup.config, setup.codecs, setup.model.eval(), {}), Path(), torch.device("cpu"))
     inputs = [row.sources[0] for row in setup.valid_rows]
     lengths = {"decode.min_length": outputs, "decode.max_length": outputs}

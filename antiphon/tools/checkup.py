@@ -107,7 +107,7 @@ def _describe_side(side: str, codec: Codec, parts: Mapping[str, Sequences], repo
     for part, sequences in parts.items():
         lengths = sequences.lengths - codec.ends
         middle, high, longest = (int(np.percentile(lengths, q)) for q in (50, 99, 100))
-        line = f"  {part}: {codec.unit} a row: median {middle}, 99% at most {high}, longest {longest}"
+        line = f"  {part}: {codec.unit} per row: median {middle}, 99% at most {high}, longest {longest}"
         if isinstance(codec, TextCodec):
             ids = sequences.values  # for a spelled word its id, then the ids of its characters
             spelled = ids.ndim == 2

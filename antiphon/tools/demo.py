@@ -167,7 +167,7 @@ def run(
     show(
         "Next:\n"
         f"   antiphon evaluate {out} --json\n"
-        f"   antiphon predict {out}                            # reads one input a line\n"
+        f"   antiphon predict {out}                            # reads one input per line \n"
         "   antiphon train YOUR-TABLE.tsv --out my-model      # two columns: input, output"
     )
 

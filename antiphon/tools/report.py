@@ -30,7 +30,7 @@ GROUPS = {  # curves by picture
     "perplexity": ("perplexity",),
     "errors of numbers": ("mse", "mae", "nll_per_frame"),
     "learning rate": ("learning_rate",),
-    "tokens a second": ("tokens_per_second",),
+    "tokens per second": ("tokens_per_second",),
 }
 
 

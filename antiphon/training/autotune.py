@@ -137,7 +137,7 @@ def largest_batch(prepared: Prepared, device: torch.device) -> int:
             break
         tokens *= 2
     if not largest:
-        raise TrainingError(f"out of memory with {LEAST} tokens a batch; set smaller widths")
+        raise TrainingError(f"out of memory with {LEAST} tokens per batch; set smaller widths")
     return largest
 
 

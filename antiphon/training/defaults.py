@@ -1,7 +1,7 @@
 """Every key that the user did not set, chosen from the data: the same for a table, a configuration and from Python.
 
-`complete` is the only entry. A key that is set stays, and others follow from it: fewer rows an update mean fewer epochs
-for as many updates. The measurements behind the numbers: docs/results/small.md.
+`complete` is the only entry. A key that is set stays, and others follow from it: fewer rows per update mean fewer
+epochs for as many updates. The measurements behind the numbers: docs/results/small.md.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def _summary(config: Config, facts: Facts) -> list[str]:
     widths = [f"embedding {model.embedding}", f"encoder {model.encoder.hidden}"]
     if facts.form == "any":
         widths += [f"decoder {model.decoder.hidden}", f"attention {model.attention.kind}"]
-    size = f"{facts.steps:,} symbols" if facts.steps > 1 else f"{facts.rows:,} rows"
+    size = f"{facts.steps:,} symbols" if facts.steps > 1 else f"about {facts.rows:,} rows"
     batch = f"{train.batch_size:,} rows" if train.batch_tokens is None else f"{train.batch_tokens} tokens"
     ceilings = [f"{train.max_steps:,} updates"] if train.max_steps else []
     return [
@@ -364,7 +364,7 @@ def _budget(
 def _ceilings(keys: Keys, an_epoch: int, updates: int, patience: int, validations: int = 10, often: int = 200) -> None:
     """How long it trains at most, and how long it continues without getting better, from the updates of an epoch.
 
-    It validates once an epoch, at least `often` updates apart; its patience is at least `validations` validations and
+    It validates once per epoch, at least `often` updates apart; its patience is at least `validations` validations and
     `patience` updates. If the user sets a ceiling, it is the only one.
     """
     if keys.gives("train.epochs"):

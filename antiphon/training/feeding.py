@@ -38,7 +38,7 @@ def scheduled(
     """
     for name, value in (("start", start), ("end", end)):
         if not 0 <= value <= 1:
-            raise ConfigError(name, f"is a probability, from 0 to 1 (is {value})")
+            raise ConfigError(name, f"must be a probability, from 0 to 1 (is {value})")
     if end > start:
         raise ConfigError("end", f"must not be above start ({end} > {start})")
     if steps < 1:

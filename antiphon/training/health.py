@@ -93,8 +93,8 @@ def at_the_end(
     if better:
         listed = ", ".join(f"{what} {score:.4f}" for what, score in better.items())
         messages["baseline"] = (
-            f"the model is no better than what takes no effort ({listed}): {name} {kept[name]:.4f}; "
-            "train longer or on more rows, and look at some with `antiphon check`"
+            f"the model is not better than simple baselines ({listed}): {name} {kept[name]:.4f}; "
+            "train longer or on more rows, and check the rows with: antiphon check"
         )
     before = next((entry["train_loss"] for entry in reversed(history[:-1]) if entry["train_loss"] is not None), None)
     falls = before is None or (last["train_loss"] or before) < (1 - STILL_FALLING) * before
@@ -102,7 +102,7 @@ def at_the_end(
         key = f"train.max_steps: {train.max_steps}" if train.max_steps else f"train.epochs: {train.epochs}"
         if train.max_steps and total_steps(train, prepared.train) < train.max_steps:
             key = f"train.epochs: {train.epochs}"
-        messages["ceiling"] = f"it ended at update {last['step']:,} while it still got better, for {key}; raise that"
+        messages["ceiling"] = f"the training ended at update {last['step']:,} while it still improved; raise {key}"
     return messages
 
 

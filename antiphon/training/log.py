@@ -22,9 +22,9 @@ PLAIN_SECONDS = 30.0  # between plain lines of progress
 BAR_SECONDS = 0.5
 
 
-MEASURES = {  # further columns of a validation, where they were measured
-    "TER teacher": "token_error_rate_teacher",
-    "TER free": "token_error_rate",
+MEASURES = {  # further columns of a validation, where they were measured; the errors are token error rates
+    "error teacher": "token_error_rate_teacher",
+    "error free": "token_error_rate",
     "accuracy": "accuracy",
     "macro F1": "macro_f1",
     " span F1": "span_f1",
@@ -40,7 +40,7 @@ class TrainingLog:
     """All output of the first process; the other processes of a distributed training stay silent."""
 
     COLUMNS: ClassVar[dict[str, Callable[[dict[str, Any]], str]]] = {  # each at least as wide as its values
-        "   step": lambda entry: f"{entry['step']}",
+        " update": lambda entry: f"{entry['step']}",
         " epoch": lambda entry: f"{entry['epoch']:.1f}",
         "train loss": lambda entry: "-" if entry["train_loss"] is None else f"{entry['train_loss']:.4f}",
         "    loss": lambda entry: f"{entry['loss']:.4f}",
@@ -103,7 +103,9 @@ class TrainingLog:
             self.bar.update(self.task, completed=step, loss=f"{loss:.4f}", rate=f"{rate:,.0f}")
         else:
             left = (self.last_shown - self.started) / max(step - self.first, 1) * (self.total - step) / 60
-            self.write(f"step {step}/{self.total}  loss {loss:.4f}  {rate:,.0f} tokens/s  {left:.1f} min left at most")
+            self.write(
+                f"update {step}/{self.total}  loss {loss:.4f}  {rate:,.0f} tokens/s  {left:.1f} min left at most"
+            )
 
     def validation(self, entry: dict[str, Any]) -> None:
         """A row of the table, a line of the log, a point of every curve."""
@@ -151,7 +153,7 @@ def draw_curves(history: list[dict[str, Any]]) -> bytes:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
     left.plot(steps, [entry["train_loss"] for entry in history], label="training")
     left.plot(steps, [entry["loss"] for entry in history], label="validation")
-    left.set(xlabel="update", ylabel="a target step", title="loss")
+    left.set(xlabel="update", ylabel="per target step", title="loss")
     for title, name in MEASURES.items():
         if name in history[-1]:
             right.plot(steps, [entry[name] for entry in history], label=title.strip())

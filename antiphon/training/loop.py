@@ -93,7 +93,7 @@ def train(
                 (out / calibration.FILE).unlink(missing_ok=True)  # it belongs to the old weights
         if about:
             about = [
-                "chosen from the data (all of it stands in config.yaml; antiphon check --yaml shows it before):",
+                "settings chosen from the data (config.yaml has all; antiphon check --yaml shows them beforehand):",
                 *(f"  {line}" for line in about),
             ]
         _run(prepared, out, state, ranks, command, about)
@@ -106,7 +106,7 @@ def _state(out: Path, init_from: Path | None) -> dict[str, Any] | None:
     if begun and not checkpoint.states(out):
         bundle.refuse_strange_files(out)
         again = ", without --init-from unless it is given again" if not init_from else ""
-        LOG.warning("%s: nothing was saved yet; the training starts from its beginning%s", out, again)
+        LOG.warning("%s: nothing was saved yet; the training starts from its first update%s", out, again)
         return None
     state, damaged = checkpoint.load(out)
     if state.get("progress", {}).keys() != vars(Progress()).keys():

@@ -79,7 +79,7 @@ class _Falling(Schedule):
     def __init__(self, warmup: int = 0, end: float = 0.0) -> None:
         super().__init__(warmup)
         if not 0 <= end <= 1:
-            raise ConfigError("end", f"is a factor of the learning rate, from 0 to 1 (is {end})")
+            raise ConfigError("end", f"must be a factor of the learning rate, from 0 to 1 (is {end})")
         self.end = end
 
 

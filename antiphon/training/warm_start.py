@@ -54,7 +54,7 @@ def take_weights(model: Model, base: Bundle, codecs: Codecs) -> list[str]:
     for name, parameter in model.named_parameters():
         other = base_weights.get(name)
         if other is None:
-            left_out.append(f"{name} (not in it)")
+            left_out.append(f"{name} (that model does not have it)")
         elif other.shape == parameter.shape:
             parameter.copy_(other)
             taken += 1
@@ -62,15 +62,15 @@ def take_weights(model: Model, base: Bundle, codecs: Codecs) -> list[str]:
             parameter[tuple(map(slice, other.shape))] = other
             taken += 1
         else:
-            left_out.append(f"{name} ({list(other.shape)} there, {list(parameter.shape)} here)")
+            left_out.append(f"{name} (shape {list(other.shape)} in that model, {list(parameter.shape)} in this)")
     messages = [f"{taken} of {taken + len(left_out)} parameters are taken from the model to start from"]
     here = dict(model.named_parameters(remove_duplicate=False))
-    left_out += [f"{name} (there, not here)" for name, _ in base.model.named_parameters() if name not in here]
+    left_out += [f"{name} (only that model has it)" for name, _ in base.model.named_parameters() if name not in here]
     for side, codec in codecs.named.items():
         old = base.codecs.named[side]
         if isinstance(codec, TextCodec | CategoryCodec):
             messages.append(
-                f"{side}: {old.size - SPECIALS:,} symbols are known to it, {codec.size - old.size:,} are new"
+                f"{side}: {old.size - SPECIALS:,} symbols are those of that model, {codec.size - old.size:,} are new"
             )
     return messages + [f"not taken: {name}" for name in left_out]
 
@@ -84,7 +84,7 @@ def _is_number(text: str) -> bool:
 
 
 def read_vectors(path: str, vocabulary: Vocabulary, size: int) -> dict[int, Tensor]:
-    """Vectors of known symbols by id, from a text file: a symbol and `size` numbers a line, white space between.
+    """Vectors of known symbols by id, from a text file: a symbol and `size` numbers per line, white space between.
 
     A first line of two numbers (word2vec's) is skipped. Raises `DataError` with file and line.
     """
@@ -128,7 +128,7 @@ def take_vectors(model: Model, side: str, path: str, codecs: Codecs) -> str:
         weight[row] = values
     known = len(vocabulary) - SPECIALS
     if not vectors:
-        raise DataError(f"{path}: has no vector for any of the {known:,} symbols; do tokens and lowercase fit it?")
+        raise DataError(f"{path}: has no vector for any of the {known:,} symbols; check the keys tokens and lowercase")
     return (
         f"pretrained vectors for {len(vectors):,} of {known:,} symbols ({len(vectors) / max(known, 1):.1%}) from {path}"
     )

@@ -20,7 +20,7 @@ Entry: TypeAlias = EncodedInput | Prediction | AntiphonError | None
 
 
 def encode(
-    loaded: Loaded, value: Any, where: str, beginning: Sequence[int] = (), known: Exceptions = exceptions.NONE
+    loaded: Loaded, value: Any, where: str, prefix: Sequence[int] = (), known: Exceptions = exceptions.NONE
 ) -> EncodedInput | Prediction | None:
     """An input, called `where` in messages; its known answer, if there is one; None if it is empty."""
     sources = loaded.codecs.sources
@@ -46,7 +46,7 @@ def encode(
         arrays = [loaded.copying.read(values[0], arrays[0])]
     nothing = 0 if goes_on else sources[0].ends
     is_empty = len(parts) == 1 and len(arrays[0]) == nothing
-    return None if is_empty else EncodedInput(values, arrays, beginning, unknown)
+    return None if is_empty else EncodedInput(values, arrays, prefix, unknown)
 
 
 def encode_pair(loaded: Loaded, value: Any, target: Any, where: str) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What `predict` reads of a file: one input a line, or the source columns of a table such as training reads."""
+"""What `predict` reads of a file: one input per line, or the source columns of a table such as training reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antiphon.data.problems import Problems
 from antiphon.data.rows import SideReader, read_rows
 from antiphon.errors import DataError
 
-LINES = (".tsv", ".txt", "")  # files that may be a table or one input a line
+LINES = (".tsv", ".txt", "")  # files that may be a table or one input per line
 Input = tuple[int, Any]  # the line it stands on, and what it is
 
 

@@ -32,10 +32,10 @@ def load(
     if not folders:
         raise ModelFolderError("an ensemble needs at least one model folder")
     if combine not in COMBINATIONS:
-        raise ConfigError("combine", f"unknown way {combine!r}; {nearest(combine, COMBINATIONS)}")
+        raise ConfigError("combine", f"unknown method {combine!r}; {nearest(combine, COMBINATIONS)}")
     first, *others = (bundle.load(path, place) for path in folders)
     for other, name in zip(others, folders[1:], strict=True):
-        _refuse_strangers(first, other, folders[0], name)
+        _refuse_other_symbols(first, other, folders[0], name)
     members: Any = [member.model for member in (first, *others)]
     ensemble = Ensemble(members, COMBINATIONS[combine]).eval() if others else None
     path = folders[0] / exceptions.FILE
@@ -44,10 +44,10 @@ def load(
     return Predictor(first, folders[0], place, ensemble, known, calibrated)
 
 
-def _refuse_strangers(first: Bundle, other: Bundle, where: Path, name: Path) -> None:
+def _refuse_other_symbols(first: Bundle, other: Bundle, where: Path, name: Path) -> None:
     """Refuse a member of an ensemble that reads or writes other symbols than the first."""
     if not isinstance(first.model, Writer | LanguageModel):
-        raise ModelFolderError(f"{where}: does not write; an ensemble is of models that write a sequence")
+        raise ModelFolderError(f"{where}: does not write a sequence; only models that do can be combined")
     codecs, others = first.codecs.named, other.codecs.named
     odd = codecs.keys() ^ others.keys() or {side for side in codecs if codecs[side].to_json() != others[side].to_json()}
     if odd:
@@ -55,4 +55,6 @@ def _refuse_strangers(first: Bundle, other: Bundle, where: Path, name: Path) -> 
         raise ModelFolderError(f"{name}: vocabulary-{min(odd)}.json is not that of {where}; {reason}")
     depths = {len(member.config.model.image.channels) for member in (first, other)}
     if len(depths) > 1 and any(codec.kind == "image" for codec in first.codecs.sources):
-        raise ModelFolderError(f"{name}: looks at other places of a picture than {where}; give both as many channels")
+        raise ModelFolderError(
+            f"{name}: divides pictures into other places than {where}; give both equally long model.image.channels"
+        )

@@ -1,4 +1,4 @@
-"""The options of a caller, checked: the settings of `decode`, their search, what every output begins with."""
+"""The options of a caller, checked: the settings of `decode`, their search, the prefix of every output."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def _most_outputs(decode: Decode) -> int:
     return decode.beam if decode.mbr is None else decode.mbr.samples
 
 
-def beginnings(loaded: Loaded, prefix: str | Iterable[str] | None, decode: Decode) -> Iterator[list[int]]:
-    """The ids that the outputs of each input begin with."""
+def prefixes_of(loaded: Loaded, prefix: str | Iterable[str] | None, decode: Decode) -> Iterator[list[int]]:
+    """The prefix of the outputs of each input, as ids."""
     if prefix is None:
         return itertools.repeat([])
     model = loaded.model
@@ -90,15 +90,15 @@ def beginnings(loaded: Loaded, prefix: str | Iterable[str] | None, decode: Decod
         raise ConfigError("prefix", "is for a model that writes; this one does not")
     codec = written_side(model, loaded.codecs)
     if isinstance(prefix, str):
-        return itertools.repeat(_beginning(prefix, codec, decode))
-    return (_beginning(text, codec, decode) for text in prefix)
+        return itertools.repeat(_prefix_ids(prefix, codec, decode))
+    return (_prefix_ids(text, codec, decode) for text in prefix)
 
 
-def _beginning(text: str, codec: TextCodec, decode: Decode) -> list[int]:
+def _prefix_ids(text: str, codec: TextCodec, decode: Decode) -> list[int]:
     try:
         ids = ids_of(text, codec)
     except ConfigError as error:
         raise ConfigError("prefix", error.reason) from None
     if len(ids) > (decode.max_length or 0):
-        raise ConfigError("prefix", f"has {len(ids)} tokens; decode.max_length is {decode.max_length}")
+        raise ConfigError("prefix", f"has {len(ids)} tokens, but decode.max_length is {decode.max_length}")
     return ids

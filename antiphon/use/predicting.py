@@ -14,7 +14,7 @@ from antiphon.evaluation.scores import read_sources
 from antiphon.model.models import Reader
 from antiphon.use.encoding import Entry, encode
 from antiphon.use.loaded import Loaded
-from antiphon.use.options import Options, Request, beginnings, request_of
+from antiphon.use.options import Options, Request, prefixes_of, request_of
 from antiphon.use.texts import Where, counting, search_texts
 
 WINDOW = 4096  # inputs held at once while streaming
@@ -33,7 +33,7 @@ def stream(
         raise TypeError("inputs must be a list of texts; for one text give [text]")
     request = request_of(loaded, options)
     where = origin if callable(origin) else (lambda number: f"{origin}{number}")
-    encoded = _encoded(loaded, inputs, where, beginnings(loaded, prefix, request.decode))
+    encoded = _encoded(loaded, inputs, where, prefixes_of(loaded, prefix, request.decode))
     failed: AntiphonError | None = None
     count = 0
     while failed is None:
@@ -65,9 +65,8 @@ def answers(
     entries: list[Entry] = []
     for place, value in enumerate(inputs):
         try:
-            prefix = None if prefixes is None else prefixes[place]
-            beginning = next(beginnings(loaded, prefix, request.decode))
-            entries.append(encode(loaded, value, f"input {place + 1}", beginning, loaded.exceptions))
+            prefix = next(prefixes_of(loaded, None if prefixes is None else prefixes[place], request.decode))
+            entries.append(encode(loaded, value, f"input {place + 1}", prefix, loaded.exceptions))
         except AntiphonError as error:
             entries.append(error)
     places = range(len(entries)) if numbers is None else numbers
@@ -79,10 +78,10 @@ def _encoded(
 ) -> Iterator[EncodedInput | Prediction | None]:
     """Inputs as the model reads them, in order; those with a known answer as that."""
     for number, value in enumerate(inputs, 1):
-        beginning = next(prefixes, None)
-        if beginning is None:
+        prefix = next(prefixes, None)
+        if prefix is None:
             raise ConfigError("prefix", f"is missing for {where(number)}; give one for each input, if only ''")
-        yield encode(loaded, value, where(number), beginning, loaded.exceptions)
+        yield encode(loaded, value, where(number), prefix, loaded.exceptions)
 
 
 def _answers_of(

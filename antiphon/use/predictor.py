@@ -82,7 +82,7 @@ class Predictor:
         `beam` overrides the configured width; `n_best` is at most the width; both are for text alone. `sample` draws
         symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`. To a language model an
         input is a prompt, and its answer goes on behind it.
-        `prefix` is what every output begins with, or a list with one for each input. `settings` are dotted keys of
+        `prefix` is the prefix of every output, or a list with one for each input. `settings` are dotted keys of
         `decode` laid over the configuration: {"decode.no_repeat_ngram": 3}. `token_scores` and `align` fill in these
         fields of the candidates; with CTC a symbol has no score of its own.
         """
@@ -174,8 +174,8 @@ class Predictor:
 
         With a `reference`, the expected output (for a language model: behind the input), it is compared. `other` is
         another input, whose context C is tried in place of the input's. Each of `force` is a step, from 0 (the command
-        counts from 1), and a symbol (None: the end symbol) to write there and go on; `begin` are symbols that the
-        output itself begins with. `top` symbols per step are shown; `beam` and `settings` are as `predict` takes them.
+        counts from 1), and a symbol (None: the end symbol) to write there and go on; `begin` is the prefix of the
+        output itself, in symbols. `top` symbols per step are shown; `beam` and `settings` are as `predict` takes them.
         """
         return explaining.explain(self._loaded, source, reference, other, force, top, beam, settings, begin)
 

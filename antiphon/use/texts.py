@@ -23,7 +23,7 @@ from antiphon.evaluation.scores import symbol_scores
 from antiphon.model.models import Aligner
 from antiphon.use.encoding import encode
 from antiphon.use.loaded import Loaded
-from antiphon.use.options import Options, Request, beginnings, decode_of
+from antiphon.use.options import Options, Request, decode_of, prefixes_of
 
 Where: TypeAlias = Callable[[int], str]  # what messages call an input by its number, from 1
 
@@ -38,7 +38,7 @@ def search_texts(
     """
     assert isinstance(loaded.model, Speaker)
     assert request.search is not None
-    prefixes = [entry.beginning for entry in inputs] if any(entry.beginning for entry in inputs) else None
+    prefixes = [entry.prefix for entry in inputs] if any(entry.prefix for entry in inputs) else None
     hypotheses = decode_sources(loaded.model, sources, request.search, loaded.device, numbers, prefixes)
     return _predictions(loaded, inputs, sources, hypotheses, request, numbers, where)
 
@@ -48,18 +48,20 @@ def write(loaded: Loaded, value: Any, prefix: str | None, options: Options) -> I
     model = loaded.model
     decode = decode_of(loaded, 1, options.sample, options.settings)
     if not isinstance(model, Speaker) or isinstance(model, Aligner):
-        raise ModelFolderError(f"{loaded.folder}: does not write symbol by symbol; ask for whole answers")
+        raise ModelFolderError(f"{loaded.folder}: does not write symbol by symbol; use predict")
     search = plan(decode, model, loaded.codecs)
     for name in ("mbr", "require", "diversity", "coverage_penalty"):
         if getattr(decode, name):
-            raise ConfigError(f"decode.{name}", "chooses among whole outputs, which are not written symbol by symbol")
-    entry = encode(loaded, value, "input", next(beginnings(loaded, prefix, decode)), loaded.exceptions)
+            raise ConfigError(
+                f"decode.{name}", "compares whole outputs, so it cannot be used to write symbol by symbol; leave it out"
+            )
+    entry = encode(loaded, value, "input", next(prefixes_of(loaded, prefix, decode)), loaded.exceptions)
     if not isinstance(entry, EncodedInput):
         yield entry or empty(loaded.codecs.target)
         return
     sources = [Sequences([array]) for array in entry.arrays]
     request = Request(decode, search, scores=False)
-    for so_far in partial_hypotheses(model, sources, search, loaded.device, entry.beginning):
+    for so_far in partial_hypotheses(model, sources, search, loaded.device, entry.prefix):
         for answer in _predictions(loaded, [entry], sources, [[so_far]], request, [0], lambda _: "input"):
             assert not isinstance(answer, AntiphonError)
             yield counting(answer, entry.unknown)

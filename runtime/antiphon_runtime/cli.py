@@ -21,9 +21,11 @@ LONGEST_LINE = 16 << 20  # bytes
 
 def main() -> None:
     """Exit status 0 done, 1 an error that the user can fix, 2 wrong usage."""
-    parser = argparse.ArgumentParser("antiphon-runtime", description="Answer every line of standard input.")
+    parser = argparse.ArgumentParser(
+        "antiphon-runtime", description="Write a prediction for every line of standard input."
+    )
     parser.add_argument("folder", metavar="FOLDER", help="what `antiphon export` has written")
-    parser.add_argument("--json", action="store_true", help="JSON Lines, one object an input")
+    parser.add_argument("--json", action="store_true", help="JSON Lines, one object per input")
     parser.add_argument("--beam", type=int, help="beam width; 1 is greedy")
     parser.add_argument("--n-best", type=int, default=1, help="how many candidates for each input; needs --json")
     parser.add_argument("--sample", action="store_true", help="draw symbols by their probability")
@@ -37,13 +39,15 @@ def main() -> None:
         help="with --sample: draw only from the most probable symbols that together have this probability",
     )
     parser.add_argument("--seed", type=int, help="with --sample: the seed of the random numbers")
-    parser.add_argument("--abstain-below", type=float, metavar="P", help="no answer where the confidence is below P")
+    parser.add_argument(
+        "--abstain-below", type=float, metavar="P", help="write an empty line where the confidence is below P"
+    )
     parser.add_argument(
         "--stream",
         action="store_true",
-        help="answer each line as soon as it is read; for labels and numbers a line is a step",
+        help="predict for each line as soon as it is read; for labels and numbers a line is a step",
     )
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; by default 1")
     arguments = parser.parse_args()
     if arguments.n_best > 1 and not arguments.json:
         parser.error("--n-best needs --json")
@@ -77,7 +81,7 @@ def main() -> None:
             print(line, flush=arguments.stream)
         sys.stdout.flush()
         if strange:
-            advice = "their answers are guesses (--json counts them as unknown)"
+            advice = "their predictions are guesses (--json counts them as unknown)"
             print(f"inputs with symbols that the training rows do not have: {strange:,}; {advice}", file=sys.stderr)
     except RuntimeModelError as error:
         print(error, file=sys.stderr)
@@ -90,7 +94,7 @@ def main() -> None:
 
 
 def _lines(model: Model | None = None) -> Iterator[str]:
-    """Lines of standard input; only a newline ends a line. For a model that reads one text a line has no tab."""
+    """Lines of standard input; only a newline ends a line. For a model that reads one text per line has no tab."""
     alone = model is not None and sum(source.reads for source in model.sources) == 1
     alone = alone and model is not None and isinstance(model.sources[0], Text | Category)
     for number in count(1):

@@ -108,7 +108,7 @@ class Text(Codec):
         ids = self.encode(as_text(step))
         ids = ids[: len(ids) - self.ends]
         if len(ids) != 1:
-            raise ValueError(f"has {len(ids)} tokens; a stream has one a line")
+            raise ValueError(f"has {len(ids)} tokens; a stream has one per line")
         return ids
 
     def join(self, symbols: Sequence[str]) -> str:
@@ -200,7 +200,7 @@ class Numbers(Codec):
 
     @property
     def size(self) -> int:
-        """Numbers a step."""
+        """Numbers per step."""
         return len(self.mean)
 
     def read_input(self, content: Any) -> Array:

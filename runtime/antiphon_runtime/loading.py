@@ -11,6 +11,7 @@ from antiphon_runtime import exceptions
 from antiphon_runtime.codecs import Codec, Nothing, Text
 from antiphon_runtime.common import calibration
 from antiphon_runtime.common.calibration import Calibration
+from antiphon_runtime.common.messages import reason_of
 from antiphon_runtime.errors import FolderError, OptionError
 from antiphon_runtime.kinds import side
 from antiphon_runtime.model import Graph, Model
@@ -38,10 +39,10 @@ def load(folder: str | Path, threads: int = 1) -> Model:
     if not place.is_dir():
         raise FolderError(f"{place}: no such folder")
     manifest = _json(place / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise FolderError(
-            f"{place / MANIFEST}: format {manifest.get('format')!r} is not known; this version reads {FORMAT}"
-        )
+    version = manifest.get("format")
+    if version != FORMAT:
+        actual = "no format" if version is None else f"the format {version!r}"
+        raise FolderError(f"{place / MANIFEST}: has {actual}; this version reads format {FORMAT}")
     try:
         sides = [_side(place, described) for described in (*manifest["sources"], manifest["target"])]
         graphs = {name: _graph(place, graph) for name, graph in manifest["graphs"].items()}
@@ -49,9 +50,9 @@ def load(folder: str | Path, threads: int = 1) -> Model:
         known = exceptions.read(place / exceptions.FILE, sides[:-1], sides[-1])
         model = Model(place, manifest, sides, graphs, calibrated, known, threads)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FolderError(f"{place / MANIFEST}: is damaged: {error!r}") from None
+        raise FolderError(f"{place / MANIFEST}: is damaged: {reason_of(error)}") from None
     if model._decode is not None and not isinstance(model.target, Text | Nothing):
-        raise FolderError(f"{place / MANIFEST}: is damaged: its target is no text")
+        raise FolderError(f"{place / MANIFEST}: is damaged: its target is not text")
     return model
 
 
@@ -61,12 +62,12 @@ def _side(folder: Path, described: Mapping[str, Any]) -> Codec:
     try:
         return side(value)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FolderError(f"{path}: is incomplete or damaged: {error!r}") from None
+        raise FolderError(f"{path}: is incomplete or damaged: {reason_of(error)}") from None
 
 
 def _inside(folder: Path, name: Any) -> Path:
     if not isinstance(name, str) or Path(name).name != name:
-        raise ValueError(f"{name!r} is no name of a file in the folder")
+        raise ValueError(f"{name!r} is not the name of a file in the folder")
     return folder / name
 
 

@@ -173,7 +173,7 @@ class Model:
         The last is that of `predict` with a beam of 1, or with sampling.
         """
         if self._decode is None:
-            raise OptionError(f"{self.folder}: does not write; ask for whole answers")
+            raise OptionError(f"{self.folder}: does not write symbol by symbol; use predict")
         drawn, encoded = self._drawn(sample), self._held(value, "input")
         if not isinstance(encoded, Unanswered):
             assert not isinstance(encoded, InputError)

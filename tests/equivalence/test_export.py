@@ -349,8 +349,8 @@ def test_the_command_says_what_is_wrong(
     ("file", "content", "message"),
     [
         ("antiphon.json", b"{", "antiphon.json: is not JSON"),
-        ("antiphon.json", b'{"format": 2}', "antiphon.json: format 2 is not known; this version reads 1"),
-        ("antiphon.json", b'{"format": 1}', "antiphon.json: is damaged: KeyError"),
+        ("antiphon.json", b'{"format": 2}', "antiphon.json: has the format 2; this version reads format 1"),
+        ("antiphon.json", b'{"format": 1}', "antiphon.json: is damaged: the key 'sources' is missing"),
         ("vocabulary-source.json", b"{}", "vocabulary-source.json: is incomplete or damaged"),
         ("vocabulary-source.json", b'{"kind": "smell"}', "unknown kind 'smell'"),
         ("step.onnx", b"", "step.onnx: is damaged"),
@@ -409,7 +409,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(AntiphonError, match=r"export needs the extra: pip install 'antiphon\[export\]'"):
         export(folder, tmp_path / "out")
     monkeypatch.setattr("antiphon.export.folder.KINDS", {"image"})
-    with pytest.raises(AntiphonError, match="source: the kind text is one of your own"):
+    with pytest.raises(AntiphonError, match="source: the kind text is not part of Antiphon"):
         export(folder, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
@@ -424,7 +424,8 @@ def test_a_search_that_the_runtime_has_not_is_refused(tmp_path: Path) -> None:
         assert changed != text
         config.write_text(changed, encoding="utf-8")
         with pytest.raises(
-            AntiphonError, match=f"decode.{shown}.*which the runtime cannot do; it has beam, .*--set decode."
+            AntiphonError,
+            match=f"decode.{shown}.*which the runtime does not support; it supports beam, .*--set decode.",
         ):
             export(folder, tmp_path / "out")
         name, _ = key.split(": ")

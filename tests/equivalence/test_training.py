@@ -109,7 +109,7 @@ def test_an_existing_folder_is_refused_and_only_a_model_is_overwritten(tmp_path:
 
 @pytest.mark.parametrize("normalize", ["tokens", "rows"])
 def test_accumulation_equals_one_large_batch(tmp_path: Path, normalize: str) -> None:
-    """The batches of an epoch are the same rows when two halves make one: one batch an epoch shows it."""
+    """The batches of an epoch are the same rows when two halves make one: one batch per epoch shows it."""
     options: dict[str, Any] = {
         "train__normalize": normalize,
         "train__max_steps": 4,
@@ -213,7 +213,7 @@ def test_a_training_that_is_asked_to_stop_goes_on_where_it_was(tmp_path: Path, n
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         lines: list[str] = []
-        while not (lines and lines[-1].startswith("step 1/")):
+        while not (lines and lines[-1].startswith("update 1/")):
             lines.append(process.stderr.readline())
             assert lines[-1], "it ended before it began"
         process.send_signal(number)
@@ -258,7 +258,7 @@ def test_several_processes_stop_together_and_go_on(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
-        while not (line := process.stderr.readline()).startswith("step 1/"):
+        while not (line := process.stderr.readline()).startswith("update 1/"):
             assert line, "it ended before it began"
         process.send_signal(signal.SIGTERM)  # torchrun passes it on
         messages = process.stderr.read()

@@ -336,7 +336,7 @@ def test_samples_depend_on_seed_and_place_alone(tmp_path: Path) -> None:
 
 
 def test_a_stream_is_answered_as_the_whole_is(tmp_path: Path) -> None:
-    """Frames to labels and words to labels, one step a line, for every one-directional model; sequences end with ''."""
+    """Frames to labels and words to labels, one step per line, one-directional models; sequences end with ''."""
     frames = [CHANCE.normal(size=(int(CHANCE.integers(1, 8)), 2)).round(3) for _ in range(300)]
     rows = [{"x": x.tolist(), "y": ["up" if v > 0 else "down" for v in np.cumsum(x[:, 0])]} for x in frames]
     source, target = {"kind": "frames", "column": "x"}, {"kind": "labels", "column": "y"}
@@ -352,7 +352,7 @@ def test_a_stream_is_answered_as_the_whole_is(tmp_path: Path) -> None:
         model.predict([some[0][:1]])[0].probabilities[0]
     )
     assert list(model.live([])) == []
-    with pytest.raises(AntiphonError, match=r"^step 2: the input has 3 numbers a step, but the training rows have 2"):
+    with pytest.raises(AntiphonError, match=r"^step 2: the input has 3 numbers per step, but the training rows have 2"):
         list(model.live([[1, 2], [1, 2, 3]]))
 
     (tmp_path / "text").mkdir()

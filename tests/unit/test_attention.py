@@ -439,7 +439,12 @@ def test_additive_attention_keeps_little_for_the_backward_pass() -> None:
         ("additive", {"size": 1 << 20}, "size", "must lie between 1 and 65,536 (is 1,048,576)"),
         ("local", {"window": 0}, "window", "must lie between 1 and 65,536 (is 0)"),
         ("location", {"filters": 0}, "filters", "must lie between 1 and 65,536 (is 0)"),
-        ("location", {"width": 4}, "width", "must be odd, to reach as far back as ahead (is 4)"),
+        (
+            "location",
+            {"width": 4},
+            "width",
+            "must be odd, so that the filter reaches equally far in both directions (is 4)",
+        ),
         ("coverage", {"size": 0}, "size", "must lie between 1 and 65,536 (is 0)"),
         ("monotonic", {"noise": -1.0}, "noise", "must lie between 0 and 100 (is -1)"),
         ("coverage", {"filters": 3}, "filters", "attention 'coverage' has no such option; known: size"),

@@ -48,17 +48,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"evaluate__bleu": "13a"}, "evaluate.bleu: unknown key; *bleu_tokenize"),
     # wrong types and bounds
-    ({"model__encoder__hidden": "wide"}, "model.encoder.hidden: *integer*(is 'wide')"),
-    ({"model__encoder__hidden": 0}, "model.encoder.hidden: *greater than or equal to 1 (is 0)"),
-    ({"model__embedding": 1.5}, "model.embedding: *integer*(is 1.5)"),
-    ({"model__dropout": 1}, "model.dropout: *less than 1 (is 1)"),
-    ({"model__tie": "perhaps"}, "model.tie: *boolean*(is 'perhaps')"),
+    ({"model__encoder__hidden": "wide"}, "model.encoder.hidden: must be a whole number (is 'wide')"),
+    ({"model__encoder__hidden": 0}, "model.encoder.hidden: must be at least 1 (is 0)"),
+    ({"model__embedding": 1.5}, "model.embedding: must be a whole number (is 1.5)"),
+    ({"model__dropout": 1}, "model.dropout: must be less than 1 (is 1)"),
+    ({"model__tie": "perhaps"}, "model.tie: must be true or false (is 'perhaps')"),
     ({"train__clip": "x"}, "train.clip: *number*(is 'x')"),
-    ({"train__learning_rate": 0}, "train.learning_rate: *greater than 0 (is 0)"),
+    ({"train__learning_rate": 0}, "train.learning_rate: must be greater than 0 (is 0)"),
     ({"train__learning_rate": math.nan}, "train.learning_rate: *(is nan)"),
     ({"train__precision": "float8"}, "train.precision: *'float32'*(is 'float8')"),
     ({"train__normalize": "chars"}, "train.normalize: *'tokens' or 'rows' (is 'chars')"),
-    ({"decode__beam": 0}, "decode.beam: *greater than or equal to 1 (is 0)"),
+    ({"decode__beam": 0}, "decode.beam: must be at least 1 (is 0)"),
     ({"evaluate__bleu_tokenize": "x"}, "evaluate.bleu_tokenize: *'13a'*(is 'x')"),
     ({"data__max_length": 0}, "data.max_length: *(is 0)"),
     ({"data__on_error": "ignore"}, "data.on_error: *'fail' or 'skip' (is 'ignore')"),
@@ -95,7 +95,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"model__attention": {"kind": "additive", "siz": 3}},
         "model.attention.siz: attention 'additive' has no such option; did you mean 'size'? *",
     ),
-    ({"model__attention": {"kind": "additive", "size": "b"}}, "model.attention.size: *integer*(is 'b')"),
+    ({"model__attention": {"kind": "additive", "size": "b"}}, "model.attention.size: must be a whole number (is 'b')"),
     ({"model__attention": {"kind": "general", "querry": "previous"}}, "model.attention.querry: *'query'*"),
     ({"model__attention": {"kind": "none", "siez": 3}}, "model.attention.siez: *"),
     ({"model__attention__query": "next"}, "model.attention.query: *'previous' or 'current'*"),
@@ -121,8 +121,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"train__feeding": "techer"}, "train.feeding: unknown feeding 'techer'; did you mean 'teacher'? *"),
     ({"train__feeding": {"decay": "linear"}}, "train.feeding: needs the key 'kind', or just the name*"),
     (scheduled(decay="log"), "train.feeding.decay: *'constant', 'linear'*(is 'log')"),
-    (scheduled(start=2), "train.feeding.start: is a probability, from 0 to 1 (is 2.0)"),
-    (scheduled(end=-0.5), "train.feeding.end: is a probability, from 0 to 1 (is -0.5)"),
+    (scheduled(start=2), "train.feeding.start: must be a probability, from 0 to 1 (is 2.0)"),
+    (scheduled(end=-0.5), "train.feeding.end: must be a probability, from 0 to 1 (is -0.5)"),
     (scheduled(start=0.2, end=0.4), "train.feeding.end: must not be above start (0.4 > 0.2)"),
     (scheduled(steps=0), "train.feeding.steps: must be at least 1 (is 0)"),
     (scheduled(step=9), "train.feeding.step: feeding 'scheduled' has no such option; did you mean 'steps'? *"),
@@ -362,7 +362,7 @@ def test_aliases_are_refused_wherever_they_stand(write: Write, key: str) -> None
     laughs = "a: &a [x, x]\n" + "".join(
         f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefghij", "bcdefghijk", strict=True)
     )
-    with pytest.raises(ConfigError, match="write the value again in place of the alias"):
+    with pytest.raises(ConfigError, match="write the value again"):
         read_config_file(write("c.yaml", f"{laughs}{key}: *k\n"))
 
 
@@ -382,14 +382,14 @@ def test_odd_yaml_is_one_line(write: Write, text: str) -> None:
         ({"train__learning_rate": float("inf")}, "train.learning_rate: "),
         ({"model__cell": {"kind": "lstm", "forget_bias": float("nan")}}, "model.cell.forget_bias: "),
         ({"model__cell": {"kind": "lstm", "forget_bias": 1e300}}, "model.cell.forget_bias: must lie between"),
-        ({"train__schedule": {"kind": "linear", "end": -5.0}}, "train.schedule.end: is a factor"),
+        ({"train__schedule": {"kind": "linear", "end": -5.0}}, "train.schedule.end: must be a factor"),
         ({"train__optimizer": {"kind": "adam", "eps": 0.0}}, "train.optimizer.eps: must be above 0"),
         ({"model__encoder__hidden": 10**9}, "model.encoder.hidden: "),
         ({"model__encoder__layers": 10**8}, "model.encoder.layers: "),
         ({"decode__max_length": 10**12}, "decode.max_length: "),
         ({"data__train": ""}, "data.train: is an empty path"),
         ({"data__header": True, "data__train": {"source": "a", "target": "b"}}, "data.header: parallel files have no"),
-        ({"data__train": {1: "a", "source": "b"}}, "data.train: parallel files are"),
+        ({"data__train": {1: "a", "source": "b"}}, "data.train: parallel files need"),
         ({"source": []}, "source: is an empty list"),
         ({"train__freeze": ["encodre"]}, "train.freeze: no part is called 'encodre'; did you mean 'encoder'"),
     ],

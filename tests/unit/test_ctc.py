@@ -322,9 +322,9 @@ def test_a_target_longer_than_its_frames_is_an_error_that_names_the_line(trained
     table.write_text(f"{three}\tabc\n{three}\taa\n{three}\taab\n{three}\tabab\n")
     with pytest.raises(DataError) as caught:
         trained.score(str(table))
-    reason = "the target needs 4 steps of the source, which has 3: with ctc one a token"
+    reason = "the target needs 4 steps of the source, which has 3: CTC needs one step per token"
     assert str(caught.value).replace(f"{tmp_path}/", "").splitlines()[:-1] == [
-        f"long.tsv:3: {reason}, and a blank between equal ones",
+        f"long.tsv:3: {reason}, and a blank between equal tokens",
         f"long.tsv:4: {reason}",
     ]
 
@@ -335,7 +335,7 @@ REFUSED = [
     ({"source": [{"kind": "frames"}, {"kind": "frames"}]}, "source: a prediction for each step needs the steps of one"),
     ({"train__feeding": "free"}, "train.feeding: is for decoders"),
     ({"train__metric": "token_error_rate_teacher"}, "train.metric: unknown metric 'token_error_rate_teacher'"),
-    ({"target__ctc": "yes"}, r"target.ctc: Input should be a valid boolean"),
+    ({"target__ctc": "yes"}, r"target.ctc: must be true or false"),
     ({"model__copy": True}, "model.copy: is for a decoder that writes text; a target of text with ctc is not written"),
 ]
 
@@ -352,7 +352,9 @@ def test_what_cannot_work_is_refused(configure: Callable[..., Config], keys: dic
     ids=lambda settings: next(iter(settings)),
 )
 def test_a_search_of_another_kind_is_refused(trained: Predictor, settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"{next(iter(settings))}: is for models that write step by step"):
+    with pytest.raises(
+        ConfigError, match=f"{next(iter(settings))}: cannot be used with ctc, only with models that write step"
+    ):
         trained.predict([[[0, 0]]], settings=settings)
 
 

@@ -224,7 +224,7 @@ def test_a_table_of_more_columns_asks_for_columns_everywhere(tmp_path: Path, mod
         done = CliRunner().invoke(app, command)
         assert done.exit_code == 1
         messages.append(done.output)
-    assert messages[0].startswith(f"{table}:1: has 3 columns, and 2 are read: which?")
+    assert messages[0].startswith(f"{table}:1: has 3 columns, but 2 are needed; name them by position")
     assert "0 'timestamp', 1 'device', 2 'ax'" in messages[0]
     assert len(set(messages)) == 1, "with one message"
     done = CliRunner().invoke(app, ["check", str(table), "--set", "source.column=device", "--set", "target.column=ax"])
@@ -234,7 +234,7 @@ def test_a_table_of_more_columns_asks_for_columns_everywhere(tmp_path: Path, mod
 def test_rows_of_other_lengths_are_bad_rows(tmp_path: Path) -> None:
     table = tmp_path / "rows.tsv"
     table.write_text("a\tb\nc\td\te\n")
-    with pytest.raises(DataError, match=r"rows\.tsv:2: has 3 columns, and 2 are read$"):
+    with pytest.raises(DataError, match=r"rows\.tsv:2: has 3 columns, but 2 are needed$"):
         api.read_config(table)
 
 
@@ -244,5 +244,5 @@ def test_a_training_says_what_was_chosen(tmp_path: Path) -> None:
         app, ["train", str(tmp_path / "rows.tsv"), "--out", str(tmp_path / "m"), "--set", "train.max_steps=2"]
     )
     assert done.exit_code == 0, done.output
-    assert "chosen from the data" in done.output
+    assert "settings chosen from the data" in done.output
     assert "target: words, as it has 8 distinct words, each often" in done.output

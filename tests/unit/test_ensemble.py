@@ -183,9 +183,9 @@ def test_strangers_are_refused(
     with pytest.raises(AntiphonError) as caught:
         load([folders[0], other], "cpu")
     assert str(caught.value).startswith(f"{other}: vocabulary-source.json is not that of {folders[0]}; train ")
-    with pytest.raises(AntiphonError, match=r"label: does not write; an ensemble is of models that write a sequence"):
+    with pytest.raises(AntiphonError, match=r"label: does not write a sequence; only models that do can be combined"):
         load([label, label], "cpu")
-    with pytest.raises(AntiphonError, match="combine: unknown way 'mane'; did you mean 'mean'"):
+    with pytest.raises(AntiphonError, match="combine: unknown method 'mane'; did you mean 'mean'"):
         load(folders, "cpu", "mane")
     with pytest.raises(AntiphonError, match="an ensemble needs at least one model folder"):
         load([], "cpu")
@@ -206,7 +206,7 @@ def test_pictures_must_be_looked_at_in_the_same_places(configure: Callable[..., 
     ]
     (answer,) = load(folders[:2], "cpu").predict([pictures[0]], attention=True)
     assert answer.attention.shape == (len(answer.tokens) + 1, 16)
-    with pytest.raises(AntiphonError, match=r"m2: looks at other places of a picture than .*m0; give both as many"):
+    with pytest.raises(AntiphonError, match=r"m2: divides pictures into other places than .*m0; give both equally"):
         load(folders[::2], "cpu")
 
 

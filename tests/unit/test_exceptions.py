@@ -56,7 +56,7 @@ def test_a_known_input_may_be_longer_than_the_model_reads(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("ab\tA\nab", ":2: has 1 columns; 2 are needed, the output last"),
+        ("ab\tA\nab", ":2: has 1 columns, but 2 are needed; the output is the last"),
         ("ab\tA\tB\n", ":1: has 3 columns"),
         ("\tA\n", ":1: has no input"),
         ("ab\tA\nab\tB\n", ":2: has the same input as an earlier line"),
@@ -116,4 +116,4 @@ def test_a_model_that_says_numbers_has_none(tmp_path: Path) -> None:
     folder = train(read_config_file(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
     with pytest.raises(AntiphonError) as error:
         with_exceptions(folder, "a\t1\n")
-    assert "exceptions are for models that read a source and predict text, a label or labels" in str(error.value)
+    assert "known answers need a model that reads a source and predicts text, a label or labels" in str(error.value)

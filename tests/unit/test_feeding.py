@@ -99,10 +99,10 @@ def test_the_default_falls() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"start": 1.5}, "train.feeding.start: is a probability, from 0 to 1 (is 1.5)"),
-        ({"start": -0.5}, "train.feeding.start: is a probability, from 0 to 1 (is -0.5)"),
-        ({"end": 2}, "train.feeding.end: is a probability, from 0 to 1 (is 2.0)"),
-        ({"start": math.nan}, "train.feeding.start: Input should be a finite number (is nan)"),
+        ({"start": 1.5}, "train.feeding.start: must be a probability, from 0 to 1 (is 1.5)"),
+        ({"start": -0.5}, "train.feeding.start: must be a probability, from 0 to 1 (is -0.5)"),
+        ({"end": 2}, "train.feeding.end: must be a probability, from 0 to 1 (is 2.0)"),
+        ({"start": math.nan}, "train.feeding.start: must be a finite number (is nan)"),
         ({"start": 0.1, "end": 0.2}, "train.feeding.end: must not be above start (0.2 > 0.1)"),
         ({"steps": 0}, "train.feeding.steps: must be at least 1 (is 0)"),
     ],

@@ -1,4 +1,4 @@
-"""Rows of a table that share a column are one sequence: the same rows as a JSON list a row would give."""
+"""Rows of a table that share a column are one sequence: the same rows as a JSON list per row would give."""
 
 from __future__ import annotations
 

@@ -332,7 +332,7 @@ def test_not_even_the_least_batch_fits(tmp_path: Path, monkeypatch: pytest.Monke
         raise MemoryError
 
     monkeypatch.setattr(fit, "batch_loss", loss)
-    with pytest.raises(TrainingError, match="out of memory with 512 tokens a batch"):
+    with pytest.raises(TrainingError, match="out of memory with 512 tokens per batch"):
         fit.largest_batch(prepare(tiny_config(tmp_path)), torch.device("cpu"))
 
 

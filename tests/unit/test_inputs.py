@@ -123,7 +123,7 @@ def test_unknown_symbols_are_told_once_and_counted(write: Write, model_folder: P
     done = CliRunner().invoke(app, ["predict", str(model_folder), str(path)])
     assert done.stderr == (
         "inputs with symbols that the training rows do not have: 2 of 3; "
-        "their answers are guesses (--json counts them as unknown)\n"
+        "their predictions are guesses (--json counts them as unknown)\n"
     )
     answers = [json.loads(line) for line in predicted(model_folder, path, "--json")]
     assert [item.get("unknown", 0) for item in answers] == [0, 2, 1]

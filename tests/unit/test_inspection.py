@@ -314,7 +314,7 @@ def test_a_long_run_can_be_drawn(tmp_path: Path) -> None:
 def test_the_views_that_are_asked_for_are_drawn(tmp_path: Path) -> None:
     write(trace("lstm, general"), tmp_path / "t.html", ["attention", "beam"])
     page = Page((tmp_path / "t.html").read_text(encoding="utf-8"))
-    assert [text for text in page.texts if text.startswith(("What", "Where", "How"))][:2] == [
+    assert [text for text in page.texts if text.startswith(("Prefixes", "Where", "Probabilities"))][:2] == [
         view("lstm, general", "attention").title,
         view("lstm, general", "beam").title,
     ]

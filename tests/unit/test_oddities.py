@@ -206,7 +206,7 @@ def test_unknown_neighbours_that_count_as_equal_are_named(write: Write) -> None:
     path = write("c.yaml", "data: {train: t.tsv, valid: v.tsv}\nsource: frames\ntarget: {ctc: true, tokens: chars}\n")
     done = CliRunner().invoke(app, ["check", str(path)])
     assert "the target needs 5 steps of the source, which has 2" in done.output
-    assert "a blank between equal ones, as 3 unknown ones are" in done.output
+    assert "a blank between equal tokens, as 3 unknown tokens are" in done.output
 
 
 # --- what is reported at the end ----------------------------------------------------------------------
@@ -218,8 +218,8 @@ def test_a_model_no_better_than_no_effort_and_a_ceiling_are_told_at_the_end(writ
     command = ["train", str(path), "--out", str(path.parent / "m"), "--set", "target.kind=label"]
     done = CliRunner().invoke(app, [*command, "--set", "train.epochs=1", "--set", "train.learning_rate=0.00001"])
     assert done.exit_code == 0, done.output
-    assert "warning: the model is no better than what takes no effort (always 'yes' " in done.output
-    assert "while it still got better, for train.epochs: 1; raise that" in done.output
+    assert "warning: the model is not better than simple baselines (always 'yes' " in done.output
+    assert "while it still improved; raise train.epochs: 1" in done.output
 
 
 def test_identical_outputs_give_a_classifier_advice_that_suits_it() -> None:

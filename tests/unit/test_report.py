@@ -30,7 +30,7 @@ def test_the_page_has_all_its_sections_and_needs_nothing_else(page: str) -> None
     titles = re.findall(r"<h2>(.*?)</h2>", page)
     assert titles[:3] == ["Summary", "Loss", "Error rates"]
     assert titles[-3:] == ["Worst examples", "Data", "Configuration"]
-    assert {"Learning rate", "Gradient norms", "Saturated gates", "Dead units", "Tokens a second"} <= set(titles)
+    assert {"Learning rate", "Gradient norms", "Saturated gates", "Dead units", "Tokens per second"} <= set(titles)
     assert "<script" not in page
     for element in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ElementTree.fromstring(element)

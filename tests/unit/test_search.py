@@ -169,20 +169,20 @@ def test_what_came_before_an_input_without_an_output_is_answered(model: Predicto
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"decode.no_repeat_ngram": 0}, "decode.no_repeat_ngram.size: must be at least 1 (is 0)"),
-    ({"decode.no_repeat_ngram": "x"}, "decode.no_repeat_ngram.size: Input should be a valid integer (is 'x')"),
+    ({"decode.no_repeat_ngram": "x"}, "decode.no_repeat_ngram.size: must be a whole number (is 'x')"),
     ({"decode.no_repeat": 2}, "decode.no_repeat: unknown key; did you mean 'no_repeat_ngram'? known: "),
     ({"model.cell": "gru"}, "model.cell: cannot be changed in a trained model; only keys of decode can be set"),
     ({"decode.allowed": ["A", "Z"]}, "decode.allowed: 'Z' is not in the vocabulary of the model, so it cannot be"),
     ({"decode.require": ["A Q"]}, "decode.require: 'Q' is not in the vocabulary of the model, so it cannot be written"),
-    ({"decode.require": ["A", " "]}, "decode.require: must be 1 to 8 phrases, none of them empty (are 2)"),
-    ({"decode.require": ["A B C D E", "E D C B"]}, "decode.require: has 9 tokens in all; decode.max_length is 8"),
+    ({"decode.require": ["A", " "]}, "decode.require: must be 1 to 8 phrases of at least one symbol each (are 2)"),
+    ({"decode.require": ["A B C D E", "E D C B"]}, "decode.require: has 9 tokens in all, but decode.max_length is 8"),
     ({"decode.require": ["A"], "decode.sample": {}}, "decode.require: needs beam search, which cannot be combined"),
     ({"decode.require": ["A"], "decode.diversity": {"groups": 3}}, "decode.diversity: cannot be combined"),
     ({"decode.diversity": {"groups": 2}}, "decode.diversity.groups: 2 groups cannot share a beam of 3; choose a mul"),
-    ({"decode.diversity": {"groups": 1}}, "decode.diversity.groups: Input should be greater than or equal to 2"),
+    ({"decode.diversity": {"groups": 1}}, "decode.diversity.groups: must be at least 2"),
     ({"decode.diversity": {}}, "decode.diversity.groups: is missing"),
     ({"decode.mbr": {"samples": 2}, "decode.diversity": {"groups": 3}}, "decode.diversity: needs beam search"),
-    ({"decode.mbr": {"samples": 2, "metric": "bleu"}}, "decode.mbr.metric: Input should be 'chrf' or 'token_error_"),
+    ({"decode.mbr": {"samples": 2, "metric": "bleu"}}, "decode.mbr.metric: must be 'chrf' or 'token_error_"),
     ({"decode.lexicon": "/nowhere/names"}, "/nowhere/names: cannot be read: No such file or directory"),
 ]  # fmt: skip
 
@@ -198,7 +198,7 @@ def test_what_cannot_work_is_refused_by_name(model: Predictor, chosen: dict[str,
     ("content", "message"),
     [
         ("A B\nA Q\n", ":2: 'Q' is not in the vocabulary of the model, so it cannot be written"),
-        ("\nA A A A A A A A A\n", ":2: has 9 tokens; decode.max_length is 8"),
+        ("\nA A A A A A A A A\n", ":2: has 9 tokens, but decode.max_length is 8"),
         (b"A\n\xff\n", ":2: not UTF-8"),
     ],
 )
@@ -213,7 +213,7 @@ def test_a_bad_line_of_a_lexicon_is_named(model: Predictor, write: Write, conten
     ("prefix", "message"),
     [
         ("A Q", "prefix: 'Q' is not in the vocabulary"),
-        ("A " * 9, "prefix: has 9 tokens; decode.max_length is 8"),
+        ("A " * 9, "prefix: has 9 tokens, but decode.max_length is 8"),
         (["A"], "prefix: is missing for input 2; give one for each input, if only ''"),
     ],
 )

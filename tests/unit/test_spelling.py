@@ -93,9 +93,13 @@ def test_a_damaged_spelling_is_refused(damage: Any) -> None:
         (
             SOURCES,
             {"characters": True},
-            r"^source\.characters: are of words, and tokens are chars; choose tokens: words ",
+            r"^source\.characters: needs tokens: words or split \(is chars\); choose ",
         ),
-        (SOURCES, {"tokens": "bpe", "characters": {}}, r"^source\.characters: are of words, and tokens are bpe; "),
+        (
+            SOURCES,
+            {"tokens": "bpe", "characters": {}},
+            r"^source\.characters: needs tokens: words or split \(is bpe\); ",
+        ),
         (SOURCES, {"characters": {"hiden": 3}}, r"^source\.characters\.hiden: .*did you mean 'hidden'\?"),
         (SOURCES, {"characters": {"width": 1}}, r"^source\.characters\.width: must lie between 2 and 256 \(is 1\)$"),
         (

@@ -58,7 +58,7 @@ def test_old_symbols_keep_ids_and_vectors_and_new_ones_are_added(
         torch.testing.assert_close(own[name][: len(value)] if value.dim() else own[name], value, atol=1e-6, rtol=0)
     printed = capsys.readouterr().err
     assert f"{len(others)} of {len(others)} parameters are taken from the model to start from" in printed
-    assert "symbols are known to it, 1 are new" in printed
+    assert "symbols are those of that model, 1 are new" in printed
 
 
 def test_transitions_between_known_labels_are_taken(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_what_does_not_fit_is_listed(tmp_path: Path, base: Path, capsys: pytest.
     capsys.readouterr()
     started(tmp_path, base, model__decoder__hidden=24, model__encoder__layers=2)
     printed = capsys.readouterr().err
-    assert "not taken: decoder.cells.0.state_weight ([128, 32] there, [96, 24] here)" in printed
-    assert "not taken: encoder.forward_cells.1.input_weight (not in it)" in printed
+    assert "not taken: decoder.cells.0.state_weight (shape [128, 32] in that model, [96, 24] in this)" in printed
+    assert "not taken: encoder.forward_cells.1.input_weight (that model does not have it)" in printed
     assert "not taken: source.embedding.weight" not in printed
 
 

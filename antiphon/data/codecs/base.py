@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon.common.messages import reason_of
 from antiphon.common.symbols import BOS
 from antiphon.errors import ModelFolderError
 
@@ -53,7 +54,7 @@ class Codec(ABC):
     @property
     @abstractmethod
     def size(self) -> int:
-        """How many symbols the vocabulary has (special ones too), or numbers a step, or channels an image."""
+        """How many symbols the vocabulary has (special ones too), or numbers per step, or channels per image."""
 
     @property
     def part_options(self) -> dict[str, int]:
@@ -127,10 +128,12 @@ def within(folder: str, name: str) -> str:
     """
     path = os.path.join(folder, name)
     if folder and os.path.commonpath([folder, os.path.abspath(path)]) != folder:
-        raise ValueError(f"names {name}, which leads out of the table's folder; put the table above its files")
+        raise ValueError(
+            f"names {name}, which is outside the table's folder; move the table to a folder that contains its files"
+        )
     return path
 
 
 def damaged(error: Exception) -> ModelFolderError:
     """The error for a codec's file that is not as it was written."""
-    return ModelFolderError(f"a vocabulary file is incomplete or damaged: {error!r}")
+    return ModelFolderError(f"is incomplete or damaged: {reason_of(error)}")

@@ -15,13 +15,13 @@ from antiphon.common.text import as_text
 from antiphon.data.codecs.base import Codec, within
 from antiphon.errors import ConfigError
 
-LARGEST = 512  # pixels a side of a model's input, at most
+LARGEST = 512  # pixels per side of a model's input, at most
 
 
 class ImageCodec(Codec):
     """A picture: the name of a file, its content, or an item of an array [height, width(, channels)] of bytes.
 
-    Transparent parts become white. Every picture is resized to `size` pixels a side; without it to the size of
+    Transparent parts become white. Every picture is resized to `size` pixels per side; without it to the size of
     the first training picture, at most 256. `color: false` reads brightness alone.
     """
 

@@ -106,7 +106,7 @@ class ScaledCodec(Codec):
 
 
 class VectorCodec(ScaledCodec):
-    """One vector a row: a JSON list, a row of an array, or several columns."""
+    """One vector per row: a JSON list, a row of an array, or several columns."""
 
     kind = "vector"
 

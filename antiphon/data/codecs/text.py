@@ -101,7 +101,7 @@ class TextCodec(Codec):
         ids = self.encode(as_text(step))
         ids = ids[: len(ids) - self.ends]
         if len(ids) != 1:
-            raise ValueError(f"has {len(ids)} tokens; a stream has one a line")
+            raise ValueError(f"has {len(ids)} tokens; a stream has one per line")
         return ids
 
     def symbols(self, ids: Iterable[int]) -> list[str]:
@@ -206,7 +206,7 @@ class SourceTextCodec(TextCodec):
 
     def _spell(self, spelling: Spelling) -> None:
         if self.tokens not in ("words", "split"):
-            reason = f"are of words, and tokens are {self.tokens}; choose tokens: words or split, or no characters"
+            reason = f"needs tokens: words or split (is {self.tokens}); choose one of them, or leave characters out"
             raise ConfigError("characters", reason)
         self.spelling, self.part = spelling, "spelled_words"
 

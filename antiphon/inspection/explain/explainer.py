@@ -109,7 +109,7 @@ def choices(log_probs: Tensor, top: int, name: Callable[[int], Token]) -> list[C
 
 
 def log_probs_of(log_probs: Tensor, ids: Sequence[int]) -> Tensor:
-    """From log-probabilities [steps, symbols] those of the ids, one a step."""
+    """From log-probabilities [steps, symbols] those of the ids, one per step."""
     return log_probs[torch.arange(len(ids)), torch.tensor(ids, dtype=torch.long)]
 
 

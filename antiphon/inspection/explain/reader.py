@@ -1,4 +1,4 @@
-"""The trace of a model that gives one answer, or one a step."""
+"""The trace of a model that gives one answer, or one per step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOST_LABELS = 50  # the most labels that are shown at a step
 
 
 class ReaderExplainer(Explainer[Reader]):
-    """Traces a model that gives one answer, or one a step."""
+    """Traces a model that gives one answer, or one per step."""
 
     def trace(self, example: EncodedInput, request: TraceRequest) -> Trace:
         """The input's run."""
@@ -114,7 +114,7 @@ class ReaderExplainer(Explainer[Reader]):
         return pool_shares(encoded, None if self.model.pooling is None else self.model.pooling.score)
 
     def _beliefs(self, example: EncodedInput, top: int) -> list[StepTrace]:
-        """The answer to every beginning of the first source, which ends as a whole one would."""
+        """The answer to every prefix of the first source, which ends as a whole one would."""
         codec = self.codecs.sources[0]
         whole = np.asarray(example.arrays[0])
         end = whole[len(whole) - codec.ends :]

@@ -15,7 +15,7 @@ ME = "input"  # what messages call the input
 @dataclass(frozen=True)
 class TraceRequest:
     """What a trace is asked for: the value of the reference, an input whose context is taken, symbols that are forced
-    at steps, how many symbols are shown at a step, and the symbols that the output begins with."""
+    at steps, how many symbols are shown at a step, and the prefix of the output, in symbols."""
 
     reference: Any = None
     other: EncodedInput | None = None

@@ -116,7 +116,7 @@ class WriterExplainer(WritingExplainer[Writer]):
                 context = torch.zeros_like(from_input) if other is None else from_input
                 start = self.model.start_from(encoded, context)
             ablated, where = _Ablated(self.model, context), f"{ME}, with another context"
-            best = self._best(example, ablated, self._beginning(request), where=where)[0]
+            best = self._best(example, ablated, self._prefix(request), where=where)[0]
             ablations.append(
                 Ablation(
                     context="zero" if other is None else "other",

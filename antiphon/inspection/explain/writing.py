@@ -55,11 +55,11 @@ class WritingExplainer(Explainer[S]):
         return outputs
 
     def _search_beam(self, example: EncodedInput, request: TraceRequest) -> tuple[list[Hypothesis], Beam | None]:
-        beginning = self._beginning(request)
+        prefix = self._prefix(request)
         if self.search.sample is not None:
-            return self._best(example, prefix=beginning), None
+            return self._best(example, prefix=prefix), None
         tree = Tree()
-        outputs = self._best(example, prefix=beginning, watch=tree)
+        outputs = self._best(example, prefix=prefix, watch=tree)
         return outputs, tree.trace(self.search, self.codec, outputs)
 
     def _symbols(self, example: EncodedInput, output: Sequence[int]) -> list[str]:
@@ -99,14 +99,14 @@ class WritingExplainer(Explainer[S]):
             text=text, tokens=list(tokens), score=rounded(sum(values)), steps=steps, attention=looked, layers=layers
         )
 
-    def _beginning(self, request: TraceRequest) -> list[int] | None:
-        """The ids that every output begins with."""
+    def _prefix(self, request: TraceRequest) -> list[int] | None:
+        """The prefix of every output, as ids."""
         ids = [self._forced_id(token, "begin") for token in request.begin]
         most = self.search.limits.max_length
         if EOS in ids[:-1]:
-            raise ConfigError("begin", "has symbols behind the end symbol")
+            raise ConfigError("begin", "has symbols after the end symbol, which must be the last")
         if len(ids) - (ids[-1:] == [EOS]) > most:
-            raise ConfigError("begin", f"has {len(ids)} tokens; decode.max_length is {most}")
+            raise ConfigError("begin", f"has {len(ids)} tokens, but decode.max_length is {most}")
         return ids or None
 
     def _forced_id(self, token: Token, key: str) -> int:
@@ -124,8 +124,8 @@ class WritingExplainer(Explainer[S]):
                 raise ConfigError("force", reason)
             prefix = [*output[:place], self._forced_id(token, "force")]
             if len(prefix) > most and prefix[-1] != EOS:
-                raise ConfigError("force", f"makes {len(prefix)} tokens; decode.max_length is {most}")
-            best = self._best(example, prefix=prefix, where=f"{ME}, forced to say {token or 'the end symbol'}")[0]
+                raise ConfigError("force", f"makes {len(prefix)} tokens, but decode.max_length is {most}")
+            best = self._best(example, prefix=prefix, where=f"{ME}, forced to write {token or 'the end symbol'}")[0]
             runs.append(Forced(step=place, token=token, run=self._run_of(example, best.tokens, request.top)))
         return runs or None
 

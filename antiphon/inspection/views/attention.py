@@ -98,7 +98,7 @@ def attribution(trace: Trace) -> View | None:
         "Input x gradient: blue symbols raise the probability of the output, red ones lower it. "
         "It holds for small changes only, and is a hint where there is no attention, not a proof."
     )
-    return View("What it hangs on (attribution)", about, grid_size(columns, rows), draw)
+    return View("What the output depends on (attribution)", about, grid_size(columns, rows), draw)
 
 
 def pooling(trace: Trace) -> View | None:
@@ -114,4 +114,4 @@ def pooling(trace: Trace) -> View | None:
         _between(axes, trace.sources)
 
     about = "The share of each symbol's state in the one vector that is made of all of them, in per cent."
-    return View("What it pooled", about, (1.6 + side(len(columns), WIDEST), 1.3), draw)
+    return View("Shares of the pooled vector (pooling)", about, (1.6 + side(len(columns), WIDEST), 1.3), draw)

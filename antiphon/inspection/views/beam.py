@@ -14,7 +14,7 @@ LEAVES = 120  # leaves of a beam's tree: with more, what was pruned is left out
 
 
 def beam(trace: Trace) -> View | None:
-    """The tree of prefixes that the search looked at."""
+    """The tree of the prefixes of a search."""
     if trace.beam is None:
         return None
     nodes = _shown(trace.beam)
@@ -26,13 +26,13 @@ def beam(trace: Trace) -> View | None:
         _tree(figure.subplots(), nodes, places)
 
     about = (
-        f"A search {trace.beam.width} wide, from left to right. Black prefixes went on until it was done, grey ones "
-        "were dropped; green ends are outputs, with their place and log p. The thick line is the best."
+        f"A search {trace.beam.width} wide, from left to right. Black prefixes were kept until it was done, grey "
+        "ones were dropped; green ends are outputs, with their rank and log p. The thick line is the best."
     )
     if len(nodes) < len(trace.beam.nodes):
         about += " Of the dropped ones there are too many to show."
     size = (1.5 + side(depth + 1, WIDEST, 0.95), 0.8 + side(lowest + 1, HIGHEST, 0.21))
-    return View("What the search looked at (beam)", about, size, draw)
+    return View("Prefixes of the search (beam)", about, size, draw)
 
 
 def _shown(tree: Beam) -> list[Node]:

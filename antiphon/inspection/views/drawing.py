@@ -50,7 +50,7 @@ def short_labels(tokens: Sequence[Token], longest: int = 14) -> list[str]:
 
 
 def cut(text: str, longest: int) -> str:
-    """The beginning of a text that is too long."""
+    """The first characters of a text that is too long."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 

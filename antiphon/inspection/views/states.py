@@ -42,10 +42,11 @@ def states(trace: Trace) -> View | None:
                 _over_time(axes, layer, name)
 
     about = (
-        "Each picture is a layer over time: a column is a step, with what it has read, a row is a unit. States and "
-        "candidates are blue above zero and red below; gates are dark where open (1) and white where shut (0)."
+        "Each picture is a layer over time: a column is a step, with the symbol it has read; a row is a unit. "
+        "States and candidates are blue above zero and red below; gates are dark where open (1), white where "
+        "closed (0)."
     )
-    return View("What went on inside (states and gates)", about, (across * each, 2.3 * len(layers)), draw)
+    return View("States and gates", about, (across * each, 2.3 * len(layers)), draw)
 
 
 def _over_time(axes: Axes, layer: Layer, name: str) -> None:

@@ -20,19 +20,19 @@ def steps(trace: Trace) -> View | None:
         return None
     runs = [("free-running: fed its own output", trace.output)]
     if trace.reference is not None:
-        runs.append(("teacher-forced: told the reference", trace.reference))
+        runs.append(("teacher-forced: fed with the reference", trace.reference))
     about = "At each step the most probable symbols; bars are probabilities, and the symbol of the output has a frame."
     if trace.divergence is not None:
         about += f" Step {trace.divergence + 1}, in red, is the first at which output and reference differ."
-    return _as_steps("How sure it was, step by step", about, runs, trace.divergence)
+    return _as_steps("Probabilities at each step", about, runs, trace.divergence)
 
 
 def prompt(trace: Trace) -> View | None:
     """What a language model expected while it read."""
     if trace.prompt is None or not trace.prompt.steps:
         return None
-    about = "What the model held most probable before it read each symbol of the input, which has a frame."
-    return _as_steps("What it expected while it read", about, [("the input", trace.prompt)], None)
+    about = "The most probable symbols before each symbol of the input was read; that symbol has a frame."
+    return _as_steps("Predictions while reading", about, [("the input", trace.prompt)], None)
 
 
 def _as_steps(title: str, about: str, runs: Sequence[tuple[str, Run]], marked: int | None) -> View:

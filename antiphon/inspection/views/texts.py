@@ -91,8 +91,8 @@ def ablation(trace: Trace) -> View | None:
         name = "zero" if ablated.context == "zero" else f"that of {ablated.other}"
         row(name, ablated.run.text, ablated.output_score, ablated.reference_score)
     about = (
-        "The context is the summary of the input that the decoder starts from. If little changes without it, the "
-        "model lives from its attention; output and reference are those above."
+        "The decoder starts from the context, a vector made of the whole input. If little changes without it, the "
+        "output depends on attention; output and reference are those above."
     )
     return _as_table("Without its context", about, rows, (24, 60, 22, *([24] if compared else [])))
 

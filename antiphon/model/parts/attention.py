@@ -242,7 +242,9 @@ class LocationAttention(RecallingAttention):
     def __init__(self, query: int, memory: int, filters: int = 10, width: int = 15, size: int | None = None) -> None:
         _check(filters=filters, width=width)
         if width % 2 == 0:
-            raise ConfigError("width", f"must be odd, to reach as far back as ahead (is {width})")
+            raise ConfigError(
+                "width", f"must be odd, so that the filter reaches equally far in both directions (is {width})"
+            )
         super().__init__(query, memory, filters, size)
         self.filters = nn.Conv1d(1, filters, width, padding=width // 2, bias=False)
 

@@ -1,4 +1,4 @@
-"""Sources: what turns a batch's input into vectors, one a step."""
+"""Sources: what turns a batch's input into vectors, one per step."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class ImageSource(Source):
 class ImagesSource(ImageSource):
     """Sequences of pictures [B, S, height, width, inputs] -> a vector each [B, S, size].
 
-    The convolutions of `ImageSource`, their grid averaged to `ASIDE` cells a side, and one linear map of all cells.
+    The convolutions of `ImageSource`, their grid averaged to `ASIDE` cells per side, and one linear map of all cells.
     """
 
     ASIDE = 4

@@ -39,14 +39,14 @@ function Prediction({ answer }) {
     <p class=${`best ${long ? "long" : ""}`} dir="auto" tabindex=${long ? 0 : undefined} data-answer>${words || t("answer.empty")}</p>
     <${Facts} facts=${[
       score != null && [t("score"), nats(score)],
-      score != null && [t("chance"), percent(Math.exp(score))],
+      score != null && [t("probability"), percent(Math.exp(score))],
       reference !== undefined && [t("score.reference"), nats(reference)],
       ...best.map(([name, share]) => [name, percent(share)]),
     ]} />
     ${all.length > 1 && html`
       <div class="scroll" tabindex="0" role="region" aria-label=${t("n_best")}>
         <table class="n-best">
-          <thead><tr><th scope="col">${t("rank")}</th><th scope="col">${t("output")}</th><th scope="col">log p</th><th scope="col">${t("chance")}</th></tr></thead>
+          <thead><tr><th scope="col">${t("rank")}</th><th scope="col">${t("output")}</th><th scope="col">log p</th><th scope="col">${t("probability")}</th></tr></thead>
           <tbody>${all.map((candidate, rank) => html`
             <tr><td>${rank + 1}</td><td dir="auto">${candidate.text || t("answer.empty")}</td><td>${nats(candidate.score)}</td>
               <td class="bar"><span class="gauge" aria-hidden="true"><span style=${{ width: `${100 * Math.exp(candidate.score)}%` }}></span></span>${percent(Math.exp(candidate.score))}</td></tr>`)}</tbody>
@@ -54,7 +54,7 @@ function Prediction({ answer }) {
       </div>`}`;
 }
 
-/** The model's own output, and each branch with the symbols it was made to begin with. */
+/** The model's own output, and each branch with its prefix. */
 export function Branches({ branches }) {
   const { t, state, change, undo } = usePage();
   const current = Number(state.branch ?? 0);

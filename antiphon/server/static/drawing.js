@@ -32,7 +32,7 @@ export const widest = (texts, size) => Math.max(0, ...texts.map((text) => wide(t
 
 export const nats = (value) => (value == null ? "" : value.toFixed(3));
 export const percent = (share) => (share > 0 && share < 0.001 ? "<0.1%" : `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)}%`);
-export const chance = (logProb) => percent(Math.exp(logProb));
+export const probability = (logProb) => percent(Math.exp(logProb));
 
 /** The colours of heat: of values above and below zero, as red, green and blue. */
 const HEAT = { light: { above: [33, 102, 172], below: [178, 24, 43] }, dark: { above: [96, 165, 232], below: [240, 113, 104] } };

@@ -38,7 +38,7 @@ class NumbersHead(Head[Tensor]):
 class BitsHead(NumbersHead):
     """Bits with p(y_d = 1) = sigmoid(W f + b)_d; the loss is -log p of a step's bits together, in nats.
 
-    (Boulanger-Lewandowski et al. 2012, arXiv 1206.6392, call its mean the negative log-likelihood a frame.)
+    (Boulanger-Lewandowski et al. 2012, arXiv 1206.6392, call its mean the negative log-likelihood per frame.)
     The prediction for a bit is p.
     """
 

@@ -1,4 +1,4 @@
-// The probabilities of labels: for the whole input, for each step, and after each beginning of the input.
+// The probabilities of labels: for the whole input, for each step, and after each prefix of the input.
 
 import { html, useMemo } from "../vendor/htm-preact.js";
 import { cut, percent, spelled, widest } from "../drawing.js";

@@ -1,7 +1,7 @@
 // This model unrolled over this input, with its real shapes and numbers.
 
 import { html, useMemo } from "../vendor/htm-preact.js";
-import { begun, chance, cut, heat, spelled } from "../drawing.js";
+import { begun, cut, heat, probability, spelled } from "../drawing.js";
 import { Picture, usePage } from "../picture.js";
 
 const SHOWN = 12; // steps of a side; the middle of longer ones is left out
@@ -19,7 +19,7 @@ const shape = ({ series }) => `${series.state.length} × ${series.state[0].lengt
 const title = (layer, t) =>
   [`${layer.part} ${layer.depth + 1}`, layer.cell, shape(layer), ...(layer.direction === "backward" ? [t("states.backward")] : [])].join(" · ");
 
-/** A vector as a small picture, some values a line. */
+/** A vector as a small picture, some values per line. */
 function Vector({ values, width, height, kind }) {
   const { theme } = usePage();
   const picture = useMemo(() => {
@@ -122,7 +122,7 @@ function Body({ trace }) {
         return html`
           <${Arrow} d=${`M${x} ${top - (speaks || encoder.length ? 2 : -40)}V${top - 22}`} />
           <text class=${`word ${step === at.step ? "best" : ""}`} x=${x} y=${top - 41} text-anchor="middle">${answer(outputStep)}</text>
-          ${outputStep.log_prob != null && html`<text class="small faint" x=${x} y=${top - 27} text-anchor="middle">${chance(outputStep.log_prob)}</text>`}`;
+          ${outputStep.log_prob != null && html`<text class="small faint" x=${x} y=${top - 27} text-anchor="middle">${probability(outputStep.log_prob)}</text>`}`;
       })}
     <//>
     <dl class="shapes">${parts(trace, page).map(([name, kind, size]) => html`<dt>${name} <small>${kind}</small></dt><dd>${size}</dd>`)}</dl>`;

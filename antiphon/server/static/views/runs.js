@@ -1,7 +1,7 @@
 // Runs beside each other, step under step: fed with its own output and teacher-forced, and with other contexts.
 
 import { html } from "../vendor/htm-preact.js";
-import { chance, cut, nats, spelled, widest } from "../drawing.js";
+import { cut, nats, probability, spelled, widest } from "../drawing.js";
 import { cursor, Facts, Picture, usePage } from "../picture.js";
 
 const [HIGH, GAP, TOP] = [34, 12, 24];
@@ -25,7 +25,7 @@ function Runs({ label, runs, marked }) {
     <${Picture} label=${label} width=${left + steps * cell + 4} height=${down(runs.length)} onMove=${onMove} onPlace=${onPlace}
       onHover=${(x, y) => point(x !== undefined && inside(x, y) ? { step: inside(x, y)[1] } : undefined)}
       focus=${at.step === undefined ? undefined : { x: left + at.step * cell, width: cell }}
-      caption=${here && t("runs.told", { name: names[row], step: at.step + 1, said: spelled(here.token), share: chance(here.log_prob) })}>
+      caption=${here && t("runs.told", { name: names[row], step: at.step + 1, said: spelled(here.token), share: probability(here.log_prob) })}>
       ${Array.from({ length: steps }, (_, step) => html`
         <text class=${`label ${step === at.step ? "on" : ""} ${step === marked ? "apart" : ""}`} x=${left + (step + 0.5) * cell} y="14" text-anchor="middle">${step + 1}</text>`)}
       ${marked !== undefined && html`

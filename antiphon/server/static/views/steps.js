@@ -1,7 +1,7 @@
 // The most probable symbols of each step as bars; from another symbol the model goes on, in a branch.
 
 import { html, useState } from "../vendor/htm-preact.js";
-import { chance, cut, nats, spelled, widest } from "../drawing.js";
+import { cut, nats, probability, spelled, widest } from "../drawing.js";
 import { cursor, Picture, usePage } from "../picture.js";
 
 const HIGH = 26;
@@ -27,19 +27,19 @@ function Bars({ label, run, marked, onBranch }) {
     <div class="bars">
       <h3>${label} <small>log p = ${nats(run.score)}</small></h3>
       <${Picture} label=${label} width=${left + ranks * cell} height=${y(run.steps.length) + 4} onMove=${onMove} onPlace=${onPlace} onEnter=${branch}
-        caption=${chosen && t("steps.told", { step: at.step + 1, rank: rank + 1, token: spelled(chosen.token), share: chance(chosen.log_prob) })}>
+        caption=${chosen && t("steps.told", { step: at.step + 1, rank: rank + 1, token: spelled(chosen.token), share: probability(chosen.log_prob) })}>
         ${marked !== undefined && html`<rect class="stripe" x="0" y=${y(marked)} width=${left + ranks * cell} height=${HIGH} rx="4" />`}
         ${run.steps.map((step, row) => html`
           <text class=${`label ${row === at.step ? "on" : ""}`} x="20" y=${y(row) + HIGH / 2} dy="0.35em" text-anchor="end">${row + 1}</text>
           <text class="word" x="30" y=${y(row) + HIGH / 2} dy="0.35em">${cut(spelled(step.token), SYMBOL)}</text>
-          <text class="label" x=${left - 10} y=${y(row) + HIGH / 2} dy="0.35em" text-anchor="end">${chance(step.log_prob)}</text>
+          <text class="label" x=${left - 10} y=${y(row) + HIGH / 2} dy="0.35em" text-anchor="end">${probability(step.log_prob)}</text>
           ${step.top.map((choice, place) => html`
             <g transform=${`translate(${left + place * cell} ${y(row) + 2})`}>
               <rect class="share" width=${(cell - 6) * Math.exp(choice.log_prob)} height=${HIGH - 4} rx="3" />
               ${choice.token === step.token && html`<rect class="frame said" width=${cell - 6} height=${HIGH - 4} rx="3" />`}
               ${row === at.step && place === rank && html`<rect class="frame here" width=${cell - 6} height=${HIGH - 4} rx="3" />`}
               <text class="small" x="5" y=${HIGH / 2 - 2} dy="0.35em">${cut(spelled(choice.token), SYMBOL)}</text>
-              <text class="small faint" x=${cell - 10} y=${HIGH / 2 - 2} dy="0.35em" text-anchor="end">${chance(choice.log_prob)}</text>
+              <text class="small faint" x=${cell - 10} y=${HIGH / 2 - 2} dy="0.35em" text-anchor="end">${probability(choice.log_prob)}</text>
             </g>`)}`)}
       <//>
       ${branch && html`<button type="button" class="quiet" onClick=${branch}>${t("branch.here", { step: at.step + 1, token: spelled(chosen.token) })}</button>`}

@@ -5,7 +5,7 @@ import { percent, transposed } from "../drawing.js";
 import { Chart, Heat, usePage } from "../picture.js";
 import { shares } from "./answers.js";
 
-const LINES = 6; // with more numbers a step, a strip is a grid
+const LINES = 6; // with more numbers per step, a strip is a grid
 const COLORS = { light: ["#2166ac", "#b35806", "#1b7837", "#762a83", "#b2182b", "#555"], dark: ["#7db8f0", "#f0a35e", "#7fc98f", "#c9a0dc", "#f2837b", "#bbb"] };
 
 /** The numbers of frames, if that is what the (first) source is. */

@@ -13,7 +13,7 @@ from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS
 from antiphon.model.parts.bridges import Last, ProjectedAll, ProjectedLast
 from antiphon.model.parts.encoders import RecurrentEncoder, reverse_within
 from antiphon.model.parts.heads.softmax import LabelHead, SoftmaxHead
-from antiphon.model.parts.recurrent import CELLS, LstmCell
+from antiphon.model.parts.recurrent import CELLS, LstmCell, _runs_lowered
 from antiphon.model.parts.sources import ImageSource, jittered
 from antiphon.model.state import Encoded, Memory, State
 
@@ -56,6 +56,25 @@ def test_cells_equal_those_of_torch_with_the_same_weights(kind: str) -> None:
     torch.testing.assert_close(own_output, output)
     for left, right in zip(own_final, final if cell.parts > 1 else (final,), strict=True):
         torch.testing.assert_close(left, right[0])
+
+
+@pytest.mark.parametrize("kind", NATIVE)
+def test_a_processor_without_a_fused_call_in_bfloat16_goes_step_by_step(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("could not create a primitive descriptor")
+
+    cell, inputs = cell_of(kind, 3, 4), torch.randn(5, 7, 3)
+    exact = cell(inputs, cell.initial(inputs))[0]
+    monkeypatch.setattr(type(cell), "fused", staticmethod(refused))
+    _runs_lowered.cache_clear()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = cell(inputs, cell.initial(inputs))[0]
+    _runs_lowered.cache_clear()
+    torch.testing.assert_close(output.float(), exact, rtol=0.05, atol=0.05)
+    with pytest.raises(RuntimeError, match="primitive"):
+        cell(inputs, cell.initial(inputs))  # in float32 there is no other way
 
 
 @pytest.mark.parametrize("kind", list(CELLS))

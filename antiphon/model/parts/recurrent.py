@@ -8,6 +8,7 @@ stacked, two biases.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -146,7 +147,7 @@ class Cell(nn.Module, ABC):
 
     def forward(self, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
         """All steps: inputs [rows, T, inputs] -> outputs [rows, T, hidden] and the state after the last."""
-        if self.fused is None or self.zoneout or self.input_norm is not None:
+        if self.fused is None or self.zoneout or self.input_norm is not None or not self._runs_fused(inputs):
             outputs = []
             with at_once(self.matrices):
                 for step in inputs.unbind(1):
@@ -157,6 +158,30 @@ class Cell(nn.Module, ABC):
         hidden = start if self.parts > 1 else start[0]
         output, *final = self.fused(inputs, hidden, self.weights, True, 1, 0.0, self.training, False, True)
         return output, tuple(value.squeeze(0) for value in final)
+
+    def _runs_fused(self, inputs: Tensor) -> bool:
+        """Whether this device computes the fused call in the precision that is chosen here."""
+        if inputs.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return True
+        return _runs_lowered(type(self), torch.get_autocast_dtype("cpu"))
+
+
+@functools.cache
+def _runs_lowered(kind: type[Cell], dtype: torch.dtype) -> bool:
+    """Whether this processor runs the fused call of a cell in a lower precision, found out by a call of one unit.
+
+    oneDNN has no LSTM in bfloat16 for processors without AVX-512.
+    """
+    assert kind.fused is not None
+    values, weights = torch.zeros(1, 1, 1), [torch.zeros(kind.gates, 1)] * 2 + [torch.zeros(kind.gates)] * 2
+    try:
+        with torch.no_grad(), torch.autocast("cpu", dtype):
+            kind.fused(
+                values, [values] * kind.parts if kind.parts > 1 else values, weights, True, 1, 0.0, False, False, True
+            )
+    except RuntimeError:
+        return False
+    return True
 
 
 class TanhCell(Cell):

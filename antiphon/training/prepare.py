@@ -30,6 +30,7 @@ from antiphon.saved.folder import Bundle
 from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
+from antiphon.training.rate_curve import RateCurve
 from antiphon.training.warm_start import extended, freeze, take_vectors, take_weights
 
 TAIL = 4096  # symbols of a piece of a long validation text, at least; each piece begins with an empty state
@@ -47,6 +48,7 @@ class Prepared:
     model: Model
     notes: list[str]  # messages for the user before the training begins
     baselines: dict[str, dict[str, float]]  # the scores of trivial predictions on the validation rows
+    rate_curve: RateCurve | None = None  # of the range test, if there was one
 
     @property
     def metric(self) -> str:

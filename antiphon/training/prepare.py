@@ -211,7 +211,7 @@ def identity(prepared: Prepared) -> dict[str, str]:
     settings = prepared.config.model_dump(mode="json", by_alias=True, exclude=HARMLESS)
     for name in prepared.config.decode.options:
         del settings["decode"][name]
-    entries = dict(_flat(settings, ""))
+    entries = dict(flat(settings, ""))
     for name, examples in (("training", prepared.train), ("validation", prepared.valid)):
         digest = hashlib.blake2b(digest_size=16)
         for side in (*examples.sources, examples.target):
@@ -220,10 +220,11 @@ def identity(prepared: Prepared) -> dict[str, str]:
     return entries
 
 
-def _flat(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
+def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """The values of a tree as JSON, each with its dotted key below `above`."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
+            yield from flat(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", json.dumps(value)
 

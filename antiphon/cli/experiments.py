@@ -98,3 +98,25 @@ def table(
         raise typer.BadParameter(f"{form!r} is none of {', '.join(FORMATS)}", param_hint="--format")
     made = make_table(folders, baseline, metric or (), None if data is None else str(data), device)
     print(FORMATS[form](made), end="")
+
+
+def tune(
+    context: typer.Context,
+    what: ConfigOrTable,
+    out: Out,
+    minutes: Annotated[float, typer.Option(min=0.01, help="how long it may take; called again, it goes on")],
+    settings: Settings = None,
+    jobs: Jobs = None,
+    threads: RunThreads = None,
+    device: Device = None,
+) -> None:
+    """Search better settings for the keys that are left open, judged on validation rows alone."""
+    from antiphon.api import naming
+    from antiphon.experiments.runs import command
+    from antiphon.experiments.tune import tune as run
+    from antiphon.experiments.writing import outcome
+
+    wishes = settings_of(settings)
+    with naming(what):
+        shared = command(what, jobs, threads, device, _imports(context))
+        print(outcome(run(shared, out, minutes, wishes, _say), out), end="")

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from antiphon.api import read_config, user_config
 from antiphon.config.load import read_tree
+from antiphon.config.schema import Config
 from antiphon.errors import ConfigError, TrainingError
 from antiphon.experiments.evaluations import digest_of
 from antiphon.experiments.runs import Command, Run, train_all
@@ -50,7 +51,9 @@ def sweep(
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     for combination in combinations:
         check_names(read_config(shared.what, {**settings, **combination}).config)
-    record(out, shared, grid, seeds, settings)
+    # another grid and more seeds are no other settings: their runs are added
+    content = {"grid": grid, "seeds": seeds, "threads": shared.threads}
+    record(out, RECORD, user_config(shared.what, settings), content)
     runs = [
         Run(f"{name_of(values)}/seed-{seed}", out / name_of(values) / f"seed-{seed}", _keys(settings, values, seed))
         for seed in range(1, seeds + 1)
@@ -110,34 +113,28 @@ def name_of(values: Mapping[str, Any]) -> str:
     return name if name == exact else f"{name}-{hashlib.blake2b(exact.encode(), digest_size=3).hexdigest()}"
 
 
-def record(
-    out: Path, shared: Command, grid: Mapping[str, Sequence[Any]], seeds: int, settings: Mapping[str, Any]
-) -> None:
-    """Write what is trained into `sweep.yaml`; a folder of other settings or other rows is refused.
+def record(out: Path, name: str, config: Config, more: Mapping[str, Any]) -> None:
+    """Write what is trained into the file `name`: the user's keys, digests of the rows, and `more`.
 
-    Another grid and more seeds are no other settings: their runs are added.
+    A folder of other keys or other rows is refused; `more` may change.
     """
-    config = user_config(shared.what, settings)
-    tree = json.loads(json.dumps(config.user_keys))
     data = {"train": digest_of(config.data.train)}
     if config.data.valid is not None and not isinstance(config.data.valid, float):
         data["valid"] = digest_of(config.data.valid)
-    refuse_others(out, RECORD, {"config": tree, "rows": data})
-    content = {"config": tree, "rows": data, "grid": grid, "seeds": seeds, "threads": shared.threads}
+    tree = json.loads(json.dumps({"config": config.user_keys, "rows": data}))
+    _refuse_others(out, name, tree)
     make_folder(out)
-    write_text(out / RECORD, _yaml(json.loads(json.dumps(content))))
+    write_text(out / name, _yaml({**tree, **json.loads(json.dumps(more))}))
 
 
-def refuse_others(out: Path, name: str, asked_for: Mapping[str, Any]) -> None:
+def _refuse_others(out: Path, name: str, needed: Mapping[str, Any]) -> None:
     """Refuse a folder that holds anything else than runs of the same configuration and rows."""
     if not (out / name).is_file():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise TrainingError(f"{out}: exists and has no {name}; name another --out")
         return
     before = read_tree(out / name)
-    other = differences(
-        *(dict(flat({key: tree.get(key, {}) for key in asked_for}, "")) for tree in (before, asked_for))
-    )
+    other = differences(*(dict(flat({key: tree.get(key, {}) for key in needed}, "")) for tree in (before, needed)))
     if other:
         lines = "; ".join(line.removeprefix("config.") for line in other)
         raise TrainingError(f"{out}: its runs have other settings: {lines}; give the same, or name another --out")

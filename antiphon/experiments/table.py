@@ -108,13 +108,26 @@ def make_table(
     device: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Table:
-    """The table of the settings in `folders`.
+    """The table of the settings in `folders` (see `find_settings` and `table_of`)."""
+    settings, notes = find_settings(folders)
+    return table_of(settings, baseline, metrics, data, device, say, notes)
+
+
+def table_of(
+    settings: Sequence[Setting],
+    baseline: str | None = None,
+    metrics: Sequence[str] = (),
+    data: Files | None = None,
+    device: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    notes: Sequence[str] = (),
+) -> Table:
+    """The table of some settings.
 
     They are measured on `data`, by default on the configured test data; where there is none, the figures are those
     of the validation rows that training has kept. `baseline` is a setting's name, by default the first; `metrics` are
     by default the one that training watches and the loss.
     """
-    settings, notes = find_settings(folders)
     names = [setting.name for setting in settings]
     first = baseline or names[0]
     if first not in names:
@@ -136,7 +149,7 @@ def make_table(
         for setting in settings
     ]
     about = "validation rows" if _is_validation(data, settings) else _described(data or config.data.test)
-    return Table(lines, chosen, first, about, notes)
+    return Table(lines, chosen, first, about, list(notes))
 
 
 def _described(files: Files | None) -> str:

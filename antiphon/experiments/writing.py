@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 from antiphon.experiments.table import Figure, Table
+from antiphon.experiments.tune import Outcome
 
 SURE = 0.05
 
@@ -50,6 +53,19 @@ def latex(table: Table) -> str:
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "csv": as_csv, "latex": latex}
+
+
+def outcome(chosen: Outcome, out: Path) -> str:
+    """What `tune` has chosen, and how much better it is."""
+    keys = [f"  {key}: {json.dumps(value)}" for key, value in chosen.settings.items()]
+    over = f"mean of {chosen.seeds} seeds" if chosen.seeds > 1 else "of one seed, so partly luck: give more minutes"
+    lines = [
+        "chosen:" if keys else "chosen: the defaults; nothing that was tried is better",
+        *keys,
+        f"validation {chosen.metric}: defaults {chosen.defaults:.4f}, chosen {chosen.chosen:.4f} ({over})",
+        f"{out / 'best.yaml'} is its configuration, {out / 'model'} its model",
+    ]
+    return "\n".join(lines) + "\n" + (f"\n{markdown(chosen.table)}" if chosen.table else "")
 
 
 def _escaped(text: str) -> str:

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-NORMAL = 1000.0  # degrees of freedom from which Student's t is as good as normal
+NORMAL = 1e6  # degrees of freedom from which Student's t is as good as normal
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(400)
 
 
@@ -36,12 +36,14 @@ def student_p(t: float, freedom: float) -> float:
     """
     if freedom >= NORMAL or not math.isfinite(t):
         return 2 * statistics.NormalDist().cdf(-abs(t))
-    return _tail(math.atan(abs(t) / math.sqrt(freedom)), freedom) / _tail(0.0, freedom)
+    return _tail(abs(t), freedom) / _tail(0.0, freedom)
 
 
-def _tail(angle: float, freedom: float) -> float:
-    """The integral of cos^(freedom - 1) from `angle` to a right angle (Gauss-Legendre)."""
-    half = (math.pi / 2 - angle) / 2
+def _tail(t: float, freedom: float) -> float:
+    """The integral of cos^(freedom - 1) over the angles of all larger t (Gauss-Legendre)."""
+    root = math.sqrt(freedom)
+    angle, end = math.atan(t / root), math.pi / 2 if freedom < 100 else math.atan((t + 30) / root)  # behind it: nothing
+    half = (end - angle) / 2
     return float(half * WEIGHTS @ np.cos(angle + half * (NODES + 1)) ** (freedom - 1))
 
 

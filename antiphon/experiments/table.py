@@ -69,11 +69,15 @@ def find_settings(folders: Sequence[Path]) -> tuple[list[Setting], list[str]]:
     """
     settings: dict[str, list[Path]] = {}
     notes = []
+    seen: set[Path] = set()
     for folder in folders:
         models = [folder] if (folder / bundle.CONFIG).is_file() else _models_below(folder)
         if not models:
             raise ModelFolderError(f"{folder}: has no model")
         for model in models:
+            if model.resolve() in seen:
+                continue
+            seen.add(model.resolve())
             if not ((model / bundle.CARD).is_file() and (model / bundle.METRICS).is_file()):
                 notes.append(f"{model}: is not finished and left out")
                 continue
@@ -179,9 +183,9 @@ def _measured(
             measured.setdefault(setting.name, []).append(evaluation)
             rows.setdefault(evaluation.rows, folder)
     if len(rows) > 1:
-        one, other, *_ = rows.values()
+        first, other, *_ = rows.values()
         reason = "does not take the same rows; compare models with the same data.max_length and data.references"
-        raise DataError(f"{other}: {reason} as {one}")
+        raise DataError(f"{other}: {reason} as {first}")
     return measured
 
 

@@ -192,9 +192,9 @@ def test_a_range_test_changes_no_weight_and_its_rate_trains_as_the_number_does(
 ) -> None:
     measured = train(read_config_file(tiny_config, {"train.learning_rate": "auto"}), tmp_path / "a", device="cpu")
     number = bundle.load_config(measured).train.learning_rate
-    given = train(read_config_file(tiny_config, {"train.learning_rate": number}), tmp_path / "b", device="cpu")
-    assert (measured / bundle.WEIGHTS).read_bytes() == (given / bundle.WEIGHTS).read_bytes()
-    assert not (given / bundle.RATES).exists()
+    numbered = train(read_config_file(tiny_config, {"train.learning_rate": number}), tmp_path / "b", device="cpu")
+    assert (measured / bundle.WEIGHTS).read_bytes() == (numbered / bundle.WEIGHTS).read_bytes()
+    assert not (numbered / bundle.RATES).exists()
 
 
 def test_plain_gradient_descent_measures_its_rate_unless_it_is_given(tiny_config: Path) -> None:

@@ -73,7 +73,8 @@ def find_settings(folders: Sequence[Path]) -> tuple[list[Setting], list[str]]:
     for folder in folders:
         models = [folder] if (folder / bundle.CONFIG).is_file() else _models_below(folder)
         if not models:
-            raise ModelFolderError(f"{folder}: has no model")
+            reason = "has no model in it; give a folder that sweep or train has written"
+            raise ModelFolderError(f"{folder}: {reason if folder.is_dir() else 'no such folder'}")
         for model in models:
             if model.resolve() in seen:
                 continue

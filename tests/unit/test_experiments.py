@@ -163,7 +163,8 @@ def test_runs_are_stopped_at_the_time_and_when_they_are_hopeless(tmp_path: Path)
 
 def test_a_run_that_another_process_trains_is_waited_for(tmp_path: Path) -> None:
     (run,) = some_runs(tmp_path, [1.5])
-    shared, messages = Script(tmp_path, jobs=1), []
+    shared = Script(tmp_path, jobs=1)
+    messages: list[str] = []
     other = runs._begin(shared, run)
     assert other is not None
     train_all(shared, iter([run]), lambda run, status: None, messages.append)
@@ -346,7 +347,7 @@ def test_what_cannot_be_compared_is_refused(folders: Path, tmp_path: Path, monke
         make_table([folders], "cell=gr")
     with pytest.raises(ConfigError, match=r"^--metric: unknown metric 'exact' for cell=gru; did you mean"):
         make_table([folders], metrics=["exact"])
-    with pytest.raises(ModelFolderError, match="has no model"):
+    with pytest.raises(ModelFolderError, match="has no model in it; give a folder that sweep"):
         make_table([tmp_path])
     with pytest.raises(DataError, match=r"none\.tsv: cannot be read"):
         make_table([folders], data=str(tmp_path / "none.tsv"))
@@ -371,11 +372,11 @@ def test_settings_are_found_and_unfinished_runs_named(folders: Path, tmp_path: P
 
 def test_a_metric_that_is_no_sum_over_rows_is_tested_by_seeds_alone(folders: Path) -> None:
     table = make_table([folders], metrics=["perplexity"])
-    values = {
-        name: [evaluation_of(folders / name / f"seed-{seed}").scores["perplexity"] for seed in (1, 2)]
+    first, other = (
+        [evaluation_of(folders / name / f"seed-{seed}").scores["perplexity"] for seed in (1, 2)]
         for name in ("cell=gru", "cell=lstm")
-    }
-    assert table.lines[1].figures["perplexity"].p == pytest.approx(difference_p(*values.values()))
+    )
+    assert table.lines[1].figures["perplexity"].p == pytest.approx(difference_p(first, other))
 
 
 def test_parameters_are_counted_without_reading_them(folders: Path) -> None:

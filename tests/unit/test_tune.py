@@ -88,7 +88,8 @@ def test_every_value_of_the_space_is_a_valid_configuration(tmp_path: Path) -> No
     dimensions = space(user_config(path), read_config(path).config)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(30):
-        trial, values = study.ask(), {}
+        trial = study.ask()
+        values: dict[str, Any] = {}
         for dimension in dimensions:
             values |= dimension.suggest(trial)
         check_names(read_config(path, values).config)

@@ -6,11 +6,9 @@ DIR/SETTING/seed-2.log      the output of its process, which holds a lock on thi
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -32,6 +30,17 @@ except ImportError:  # Windows has no such locks: there nothing guards a run who
 
 POLL = 0.1  # seconds between two looks at the processes
 PATIENCE = 120.0  # seconds in which a process that is asked to stop saves its state
+# the first lines of a process: on Linux the kernel sends it SIGTERM when its parent ends (PR_SET_PDEATHSIG)
+STOP_WITH_PARENT = """\
+import ctypes, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+"""
+TRAIN = """\
+from antiphon.cli.main import main
+sys.argv[0] = "antiphon"
+main()
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +80,8 @@ class Command:
     def arguments(self, run: Run) -> list[str]:
         """The command line that begins or resumes a run."""
         imports = [word for module in self.imports for word in ("--import", module)]
-        words = [sys.executable, "-m", "antiphon", *imports, "train", str(self.what), "--out", str(run.folder)]
+        words = [sys.executable, "-c", STOP_WITH_PARENT + TRAIN, *imports, "train", str(self.what)]
+        words += ["--out", str(run.folder)]
         for key, value in run.settings.items():
             words += ["--set", f"{key}={json.dumps(value)}"]
         words += [] if self.threads is None else ["--threads", str(self.threads)]
@@ -156,7 +166,7 @@ def _begin(shared: Command, run: Run) -> subprocess.Popen[bytes] | None:
     """The process of a run; None if another process trains it.
 
     The lock belongs to the open log, which the process inherits: it holds as long as the process lives, even if this
-    one is killed. On Linux the process is then asked to stop.
+    one is killed.
     """
     make_folder(run.folder.parent)
     with writing(run.log), open(run.log, "ab") as log:
@@ -168,7 +178,6 @@ def _begin(shared: Command, run: Run) -> subprocess.Popen[bytes] | None:
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C of the terminal reaches this process alone, which asks them to stop, once
-            preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
         )
 
 
@@ -180,16 +189,6 @@ def _locked(log: IO[bytes]) -> bool:
         except OSError:
             return False
     return True
-
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG = 1
-
-
-def _stop_with_parent() -> None:
-    """In a new process: let the kernel send SIGTERM when the parent ends."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -120,7 +120,7 @@ class Script(Command):
     )
 
     def arguments(self, run: Run) -> list[str]:
-        return [sys.executable, "-c", self.CODE, str(run.folder), str(run.settings["seconds"])]
+        return [sys.executable, "-c", runs.STOP_WITH_PARENT + self.CODE, str(run.folder), str(run.settings["seconds"])]
 
 
 def some_runs(folder: Path, seconds: Sequence[float]) -> list[Run]:

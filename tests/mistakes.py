@@ -36,6 +36,11 @@ model: {embedding: 4, encoder: {hidden: 4}, decoder: {hidden: 8}}
 train: {max_steps: 1}
 """
 
+CONFIG_OF_ALL = """data: {train: rows.tsv, valid: rows.tsv}
+model: {cell: gru, encoder: {hidden: 4}, dropout: 0.1, attention: general, context: {to: every_step}}
+train: {max_steps: 1, learning_rate: 0.01, batch_size: 2, label_smoothing: 0.1}
+"""
+
 
 def _saved(*arrays: object, **named: object) -> Callable[[Path], None]:
     return lambda path: np.savez(path, *arrays, **named)  # type: ignore[arg-type]
@@ -505,6 +510,23 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake("an empty training log", "report model --out t.html", {"model/training/log.jsonl": ""}, model=True),
         Mistake("a table to compare on that does not exist", "compare model model none.tsv", model=True),
         _inspect("a picture in a folder that does not exist", "shoe --out no/folder/t.svg --view summary"),
+    ],
+    "Experiments": [
+        Mistake("a grid with an unknown key", "sweep rows.tsv --grid train.learning_rat=1,2 --out s"),
+        Mistake("a grid with an unknown cell", "sweep rows.tsv --grid model.cell=gru,gruu --out s"),
+        Mistake("a grid that is not closed", "sweep rows.tsv --grid 'model.cell=[gru' --out s"),
+        Mistake("seeds in a grid", "sweep rows.tsv --grid train.seed=1,2 --out s"),
+        Mistake(
+            "a key in the grid and beside it", "sweep rows.tsv --grid model.dropout=0.1 --set model.dropout=0 --out s"
+        ),
+        Mistake("a sweep into a folder with other things", "sweep rows.tsv --out other", {"other/notes.txt": "x"}),
+        Mistake("a sweep of other settings", "sweep rows.tsv --out s", {"s/sweep.yaml": "rows: {train: abc}\n"}),
+        Mistake("a table of no model", "table none"),
+        Mistake("a table of a model that is not finished", "table m", {"m/config.yaml": "format: 1\n"}),
+        Mistake("a table with an unknown baseline", "table model --baseline modle --data rows.tsv", model=True),
+        Mistake("a table with an unknown metric", "table model --metric exact_mach --data rows.tsv", model=True),
+        Mistake("a table on data that is not there", "table model --data none.tsv", model=True),
+        Mistake("a search where no key is open", "tune c.yaml --minutes 1 --out t", {"c.yaml": CONFIG_OF_ALL}),
     ],
 }
 

@@ -17,6 +17,7 @@ import typer
 from antiphon import __version__
 from antiphon.cli.data import check, exceptions
 from antiphon.cli.evaluate import calibrate, compare, evaluate, report
+from antiphon.cli.experiments import sweep, table, tune
 from antiphon.cli.export import convert, export
 from antiphon.cli.inspect import inspect
 from antiphon.cli.predict import chat, predict, score
@@ -35,8 +36,8 @@ app = typer.Typer(
 
 # in the order of the help
 COMMANDS = (
-    train, evaluate, compare, report, predict, chat, score, calibrate, exceptions, inspect, export, convert, serve,
-    check, demo, bench,
+    train, evaluate, compare, sweep, table, tune, report, predict, chat, score, calibrate, exceptions, inspect,
+    export, convert, serve, check, demo, bench,
 )  # fmt: skip
 
 

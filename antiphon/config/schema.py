@@ -255,7 +255,9 @@ class Train(Section):
         128, ge=1, description="of one long text: steps of a piece, through which gradients go back"
     )
     optimizer: Choice = Choice(kind="adamw")
-    learning_rate: StrictFloat = Field(1e-3, gt=0)
+    learning_rate: Annotated[StrictFloat, Field(gt=0)] | Literal["auto"] = Field(
+        1e-3, description="auto: measured by a range test before the first update"
+    )
     schedule: Choice = Choice(kind="cosine")
     clip: StrictFloat | None = Field(1.0, gt=0, description="largest norm of all gradients")
     label_smoothing: StrictFloat = Field(0.0, ge=0, lt=1)
@@ -276,6 +278,13 @@ class Train(Section):
     def token_budget(self) -> int | None:
         """`batch_tokens` as a number; `auto` becomes one before the first update."""
         return self.batch_tokens if isinstance(self.batch_tokens, int) else None
+
+    @property
+    def rate(self) -> float:
+        """`learning_rate` as a number; `auto` becomes one before the first update."""
+        if not isinstance(self.learning_rate, float | int):
+            raise TypeError("train.learning_rate is not measured yet")
+        return self.learning_rate
 
     @model_validator(mode="after")
     def _one_average(self) -> Self:

@@ -57,21 +57,34 @@ def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
     """All metrics for the kind of target, with the configured beam, and sacreBLEU's signatures; metrics that
     these rows do not allow are left out."""
     measured = _measure(task, task.config.decode, corpus=True)
+    return _all_scores(task, measured), measured.signatures
+
+
+def _all_scores(task: Task, measured: Measured) -> dict[str, float]:
     scores = dict(measured.scores)
     if isinstance(task.codecs.target, TextCodec):
         if all(isinstance(row.sources[0], str) and len(row.sources[0].split()) == 1 for row in task.rows):
             scores["wer"] = 1.0 - scores["exact_match"]
         several = {f"distinct_{n}": metrics.distinct(measured.outputs, n) for n in (1, 2)}
         scores |= {name: value for name, value in several.items() if value is not None}
-    return scores | {"rows": len(measured.outputs) or len(task.rows)}, measured.signatures
+    return scores | {"rows": len(measured.outputs) or len(task.rows)}
 
 
 def row_sums(task: Task) -> tuple[list[Row], dict[str, Sums]]:
     """A task's rows (for several references of one input the first), and the metrics of `evaluate` that are quotients
     of sums over rows."""
-    measured = _measure(task, task.config.decode, corpus=False)
+    return _row_sums(task, _measure(task, task.config.decode, corpus=False))
+
+
+def _row_sums(task: Task, measured: Measured) -> tuple[list[Row], dict[str, Sums]]:
     groups = grouped_rows(task)
     return [task.rows[rows[0]] for rows in groups], quotients(task, measured, groups)
+
+
+def evaluate_with_rows(task: Task) -> tuple[dict[str, float], list[Row], dict[str, Sums]]:
+    """The metrics of `evaluate`, and what `row_sums` returns, decoded once for both."""
+    measured = _measure(task, task.config.decode, corpus=True)
+    return _all_scores(task, measured), *_row_sums(task, measured)
 
 
 def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:

@@ -9,6 +9,8 @@ README.md                 the model card
 calibration.json          the calibration of its confidence (antiphon/saved/calibration.py), if it is calibrated
 shortlist.safetensors     the target symbols that a source can need (antiphon/data/shortlist.py), if configured
 exceptions.tsv            the user's file of known answers (antiphon/saved/known_answers.py)
+learning_rate.json, .png  the curve of the range test, if train.learning_rate was auto
+evaluation-*.npz          what rows of a data set add to metrics, as `antiphon table` keeps it
 training/                 what `--resume` needs; not needed to use the model
 """
 
@@ -45,6 +47,8 @@ FORMAT = 1
 ABOUT = "antiphon"  # the entry of the weights' header that holds digests
 CONFIG, WEIGHTS, METRICS, CARD, TRAINING = "config.yaml", "weights.safetensors", "metrics.json", "README.md", "training"
 CURVES, ATTENTION = "curves.png", "attention.png"
+RATES, RATES_PICTURE = "learning_rate.json", "learning_rate.png"
+EVALUATION = "evaluation-"  # how the names of kept evaluations begin
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,11 @@ def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 def refuse_strange_files(folder: Path) -> None:
     """Refuse a folder that is not a model's, or that has other files in it, so that no other file is removed."""
     config = load_config(folder)
-    known = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION}
+    known = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION, RATES, RATES_PICTURE}
     known |= {calibration.FILE, exceptions.FILE, shortlist.FILE}
     known |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in known and PARTIAL not in path.name)
+    names = [path.name for path in folder.iterdir() if PARTIAL not in path.name]
+    strange = sorted(name for name in names if name not in known and not name.startswith(EVALUATION))
     if strange:
         raise ModelFolderError(f"{folder}: holds {strange[0]!r}, which is not part of a model; move it elsewhere")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -15,16 +17,20 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from antiphon.config.schema import Config
+from antiphon.config.schema import Choice, Config
 from antiphon.data.batches import collate
 from antiphon.errors import TrainingError
 from antiphon.training.distributed import Ranks
+from antiphon.training.plan import updates
 from antiphon.training.prepare import Prepared
-from antiphon.training.update import batch_loss, is_out_of_memory
+from antiphon.training.rate_curve import RateCurve
+from antiphon.training.update import Learner, apply, batch_loss, is_out_of_memory
 
 LEAST, MOST = 512, 65_536  # padded source and target tokens; more makes an update no better
 SHARE = 0.5  # the share of the free memory that may be used
 ROUNDS = 5  # timings of each way, in turn
+LOWEST, HIGHEST, TRIALS = 1e-5, 10.0, 100  # learning rates and updates of a range test
+SMOOTH, FAR = 0.8, 3.0  # its loss is smoothed by this decay; so many times the lowest is too high
 WORTH = 1.15  # a way must be so many times as fast, or the setting stays as it is
 Way = TypeVar("Way", str, int)
 
@@ -35,12 +41,18 @@ def fitted(prepared: Prepared, ranks: Ranks) -> Prepared:
         if getattr(prepared.config.train, name) == "auto":
             shared = ranks.share(json.dumps(find(prepared, ranks.device)) if ranks.first else "")
             prepared = replace(prepared, config=_with(prepared.config, name, json.loads(shared)))
-    return prepared
+    if prepared.config.train.learning_rate != "auto":
+        return prepared
+    curve = RateCurve(
+        **json.loads(ranks.share(json.dumps(vars(rate_curve(prepared, ranks.device))) if ranks.first else ""))
+    )
+    config = _with(prepared.config, "learning_rate", curve.chosen)
+    return replace(prepared, config=config, rate_curve=curve, notes=[*prepared.notes, curve.line()])
 
 
 def as_before(config: Config, identity: Mapping[str, str]) -> Config:
     """A resumed training keeps the values that were measured when it began."""
-    for name in TUNED:
+    for name in (*TUNED, "learning_rate"):
         before = json.loads(identity[f"train.{name}"])
         if getattr(config.train, name) == "auto" and before is not None:
             config = _with(config, name, before)
@@ -102,6 +114,41 @@ def _seconds(
     finally:
         model.zero_grad(set_to_none=True)
     return {way: statistics.median(taken[1:]) for way, taken in seconds.items()}  # the first warms up
+
+
+def rate_curve(prepared: Prepared, device: torch.device) -> RateCurve:
+    """A range test (Smith 2017, Cyclical learning rates for training neural networks, arXiv 1506.01186).
+
+    On a copy of the model, the rate rises exponentially from `LOWEST` to `HIGHEST` within `TRIALS` updates, or until
+    the smoothed loss is `FAR` times as high as its lowest, or is NaN. The choice is a tenth of the rate at which
+    the smoothed loss is lowest, to two digits: there training is fast and still far from where it diverges.
+    """
+    settings = prepared.config.train.model_copy(
+        update={
+            "learning_rate": 1.0, "schedule": Choice(kind="constant"), "max_steps": TRIALS, "epochs": TRIALS,
+            "ema": None, "average": 1,
+        }
+    )  # fmt: skip
+    config = prepared.config.model_copy(update={"train": settings})
+    trial = replace(prepared, config=config, model=copy.deepcopy(prepared.model))
+    learner = Learner.begin(trial, Ranks(0, 1, device), TRIALS)
+    rates: list[float] = []
+    losses: list[float] = []
+    mean, parts = 0.0, 1
+    for update in updates(settings, prepared.train, 0):
+        rate = LOWEST * (HIGHEST / LOWEST) ** ((update.step - 1) / (TRIALS - 1))
+        done = apply(learner, update, rate, parts)
+        tokens = sum(int(prepared.train.target.lengths[rows].sum()) for rows in update.batches)
+        loss, parts = math.nan if done.nll is None else float(done.nll) / tokens, done.parts
+        mean = SMOOTH * mean + (1 - SMOOTH) * loss
+        smoothed = mean / (1 - SMOOTH ** len([*losses, loss]))
+        if not math.isfinite(smoothed) or smoothed > FAR * min([*losses, smoothed]):
+            break
+        rates.append(rate)
+        losses.append(smoothed)
+    if not rates:
+        raise TrainingError("the loss is NaN or infinite at the first update of the range test; is the data right?")
+    return RateCurve(rates, losses, float(f"{rates[int(np.argmin(losses))] / 10:.2g}"))
 
 
 def largest_batch(prepared: Prepared, device: torch.device) -> int:

@@ -9,16 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from antiphon.training.optimizer import averaged
+
 
 class Average:
     """Keeps the weights of which the shipped ones are an average.
 
     `ema`: the decay of an exponential moving average over updates, which rises to it as (1 + t) / (10 + t).
-    `last`: the mean of the weights at this many last validations. Neither: the weights themselves.
+    `last`: the mean of the weights at this many last validations. Neither: the mean that the `optimizer` keeps, if it
+    keeps one, or the weights themselves.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], ema: float | None, last: int) -> None:
-        self.parameters, self.decay, self.last = parameters, ema, last
+    def __init__(
+        self,
+        parameters: list[nn.Parameter],
+        ema: float | None,
+        last: int,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> None:
+        self.parameters, self.decay, self.last, self.optimizer = parameters, ema, last, optimizer
         self.moving = [p.detach().clone() for p in parameters] if ema else []
         self.snapshots: list[list[Tensor]] = []
         self.updates = 0
@@ -39,16 +48,23 @@ class Average:
     @contextmanager
     def shipped(self) -> Iterator[None]:
         """Within it, the model has the weights that are validated and shipped."""
-        if not self.moving and len(self.snapshots) < 2:
+        mean = self._mean()
+        if not mean:
             yield
             return
         current = [p.detach().clone() for p in self.parameters]
-        mean = self.moving or [torch.stack(values).mean(0) for values in zip(*self.snapshots, strict=True)]
         self._copy(mean)
         try:
             yield
         finally:
             self._copy(current)
+
+    def _mean(self) -> list[Tensor]:
+        """The average to ship, parameter by parameter; empty if it is the weights themselves."""
+        if self.moving or len(self.snapshots) > 1:
+            return self.moving or [torch.stack(values).mean(0) for values in zip(*self.snapshots, strict=True)]
+        kept = averaged(self.optimizer) if self.optimizer and self.last == 1 else {}
+        return [kept.get(p, p.detach()) for p in self.parameters] if kept else []
 
     @torch.no_grad()
     def _copy(self, values: list[Tensor]) -> None:

@@ -20,6 +20,7 @@ from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.model.build import structure_of
 from antiphon.training import sides
+from antiphon.training.optimizer import UNSCALED
 from antiphon.training.prepare import check_names
 
 MOST_UPDATES = 200_000
@@ -379,8 +380,10 @@ def _ceilings(keys: Keys, an_epoch: int, updates: int, patience: int, validation
 
 def _learning(keys: Keys, rate: float, smoothing: float, average: float, unknown: float) -> None:
     """Learning rate, smoothing and unknown symbols; a moving average of the weights, unless the user sets another."""
-    keys("train.learning_rate", rate)
+    optimizer = keys.of("train.optimizer")
+    kind = optimizer.get("kind") if isinstance(optimizer, Mapping) else optimizer
+    keys("train.learning_rate", "auto" if kind in UNSCALED else rate)
     keys("train.label_smoothing", smoothing)
     keys("train.unknown", unknown)
-    if not keys.gives("train.average"):
+    if not keys.gives("train.average") and kind != "asgd":  # which ships a mean of its own
         keys("train.ema", average)

@@ -89,6 +89,8 @@ def train(
             for folder in (out, out / bundle.TRAINING):
                 remove_partial(folder)
             bundle.save_description(out, prepared.config, prepared.codecs)
+            if prepared.rate_curve:
+                prepared.rate_curve.save(out)
             with writing(out / calibration.FILE):
                 (out / calibration.FILE).unlink(missing_ok=True)  # it belongs to the old weights
         if about:

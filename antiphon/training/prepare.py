@@ -30,6 +30,7 @@ from antiphon.saved.folder import Bundle
 from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
+from antiphon.training.rate_curve import RateCurve
 from antiphon.training.warm_start import extended, freeze, take_vectors, take_weights
 
 TAIL = 4096  # symbols of a piece of a long validation text, at least; each piece begins with an empty state
@@ -47,6 +48,7 @@ class Prepared:
     model: Model
     notes: list[str]  # messages for the user before the training begins
     baselines: dict[str, dict[str, float]]  # the scores of trivial predictions on the validation rows
+    rate_curve: RateCurve | None = None  # of the range test, if there was one
 
     @property
     def metric(self) -> str:
@@ -209,7 +211,7 @@ def identity(prepared: Prepared) -> dict[str, str]:
     settings = prepared.config.model_dump(mode="json", by_alias=True, exclude=HARMLESS)
     for name in prepared.config.decode.options:
         del settings["decode"][name]
-    entries = dict(_flat(settings, ""))
+    entries = dict(flat(settings, ""))
     for name, examples in (("training", prepared.train), ("validation", prepared.valid)):
         digest = hashlib.blake2b(digest_size=16)
         for side in (*examples.sources, examples.target):
@@ -218,10 +220,11 @@ def identity(prepared: Prepared) -> dict[str, str]:
     return entries
 
 
-def _flat(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
+def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """The values of a tree as JSON, each with its dotted key below `above`."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
+            yield from flat(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", json.dumps(value)
 

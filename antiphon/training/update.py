@@ -56,7 +56,7 @@ class Learner:
         chosen, course, feeding = settings.optimizer, settings.schedule, settings.feeding
         weights = prepared.codecs.target.class_weights
         optimizer = OPTIMIZERS.build(
-            chosen.kind, chosen.options, "train.optimizer", parameters=parameters, learning_rate=settings.learning_rate
+            chosen.kind, chosen.options, "train.optimizer", parameters=parameters, learning_rate=settings.rate
         )
         return cls(
             prepared,
@@ -67,7 +67,7 @@ class Learner:
             optimizer,
             SCHEDULES.build(course.kind, course.options, "train.schedule"),
             FEEDINGS.build(feeding.kind, feeding.options, "train.feeding"),
-            Average(parameters, settings.ema, settings.average),
+            Average(parameters, settings.ema, settings.average, optimizer),
             weights if weights is None else torch.tensor(weights, device=ranks.device),
             torch.zeros(()),
         )
@@ -115,7 +115,7 @@ def apply(learner: Learner, update: Update, rate: float, parts: int, wishes: Seq
     """
     settings, ranks = learner.prepared.config.train, learner.ranks
     for group in learner.optimizer.param_groups:
-        group["lr"] = settings.learning_rate * rate * learner.schedule(update.step - 1, learner.total)
+        group["lr"] = settings.rate * rate * learner.schedule(update.step - 1, learner.total)
     learner.model.train()
     while True:
         learner.optimizer.zero_grad(set_to_none=True)

@@ -21,6 +21,7 @@ from antiphon.errors import DataError, TrainingError
 from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
 from antiphon.training.loop import train
+from antiphon.training.optimizer import OPTIMIZERS
 
 
 def trained(
@@ -68,8 +69,15 @@ DRAWS = {
 }
 
 
+OPTIMIZED: list[dict[str, Any]] = [
+    *({"train__optimizer": kind} for kind in OPTIMIZERS),
+    {"train__optimizer": {"kind": "asgd", "start": 5, "decay": 0.01}},
+    {"train__optimizer": {"kind": "sgd", "nesterov": True}, "train__learning_rate": "auto"},
+]
+
+
 @pytest.mark.parametrize(
-    "extra", [{}, {"train__ema": 0.9}, {"train__average": 3}, {"train__feeding": "scheduled"}, DRAWS]
+    "extra", [{"train__ema": 0.9}, {"train__average": 3}, {"train__feeding": "scheduled"}, DRAWS, *OPTIMIZED]
 )
 def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, extra: dict[str, Any]) -> None:
     options: dict[str, Any] = {"model__dropout": 0.3, "train__unknown": 0.1, **extra}

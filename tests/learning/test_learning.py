@@ -11,6 +11,7 @@ from tasks import spoken, trained, words, write_table
 
 import antiphon
 from antiphon.config.load import parse_config, set_value
+from antiphon.training.optimizer import OPTIMIZERS
 
 
 def accuracy(folder: Path, rows: list[tuple[str, str]], steps: int, **settings: Any) -> float:
@@ -54,6 +55,19 @@ def test_copying_is_learned(tmp_path: Path) -> None:
 )
 def test_copying_is_learned_with_what_regularizes(tmp_path: Path, options: dict[str, Any]) -> None:
     assert accuracy(tmp_path, [(word, word) for word in words(1200, 1, "abcdef", 4)], 160, **options) >= 0.9
+
+
+# updates, and the share of rows that must be right; plain gradient descent needs more, its mean even more
+PACE = {"adamw": (200, 0.9), "adam": (200, 0.9), "muon": (200, 0.9), "sgd": (500, 0.9), "asgd": (500, 0.25)}
+
+
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_copying_is_learned_at_a_measured_rate(tmp_path: Path, optimizer: str) -> None:
+    steps, least = PACE[optimizer]
+    choice: Any = {"kind": "asgd", "start": 400} if optimizer == "asgd" else optimizer
+    options = {"train__optimizer": choice, "train__learning_rate": "auto", "train__clip": None}
+    rows = [(word, word) for word in words(1200, 1, "abcdef", 4)]
+    assert accuracy(tmp_path, rows, steps, **options) >= least
 
 
 def test_reversing_is_learned_with_a_gru_and_additive_attention_asked_before(tmp_path: Path) -> None:

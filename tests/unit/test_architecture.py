@@ -27,6 +27,7 @@ FLOORS = {
         {"use"},
         {"export", "server"},
         {"api"},
+        {"experiments"},
         {"tools"},
         {"extend"},
         {"cli"},

@@ -67,9 +67,9 @@ def test_every_recipe_is_a_valid_configuration(monkeypatch: pytest.MonkeyPatch) 
         assert "Expected:" in text, path
 
 
-def commands() -> list[str]:
-    """Lines of the README's shell blocks that the test can run on a small table."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+def commands(text: str = README) -> list[str]:
+    """Lines of a document's shell blocks that the test can run on a small table."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
     examples = [line for line in lines if re.match(r"(antiphon|printf|cut) (?!serve)", line) and "demo" not in line]
     return [line for line in examples if "antiphon export" not in line or find_spec("onnxruntime")]  # an extra
@@ -80,13 +80,28 @@ def test_the_readmes_commands_run(tmp_path: Path) -> None:
     write_table(tmp_path / "pairs.tsv", [(word, spoken(word)) for word in words(150, 7, "shcteoamn")])
     examples = commands()
     assert len(examples) >= 6
+    run_commands(examples, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_commands_about_experiments_run(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    write_table(tmp_path / "pairs.tsv", [(word, spoken(word)) for word in words(150, 7, "shcteoamn")])
+    examples = commands((ROOT / "docs/experiments.md").read_text(encoding="utf-8"))
+    assert {line.split()[1] for line in examples} == {"sweep", "table", "tune", "train"}
+    run_commands(["antiphon train pairs.tsv --out model", *examples], tmp_path)
+
+
+def run_commands(examples: list[str], folder: Path) -> None:
+    """Run commands in a folder, trainings and searches shortened."""
     scripts = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     for line in examples:
-        if " train " in f" {line}":
+        if re.search(" (train|sweep|tune) ", f" {line}"):
             line += " --set train.max_steps=6 --set train.validate_every=3"
+        line = re.sub(r"--minutes \d+", "--minutes 0.5", line)
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True,
+            ["bash", "-euo", "pipefail", "-c", line], cwd=folder, env=environment, capture_output=True, text=True,
             timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"

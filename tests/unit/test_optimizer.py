@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from antiphon.api import read_config
 from antiphon.common.symbols import EOS
 from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
 from antiphon.data.batches import Examples, Sequences
 from antiphon.errors import ConfigError
 from antiphon.saved import folder as bundle
+from antiphon.training.average import Average
 from antiphon.training.loop import train
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
 from antiphon.training.plan import total_steps, updates
@@ -103,6 +106,105 @@ def test_an_optimizer_finds_the_bottom_of_a_bowl(kind: str) -> None:
         (place**2).sum().backward()  # type: ignore[no-untyped-call]
         made.step()
     assert place.detach().abs().max() < 0.05
+
+
+def test_muon_turns_matrices_and_leaves_the_rest_to_adamw() -> None:
+    """Its update of a matrix has equal singular values, which Adam's has not; a vector's is AdamW's."""
+    torch.manual_seed(1)
+    start = {"matrix": torch.randn(6, 6), "vector": torch.randn(6)}
+    gradients = {name: torch.randn_like(value) for name, value in start.items()}
+    moved = {}
+    for kind in ("muon", "adamw"):
+        parameters = {name: nn.Parameter(value.clone()) for name, value in start.items()}
+        made = OPTIMIZERS.build(
+            kind, {"weight_decay": 0.0}, "train.optimizer", parameters=list(parameters.values()), learning_rate=0.1
+        )
+        for name, parameter in parameters.items():
+            parameter.grad = gradients[name]
+        made.step()
+        moved[kind] = {name: parameter.detach() - start[name] for name, parameter in parameters.items()}
+    assert moved["muon"]["vector"].equal(moved["adamw"]["vector"])
+    values = {kind: torch.linalg.svdvals(change["matrix"]) for kind, change in moved.items()}
+    assert values["muon"].max() / values["muon"].median() < 2 < values["adamw"].max() / values["adamw"].median()
+
+
+def test_muon_takes_the_rate_of_its_schedule() -> None:
+    parameters = [nn.Parameter(torch.ones(3, 3)), nn.Parameter(torch.ones(3))]
+    made = OPTIMIZERS.build("muon", {}, "train.optimizer", parameters=parameters, learning_rate=0.1)
+    for group in made.param_groups:
+        group["lr"] = 0.0
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    made.step()
+    assert all(parameter.detach().eq(1).all() for parameter in parameters)
+
+
+def test_muon_is_refused_where_torch_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(ConfigError, match=r"^train\.optimizer: muon is not part of PyTorch .*; install 2\.9 or newer"):
+        OPTIMIZERS.build("muon", {}, "train.optimizer", parameters=[], learning_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [("sgd", "momentum", 1.0), ("asgd", "start", 0), ("asgd", "decay", -0.1), ("muon", "eps", 0.0)],
+)
+def test_an_option_out_of_its_range_is_refused(kind: str, option: str, value: float) -> None:
+    place = nn.Parameter(torch.ones(1))
+    with pytest.raises(ConfigError, match=rf"^train\.optimizer\.{option}: (must|is) "):
+        OPTIMIZERS.build(kind, {option: value}, "train.optimizer", parameters=[place], learning_rate=0.1)
+
+
+def test_asgd_ships_the_mean_of_the_weights_after_each_update() -> None:
+    place = nn.Parameter(torch.tensor([4.0]))
+    made = OPTIMIZERS.build("asgd", {"start": 3}, "train.optimizer", parameters=[place], learning_rate=0.25)
+    average, seen = Average([place], None, 1, made), []
+    for _ in range(6):
+        made.zero_grad()
+        (place**2).sum().backward()  # type: ignore[no-untyped-call]
+        made.step()
+        seen.append(float(place.detach()))
+    with average.shipped():
+        assert float(place.detach()) == pytest.approx(sum(seen[2:]) / 4, rel=1e-5)
+    assert float(place.detach()) == seen[-1]
+
+
+# --- a measured rate ----------------------------------------------------------------------------------
+
+
+def test_a_measured_rate_is_told_saved_and_the_same_each_time(
+    tiny_config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"train.learning_rate": "auto", "train.optimizer": "sgd"}
+    folders = [train(read_config_file(tiny_config, settings), tmp_path / name, device="cpu") for name in "ab"]
+    chosen = [bundle.load_config(folder).train.learning_rate for folder in folders]
+    curves = [json.loads((folder / bundle.RATES).read_text()) for folder in folders]
+    assert curves[0] == curves[1]
+    assert chosen == [curves[0]["chosen"]] * 2
+    lowest = curves[0]["rates"][curves[0]["losses"].index(min(curves[0]["losses"]))]
+    assert chosen[0] == pytest.approx(lowest / 10, rel=0.05)
+    assert f"train.learning_rate: {chosen[0]:g}, a tenth of" in capfd.readouterr().err
+    assert (folders[0] / bundle.RATES_PICTURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_range_test_changes_no_weight_and_its_rate_trains_as_the_number_does(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    measured = train(read_config_file(tiny_config, {"train.learning_rate": "auto"}), tmp_path / "a", device="cpu")
+    number = bundle.load_config(measured).train.learning_rate
+    numbered = train(read_config_file(tiny_config, {"train.learning_rate": number}), tmp_path / "b", device="cpu")
+    assert (measured / bundle.WEIGHTS).read_bytes() == (numbered / bundle.WEIGHTS).read_bytes()
+    assert not (numbered / bundle.RATES).exists()
+
+
+def test_plain_gradient_descent_measures_its_rate_unless_it_is_given(tiny_config: Path) -> None:
+    for kind, keys, expected in (
+        ("sgd", {}, "auto"),
+        ("sgd", {"train.learning_rate": 0.5}, 0.5),
+        ("adam", {}, 0.002),
+    ):
+        completed = read_config(tiny_config, {"train.optimizer": kind, **keys})
+        assert completed.config.train.learning_rate == expected
 
 
 def test_options_reach_the_optimizer() -> None:

@@ -71,7 +71,7 @@ def test_the_learning_rate_is_the_schedules(model_folder: Path) -> None:
     train = load(model_folder, "cpu").config.train
     schedule = SCHEDULES.build(train.schedule.kind, train.schedule.options, "train.schedule")
     for entry in read_history(model_folder):
-        expected = train.learning_rate * schedule(entry["step"] - 1, train.max_steps)  # type: ignore[arg-type]
+        expected = train.rate * schedule(entry["step"] - 1, train.max_steps)  # type: ignore[arg-type]
         assert entry["learning_rate"] == pytest.approx(expected)
 
 

@@ -1,0 +1,1 @@
+"""Many trainings: a grid with seeds, their table, and the search for better settings."""

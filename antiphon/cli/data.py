@@ -20,7 +20,7 @@ def check(
 ) -> None:
     """Read all data, report what would be chosen and what would go wrong; train nothing."""
     from antiphon.api import naming, read_config
-    from antiphon.tools.checkup import check as run
+    from antiphon.tools.checkup import check_completed
 
     wishes = settings_of(settings)
     with naming(what):
@@ -28,12 +28,8 @@ def check(
         if as_yaml:
             print(completed.config.to_yaml(), end="")
             return
-        report = run(completed.config)
-    print("\n".join(report.lines))
-    for line in completed.about:
-        print(f"chosen: {line}")
-    for warning in report.warnings:
-        print(f"warning: {warning}")
+        report = check_completed(completed)
+    print(report)
     if report.bad_rows:
         raise AntiphonError(f"{what}: {report.bad_rows:,} bad rows; mend them, or set data.on_error to skip")
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from antiphon.data.problems import place
 from antiphon.data.rows import Row
 
 NAMES = """id source src target tgt input output in out x y text sentence word words token tokens tag tags label labels
@@ -48,7 +49,7 @@ def white_space(rows: Sequence[Row], words: Mapping[str, Sequence[str]]) -> list
             row, mark = odd[0]
             count = f"{len(odd):,} rows have" if len(odd) > 1 else "a row has"
             advice = f"words are separated there and written with a blank; {{split: ' '}} as {name}.tokens keeps it"
-            notes.append(f"{row.file}:{row.line}: {count} a {name} with U+{ord(mark):04X}; {advice}")
+            notes.append(f"{place(row.file, row.line)}: {count} a {name} with U+{ord(mark):04X}; {advice}")
     return notes
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from antiphon import __version__, metrics
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
-from antiphon.config.schema import Files
+from antiphon.config.schema import Files, InMemory
 from antiphon.data.batches import Examples, Ints, Sequences, cut_long, pad
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import ImageCodec, ImagesCodec
@@ -320,6 +320,8 @@ def _changes(
 
 
 def _there(files: Files) -> bool:
+    if isinstance(files, InMemory):
+        return files.records is not None
     paths = [files] if isinstance(files, str) else files if isinstance(files, list) else [files.source, files.target]
     return all(Path(path.partition("#")[0]).exists() for path in paths)
 

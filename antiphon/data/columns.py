@@ -99,11 +99,12 @@ def read_memory(
         if not named and len(record) > len(columns):
             raise DataError(f"{place(str(rows), number)}: {_which_columns(record, len(columns), names)}")
         values = []
-        for column, position in zip(columns, selected, strict=True):
+        for column, position in zip(columns, map(int, selected), strict=True):
             try:
                 values.append(_checked(_cell(record, position)))
             except ValueError as error:
-                problems.add(str(rows), number, str(error), column if names is None else names[int(position)])
+                name = names[position] if names and position < len(names) else column
+                problems.add(str(rows), number, str(error), name)
                 break
         else:
             yield number, values

@@ -114,7 +114,11 @@ def sniffed(path: str) -> str:
     lines = [line for _, line, _ in islice(read_lines(path), MOST_SNIFFED) if line]
 
     def records(separator: str) -> list[list[str]]:
-        return list(csv.reader(lines, delimiter=separator))
+        try:
+            read = list(csv.reader(lines, delimiter=separator))
+            return read[:-1] if len(lines) == MOST_SNIFFED else read  # the last may continue on a further line
+        except csv.Error:  # reported where the table is read
+            return []
 
     def fits(separator: str) -> bool:
         widths = {len(record) for record in records(separator)}

@@ -50,7 +50,7 @@ def table_of(what: Any) -> InMemory | None:
     if isinstance(what, Mapping):
         return _of_dict(what)
     frame = _frame(what)
-    return None if frame is None else _of_columns({str(name): _cells(frame[name]) for name in frame.columns})
+    return None if frame is None else _of_columns({str(name): _cells(frame.get_column(name)) for name in frame.columns})
 
 
 def _frame(table: Any) -> Any | None:
@@ -77,7 +77,7 @@ def _cells(series: Any) -> list[object]:
 
     Whole numbers beside missing ones are integers: some libraries cannot store both, and make 3 the number 3.0.
     """
-    values = [None if null else plain(value) for value, null in zip(series, series.is_null(), strict=True)]
+    values = [None if null else plain(value) for value, null in zip(series.to_list(), series.is_null(), strict=True)]
     numbers = [value for value in values if value is not None]
     if len(numbers) < len(values) and all(isinstance(value, float) and value.is_integer() for value in numbers):
         return [None if value is None else int(value) for value in values]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import namedtuple
 from collections.abc import Callable
 from datetime import date
@@ -129,7 +128,7 @@ def test_columns_by_name_are_those_of_a_table_with_a_header(pairs: Path, tmp_pat
 def test_several_sources_are_a_list(tmp_path: Path) -> None:
     rows = [("ab", "x", "ba"), ("ba", "y", "ab"), ("aab", "x", "baa"), ("abb", "y", "bba")] * 3
     (tmp_path / "rows.tsv").write_text("a\tb\tc\n" + "".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
-    sides = {"source": ["a", {"column": "b", "kind": "category"}], "target": "c"}
+    sides: dict[str, Any] = {"source": ["a", {"column": "b", "kind": "category"}], "target": "c"}
     model, other = (
         antiphon.train(what, settings=QUICK, device="cpu", **sides)
         for what in (tmp_path / "rows.tsv", pd.DataFrame(rows, columns=["a", "b", "c"]))
@@ -164,7 +163,7 @@ def test_arrays_are_cells_of_vectors_frames_and_images(tmp_path: Path) -> None:
     for number, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{number}.png")
     (tmp_path / "images.tsv").write_text("".join(f"{n}.png\t{label}\n" for n, label in enumerate(labels)), "utf-8")
-    sides = {"source": {"kind": "image", "column": 0, "size": 8}, "target": {"kind": "label", "column": 1}}
+    sides = {"source": {"kind": "image", "column": 0, "size": 12}, "target": {"kind": "label", "column": 1}}
     pictures = [Image.fromarray(image) for image in images]
     contents = [{"bytes": (tmp_path / f"{number}.png").read_bytes(), "path": None} for number in range(12)]
     paths = [str(tmp_path / f"{number}.png") for number in range(12)]
@@ -295,7 +294,10 @@ def test_bad_rows_can_be_skipped(pairs: Path, from_file: antiphon.Predictor) -> 
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    def without(*arguments: object, **options: object) -> None:
+        raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
+
+    monkeypatch.setattr("narwhals.stable.v2.from_arrow", without)
     table = Stream(pa.table({"x": WORDS, "y": WORDS}))
     with pytest.raises(DataError, match=r"^reading this table needs pyarrow: pip install pyarrow$"):
         antiphon.train(table, settings=QUICK)
@@ -320,7 +322,7 @@ def test_a_saved_model_says_that_its_rows_cannot_be_read_again(pairs: Path, tmp_
     assert "the configured rows were in memory and cannot be read again (60 rows); give the data" in ran.output
     longer = {**QUICK, "train.max_steps": 6, "train.epochs": 6}
     resumed = antiphon.train(rows, tmp_path / "m", longer, resume=True, device="cpu", test=rows[:9])
-    assert weights(resumed) != weights(model) or resumed.metrics != model.metrics
+    assert (model.metrics["updates"], resumed.metrics["updates"]) == (3, 6)
     model.calibrate(rows)
     assert "60 rows in memory" in (tmp_path / "m/README.md").read_text("utf-8")
 

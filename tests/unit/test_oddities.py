@@ -14,7 +14,7 @@ from antiphon.cli.main import app
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import load_rows
 from antiphon.errors import DataError
-from antiphon.tools.checkup import check
+from antiphon.tools.checkup import check_config as check
 
 Write = Callable[[str, str | bytes], Path]
 PAIRS = "".join(f"{word}\t{word[::-1].upper()}\n" for word in ("abc", "bcd", "cde", "dab", "eca", "adb", "bee"))

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from antiphon import __version__
-from antiphon.cli.data import check, exceptions
+from antiphon.cli.data import check, exceptions, init
 from antiphon.cli.evaluate import calibrate, compare, evaluate, report
 from antiphon.cli.export import convert, export
 from antiphon.cli.inspect import inspect
@@ -36,7 +36,7 @@ app = typer.Typer(
 # in the order of the help
 COMMANDS = (
     train, evaluate, compare, report, predict, chat, score, calibrate, exceptions, inspect, export, convert, serve,
-    check, demo, bench,
+    check, init, demo, bench,
 )  # fmt: skip
 
 

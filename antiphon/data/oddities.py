@@ -13,6 +13,8 @@ NAMES = """id source src target tgt input output in out x y text sentence word w
 class category pron pronunciation phones phonemes ipa lemma form features grapheme graphemes phoneme sentiment question
 answer reply turn turns translation title name names value key english german french spanish chinese en de fr es zh ja
 ko ru it utterance transcription transcript caption image file path original"""  # usual names of columns
+TARGETS = """target tgt output out y tag tags label labels class category pron pronunciation phones phonemes ipa phoneme
+answer reply sentiment translation caption transcript transcription activity state lemma reference"""  # of a target
 REPEATED = 5  # rows a value on average, from which on a value that occurs only once is odd
 QUOTED = 0.2  # share of rows with quotes that is odd
 ODD_SPACE = re.compile(r"[^\S \t\n\r\f\v]")

@@ -23,7 +23,7 @@ from antiphon.saved import known_answers as exceptions
 from antiphon.saved.calibration import Report
 from antiphon.saved.folder import Bundle
 from antiphon.use import chat, explaining, keeping, live, measuring, predicting, scores, tagging, texts
-from antiphon.use.inputs import Input, inputs_of, lines_of, read_file
+from antiphon.use.inputs import Input, cells_of, inputs_of, lines_of, read_file
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Settings, most_outputs
 from antiphon.use.predicting import WINDOW
@@ -144,6 +144,16 @@ class Predictor:
         """The inputs of a file with their lines: of a table its source columns, as training reads them; else lines."""
         return read_file(path, self.config, self.codecs)
 
+    def cells(self, path: str) -> Iterator[tuple[int, Any, list[Any]]]:
+        """As `file`, and for each input what stands in the columns of its sources."""
+        return cells_of(path, self.config, self.codecs)
+
+    @property
+    def source_names(self) -> list[str]:
+        """The sources that are read, by the names of their columns, or else source, source-2 and so on."""
+        sides = zip(self.codecs.named.items(), self.config.sources, strict=False)
+        return [side.column if isinstance(side.column, str) else name for (name, codec), side in sides if codec.reads]
+
     def lines(self, name: str, stream: BinaryIO | None = None) -> Iterator[Input]:
         """The lines of a file, or of an open stream called `name`, each one input."""
         return lines_of(name, self.codecs, stream)
@@ -205,10 +215,14 @@ class Predictor:
         """
         return scores.scores(self._loaded, pairs)
 
-    def use_exceptions(self, table: str | Path) -> int:
+    def use_exceptions(self, table: str | Path, allow_unknown: bool = False) -> int:
         """Let the rows of a table, an input and its output each, win over the model, here and in its folder from now
-        on; how many there are. They take the place of those before."""
-        self.exceptions = exceptions.read(Path(table), self.codecs)
+        on; how many there are. They take the place of those before. Outputs with symbols that the model cannot write
+        are a `DataError`, unless `allow_unknown`."""
+        known = exceptions.read(Path(table), self.codecs)
+        if not allow_unknown:
+            exceptions.refuse_unknown(Path(table), known, self.codecs)
+        self.exceptions = known
         keeping.keep_exceptions(self.folder, Path(table))
         return len(self.exceptions.answers)
 

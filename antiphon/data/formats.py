@@ -238,7 +238,7 @@ def _parquet(path: str, layout: Layout) -> Numbered:
                     raise DataError(f"{path}: name source.column and target.column; it has {', '.join(names)}")
                 position_of(column, names, path)
             numbers = count(1)
-            for batch in file.iter_batches(batch_size=64, columns=list(layout.columns)):  # a row may be large
+            for batch in file.iter_batches(batch_size=64, columns=list(layout.columns) or None):  # a row may be large
                 for record in batch.to_pylist():
                     yield next(numbers), record, ""
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -37,8 +38,8 @@ class Column:
 def starter(table: str, folder: str) -> str:
     """The YAML for a table, whose path is written relative to `folder`.
 
-    What a table does not show is a comment. If it is not clear which column is the target, `target` is left out, and
-    the first line says so. What cannot be read is a `DataError`.
+    What a table does not show is a comment. If it is not clear which column a side is, the side is a comment too. What
+    cannot be read is a `DataError`.
     """
     if not is_table(table) and not Path(table).is_dir():
         raise DataError(f"{table}: is not a table ({ENDINGS}, text with .gz too)")
@@ -54,23 +55,18 @@ def starter(table: str, folder: str) -> str:
         lines.append(f"#   {_yaml(column.key)}: {shown(example[:EXAMPLE])}{', numbers' if column.numeric else ''}")
     lines += ["#", "# antiphon check THIS_FILE shows what would be chosen for the keys that are not here.", "", "data:"]
     lines.append(f"  train: {_yaml(os.path.relpath(table, folder))}")
-    lines.append(
-        "  # valid: 0.1              # a share of the inputs, or a file of its own; by default chosen from the rows"
-    )
-    if header and not isinstance(columns[0].key, str):
+    lines.append("  # valid: 0.1   # a share of the inputs, or a file; by default chosen from the rows")
+    if header and not any(isinstance(side.key, str) for side in (source, target) if side):
         lines.append("  header: true")
     elif suffix not in KEYED:
-        lines.append(
-            f"  # header: {str(header).lower()}{' ' * (13 - header)}# whether the first line has the names of the columns"
-        )
+        lines.append(f"  # header: {str(header).lower()}   # whether the first line has the names of the columns")
     if separator not in (None, ","):
         lines.append(f"  separator: {_yaml(separator)}")
         if any("," in cell for column in columns if column.numeric for cell in column.cells):
             lines.append('  decimal: ","')
     if group is not None:
-        lines.append(
-            f"  # group: {_yaml(group.key)}   # rows with the same in this column are one sequence, a step each"
-        )
+        about = "rows with the same in this column are one sequence, a step each"
+        lines.append(f"  # group: {_yaml(group.key)}   # {about}")
     lines += _side("source", source, columns) + _side("target", target, columns)
     return "\n".join(lines) + "\n"
 
@@ -83,20 +79,18 @@ def is_clear(text: str) -> bool:
 def _columns(path: str, separator: str | None) -> tuple[list[Column], bool]:
     """The columns of a table, and whether its first line has their names."""
     suffix = suffix_of(path)
-    names: list[str | int]
-    records = [
-        record for _, record, _ in islice(FORMATS[suffix](path, Layout(separator=separator)), LOOKED_AT) if record
-    ]
+    first_records = islice(FORMATS[suffix](path, Layout(separator=separator)), LOOKED_AT)
+    records = [record for _, record, _ in first_records if record]
     if not records:
         raise DataError(f"{path}: has no rows")
     if isinstance(records[0], Mapping):
-        names = list(dict.fromkeys(str(name) for record in records for name in record))  # type: ignore[union-attr]
-        rows = [[str(record.get(name, "")) for name in names] for record in records if isinstance(record, Mapping)]
-        return [Column(name, [row[place] for row in rows]) for place, name in enumerate(names)], False
+        keyed = [record for record in records if isinstance(record, Mapping)]
+        fields = list(dict.fromkeys(name for record in keyed for name in record))
+        return [Column(name, [str(record.get(name, "")) for record in keyed]) for name in fields], False
     width = len(records[0])
     rows = [list(map(str, record)) for record in records if len(record) == width]
     header = suffix != ".conll" and _has_header(rows)
-    names = list(rows[0]) if header else list(range(width))
+    names: Sequence[str | int] = rows[0] if header else range(width)
     cells = rows[1:] if header else rows
     return [Column(name, [row[place] for row in cells]) for place, name in enumerate(names)], header
 
@@ -136,35 +130,30 @@ def _groups(column: Column, columns: Sequence[Column]) -> bool:
     """Whether rows stand in groups of the same in this column, while another column has numbers."""
     runs = [name for name, _ in groupby(column.cells)]
     numbers = any(other.numeric for other in columns if other is not column)
-    return (
-        numbers
-        and not column.is_target
-        and len(set(runs)) == len(runs)
-        and len(column.cells) >= ROWS_A_GROUP * len(runs)
-    )
+    stand_together = len(set(runs)) == len(runs) and len(column.cells) >= ROWS_A_GROUP * len(runs)
+    return numbers and not column.is_target and stand_together
+
+
+KINDS = {
+    "source": "text, category, vector, frames, image, ...",
+    "target": "text, label, labels, number, numbers, next",
+}
 
 
 def _side(name: str, column: Column | None, columns: Sequence[Column]) -> list[str]:
-    kinds = {
-        "source": "text, category, vector, frames, image, ... ",
-        "target": "text, label, labels, number, numbers, next",
-    }[name]
+    """The line of a side; a comment if it is not clear which column it is."""
     if column is None:
-        numbers = [_yaml(other.key) for other in columns if other.numeric]
-        several = (
-            f"; several: {{kind: vector, columns: [{', '.join(numbers)}]}}" if name == "source" and numbers else ""
-        )
-        return [f"# {name}: {{column: {_yaml(columns[0].key)}}}   # which column? It is not clear{several}"]
-    kind = "kind: vector, " if name == "source" and column.numeric else "kind: number, " if column.numeric else ""
-    return [
-        f"{name}: {{{kind}column: {_yaml(column.key)}}}   # kind: {kinds.strip()}; left open it is chosen from the rows"
-    ]
+        numbers = ", ".join(_yaml(other.key) for other in columns if other.numeric)
+        several = f", or {{kind: vector, columns: [{numbers}]}}" if name == "source" and numbers else ""
+        return [f"# {name}: {{column: {_yaml(columns[0].key)}}}   # which column? Set it here{several}"]
+    kind = ""
+    if column.numeric and (name == "source" or not all(cell.strip().isdigit() for cell in column.cells)):
+        kind = f"kind: {'vector' if name == 'source' else 'number'}, "
+    return [f"{name}: {{{kind}column: {_yaml(column.key)}}}   # kind: {KINDS[name]}; by default chosen from the rows"]
 
 
 def _yaml(value: str | int | None) -> str:
     """A value in a flow of YAML."""
     text = str(value)
-    plain = isinstance(value, int) or (
-        re.fullmatch(r"[A-Za-z_][\w./-]*", text) and text not in ("null", "true", "false")
-    )
-    return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t") + '"'
+    is_name = re.fullmatch(r"[A-Za-z_][\w./-]*", text) and text not in ("null", "true", "false")
+    return text if isinstance(value, int) or is_name else json.dumps(text, ensure_ascii=False)

@@ -166,10 +166,8 @@ def _tables(files: Files) -> list[str | InMemory]:
 
 def _hint_of_one_column(problems: Problems) -> str:
     """A hint where all rows have one column: the notes, or which models learn from one column."""
-    if problems.notes:
-        return "\n".join(problems.notes)
-    has_advice = "; is " in problems.summary()  # another separator, or comments
-    return "" if has_advice else ONE_COLUMN
+    advised = sum("; is it" in line or "; are the" in line for line in problems.first)  # comments, another separator
+    return "\n".join([*problems.notes, *([] if 2 * advised > len(problems.first) else [ONE_COLUMN])])
 
 
 ONE_COLUMN = (

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from antiphon.errors import DataError
 
 if TYPE_CHECKING:
@@ -116,4 +114,4 @@ def record_of(names: Sequence[str], cells: Sequence[Any], answer: Prediction | N
 
 
 def _plain(cell: object) -> object:
-    return cell.tolist() if isinstance(cell, np.ndarray | np.generic) else cell
+    return cell.tolist() if hasattr(cell, "tolist") else cell  # arrays and scalars of numpy

@@ -13,19 +13,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from antiphon.api import train
+    from antiphon.api import compare, train
     from antiphon.common.answers import Prediction
     from antiphon.errors import AntiphonError
+    from antiphon.tools.checkup import check
     from antiphon.use.loading import load
     from antiphon.use.predictor import Predictor
 
 __version__ = "0.1.0"
-__all__ = ["AntiphonError", "Prediction", "Predictor", "__version__", "load", "train"]
+__all__ = ["AntiphonError", "Prediction", "Predictor", "__version__", "check", "compare", "load", "train"]
 
 _HOMES = {
     "AntiphonError": "antiphon.errors",
     "Prediction": "antiphon.common.answers",
     "Predictor": "antiphon.use.predictor",
+    "check": "antiphon.tools.checkup",
+    "compare": "antiphon.api",
     "load": "antiphon.use.loading",
     "train": "antiphon.api",
 }

@@ -6,30 +6,40 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from antiphon.config.load import parse_config, read_config_file, set_value
-from antiphon.config.schema import Config
+from antiphon.config.schema import Config, InMemory, Parallel
 from antiphon.data.formats import ENDINGS, is_table
-from antiphon.errors import ConfigError, DataError, TrainingError
+from antiphon.data.memory import KINDS, files_or_rows, in_memory
+from antiphon.errors import ConfigError, DataError, TrainingError, shown
 from antiphon.saved import folder as bundle
 from antiphon.training import defaults
 from antiphon.training.defaults import Completed
 from antiphon.training.loop import train as run
+from antiphon.use import comparison
+from antiphon.use.comparison import Difference
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
 
 
-def user_config(what: str | Path | Config, settings: Mapping[str, Any] | None = None) -> Config:
-    """The keys that the user sets, without defaults: from a configuration file, a table or a `Config`, and `settings`.
+def user_config(what: Any, settings: Mapping[str, Any] | None = None) -> Config:
+    """The keys that the user sets, without defaults: from a configuration file, a table, rows in memory or a `Config`,
+    and `settings`.
 
-    Paths in `settings` are relative to the configuration file; with a table or a `Config`, to the working folder.
+    Paths in `settings` are relative to the configuration file; with anything else, to the working folder.
     """
     if isinstance(what, Config):
         tree, folder = what.user_keys, Path.cwd()
+    elif (rows := in_memory(what)) is not None:
+        tree, folder = {"data": {"train": rows}}, Path.cwd()
+    elif isinstance(what, list | tuple | Parallel | Mapping):
+        tree, folder = {"data": {"train": files_or_rows(what)}}, Path.cwd()
+    elif not isinstance(what, str | Path):
+        raise DataError(f"trains from {KINDS}, a file, or a configuration, but this is {shown(what)}")
     elif (path := Path(what)).suffix in (".yaml", ".yml"):
         return read_config_file(path, settings)
     elif path.is_dir() or is_table(str(path)):
@@ -43,8 +53,41 @@ def user_config(what: str | Path | Config, settings: Mapping[str, Any] | None = 
     return parse_config(tree, folder)
 
 
+def with_sides(
+    settings: Mapping[str, Any] | None, source: Any = None, target: Any = None, valid: Any = None, test: Any = None
+) -> dict[str, Any]:
+    """`settings` with the sides and the further rows that Python's functions take as arguments.
+
+    A side is a column (its name or position) or a dict of settings; a list of these is several sources, and of columns
+    the columns of a target.
+    """
+    keys: dict[str, Any] = {}
+    if source is not None:
+        keys["source"] = [_side(each) for each in source] if isinstance(source, list | tuple) else _side(source)
+    if target is not None:
+        keys["target"] = {"columns": list(target)} if isinstance(target, list | tuple) else _side(target)
+    for name, data in (("data.valid", valid), ("data.test", test)):
+        if isinstance(data, float | int):
+            keys[name] = data
+        elif data is not None:
+            files = files_or_rows(data)
+            keys[name] = files.of(name) if isinstance(files, InMemory) else _absolute(files)
+    return keys | dict(settings or {})
+
+
+def _side(side: Any) -> dict[str, Any]:
+    return dict(side) if isinstance(side, Mapping) else {"column": side}
+
+
+def _absolute(files: Any) -> Any:
+    """Paths relative to the working folder, also if the configuration stands elsewhere."""
+    if isinstance(files, Parallel):
+        return Parallel(source=_absolute(files.source), target=_absolute(files.target))
+    return [_absolute(path) for path in files] if isinstance(files, list) else os.path.abspath(files)
+
+
 def read_config(
-    what: str | Path | Config,
+    what: Any,
     settings: Mapping[str, Any] | None = None,
     init_from: Path | None = None,
     resumed: Path | None = None,
@@ -62,16 +105,16 @@ def read_config(
 
 
 @contextmanager
-def naming(what: str | Path | Config) -> Iterator[None]:
+def naming(what: Any) -> Iterator[None]:
     """Within it, a configuration error without a file names this one."""
     try:
         yield
     except ConfigError as error:
-        raise (error if error.file or isinstance(what, Config) else error.within(str(what))) from None
+        raise (error.within(str(what)) if isinstance(what, str | Path) and not error.file else error) from None
 
 
 def train(
-    what: str | Path | Config,
+    what: Any,
     out: str | Path | None = None,
     settings: dict[str, Any] | None = None,
     resume: bool = False,
@@ -79,19 +122,36 @@ def train(
     device: str | None = None,
     threads: int | None = None,
     init_from: str | Path | None = None,
+    *,
+    source: Any = None,
+    target: Any = None,
+    valid: Any = None,
+    test: Any = None,
 ) -> Predictor:
-    """Train from a table, a configuration file or a `Config`, and return the model.
+    """Train from a table, rows in memory, a configuration file or a `Config`, and return the model.
 
-    Keys that neither it nor `settings` set are chosen from the data, for all three in the same way.
+    Rows in memory are an iterable of tuples or dicts, a dict of columns, or a table of pandas, polars, pyarrow or
+    datasets; cells may be numpy arrays. Keys that are not set are chosen from the data, for all of these in the same
+    way: the same rows give the same model. A model folder does not contain rows that were in memory, so they must be
+    given again to resume.
+
+    `source` and `target` are a column (its name or position), a list of columns (several sources; the numbers of a
+    target), or a dict of settings of the side: {"kind": "frames", "column": "x"}. `valid` and `test` are rows as
+    `what` or files, `valid` also a fraction of the inputs.
 
     With `init_from`, the folder of a trained model, training starts from its weights where they fit.
 
     `settings` are dotted keys that replace those of the configuration, as with `--set`: {"train.epochs": 5}.
-    Without `out` the folder is a temporary one, removed with the model; `save` keeps it.
+    Without `out` the folder is a temporary one, removed with the model; `save` keeps it. Errors are `AntiphonError`s.
     """
     base = None if init_from is None else Path(init_from)
     with naming(what):
-        completed = read_config(what, settings, base, Path(out) if resume and out is not None else None)
+        completed = read_config(
+            what,
+            with_sides(settings, source, target, valid, test),
+            base,
+            Path(out) if resume and out is not None else None,
+        )
         return _train(completed, out, resume, overwrite, device, threads, base)
 
 
@@ -123,3 +183,24 @@ def _train(
         raise
     weakref.finalize(model, shutil.rmtree, temporary, ignore_errors=True)
     return model
+
+
+def compare(
+    models: Sequence[Predictor | str | Path],
+    data: Any,
+    samples: int = 1000,
+    seed: int = 1,
+    beam: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str | None = None,
+) -> list[Difference]:
+    """Every model but the first against the first, on the same rows: what the command `compare` prints.
+
+    `models` are loaded models or folders; `data` are rows in memory or files. See `Difference` for what is returned,
+    and `antiphon/use/comparison.py` for `samples` and `seed`. Errors are `AntiphonError`s.
+    """
+    if len(models) < 2:
+        raise DataError("compare needs two models or more")
+    rows = files_or_rows(data)
+    loaded = [model if isinstance(model, Predictor) else load(model, device) for model in models]
+    return comparison.compare(loaded, rows, samples, seed, beam, settings)

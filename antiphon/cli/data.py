@@ -20,7 +20,7 @@ def check(
 ) -> None:
     """Read all data, report what would be chosen and what would go wrong; train nothing."""
     from antiphon.api import naming, read_config
-    from antiphon.tools.checkup import check as run
+    from antiphon.tools.checkup import check_completed
 
     wishes = settings_of(settings)
     with naming(what):
@@ -28,12 +28,8 @@ def check(
         if as_yaml:
             print(completed.config.to_yaml(), end="")
             return
-        report = run(completed.config)
-    print("\n".join(report.lines))
-    for line in completed.about:
-        print(f"chosen: {line}")
-    for warning in report.warnings:
-        print(f"warning: {warning}")
+        report = check_completed(completed)
+    print(report)
     if report.bad_rows:
         raise AntiphonError(f"{what}: {report.bad_rows:,} bad rows; mend them, or set data.on_error to skip")
 
@@ -43,12 +39,42 @@ def exceptions(
     table: Annotated[
         Path | None, typer.Argument(metavar="[TABLE]", help="rows of an input and its output; by default show those")
     ] = None,
+    allow_unknown: Annotated[
+        bool, typer.Option("--allow-unknown", help="also keep outputs with symbols that the model cannot write")
+    ] = False,
 ) -> None:
     """Keep a table of known answers in a model's folder; they are given in place of the model's predictions."""
     from antiphon.saved.known_answers import FILE
 
     if table is not None:
-        count = load(folder, "cpu").use_exceptions(table)
+        count = load(folder, "cpu").use_exceptions(table, allow_unknown)
         print(f"known answers in {folder / FILE}: {count:,}")
     elif (folder / FILE).is_file():
         sys.stdout.write((folder / FILE).read_text(encoding="utf-8"))
+
+
+def init(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="a table of rows")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="the file to write; by default standard output")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace FILE.yaml")] = False,
+) -> None:
+    """Write a short configuration for a table, with its columns as comments."""
+    from antiphon.files import write_text
+    from antiphon.tools.starter import is_clear, starter
+
+    if out is not None and out.suffix not in (".yaml", ".yml"):
+        raise typer.BadParameter("must end in .yaml", param_hint="--out")
+    if out is not None and out.exists() and not overwrite:
+        raise AntiphonError(f"{out}: exists; name another file, or give --overwrite")
+    text = starter(str(table), str(out.parent if out else Path()))
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text)
+    if not is_clear(text):
+        name = out or "the configuration"
+        print(f"{name}: which columns are source and target is not clear; set them there", file=sys.stderr)
+    elif out is not None:
+        print(f"written: {out}; next: antiphon train {out} --out DIR", file=sys.stderr)

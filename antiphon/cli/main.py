@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from antiphon import __version__
-from antiphon.cli.data import check, exceptions
+from antiphon.cli.data import check, exceptions, init
 from antiphon.cli.evaluate import calibrate, compare, evaluate, report
 from antiphon.cli.experiments import sweep, table, tune
 from antiphon.cli.export import convert, export
@@ -37,7 +37,7 @@ app = typer.Typer(
 # in the order of the help
 COMMANDS = (
     train, evaluate, compare, sweep, table, tune, report, predict, chat, score, calibrate, exceptions, inspect,
-    export, convert, serve, check, demo, bench,
+    export, convert, serve, check, init, demo, bench,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from array import array
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from antiphon.cli.options import (
     TopK,
     TopP,
 )
+from antiphon.cli.output import WRITERS, Record, record_of, write_conll, write_records
 
 if TYPE_CHECKING:
     from antiphon.common.answers import Prediction
@@ -68,12 +70,22 @@ def predict(
         ),
     ] = False,
     abstain_below: Abstain = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="a table of the inputs and their outputs: .tsv, .csv, .jsonl, .parquet or .conll"
+        ),
+    ] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="with --out: also columns with scores or probabilities, and confidence")
+    ] = False,
     ensemble: Members = None,
     combine: Combine = "log_linear",
     device: Device = None,
     threads: Threads = None,
 ) -> None:
     """Write the output of every input, in order."""
+    _check_out(out, scores, as_json, stream)
     if n_best > 1 and not as_json:
         raise typer.BadParameter("needs --json", param_hint="--n-best")
     if align and not as_json:
@@ -88,7 +100,12 @@ def predict(
     name = str(file or STDIN)
     decoding = Decoding(beam, drawn, chosen, prefix, align)
     output = Output(as_json, n_best, abstain_below, stream)
-    if name.removesuffix(".gz").endswith(".conllu"):
+    plain = not (as_json or stream or abstain_below is not None)
+    if out is not None:
+        write_records(_records(model, file, decoding, output, scores), out)
+    elif name.removesuffix(".gz").endswith(".conll") and plain and model.codecs.target.kind == "labels":
+        write_conll(_records(model, file, decoding, output, False), sys.stdout.buffer)
+    elif name.removesuffix(".gz").endswith(".conllu"):
         _tag(model, name, output)
     elif stream and model.answers_steps:
         _answer_steps(model, file, output)
@@ -147,22 +164,51 @@ def _answer_steps(model: Predictor, file: Path | None, output: Output) -> None:
 
 
 def _answer_inputs(model: Predictor, file: Path | None, decoding: Decoding, output: Output) -> None:
-    """Write the prediction for every input, and at the end how many inputs have unknown symbols."""
-    from antiphon.use.predicting import WINDOW
-
+    """Write the prediction for every input."""
     name = str(file or STDIN)
     terminal = file is None and sys.stdin.isatty()
-    at_once = output.at_once or terminal
+    inputs = model.file(name) if file else model.lines(name, sys.stdin.buffer)
+    for answer in _answers(model, name, inputs, decoding, output, terminal):
+        print(output.line(answer), flush=output.at_once or terminal)
+
+
+def _records(model: Predictor, file: Path | None, decoding: Decoding, output: Output, scores: bool) -> Iterator[Record]:
+    """The cells of every input with its prediction."""
+    from antiphon.common.answers import abstains
+    from antiphon.use.inputs import with_fields
+
+    name = str(file or STDIN)
+    waiting: deque[list[Any]] = deque()
+
+    def inputs() -> Iterator[tuple[int, Any]]:
+        lines = model.cells(name) if file else with_fields(model.lines(name, sys.stdin.buffer), model.codecs)
+        for line, value, cells in lines:
+            waiting.append(cells)
+            yield line, value
+
+    below = output.abstain_below
+    for answer in _answers(model, name, inputs(), decoding, output, False, scores):
+        silent = below is not None and abstains(answer, below)
+        yield record_of(model.source_names, waiting.popleft(), None if silent else answer, scores)
+
+
+def _answers(
+    model: Predictor, name: str, inputs: Iterator[tuple[int, Any]], decoding: Decoding, output: Output,
+    terminal: bool, scores: bool = False,
+) -> Iterator[Prediction]:  # fmt: skip
+    """The prediction for every input; at the end is told how many inputs have unknown symbols."""
+    from antiphon.use.predicting import WINDOW
+
     lines = array("q")  # the lines of the inputs
-    inputs = _noting(lines, model.file(name) if file else model.lines(name, sys.stdin.buffer))
+    values = _noting(lines, inputs)
     unknown = 0
     for answer in model.stream(
-        _prompted(inputs) if terminal else inputs, decoding.beam, output.n_best, sample=decoding.sample,
-        window=1 if at_once else WINDOW, origin=lambda number: f"{name}:{lines[number - 1]}",
+        _prompted(values) if terminal else values, decoding.beam, output.n_best, sample=decoding.sample,
+        window=1 if output.at_once or terminal else WINDOW, origin=lambda number: f"{name}:{lines[number - 1]}",
         prefix=decoding.prefix, settings=decoding.settings, token_scores=output.as_json, align=decoding.align,
-        scores=output.as_json or output.abstain_below is not None,
+        scores=output.as_json or scores or output.abstain_below is not None,
     ):  # fmt: skip
-        print(output.line(answer), flush=at_once)
+        yield answer
         unknown += getattr(answer, "unknown", 0) > 0
     if unknown:
         sys.stdout.flush()
@@ -171,6 +217,19 @@ def _answer_inputs(model: Predictor, file: Path | None, decoding: Decoding, outp
             "their predictions are guesses (--json counts them as unknown)",
         )
         print(f"inputs with symbols that the training rows do not have: {count}; {advice}", file=sys.stderr)
+
+
+def _check_out(out: Path | None, scores: bool, as_json: bool, stream: bool) -> None:
+    """Refuse an ending that is not known, and options that cannot be combined with a file."""
+    if out is None:
+        if scores:
+            raise typer.BadParameter("needs --out", param_hint="--scores")
+        return
+    if out.suffix.lower() not in WRITERS:
+        raise typer.BadParameter(f"must end in {', '.join(WRITERS)}", param_hint="--out")
+    if as_json or stream:
+        reason = "is for standard output; the ending of --out says how the file is written"
+        raise typer.BadParameter(reason, param_hint="--json" if as_json else "--stream")
 
 
 def _noting(lines: array[int], inputs: Iterator[tuple[int, Any]]) -> Iterator[Any]:

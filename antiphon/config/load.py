@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def _read_yaml(text: str) -> Any:
 
 
 def parse_value(text: str, key: str) -> Any:
-    """The value of `--set key=text`, read as YAML 1.2."""
+    """The value of `--set key=text`, read as YAML 1.2; a single punctuation mark is text."""
+    if text in string.punctuation.replace("~", "") and len(text) == 1:
+        return text
     try:
         return _read_yaml(text)
     except ValueError as error:

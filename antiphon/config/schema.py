@@ -7,7 +7,7 @@ which names exist and which options each takes; here they are a `Choice`.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     SerializationInfo,
     StrictBool,
     StrictFloat,
@@ -25,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 from ruamel.yaml import YAML
 
 WIDEST, DEEPEST = 1 << 16, 256  # the width of a layer, the number of layers: more is a typing error
@@ -81,11 +83,57 @@ class Parallel(Section):
     target: str
 
 
-Files = str | list[str] | Parallel
+MEMORY = "rows in memory"  # in place of the name of a file
+
+
+class InMemory:
+    """Rows in memory in place of a file.
+
+    `records` are the cells of each row; `names` those of the columns, if they have names. A saved configuration
+    contains only `about`, a description: rows read from it have no `records`. `part` is the key they stand for, if
+    messages must name it: data.valid.
+    """
+
+    def __init__(
+        self, records: Sequence[Sequence[object]] | None, names: Sequence[str] | None, about: str = "", part: str = ""
+    ) -> None:
+        self.records, self.names, self.part = records, names, part
+        self.about = about or f"{len(records or ()):,} rows{_with_columns(names)}"
+
+    def __str__(self) -> str:
+        return f"{MEMORY} of {self.part}" if self.part else MEMORY
+
+    def of(self, part: str) -> InMemory:
+        """The same rows for another key."""
+        return InMemory(self.records, self.names, self.about, part)
+
+    @property
+    def saved(self) -> dict[str, str]:
+        """What a saved configuration contains of the rows."""
+        return {"in_memory": f"{self.about.removesuffix(LOST)}{LOST}"}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        plain = core_schema.plain_serializer_function_ser_schema(lambda rows: rows.saved, when_used="json")
+        return core_schema.is_instance_schema(cls, serialization=plain)
+
+
+LOST = "; they were in memory and cannot be read again"
+
+
+def _with_columns(names: Sequence[str] | None) -> str:
+    return f" with the columns {', '.join(names)}" if names else ""
+
+
+Files = str | list[str] | Parallel | InMemory
 
 
 def _files(value: object) -> object:
     """Check files with one message, where a union would give a message for each branch."""
+    if isinstance(value, Mapping) and value.keys() == {"in_memory"}:
+        return InMemory(None, None, str(value["in_memory"]))
+    if isinstance(value, InMemory):
+        return value
     if isinstance(value, Mapping):
         odd = sorted(map(str, set(value) ^ {"source", "target"}))
         if odd:
@@ -130,6 +178,10 @@ class Data(Section):
         None, description="rows that `evaluate` takes by default"
     )
     header: StrictBool = Field(False, description="tables have a header line; also true if a column is named")
+    separator: StrictStr | None = Field(
+        None, min_length=1, max_length=1, description="what separates the columns of text tables: by default the ending"
+    )
+    decimal: Literal[".", ","] = Field(".", description="the decimal mark of numbers in text tables")
     references: Literal["rows", "group"] = Field(
         "rows", description="group: rows with equal input are several references of one"
     )
@@ -411,5 +463,5 @@ class Config(Section):
         yaml = YAML()
         yaml.default_flow_style = None
         yaml.width = 120
-        yaml.dump(self.model_dump(by_alias=True), out)
+        yaml.dump(self.model_dump(mode="json", by_alias=True), out)
         return out.getvalue()

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, time, timedelta
+from decimal import Decimal
 
-from antiphon.data.formats import ENDINGS, FORMATS, KEYED, Column, Numbered, Record, position_of, suffix_of
-from antiphon.data.problems import Problems
+from antiphon.config.schema import LOST, InMemory
+from antiphon.data.formats import (
+    ENDINGS,
+    FORMATS,
+    KEYED,
+    Column,
+    Layout,
+    Numbered,
+    Record,
+    position_of,
+    sniffed,
+    suffix_of,
+)
+from antiphon.data.problems import Problems, place
 from antiphon.errors import DataError
 
 COMMENTS = (";;", "# ", "## ", "//", "%%")
@@ -19,21 +33,32 @@ SEPARATORS = {
 
 
 def read_table(
-    path: str, columns: Sequence[Column], header: bool, problems: Problems, named: bool = True
+    path: str,
+    columns: Sequence[Column],
+    header: bool,
+    problems: Problems,
+    named: bool = True,
+    separator: str | None = None,
 ) -> Iterator[tuple[int, list[object]]]:
     """The content of the columns `columns` of every record of a table, with its line.
 
-    If the columns are not `named` by the user but are simply the first, there must be no others.
+    If the columns are not `named` by the user but are simply the first, there must be no others. `separator` is what
+    separates the columns of a text, by default what the ending says; for .csv a look at the first lines decides.
     """
     suffix = suffix_of(path)
     if suffix not in FORMATS:
         raise DataError(f"{path}: unknown kind of file {suffix!r}; tables end in {ENDINGS} (text with .gz too)")
-    records = FORMATS[suffix](path, columns)
+    names_columns = header or any(isinstance(column, str) for column in columns)
+    if suffix == ".csv" and separator is None and (separator := sniffed(path)) != ",":
+        problems.notes.append(
+            f"{path}: read with {separator!r} between columns; --set data.separator=, reads it otherwise"
+        )
+    records = FORMATS[suffix](path, Layout(columns, names_columns, separator))
     if suffix in KEYED:
         has_header, no_others = False, False
     else:
         records = _without_blank_lines(path, records, problems)
-        has_header = header or any(isinstance(column, str) for column in columns)
+        has_header = names_columns
         no_others = not named
     selected = list(columns)
     for number, (line, record, reason) in enumerate(records):
@@ -59,6 +84,42 @@ def read_table(
                 yield line, values
 
 
+def read_memory(
+    rows: InMemory, columns: Sequence[Column], problems: Problems, named: bool = True
+) -> Iterator[tuple[int, list[object]]]:
+    """As `read_table`, of rows in memory; their number takes the place of the line."""
+    if rows.records is None:
+        about = rows.about.removesuffix(LOST)
+        raise DataError(f"the configured rows were in memory and cannot be read again ({about}); give the data")
+    names = rows.names
+    if names is None and any(isinstance(column, str) for column in columns):
+        raise DataError(f"{rows}: have no names of columns; give positions from 0, or rows that are dicts")
+    selected = [position_of(column, names or (), str(rows), "in these rows") for column in columns]
+    for number, record in enumerate(rows.records, 1):
+        if not named and len(record) > len(columns):
+            raise DataError(f"{place(str(rows), number)}: {_which_columns(record, len(columns), names)}")
+        values = []
+        for column, position in zip(columns, map(int, selected), strict=True):
+            try:
+                values.append(_checked(_cell(record, position)))
+            except ValueError as error:
+                name = names[position] if names and position < len(names) else column
+                problems.add(str(rows), number, str(error), name)
+                break
+        else:
+            yield number, values
+
+
+def _checked(value: object) -> object:
+    """A cell of a row in memory, unless it is missing or of a type that files cannot have."""
+    if value is None:
+        raise ValueError("has no value (None or NaN)")
+    if isinstance(value, date | time | timedelta | Decimal):
+        kind = type(value).__name__
+        raise ValueError(f"is of the type {kind}; make it a text first, as it should be read")  # noqa: TRY004
+    return value
+
+
 def _without_blank_lines(path: str, records: Numbered, problems: Problems) -> Numbered:
     """The records that are not blank lines. Blank lines between two records may be a mistake, which is noted."""
     begun = False
@@ -80,7 +141,7 @@ def _without_blank_lines(path: str, records: Numbered, problems: Problems) -> Nu
         problems.notes.append(
             f"{path}:{first_between}: {lines} between rows left out; if they separate sequences, one step per row, "
             "name a column that is the same in all rows of a sequence in data.group, or write a sequence on one line: "
-            "its words, a tab, its labels"
+            "its words, a tab, its labels; if each line is a token and a blank line ends a sentence: name it .conll"
         )
 
 
@@ -124,11 +185,15 @@ def _separator_hint(record: Sequence[object]) -> str:
     return next((f"; are the columns separated by {advice}" for mark, advice in SEPARATORS.items() if mark in text), "")
 
 
-def _which_columns(record: Record, count: int) -> str:
-    """The message that asks which of a table's columns are meant."""
+def _which_columns(record: Sequence[object] | Record, count: int, names: Sequence[str] | None = None) -> str:
+    """The message that asks which of a table's columns are meant; `names` are those of rows in memory."""
     shown = [repr(str(value)[:20]) for value in record]
     listed = ", ".join(f"{place} {value}" for place, value in enumerate(shown[:12])) + (", ..." if shown[12:] else "")
     sides = "--set source.column=0" + (" --set target.column=1" if count > 1 else "")
+    if names is not None:
+        columns = ", ".join(map(repr, names[:12])) + (", ..." if names[12:] else "")
+        sides = f"source={names[0]!r}" + (f", target={names[-1]!r}" if count > 1 else "")
+        return f"has {len(record)} columns, but {count} are needed; name them, as in {sides}; the columns are {columns}"
     return (
         f"has {len(record)} columns, but {count} are needed; name them by position, as in {sides}, or by name if the "
         f"first line is a header. The first row has {listed}"

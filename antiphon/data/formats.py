@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from itertools import count
+from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 from zipfile import BadZipFile, is_zipfile
@@ -30,6 +32,19 @@ Record: TypeAlias = Sequence[object] | Mapping[str, object]
 Column: TypeAlias = int | str
 Numbered: TypeAlias = Iterator[tuple[int, Record | None, str]]
 """For each record: its line, the record (empty for a blank line, None for a bad one), and the reason if it is None."""
+
+MOST_SNIFFED = 20  # lines
+DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?\s*")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is read: the columns that are needed, whether it has a header, and what separates its columns (None:
+    what its ending says)."""
+
+    columns: Sequence[Column] = ()
+    header: bool = False
+    separator: str | None = None
 
 
 def open_bytes(path: str) -> IO[bytes]:
@@ -82,15 +97,41 @@ def _skip_rest(file: IO[bytes], line: bytes) -> None:
         line = file.readline(LONGEST_LINE)
 
 
-def _tsv(path: str, _: Sequence[Column]) -> Numbered:
+def _tsv(path: str, layout: Layout) -> Numbered:
+    separator = layout.separator or "\t"
     for number, line, reason in read_lines(path):
         if line is None:
             yield number, None, reason
         else:
-            yield number, line.split("\t") if line else [], ""
+            yield number, line.split(separator) if line else [], ""
 
 
-def _csv(path: str, _: Sequence[Column]) -> Numbered:
+def sniffed(path: str) -> str:
+    """What separates the columns of a .csv file: a comma, unless its first lines are a table with another mark alone.
+
+    Where a comma fits too, numbers with decimal commas decide against it.
+    """
+    lines = [line for _, line, _ in islice(read_lines(path), MOST_SNIFFED) if line]
+
+    def records(separator: str) -> list[list[str]]:
+        try:
+            read = list(csv.reader(lines, delimiter=separator))
+            return read[:-1] if len(lines) == MOST_SNIFFED else read  # the last may continue on a further line
+        except csv.Error:  # reported where the table is read
+            return []
+
+    def fits(separator: str) -> bool:
+        widths = {len(record) for record in records(separator)}
+        return len(widths) == 1 and widths != {1}
+
+    def has_decimal_commas(separator: str) -> bool:
+        return any(DECIMAL_COMMA.fullmatch(cell) for record in records(separator) for cell in record)
+
+    others = [mark for mark in (";", "\t") if fits(mark) and (not fits(",") or has_decimal_commas(mark))]
+    return others[0] if others else ","
+
+
+def _csv(path: str, layout: Layout) -> Numbered:
     bad_lines: list[tuple[int, str]] = []  # in the record that is being read
 
     def lines() -> Iterator[str]:
@@ -100,7 +141,7 @@ def _csv(path: str, _: Sequence[Column]) -> Numbered:
             yield f"{line or ''}\n"
 
     csv.field_size_limit(LONGEST_LINE)
-    reader = csv.reader(lines(), strict=True)
+    reader = csv.reader(lines(), strict=True, delimiter=layout.separator or ",")
     while True:
         first = reader.line_num + 1  # a quoted field may span lines
         try:
@@ -120,7 +161,7 @@ def _csv(path: str, _: Sequence[Column]) -> Numbered:
             yield first, record, ""
 
 
-def _jsonl(path: str, _: Sequence[Column]) -> Numbered:
+def _jsonl(path: str, _: Layout) -> Numbered:
     for number, line, reason in read_lines(path):
         if line is None:
             yield number, None, reason
@@ -136,14 +177,54 @@ def _jsonl(path: str, _: Sequence[Column]) -> Numbered:
                 yield number, None, "not a JSON object or list"
 
 
-def _conllu(path: str, _: Sequence[Column]) -> Numbered:
+def _conllu(path: str, _: Layout) -> Numbered:
     """Sentences of CoNLL-U, each a record of its words' fields; the line is its first word's."""
     for sentence in sentences(read_lines(path)):
         record = None if sentence.wrong else {name: sentence.field(name) for name in FIELDS}
         yield sentence.line, record, sentence.wrong
 
 
-def _parquet(path: str, columns: Sequence[Column]) -> Numbered:
+def _conll(path: str, layout: Layout) -> Numbered:
+    """Sentences of column files as in CoNLL-2003: a token a line, a blank line between sentences.
+
+    A record has the text of each column, with a blank between tokens; the line is that of the first token.
+    """
+    header = layout.header
+    tokens: list[list[str]] = []
+    first, wrong = 0, ""
+
+    def sentence() -> Record | None:
+        return None if wrong else [" ".join(cells) for cells in zip(*tokens, strict=True)]
+
+    for number, line, reason in read_lines(path):
+        fields = [] if line is None else _fields(line, layout.separator)
+        if line is not None and (not fields or fields[0] == "-DOCSTART-"):
+            if first:
+                yield first, sentence(), wrong
+            tokens, first, wrong = [], 0, ""
+        elif header:
+            header = False
+            yield number, fields, reason
+        else:
+            first = first or number
+            tokens.append(fields)
+            if line is None:
+                wrong = wrong or f"line {number} is {reason}"
+            elif len(fields) != len(tokens[0]):
+                count = f"{len(fields)} columns, and line {first} has {len(tokens[0])}"
+                wrong = wrong or f"line {number} of the sentence has {count}"
+    if first:
+        yield first, sentence(), wrong
+
+
+def _fields(line: str, separator: str | None) -> list[str]:
+    """The columns of a token's line, between tabs or blanks; white space within a column becomes "_"."""
+    mark = separator or ("\t" if "\t" in line else " ")
+    fields = [re.sub(r"\s", "_", field.strip()) for field in line.split(mark)]
+    return [field for field in fields if field] if mark == " " else fields if any(fields) else []
+
+
+def _parquet(path: str, layout: Layout) -> Numbered:
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
@@ -152,12 +233,12 @@ def _parquet(path: str, columns: Sequence[Column]) -> Numbered:
     try:
         with ParquetFile(path) as file:
             names = file.schema_arrow.names
-            for column in columns:
+            for column in layout.columns:
                 if not isinstance(column, str):
                     raise DataError(f"{path}: name source.column and target.column; it has {', '.join(names)}")
                 position_of(column, names, path)
             numbers = count(1)
-            for batch in file.iter_batches(batch_size=64, columns=list(columns)):  # a row may be large
+            for batch in file.iter_batches(batch_size=64, columns=list(layout.columns) or None):  # a row may be large
                 for record in batch.to_pylist():
                     yield next(numbers), record, ""
     except OSError as error:
@@ -196,7 +277,7 @@ def closing_any(opened: Any) -> Any:
     return opened if hasattr(opened, "__exit__") else nullcontext(opened)
 
 
-def _array(path: str, _: Sequence[Column]) -> Numbered:
+def _array(path: str, _: Layout) -> Numbered:
     """Rows of an array, [rows, columns] or [rows]."""
     array = load_array(path)
     if array.ndim not in (1, 2) or array.dtype.kind not in TEXTS_OR_NUMBERS:
@@ -232,13 +313,14 @@ def read_items(path: str) -> Iterator[tuple[int, object, str]]:
             yield number, item, ""
 
 
-FORMATS: dict[str, Callable[[str, Sequence[Column]], Numbered]] = {
+FORMATS: dict[str, Callable[[str, Layout], Numbered]] = {
     ".tsv": _tsv,
     ".txt": _tsv,
     ".csv": _csv,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".conllu": _conllu,
+    ".conll": _conll,
     ".parquet": _parquet,
     ".npz": _array,
     ".npy": _array,
@@ -272,13 +354,13 @@ def tables_in(path: str) -> list[str]:
     return tables
 
 
-def position_of(column: Column, names: Sequence[str], where: str) -> Column:
-    """The position of a column in the header at `where`; a position is returned as it is."""
+def position_of(column: Column, names: Sequence[str], where: str, place: str = "in the header") -> Column:
+    """The position of a column among the names that stand at `where`; a position is returned as it is."""
     if isinstance(column, int):
         return column
     if names.count(column) > 1:
         raise DataError(f"{where}: the header names the column {column!r} more than once")
     if column not in names:
         hint = f"; it is the position {column} if written without quotes" if column.isdigit() else ""
-        raise DataError(f"{where}: no column {column!r} in the header; {nearest(column, names)}{hint}")
+        raise DataError(f"{where}: no column {column!r} {place}; {nearest(column, names)}{hint}")
     return names.index(column)

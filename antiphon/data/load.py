@@ -8,13 +8,16 @@ import json
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from antiphon.common.symbols import UNK
-from antiphon.config.schema import Config, Files, Parallel, SideKeys
+from antiphon.config.schema import Config, Files, InMemory, Parallel, SideKeys
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.base import Array, Codec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
+from antiphon.data.codecs.numbers import ScaledCodec
 from antiphon.data.copying import Copying
+from antiphon.data.formats import DECIMAL_COMMA
 from antiphon.data.oddities import header, quotes, white_space
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row, SideReader, read_rows, read_texts
@@ -98,10 +101,25 @@ def sides_of(config: Config, codecs: Codecs) -> list[SideReader]:
         place = keys.place(number) if codec.reads else None
         named = not codec.reads or keys.column is not None or keys.columns is not None
         gathers = codec.steps and codec.form not in ("any", "aligned")
-        sides.append(SideReader(name.replace("-", " "), place, codec.read, gathers, named))
+        points = config.data.decimal == "," and isinstance(codec, ScaledCodec)
+        read = _with_points(codec.read) if points else codec.read
+        sides.append(SideReader(name.replace("-", " "), place, read, gathers, named))
     if config.data.group is not None and not any(side.gathers and side.columns is not None for side in sides):
         raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
     return sides
+
+
+def _with_points(read: Callable[[object, str], Any]) -> Callable[[object, str], Any]:
+    """The reader of a side of numbers, for texts with decimal commas: 1.234,5 is 1234.5."""
+
+    def point(content: object) -> object:
+        if isinstance(content, list):
+            return [point(item) for item in content]
+        if isinstance(content, str) and DECIMAL_COMMA.fullmatch(content):
+            return content.replace(".", "").replace(",", ".")
+        return content
+
+    return lambda content, folder: read(point(content), folder)
 
 
 def load_rows(
@@ -119,37 +137,37 @@ def load_rows(
         if warn:
             tell(met)
     if not rows:
-        raise DataError(met.summary() if met.first else f"{', '.join(_paths(files))}: has no rows")
+        raise DataError(met.summary() if met.first else f"{', '.join(map(str, _tables(files)))}: has no rows")
     return rows
 
 
 def _read(config: Config, files: Files, codecs: Codecs, problems: Problems) -> list[Row]:
     """The rows that can be read; others, and what is odd, are added to `problems`."""
     sides = sides_of(config, codecs)
-    tables, parallel = ([], _paths(files)) if isinstance(files, Parallel) else (_paths(files), [])
+    tables = [] if isinstance(files, Parallel) else _tables(files)
+    parallel = [files.source, files.target] if isinstance(files, Parallel) else []
     if parallel and len([side for side in sides if side.columns is not None]) != len(parallel):
         raise ConfigError("data.train", "parallel files are for one source and a target; give a table")
     if codecs.sources[0].whole:
         return list(read_texts(tables, sides[0], problems))
-    rows = list(read_rows(tables, parallel, sides, config.data.header, problems, config.data.group))
+    data = config.data
+    rows = list(read_rows(tables, parallel, sides, data.header, problems, data.group, data.separator))
     if not rows and files == config.data.train and problems.reasons.keys() == {"column 1 is missing"}:
         problems.hint = _hint_of_one_column(problems)
     problems.notes += oddities(config, codecs, rows)
     return rows
 
 
-def _paths(files: Files) -> list[str]:
+def _tables(files: Files) -> list[str | InMemory]:
     if isinstance(files, Parallel):
         return [files.source, files.target]
-    return [files] if isinstance(files, str) else files
+    return [files] if isinstance(files, str | InMemory) else list(files)
 
 
 def _hint_of_one_column(problems: Problems) -> str:
     """A hint where all rows have one column: the notes, or which models learn from one column."""
-    if problems.notes:
-        return "\n".join(problems.notes)
-    has_advice = "; is " in problems.summary()  # another separator, or comments
-    return "" if has_advice else ONE_COLUMN
+    advised = sum("; is it" in line or "; are the" in line for line in problems.first)  # comments, another separator
+    return "\n".join([*problems.notes, *([] if 2 * advised > len(problems.first) else [ONE_COLUMN])])
 
 
 ONE_COLUMN = (
@@ -167,7 +185,7 @@ def oddities(config: Config, codecs: Codecs, rows: Sequence[Row]) -> list[str]:
         for (name, codec), side in zip(codecs.named.items(), keys, strict=True)
         if codec.kind == "frames" and side.columns is not None and config.data.group is None
     ]
-    if isinstance(config.data.train, Parallel) or not rows:
+    if isinstance(config.data.train, Parallel | InMemory) or not rows:
         return notes
     columns: dict[str, list[str]] = {}  # the texts of each side that is text
     for place, (name, codec) in enumerate(codecs.named.items()):

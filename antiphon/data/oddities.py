@@ -6,12 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from antiphon.data.problems import place
 from antiphon.data.rows import Row
 
 NAMES = """id source src target tgt input output in out x y text sentence word words token tokens tag tags label labels
 class category pron pronunciation phones phonemes ipa lemma form features grapheme graphemes phoneme sentiment question
 answer reply turn turns translation title name names value key english german french spanish chinese en de fr es zh ja
 ko ru it utterance transcription transcript caption image file path original"""  # usual names of columns
+TARGETS = """target tgt output out y tag tags label labels class category pron pronunciation phones phonemes ipa phoneme
+answer reply sentiment translation caption transcript transcription activity state lemma reference"""  # of a target
 REPEATED = 5  # rows per value on average, from which on a value that occurs only once is odd
 QUOTED = 0.2  # share of rows with quotes that is odd
 ODD_SPACE = re.compile(r"[^\S \t\n\r\f\v]")
@@ -48,7 +51,7 @@ def white_space(rows: Sequence[Row], words: Mapping[str, Sequence[str]]) -> list
             row, mark = odd[0]
             count = f"{len(odd):,} rows have" if len(odd) > 1 else "a row has"
             advice = f"words are separated there and written with a blank; {{split: ' '}} as {name}.tokens keeps it"
-            notes.append(f"{row.file}:{row.line}: {count} a {name} with U+{ord(mark):04X}; {advice}")
+            notes.append(f"{place(row.file, row.line)}: {count} a {name} with U+{ord(mark):04X}; {advice}")
     return notes
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from antiphon.config.schema import MEMORY
 from antiphon.errors import DataError
+
+
+def place(file: str, line: int, column: int | str | None = None) -> str:
+    """Where a row stands, as messages begin: FILE:LINE, or of rows in memory their number, and the column if known."""
+    if file != MEMORY and not file.startswith(f"{MEMORY} of "):
+        return f"{file}:{line}"
+    return f"row {line}{file.removeprefix(MEMORY)}" + ("" if column is None else f", column {column!r}")
 
 
 @dataclass
@@ -20,10 +28,10 @@ class Problems:
 
     SHOWN = 10
 
-    def add(self, file: str, line: int, reason: str) -> None:
+    def add(self, file: str, line: int, reason: str, column: int | str | None = None) -> None:
         """Note a bad row."""
         if len(self.first) < self.SHOWN:
-            self.first.append(f"{file}:{line}: {reason}")
+            self.first.append(f"{place(file, line, column)}: {reason}")
         self.reasons[reason.partition(":")[0]] += 1
 
     def summary(self) -> str:

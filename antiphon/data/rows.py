@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from itertools import chain, groupby, islice, zip_longest
 from typing import Any, NamedTuple
 
-from antiphon.data.columns import read_table
-from antiphon.data.formats import Column, read_items, read_lines, tables_in
+import numpy as np
+
+from antiphon.common.text import LINE_END
+from antiphon.config.schema import MEMORY, InMemory
+from antiphon.data.columns import read_memory, read_table
+from antiphon.data.formats import Column, Layout, read_items, read_lines, tables_in
 from antiphon.data.problems import Problems
 from antiphon.errors import DataError
 
@@ -47,35 +51,47 @@ class _Entry(NamedTuple):
     files: Sequence[str]  # the file of each value
     lines: Sequence[int]  # several for a group
     values: Sequence[object]
+    names: Sequence[str] | None = None  # of the columns of rows in memory
 
 
 def read_rows(
-    tables: Sequence[str],
+    tables: Sequence[str | InMemory],
     parallel: Sequence[str],
     sides: Sequence[SideReader],
     header: bool,
     problems: Problems,
     group: Column | None = None,
+    separator: str | None = None,
 ) -> Iterator[Row]:
     """Rows of tables, or of parallel files (one for each side that has columns), in order.
 
     The last side is the target. With `group` neighbouring rows of a table with the same value in that column are one.
+    `separator` is what separates the columns of a text, if it is not what the ending of its name says.
     """
     if parallel:
         entries = _parallel_entries(parallel, problems)
     else:
         reading = [side for side in sides if side.columns is not None]
-        paths = (path for table in tables for path in tables_in(table))
-        entries = chain.from_iterable(_table_entries(path, reading, header, problems, group) for path in paths)
+        entries = chain.from_iterable(
+            _table_entries(table, reading, Layout(header=header, separator=separator), problems, group)
+            for table in chain.from_iterable(map(_each_table, tables))
+        )
     for entry in entries:
         row = _read(entry, sides, problems)
         if row is not None:
             yield row
 
 
-def read_texts(paths: Sequence[str], side: SideReader, problems: Problems) -> Iterator[Row]:
-    """Whole files as one row each; every line of them ends with a newline, also the last."""
+def _each_table(table: str | InMemory) -> Sequence[str | InMemory]:
+    return [table] if isinstance(table, InMemory) else tables_in(table)
+
+
+def read_texts(paths: Sequence[str | InMemory], side: SideReader, problems: Problems) -> Iterator[Row]:
+    """Whole files as one row each, or of rows in memory each; every line of them ends with a newline, also the last."""
     for path in paths:
+        if isinstance(path, InMemory):
+            yield from _texts_in_memory(path, side, problems)
+            continue
         lines = []
         for number, line, reason in read_lines(path):
             if line is None:
@@ -86,6 +102,21 @@ def read_texts(paths: Sequence[str], side: SideReader, problems: Problems) -> It
             yield Row((side.read("".join(lines), _folder_of(path)),), "", path, 1)
         except ValueError as error:
             problems.add(path, 1, f"the {side.name} {error}")
+
+
+def _column_name(side: SideReader, names: Sequence[str] | None) -> Column | None:
+    """The column of a side as messages name it; None if it has several."""
+    if isinstance(side.columns, int) and names is not None:
+        return names[side.columns]
+    return None if isinstance(side.columns, tuple) else side.columns
+
+
+def _texts_in_memory(rows: InMemory, side: SideReader, problems: Problems) -> Iterator[Row]:
+    for number, (text,) in read_memory(rows, _columns_of(side), problems, side.named):
+        try:
+            yield Row((side.read(f"{str(text).removesuffix(LINE_END)}{LINE_END}", ""),), "", str(rows), number)
+        except ValueError as error:
+            problems.add(str(rows), number, f"the {side.name} {error}")
 
 
 def _read(entry: _Entry, sides: Sequence[SideReader], problems: Problems) -> Row | None:
@@ -99,7 +130,7 @@ def _read(entry: _Entry, sides: Sequence[SideReader], problems: Problems) -> Row
             values.append(side.read(value, folder))
         except ValueError as error:
             line, reason = _bad_member(side, entry.lines, value, folder) or (entry.lines[0], str(error))
-            problems.add(file, line, f"the {side.name} {reason}")
+            problems.add(file, line, f"the {side.name} {reason}", _column_name(side, entry.names))
             return None
     *sources, target = values
     return Row(tuple(sources), target, entry.files[0], entry.lines[0])
@@ -118,7 +149,8 @@ def _bad_member(side: SideReader, lines: Sequence[int], value: object, folder: s
 
 
 def _folder_of(file: str) -> str:
-    return os.path.dirname(os.path.abspath(file))
+    """The folder of a table; none for rows in memory, whose paths are taken as they are."""
+    return "" if file.startswith(MEMORY) else os.path.dirname(os.path.abspath(file))
 
 
 def _parallel_entries(files: Sequence[str], problems: Problems) -> Iterator[_Entry]:
@@ -137,17 +169,23 @@ def _parallel_entries(files: Sequence[str], problems: Problems) -> Iterator[_Ent
 
 
 def _table_entries(
-    path: str, sides: Sequence[SideReader], header: bool, problems: Problems, group: Column | None
+    table: str | InMemory, sides: Sequence[SideReader], layout: Layout, problems: Problems, group: Column | None
 ) -> Iterator[_Entry]:
-    files = [path] * len(sides)
+    path, files = str(table), [str(table)] * len(sides)
     columns = [column for side in sides for column in _columns_of(side)]
-    if group is None:
-        for line, values in read_table(path, columns, header, problems, all(side.named for side in sides)):
-            yield _Entry(files, [line], _by_side(sides, values))
+    named = group is not None or all(side.named for side in sides)
+    columns = columns if group is None else [group, *columns]
+    names = table.names if isinstance(table, InMemory) else None
+    if isinstance(table, InMemory):
+        rows = read_memory(table, columns, problems, named)
     else:
-        rows = read_table(path, [group, *columns], header, problems)
+        rows = read_table(table, columns, layout.header, problems, named, layout.separator)
+    if group is None:
+        for line, values in rows:
+            yield _Entry(files, [line], _by_side(sides, values), names)
+    else:
         for lines, by_side in _groups(path, sides, rows, problems):
-            yield _Entry(files, lines, by_side)
+            yield _Entry(files, lines, by_side, names)
 
 
 def _columns_of(side: SideReader) -> Sequence[Column]:
@@ -189,6 +227,12 @@ def _difference(
         if side.gathers:
             continue
         for line, value in zip(lines, values, strict=True):
-            if value != values[0]:
+            if not _equal(value, values[0]):
                 return line, f"the {side.name} differs from that of its group, which begins on line {lines[0]}"
     return None
+
+
+def _equal(first: object, other: object) -> bool:
+    if isinstance(first, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(first, other)
+    return bool(first == other)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from antiphon import metrics
 from antiphon.config.schema import Decode
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.problems import place
 from antiphon.decoding.alignment import written
 from antiphon.decoding.hypothesis import Hypothesis, best_of
 from antiphon.decoding.plan import Speaker, plan
@@ -34,6 +35,6 @@ def best_outputs(
     rows, sources = [task.rows[row] for row in firsts], [source.take(firsts) for source in task.examples.sources]
     search = plan(decode, task.model, task.codecs)
     searched = decode_sources(task.model, sources, search, task.device)
-    best = [best_of(hypotheses, f"{row.file}:{row.line}") for row, hypotheses in zip(rows, searched, strict=True)]
+    best = [best_of(hypotheses, place(row.file, row.line)) for row, hypotheses in zip(rows, searched, strict=True)]
     values, tokens = [row.sources for row in rows], [output.tokens for output in best]
     return best, written(task.model, task.codecs, search, sources, values, tokens, task.device)

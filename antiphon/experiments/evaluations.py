@@ -16,7 +16,7 @@ from typing import IO, cast
 
 import numpy as np
 
-from antiphon.config.schema import Files, Parallel
+from antiphon.config.schema import Files, InMemory, Parallel
 from antiphon.errors import DataError
 from antiphon.evaluation.influences import Sums
 from antiphon.evaluation.measure import evaluate_with_rows
@@ -95,7 +95,9 @@ def digest_of(files: Files) -> str:
 
 
 def paths_of(files: Files) -> Iterator[Path]:
-    """The files, without the array that may be named behind `#`."""
+    """The files, without the array that may be named behind `#`; rows that were in memory are a `DataError`."""
+    if isinstance(files, InMemory):
+        raise DataError(f"{files.about}; name the data: --data FILE")
     names = (
         [files.source, files.target] if isinstance(files, Parallel) else [files] if isinstance(files, str) else files
     )

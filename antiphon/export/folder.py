@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,19 +22,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from antiphon import __version__, metrics
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.config.load import with_decode_settings
-from antiphon.config.schema import Decode, Files
-from antiphon.data.batches import Examples, Ints, Sequences, cut_long, pad
-from antiphon.data.codecs.base import Codec
-from antiphon.data.codecs.images import ImageCodec, ImagesCodec
+from antiphon.config.schema import Decode, Files, InMemory
+from antiphon.data.batches import Examples, Ints, cut_long, pad
 from antiphon.data.codecs.kinds import codec_to_text
 from antiphon.data.codecs.labels import LabelCodec
-from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
-from antiphon.data.codecs.text import SourceTextCodec, TextCodec
+from antiphon.data.codecs.numbers import ScaledCodec
+from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import encode_rows, group_references, load_rows, side_names
 from antiphon.decoding.batches import batches_by_length
 from antiphon.decoding.plan import check_names, plan
@@ -42,6 +39,8 @@ from antiphon.decoding.run import decode_sources
 from antiphon.decoding.scoring import forced
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.evaluation.outputs import output_metrics
+from antiphon.export.comparing import CLOSE, compare
+from antiphon.export.graphs import Graphs, graphs_of, random_sources
 from antiphon.export.running import Session, Steps, Written, given_sources
 from antiphon.export.tracing import (
     AFTER,
@@ -49,20 +48,15 @@ from antiphon.export.tracing import (
     LABELS,
     LOG_PROBS,
     MEMORY,
-    ROWS,
     VALUES,
     Graph,
-    encode_graph,
-    live_graph,
     parts_of,
     quietly,
-    read_graph,
-    step_graph,
 )
 from antiphon.files import make_folder, write_atomically, write_text
 from antiphon.model.build import structure_of
-from antiphon.model.models import Input, LanguageModel, Reader, Writer
-from antiphon.model.state import State, Step
+from antiphon.model.models import LanguageModel, Reader, Writer
+from antiphon.model.state import State
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
@@ -72,15 +66,12 @@ FORMAT = 1
 SEARCH = {"beam", "length_penalty", "min_length", "max_length", "sample"}  # the keys of `decode` that the runtime knows
 FORMATS = ("onnx",)
 MANIFEST = "antiphon.json"
-SHAPES, MOST_ROWS, LONGEST, STEPS, CLOSE = 20, 7, 12, 3, 1e-4  # how graphs are compared with PyTorch
 KINDS = {
     "text", "long_text", "category", "vector", "image", "frames", "images", "grid", "none",
     "label", "labels", "number", "numbers", "next",
 }  # fmt: skip
 TOKENS = {"chars", "words", "split", "bpe", "unigram"}
 PIECE, PIECES = 200, 64  # a language model's test text: symbols of a piece, and pieces
-
-Graphs = dict[str, Graph]
 
 
 @dataclass(frozen=True)
@@ -157,151 +148,6 @@ def _refuse_unknown(loaded: Bundle) -> None:
             raise AntiphonError(f"decode.{key}: {reason}; export without it: --set decode.{key}={json.dumps(default)}")
 
 
-def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:
-    """The graphs of a model by their names; with `quantized`, of operators that have a quantised form."""
-    model, codecs = loaded.model, loaded.codecs
-    names = side_names(len(codecs.sources))[:-1]
-    example = [_sources(codec, [4, 3, 1], np.random.default_rng(0)) for codec in codecs.sources]
-    if isinstance(model, Writer):
-        with torch.no_grad():
-            state = model.start(example)
-        return {
-            "encode": encode_graph(model, names, example, quantized),
-            "step": step_graph(model, state, quantized),
-        }
-    if isinstance(model, LanguageModel):
-        return {"step": step_graph(model, State(model.begin(ROWS)), quantized)}
-    assert isinstance(model, Reader)
-    labels = isinstance(codecs.target, LabelCodec)
-    graphs = {"read": read_graph(model, names, example, codecs.sources[0].ends, labels, quantized)}
-    if _live(model):
-        graphs["step"] = live_graph(model, names[0], example, labels, quantized)
-    return graphs
-
-
-def _live(model: Reader) -> bool:
-    return model.streams and model.head.stepwise
-
-
-def _sources(codec: Codec, lengths: Sequence[int], noise: np.random.Generator) -> Input:
-    """Random values of a source as a batch holds them; where it is not a sequence, rows of one step."""
-    each = lengths if codec.steps or isinstance(codec, GridCodec) else [1] * len(lengths)
-    return pad(Sequences([_values(codec, steps + codec.ends, noise) for steps in each]), np.arange(len(each)))
-
-
-def _values(codec: Codec, steps: int, noise: np.random.Generator) -> Any:
-    if isinstance(codec, ScaledCodec):
-        return noise.normal(size=(steps, codec.size)).astype(np.float32)
-    if isinstance(codec, ImageCodec | ImagesCodec):
-        each = codec.each if isinstance(codec, ImagesCodec) else codec
-        assert each.shape is not None
-        return noise.integers(0, 256, (steps, *each.shape, codec.size)).astype(np.uint8)
-    ids = noise.integers(UNK, codec.size, steps).astype(np.int32)
-    ids[steps - codec.ends :] = EOS
-    if not isinstance(codec, SourceTextCodec) or codec.spelling is None:
-        return ids
-    spelled = noise.integers(UNK, len(codec.spelling.vocabulary), (steps, codec.spelling.width))
-    spelled[np.arange(codec.spelling.width) >= noise.integers(1, codec.spelling.width + 1, (steps, 1))] = PAD
-    return np.column_stack([ids, spelled]).astype(np.int32)
-
-
-@torch.inference_mode()
-def compare(loaded: Bundle, graphs: Graphs) -> float:
-    """The largest difference between the graphs' answers and PyTorch's, relative to what is larger than 1.
-
-    Random sources of several shapes are read; a writer is compared over several steps and several prefixes per source.
-    """
-    noise = np.random.default_rng(1)
-    difference = _comparison(loaded, graphs)
-    worst = 0.0
-    for number in range(SHAPES):
-        rows = 1 if number == 0 else int(noise.integers(1, MOST_ROWS + 1))
-        lengths = noise.integers(1, 1 if number == 1 else LONGEST, rows, endpoint=True).tolist()
-        worst = max(worst, difference([_sources(codec, lengths, noise) for codec in loaded.codecs.sources], noise))
-    return worst
-
-
-Difference = Callable[[Sequence[Input], np.random.Generator], float]
-
-
-def _comparison(loaded: Bundle, graphs: Graphs) -> Difference:
-    """The difference over given sources, for a kind of model."""
-    model = loaded.model
-    names = side_names(len(loaded.codecs.sources))[:-1]
-    if isinstance(model, Writer):
-        written = Written(graphs["encode"], graphs["step"], names)
-        return lambda sources, noise: _stepped(model, written, model.start(sources), written.start(sources), noise)
-    if isinstance(model, LanguageModel):
-        steps = Steps(graphs["step"])
-
-        def begun(sources: Sequence[Input], noise: np.random.Generator) -> float:
-            state = State(model.begin(len(sources[0][0])))
-            return _stepped(model, steps, state, state, noise)
-
-        return begun
-    assert isinstance(model, Reader)
-    read = Session(graphs["read"])
-    live = Session(graphs["step"]) if "step" in graphs else None
-
-    def answered(sources: Sequence[Input], _: np.random.Generator) -> float:
-        outputs = read.run(given_sources(names, sources))
-        worst = _answers_apart(model, loaded.codecs.sources[0].ends, sources, outputs)
-        return worst if live is None else max(worst, _live_apart(model, live, names[0], sources[0][0]))
-
-    return answered
-
-
-def _answers_apart(model: Reader, ends: int, sources: Sequence[Input], outputs: Mapping[str, Tensor]) -> float:
-    features = model.features(sources)
-    lengths = torch.ones(len(features)) if model.pooling is not None else sources[0][1] - ends
-    positions = (torch.arange(features.shape[1]) < lengths[:, None]).flatten().nonzero().flatten()
-    values = model.head.answer(features, positions)[1]
-    return _apart(values, outputs[LOG_PROBS if LOG_PROBS in outputs else VALUES].flatten(0, 1)[positions])
-
-
-def _live_apart(model: Reader, live: Session, name: str, values: Tensor) -> float:
-    """Over all steps of a stream."""
-    layers, worst = model.begin(len(values)), 0.0
-    parts, _ = parts_of(State(layers))
-    for step in values.unbind(1):
-        features, layers = model.read_step(step, layers)
-        answer = model.head.answer(features[:, None], torch.arange(len(features)))[1]
-        outputs = live.run({name: step, **parts})
-        worst = max(worst, _apart(answer, outputs[LOG_PROBS if LOG_PROBS in outputs else VALUES]))
-        parts = {name: outputs[AFTER + name] for name in parts}
-    return worst
-
-
-def _stepped(
-    model: Writer | LanguageModel, graphs: Steps, state: State, other: State, noise: np.random.Generator
-) -> float:
-    """Over several steps with the same random symbols."""
-    width, worst = int(noise.integers(1, 4)), 0.0
-    state, other = state.expand(width), other.expand(width)
-    symbols = len(model.head.weight)
-    for _ in range(STEPS):
-        for left, right in zip(parts_of(state), parts_of(other), strict=True):
-            worst = max([worst, *(_apart(value, right[name]) for name, value in left.items())])
-        tokens = torch.from_numpy(noise.integers(BOS, symbols, state.rows))
-        answers: list[Step[State]] = [model.step(tokens, state), graphs.step(tokens, other)]
-        worst = max(worst, _apart(*(answer.log_probs for answer in answers)))
-        if answers[0].attention is not None:
-            worst = max(worst, _apart(*(answer.attention for answer in answers if answer.attention is not None)))
-        rows = torch.from_numpy(noise.integers(0, width, state.rows)) + torch.arange(state.rows) // width * width
-        state, other = (answer.state.reorder(rows) for answer in answers)
-    return worst
-
-
-def _apart(expected: Tensor, actual: Tensor) -> float:
-    """The largest difference; infinite where one of both is and the other is not."""
-    expected, actual = expected.double(), actual.double()
-    finite = expected.isfinite()
-    if expected.shape != actual.shape or not torch.equal(finite, actual.isfinite()):
-        return float("inf")
-    gaps = ((expected - actual).abs() / expected.abs().clamp(min=1))[finite]
-    return float(gaps.max()) if len(gaps) else 0.0
-
-
 def quantized(graph: Graph) -> Graph:
     """A graph whose weights of products, LSTMs and embeddings have 8 bits (dynamic quantisation)."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -333,6 +179,8 @@ def _changes(
 
 
 def _there(files: Files) -> bool:
+    if isinstance(files, InMemory):
+        return files.records is not None
     paths = [files] if isinstance(files, str) else files if isinstance(files, list) else [files.source, files.target]
     return all(Path(path.partition("#")[0]).exists() for path in paths)
 
@@ -436,7 +284,9 @@ def _state(loaded: Bundle) -> list[dict[str, Any]]:
     in its place; a part without `after` stays as it is. Where `encode` does not make them, they begin as zeros."""
     model = loaded.model
     if isinstance(model, Writer):
-        state = model.start([_sources(codec, [2, 1], np.random.default_rng(0)) for codec in loaded.codecs.sources])
+        state = model.start(
+            [random_sources(codec, [2, 1], np.random.default_rng(0)) for codec in loaded.codecs.sources]
+        )
     else:
         assert isinstance(model, Reader)
         state = State(model.begin(1))

@@ -222,7 +222,8 @@ def structure_of(config: Config) -> str:
         raise ConfigError("target.kind", f"{kinds}: of one long text only the next symbol can be learned; choose next")
     if target.form in ("each", "aligned", "next"):
         if not many:
-            raise ConfigError("target.kind", f"{kinds}: a prediction for each step needs a source with steps")
+            pictures = "; read pictures as images, a step each, or as frames" if "image" in kinds.split() else ""
+            raise ConfigError("target.kind", f"{kinds}: a prediction for each step needs a source with steps{pictures}")
         if "turns" in config.sources[0].options:
             raise ConfigError("source.turns", f"{kinds}: a dialogue's turns are for a text or one label of their own")
         structure = "synchronous"

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from antiphon import __version__
-from antiphon.config.schema import Config
+from antiphon.config.schema import Config, InMemory
 from antiphon.data.load import Codecs
 from antiphon.files import write_text
 from antiphon.model.build import structure_of
@@ -101,6 +101,8 @@ Of the answers whose confidence lies in a range, the mean confidence and the sha
 
 
 def _names(files: Any) -> str:
+    if isinstance(files, InMemory):
+        return str(files)
     if isinstance(files, str):
         return Path(files).name
     if isinstance(files, list):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from antiphon.common.answers import Prediction, known_label, known_labels, known_text
+from antiphon.common.answers import Prediction, TextPrediction, known_label, known_labels, known_text
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import CategoryCodec, LabelCodec
 from antiphon.data.codecs.text import SourceTextCodec, TextCodec
@@ -16,6 +16,7 @@ from antiphon.data.load import Codecs
 from antiphon.errors import DataError, ModelFolderError
 
 FILE = "exceptions.tsv"
+SHOWN = 10  # wrong lines
 
 Key: TypeAlias = tuple[tuple[str, ...], ...]  # the symbols of every source
 
@@ -25,6 +26,7 @@ class Exceptions:
     """The known answers by the symbols of their inputs: inputs that are the same to the model are the same here."""
 
     answers: Mapping[Key, Prediction]
+    lines: Sequence[int] = ()  # of the file, one for each answer
 
     def answer(self, codecs: Codecs, values: Sequence[Any]) -> Prediction | None:
         """The answer to an input's values, if it is known."""
@@ -48,6 +50,7 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
             f"{path}: known answers need a model that reads a source and predicts text, a label or labels"
         )
     answers: dict[Key, Prediction] = {}
+    lines: list[int] = []
     for number, line, reason in read_lines(str(path)):
         where = f"{path}:{number}"
         if line is None:
@@ -67,9 +70,27 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
             raise DataError(f"{where}: has the same input as an earlier line")
         try:
             answers[key] = _prediction(codecs.target, output, key)
+            lines.append(number)
         except ValueError as error:
             raise DataError(f"{where}: the output {error}") from None
-    return Exceptions(answers)
+    return Exceptions(answers, lines)
+
+
+def refuse_unknown(path: Path, known: Exceptions, codecs: Codecs) -> None:
+    """Refuse answers with symbols that the model cannot write, which are often typing errors."""
+    target = codecs.target
+    if not isinstance(target, TextCodec):
+        return
+    wrong = []
+    for line, answer in zip(known.lines, known.answers.values(), strict=True):
+        assert isinstance(answer, TextPrediction)
+        unknown = [symbol for symbol in dict.fromkeys(answer.tokens) if symbol not in target.vocabulary]
+        if unknown:
+            wrong.append(f"{path}:{line}: the output has {', '.join(map(repr, unknown))}")
+    if wrong:
+        more = f"\n... {len(wrong):,} such lines in all" if len(wrong) > SHOWN else ""
+        advice = "the model cannot write these symbols: are they typing errors? --allow-unknown keeps such answers"
+        raise DataError("\n".join(wrong[:SHOWN]) + f"{more}\n{advice}")
 
 
 def _has_turns(codec: Codec) -> bool:

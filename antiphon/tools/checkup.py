@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from antiphon.api import naming, read_config, with_sides
 from antiphon.common.symbols import UNK
 from antiphon.config.schema import Config, Parallel
 from antiphon.data.batches import Sequences
@@ -16,9 +17,10 @@ from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
-from antiphon.data.problems import Problems
+from antiphon.data.problems import Problems, place
 from antiphon.data.rows import Row
 from antiphon.errors import DataError, shown
+from antiphon.training.defaults import Completed
 from antiphon.training.prepare import assemble, check_names, read_parts
 
 
@@ -29,15 +31,46 @@ class Report:
     lines: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     bad_rows: int = 0
+    chosen: list[str] = field(default_factory=list)
 
     def write(self, line: str) -> None:
         self.lines.append(line)
+
+    def __str__(self) -> str:
+        """As the command prints it."""
+        chosen = [f"chosen: {line}" for line in self.chosen]
+        return "\n".join([*self.lines, *chosen, *(f"warning: {warning}" for warning in self.warnings)])
 
     def warn(self, line: str) -> None:
         self.warnings.append(line)
 
 
-def check(config: Config) -> Report:
+def check(
+    what: Any,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    source: Any = None,
+    target: Any = None,
+    valid: Any = None,
+    test: Any = None,
+) -> Report:
+    """What training from `what` would read and choose, and what would go wrong; trains nothing.
+
+    Arguments are those of `antiphon.train`. The report printed is what the command `check` prints; `bad_rows` says how
+    many rows would stop the training. What cannot be read at all is an `AntiphonError`.
+    """
+    with naming(what):
+        return check_completed(read_config(what, with_sides(settings, source, target, valid, test), skip=True))
+
+
+def check_completed(completed: Completed) -> Report:
+    """The report on a whole configuration, with what was chosen for it."""
+    report = check_config(completed.config)
+    report.chosen = completed.about
+    return report
+
+
+def check_config(config: Config) -> Report:
     """Everything that can be known about a training before it, with the errors that training would raise."""
     check_names(config)
     report = Report()
@@ -96,7 +129,7 @@ def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -
     for row in rows[:3]:
         sides = {name: shown(text) for name, text in codecs.shown(row).items()}
         target = sides.pop("target", codecs.target.kind)
-        report.write(f"  {row.file}:{row.line}: {' + '.join(sides.values())} -> {target}")
+        report.write(f"  {place(row.file, row.line)}: {' + '.join(sides.values())} -> {target}")
     places = [side.place(number) for number, side in enumerate([*config.sources, config.target])]
     if not isinstance(config.data.train, Parallel) and places[-1] in places[:-1]:
         report.warn("source.column and target.column are the same: the model will learn to copy")

@@ -9,13 +9,14 @@ from typing import Any
 
 from matplotlib.figure import FigureBase
 
+from antiphon.data.problems import place
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.files import write_text
 from antiphon.inspection.fonts import FIRST
 from antiphon.inspection.page import Section, drawing, page, picture, plain, table
 from antiphon.inspection.views.drawing import View
 from antiphon.model.build import structure_of
-from antiphon.tools.checkup import check
+from antiphon.tools.checkup import check_config
 from antiphon.use.predictor import Predictor
 from antiphon.use.scores import Data
 
@@ -163,7 +164,7 @@ def _worst(model: Predictor, data: Data) -> Section:
     rows = []
     for (row, score), text in zip(chosen, outputs, strict=True):
         sides = [_short(value) for value in model.codecs.shown(row).values()]
-        rows.append([f"{row.file}:{row.line}", *sides, *([] if whole else [_short(text)]), f"{score:.3f}"])
+        rows.append([place(row.file, row.line), *sides, *([] if whole else [_short(text)]), f"{score:.3f}"])
     names = [name for name, codec in model.codecs.named.items() if codec.reads]
     head = ["row", *names, *([] if whole else ["output"]), "log p"]
     about = (
@@ -178,7 +179,7 @@ def _short(text: str) -> str:
 
 def _statistics(model: Predictor) -> list[str]:
     try:
-        findings = check(model.config)
+        findings = check_config(model.config)
     except AntiphonError as error:
         return [f"cannot be read any more: {error}"]
     return [*findings.lines, *(f"warning: {line}" for line in findings.warnings)]

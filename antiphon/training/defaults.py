@@ -15,6 +15,7 @@ from typing import Any
 from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.data.codecs.base import Answers
+from antiphon.data.formats import suffix_of
 from antiphon.data.load import load_rows, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
@@ -93,7 +94,7 @@ def complete(user_config: Config, like: Config | None = None, skip: bool = False
     No data is read if no key is open, or if a key of the user is wrong with any data. Bad rows are errors; with `skip`
     they are skipped, and the caller reports them.
     """
-    tree = user_config.user_keys if like is None else _started(user_config.user_keys, like)
+    tree = _of_sentences(user_config.user_keys if like is None else _started(user_config.user_keys, like))
     target = tree.get("target", {})
     if "kind" in target or target.keys() - {"column"}:  # else it may become a label
         keys = Keys(tree)
@@ -112,6 +113,19 @@ def complete(user_config: Config, like: Config | None = None, skip: bool = False
         keys.chosen.pop("model", None)
     config = parse_config(_laid_over(keys.chosen, tree), Path())
     return Completed(config, [*about, *_summary(config, facts)])
+
+
+def _of_sentences(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree; of files with a token a line (.conll) the last column has the labels of the first, unless the user
+    sets another column."""
+    train, target = tree["data"]["train"], tree.get("target", {})
+    files = [train] if isinstance(train, str) else train if isinstance(train, list) else []
+    source = tree.get("source", {})
+    if not files or {suffix_of(file) for file in files} != {".conll"} or isinstance(source, list):
+        return dict(tree)
+    sides = [(source, 0), (target, -1)]
+    placed = [side if {"column", "columns"} & side.keys() else {**side, "column": place} for side, place in sides]
+    return {**tree, "source": placed[0], "target": {"kind": "labels", **placed[1]}}
 
 
 def laid_over(whole: Config, user_config: Config) -> Config:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon.data.memory import files_or_rows
 from antiphon.errors import DataError
 from antiphon.evaluation.influences import Sums
 from antiphon.use.predictor import Predictor
@@ -60,6 +61,7 @@ def compare(
     for both models alike (Koehn 2004, Statistical significance tests for machine translation evaluation). Models need
     not have the same vocabularies; `loss` can be compared only where they write the same symbols.
     """
+    data = files_or_rows(data)
     (rows, first_sums), *others = [model.row_sums(data, beam, settings) for model in models]
     first = models[0]
     differences = []

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any, BinaryIO
 
-from antiphon.config.schema import Config
+from antiphon.config.schema import Config, InMemory
 from antiphon.data.codecs.labels import CategoryCodec
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.formats import KEYED, read_lines, suffix_of
-from antiphon.data.load import Codecs, sides_of
+from antiphon.data.formats import KEYED, Column, position_of, read_lines, suffix_of
+from antiphon.data.load import Codecs, sides_of, tell
+from antiphon.data.memory import plain, table_of
 from antiphon.data.problems import Problems
 from antiphon.data.rows import SideReader, read_rows
 from antiphon.errors import DataError
@@ -22,10 +23,66 @@ Input = tuple[int, Any]  # the line it stands on, and what it is
 
 def read_file(path: str, config: Config, codecs: Codecs) -> Iterator[Input]:
     """The inputs of a file: of a table its source columns, answers beside them are not read; else its lines."""
-    suffix = suffix_of(path)
-    if suffix in (".csv", ".npz", ".npy", *KEYED) or (suffix in LINES and _is_table(path, config, codecs)):
-        return _of_table(path, config, codecs)
+    if is_read_as_table(path, config, codecs):
+        return ((line, value) for line, value, _ in _of_table(path, config, codecs))
     return lines_of(path, codecs)
+
+
+def cells_of(path: str, config: Config, codecs: Codecs) -> Iterator[tuple[int, Any, list[Any]]]:
+    """As `read_file`, with what stands in the columns of the sources, or in the fields of a line."""
+    if is_read_as_table(path, config, codecs):
+        yield from _of_table(path, config, codecs)
+    else:
+        yield from with_fields(lines_of(path, codecs), codecs)
+
+
+def with_fields(lines: Iterable[Input], codecs: Codecs) -> Iterator[tuple[int, Any, list[Any]]]:
+    """Lines with their fields, one for each source that reads; an empty line has empty ones."""
+    count = sum(codec.reads for codec in codecs.sources)
+    for number, line in lines:
+        fields = [line] if count == 1 else line.split("\t")
+        yield number, line, fields if len(fields) == count else [""] * count
+
+
+def is_read_as_table(path: str, config: Config, codecs: Codecs) -> bool:
+    """Whether a file is a table, of which the source columns are read, and not one input a line."""
+    suffix = suffix_of(path)
+    return suffix in (".csv", ".conll", ".npz", ".npy", *KEYED) or (suffix in LINES and _is_table(path, config, codecs))
+
+
+def inputs_of(inputs: Iterable[Any], config: Config, codecs: Codecs) -> Iterable[Any]:
+    """The inputs in a table or a dict of columns: what its source columns contain; other columns are not read.
+
+    Anything else is a sequence of inputs, in which a dict stands for a row of such a table.
+    """
+    table = None if isinstance(inputs, list | tuple | str) else table_of(inputs)
+    if table is not None:
+        return [value for _, value, _ in _of_table(table, config, codecs)]
+    return (_of_dict(number, value, config, codecs) for number, value in enumerate(inputs, 1))
+
+
+def _of_dict(number: int, value: Any, config: Config, codecs: Codecs) -> Any:
+    """An input that is a dict as the values of its source columns; any other input as it is."""
+    if not isinstance(value, Mapping):
+        return value
+    names = list(map(str, value))
+    parts = []
+    for place, (side, codec) in enumerate(zip(config.sources, codecs.sources, strict=True)):
+        if codec.reads:
+            columns = side.place(place)
+            cells = [
+                _cell(value, names, column, number) for column in (columns if isinstance(columns, tuple) else [columns])
+            ]
+            parts.append(cells if isinstance(columns, tuple) else cells[0])
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def _cell(value: Mapping[Any, Any], names: list[str], column: Column, number: int) -> Any:
+    position = position_of(column, names, f"input {number}", "in it")
+    assert isinstance(position, int)
+    if position >= len(names):
+        raise DataError(f"input {number}: has no column {position}; it has {', '.join(names)}")
+    return plain(list(value.values())[position])
 
 
 def lines_of(name: str, codecs: Codecs, stream: BinaryIO | None = None) -> Iterator[Input]:
@@ -50,21 +107,29 @@ def _is_table(path: str, config: Config, codecs: Codecs) -> bool:
     places = [side.column for side in config.sources if side.column is not None]
     for _, line, _ in islice(read_lines(path), 100):
         if line:
-            fields = line.split("\t")
+            fields = line.split(config.data.separator or "\t")
             return len(fields) > needed or any(isinstance(place, str) and place in fields for place in places)
     return False
 
 
-def _of_table(path: str, config: Config, codecs: Codecs) -> Iterator[Input]:
+def _of_table(table: str | InMemory, config: Config, codecs: Codecs) -> Iterator[tuple[int, Any, list[Any]]]:
     *sources, target = sides_of(config, codecs)
     named = [column for side in (*config.sources, config.target) for column in (side.column, *(side.columns or ()))]
     header = config.data.header or any(isinstance(column, str) for column in named)
-    sides = [replace(side, named=True) for side in sources]
+    sides = [replace(side, named=True, read=_both(side.read)) for side in sources]
     problems = Problems()
     nothing = SideReader(target.name, None, lambda value, folder: "")
-    for row in read_rows([path], [], [*sides, nothing], header, problems, config.data.group):
+    data = config.data
+    for row in read_rows([table], [], [*sides, nothing], header, problems, data.group, data.separator):
         if problems.first:
             break
-        values = [value for codec, value in zip(codecs.sources, row.sources, strict=True) if codec.reads]
-        yield row.line, values[0] if len(values) == 1 else tuple(values)
+        pairs = [pair for codec, pair in zip(codecs.sources, row.sources, strict=True) if codec.reads]
+        values = [value for _, value in pairs]
+        yield row.line, values[0] if len(values) == 1 else tuple(values), [cell for cell, _ in pairs]
     problems.raise_any()
+    tell(problems)
+
+
+def _both(read: Callable[[object, str], Any]) -> Callable[[object, str], tuple[object, Any]]:
+    """A reader that also gives what it has read."""
+    return lambda content, folder: (content, read(content, folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from antiphon.common.calibration import Calibration
+from antiphon.config.schema import MEMORY
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import encode_rows, load_parts
@@ -59,5 +60,5 @@ def calibrate(loaded: Loaded, data: Data) -> Report:
         raise ModelFolderError(f"{loaded.folder}: {reason}")
     rows = load_parts(loaded.config, loaded.codecs)[1] if data is None else rows_of(loaded, data)
     files = ", ".join(sorted({Path(row.file).name for row in rows}))
-    about = f"{len(rows):,} {'validation ' if data is None else ''}rows of {files}"
+    about = f"{len(rows):,} {'validation ' if data is None else ''}rows of {files}".replace(f"rows of {MEMORY}", MEMORY)
     return Report.of(judged(task_of(loaded, rows)), isinstance(target, TextCodec), about)

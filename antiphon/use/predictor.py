@@ -23,7 +23,7 @@ from antiphon.saved import known_answers as exceptions
 from antiphon.saved.calibration import Report
 from antiphon.saved.folder import Bundle
 from antiphon.use import chat, explaining, keeping, live, measuring, predicting, scores, tagging, texts
-from antiphon.use.inputs import Input, lines_of, read_file
+from antiphon.use.inputs import Input, cells_of, inputs_of, lines_of, read_file
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Settings, most_outputs
 from antiphon.use.predicting import WINDOW
@@ -75,7 +75,9 @@ class Predictor:
         """The answers to `inputs`, in order; an empty input gives an empty answer.
 
         An input is what stands in the source's column: a text, the path of an image or its array, a list of
-        numbers or an array. With several sources it is a tuple of these, or their texts with tabs between. Which
+        numbers or an array. With several sources it is a tuple of these, or their texts with tabs between. Inputs may
+        also be a table of pandas, polars, pyarrow or datasets, a dict of columns, or dicts: their source columns are
+        read, and others are not. Which
         class of answer comes depends on the kind of target (see `antiphon/common/answers.py`); after `calibrate` it has
         a `confidence`. One that stands in the folder's `exceptions.tsv` has the answer that stands there, with the
         probability 1.
@@ -87,7 +89,7 @@ class Predictor:
         fields of the candidates; with CTC a symbol has no score of its own.
         """
         options = Options(beam, n_best, attention, sample, settings, token_scores, align)
-        return list(predicting.stream(self._loaded, inputs, options, prefix))
+        return list(predicting.stream(self._loaded, self._inputs(inputs), options, prefix))
 
     def stream(
         self, inputs: Iterable[Any], beam: int | None = None, n_best: int = 1, attention: bool = False,
@@ -101,7 +103,12 @@ class Predictor:
         scores are not meant to be read: with a shortlist they may be those of the search alone.
         """
         options = Options(beam, n_best, attention, sample, settings, token_scores, align, scores)
-        return predicting.stream(self._loaded, inputs, options, prefix, window, origin)
+        return predicting.stream(self._loaded, self._inputs(inputs), options, prefix, window, origin)
+
+    def _inputs(self, inputs: Iterable[Any]) -> Iterable[Any]:
+        if isinstance(inputs, str):
+            raise TypeError("inputs must be a list of texts; for one text give [text]")
+        return inputs_of(inputs, self.config, self.codecs)
 
     def refuse_unsure(self) -> Calibration:
         """The calibration; what needs the confidence of answers is refused, if they have none."""
@@ -117,7 +124,7 @@ class Predictor:
         What is drawn for an input depends on its number in `numbers`, by default its place.
         """
         options = Options(beam, n_best, attention, sample, settings, token_scores, align)
-        return predicting.answers(self._loaded, inputs, options, prefixes, numbers)
+        return predicting.answers(self._loaded, list(self._inputs(inputs)), options, prefixes, numbers)
 
     def write(
         self, source: Any, sample: Settings = None, prefix: str | None = None, settings: Settings = None
@@ -136,6 +143,16 @@ class Predictor:
     def file(self, path: str) -> Iterator[Input]:
         """The inputs of a file with their lines: of a table its source columns, as training reads them; else lines."""
         return read_file(path, self.config, self.codecs)
+
+    def cells(self, path: str) -> Iterator[tuple[int, Any, list[Any]]]:
+        """As `file`, and for each input what stands in the columns of its sources."""
+        return cells_of(path, self.config, self.codecs)
+
+    @property
+    def source_names(self) -> list[str]:
+        """The sources that are read, by the names of their columns, or else source, source-2 and so on."""
+        sides = zip(self.codecs.named.items(), self.config.sources, strict=False)
+        return [side.column if isinstance(side.column, str) else name for (name, codec), side in sides if codec.reads]
 
     def lines(self, name: str, stream: BinaryIO | None = None) -> Iterator[Input]:
         """The lines of a file, or of an open stream called `name`, each one input."""
@@ -180,7 +197,7 @@ class Predictor:
         return explaining.explain(self._loaded, source, reference, other, force, top, beam, settings, begin)
 
     def rows(self, data: Data) -> list[Row]:
-        """The rows of a table, of parallel files, or of the configured test set; given rows as they are."""
+        """The rows of files or in memory, or of the configured test set; a list of `Row` as it is."""
         return scores.rows_of(self._loaded, data)
 
     def score(self, data: Data = None) -> list[float]:
@@ -198,10 +215,14 @@ class Predictor:
         """
         return scores.scores(self._loaded, pairs)
 
-    def use_exceptions(self, table: str | Path) -> int:
+    def use_exceptions(self, table: str | Path, allow_unknown: bool = False) -> int:
         """Let the rows of a table, an input and its output each, win over the model, here and in its folder from now
-        on; how many there are. They take the place of those before."""
-        self.exceptions = exceptions.read(Path(table), self.codecs)
+        on; how many there are. They take the place of those before. Outputs with symbols that the model cannot write
+        are a `DataError`, unless `allow_unknown`."""
+        known = exceptions.read(Path(table), self.codecs)
+        if not allow_unknown:
+            exceptions.refuse_unknown(Path(table), known, self.codecs)
+        self.exceptions = known
         keeping.keep_exceptions(self.folder, Path(table))
         return len(self.exceptions.answers)
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
-from antiphon.config.schema import Files
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.load import encode_rows, load_rows
+from antiphon.data.memory import files_or_rows
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, DataError
 from antiphon.evaluation.scores import score_rows
 from antiphon.use.encoding import encode_pair
 from antiphon.use.loaded import Loaded
 
-Data: TypeAlias = str | Path | Files | list[Row] | None
+Data: TypeAlias = Any
+"""Files (a path, a list of paths, `Parallel`), rows in memory as `antiphon.train` takes them, a list of `Row`, or None:
+the configured rows."""
 
 
 def rows_of(loaded: Loaded, data: Data) -> list[Row]:
-    """The rows of a table, of parallel files, or of the configured test set; a list of rows as it is."""
+    """The rows of files or in memory, or of the configured test set; a list of `Row` as it is."""
     if isinstance(data, list) and data and isinstance(data[0], Row):
         return [row for row in data if isinstance(row, Row)]
-    files: Files | None = str(data) if isinstance(data, Path) else data  # type: ignore[assignment]
-    if files is None:
-        files = loaded.config.data.test
+    files = loaded.config.data.test if data is None else files_or_rows(data)
     if files is None:
         raise DataError(f"{loaded.folder}: its configuration has no data.test; name the data")
     return load_rows(loaded.config, files, codecs=loaded.codecs)

@@ -23,7 +23,8 @@ pytest.importorskip("onnxscript", reason="needs the extra: pip install 'antiphon
 import antiphon_runtime
 
 from antiphon.errors import AntiphonError
-from antiphon.export.folder import CLOSE, Exported, export
+from antiphon.export.comparing import CLOSE
+from antiphon.export.folder import Exported, export
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
 

@@ -210,7 +210,7 @@ def test_what_is_carried_on_is_learned(tmp_path: Path) -> None:
 
 
 def test_every_command_takes_a_long_text(tmp_path: Path) -> None:
-    from antiphon.tools.checkup import check
+    from antiphon.tools.checkup import check_config as check
 
     config = long_config(tmp_path, source__tokens="words", data__max_length=5)
     report = check(config)

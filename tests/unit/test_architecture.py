@@ -144,7 +144,8 @@ def test_public_names_are_the_documented_ones_and_import_is_light() -> None:
     import subprocess
     import sys
 
-    assert sorted(antiphon.__all__) == ["AntiphonError", "Prediction", "Predictor", "__version__", "load", "train"]
+    public = ["AntiphonError", "Prediction", "Predictor", "__version__", "check", "compare", "load", "train"]
+    assert sorted(antiphon.__all__) == public
     for name in antiphon.__all__:
         assert getattr(antiphon, name) is not None
     code = "import sys, antiphon; sys.exit('torch' in sys.modules)"

@@ -11,7 +11,8 @@ import pytest
 from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.errors import AntiphonError, ConfigError, DataError
-from antiphon.tools.checkup import Report, check
+from antiphon.tools.checkup import Report
+from antiphon.tools.checkup import check_config as check
 from antiphon.training.prepare import prepare
 
 Write = Callable[[str, str | bytes], Path]

@@ -80,6 +80,17 @@ def test_the_command_puts_them_into_the_folder_and_shows_them(folder: Path, tmp_
     assert load(folder, "cpu").predict(["ab"])[0].text == "B A D"
 
 
+def test_answers_that_the_model_cannot_write_are_refused_unless_they_are_allowed(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "known.tsv"
+    table.write_text("ab\tB A D\n\nabc\tB Z A Q Z\n", encoding="utf-8")
+    ran = CliRunner().invoke(app, ["exceptions", str(folder), str(table)])
+    assert (ran.exit_code, ran.output.splitlines()[0]) == (1, f"{table}:3: the output has 'Z', 'Q'")
+    assert "--allow-unknown" in ran.output
+    assert not (folder / FILE).exists()
+    assert CliRunner().invoke(app, ["exceptions", str(folder), str(table), "--allow-unknown"]).exit_code == 0
+    assert load(folder, "cpu").predict(["abc"])[0].text == "B Z A Q Z"
+
+
 def test_they_are_saved_with_the_model_and_outlive_its_training(
     folder: Path, pairs: Path, tmp_path: Path, configure: Callable[..., Config]
 ) -> None:

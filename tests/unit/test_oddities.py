@@ -14,7 +14,7 @@ from antiphon.cli.main import app
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import load_rows
 from antiphon.errors import DataError
-from antiphon.tools.checkup import check
+from antiphon.tools.checkup import check_config as check
 
 Write = Callable[[str, str | bytes], Path]
 PAIRS = "".join(f"{word}\t{word[::-1].upper()}\n" for word in ("abc", "bcd", "cde", "dab", "eca", "adb", "bee"))
@@ -135,8 +135,9 @@ def test_training_tells_what_check_does_once(write: Write, caplog: pytest.LogCap
     ("name", "content", "hint"),
     [
         ("t.txt", "a,b\nc,d\n", "are the columns separated by commas? Such a table ends in .csv"),
-        ("t.csv", "a;b\nc;d\n", "are the columns separated by semicolons?"),
-        ("t.csv", "a\tb\nc\td\n", "are the columns separated by tabs? Such a table ends in .tsv"),
+        ("t.tsv", "a;b\nc;d\n", "are the columns separated by semicolons?"),
+        ("t.csv", "a\tb\tc\nd\n", "are the columns separated by tabs? Such a table ends in .tsv"),
+        ("t.txt", "First Citizen:\nBefore we go on,\n\nSpeak.\n", "--set source.kind=long_text"),
         ("t.tsv", "a|b\nc|d\n", "are the columns separated by bars?"),
         ("t.txt", ";;; a dictionary\nA  AH0\nB  B IY1\n", "is it a comment? Take such lines out"),
         (

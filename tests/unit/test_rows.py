@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tasks import text_sides
 
+from antiphon.config.load import parse_value
+from antiphon.config.schema import Config
 from antiphon.data.formats import is_table, read_lines
+from antiphon.data.load import load_rows
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row, read_rows
 from antiphon.errors import DataError
@@ -43,7 +46,7 @@ def read_parallel(source: Path, target: Path, problems: Problems | None = None) 
     return rows
 
 
-def texts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def texts(rows: Iterable[Row]) -> list[tuple[str, str]]:
     return [(row.sources[0], row.target) for row in rows]
 
 
@@ -337,7 +340,7 @@ def test_a_folder_holds_tables(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(DataError) as caught:
         read(path)
-    endings = ".tsv, .txt, .csv, .jsonl, .ndjson, .conllu, .parquet, .npz, .npy, text with .gz too"
+    endings = ".tsv, .txt, .csv, .jsonl, .ndjson, .conllu, .conll, .parquet, .npz, .npy, text with .gz too"
     assert str(caught.value) == f"{path}: is a folder without tables ({endings})"
 
 
@@ -452,7 +455,89 @@ def test_lines_that_end_in_carriage_returns_are_told(write: Write) -> None:
 
 def test_another_separator_is_guessed_at(write: Write) -> None:
     with pytest.raises(DataError, match="are the columns separated by semicolons"):
-        read(write("t.csv", "a;X\nb;Y\n"))
+        read(write("t.tsv", "a;X\nb;Y\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected", "mark"),
+    [
+        ("a;X\nb;Y\n", [("a", "X"), ("b", "Y")], ";"),
+        ("a\tX\nb\tY\n", [("a", "X"), ("b", "Y")], "\t"),
+        ("word;n\na;1,5\nb;2,5\n", [("word", "n"), ("a", "1,5"), ("b", "2,5")], ";"),
+        ("1,5;X\n2,5;Y\n", [("1,5", "X"), ("2,5", "Y")], ";"),  # decimal commas in all rows
+        ('"a;b";X\n"c;d";Y\n', [("a;b", "X"), ("c;d", "Y")], ";"),
+        ("a;b,X\nc;d,Y\n", [("a;b", "X"), ("c;d", "Y")], None),  # both fit: a comma is what the ending says
+        ('"a\nb",X\nc,Y\n', [("a\nb", "X"), ("c", "Y")], None),
+    ],
+)
+def test_the_separator_of_csv_is_noticed_and_told(
+    write: Write, content: str, expected: list[tuple[str, str]], mark: str | None
+) -> None:
+    path, problems = write("t.csv", content), Problems()
+    assert texts(read_rows([str(path)], [], text_sides(0, 1), False, problems)) == expected
+    note = f"{path}: read with {mark!r} between columns; --set data.separator=, reads it otherwise"
+    assert problems.notes == ([note] if mark else [])
+
+
+def test_a_separator_that_is_set_is_taken(write: Write) -> None:
+    for name, separator in (("t.csv", ","), ("t.csv", "|"), ("t.tsv", "|"), ("t.txt", "\t")):
+        path, problems = write(name, f"a;b{separator}X\nc;d{separator}Y\n"), Problems()
+        rows = read_rows([str(path)], [], text_sides(0, 1), False, problems, None, separator)
+        assert texts(rows) == [("a;b", "X"), ("c;d", "Y")]
+        assert problems.notes == []
+
+
+def test_decimal_commas_are_numbers_where_they_are_set(write: Write, configure: Callable[..., Config]) -> None:
+    path = str(write("t.csv", "x;y;z\n1,5;-1.234,5;0,25\n2;3,0;1,0e1\n"))
+    keys = {"source__kind": "vector", "source__columns": ["x", "y"], "target__kind": "number", "target__column": "z"}
+    rows = load_rows(configure(data__train=path, data__decimal=",", **keys), path)
+    assert [(row.sources[0].tolist(), row.target.tolist()) for row in rows] == [
+        ([[1.5, -1234.5]], [[0.25]]),
+        ([[2.0, 3.0]], [[10.0]]),
+    ]
+    with pytest.raises(DataError, match="the source must be numbers"):
+        load_rows(configure(data__train=path, **keys), path)
+
+
+CONLL = """-DOCSTART- -X- -X- O
+
+EU NNP B-NP B-ORG
+rejects VBZ B-VP O
+
+-DOCSTART- -X- -X- O
+
+Peter NNP B-NP B-PER
+"""
+
+
+def test_sentences_of_column_files_are_rows(write: Write) -> None:
+    expected = [("EU rejects", "B-ORG O"), ("Peter", "B-PER")]
+    for text in (CONLL, CONLL.replace(" ", "\t"), CONLL.replace("\n", "\r\n"), CONLL.strip(), "\n\n" + CONLL + "\n\n"):
+        rows = read(write("t.conll", text), columns=(0, -1))
+        assert texts(rows) == expected
+    assert [row.line for row in read(write("t.conll", CONLL), columns=(0, -1))] == [3, 8]
+    named = "word pos chunk ner\n" + CONLL.partition("\n\n")[2]
+    assert texts(read(write("t.conll", named), columns=("word", "ner"))) == expected
+    assert texts(read(write("t.conll", named), columns=(0, 3), header=True)) == expected
+
+
+def test_a_sentence_with_a_line_of_other_width_is_told(write: Write) -> None:
+    path = write("t.conll", "a O\nb\n\nc O\n")
+    with pytest.raises(DataError) as caught:
+        read(path, columns=(0, -1))
+    reason = "line 2 of the sentence has 1 columns, and line 1 has 2"
+    assert str(caught.value) == f"{path}:1: {reason}"
+
+
+def test_a_file_like_conll_of_another_name_gets_the_hint(write: Write) -> None:
+    problems = Problems()
+    list(read_rows([str(write("t.tsv", "a\tO\nb\tO\n\nc\tO\n"))], [], text_sides(0, 1), False, problems))
+    assert "name it .conll" in problems.notes[0]
+
+
+@pytest.mark.parametrize("text", list(",;.|:#&*-!%@`[{\"'?"))
+def test_a_punctuation_mark_is_a_text_where_keys_are_set(text: str) -> None:
+    assert parse_value(text, "data.separator") == text
 
 
 @pytest.mark.parametrize("text", ['["a", NaN]', '["a", 1e999]'])

@@ -22,7 +22,7 @@ from antiphon.decoding.hypothesis import Hypothesis
 from antiphon.decoding.mbr import least_risk
 from antiphon.errors import AntiphonError, DataError
 from antiphon.metrics import sentence_chrf
-from antiphon.tools.checkup import check
+from antiphon.tools.checkup import check_config as check
 from antiphon.training.loop import train
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor

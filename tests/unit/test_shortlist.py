@@ -32,7 +32,7 @@ from antiphon.errors import AntiphonError, ConfigError, ModelFolderError
 from antiphon.evaluation.calibrate import judged
 from antiphon.export.folder import export
 from antiphon.model.models import Writer
-from antiphon.tools.checkup import check
+from antiphon.tools.checkup import check_config as check
 from antiphon.training.loop import train
 from antiphon.use.loading import load
 from antiphon.use.measuring import task_of

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
+import numpy as np
+
 from antiphon.common.symbols import SPECIALS, UNK
 from antiphon.common.text import as_text
 from antiphon.common.vocabulary import Vocabulary
@@ -148,6 +150,7 @@ class LabelsCodec(LabelCodec):
         return all(label == "O" or label.startswith(("B-", "I-")) for label in self.vocabulary.symbols)
 
     def read(self, content: object, folder: str) -> tuple[str, ...]:
+        content = content.tolist() if isinstance(content, np.ndarray) else content
         parts = content if isinstance(content, list | tuple) else as_text(content).split()
         if not parts:
             raise ValueError("is empty")

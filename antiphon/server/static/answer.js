@@ -29,7 +29,7 @@ function Live({ live: { text, symbols, score, waits, problem } }) {
 
 function Prediction({ answer }) {
   const { t } = usePage();
-  const { text, label, labels, value, values, score, n_best: all = [], probabilities, reference } = answer;
+  const { text, label, labels, value, values, score, n_best: all = [], probabilities, reference, unknown } = answer;
   const words = text ?? label ?? labels?.join(" ") ?? (value === undefined ? JSON.stringify(values) : value === null ? "" : String(Number(value.toPrecision(6))));
   const long = words.length > LONG;
   // JavaScript moves names that are numbers to the front.
@@ -41,6 +41,7 @@ function Prediction({ answer }) {
       score != null && [t("score"), nats(score)],
       score != null && [t("probability"), percent(Math.exp(score))],
       reference !== undefined && [t("score.reference"), nats(reference)],
+      unknown > 0 && [t("unknown.count"), String(unknown)],
       ...best.map(([name, share]) => [name, percent(share)]),
     ]} />
     ${all.length > 1 && html`

@@ -76,6 +76,7 @@ const en = {
   "free": "fed with its own output",
   "teacher": "fed with the reference",
   "unknown": "not in the vocabulary: {tokens}",
+  "unknown.count": "symbols of the input that are not in the vocabulary",
 
   "attention.title": "Where it looked (attention)",
   "attention.about": "Each row is a symbol that was written, each column one that was read; the darker a cell, the more the model looked there while it wrote. Numbers are per cent; a row adds up to 100.",
@@ -243,6 +244,7 @@ const zh = {
   "free": "读取自身输出",
   "teacher": "读取参考",
   "unknown": "不在词表中:{tokens}",
+  "unknown.count": "输入中不在词表里的符号数",
 
   "attention.title": "它看向哪里(注意力)",
   "attention.about": "每行是写出的符号,每列是读入的符号;颜色越深,模型书写时越关注该处。数字为百分比,每行合计 100。",

@@ -1,0 +1,117 @@
+"""Predictions written to a file, beside the source columns: TSV, CSV, JSON Lines, Parquet or CoNLL by its ending."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from antiphon.errors import DataError
+
+if TYPE_CHECKING:
+    from antiphon.common.answers import Prediction
+
+Record = Mapping[str, Any]
+
+
+class File(Protocol):
+    """Something that bytes are written to."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+
+PREDICTION = "prediction"
+
+
+def _tsv(records: Iterable[Record], file: File) -> None:
+    """Columns with tabs between and a header; characters that would break a line become blanks."""
+
+    def line(cells: Iterable[str]) -> bytes:
+        return ("\t".join(cell.translate(dict.fromkeys(map(ord, "\t\n\r"), " ")) for cell in cells) + "\n").encode()
+
+    for number, record in enumerate(records):
+        if number == 0:
+            file.write(line(record))
+        file.write(line(map(_as_text, record.values())))
+
+
+def _csv(records: Iterable[Record], file: File) -> None:
+    for number, record in enumerate(records):
+        lines = io.StringIO()
+        csv.writer(lines, lineterminator="\n").writerows(
+            [*([list(record)] if number == 0 else []), list(map(_as_text, record.values()))]
+        )
+        file.write(lines.getvalue().encode())
+
+
+def _jsonl(records: Iterable[Record], file: File) -> None:
+    for record in records:
+        file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+
+
+def _parquet(records: Iterable[Record], file: File) -> None:
+    try:
+        import pyarrow as pa
+        from pyarrow.parquet import write_table
+    except ImportError:
+        raise DataError("writing Parquet needs the extra: pip install 'antiphon[parquet]'") from None
+    whole = io.BytesIO()
+    write_table(pa.Table.from_pylist(list(records)), whole)
+    file.write(whole.getvalue())
+
+
+def write_conll(records: Iterable[Record], file: File) -> None:
+    """A token a line with its label, a blank line after each row; of several sources all have as many tokens."""
+    for number, record in enumerate(records, 1):
+        columns = [value if isinstance(value, list) else str(value).split() for value in record.values()]
+        if len(set(map(len, columns))) != 1:
+            counts = ", ".join(f"{name} {len(cells):,}" for name, cells in zip(record, columns, strict=True))
+            raise DataError(f"row {number}: has not one label for each word, as CoNLL needs ({counts}); write .tsv")
+        lines = (" ".join(map(_as_text, cells)) for cells in zip(*columns, strict=True))
+        file.write(("".join(f"{line}\n" for line in lines) + "\n").encode())
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return " ".join(value)
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+WRITERS: dict[str, Callable[[Iterable[Record], File], None]] = {
+    ".tsv": _tsv,
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+    ".conll": write_conll,
+}
+
+
+def write_records(records: Iterable[Record], path: Path) -> None:
+    """Write rows to a file; it takes its place when it is complete. Its ending must be one of `WRITERS`."""
+    from antiphon.files import write_atomically
+
+    write_atomically(path, lambda file: WRITERS[path.suffix.lower()](records, file))
+
+
+def record_of(names: Sequence[str], cells: Sequence[Any], answer: Prediction | None, scores: bool) -> Record:
+    """A row: the cells of the sources, the prediction (None: none is given), and if asked for how sure it is.
+
+    With `scores` a text has its log-probability, a label or labels their probabilities, and all of these their
+    confidence if the model is calibrated.
+    """
+    plain = {} if answer is None else answer.to_json()
+    value = next((plain[name] for name in ("text", "label", "labels", "value", "values") if name in plain), None)
+    record = {**dict(zip(names, map(_plain, cells), strict=True)), PREDICTION: value}
+    if not scores or answer is None:
+        return record
+    more: dict[str, Any] = {name: plain[name] for name in ("score", "probabilities", "confidence") if name in plain}
+    if "label" in plain:
+        more["probability"] = more.pop("probabilities")[plain["label"]]
+    return record | more
+
+
+def _plain(cell: object) -> object:
+    return cell.tolist() if hasattr(cell, "tolist") else cell  # arrays and scalars of numpy

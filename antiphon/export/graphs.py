@@ -1,0 +1,79 @@
+"""The graphs of a model, and random sources to trace and compare them with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from antiphon.common.symbols import EOS, PAD, UNK
+from antiphon.data.batches import Sequences, pad
+from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.images import ImageCodec, ImagesCodec
+from antiphon.data.codecs.labels import LabelCodec
+from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
+from antiphon.data.codecs.text import SourceTextCodec
+from antiphon.data.load import side_names
+from antiphon.export.tracing import (
+    ROWS,
+    Graph,
+    encode_graph,
+    live_graph,
+    read_graph,
+    step_graph,
+)
+from antiphon.model.models import Input, LanguageModel, Reader, Writer
+from antiphon.model.state import State
+from antiphon.saved.folder import Bundle
+
+Graphs = dict[str, Graph]
+
+
+def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:
+    """The graphs of a model by their names; with `quantized`, of operators that have a quantised form."""
+    model, codecs = loaded.model, loaded.codecs
+    names = side_names(len(codecs.sources))[:-1]
+    example = [random_sources(codec, [4, 3, 1], np.random.default_rng(0)) for codec in codecs.sources]
+    if isinstance(model, Writer):
+        with torch.no_grad():
+            state = model.start(example)
+        return {
+            "encode": encode_graph(model, names, example, quantized),
+            "step": step_graph(model, state, quantized),
+        }
+    if isinstance(model, LanguageModel):
+        return {"step": step_graph(model, State(model.begin(ROWS)), quantized)}
+    assert isinstance(model, Reader)
+    labels = isinstance(codecs.target, LabelCodec)
+    graphs = {"read": read_graph(model, names, example, codecs.sources[0].ends, labels, quantized)}
+    if is_live(model):
+        graphs["step"] = live_graph(model, names[0], example, labels, quantized)
+    return graphs
+
+
+def is_live(model: Reader) -> bool:
+    return model.streams and model.head.stepwise
+
+
+def random_sources(codec: Codec, lengths: Sequence[int], noise: np.random.Generator) -> Input:
+    """Random values of a source as a batch holds them; where it is not a sequence, rows of one step."""
+    each = lengths if codec.steps or isinstance(codec, GridCodec) else [1] * len(lengths)
+    return pad(Sequences([_values(codec, steps + codec.ends, noise) for steps in each]), np.arange(len(each)))
+
+
+def _values(codec: Codec, steps: int, noise: np.random.Generator) -> Any:
+    if isinstance(codec, ScaledCodec):
+        return noise.normal(size=(steps, codec.size)).astype(np.float32)
+    if isinstance(codec, ImageCodec | ImagesCodec):
+        each = codec.each if isinstance(codec, ImagesCodec) else codec
+        assert each.shape is not None
+        return noise.integers(0, 256, (steps, *each.shape, codec.size)).astype(np.uint8)
+    ids = noise.integers(UNK, codec.size, steps).astype(np.int32)
+    ids[steps - codec.ends :] = EOS
+    if not isinstance(codec, SourceTextCodec) or codec.spelling is None:
+        return ids
+    spelled = noise.integers(UNK, len(codec.spelling.vocabulary), (steps, codec.spelling.width))
+    spelled[np.arange(codec.spelling.width) >= noise.integers(1, codec.spelling.width + 1, (steps, 1))] = PAD
+    return np.column_stack([ids, spelled]).astype(np.int32)

@@ -1,0 +1,98 @@
+"""`predict --out`: the file has the source columns and what `predict` prints, in every format."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import antiphon
+from antiphon.cli.main import app
+
+Write = Callable[[str, str | bytes], Path]
+WORDS = ["ab", "ba b", 'c "d"', "e, a", "abc"]
+
+
+def predict(*arguments: object, stdin: str = "") -> Any:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments), "--device", "cpu"], input=stdin)
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of labels, learned from a column file."""
+    folder = tmp_path_factory.mktemp("tagger")
+    sentence = "Anna NNP B-PER\nsees VBZ O\nOslo NNP B-LOC\n\n"
+    (folder / "t.conll").write_text(sentence * 6 + sentence.replace("Anna", "Ben") * 6, encoding="utf-8")
+    quick = {"train.max_steps": 3, "model.encoder.hidden": 4, "model.embedding": 4, "data.valid": 0.5}
+    antiphon.train(folder / "t.conll", folder / "m", quick, device="cpu")
+    return folder
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """The rows of a written file, texts as they stand there."""
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    if path.suffix == ".parquet":
+        return list(pd.read_parquet(path).to_dict("records"))
+    with path.open(encoding="utf-8", newline="") as file:
+        if path.suffix == ".csv":
+            return list(csv.DictReader(file))
+        names, *rows = [line.rstrip("\n").split("\t") for line in file]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize("ending", [".tsv", ".csv", ".jsonl", ".parquet"])
+def test_every_format_has_the_inputs_and_what_is_printed(ending: str, model_folder: Path, tmp_path: Path) -> None:
+    lines = "\n".join(WORDS) + "\n"
+    printed = predict(model_folder, stdin=lines).stdout.splitlines()
+    out = tmp_path / f"out{ending}"
+    assert predict(model_folder, "--out", out, stdin=lines).stdout == ""
+    expected = [{"source": word, "prediction": text} for word, text in zip(WORDS, printed, strict=True)]
+    assert records(out) == expected
+    predict(model_folder, "--out", out, "--scores", stdin=lines)
+    scores = [json.loads(line)["score"] for line in predict(model_folder, "--json", stdin=lines).stdout.splitlines()]
+    assert [float(record["score"]) for record in records(out)] == pytest.approx(scores, abs=1e-5)
+
+
+def test_the_columns_of_a_table_keep_their_names(write: Write, tmp_path: Path) -> None:
+    rows = "more,word,sound\n" + "".join(f"{n},{'ab'[n % 2] * (n + 1)},X Y\n" for n in range(12))
+    path = write("t.csv", rows)
+    quick = {"train.max_steps": 1, "model.encoder.hidden": 4, "model.embedding": 4}
+    antiphon.train(path, tmp_path / "m", quick, device="cpu", source="word", target="sound")
+    assert predict(tmp_path / "m", path, "--out", tmp_path / "o.csv").exit_code == 0
+    written = records(tmp_path / "o.csv")
+    assert [list(record) for record in written] == [["word", "prediction"]] * 12
+    assert [record["word"] for record in written] == [line.split(",")[1] for line in rows.splitlines()[1:]]
+
+
+def test_sentences_are_answered_in_their_format(tagger: Path) -> None:
+    table, out = tagger / "t.conll", tagger / "out.conll"
+    labels = [json.loads(line)["labels"] for line in predict(tagger / "m", table, "--json").stdout.splitlines()]
+    printed = predict(tagger / "m", table).stdout
+    assert predict(tagger / "m", table, "--out", out).exit_code == 0
+    assert out.read_text(encoding="utf-8") == printed
+    sentences = [block.splitlines() for block in printed.strip().split("\n\n")]
+    words = [["Anna", "sees", "Oslo"]] * 6 + [["Ben", "sees", "Oslo"]] * 6
+    assert sentences == [
+        [f"{word} {label}" for word, label in zip(*pair, strict=True)] for pair in zip(words, labels, strict=True)
+    ]
+    assert antiphon.load(tagger / "m", "cpu").evaluate(out)["accuracy"] == 1.0  # against its own labels
+
+
+def test_what_cannot_be_written_is_refused(model_folder: Path, tmp_path: Path) -> None:
+    for options, reason in (
+        (["--out", tmp_path / "o.xlsx"], "must end in .tsv"),
+        (["--out", tmp_path / "o.tsv", "--json"], "is for standard output"),
+        (["--scores"], "needs --out"),
+    ):
+        ran = predict(model_folder, *options, stdin="ab\n")
+        assert (ran.exit_code, reason in " ".join(ran.output.replace("│", " ").split())) == (2, True)
+    ran = predict(model_folder, "--out", tmp_path / "o.conll", stdin="ab\n")
+    assert (ran.exit_code, "has not one label for each word" in ran.output) == (1, True)
+    assert list(tmp_path.iterdir()) == []

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from antiphon.config.load import parse_config, read_config_file, set_value
 from antiphon.config.schema import Config
 from antiphon.data.formats import ENDINGS, is_table
+from antiphon.data.load import untrained
 from antiphon.errors import ConfigError, DataError, TrainingError
+from antiphon.files import user_path
 from antiphon.saved import folder as bundle
 from antiphon.training import defaults
 from antiphon.training.defaults import Completed
 from antiphon.training.loop import train as run
-from antiphon.use.loading import load
-from antiphon.use.predictor import Predictor
+from antiphon.use.keeping import TemporaryFolder
+from antiphon.use.loading import load, refuse_other_class
+from antiphon.use.predictor import P, Predictor
 
 
 def user_config(what: str | Path | Config, settings: Mapping[str, Any] | None = None) -> Config:
@@ -30,7 +30,7 @@ def user_config(what: str | Path | Config, settings: Mapping[str, Any] | None = 
     """
     if isinstance(what, Config):
         tree, folder = what.user_keys, Path.cwd()
-    elif (path := Path(what)).suffix in (".yaml", ".yml"):
+    elif (path := user_path(what)).suffix in (".yaml", ".yml"):
         return read_config_file(path, settings)
     elif path.is_dir() or is_table(str(path)):
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -70,6 +70,7 @@ def naming(what: str | Path | Config) -> Iterator[None]:
         raise (error if error.file or isinstance(what, Config) else error.within(str(what))) from None
 
 
+@overload
 def train(
     what: str | Path | Config,
     out: str | Path | None = None,
@@ -79,7 +80,40 @@ def train(
     device: str | None = None,
     threads: int | None = None,
     init_from: str | Path | None = None,
-) -> Predictor:
+    *,
+    callbacks: Iterable[object] = (),
+    quiet: bool = False,
+    predicts: None = None,
+) -> Predictor[Any]: ...
+@overload
+def train(
+    what: str | Path | Config,
+    out: str | Path | None = None,
+    settings: dict[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str | None = None,
+    threads: int | None = None,
+    init_from: str | Path | None = None,
+    *,
+    callbacks: Iterable[object] = (),
+    quiet: bool = False,
+    predicts: type[P],
+) -> Predictor[P]: ...
+def train(
+    what: str | Path | Config,
+    out: str | Path | None = None,
+    settings: dict[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str | None = None,
+    threads: int | None = None,
+    init_from: str | Path | None = None,
+    *,
+    callbacks: Iterable[object] = (),
+    quiet: bool = False,
+    predicts: type[Any] | None = None,
+) -> Predictor[Any]:
     """Train from a table, a configuration file or a `Config`, and return the model.
 
     Keys that neither it nor `settings` set are chosen from the data, for all three in the same way.
@@ -88,38 +122,40 @@ def train(
 
     `settings` are dotted keys that replace those of the configuration, as with `--set`: {"train.epochs": 5}.
     Without `out` the folder is a temporary one, removed with the model; `save` keeps it.
+
+    `callbacks` are called while it trains and can stop it (see `Callback`). What happens goes to the logger
+    "antiphon", and to standard error unless logging is configured; `quiet` shows warnings alone. `predicts` is as
+    `load` takes it, and is checked before the training.
     """
-    base = None if init_from is None else Path(init_from)
-    with naming(what):
-        completed = read_config(what, settings, base, Path(out) if resume and out is not None else None)
-        return _train(completed, out, resume, overwrite, device, threads, base)
-
-
-def _train(
-    completed: Completed,
-    out: str | Path | None,
-    resume: bool,
-    overwrite: bool,
-    device: str | None,
-    threads: int | None,
-    base: Path | None,
-) -> Predictor:
-    if out is not None:
-        return load(
-            run(completed.config, Path(out), resume, overwrite, device, threads, "", base, completed.about), device
-        )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    folder, base = (None if path is None else user_path(path) for path in (out, init_from))
+    if folder is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("several processes need one folder for the model: name out")
-    temporary = Path(tempfile.mkdtemp(prefix="antiphon-"))
+    with naming(what):
+        completed = read_config(what, settings, base, folder if resume else None)
+        if predicts is not None:
+            refuse_other_class(untrained(completed.config).target, predicts, str(what))
+
+        def trained(into: Path) -> Predictor[Any]:
+            return load(
+                run(
+                    completed.config, into, resume, overwrite, device, threads, "", base, completed.about, callbacks,
+                    quiet,
+                ),
+                device,
+            )  # fmt: skip
+
+        return _in_temporary_folder(trained) if folder is None else trained(folder)
+
+
+def _in_temporary_folder(trained: Callable[[Path], Predictor[Any]]) -> Predictor[Any]:
+    """A model that is trained into a temporary folder, which is removed with it."""
+    temporary = TemporaryFolder()
     try:
-        model = load(
-            run(completed.config, temporary / "model", resume, overwrite, device, threads, "", base, completed.about),
-            device,
-        )
+        model = trained(temporary.path / "model")
     except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.remove()
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt("stopped; nothing is kept, as no folder was named") from None
         raise
-    weakref.finalize(model, shutil.rmtree, temporary, ignore_errors=True)
+    model.temporary = temporary
     return model

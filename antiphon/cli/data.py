@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from antiphon.cli.common import load, settings_of
+from antiphon.cli.common import load, settings_of, show
 from antiphon.cli.options import ConfigOrTable, Folder, Settings
 from antiphon.errors import AntiphonError
 
@@ -29,11 +29,11 @@ def check(
             print(completed.config.to_yaml(), end="")
             return
         report = run(completed.config)
-    print("\n".join(report.lines))
+    show("\n".join(report.lines))
     for line in completed.about:
-        print(f"chosen: {line}")
+        show(f"chosen: {line}")
     for warning in report.warnings:
-        print(f"warning: {warning}")
+        show(f"warning: {warning}")
     if report.bad_rows:
         raise AntiphonError(f"{what}: {report.bad_rows:,} bad rows; mend them, or set data.on_error to skip")
 

@@ -21,8 +21,10 @@ def demo(
 ) -> None:
     """Train, evaluate and use a small real model, offline, on the CPU."""
     from antiphon.tools.demo import run
+    from antiphon.training.log import output
 
-    run(structure, out, lambda line: print(line, flush=True), overwrite, threads, steps)
+    with output(always=True):
+        run(structure, out, lambda line: print(line, flush=True), overwrite, threads, steps)
 
 
 def bench(

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from antiphon.config.schema import Files
+from antiphon.config.schema import Files, Parallel
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.load import encode_rows, load_rows
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, DataError
 from antiphon.evaluation.scores import score_rows
+from antiphon.files import user_path
 from antiphon.use.encoding import encode_pair
 from antiphon.use.loaded import Loaded
 
@@ -22,12 +23,20 @@ def rows_of(loaded: Loaded, data: Data) -> list[Row]:
     """The rows of a table, of parallel files, or of the configured test set; a list of rows as it is."""
     if isinstance(data, list) and data and isinstance(data[0], Row):
         return [row for row in data if isinstance(row, Row)]
-    files: Files | None = str(data) if isinstance(data, Path) else data  # type: ignore[assignment]
-    if files is None:
-        files = loaded.config.data.test
+    files = loaded.config.data.test if data is None else user_files(data)
     if files is None:
         raise DataError(f"{loaded.folder}: its configuration has no data.test; name the data")
     return load_rows(loaded.config, files, codecs=loaded.codecs)
+
+
+def user_files(data: str | Path | Files | list[Row]) -> Files:
+    """The files that a user names, with the home folder in the place of `~`."""
+    match data:
+        case str() | Path():
+            return str(user_path(data))
+        case Parallel():
+            return Parallel(source=str(user_path(data.source)), target=str(user_path(data.target)))
+    return [str(user_path(path)) for path in data if isinstance(path, str)]
 
 
 def scored(loaded: Loaded, data: Data) -> list[tuple[Row, float]]:

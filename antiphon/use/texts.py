@@ -53,12 +53,12 @@ def write(loaded: Loaded, value: Any, prefix: str | None, options: Options) -> I
     for name in ("mbr", "require", "diversity", "coverage_penalty"):
         if getattr(decode, name):
             raise ConfigError(f"decode.{name}", "chooses among whole outputs, which are not written symbol by symbol")
-    entry = encode(loaded, value, "input", next(beginnings(loaded, prefix, decode)), loaded.exceptions)
+    request, beginning = Request(decode, search, scores=False), next(beginnings(loaded, prefix, decode))
+    entry = encode(loaded, value, "input", beginning, loaded.exceptions, request.draws)
     if not isinstance(entry, EncodedInput):
         yield entry or empty(loaded.codecs.target)
         return
     sources = [Sequences([array]) for array in entry.arrays]
-    request = Request(decode, search, scores=False)
     for so_far in partial_hypotheses(model, sources, search, loaded.device, entry.beginning):
         for answer in _predictions(loaded, [entry], sources, [[so_far]], request, [0], lambda _: "input"):
             assert not isinstance(answer, AntiphonError)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
-from antiphon.config.load import parse_config, read_config_file, set_value
+from antiphon.config.load import PATHS, parse_config, read_config_file, set_value
 from antiphon.config.schema import Config
 from antiphon.data.formats import ENDINGS, is_table
 from antiphon.data.load import untrained
@@ -55,10 +55,26 @@ def read_config(
     With a model to start from (`init_from`) they are chosen as there; a training that is resumed, in the folder
     `resumed`, keeps those that were chosen when it began.
     """
-    config = user_config(what, settings)
     if resumed is not None and (resumed / bundle.CONFIG).is_file():
-        return Completed(defaults.laid_over(bundle.load_config(resumed), config), [])
+        saved = bundle.load_config(resumed)
+        return Completed(defaults.laid_over(saved, user_config(what, _where_it_began(settings, saved))), [])
+    config = user_config(what, settings)
     return defaults.complete(config, None if init_from is None else bundle.load_config(init_from), skip)
+
+
+def _where_it_began(settings: Mapping[str, Any] | None, saved: Config) -> dict[str, Any]:
+    """The settings of a training that is resumed, in another working folder too: a relative path of data that is not
+    there stands for the file of that name which the training began with."""
+    files = {f"data.{name}": getattr(saved.data, name) for name in PATHS["data"]}
+
+    def file_of(key: str, value: Any) -> Any:
+        begun = files.get(key)
+        if isinstance(value, str) and isinstance(begun, str) and not os.path.exists(value):
+            names = Path(value).parts
+            return begun if Path(begun).parts[-len(names) :] == names else value
+        return value
+
+    return {key: file_of(key, value) for key, value in (settings or {}).items()}
 
 
 @contextmanager

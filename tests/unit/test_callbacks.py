@@ -145,7 +145,11 @@ def test_without_callbacks_no_loss_is_read(tmp_path: Path, monkeypatch: pytest.M
 
     from antiphon.training import loop
 
-    monkeypatch.setattr(loop, "Run", lambda *arguments: reads.append("run") or Run(*arguments))
+    def counted(*arguments: Any) -> Run:
+        reads.append("run")
+        return Run(*arguments)
+
+    monkeypatch.setattr(loop, "Run", counted)
     train(tiny_config(tmp_path), tmp_path / "m")
     assert reads == []
     train(tiny_config(tmp_path), tmp_path / "n", callbacks=[Validated()])

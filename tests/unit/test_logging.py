@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from tasks import tiny_config
 
+from antiphon.training import checkpoint, loop
 from antiphon.training import log as log_module
-from antiphon.training import loop
 from antiphon.training.log import TrainingLog, output
 from antiphon.training.loop import train
 
@@ -32,7 +32,8 @@ antiphon.train(sys.argv[1], out=sys.argv[2], device="cpu", threads=1{options})
 def printed(folder: Path, setup: str = "", options: str = "") -> str:
     """What a program that trains writes to standard error."""
     (folder / "c.yaml").write_text(tiny_config(folder, **WARNED).to_yaml(), encoding="utf-8")
-    command = [sys.executable, "-c", PROGRAM.format(setup=setup, options=options), folder / "c.yaml", folder / "m"]
+    program = PROGRAM.format(setup=setup, options=options)
+    command: list[str | Path] = [sys.executable, "-c", program, folder / "c.yaml", folder / "m"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
@@ -68,7 +69,8 @@ def test_logging_that_a_user_has_configured_gets_all_and_nothing_is_shown_twice(
 
 def test_the_command_is_quiet_if_asked(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(tiny_config(tmp_path, **WARNED).to_yaml(), encoding="utf-8")
-    command = [sys.executable, "-m", "antiphon", "train", tmp_path / "c.yaml", "--out", tmp_path / "m", "--quiet"]
+    command: list[str | Path] = [sys.executable, "-m", "antiphon", "train", tmp_path / "c.yaml"]
+    command += ["--out", tmp_path / "m", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr
     assert all(line.startswith("warning: ") for line in done.stderr.splitlines())
@@ -135,7 +137,7 @@ class Clock:
 def test_validations_do_not_count_in_rate_and_remaining_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An update takes 2 seconds, a validation 10,000, a save 500."""
     clock, shown = Clock(), []
-    learn, measure, save = loop._learn, loop._measured, loop.checkpoint.save
+    learn, measure, save = loop._learn, loop._measured, checkpoint.save
 
     def slowly(seconds: float, work: Any) -> Any:
         def call(*arguments: Any, **named: Any) -> Any:
@@ -148,7 +150,7 @@ def test_validations_do_not_count_in_rate_and_remaining_time(tmp_path: Path, mon
     monkeypatch.setattr(log_module, "time", clock)
     monkeypatch.setattr(loop, "_learn", slowly(2, learn))
     monkeypatch.setattr(loop, "_measured", slowly(10_000, measure))
-    monkeypatch.setattr(loop.checkpoint, "save", slowly(500, save))
+    monkeypatch.setattr(checkpoint, "save", slowly(500, save))
     monkeypatch.setattr(TrainingLog, "wants_progress", lambda log: True)
     monkeypatch.setattr(TrainingLog, "write", lambda log, line: shown.append(line))
     train(tiny_config(tmp_path, train__max_steps=8, train__validate_every=2), tmp_path / "m", threads=1)

@@ -86,7 +86,8 @@ class Bar:
         self.task = self.progress.add_task("train", total=total, completed=done, loss="-", rate="-", left="")
         self.cell: Any = None  # where the bar stands in a notebook
         if console.is_jupyter:
-            self.cell = importlib.import_module("IPython.display").display(self.progress, display_id=True)
+            self.notebook: Any = importlib.import_module("IPython.display")
+            self.cell = self.notebook.display(self.progress, display_id=True)
         else:
             self.progress.start()
 
@@ -97,9 +98,11 @@ class Bar:
             self.cell.update(self.progress)
 
     def close(self) -> None:
-        """Remove the bar; in a notebook it stays."""
+        """Remove the bar."""
         if self.cell is None:
             self.progress.stop()
+        else:
+            self.cell.update(self.notebook.HTML(""))
 
 
 SPARE = (" tokens/s", "minutes", " epoch")  # columns that a narrow terminal does not show
@@ -216,13 +219,11 @@ def _tensorboard(folder: Path) -> Any:
 
 def draw_curves(history: list[dict[str, Any]]) -> bytes:
     """A picture (PNG) of training and validation loss, and of the other measures, over updates."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure  # not pyplot, whose figures are the user's
 
     steps = [entry["step"] for entry in history]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     left.plot(steps, [entry["train_loss"] for entry in history], label="training")
     left.plot(steps, [entry["loss"] for entry in history], label="validation")
     left.set(xlabel="update", ylabel="a target step", title="loss")
@@ -237,5 +238,4 @@ def draw_curves(history: list[dict[str, Any]]) -> bytes:
         axis.legend()
     picture = io.BytesIO()
     figure.savefig(picture, dpi=120, format="png")
-    pyplot.close(figure)
     return picture.getvalue()

@@ -269,7 +269,7 @@ def test_a_users_script_has_types(package: Path, tmp_path: Path) -> None:
     status, output = mypy(package, MISTAKES, tmp_path)
     assert status == 1
     assert re.findall(r"\[([a-z-]+)\]$", output, re.MULTILINE) == [
-        "arg-type",
+        "call-overload",
         "attr-defined",
         "attr-defined",
         "return-value",

@@ -68,12 +68,13 @@ def show(text: str) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in text.split("\n"):
         if width is None or len(line) <= width:
-            print(line)
+            print(line, flush=True)
         else:
             indent = line[: len(line) - len(line.lstrip())] + "    "
             print(
                 textwrap.fill(
                     line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
-                    replace_whitespace=False, drop_whitespace=True,
-                )
+                    replace_whitespace=False,
+                ),
+                flush=True,
             )  # fmt: skip

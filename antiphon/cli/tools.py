@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from antiphon.cli.common import show
 from antiphon.cli.options import Json, Out, Overwrite, Threads
 
 
@@ -35,6 +36,6 @@ def bench(
     """Measure how fast this machine multiplies, and how fast models learn and write on it."""
     from antiphon.tools.bench import run
 
-    rates = run(lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True), threads, seconds)
+    rates = run((lambda line: print(line, file=sys.stderr, flush=True)) if as_json else show, threads, seconds)
     if as_json:
         print(json.dumps(rates, indent=2))

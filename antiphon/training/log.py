@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import logging
@@ -11,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -86,7 +86,7 @@ class Bar:
         self.task = self.progress.add_task("train", total=total, completed=done, loss="-", rate="-", left="")
         self.cell: Any = None  # where the bar stands in a notebook
         if console.is_jupyter:
-            self.notebook: Any = importlib.import_module("IPython.display")
+            self.notebook: Any = import_module("IPython.display")
             self.cell = self.notebook.display(self.progress, display_id=True)
         else:
             self.progress.start()

@@ -117,7 +117,7 @@ class Predictor(Generic[P]):
         probability 1.
         `beam` overrides the configured width; `n_best` is at most the width; both are for text alone. `sample` draws
         symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`. To a language model an
-        input is a prompt, and its answer goes on behind it.
+        input is a prompt, and its answer goes on behind it; where symbols are drawn, also behind an empty one.
         `prefix` is what every output begins with, or a list with one for each input. `settings` are dotted keys of
         `decode` laid over the configuration: {"decode.no_repeat_ngram": 3}. `token_scores` and `align` fill in these
         fields of the candidates; with CTC a symbol has no score of its own.

@@ -18,6 +18,7 @@ import typer
 
 from antiphon import __version__, api
 from antiphon.cli import main as cli
+from antiphon.cli.common import show
 from antiphon.cli.examples import EXAMPLES
 
 Write = Callable[[str, str | bytes], Path]
@@ -179,6 +180,22 @@ def test_the_module_is_the_command() -> None:
 )
 def test_wrong_usage_is_status_2(run: Run, arguments: list[str]) -> None:
     assert "Error: " in one_message(run(*arguments), 2)
+
+
+def test_long_lines_break_between_words_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "short\n  one two three four five six seven eight nine ten eleven twelve thirteen fourteen\n" + "x" * 80
+    monkeypatch.setenv("COLUMNS", "70")
+    show(text)
+    assert capsys.readouterr().out == f"{text}\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show(text)
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert [len(line) > 70 for line in lines] == [False, False, False, True]
+    assert lines[2].startswith("      "), "what goes on is indented"
+    assert shown.split() == text.split()
 
 
 # --- mistakes of configuration and data ---------------------------------------------------------------

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tasks import tiny_config
 
 from antiphon.training import checkpoint, loop
 from antiphon.training import log as log_module
-from antiphon.training.log import TrainingLog, output
+from antiphon.training.log import Bar, TrainingLog, output
 from antiphon.training.loop import train
 
 WARNED: dict[str, Any] = {"train__max_steps": 20, "train__validate_every": 2, "train__learning_rate": 1e-9}
@@ -122,6 +123,30 @@ def test_on_a_narrow_terminal_nothing_breaks_within_a_word(tmp_path: Path) -> No
     assert "100 training rows, 20 validation rows; source: " in text
     checked = on_terminal([sys.executable, "-m", "antiphon", "check", config], 70).splitlines()
     assert max(map(len, checked)) <= 70 or all(" " not in line.strip() for line in checked if len(line) > 70)
+
+
+def test_in_a_notebook_the_bar_is_an_output_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+
+    class Cell:
+        def update(self, value: Any) -> None:
+            shown.append(value if isinstance(value, str) else value._repr_mimebundle_([], [])["text/plain"])
+
+    class Display:
+        def display(self, value: Any, display_id: bool) -> Cell:
+            assert display_id
+            return Cell()
+
+        def HTML(self, text: str) -> str:  # noqa: N802
+            return text
+
+    monkeypatch.setattr("antiphon.training.log.import_module", lambda name: Display())
+    bar = Bar(Console(force_jupyter=True), 10, 2)
+    bar.show(5, "1.2345", "678", "0:00:09 left")
+    bar.close()
+    assert "5/10" in shown[0]
+    assert all(text in shown[0] for text in ("1.2345", "678 tokens/s", "0:00:09 left"))
+    assert shown[1:] == [""], "it is removed at the end"
 
 
 class Clock:

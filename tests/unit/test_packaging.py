@@ -80,7 +80,8 @@ MISTAKES = """
 import antiphon
 from antiphon.common.answers import TextPrediction
 
-model = antiphon.load(5)
+antiphon.load(5)
+model = antiphon.load("model")
 model.forecast(["shoe"])
 antiphon.learn("pairs.tsv")
 

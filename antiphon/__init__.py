@@ -13,20 +13,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from antiphon import track
     from antiphon.api import compare, train
-    from antiphon.common.answers import Prediction
+    from antiphon.common.answers import (
+        Candidate,
+        LabelPrediction,
+        LabelsPrediction,
+        LiveEnd,
+        NumberPrediction,
+        NumbersPrediction,
+        Prediction,
+        TextPrediction,
+    )
     from antiphon.errors import AntiphonError
+    from antiphon.inspection.trace import Trace
     from antiphon.tools.checkup import check
+    from antiphon.training.callbacks import Callback, Run
     from antiphon.use.loading import load
     from antiphon.use.predictor import Predictor
 
 __version__ = "0.1.0"
-__all__ = ["AntiphonError", "Prediction", "Predictor", "__version__", "check", "compare", "load", "train"]
+__all__ = [
+    "AntiphonError", "Callback", "Candidate", "LabelPrediction", "LabelsPrediction", "LiveEnd", "NumberPrediction",
+    "NumbersPrediction", "Prediction", "Predictor", "Run", "TextPrediction", "Trace", "__version__", "check", "compare",
+    "load", "track", "train",
+]  # fmt: skip
 
 _HOMES = {
     "AntiphonError": "antiphon.errors",
+    "Callback": "antiphon.training.callbacks",
+    "Candidate": "antiphon.common.answers",
+    "LabelPrediction": "antiphon.common.answers",
+    "LabelsPrediction": "antiphon.common.answers",
+    "LiveEnd": "antiphon.common.answers",
+    "NumberPrediction": "antiphon.common.answers",
+    "NumbersPrediction": "antiphon.common.answers",
     "Prediction": "antiphon.common.answers",
     "Predictor": "antiphon.use.predictor",
+    "Run": "antiphon.training.callbacks",
+    "TextPrediction": "antiphon.common.answers",
+    "Trace": "antiphon.inspection.trace",
     "check": "antiphon.tools.checkup",
     "compare": "antiphon.api",
     "load": "antiphon.use.loading",
@@ -37,8 +63,10 @@ _HOMES = {
 if not TYPE_CHECKING:  # a type checker knows the names above and no others
 
     def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
         import importlib
 
+        if name == "track":
+            return importlib.import_module("antiphon.track")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
         return getattr(importlib.import_module(_HOMES[name]), name)

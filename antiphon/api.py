@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from antiphon.config.load import parse_config, read_config_file, set_value
+from antiphon.config.load import PATHS, parse_config, read_config_file, set_value
 from antiphon.config.schema import Config, InMemory, Parallel
 from antiphon.data.formats import ENDINGS, is_table
+from antiphon.data.load import untrained
 from antiphon.data.memory import KINDS, files_or_rows, in_memory
 from antiphon.errors import ConfigError, DataError, TrainingError, shown
+from antiphon.files import user_path
 from antiphon.saved import folder as bundle
 from antiphon.training import defaults
 from antiphon.training.defaults import Completed
 from antiphon.training.loop import train as run
 from antiphon.use import comparison
 from antiphon.use.comparison import Difference
-from antiphon.use.loading import load
-from antiphon.use.predictor import Predictor
+from antiphon.use.keeping import TemporaryFolder
+from antiphon.use.loading import load, refuse_other_class
+from antiphon.use.predictor import P, Predictor
 
 
 def user_config(what: Any, settings: Mapping[str, Any] | None = None) -> Config:
@@ -40,7 +40,7 @@ def user_config(what: Any, settings: Mapping[str, Any] | None = None) -> Config:
         tree, folder = {"data": {"train": files_or_rows(what)}}, Path.cwd()
     elif not isinstance(what, str | Path):
         raise DataError(f"trains from {KINDS}, a file, or a configuration, but this is {shown(what)}")
-    elif (path := Path(what)).suffix in (".yaml", ".yml"):
+    elif (path := user_path(what)).suffix in (".yaml", ".yml"):
         return read_config_file(path, settings)
     elif path.is_dir() or is_table(str(path)):
         if path.exists() and not (path.is_file() or path.is_dir()):
@@ -98,10 +98,26 @@ def read_config(
     With a model to start from (`init_from`) they are chosen as there; a training that is resumed, in the folder
     `resumed`, keeps those that were chosen when it began.
     """
-    config = user_config(what, settings)
     if resumed is not None and (resumed / bundle.CONFIG).is_file():
-        return Completed(defaults.laid_over(bundle.load_config(resumed), config), [])
+        saved = bundle.load_config(resumed)
+        return Completed(defaults.laid_over(saved, user_config(what, _where_it_began(settings, saved))), [])
+    config = user_config(what, settings)
     return defaults.complete(config, None if init_from is None else bundle.load_config(init_from), skip)
+
+
+def _where_it_began(settings: Mapping[str, Any] | None, saved: Config) -> dict[str, Any]:
+    """The settings of a training that is resumed, in another working folder too: a relative path of data that is not
+    there stands for the file of that name which the training began with."""
+    files = {f"data.{name}": getattr(saved.data, name) for name in PATHS["data"]}
+
+    def file_of(key: str, value: Any) -> Any:
+        begun = files.get(key)
+        if isinstance(value, str) and isinstance(begun, str) and not os.path.exists(value):
+            names = Path(value).parts
+            return begun if Path(begun).parts[-len(names) :] == names else value
+        return value
+
+    return {key: file_of(key, value) for key, value in (settings or {}).items()}
 
 
 @contextmanager
@@ -113,6 +129,7 @@ def naming(what: Any) -> Iterator[None]:
         raise (error.within(str(what)) if isinstance(what, str | Path) and not error.file else error) from None
 
 
+@overload
 def train(
     what: Any,
     out: str | Path | None = None,
@@ -127,7 +144,47 @@ def train(
     target: Any = None,
     valid: Any = None,
     test: Any = None,
-) -> Predictor:
+    callbacks: Iterable[object] = (),
+    quiet: bool = False,
+    predicts: None = None,
+) -> Predictor[Any]: ...
+@overload
+def train(
+    what: Any,
+    out: str | Path | None = None,
+    settings: dict[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str | None = None,
+    threads: int | None = None,
+    init_from: str | Path | None = None,
+    *,
+    source: Any = None,
+    target: Any = None,
+    valid: Any = None,
+    test: Any = None,
+    callbacks: Iterable[object] = (),
+    quiet: bool = False,
+    predicts: type[P],
+) -> Predictor[P]: ...
+def train(
+    what: Any,
+    out: str | Path | None = None,
+    settings: dict[str, Any] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str | None = None,
+    threads: int | None = None,
+    init_from: str | Path | None = None,
+    *,
+    source: Any = None,
+    target: Any = None,
+    valid: Any = None,
+    test: Any = None,
+    callbacks: Iterable[object] = (),
+    quiet: bool = False,
+    predicts: type[Any] | None = None,
+) -> Predictor[Any]:
     """Train from a table, rows in memory, a configuration file or a `Config`, and return the model.
 
     Rows in memory are an iterable of tuples or dicts, a dict of columns, or a table of pandas, polars, pyarrow or
@@ -143,45 +200,43 @@ def train(
 
     `settings` are dotted keys that replace those of the configuration, as with `--set`: {"train.epochs": 5}.
     Without `out` the folder is a temporary one, removed with the model; `save` keeps it. Errors are `AntiphonError`s.
+
+    `callbacks` are called while it trains and can stop it (see `Callback`). What happens goes to the logger
+    "antiphon", and to standard error unless logging is configured; `quiet` shows warnings alone. `predicts` is as
+    `load` takes it, and is checked before the training.
     """
-    base = None if init_from is None else Path(init_from)
-    with naming(what):
-        completed = read_config(
-            what,
-            with_sides(settings, source, target, valid, test),
-            base,
-            Path(out) if resume and out is not None else None,
-        )
-        return _train(completed, out, resume, overwrite, device, threads, base)
-
-
-def _train(
-    completed: Completed,
-    out: str | Path | None,
-    resume: bool,
-    overwrite: bool,
-    device: str | None,
-    threads: int | None,
-    base: Path | None,
-) -> Predictor:
-    if out is not None:
-        return load(
-            run(completed.config, Path(out), resume, overwrite, device, threads, "", base, completed.about), device
-        )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    folder, base = (None if path is None else user_path(path) for path in (out, init_from))
+    if folder is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("several processes need one folder for the model: name out")
-    temporary = Path(tempfile.mkdtemp(prefix="antiphon-"))
+    with naming(what):
+        keys = with_sides(settings, source, target, valid, test)
+        completed = read_config(what, keys, base, folder if resume else None)
+        if predicts is not None:
+            refuse_other_class(untrained(completed.config).target, predicts, "predicts")
+
+        def trained(into: Path) -> Predictor[Any]:
+            return load(
+                run(
+                    completed.config, into, resume, overwrite, device, threads, "", base, completed.about, callbacks,
+                    quiet,
+                ),
+                device,
+            )  # fmt: skip
+
+        return _in_temporary_folder(trained) if folder is None else trained(folder)
+
+
+def _in_temporary_folder(trained: Callable[[Path], Predictor[Any]]) -> Predictor[Any]:
+    """A model that is trained into a temporary folder, which is removed with it."""
+    temporary = TemporaryFolder()
     try:
-        model = load(
-            run(completed.config, temporary / "model", resume, overwrite, device, threads, "", base, completed.about),
-            device,
-        )
+        model = trained(temporary.path / "model")
     except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.remove()
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt("stopped; nothing is kept, as no folder was named") from None
         raise
-    weakref.finalize(model, shutil.rmtree, temporary, ignore_errors=True)
+    model.temporary = temporary
     return model
 
 

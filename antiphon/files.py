@@ -16,6 +16,11 @@ DIGEST = 32  # bytes of a digest
 PARTIAL = ".partial"  # how the names of files being written end
 
 
+def user_path(path: str | Path) -> Path:
+    """The path that a user gives, with the home folder in the place of `~`."""
+    return Path(os.path.expanduser(path))
+
+
 class Digesting:
     """A file that is being written, and the BLAKE2b digest of its content so far."""
 

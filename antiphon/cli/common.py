@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,3 +61,20 @@ def files_of(data: Path | None, source: Path | None, target: Path | None) -> Fil
 def one_line(text: str, breaks: str = "\n\r") -> str:
     """Plain output is one line per input: characters that would break it become spaces (JSON keeps them)."""
     return text.translate({ord(character): " " for character in breaks})
+
+
+def show(text: str) -> None:
+    """Print lines; on a terminal the long ones break between words, indented below their beginning."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in text.split("\n"):
+        if width is None or len(line) <= width:
+            print(line, flush=True)
+        else:
+            indent = line[: len(line) - len(line.lstrip())] + "    "
+            print(
+                textwrap.fill(
+                    line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+                    replace_whitespace=False,
+                ),
+                flush=True,
+            )  # fmt: skip

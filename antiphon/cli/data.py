@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from antiphon.cli.common import load, settings_of
+from antiphon.cli.common import load, settings_of, show
 from antiphon.cli.options import ConfigOrTable, Folder, Settings
 from antiphon.errors import AntiphonError
 
@@ -29,7 +29,7 @@ def check(
             print(completed.config.to_yaml(), end="")
             return
         report = check_completed(completed)
-    print(report)
+    show(str(report))
     if report.bad_rows:
         raise AntiphonError(f"{what}: {report.bad_rows:,} bad rows; mend them, or set data.on_error to skip")
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from antiphon.cli.common import files_of, load, settings_of
+from antiphon.cli.common import files_of, load, settings_of, show
 from antiphon.cli.options import (
     Beam,
     Combine,
@@ -56,7 +56,9 @@ def evaluate(
         return
     for name, value in scores.items():
         shown = f"{value:,.0f}" if name == "rows" else f"{value:.4f}"
-        print(f"{name:26} {shown:>10}  {signatures.get(name, '')}".rstrip())
+        print(f"{name:26} {shown:>10}")
+    for name, signature in signatures.items():
+        print(f"{name}: {signature}")
 
 
 def compare(
@@ -84,7 +86,7 @@ def compare(
         print(json.dumps([vars(difference) for difference in differences]))
         return
     for difference in differences:
-        print(difference.line())
+        show(difference.line())
 
 
 def report(
@@ -121,6 +123,6 @@ def calibrate(
     """Fit a confidence on validation data: the probability that a prediction is right, kept in the model's folder."""
     files = files_of(data, source, target)
     fitted = load(folder, device, threads).calibrate(files)
-    print(f"{fitted.rows}: {fitted.summary()}\n\n{fitted.table()}")
+    show(f"{fitted.rows}: {fitted.summary()}\n\n{fitted.table()}")
     for message in fitted.warnings():
         print(f"warning: {message}", file=sys.stderr)

@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ import typer
 from antiphon import __version__
 from antiphon.cli.data import check, exceptions, init
 from antiphon.cli.evaluate import calibrate, compare, evaluate, report
+from antiphon.cli.examples import EXAMPLES
 from antiphon.cli.experiments import sweep, table, tune
 from antiphon.cli.export import convert, export
 from antiphon.cli.inspect import inspect
@@ -27,7 +29,7 @@ from antiphon.cli.train import train
 from antiphon.errors import AntiphonError
 
 app = typer.Typer(
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -46,13 +48,20 @@ def _printable(message: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in message)
 
 
+def _at_home(value: Any) -> Any:
+    """An argument, of a path (or paths) with the home folder in the place of `~`."""
+    if isinstance(value, list):
+        return [_at_home(item) for item in value]
+    return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
+
+
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose errors are one message and an exit status."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            command(*args, **{name: _at_home(value) for name, value in kwargs.items()})
             sys.stdout.flush()
         except AntiphonError as error:
             print(_printable(str(error)), file=sys.stderr)
@@ -105,8 +114,30 @@ def _options(
         print(context.get_help())
 
 
+def _help(
+    context: typer.Context,
+    command: Annotated[str | None, typer.Argument(help="a command; by default all are listed")] = None,
+) -> None:
+    """Show the help of a command, as its --help does."""
+    above = context.parent
+    assert above is not None
+    chosen: Any = above.command
+    if command is None:
+        print(above.get_help())
+        return
+    if (below := chosen.get_command(above, command)) is None:
+        raise typer.BadParameter(f"there is no command {command!r}; antiphon --help lists them")
+    print(below.get_help(type(above)(below, info_name=command, parent=above)))
+
+
+def _examples(name: str) -> str:
+    """The examples of a command, as its help shows them: \\b keeps their lines."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in EXAMPLES[name])
+
+
 for _command in COMMANDS:
-    app.command()(_guarded(_command))
+    app.command(epilog=_examples(_command.__name__))(_guarded(_command))
+app.command("help", epilog=_examples("help"))(_guarded(_help))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from antiphon.cli.common import show
 from antiphon.cli.options import Json, Out, Overwrite, Threads
 
 
@@ -21,8 +22,10 @@ def demo(
 ) -> None:
     """Train, evaluate and use a small real model, offline, on the CPU."""
     from antiphon.tools.demo import run
+    from antiphon.training.log import output
 
-    run(structure, out, lambda line: print(line, flush=True), overwrite, threads, steps)
+    with output(always=True):
+        run(structure, out, lambda line: print(line, flush=True), overwrite, threads, steps)
 
 
 def bench(
@@ -33,6 +36,6 @@ def bench(
     """Measure how fast this machine multiplies, and how fast models learn and write on it."""
     from antiphon.tools.bench import run
 
-    rates = run(lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True), threads, seconds)
+    rates = run((lambda line: print(line, file=sys.stderr, flush=True)) if as_json else show, threads, seconds)
     if as_json:
         print(json.dumps(rates, indent=2))

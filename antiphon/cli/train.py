@@ -27,16 +27,17 @@ def train(
         int | None,
         typer.Option(min=0, max=1024, help="CPU threads; 0: the number that is fastest; by default all cores"),
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="show warnings alone")] = False,
 ) -> None:
     """Train a model from a configuration, or from a table with settings chosen from its data."""
     from antiphon.api import naming, read_config
+    from antiphon.training.log import output
     from antiphon.training.loop import train as run
 
     if resume and overwrite:
         raise typer.BadParameter("goes on with a model or replaces it, not both", param_hint="--resume --overwrite")
     wishes = settings_of(settings)
-    with naming(what):
-        completed = read_config(what, wishes, init_from, out if resume else None)
     command = shlex.join(["antiphon", *sys.argv[1:]])
-    with naming(what):
+    with output(quiet, always=True), naming(what):
+        completed = read_config(what, wishes, init_from, out if resume else None)
         run(completed.config, out, resume, overwrite, device, threads, command, init_from, completed.about)

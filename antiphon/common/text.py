@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,13 +21,13 @@ def normalizer(form: str, lowercase: bool) -> Callable[[str], str]:
     """The function that every text passes first. An unknown form is a `ValueError`."""
     if form != "none" and form not in NORMAL_FORMS:
         raise ValueError(f"unknown form {form!r}")
+    return partial(_normalize, form, lowercase)  # which can be pickled
 
-    def normalize(text: str) -> str:
-        if form != "none":
-            text = unicodedata.normalize(NORMAL_FORMS[form], text)  # type: ignore[arg-type]
-        return text.lower() if lowercase else text
 
-    return normalize
+def _normalize(form: str, lowercase: bool, text: str) -> str:
+    if form != "none":
+        text = unicodedata.normalize(NORMAL_FORMS[form], text)  # type: ignore[arg-type]
+    return text.lower() if lowercase else text
 
 
 def as_text(value: object) -> str:

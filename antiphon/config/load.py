@@ -181,4 +181,4 @@ def _absolute_path(path: str, folder: Path, key: str) -> str:
     expanded = VARIABLE.sub(value_of, path)
     if not expanded:
         raise ConfigError(key, "is an empty path")
-    return os.path.abspath(folder / expanded)
+    return os.path.abspath(folder / os.path.expanduser(expanded))

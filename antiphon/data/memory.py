@@ -13,18 +13,22 @@ import numpy as np
 
 from antiphon.config.schema import Files, InMemory, Parallel
 from antiphon.errors import DataError, shown
+from antiphon.files import user_path
 
 KINDS = "tuples, dicts, a dict of columns, or a table of pandas, polars, pyarrow or datasets"
 
 
 def files_or_rows(what: Any) -> Files:
-    """The names of files as they are (a `Path` as text), and anything else as rows in memory."""
+    """The names of files, with the home folder in the place of `~`, and anything else as rows in memory."""
     rows = in_memory(what)
     if rows is not None:
         return rows
     if isinstance(what, list | tuple):
-        return [str(path) for path in what]
-    return Parallel(**what) if isinstance(what, Mapping) else str(what) if isinstance(what, Path) else what
+        return [str(user_path(path)) for path in what]
+    if isinstance(what, Mapping | Parallel):
+        files = Parallel(**what) if isinstance(what, Mapping) else what
+        return Parallel(source=str(user_path(files.source)), target=str(user_path(files.target)))
+    return str(user_path(what)) if isinstance(what, str | Path) else what
 
 
 def in_memory(what: Any) -> InMemory | None:

@@ -21,7 +21,7 @@ def batches_by_length(lengths: Ints, width: int = 1, tokens: int = TOKENS, parts
     most = min(ROWS, max(FEW, width * -(-len(order) // parts)))  # decoder rows
     start = 0
     while start < len(order):
-        rows = max(1, min(most, tokens // int(lengths[order[start]])) // width)
+        rows = max(1, min(most, tokens // max(1, int(lengths[order[start]]))) // width)
         yield order[start : start + rows]
         start += rows
 

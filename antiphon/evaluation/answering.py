@@ -67,3 +67,8 @@ def empty(codec: Codec) -> Prediction:
     if isinstance(codec, ScaledCodec):
         return NumbersPrediction(np.empty((0, codec.size), np.float32)) if codec.steps else NumberPrediction(None)
     return TextPrediction("", [], None, [], [])
+
+
+def prediction_class(codec: Codec) -> type[Prediction]:
+    """The class of the predictions for a target."""
+    return type(empty(codec))

@@ -195,9 +195,10 @@ class LanguageModel(Reader):
         return state
 
     def first_read(self, sources: Sequence[Input]) -> Tensor | None:
-        """What the first step reads [B]: the last symbol of each prompt."""
+        """What the first step reads [B]: the last symbol of each prompt, or `begin` behind an empty one."""
         ((ids, lengths),) = sources
-        return ids.gather(1, lengths[:, None] - 1)[:, 0]
+        read = torch.cat([torch.full_like(lengths, self.first)[:, None], ids], 1)
+        return read.gather(1, lengths[:, None])[:, 0]
 
     def step(self, tokens: Tensor, state: State) -> Step[State]:
         """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,20 @@ from antiphon.errors import TrainingError
 from antiphon.evaluation.measure import validate
 from antiphon.evaluation.metric_names import HIGHER_IS_BETTER, PERFECT
 from antiphon.evaluation.task import Task
-from antiphon.files import PARTIAL, remove_partial, write_atomically, writing
+from antiphon.files import remove_partial, write_atomically, writing
 from antiphon.model.build import structure_of
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
-from antiphon.saved import known_answers as exceptions
 from antiphon.saved.card import write_card
 from antiphon.training import checkpoint
 from antiphon.training.autotune import as_before, fastest_threads, fitted
+from antiphon.training.callbacks import METHODS, Callbacks, Run
 from antiphon.training.choice import Best, Judged, Verdict, after, verdict
 from antiphon.training.distributed import Ranks, joined
+from antiphon.training.folder import check_folder, clear_folder
 from antiphon.training.health import at_the_end, cell_health, gradient_norms, warnings
 from antiphon.training.interrupt import stop_asked
-from antiphon.training.log import TrainingLog, draw_curves
+from antiphon.training.log import TrainingLog, draw_curves, output
 from antiphon.training.plan import Update, steps_per_epoch, total_steps, updates
 from antiphon.training.prepare import Prepared, check_names, differences, identity, prepare
 from antiphon.training.update import Learner, apply, enough_memory
@@ -54,21 +54,25 @@ def train(
     command: str = "",
     init_from: Path | None = None,
     about: Sequence[str] = (),
+    callbacks: Iterable[object] = (),
+    quiet: bool = False,
 ) -> Path:
     """Train a model as configured, and return its folder `out`.
 
     An existing folder is an error without `resume` (continue its training) or `overwrite`. The first weights
     are those of the model in `init_from`, where they fit.
     `threads` is the number of CPU threads of torch; 0 measures which number is fastest, and keeps it. `about` has lines
-    about what was chosen for the configuration, which are written first.
+    about what was chosen for the configuration, which are written first. `callbacks` have methods of `Callback`;
+    `quiet` shows warnings alone.
     Errors are `AntiphonError`s.
     """
+    called = Callbacks(callbacks)
     check_names(config)
     if threads:
         torch.set_num_threads(threads)
-    with joined(device) as ranks, enough_memory():
+    with output(quiet), joined(device) as ranks, enough_memory():
         if ranks.first:  # other processes would see the first files of the new model
-            _check_folder(out, resume, overwrite)
+            check_folder(out, resume, overwrite)
         state = _state(out, init_from) if resume else None
         if state and not threads:
             torch.set_num_threads(state["threads"])
@@ -85,7 +89,7 @@ def train(
                 raise TrainingError(f"{out}: its training had other settings: {'; '.join(other)}; {advice}")
         if ranks.first:
             if overwrite and not resume:
-                _clear_folder(out)
+                clear_folder(out)
             for folder in (out, out / bundle.TRAINING):
                 remove_partial(folder)
             bundle.save_description(out, prepared.config, prepared.codecs)
@@ -98,7 +102,7 @@ def train(
                 "settings chosen from the data (config.yaml has all; antiphon check --yaml shows them beforehand):",
                 *(f"  {line}" for line in about),
             ]
-        _run(prepared, out, state, ranks, command, about)
+        _run(prepared, out, state, ranks, command, about, called)
     return out
 
 
@@ -159,13 +163,17 @@ class Training:
     loss: Tensor  # summed -log p since the last validation, still on the device
     began: float  # when it began, with the time of pauses taken out
     saved: float  # when it was last saved
-    mark: float  # the time from which `seen` target tokens are counted
+    mark: float  # the time from which `seen` target tokens are counted, moved on by the time of saving
+    callbacks: Callbacks
+    called: set[str]  # the methods that they have in the first process
+    total: int  # updates at most
     seen: int = 0
 
 
 def _run(
-    prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ranks, command: str, about: Sequence[str]
-) -> None:
+    prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ranks, command: str, about: Sequence[str],
+    callbacks: Callbacks,
+) -> None:  # fmt: skip
     settings = prepared.config.train
     total = total_steps(settings, prepared.train)
     learner = Learner.begin(prepared, ranks, total)
@@ -181,11 +189,15 @@ def _run(
     now = time.monotonic()
     loss = torch.full((), at.loss / ranks.world, device=ranks.device)
     names = identity(prepared)
-    training = Training(prepared, out, ranks, learner, at, log, names, every, loss, now - at.seconds, now, now)
+    training = Training(
+        prepared, out, ranks, learner, at, log, names, every, loss, now - at.seconds, now, now,
+        callbacks, {name for name in METHODS if ranks.agree(callbacks.have(name))}, total,
+    )  # fmt: skip
     try:
         with stop_asked() as stop_requested:
             if not resumed:
                 _save(training)
+            _call(training, "begin")
             while not _reaches_end(training, stop_requested):
                 _roll_back(training)
     finally:
@@ -196,6 +208,7 @@ def _run(
                 "the loss was NaN or infinite in every update, so nothing was learned; lower train.learning_rate"
             )
         _finish(training, command)
+    _call(training, "end")
 
 
 def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool:
@@ -219,13 +232,43 @@ def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool
             _save(training)
         elif stop or late:
             _save(training, planned=False)
+        ended = not at.failed and _call(training, "update")
+        ended = (at.validated == at.step and _call(training, "validation")) or ended
         if stop:
             raise KeyboardInterrupt(f"stopped at update {at.step} and saved; go on with --resume")
+        if ended:
+            break
     if training.at.validated != training.at.step:
         if not _validate(training):
             return False
         _save(training)
+        _call(training, "validation")
     return True
+
+
+def _call(training: Training, name: str) -> bool:
+    """Call the callbacks in the first process; whether any asks to stop. An exception ends all, and the state is saved.
+
+    Without callbacks nothing is read from the device.
+    """
+    at, ranks, callbacks = training.at, training.ranks, training.callbacks
+    if name not in training.called:
+        return False
+    stop, error = False, None
+    if ranks.first:
+        last = at.history[-1]["train_loss"] if at.history else None
+        loss = float(training.loss) * ranks.world / at.tokens if at.tokens else last
+        rate = float(training.learner.optimizer.param_groups[0]["lr"])
+        config = training.prepared.config
+        try:
+            stop = callbacks.call(name, Run(at.step, training.total, loss, rate, (*at.history,), training.out, config))
+        except BaseException as raised:
+            error = raised
+    if ranks.agree(error is not None):
+        if name != "end":
+            _save(training, planned=False)
+        raise error or TrainingError("a callback failed in the first process")
+    return ranks.agree(stop)
 
 
 def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
@@ -252,7 +295,7 @@ def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
 
 def _validate(training: Training) -> bool:
     """Measure the weights that would be shipped, and keep them unless they are worse; False if they fail."""
-    at, ranks, learner = training.at, training.ranks, training.learner
+    at, ranks, learner, began = training.at, training.ranks, training.learner, time.monotonic()
     train_loss = float(ranks.sum(training.loss)) / at.tokens if at.tokens else None  # None: all updates failed
     learner.average.snapshot()
     judgement, healthy = Verdict(False, False, 0.0), False
@@ -281,7 +324,9 @@ def _validate(training: Training) -> bool:
         at.rollbacks = at.tokens = 0
         at.validated = at.step
         training.loss.zero_()
-    training.mark, training.seen = time.monotonic(), 0
+    now = time.monotonic()
+    training.log.started += now - began
+    training.mark, training.seen = now, 0
     return healthy
 
 
@@ -312,7 +357,7 @@ def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, A
 
 def _save(training: Training, planned: bool = True) -> None:
     """Save the state for resuming; `planned` if every such training saves a state at this update."""
-    at, ranks = training.at, training.ranks
+    at, ranks, began = training.at, training.ranks, time.monotonic()
     at.loss = float(ranks.sum(training.loss))
     at.seconds = time.monotonic() - training.began
     learned = training.learner.state()  # in every process: each has a part
@@ -324,7 +369,8 @@ def _save(training: Training, planned: bool = True) -> None:
             "learner": learned,
         }
         checkpoint.save(training.out, at.step, state, training.prepared.config.train.keep, planned)
-    training.saved = time.monotonic()
+    training.saved = now = time.monotonic()
+    training.mark, training.log.started = training.mark + now - began, training.log.started + now - began
 
 
 def _roll_back(training: Training) -> None:
@@ -379,8 +425,7 @@ def _finish(training: Training, command: str) -> None:
     picture = draw_curves(history)
     write_atomically(out / bundle.CURVES, lambda file: file.write(picture))
     write_card(out, prepared.config, prepared.codecs, kept, history[-1], len(prepared.train), prepared.model, command)
-    total = total_steps(prepared.config.train, prepared.train)
-    log.warn(at_the_end(prepared, history, kept, training.at.step >= total))
+    log.warn(at_the_end(prepared, history, kept, training.at.step >= training.total))
     log.write(f"done: {_why_kept(prepared, history, kept)}; the model is in {out}")
 
 
@@ -394,27 +439,3 @@ def _why_kept(prepared: Prepared, history: list[dict[str, Any]], kept: dict[str,
         f"{value}, the latest that {len(prepared.valid_rows):,} validation rows do not show to be worse than the best "
         f"({best[name]:.4f} at update {best['step']:,})"
     )
-
-
-def _check_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that is not empty, unless it is a model's and may be resumed or replaced."""
-    if resume or not out.exists() or (out.is_dir() and all(PARTIAL in path.name for path in out.iterdir())):
-        return
-    if not overwrite:
-        raise TrainingError(f"{out}: exists; go on with --resume, replace it with --overwrite, or name another --out")
-    if out.is_symlink() or not (out / bundle.CONFIG).is_file():
-        raise TrainingError(f"{out}: is not a model folder, so --overwrite leaves it alone; name another --out")
-    bundle.refuse_strange_files(out)
-
-
-def _clear_folder(out: Path) -> None:
-    """Remove the old model, but not the user's known answers: only now, since the new model's data is right."""
-    try:
-        if (out / bundle.TRAINING).exists():
-            shutil.rmtree(out / bundle.TRAINING)
-        # the configuration last: if this is interrupted, the folder is still a model's
-        for path in sorted(out.glob("*"), key=lambda path: path.name == bundle.CONFIG):
-            if path.name != exceptions.FILE:
-                path.unlink()
-    except OSError as error:
-        raise TrainingError(f"{out}: cannot be replaced: {error.strerror or error}") from None

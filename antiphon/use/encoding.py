@@ -20,13 +20,24 @@ Entry: TypeAlias = EncodedInput | Prediction | AntiphonError | None
 
 
 def encode(
-    loaded: Loaded, value: Any, where: str, prefix: Sequence[int] = (), known: Exceptions = exceptions.NONE
+    loaded: Loaded,
+    value: Any,
+    where: str,
+    prefix: Sequence[int] = (),
+    known: Exceptions = exceptions.NONE,
+    draws: bool = False,
 ) -> EncodedInput | Prediction | None:
-    """An input, called `where` in messages; its known answer, if there is one; None if it is empty."""
+    """An input, called `where` in messages; its known answer, if there is one; None if it is empty.
+
+    A language model that `draws` symbols goes on from an empty prompt too.
+    """
     sources = loaded.codecs.sources
+    from_nothing = draws and loaded.model.goes_on
     parts = _parts(loaded, value, where)
     if parts is None:
-        return None
+        if not from_nothing:
+            return None
+        parts = [""]
     try:
         values = [codec.read_input(part) for codec, part in zip(sources, parts, strict=True)]
         if (answer := known.answer(loaded.codecs, values)) is not None:
@@ -45,7 +56,7 @@ def encode(
     if loaded.copying is not None:
         arrays = [loaded.copying.read(values[0], arrays[0])]
     nothing = 0 if goes_on else sources[0].ends
-    is_empty = len(parts) == 1 and len(arrays[0]) == nothing
+    is_empty = len(parts) == 1 and len(arrays[0]) == nothing and not from_nothing
     return None if is_empty else EncodedInput(values, arrays, prefix, unknown)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,27 @@ from antiphon.saved import known_answers as exceptions
 from antiphon.saved.calibration import Report
 from antiphon.saved.card import add_calibration
 from antiphon.use.loaded import Loaded
+
+
+class TemporaryFolder:
+    """A temporary folder, removed with the last model that uses it. It is pickled as its files, which unpickling writes
+    into another one; what only `--resume` needs is left out."""
+
+    def __init__(self, files: Mapping[str, bytes] | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="antiphon-"))
+        self.remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        for name, content in (files or {}).items():
+            path = self.path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def __deepcopy__(self, memo: object) -> TemporaryFolder:
+        return self
+
+    def __reduce__(self) -> tuple[type[TemporaryFolder], tuple[dict[str, bytes]]]:
+        paths = {path.relative_to(self.path): path for path in self.path.rglob("*") if path.is_file()}
+        files = {str(name): path.read_bytes() for name, path in paths.items() if bundle.TRAINING not in name.parts}
+        return TemporaryFolder, (files,)
 
 
 def keep_exceptions(folder: Path, table: Path) -> None:

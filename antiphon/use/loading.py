@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+from antiphon.data.codecs.base import Codec
 from antiphon.devices import pick_device
 from antiphon.errors import ConfigError, ModelFolderError, nearest
+from antiphon.evaluation.answering import prediction_class
+from antiphon.files import user_path
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import LanguageModel, Writer
 from antiphon.model.parts.heads.combined import COMBINATIONS
@@ -15,20 +18,42 @@ from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.folder import Bundle
-from antiphon.use.predictor import Predictor
+from antiphon.use.predictor import P, Predictor
 
 
+@overload
 def load(
-    folder: str | Path | Sequence[str | Path], device: str | None = None, combine: str = "log_linear"
-) -> Predictor:
+    folder: str | Path | Sequence[str | Path],
+    device: str | None = None,
+    combine: str = "log_linear",
+    *,
+    predicts: None = None,
+) -> Predictor[Any]: ...
+@overload
+def load(
+    folder: str | Path | Sequence[str | Path],
+    device: str | None = None,
+    combine: str = "log_linear",
+    *,
+    predicts: type[P],
+) -> Predictor[P]: ...
+def load(
+    folder: str | Path | Sequence[str | Path],
+    device: str | None = None,
+    combine: str = "log_linear",
+    *,
+    predicts: type[Any] | None = None,
+) -> Predictor[Any]:
     """Load a model folder for use, onto the GPU if there is one or onto the named device.
 
     Several folders are loaded as one model, an ensemble: with `log_linear` a symbol's log p is the mean of theirs,
     normalised again, with `mean` its p is the mean of theirs. Their vocabularies must be the same; the
     configuration is that of the first model.
+    `predicts` is the class of its predictions, such as `TextPrediction`, for type checkers; a model that gives others
+    is an error.
     """
     place = pick_device(device)
-    folders = [Path(folder)] if isinstance(folder, str | Path) else [Path(path) for path in folder]
+    folders = [user_path(path) for path in ([folder] if isinstance(folder, str | Path) else folder)]
     if not folders:
         raise ModelFolderError("an ensemble needs at least one model folder")
     if combine not in COMBINATIONS:
@@ -36,12 +61,21 @@ def load(
     first, *others = (bundle.load(path, place) for path in folders)
     for other, name in zip(others, folders[1:], strict=True):
         _refuse_other_symbols(first, other, folders[0], name)
+    refuse_other_class(first.codecs.target, predicts, str(folders[0]))
     members: Any = [member.model for member in (first, *others)]
     ensemble = Ensemble(members, COMBINATIONS[combine]).eval() if others else None
     path = folders[0] / exceptions.FILE
     known = exceptions.read(path, first.codecs) if path.is_file() else exceptions.NONE
     calibrated = None if others else calibration.read(folders[0] / calibration.FILE)  # for one model, not for several
     return Predictor(first, folders[0], place, ensemble, known, calibrated)
+
+
+def refuse_other_class(target: Codec, predicts: type[Any] | None, where: str) -> None:
+    """Refuse a model whose predictions are not of the class that the program expects."""
+    actual = prediction_class(target)
+    if predicts is not None and actual is not predicts:
+        reason = f"its target is of the kind {target.kind}, so it predicts {actual.__name__}, not {predicts.__name__}"
+        raise ModelFolderError(f"{where}: {reason}; give predicts={actual.__name__}")
 
 
 def _refuse_other_symbols(first: Bundle, other: Bundle, where: Path, name: Path) -> None:

@@ -45,6 +45,11 @@ class Request:
     align: bool = False
     scores: bool = True
 
+    @property
+    def draws(self) -> bool:
+        """Whether symbols are drawn, so that a language model can begin with nothing."""
+        return self.decode.sample is not None or self.decode.mbr is not None
+
 
 def request_of(loaded: Loaded, options: Options) -> Request:
     """What the options ask of a model; what it cannot do is a `ConfigError`."""

@@ -33,7 +33,7 @@ def stream(
         raise TypeError("inputs must be a list of texts; for one text give [text]")
     request = request_of(loaded, options)
     where = origin if callable(origin) else (lambda number: f"{origin}{number}")
-    encoded = _encoded(loaded, inputs, where, prefixes_of(loaded, prefix, request.decode))
+    encoded = _encoded(loaded, inputs, where, prefixes_of(loaded, prefix, request.decode), request.draws)
     failed: AntiphonError | None = None
     count = 0
     while failed is None:
@@ -66,7 +66,7 @@ def answers(
     for place, value in enumerate(inputs):
         try:
             prefix = next(prefixes_of(loaded, None if prefixes is None else prefixes[place], request.decode))
-            entries.append(encode(loaded, value, f"input {place + 1}", prefix, loaded.exceptions))
+            entries.append(encode(loaded, value, f"input {place + 1}", prefix, loaded.exceptions, request.draws))
         except AntiphonError as error:
             entries.append(error)
     places = range(len(entries)) if numbers is None else numbers
@@ -74,14 +74,14 @@ def answers(
 
 
 def _encoded(
-    loaded: Loaded, inputs: Iterable[Any], where: Where, prefixes: Iterator[Sequence[int]]
+    loaded: Loaded, inputs: Iterable[Any], where: Where, prefixes: Iterator[Sequence[int]], draws: bool
 ) -> Iterator[EncodedInput | Prediction | None]:
     """Inputs as the model reads them, in order; those with a known answer as that."""
     for number, value in enumerate(inputs, 1):
         prefix = next(prefixes, None)
         if prefix is None:
             raise ConfigError("prefix", f"is missing for {where(number)}; give one for each input, if only ''")
-        yield encode(loaded, value, where(number), prefix, loaded.exceptions)
+        yield encode(loaded, value, where(number), prefix, loaded.exceptions, draws)
 
 
 def _answers_of(

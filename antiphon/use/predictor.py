@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic
 
 import torch
+from typing_extensions import TypeVar
 
 from antiphon.common.answers import Prediction
 from antiphon.common.calibration import Calibration
-from antiphon.config.schema import Config
+from antiphon.config.schema import Config, Files
 from antiphon.data.load import copying_of
+from antiphon.data.memory import files_or_rows
 from antiphon.data.rows import Row
-from antiphon.errors import AntiphonError
+from antiphon.devices import pick_device
+from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.evaluation.influences import Sums
 from antiphon.evaluation.measure import confusion, row_sums
+from antiphon.files import user_path
 from antiphon.inspection.trace import Trace
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Model
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.calibration import Report
 from antiphon.saved.folder import Bundle
-from antiphon.use import chat, explaining, keeping, live, measuring, predicting, scores, tagging, texts
+from antiphon.use import chat, describing, explaining, keeping, live, measuring, predicting, scores, tagging, texts
 from antiphon.use.inputs import Input, cells_of, inputs_of, lines_of, read_file
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Settings, most_outputs
 from antiphon.use.predicting import WINDOW
 from antiphon.use.scores import Data
 
+if TYPE_CHECKING:
+    from antiphon.export.folder import Exported
 
-class Predictor:
-    """A loaded model. Results never depend on what else is in a batch."""
+P = TypeVar("P", bound=Prediction, default=Any)
+
+
+class Predictor(Generic[P]):
+    """A loaded model. Results never depend on what else is in a batch.
+
+    `P` is the class of its predictions; `load` and `train` take it as `predicts`. A model can be copied and pickled;
+    a copy of a model without a folder of its own (`train` without `out`) keeps that folder.
+    """
 
     def __init__(
         self,
@@ -50,7 +64,30 @@ class Predictor:
         self.device = device
         self.exceptions = known
         self.calibration = calibrated
+        self.temporary: keeping.TemporaryFolder | None = None  # that holds `folder`, if nobody named one
         self._copying = copying_of(self.config, self.codecs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if self.temporary is not None:
+            self.folder = self.temporary.path / self.folder.name
+
+    def __repr__(self) -> str:
+        return describing.line(self._loaded)
+
+    def summary(self) -> str:
+        """What the model is: its sides with their vocabularies, its parts with their parameters, and the figures of
+        its training."""
+        return describing.summary(self._loaded, self.metrics)
+
+    def to(self, device: str) -> Predictor[P]:
+        """The model on a device (cpu, cuda, cuda:1, mps): a copy, or the model itself if it is there."""
+        place = pick_device(device)
+        if place == self.device:
+            return self
+        moved = copy.copy(self)
+        moved.model, moved.device = copy.deepcopy(self.model).to(place), place
+        return moved
 
     @property
     def _loaded(self) -> Loaded:
@@ -71,7 +108,7 @@ class Predictor:
         settings: Settings = None,
         token_scores: bool = False,
         align: bool = False,
-    ) -> list[Any]:
+    ) -> list[P]:
         """The answers to `inputs`, in order; an empty input gives an empty answer.
 
         An input is what stands in the source's column: a text, the path of an image or its array, a list of
@@ -83,27 +120,31 @@ class Predictor:
         probability 1.
         `beam` overrides the configured width; `n_best` is at most the width; both are for text alone. `sample` draws
         symbols: {} by their probability, or with `temperature`, `top_k`, `top_p` and `seed`. To a language model an
-        input is a prompt, and its answer goes on behind it.
+        input is a prompt, and its answer goes on behind it; where symbols are drawn, also behind an empty one.
         `prefix` is the prefix of every output, or a list with one for each input. `settings` are dotted keys of
         `decode` laid over the configuration: {"decode.no_repeat_ngram": 3}. `token_scores` and `align` fill in these
         fields of the candidates; with CTC a symbol has no score of its own.
         """
         options = Options(beam, n_best, attention, sample, settings, token_scores, align)
-        return list(predicting.stream(self._loaded, self._inputs(inputs), options, prefix))
+        return list(self._typed(predicting.stream(self._loaded, self._inputs(inputs), options, prefix)))
 
     def stream(
         self, inputs: Iterable[Any], beam: int | None = None, n_best: int = 1, attention: bool = False,
         sample: Settings = None, window: int = WINDOW, origin: str | Callable[[int], str] = "input ",
         prefix: str | Iterable[str] | None = None, settings: Settings = None, token_scores: bool = False,
         align: bool = False, scores: bool = True,
-    ) -> Iterator[Prediction]:  # fmt: skip
+    ) -> Iterator[P]:  # fmt: skip
         """Like `predict`, but lazily and in bounded memory: `window` inputs are held at a time.
 
         Errors name an input as `origin` and its number, from 1, or as `origin` of its number. Without `scores` the
         scores are not meant to be read: with a shortlist they may be those of the search alone.
         """
         options = Options(beam, n_best, attention, sample, settings, token_scores, align, scores)
-        return predicting.stream(self._loaded, self._inputs(inputs), options, prefix, window, origin)
+        return self._typed(predicting.stream(self._loaded, self._inputs(inputs), options, prefix, window, origin))
+
+    def _typed(self, predictions: Iterator[Any]) -> Iterator[P]:
+        """Predictions of the class that `load` has checked."""
+        return predictions
 
     def _inputs(self, inputs: Iterable[Any]) -> Iterable[Any]:
         if isinstance(inputs, str):
@@ -118,35 +159,36 @@ class Predictor:
         self, inputs: Sequence[Any], beam: int | None = None, n_best: int = 1, attention: bool = False,
         sample: Settings = None, prefixes: Sequence[str | None] | None = None, settings: Settings = None,
         token_scores: bool = False, align: bool = False, numbers: Sequence[int] | None = None,
-    ) -> list[Prediction | AntiphonError]:  # fmt: skip
+    ) -> list[P | AntiphonError]:  # fmt: skip
         """Like `predict`, but an input that is wrong has its error in its place, and the others are answered.
 
         What is drawn for an input depends on its number in `numbers`, by default its place.
         """
         options = Options(beam, n_best, attention, sample, settings, token_scores, align)
-        return predicting.answers(self._loaded, list(self._inputs(inputs)), options, prefixes, numbers)
+        results: list[Any] = predicting.answers(self._loaded, list(self._inputs(inputs)), options, prefixes, numbers)
+        return results
 
     def write(
         self, source: Any, sample: Settings = None, prefix: str | None = None, settings: Settings = None
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[P]:
         """The answer of a model that writes while it grows: after every symbol the output so far.
 
         The last is the answer of `predict` with a beam of 1, or drawn. A choice among whole outputs (`mbr`, a beam's
         `require` and `diversity`, `coverage_penalty`) is refused.
         """
-        return texts.write(self._loaded, source, prefix, Options(sample=sample, settings=settings))
+        return self._typed(texts.write(self._loaded, source, prefix, Options(sample=sample, settings=settings)))
 
     def most_outputs(self, beam: int | None = None, settings: Settings = None) -> int:
         """How many outputs can be asked for: the beam's width, or the number of samples."""
         return most_outputs(self._loaded, beam, settings)
 
-    def file(self, path: str) -> Iterator[Input]:
+    def file(self, path: str | Path) -> Iterator[Input]:
         """The inputs of a file with their lines: of a table its source columns, as training reads them; else lines."""
-        return read_file(path, self.config, self.codecs)
+        return read_file(str(user_path(path)), self.config, self.codecs)
 
-    def cells(self, path: str) -> Iterator[tuple[int, Any, list[Any]]]:
+    def cells(self, path: str | Path) -> Iterator[tuple[int, Any, list[Any]]]:
         """As `file`, and for each input what stands in the columns of its sources."""
-        return cells_of(path, self.config, self.codecs)
+        return cells_of(str(user_path(path)), self.config, self.codecs)
 
     @property
     def source_names(self) -> list[str]:
@@ -156,20 +198,20 @@ class Predictor:
 
     def lines(self, name: str, stream: BinaryIO | None = None) -> Iterator[Input]:
         """The lines of a file, or of an open stream called `name`, each one input."""
-        return lines_of(name, self.codecs, stream)
+        return lines_of(name if stream else str(user_path(name)), self.codecs, stream)
 
-    def tag(self, path: str) -> Iterator[str]:
+    def tag(self, path: str | Path) -> Iterator[str]:
         """The sentences of a CoNLL-U file as text; in the column that the model has learned stand its labels."""
-        return tagging.tag(self._loaded, path)
+        return tagging.tag(self._loaded, str(user_path(path)))
 
     def chat(
         self, lines: Iterable[str], beam: int | None = None, sample: Settings = None, settings: Settings = None
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[P]:
         """Answer the lines of a dialogue, one by one; a model whose source has `turns` reads the last of both sides.
 
         An empty line ends it, and `/new` begins anew. Turns that `data.max_length` leaves no room for are forgotten.
         """
-        return chat.chat(self._loaded, lines, Options(beam, sample=sample, settings=settings))
+        return self._typed(chat.chat(self._loaded, lines, Options(beam, sample=sample, settings=settings)))
 
     @property
     def answers_steps(self) -> bool:
@@ -219,11 +261,12 @@ class Predictor:
         """Let the rows of a table, an input and its output each, win over the model, here and in its folder from now
         on; how many there are. They take the place of those before. Outputs with symbols that the model cannot write
         are a `DataError`, unless `allow_unknown`."""
-        known = exceptions.read(Path(table), self.codecs)
+        path = user_path(table)
+        known = exceptions.read(path, self.codecs)
         if not allow_unknown:
-            exceptions.refuse_unknown(Path(table), known, self.codecs)
+            exceptions.refuse_unknown(path, known, self.codecs)
         self.exceptions = known
-        keeping.keep_exceptions(self.folder, Path(table))
+        keeping.keep_exceptions(self.folder, path)
         return len(self.exceptions.answers)
 
     def calibrate(self, data: Data = None) -> Report:
@@ -261,4 +304,17 @@ class Predictor:
 
     def save(self, folder: str | Path) -> None:
         """Write the model into a new folder (without what only `--resume` needs)."""
-        keeping.save(self._loaded, self.metrics, Path(folder))
+        keeping.save(self._loaded, self.metrics, user_path(folder))
+
+    def export(
+        self, folder: str | Path, to: str = "onnx", int8: bool = False, data: str | Path | Files | None = None
+    ) -> Exported:
+        """Write the model into a new folder that runs without PyTorch (extra: export), as `antiphon export` does.
+
+        `int8` makes weights 8 bits wide; what that changes is measured on `data`, by default the configured test set.
+        """
+        if isinstance(self.model, Ensemble):
+            raise ModelFolderError("an ensemble is several models; export each of them")
+        from antiphon.export.folder import export
+
+        return export(self.folder, user_path(folder), to, int8, None if data is None else files_or_rows(data))

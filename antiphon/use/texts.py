@@ -55,12 +55,12 @@ def write(loaded: Loaded, value: Any, prefix: str | None, options: Options) -> I
             raise ConfigError(
                 f"decode.{name}", "compares whole outputs, so it cannot be used to write symbol by symbol; leave it out"
             )
-    entry = encode(loaded, value, "input", next(prefixes_of(loaded, prefix, decode)), loaded.exceptions)
+    request, first = Request(decode, search, scores=False), next(prefixes_of(loaded, prefix, decode))
+    entry = encode(loaded, value, "input", first, loaded.exceptions, request.draws)
     if not isinstance(entry, EncodedInput):
         yield entry or empty(loaded.codecs.target)
         return
     sources = [Sequences([array]) for array in entry.arrays]
-    request = Request(decode, search, scores=False)
     for so_far in partial_hypotheses(model, sources, search, loaded.device, entry.prefix):
         for answer in _predictions(loaded, [entry], sources, [[so_far]], request, [0], lambda _: "input"):
             assert not isinstance(answer, AntiphonError)

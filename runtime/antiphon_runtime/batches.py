@@ -22,7 +22,7 @@ def batches_by_length(sources: Sequence[Sequence[Array]], width: int = 1, parts:
     most = min(ROWS, max(FEW, width * -(-len(order) // parts)))  # prefixes
     start = 0
     while start < len(order):
-        rows = max(1, min(most, TOKENS // lengths[order[start]]) // width)
+        rows = max(1, min(most, TOKENS // max(1, lengths[order[start]])) // width)
         yield order[start : start + rows]
         start += rows
 

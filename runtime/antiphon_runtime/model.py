@@ -125,7 +125,7 @@ class Model:
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
         width, drawn = self._width(beam, n_best), self._drawn(sample)
-        encoded = (self._held(value, f"{origin}{number}") for number, value in enumerate(inputs, 1))
+        encoded = (self._held(value, f"{origin}{number}", drawn is not None) for number, value in enumerate(inputs, 1))
         failed: InputError | None = None
         answered = 0
         while failed is None:
@@ -160,7 +160,7 @@ class Model:
         held: list[Held] = []
         for place, value in enumerate(inputs):
             try:
-                held.append(self._held(value, f"input {place + 1}"))
+                held.append(self._held(value, f"input {place + 1}", drawn is not None))
             except InputError as error:
                 held.append(error)
         return list(
@@ -174,7 +174,8 @@ class Model:
         """
         if self._decode is None:
             raise OptionError(f"{self.folder}: does not write symbol by symbol; use predict")
-        drawn, encoded = self._drawn(sample), self._held(value, "input")
+        drawn = self._drawn(sample)
+        encoded = self._held(value, "input", drawn is not None)
         if not isinstance(encoded, Unanswered):
             assert not isinstance(encoded, InputError)
             yield encoded or self._empty()
@@ -232,10 +233,12 @@ class Model:
     def _drawn(self, sample: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         return checked(sample if sample is not None else (self._decode or {}).get("sample"))
 
-    def _held(self, user_input: Any, where: str) -> Held:
-        parts = self._parts(user_input, where)
+    def _held(self, user_input: Any, where: str, draws: bool) -> Held:
+        parts, from_nothing = self._parts(user_input, where), draws and self._continues
         if parts is None:
-            return None
+            if not from_nothing:
+                return None
+            parts = [""]
         try:
             values = [source.read_input(part) for source, part in zip(self.sources, parts, strict=True)]
             known = self._known.get(exceptions.key(self.sources, values)) if self._known else None
@@ -255,7 +258,8 @@ class Model:
                 reason = f"has {length} {source.unit}; the most that this model reads is {self._max_length}"
                 raise TooLongError(f"{where}: {reason}")
         nothing = 0 if self._continues else self.sources[0].ends
-        return None if len(parts) == 1 and len(arrays[0]) == nothing else Unanswered(values, arrays, unknown)
+        is_empty = len(parts) == 1 and len(arrays[0]) == nothing and not from_nothing
+        return None if is_empty else Unanswered(values, arrays, unknown)
 
     def _parts(self, user_input: Any, where: str) -> Sequence[Any] | None:
         """The parts of an input, one for each source; None for an empty input."""
@@ -341,13 +345,13 @@ class Model:
     def _prompted(self, ids: Array, lengths: Array) -> tuple[State, Array]:
         """The state after a prompt without its last symbol, and that symbol."""
         state = State(tuple(np.zeros((len(ids), part["shape"][1]), np.float32) for part in self._changing.values()))
-        read = np.concatenate([np.full_like(ids[:, :1], self._first), ids[:, :-1]], 1)
+        read = np.concatenate([np.full((len(ids), 1), self._first), ids], 1)
         for place in range(int(lengths.max())):
             going = (place < lengths)[:, None]
             _, after = self._step(read[:, place], state)
             kept = zip(after.changing, state.changing, strict=True)
             state = State(tuple(np.where(going, new, old) for new, old in kept))
-        return state, ids[np.arange(len(ids)), lengths - 1]
+        return state, read[np.arange(len(ids)), lengths]
 
     @property
     def _first(self) -> int:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+import typer
 
 from antiphon import __version__, api
 from antiphon.cli import main as cli
+from antiphon.cli.common import show
+from antiphon.cli.examples import EXAMPLES
 
 Write = Callable[[str, str | bytes], Path]
 
 COMMANDS = [
     "train", "evaluate", "predict", "score", "chat", "inspect", "compare", "report", "check", "export", "exceptions",
-    "calibrate", "convert", "demo", "bench", "serve",
+    "calibrate", "convert", "demo", "bench", "serve", "help",
 ]  # fmt: skip
 CONFIG = "data: {train: pairs.tsv, valid: 0.2}\n"
 
@@ -104,6 +109,46 @@ def test_help_names_every_command(run: Run) -> None:
         assert f"  {command} " in ran.out
 
 
+def parser(name: str) -> Any:
+    """The parser of a command."""
+    application: Any = typer.main.get_command(cli.app)
+    return application.commands[name]
+
+
+@pytest.mark.parametrize("name", [command.__name__ for command in cli.COMMANDS] + ["help"])
+def test_help_has_examples_that_the_command_reads(run: Run, name: str) -> None:
+    ran = run(name, "-h")
+    assert ran.status == 0
+    assert run(name, "--help") == ran
+    assert run("help", name).out == ran.out
+    assert "\n  Examples:\n" in ran.out
+    for example in EXAMPLES[name]:
+        assert f"\n    {example}\n" in f"{ran.out}\n", "it stands on a line of its own"
+        words = shlex.split(example.split(" | ")[-1])
+        assert words[:2] == ["antiphon", name]
+        parser(name).make_context(name, words[2:])
+
+
+def test_examples_are_those_of_commands() -> None:
+    assert EXAMPLES.keys() == {command.__name__ for command in cli.COMMANDS} | {"help"}
+    with pytest.raises(Exception, match=r"(?i)no such option"):
+        parser("train").make_context("train", ["pairs.tsv", "--out", "m", "--nonsense"])
+
+
+def test_help_of_help(run: Run) -> None:
+    assert run("help").out == run("--help").out
+    assert "there is no command 'nope'" in one_message(run("help", "nope"), 2)
+
+
+def test_the_shell_can_complete_commands() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv = ['antiphon']; from antiphon.cli.main import main; main()"],
+        env={**os.environ, "_ANTIPHON_COMPLETE": "complete_bash", "COMP_WORDS": "antiphon ex", "COMP_CWORD": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["exceptions", "export"]
+
+
 def test_the_module_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "antiphon", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"antiphon {__version__}\n"
@@ -135,6 +180,22 @@ def test_the_module_is_the_command() -> None:
 )
 def test_wrong_usage_is_status_2(run: Run, arguments: list[str]) -> None:
     assert "Error: " in one_message(run(*arguments), 2)
+
+
+def test_long_lines_break_between_words_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "short\n  one two three four five six seven eight nine ten eleven twelve thirteen fourteen\n" + "x" * 80
+    monkeypatch.setenv("COLUMNS", "70")
+    show(text)
+    assert capsys.readouterr().out == f"{text}\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show(text)
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    assert [len(line) > 70 for line in lines] == [False, False, False, True]
+    assert lines[2].startswith("      "), "what goes on is indented"
+    assert shown.split() == text.split()
 
 
 # --- mistakes of configuration and data ---------------------------------------------------------------
@@ -305,6 +366,35 @@ def test_an_interruption_is_status_130_and_one_line(run: Run, ready: Path, monke
     assert ran.err == "stopped; go on with --resume\n"
 
 
+def test_resume_finds_settings_where_the_first_call_found_them(
+    run: Run, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same words with --resume, from the same folder and from another: the same rows are read."""
+    for name in ("here/inner", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    shutil.copyfile(pairs, tmp_path / "here/pairs.tsv")
+    rows = (tmp_path / "here/pairs.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "here/inner/valid.tsv").write_text("".join(rows[:9]), encoding="utf-8")
+    (tmp_path / "here/c.yaml").write_text("data: {train: pairs.tsv}\n", encoding="utf-8")
+    valid = "data.valid=inner/valid.tsv"
+    for what in ("pairs.tsv", "c.yaml"):
+        out = tmp_path / f"model-{what}"
+        monkeypatch.chdir(tmp_path / "here")
+        updates = ["--set", "train.validate_every=1", "--set", "train.max_steps=1"]
+        ran = run("train", what, "--out", out, "--set", valid, *updates)
+        assert ran.status == 0, ran.err
+        assert "60 training rows, 9 validation rows" in ran.err
+        for step, folder in enumerate(("here", "elsewhere"), 2):
+            monkeypatch.chdir(tmp_path / folder)
+            table = tmp_path / "here" / what
+            updates = ["--set", f"train.max_steps={step}"]
+            ran = run("train", table, "--out", out, "--resume", "--set", valid, *updates)
+            assert ran.status == 0, ran.err
+            assert "60 training rows, 9 validation rows" in ran.err
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert run("train", table, "--out", out, "--resume", "--set", "train.max_steps=4").status == 0
+
+
 # --- predict, score, evaluate -------------------------------------------------------------------------
 
 
@@ -330,6 +420,21 @@ def test_json_is_one_object_a_line(run: Run, model_folder: Path) -> None:
     plain = run("predict", model_folder, stdin=b"abc\n\nde\n").out.split("\n")[:-1]
     assert [item["text"] for item in answers] == plain
     assert "n_best" not in json.loads(run("predict", model_folder, "--json", stdin=b"abc").out)
+
+
+def test_a_language_model_draws_from_nothing(run: Run, write: Write) -> None:
+    """`echo | predict --sample`: each empty line is an output of its own; without --sample it stays empty."""
+    names = write("names.txt", "".join(f"{first}{rest}\n" for first in "ABCDEFGHKL" for rest in ("nna", "lo", "ra")))
+    out = names.with_name("m")
+    settings = ["--set", "target.kind=next", "--set", "train.max_steps=60", "--set", "train.validate_every=30"]
+    ran = run("train", names, "--out", out, *settings, "--quiet")
+    assert ran.status == 0, ran.err
+    drawn = run("predict", out, "--sample", "--seed", "1", stdin=b"\n" * 20).out.splitlines()
+    assert len(drawn) == 20
+    assert len({name for name in drawn if name}) > 5
+    assert run("predict", out, "--sample", "--seed", "1", stdin=b"\n").out.splitlines() == drawn[:1]
+    assert run("predict", out, stdin=b"\n").out == "\n"
+    assert run("predict", out, "--sample", "--seed", "1", stdin=b"\nAn\n\n").out.splitlines()[::2] == drawn[:3:2]
 
 
 @pytest.mark.parametrize("command", ["predict", "score", "evaluate"])

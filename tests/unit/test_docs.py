@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tasks import spoken, words, write_table
@@ -113,8 +115,7 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     table = write_table(tmp_path / "pairs.tsv", [(word, spoken(word)) for word in words(150, 7, "shcteoamn")])
     monkeypatch.chdir(tmp_path)
-    quick: dict[str, object] = {"train.max_steps": 6, "train.validate_every": 3}
-    monkeypatch.setattr(antiphon, "train", lambda what, out: _train(what, out, quick), raising=False)
+    monkeypatch.setattr(antiphon, "train", _train_briefly, raising=False)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert blocks
     for block in blocks:
@@ -122,7 +123,28 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert table.exists()
 
 
-def _train(what: str, out: str, settings: dict[str, object]) -> object:
+def test_the_python_of_the_page_about_python_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import antiphon
+
+    write_table(tmp_path / "pairs.tsv", [(word, spoken(word)) for word in words(150, 7, "shcteoamn")])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(antiphon, "train", _train_briefly, raising=False)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(encoding="utf-8"), re.DOTALL)
+    names = {"__name__": "page"}
+    level = logging.getLogger("antiphon").level
+    try:
+        for block in blocks:
+            exec(compile(block, "python.md", "exec"), names)
+    finally:
+        logging.getLogger("antiphon").setLevel(level)
+    assert len(blocks) == 5
+    assert capsys.readouterr().out.startswith("Predictor(many_to_many, text -> text, ")
+    assert {path.name for path in tmp_path.iterdir()} == {"pairs.tsv", "model", "copy", "stopped", "quiet"}
+
+
+def _train_briefly(what: str, out: str, **options: Any) -> object:
     from antiphon.api import train
 
-    return train(what, out, settings)
+    return train(what, out, {"train.max_steps": 6, "train.validate_every": 3}, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,9 @@ def test_every_validation_tells_of_cells_gradients_and_outputs(tmp_path: Path) -
     assert health.warnings(entry | {"commonest_output": 0.0, "length_ratio": 1.0}) == {}
 
 
-def test_a_warning_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(tmp_path, train__max_steps=20, train__validate_every=2, train__learning_rate=1e-9)
-    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert warnings
     assert len(warnings) == len(set(warnings)) <= 3
 
@@ -145,13 +146,12 @@ def test_a_skipped_update_leaves_weights_and_moments_as_they_were(
 
 
 def test_repeated_failures_go_back_to_a_saved_state_with_half_the_rate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "antiphon")
     tried = poisoned(monkeypatch, lambda number: 6 <= number < 11)
     state = run(tmp_path, train__max_steps=16)
-    assert "the loss is NaN or infinite at update 11: back to update 4, with 0.5 times the learning rate" in (
-        capsys.readouterr().err
-    )
+    assert "the loss is NaN or infinite at update 11: back to update 4, with 0.5 times the learning rate" in caplog.text
     assert state["progress"]["rate"] == 0.5
     assert state["progress"]["step"] == 16
     assert state["progress"]["skipped"] == 5
@@ -198,15 +198,15 @@ def limited(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
 
 
 def test_out_of_memory_splits_the_batch_and_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "antiphon")
     options = {"train__optimizer": {"kind": "adamw", "eps": 1e-3}}
     whole = run(tmp_path, "whole", **options)
     limited(monkeypatch, 5)
-    capsys.readouterr()
+    caplog.clear()
     parts = run(tmp_path, "parts", **options)
-    printed = capsys.readouterr().err
-    assert "out of memory at update 1: from here on every batch is computed in 4 parts" in printed
+    assert "out of memory at update 1: from here on every batch is computed in 4 parts" in caplog.text
     assert parts["progress"]["parts"] == 4
     for name, value in whole["learner"]["weights"].items():
         torch.testing.assert_close(value, parts["learner"]["weights"][name], atol=1e-5, rtol=1e-5)

@@ -80,7 +80,8 @@ MISTAKES = """
 import antiphon
 from antiphon.common.answers import TextPrediction
 
-model = antiphon.load(5)
+antiphon.load(5)
+model = antiphon.load("model")
 model.forecast(["shoe"])
 antiphon.learn("pairs.tsv")
 
@@ -269,7 +270,7 @@ def test_a_users_script_has_types(package: Path, tmp_path: Path) -> None:
     status, output = mypy(package, MISTAKES, tmp_path)
     assert status == 1
     assert re.findall(r"\[([a-z-]+)\]$", output, re.MULTILINE) == [
-        "arg-type",
+        "call-overload",
         "attr-defined",
         "attr-defined",
         "return-value",

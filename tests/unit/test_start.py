@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,9 @@ def started(folder: Path, base: Path, name: str = "m", **settings: Any) -> Path:
 
 
 def test_old_symbols_keep_ids_and_vectors_and_new_ones_are_added(
-    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "antiphon")
     old, new = bundle.load(base, CPU), bundle.load(started(tmp_path, base), CPU)
     for side, fresh in (("source", ["ñ"]), ("target", ["NY"])):
         before, after = (both.codecs.named[side].to_json()["symbols"] for both in (old, new))
@@ -56,7 +58,7 @@ def test_old_symbols_keep_ids_and_vectors_and_new_ones_are_added(
     others, own = dict(old.model.named_parameters()), dict(new.model.named_parameters())
     for name, value in others.items():
         torch.testing.assert_close(own[name][: len(value)] if value.dim() else own[name], value, atol=1e-6, rtol=0)
-    printed = capsys.readouterr().err
+    printed = caplog.text
     assert f"{len(others)} of {len(others)} parameters are taken from the model to start from" in printed
     assert "symbols are those of that model, 1 are new" in printed
 
@@ -79,10 +81,10 @@ def test_transitions_between_known_labels_are_taken(tmp_path: Path) -> None:
     assert old.model.get_parameter("head.transitions").any()
 
 
-def test_what_does_not_fit_is_listed(tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    capsys.readouterr()
+def test_what_does_not_fit_is_listed(tmp_path: Path, base: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "antiphon")
     started(tmp_path, base, model__decoder__hidden=24, model__encoder__layers=2)
-    printed = capsys.readouterr().err
+    printed = caplog.text
     assert "not taken: decoder.cells.0.state_weight (shape [128, 32] in that model, [96, 24] in this)" in printed
     assert "not taken: encoder.forward_cells.1.input_weight (that model does not have it)" in printed
     assert "not taken: source.embedding.weight" not in printed
@@ -135,9 +137,8 @@ def with_vectors(folder: Path, lines: list[str], **settings: Any) -> Path:
 
 
 @pytest.mark.parametrize("first", [[], ["2 3"]])
-def test_vectors_of_known_symbols_are_taken(
-    tmp_path: Path, first: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_vectors_of_known_symbols_are_taken(tmp_path: Path, first: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "antiphon")
     model = bundle.load(with_vectors(tmp_path, [*first, "s 1 2 3", "ж 4 5 6", "h -1 0.5 1e-2"]), CPU)
     weight, codec = model.model.get_parameter("source.embedding.weight"), model.codecs.sources[0]
     assert isinstance(codec, TextCodec)
@@ -145,7 +146,7 @@ def test_vectors_of_known_symbols_are_taken(
     for symbol, values in (("s", [1, 2, 3]), ("h", [-1, 0.5, 0.01])):
         torch.testing.assert_close(weight[vocabulary.id(symbol)], torch.tensor(values, dtype=torch.float32))
     known = len(vocabulary) - SPECIALS
-    assert f"pretrained vectors for 2 of {known} symbols ({2 / known:.1%})" in capsys.readouterr().err
+    assert f"pretrained vectors for 2 of {known} symbols ({2 / known:.1%})" in caplog.text
 
 
 def test_vectors_for_both_sides(tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+"""The examples in the help of each command; a test reads each with the command's parser."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "train": (
+        "antiphon train pairs.tsv --out model",
+        "antiphon train config.yaml --out model --set train.epochs=20",
+        "antiphon train pairs.tsv --out model --resume",
+    ),
+    "evaluate": ("antiphon evaluate model test.tsv", "antiphon evaluate model test.tsv --json --beam 4"),
+    "compare": ("antiphon compare model other test.tsv",),
+    "report": ("antiphon report model test.tsv --out report.html",),
+    "predict": (
+        "echo knight | antiphon predict model",
+        "antiphon predict model words.txt --json --n-best 3 --beam 4",
+        "echo | antiphon predict names --sample --seed 1",
+    ),
+    "chat": ("antiphon chat model",),
+    "score": ("antiphon score model pairs.tsv",),
+    "calibrate": ("antiphon calibrate model", "antiphon calibrate model valid.tsv"),
+    "exceptions": ("antiphon exceptions model known.tsv", "antiphon exceptions model"),
+    "inspect": (
+        "antiphon inspect model knight --out knight.html",
+        "antiphon inspect model knight --reference 'N AY T' --view attention --out knight.png",
+    ),
+    "export": ("antiphon export model shipped", "antiphon export model small --int8 --data test.tsv"),
+    "convert": ("antiphon convert checkpoint20.npz --out g2p",),
+    "serve": ("antiphon serve model", "antiphon serve model other --port 8080 --token-file token.txt"),
+    "check": ("antiphon check pairs.tsv", "antiphon check pairs.tsv --yaml"),
+    "demo": ("antiphon demo", "antiphon demo many_to_one --out tagger"),
+    "bench": ("antiphon bench", "antiphon bench --json --threads 2"),
+    "help": ("antiphon help train",),
+}

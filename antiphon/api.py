@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
+from antiphon.config.files import InMemory, Parallel
 from antiphon.config.load import PATHS, parse_config, read_config_file, set_value
-from antiphon.config.schema import Config, InMemory, Parallel
+from antiphon.config.schema import Config
 from antiphon.data.formats import ENDINGS, is_table
 from antiphon.data.load import untrained
 from antiphon.data.memory import KINDS, files_or_rows, in_memory

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from antiphon.config.schema import Files
+    from antiphon.config.files import Files
     from antiphon.use.predictor import Predictor
 
 STDIN = "standard input"
@@ -49,7 +49,7 @@ def load(
 
 def files_of(data: Path | None, source: Path | None, target: Path | None) -> Files | None:
     """The table or the parallel files on the command line; None if there are none."""
-    from antiphon.config.schema import Parallel
+    from antiphon.config.files import Parallel
 
     if (source is None) != (target is None) or (source is not None and data is not None):
         raise typer.BadParameter("give DATA, or both --source and --target")

@@ -10,6 +10,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "evaluate": ("antiphon evaluate model test.tsv", "antiphon evaluate model test.tsv --json --beam 4"),
     "compare": ("antiphon compare model other test.tsv",),
+    "sweep": ("antiphon sweep pairs.tsv --seeds 3 --grid model.cell=lstm,gru --out sweep",),
+    "table": (
+        "antiphon table sweep",
+        "antiphon table sweep --metric exact_match --format latex",
+    ),
+    "tune": ("antiphon tune pairs.tsv --minutes 60 --out tuned",),
     "report": ("antiphon report model test.tsv --out report.html",),
     "predict": (
         "echo knight | antiphon predict model",
@@ -28,6 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "convert": ("antiphon convert checkpoint20.npz --out g2p",),
     "serve": ("antiphon serve model", "antiphon serve model other --port 8080 --token-file token.txt"),
     "check": ("antiphon check pairs.tsv", "antiphon check pairs.tsv --yaml"),
+    "init": ("antiphon init table.csv --out config.yaml",),
     "demo": ("antiphon demo", "antiphon demo many_to_one --out tagger"),
     "bench": ("antiphon bench", "antiphon bench --json --threads 2"),
     "help": ("antiphon help train",),

@@ -7,7 +7,7 @@ which names exist and which options each takes; here they are a `Choice`.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,7 +15,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     SerializationInfo,
     StrictBool,
     StrictFloat,
@@ -26,8 +25,9 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
 from ruamel.yaml import YAML
+
+from antiphon.config.files import Files, Parallel, files_of, files_or_fraction, optional_files, vectors
 
 WIDEST, DEEPEST = 1 << 16, 256  # the width of a layer, the number of layers: more is a typing error
 
@@ -76,105 +76,15 @@ class Choice(WithOptions):
         return value
 
 
-class Parallel(Section):
-    """Two files whose lines belong together."""
-
-    source: str
-    target: str
-
-
-MEMORY = "rows in memory"  # in place of the name of a file
-
-
-class InMemory:
-    """Rows in memory in place of a file.
-
-    `records` are the cells of each row; `names` those of the columns, if they have names. A saved configuration
-    contains only `about`, a description: rows read from it have no `records`. `part` is the key they stand for, if
-    messages must name it: data.valid.
-    """
-
-    def __init__(
-        self, records: Sequence[Sequence[object]] | None, names: Sequence[str] | None, about: str = "", part: str = ""
-    ) -> None:
-        self.records, self.names, self.part = records, names, part
-        self.about = about or f"{len(records or ()):,} rows{_with_columns(names)}"
-
-    def __str__(self) -> str:
-        return f"{MEMORY} of {self.part}" if self.part else MEMORY
-
-    def of(self, part: str) -> InMemory:
-        """The same rows for another key."""
-        return InMemory(self.records, self.names, self.about, part)
-
-    @property
-    def saved(self) -> dict[str, str]:
-        """What a saved configuration contains of the rows."""
-        return {"in_memory": f"{self.about.removesuffix(LOST)}{LOST}"}
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        plain = core_schema.plain_serializer_function_ser_schema(lambda rows: rows.saved, when_used="json")
-        return core_schema.is_instance_schema(cls, serialization=plain)
-
-
-LOST = "; they were in memory and cannot be read again"
-
-
-def _with_columns(names: Sequence[str] | None) -> str:
-    return f" with the columns {', '.join(names)}" if names else ""
-
-
-Files = str | list[str] | Parallel | InMemory
-
-
-def _files(value: object) -> object:
-    """Check files with one message, where a union would give a message for each branch."""
-    if isinstance(value, Mapping) and value.keys() == {"in_memory"}:
-        return InMemory(None, None, str(value["in_memory"]))
-    if isinstance(value, InMemory):
-        return value
-    if isinstance(value, Mapping):
-        odd = sorted(map(str, set(value) ^ {"source", "target"}))
-        if odd:
-            raise ValueError(
-                f"parallel files need {{source: FILE, target: FILE}}, both keys and no others (look at {odd[0]!r})"
-            )
-    elif isinstance(value, list):
-        if not value or not all(isinstance(path, str) for path in value):
-            raise ValueError("a list of files needs at least one path, and only paths")
-    elif not isinstance(value, str | Parallel):
-        raise ValueError("must be a path, a list of paths, or {source: FILE, target: FILE}")  # noqa: TRY004 pydantic's
-    return value
-
-
-def _files_or_fraction(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if not 0 < value < 1:
-            raise ValueError("a fraction must be greater than 0 and less than 1; a file is given by its path")
-        return float(value)
-    return value if value is None else _files(value)
-
-
-def _optional_files(value: object) -> object:
-    return value if value is None else _files(value)
-
-
-def _vectors(value: object) -> object:
-    if isinstance(value, list):
-        raise ValueError("must be a path, or {source: FILE, target: FILE}")  # noqa: TRY004 pydantic's
-    return value if value is None else _files(value)
-
-
 class Data(Section):
     """Where the rows come from. Paths are relative to the configuration file; `${VAR}` and
     `${VAR:-default}` expand, an unset variable without a default is an error."""
 
-    train: Annotated[Files, BeforeValidator(_files)] = Field(description="the rows to learn from")
-    valid: Annotated[Files | float | None, BeforeValidator(_files_or_fraction)] = Field(
+    train: Annotated[Files, BeforeValidator(files_of)] = Field(description="the rows to learn from")
+    valid: Annotated[Files | float | None, BeforeValidator(files_or_fraction)] = Field(
         None, description="rows to choose the best model by: files, or a fraction of the training inputs"
     )
-    test: Annotated[Files | None, BeforeValidator(_optional_files)] = Field(
+    test: Annotated[Files | None, BeforeValidator(optional_files)] = Field(
         None, description="rows that `evaluate` takes by default"
     )
     header: StrictBool = Field(False, description="tables have a header line; also true if a column is named")
@@ -278,7 +188,7 @@ class Model(Section):
     tie: StrictBool = Field(False, description="the target embedding is the output matrix")
     dropout: StrictFloat = Field(0.3, ge=0, lt=1)
     locked_dropout: StrictBool = Field(False, description="dropout of the same entries at all steps of a row")
-    embeddings: Annotated[str | Parallel | None, BeforeValidator(_vectors)] = Field(
+    embeddings: Annotated[str | Parallel | None, BeforeValidator(vectors)] = Field(
         None, description="pretrained vectors as text: a file for the source, or {source: FILE, target: FILE}"
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 
-from antiphon.config.schema import LOST, InMemory
+from antiphon.config.files import LOST, InMemory
 from antiphon.data.formats import (
     ENDINGS,
     FORMATS,

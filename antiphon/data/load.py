@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from antiphon.common.symbols import UNK
-from antiphon.config.schema import Config, Files, InMemory, Parallel, SideKeys
+from antiphon.config.files import Files, InMemory, Parallel
+from antiphon.config.schema import Config, SideKeys
 from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.base import Array, Codec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json

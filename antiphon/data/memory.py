@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from antiphon.config.schema import Files, InMemory, Parallel
+from antiphon.config.files import Files, InMemory, Parallel
 from antiphon.errors import DataError, shown
 from antiphon.files import user_path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from antiphon.config.schema import MEMORY
+from antiphon.config.files import MEMORY
 from antiphon.errors import DataError
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from antiphon.common.text import LINE_END
-from antiphon.config.schema import MEMORY, InMemory
+from antiphon.config.files import MEMORY, InMemory
 from antiphon.data.columns import read_memory, read_table
 from antiphon.data.formats import Column, Layout, read_items, read_lines, tables_in
 from antiphon.data.problems import Problems

@@ -16,7 +16,7 @@ from typing import IO, cast
 
 import numpy as np
 
-from antiphon.config.schema import Files, InMemory, Parallel
+from antiphon.config.files import Files, InMemory, Parallel
 from antiphon.errors import DataError
 from antiphon.evaluation.influences import Sums
 from antiphon.evaluation.measure import evaluate_with_rows

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-from antiphon.config.schema import Files
+from antiphon.config.files import Files
 from antiphon.errors import ConfigError, DataError, ModelFolderError, nearest
 from antiphon.experiments.evaluations import Evaluation, evaluation_of, paths_of
 from antiphon.experiments.statistics import difference_p, half_interval, holm

@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from antiphon import __version__
-from antiphon.config.schema import Config, InMemory
+from antiphon.config.files import InMemory
+from antiphon.config.schema import Config
 from antiphon.data.load import Codecs
 from antiphon.files import write_text
 from antiphon.model.build import structure_of

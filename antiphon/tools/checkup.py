@@ -11,7 +11,8 @@ import numpy as np
 
 from antiphon.api import naming, read_config, with_sides
 from antiphon.common.symbols import UNK
-from antiphon.config.schema import Config, Parallel
+from antiphon.config.files import Parallel
+from antiphon.config.schema import Config
 from antiphon.data.batches import Sequences
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import LabelCodec

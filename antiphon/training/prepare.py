@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from antiphon.config.schema import Config, Decode, Parallel
+from antiphon.config.files import Parallel
+from antiphon.config.schema import Config, Decode
 from antiphon.data import shortlist
 from antiphon.data.batches import Examples, cut_long, in_lanes
 from antiphon.data.codecs.labels import LabelsCodec

@@ -7,7 +7,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, BinaryIO
 
-from antiphon.config.schema import Config, InMemory
+from antiphon.config.files import InMemory
+from antiphon.config.schema import Config
 from antiphon.data.codecs.labels import CategoryCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import KEYED, Column, position_of, read_lines, suffix_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from antiphon.common.calibration import Calibration
-from antiphon.config.schema import MEMORY
+from antiphon.config.files import MEMORY
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import encode_rows, load_parts

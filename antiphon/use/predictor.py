@@ -12,7 +12,8 @@ from typing_extensions import TypeVar
 
 from antiphon.common.answers import Prediction
 from antiphon.common.calibration import Calibration
-from antiphon.config.schema import Config, Files
+from antiphon.config.files import Files
+from antiphon.config.schema import Config
 from antiphon.data.load import copying_of
 from antiphon.data.memory import files_or_rows
 from antiphon.data.rows import Row

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.config.files import Parallel
 from antiphon.config.load import parse_config, parse_value, read_config_file, set_value
-from antiphon.config.schema import Config, Parallel
+from antiphon.config.schema import Config
 from antiphon.data.load import load_rows, untrained
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.training.prepare import check_names

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.common.symbols import EOS, UNK
-from antiphon.config.schema import Config, Parallel
+from antiphon.config.files import Parallel
+from antiphon.config.schema import Config
 from antiphon.data import load as dataset
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import encode_rows, group_references, load_rows, split_rows, train_codecs, untrained

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from antiphon.api import read_config
+from antiphon.config.files import Parallel
 from antiphon.config.load import read_config_file
-from antiphon.config.schema import Parallel
 from antiphon.data import load as dataset
 from antiphon.data.batches import collate
 from antiphon.data.rows import Row, read_rows, read_texts

@@ -1,0 +1,100 @@
+"""What a configuration names in place of rows: files, two parallel files, or rows in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+
+class Parallel(BaseModel):
+    """Two files whose lines belong together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    target: str
+
+
+MEMORY = "rows in memory"  # in place of the name of a file
+
+
+class InMemory:
+    """Rows in memory in place of a file.
+
+    `records` are the cells of each row; `names` those of the columns, if they have names. A saved configuration
+    contains only `about`, a description: rows read from it have no `records`. `part` is the key they stand for, if
+    messages must name it: data.valid.
+    """
+
+    def __init__(
+        self, records: Sequence[Sequence[object]] | None, names: Sequence[str] | None, about: str = "", part: str = ""
+    ) -> None:
+        self.records, self.names, self.part = records, names, part
+        self.about = about or f"{len(records or ()):,} rows{_with_columns(names)}"
+
+    def __str__(self) -> str:
+        return f"{MEMORY} of {self.part}" if self.part else MEMORY
+
+    def of(self, part: str) -> InMemory:
+        """The same rows for another key."""
+        return InMemory(self.records, self.names, self.about, part)
+
+    @property
+    def saved(self) -> dict[str, str]:
+        """What a saved configuration contains of the rows."""
+        return {"in_memory": f"{self.about.removesuffix(LOST)}{LOST}"}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        plain = core_schema.plain_serializer_function_ser_schema(lambda rows: rows.saved, when_used="json")
+        return core_schema.is_instance_schema(cls, serialization=plain)
+
+
+LOST = "; they were in memory and cannot be read again"
+
+
+def _with_columns(names: Sequence[str] | None) -> str:
+    return f" with the columns {', '.join(names)}" if names else ""
+
+
+Files = str | list[str] | Parallel | InMemory
+
+
+def files_of(value: object) -> object:
+    """Check files with one message, where a union would give a message for each branch."""
+    if isinstance(value, Mapping) and value.keys() == {"in_memory"}:
+        return InMemory(None, None, str(value["in_memory"]))
+    if isinstance(value, InMemory):
+        return value
+    if isinstance(value, Mapping):
+        odd = sorted(map(str, set(value) ^ {"source", "target"}))
+        if odd:
+            raise ValueError(
+                f"parallel files need {{source: FILE, target: FILE}}, both keys and no others (look at {odd[0]!r})"
+            )
+    elif isinstance(value, list):
+        if not value or not all(isinstance(path, str) for path in value):
+            raise ValueError("a list of files needs at least one path, and only paths")
+    elif not isinstance(value, str | Parallel):
+        raise ValueError("must be a path, a list of paths, or {source: FILE, target: FILE}")  # noqa: TRY004 pydantic's
+    return value
+
+
+def files_or_fraction(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not 0 < value < 1:
+            raise ValueError("a fraction must be greater than 0 and less than 1; a file is given by its path")
+        return float(value)
+    return value if value is None else files_of(value)
+
+
+def optional_files(value: object) -> object:
+    return value if value is None else files_of(value)
+
+
+def vectors(value: object) -> object:
+    if isinstance(value, list):
+        raise ValueError("must be a path, or {source: FILE, target: FILE}")  # noqa: TRY004 pydantic's
+    return value if value is None else files_of(value)

@@ -147,7 +147,7 @@ SECTIONS: dict[str, list[Mistake]] = {
         _rows("a text file with the ending .gz", ROWS, "rows.tsv.gz"),
         _rows("CSV with a quote that is never closed", 'a,X\n"b,Y\n', "rows.csv"),
         _rows("CSV with a quote that is never closed, with many lines after it", 'a,X\n"b,Y\nc,Z\nd,W\n', "rows.csv"),
-        _rows("CSV with semicolons", "a;X\nb;Y\n", "rows.csv"),
+        _rows("semicolons in a table that should have tabs", "a;X\nb;Y\n"),
         _rows("CSV in UTF-16, as spreadsheets write it", "a,X\nb,Y\n".encode("utf-16"), "rows.csv"),
         _rows("lines that end in carriage returns", "a\tX\rb\tY\r"),
         _rows("NaN in place of a text", '["a", NaN]\n["b", "Y"]\n', "rows.jsonl"),
@@ -331,7 +331,7 @@ SECTIONS: dict[str, list[Mistake]] = {
         _set("a probability above one", "train.feeding={kind: scheduled, start: 2.0}"),
         _set("two ways to average the weights", "train.ema=0.9", "train.average=3"),
         _set("an unknown part to freeze", "train.freeze=[encodre]"),
-        _set("a value that is not YAML", "train.freeze=["),
+        _set("a value that is not YAML", "train.freeze=[a"),
         Mistake(
             "pretrained vectors of another width",
             "train c.yaml --out m --set model.embeddings=v.txt",

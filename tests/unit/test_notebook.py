@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import antiphon
-
 NOTEBOOK = Path(__file__).parents[2] / "examples/g2p.ipynb"
 
 
 @pytest.mark.skipif(not all(map(find_spec, ("nbclient", "pandas", "onnxruntime"))), reason="needs the extra dev")
-@pytest.mark.skipif("source" not in inspect.signature(antiphon.train).parameters, reason="trains from a DataFrame")
 def test_the_notebook_runs(tmp_path: Path) -> None:
     import nbformat
     from nbclient import NotebookClient

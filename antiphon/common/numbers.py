@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,26 +14,37 @@ from .text import as_text
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
+MISSING = {"", "na", "n/a", "nan", "none", "null"}  # texts of a missing number, in lower case
 FURTHEST = 10.0  # standard deviations from the mean: numbers are clipped there, so that no outlier dominates
 
 
-def read_numbers(value: object, load: Callable[[str], Array]) -> Floats:
+class MissingNumberError(ValueError):
+    """Some numbers are missing: cells are empty or NaN."""
+
+
+def read_numbers(value: object, load: Callable[[str], Array], gaps: bool = False) -> Floats:
     """The content of one or several columns as finite float32 numbers, in any shape.
 
-    `load` reads an .npy file by its name; its `ValueError` says what is wrong.
+    `load` reads an .npy file by its name; its `ValueError` says what is wrong. With `gaps` numbers may be missing
+    (empty cells, NaN, NA, null), and are NaN; else that is a `MissingNumberError`.
     """
     if isinstance(value, str):
         text = as_text(value).strip()
-        if not text:
-            raise ValueError("is empty")
-        value = load(text) if text.endswith(".npy") else _from_json(text)
+        if not text and not gaps:
+            raise MissingNumberError("is empty")
+        if gaps and text.lower() in MISSING:
+            value = math.nan
+        else:
+            value = load(text) if text.endswith(".npy") else _from_json(text)
     try:
         values = np.asarray(value)
     except ValueError:  # lists of unequal length
         raise ValueError("has rows of different lengths") from None
-    if values.dtype.kind == "U" and isinstance(value, list | tuple):
+    if values.dtype.kind in ("UO" if gaps else "U") and (gaps or isinstance(value, list | tuple)):
         try:
-            values = np.asarray(_as_numbers(value))
+            values = np.asarray(_as_numbers(value, gaps))
+        except MissingNumberError:
+            raise
         except ValueError as error:
             raise ValueError(f"must be numbers: {error}") from None
     if values.dtype.kind not in "iufb" or (values.dtype.kind == "b" and not isinstance(value, np.ndarray)):
@@ -41,8 +53,10 @@ def read_numbers(value: object, load: Callable[[str], Array]) -> Floats:
         raise ValueError("is empty")
     with np.errstate(over="ignore"):
         values = np.atleast_1d(values.astype(np.float32))
-    if not np.isfinite(values).all():
-        raise ValueError("contains NaN or infinity")
+    if np.isnan(values).any() and not gaps:
+        raise MissingNumberError("contains NaN")
+    if np.isinf(values).any():
+        raise ValueError("contains infinity")
     return values
 
 
@@ -53,11 +67,37 @@ def _from_json(text: str) -> object:
         raise ValueError("is neither a number nor a JSON list of numbers") from None
 
 
-def _as_numbers(value: object) -> Any:
-    """Lists of numbers, some of which are texts, as numbers."""
-    if isinstance(value, list | tuple):
-        return [_as_numbers(item) for item in value]
+def _as_numbers(value: object, gaps: bool) -> Any:
+    """Lists of numbers, some of which are texts, as numbers; with `gaps` what is missing is NaN."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_as_numbers(item, gaps) for item in value]
+    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
+        if not gaps:
+            raise MissingNumberError("has an empty cell" if not value else f"contains {value}")
+        return math.nan
     return float(value) if isinstance(value, str) else value
+
+
+def filled(values: Floats, missing: str, means: Floats) -> Floats:
+    """Numbers [steps, size] without NaN.
+
+    With `missing` "previous" a missing number is that of the step before; at the first steps, and with "mean", it is
+    its mean over the training rows.
+    """
+    gaps = np.isnan(values)
+    if not gaps.any() or values.shape[1] != len(means):
+        return values
+    if missing == "previous":
+        places = np.where(gaps, 0, np.arange(len(values))[:, None])
+        values = np.take_along_axis(values, np.maximum.accumulate(places, axis=0), 0)
+    return np.where(np.isnan(values), means, values).astype(np.float32)
+
+
+def refuse_gaps(values: Floats, missing: str) -> Floats:
+    """The numbers of a step that arrives alone, which has no previous step to fill it from."""
+    if missing == "previous" and np.isnan(values).any():
+        raise ValueError("has a missing number, which only a whole sequence can fill from the previous step")
+    return values
 
 
 def as_vector(values: Floats) -> Floats:

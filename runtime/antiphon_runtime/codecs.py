@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_runtime.common.numbers import as_frames, as_grid, as_vector, clipped, read_numbers, scaled
+from antiphon_runtime.common.numbers import (
+    as_frames,
+    as_grid,
+    as_vector,
+    clipped,
+    filled,
+    read_numbers,
+    refuse_gaps,
+    scaled,
+)
 from antiphon_runtime.common.spelling import spelled, unknown_symbols
 from antiphon_runtime.common.symbols import BOS, EOS, UNK
 from antiphon_runtime.common.text import (
@@ -197,6 +206,8 @@ class Numbers(Codec):
         self.bits = bool(value["bits"])
         self.width = value.get("width")
         self.mean, self.deviation = (np.asarray(value[name], np.float32) for name in ("mean", "deviation"))
+        self.missing = value.get("missing", "refuse")
+        self.means = np.asarray(value.get("means", self.mean), np.float32)
 
     @property
     def size(self) -> int:
@@ -205,20 +216,21 @@ class Numbers(Codec):
 
     def read_input(self, content: Any) -> Array:
         """As `Codec.read_input`."""
-        values = read_numbers(content, _load)
+        values = read_numbers(content, _load, self.missing != "refuse")
         if self.kind == "frames":
             return as_frames(values, self.width)
         return as_grid(values) if self.kind == "grid" else as_vector(values)
 
     def encode(self, value: Array) -> Array:
         """As `Codec.encode`."""
-        return clipped(scaled(value, self.mean, self.deviation, self.steps))
+        return clipped(scaled(filled(value, self.missing, self.means), self.mean, self.deviation, self.steps))
 
     def read_step(self, step: Any) -> Array:
         """As `Codec.read_step`."""
         if self.kind != "frames":
             return super().read_step(step)
-        return self.encode(read_numbers(step, _load).reshape(1, -1))
+        values = read_numbers(step, _load, self.missing != "refuse").reshape(1, -1)
+        return self.encode(refuse_gaps(values, self.missing))
 
     def restored(self, values: Array) -> Array:
         """Numbers of a graph in the scale of the data; for bits the probabilities."""

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
-from antiphon.common.numbers import Array, Floats, as_frames, as_grid, as_vector, clipped, read_numbers, scaled
+from antiphon.common.numbers import (
+    Array,
+    Floats,
+    MissingNumberError,
+    as_frames,
+    as_grid,
+    as_vector,
+    clipped,
+    filled,
+    read_numbers,
+    refuse_gaps,
+    scaled,
+)
 from antiphon.data.codecs.base import Codec, within
 from antiphon.data.formats import load_array
 from antiphon.errors import ConfigError, DataError
 
 Scale = Literal["each", "all", "none"]
+Missing = Literal["refuse", "mean", "previous"]
+FILL = "to fill missing numbers, set missing: mean, or with frames missing: previous"
 
 
 class ScaledCodec(Codec):
@@ -21,13 +36,20 @@ class ScaledCodec(Codec):
 
     `scale`: "each" number of a step separately, "all" with one scale (pixels), or "none". If all numbers of the
     training rows are 0 or 1, they are left as they are.
+
+    `missing` numbers (empty cells, NaN, NA, null) are an error ("refuse"), or the "mean" of the training rows, or that
+    of the "previous" step (at the first steps the mean).
     """
 
     part = "numbers"
 
-    def __init__(self, where: str, scale: Scale = "each") -> None:
+    def __init__(self, where: str, scale: Scale = "each", missing: Missing = "refuse") -> None:
         super().__init__(where)
+        if missing == "previous" and not self.steps:
+            raise ConfigError("missing", "previous needs steps, which only frames have; choose mean")
         self.scale: Scale = scale
+        self.missing: Missing = missing
+        self.means: Floats = np.zeros(1, np.float32)  # over the training rows, in their scale
         self.mean: Floats = np.zeros(1, np.float32)
         self.deviation: Floats = np.ones(1, np.float32)
         self.bits = False
@@ -37,7 +59,14 @@ class ScaledCodec(Codec):
         return len(self.mean)
 
     def read(self, content: object, folder: str) -> Floats:
-        return self._shaped(_numbers(content, folder))
+        return self._shaped(self._numbers(content, folder))
+
+    def _numbers(self, content: object, folder: str) -> Floats:
+        try:
+            return _numbers(content, folder, self.missing != "refuse")
+        except MissingNumberError as error:
+            fills = "missing" in inspect.signature(type(self)).parameters
+            raise ValueError(f"{error}; {FILL}" if fills else str(error)) from None
 
     def _shaped(self, values: Array) -> Floats:
         """The numbers [steps, size] of what was read."""
@@ -45,15 +74,19 @@ class ScaledCodec(Codec):
 
     def learn(self, values: Sequence[Floats]) -> None:
         width = values[0].shape[1]
-        total, squares, count = np.zeros(width), np.zeros(width), 0
+        total, squares, count = np.zeros(width), np.zeros(width), np.zeros(width, np.int64)
         self.bits = True
         for value in values:
             if value.shape[1] != width:
                 continue  # an error with the row's line when it is encoded
             wide = value.astype(np.float64)
-            total, squares, count = total + wide.sum(0), squares + (wide**2).sum(0), count + len(wide)
-            self.bits = self.bits and bool(((wide == 0) | (wide == 1)).all())
+            total, squares = total + np.nansum(wide, 0), squares + np.nansum(wide**2, 0)
+            count = count + (~np.isnan(wide)).sum(0)
+            self.bits = self.bits and bool(((wide == 0) | (wide == 1) | np.isnan(wide)).all())
+        if not count.all():
+            raise ConfigError(f"{self.where}.missing", f"number {count.argmin()} is missing in all training rows")
         mean, square = total / count, squares / count
+        self.means = mean.astype(np.float32)
         if self.scale == "all":
             mean, square = np.full(width, mean.mean()), np.full(width, square.mean())
         deviation = np.sqrt(np.maximum(square - mean**2, 0))
@@ -66,7 +99,7 @@ class ScaledCodec(Codec):
         return clipped(self._scaled(value))
 
     def _scaled(self, value: Floats) -> Floats:
-        return scaled(value, self.mean, self.deviation, self.steps)
+        return scaled(filled(value, self.missing, self.means), self.mean, self.deviation, self.steps)
 
     def restored(self, values: Floats) -> Floats:
         """Scaled numbers [..., size] in the scale of the data."""
@@ -79,12 +112,14 @@ class ScaledCodec(Codec):
         return f"{self.size:,} {'bits' if self.bits else 'numbers'}{' a step' if self.steps else ''}"
 
     def to_json(self) -> dict[str, Any]:
+        fills = {"missing": self.missing, "means": self.means.tolist()} if self.missing != "refuse" else {}
         return {
             "kind": self.kind,
             "scale": self.scale,
             "bits": self.bits,
             "mean": self.mean.tolist(),
             "deviation": self.deviation.tolist(),
+            **fills,
         }
 
     @classmethod
@@ -96,8 +131,16 @@ class ScaledCodec(Codec):
     def _restore(self, value: Mapping[str, Any]) -> None:
         self.bits = bool(value["bits"])
         self.mean, self.deviation = (np.asarray(value[name], np.float32) for name in ("mean", "deviation"))
-        sound = self.mean.ndim == 1 and self.mean.shape == self.deviation.shape and len(self.mean)
-        if not sound or not np.isfinite(self.mean).all() or not (self.deviation > 0).all():
+        self.missing = value.get("missing", "refuse")
+        self.means = np.asarray(value.get("means", self.mean), np.float32)
+        shapes = {array.shape for array in (self.mean, self.deviation, self.means)}
+        sound = len(shapes) == self.mean.ndim == 1 and len(self.mean) and self.missing in get_args(Missing)
+        if (
+            not sound
+            or not np.isfinite(self.means).all()
+            or not np.isfinite(self.mean).all()
+            or not (self.deviation > 0).all()
+        ):
             raise ValueError("mean and deviation must be equally many finite numbers, deviations above 0")
 
     def extended(self, base: Codec) -> Codec:
@@ -121,8 +164,10 @@ class FramesCodec(ScaledCodec):
     kind = "frames"
     steps = True
 
-    def __init__(self, where: str, scale: Scale = "each", width: int | None = None) -> None:
-        super().__init__(where, scale)
+    def __init__(
+        self, where: str, scale: Scale = "each", width: int | None = None, missing: Missing = "refuse"
+    ) -> None:
+        super().__init__(where, scale, missing)
         if width is not None and width < 1:
             raise ConfigError("width", f"must be at least 1 (is {width})")
         self.width = width
@@ -131,7 +176,7 @@ class FramesCodec(ScaledCodec):
         return as_frames(values, self.width)
 
     def read_step(self, step: object) -> Floats:
-        return self.encode(_numbers(step, "").reshape(1, -1))
+        return self.encode(refuse_gaps(self._numbers(step, "").reshape(1, -1), self.missing))
 
     def to_json(self) -> dict[str, Any]:
         return super().to_json() | {"width": self.width}
@@ -218,8 +263,8 @@ def _plain(values: Floats) -> Any:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _numbers(value: object, folder: str) -> Floats:
-    """The numbers in one or several columns; the name of a file is relative to `folder`."""
+def _numbers(value: object, folder: str, gaps: bool) -> Floats:
+    """The numbers in one or several columns, with `gaps` NaN among them; a file's name is relative to `folder`."""
 
     def load(name: str) -> Array:
         try:
@@ -227,4 +272,4 @@ def _numbers(value: object, folder: str) -> Floats:
         except DataError as error:
             raise ValueError(f"names {error}") from None
 
-    return read_numbers(value, load)
+    return read_numbers(value, load, gaps)

@@ -78,6 +78,13 @@ def use(model: Predictor[TextPrediction], folder: Path) -> None:
     trace: Trace = model.explain("abed", reference="A B E D")
     print(len(trace.to_json()))
 
+    rows = [(word, " ".join(word.upper())) for word in WORDS[:20]]
+    report = antiphon.check(rows, valid=0.2)
+    other = antiphon.train(rows, settings=QUICK, valid=0.2, quiet=True, predicts=TextPrediction)
+    for difference in antiphon.compare([model, other], rows, samples=20):
+        print(difference.line())
+    print(report)
+
     known = folder / "known.tsv"
     known.write_text("abed\tA\n", encoding="utf-8")
     print(model.use_exceptions(known), model.predict(["abed"])[0].text)

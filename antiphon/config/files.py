@@ -83,6 +83,7 @@ def files_of(value: object) -> object:
 
 
 def files_or_fraction(value: object) -> object:
+    """As `files_of`, or a fraction of the training inputs, or None."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not 0 < value < 1:
             raise ValueError("a fraction must be greater than 0 and less than 1; a file is given by its path")
@@ -91,10 +92,12 @@ def files_or_fraction(value: object) -> object:
 
 
 def optional_files(value: object) -> object:
+    """As `files_of`, or None."""
     return value if value is None else files_of(value)
 
 
 def vectors(value: object) -> object:
+    """As `files_of` for pretrained vectors: a file, or one for each side, or None."""
     if isinstance(value, list):
         raise ValueError("must be a path, or {source: FILE, target: FILE}")  # noqa: TRY004 pydantic's
     return value if value is None else files_of(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -240,7 +241,9 @@ def test_only_what_is_said_is_measured(folder: Path, pairs: Path, tmp_path: Path
     rows = [(word, text if place % 2 else "A") for place, (word, text) in enumerate(zip(words, texts, strict=True))]
     rows += [(words[0], texts[0])]
     for file in (folder / "config.yaml",):
-        file.write_text(file.read_text().replace("references: rows", f"references: {references}"))
+        text, count = re.subn(r"references:\s+rows", f"references: {references}", file.read_text())
+        assert count == 1
+        file.write_text(text)
     model = load(folder, "cpu")
     sure = {word: item.confidence for word, item in zip(words, model.predict(words), strict=True)}
     middle = sorted(sure.values())[4]

@@ -328,7 +328,12 @@ def test_images_are_a_list_of_what_an_image_is(tmp_path: Path) -> None:
         np.testing.assert_array_equal(codec.encode(codec.read(value, str(tmp_path)))[..., 0], pictures)
     np.testing.assert_array_equal(codec.read_step(pictures[1]), codec.encode(codec.read(pictures[1:2], "")))
     assert codec.key_of(codec.read(pictures, "")) != codec.key_of(codec.read(pictures[:2], ""))
-    for wrong, reason in (("0.png", "must be a list"), ("[]", "is empty"), (["../0.png"], "leads out"), (3, "a list")):
+    for wrong, reason in (
+        ("0.png", "must be a list"),
+        ("[]", "is empty"),
+        (["../0.png"], "outside the table"),
+        (3, "a list"),
+    ):
         with pytest.raises(ValueError, match=reason):
             codec.read(wrong, str(tmp_path))
 

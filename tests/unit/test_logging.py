@@ -46,7 +46,7 @@ def test_a_program_shows_lines_and_warnings(tmp_path: Path) -> None:
     assert any(line.startswith("100 training rows, 20 validation rows; ") for line in lines), "a pipe has long lines"
     assert any(line.startswith("warning: ") for line in lines)
     assert lines[-1].startswith("done: ")
-    assert sum(line.startswith("   step   epoch") for line in lines) == 1
+    assert sum(line.startswith(" update   epoch") for line in lines) == 1
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_on_a_narrow_terminal_nothing_breaks_within_a_word(tmp_path: Path) -> No
     lines = [line.rstrip() for line in re.split(r"[\r\n]+", shown)]
     assert max(map(len, lines)) <= 70 or all(" " not in line.strip() for line in lines if len(line) > 70)
     assert any("tokens/s" in line and "left" in line for line in lines), "the bar"
-    head = next(line for line in lines if line.startswith("   step"))
+    head = next(line for line in lines if line.startswith(" update"))
     assert "kept" in head
     assert "minutes" not in head
     text = " ".join(" ".join(lines).split())
@@ -179,7 +179,7 @@ def test_validations_do_not_count_in_rate_and_remaining_time(tmp_path: Path, mon
     monkeypatch.setattr(TrainingLog, "wants_progress", lambda log: True)
     monkeypatch.setattr(TrainingLog, "write", lambda log, line: shown.append(line))
     train(tiny_config(tmp_path, train__max_steps=8, train__validate_every=2), tmp_path / "m", threads=1)
-    lines = [line for line in shown if line.startswith("step ")]
+    lines = [line for line in shown if line.startswith("update ")]
     left = [float(line.split()[-5]) for line in lines]
     assert left == [pytest.approx(2 * (8 - step) / 60, abs=0.051) for step in range(1, 9)]
     rates = [float(line.split("  ")[2].split()[0].replace(",", "")) for line in lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -173,8 +174,9 @@ def test_asgd_ships_the_mean_of_the_weights_after_each_update() -> None:
 
 
 def test_a_measured_rate_is_told_saved_and_the_same_each_time(
-    tiny_config: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tiny_config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "antiphon")
     settings = {"train.learning_rate": "auto", "train.optimizer": "sgd"}
     folders = [train(read_config_file(tiny_config, settings), tmp_path / name, device="cpu") for name in "ab"]
     chosen = [bundle.load_config(folder).train.learning_rate for folder in folders]
@@ -183,7 +185,7 @@ def test_a_measured_rate_is_told_saved_and_the_same_each_time(
     assert chosen == [curves[0]["chosen"]] * 2
     lowest = curves[0]["rates"][curves[0]["losses"].index(min(curves[0]["losses"]))]
     assert chosen[0] == pytest.approx(lowest / 10, rel=0.05)
-    assert f"train.learning_rate: {chosen[0]:g}, a tenth of" in capfd.readouterr().err
+    assert f"train.learning_rate: {chosen[0]:g}, a tenth of" in caplog.text
     assert (folders[0] / bundle.RATES_PICTURE).read_bytes().startswith(b"\x89PNG")
 
 

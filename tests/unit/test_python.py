@@ -138,7 +138,7 @@ def test_home_is_meant_in_every_path(pairs: Path, tmp_path: Path, monkeypatch: p
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     (tmp_path / "pairs.tsv").write_bytes(pairs.read_bytes())
-    (tmp_path / "known.tsv").write_text("abc\tX\n", encoding="utf-8")
+    (tmp_path / "known.tsv").write_text("abc\tA\n", encoding="utf-8")
     settings = {**QUICK, "data.valid": "~/pairs.tsv"}
     model = antiphon.train("~/pairs.tsv", out="~/m", settings=settings, device="cpu", quiet=True)
     assert model.folder == tmp_path / "m"

@@ -354,7 +354,7 @@ def test_a_damaged_list_is_told(folder: Path, model: Predictor, tmp_path: Path) 
 def test_an_ensemble_and_an_export_say_what_they_cannot(folder: Path, model: Predictor, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"decode\.shortlist: is for one model"):
         load([folder, folder], "cpu").predict(["so"])
-    with pytest.raises(AntiphonError, match=r"decode\.shortlist: is .* which the runtime cannot do"):
+    with pytest.raises(AntiphonError, match=r"decode\.shortlist: is .* which the runtime does not support"):
         export(folder, tmp_path / "out")
 
 

@@ -67,7 +67,7 @@ def test_what_is_not_clear_is_asked(write: Write) -> None:
     for line in ("#   ax: '0.5', numbers", "#   device: 'd0'"):
         assert line in text.splitlines()
     ran = CliRunner().invoke(app, ["check", str(path.with_name("c.yaml"))])
-    assert (ran.exit_code, "which? Name them" in ran.output) == (1, True)
+    assert (ran.exit_code, "name them by position" in ran.output) == (1, True)
     ran = CliRunner().invoke(app, ["init", str(path), "--out", str(path.with_name("c.yaml"))])
     assert (ran.exit_code, "exists; name another file" in ran.output) == (1, True)
 

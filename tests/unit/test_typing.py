@@ -58,9 +58,20 @@ def test_the_example_uses_every_public_function() -> None:
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     methods = {name for name, _ in inspect.getmembers(antiphon.Predictor, inspect.isfunction) if name[0] != "_"}
-    special = {"chat", "tag", "file", "lines", "most_outputs", "refuse_unsure", "rows", "row_sums", "evaluate_signed"}
+    special = {
+        "chat",
+        "tag",
+        "file",
+        "lines",
+        "most_outputs",
+        "refuse_unsure",
+        "rows",
+        "row_sums",
+        "evaluate_signed",
+        "cells",
+    }
     assert methods - special - used == set(), "what the command line needs is not shown"
-    assert {"train", "load", "Callback", "Run", "Trace"} <= used
+    assert {"train", "load", "check", "compare", "Callback", "Run", "Trace"} <= used
 
 
 def test_mistakes_are_rejected_where_they_stand(tmp_path: Path) -> None:

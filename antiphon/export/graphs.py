@@ -54,6 +54,7 @@ def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:
 
 
 def is_live(model: Reader) -> bool:
+    """Whether a reader predicts for each step of a live stream, so that it has a graph of one step."""
     return model.streams and model.head.stepwise
 
 

@@ -17,7 +17,7 @@ METHODS = ("begin", "update", "validation", "end")
 class Run:
     """A training as a callback sees it.
 
-    `updates` are done, of at most `total`. `loss` is the mean training loss in nats a token since the last validation
+    `updates` are done, of at most `total`. `loss` is the mean training loss in nats per token since the last validation
     (at a validation: up to it), None before the first update. `history` has an entry for each validation, as
     `log.jsonl` has, with its metrics by name. `folder` is the folder of the model.
     """

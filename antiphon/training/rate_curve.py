@@ -13,7 +13,7 @@ from antiphon.saved.folder import RATES, RATES_PICTURE
 
 @dataclass(frozen=True)
 class RateCurve:
-    """The `losses` (nats a token, smoothed) after updates with these `rates`, and the rate that was `chosen`."""
+    """The `losses` (nats per token, smoothed) after updates with these `rates`, and the rate that was `chosen`."""
 
     rates: list[float]
     losses: list[float]
@@ -41,7 +41,7 @@ class RateCurve:
         figure, axis = pyplot.subplots(figsize=(6, 4), layout="constrained")
         axis.plot(self.rates, self.losses)
         axis.axvline(self.chosen, color="grey", linestyle=":", label=f"chosen: {self.chosen:g}")
-        axis.set(xscale="log", xlabel="learning rate", ylabel="loss, nats a token", title="learning rate range test")
+        axis.set(xscale="log", xlabel="learning rate", ylabel="loss, nats per token", title="learning rate range test")
         axis.legend()
         picture = io.BytesIO()
         figure.savefig(picture, dpi=120, format="png")

@@ -62,6 +62,13 @@ def with_sides(
     A side is a column (its name or position) or a dict of settings; a list of these is several sources, and of columns
     the columns of a target.
     """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ConfigError(
+            "settings", f'must be a dict of keys, such as {{"train.epochs": 5}}, but is {shown(settings)}'
+        )
+    for name, side in (("source", source), ("target", target)):
+        if side is not None and any(key == name or key.startswith(f"{name}.column") for key in settings or ()):
+            raise ConfigError(f"settings: {name}", f"is also given as {name}=; give it once")
     keys: dict[str, Any] = {}
     if source is not None:
         keys["source"] = [_side(each) for each in source] if isinstance(source, list | tuple) else _side(source)
@@ -255,8 +262,8 @@ def compare(
     `models` are loaded models or folders; `data` are rows in memory or files. See `Difference` for what is returned,
     and `antiphon/use/comparison.py` for `samples` and `seed`. Errors are `AntiphonError`s.
     """
-    if len(models) < 2:
-        raise DataError("compare needs two models or more")
+    if isinstance(models, str | Path) or len(models) < 2:
+        raise DataError("compare needs a list of two models or more")
     rows = files_or_rows(data)
     loaded = [model if isinstance(model, Predictor) else load(model, device) for model in models]
     return comparison.compare(loaded, rows, samples, seed, beam, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from .text import as_text
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 MISSING = {"", "na", "n/a", "nan", "none", "null"}  # texts of a missing number, in lower case
+DECIMAL_COMMA = re.compile(r"'\s*[+-]?\d*,\d+\s*'")
 FURTHEST = 10.0  # standard deviations from the mean: numbers are clipped there, so that no outlier dominates
 
 
@@ -36,6 +38,8 @@ def read_numbers(value: object, load: Callable[[str], Array], gaps: bool = False
             value = math.nan
         else:
             value = load(text) if text.endswith(".npy") else _from_json(text)
+    if value is None and not gaps:
+        raise MissingNumberError("has no value")
     try:
         values = np.asarray(value)
     except ValueError:  # lists of unequal length
@@ -46,7 +50,8 @@ def read_numbers(value: object, load: Callable[[str], Array], gaps: bool = False
         except MissingNumberError:
             raise
         except ValueError as error:
-            raise ValueError(f"must be numbers: {error}") from None
+            comma = "; for decimal commas set data.decimal to ','" if DECIMAL_COMMA.search(str(error)) else ""
+            raise ValueError(f"must be numbers: {error}{comma}") from None
     if values.dtype.kind not in "iufb" or (values.dtype.kind == "b" and not isinstance(value, np.ndarray)):
         raise ValueError("must be numbers")
     if not values.size:

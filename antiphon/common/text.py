@@ -50,6 +50,8 @@ def as_text(value: object) -> str:
 def _kind_of(value: object) -> str:
     if value is None:
         return "null"
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iufb":
+        return f"an array {list(value.shape)}; arrays are read by the kinds vector, frames, image, number and numbers"
     return f"an array {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
 
 

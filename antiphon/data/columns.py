@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 
@@ -85,13 +85,24 @@ def read_table(
 
 
 def read_memory(
-    rows: InMemory, columns: Sequence[Column], problems: Problems, named: bool = True
+    rows: InMemory,
+    columns: Sequence[Column],
+    problems: Problems,
+    named: bool = True,
+    fills: Collection[Column] = (),
+    spells: Collection[Column] = (),
 ) -> Iterator[tuple[int, list[object]]]:
-    """As `read_table`, of rows in memory; their number takes the place of the line."""
+    """As `read_table`, of rows in memory; their number takes the place of the line.
+
+    Cells of the columns in `fills` may be missing; those of the columns in `spells` are read as text, so numbers with a
+    fraction in them are bad rows.
+    """
     if rows.records is None:
         about = rows.about.removesuffix(LOST)
         raise DataError(f"the configured rows were in memory and cannot be read again ({about}); give the data")
     names = rows.names
+    if not rows.records:
+        return
     if names is None and any(isinstance(column, str) for column in columns):
         raise DataError(f"{rows}: have no names of columns; give positions from 0, or rows that are dicts")
     selected = [position_of(column, names or (), str(rows), "in these rows") for column in columns]
@@ -101,7 +112,7 @@ def read_memory(
         values = []
         for column, position in zip(columns, map(int, selected), strict=True):
             try:
-                values.append(_checked(_cell(record, position)))
+                values.append(_checked(_cell(record, position), column in fills, column in spells))
             except ValueError as error:
                 name = names[position] if names and position < len(names) else column
                 problems.add(str(rows), number, str(error), name)
@@ -110,10 +121,13 @@ def read_memory(
             yield number, values
 
 
-def _checked(value: object) -> object:
+def _checked(value: object, fills: bool, spells: bool) -> object:
     """A cell of a row in memory, unless it is missing or of a type that files cannot have."""
-    if value is None:
+    if value is None and not fills:
         raise ValueError("has no value (None or NaN)")
+    if isinstance(value, float) and spells:
+        kinds = "vector for a source, number or label for a target"
+        raise ValueError(f"is the number {value:g}, but text is read; name the kind: {kinds}; or make the column text")
     if isinstance(value, date | time | timedelta | Decimal):
         kind = type(value).__name__
         raise ValueError(f"is of the type {kind}; make it a text first, as it should be read")  # noqa: TRY004

@@ -357,6 +357,9 @@ def tables_in(path: str) -> list[str]:
 def position_of(column: Column, names: Sequence[str], where: str, place: str = "in the header") -> Column:
     """The position of a column among the names that stand at `where`; a position is returned as it is."""
     if isinstance(column, int):
+        if str(column) in names and names.index(str(column)) != column:
+            there = names.index(str(column))
+            raise DataError(f"{where}: {column} is a position, and also the name of column {there}; rename the columns")
         return column
     if names.count(column) > 1:
         raise DataError(f"{where}: the header names the column {column!r} more than once")

@@ -104,7 +104,7 @@ def sides_of(config: Config, codecs: Codecs) -> list[SideReader]:
         gathers = codec.steps and codec.form not in ("any", "aligned")
         points = config.data.decimal == "," and isinstance(codec, ScaledCodec)
         read = _with_points(codec.read) if points else codec.read
-        sides.append(SideReader(name.replace("-", " "), place, read, gathers, named))
+        sides.append(SideReader(name.replace("-", " "), place, read, gathers, named, codec.fills, codec.kind == "text"))
     if config.data.group is not None and not any(side.gathers and side.columns is not None for side in sides):
         raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
     return sides

@@ -90,7 +90,9 @@ def _cells(series: Any) -> list[object]:
 
 def plain(value: Any) -> Any:
     """A cell as codecs read it: NaN is None, and scalars, tensors, pictures and arrays of texts become plain values."""
-    if isinstance(value, str | bytes | int):
+    if isinstance(value, str):
+        return str(value)  # numpy's texts are texts, too
+    if isinstance(value, bytes | int):
         return value
     if isinstance(value, Mapping) and isinstance(value.get("bytes"), bytes):  # a picture of datasets
         return value["bytes"]

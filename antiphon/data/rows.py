@@ -43,6 +43,8 @@ class SideReader:
         False  # whether it gets the contents of all rows of a group; otherwise the one content that they share
     )
     named: bool = True  # whether the user named the columns; otherwise they are the first
+    fills: bool = False  # whether cells may be missing, since the codec fills them
+    spells: bool = False  # whether it reads text, so that a number with a fraction is probably a mistake
 
 
 class _Entry(NamedTuple):
@@ -177,7 +179,9 @@ def _table_entries(
     columns = columns if group is None else [group, *columns]
     names = table.names if isinstance(table, InMemory) else None
     if isinstance(table, InMemory):
-        rows = read_memory(table, columns, problems, named)
+        fills = [column for side in sides if side.fills for column in _columns_of(side)]
+        spells = [column for side in sides if side.spells for column in _columns_of(side)]
+        rows = read_memory(table, columns, problems, named, fills, spells)
     else:
         rows = read_table(table, columns, layout.header, problems, named, layout.separator)
     if group is None:

@@ -16,6 +16,7 @@ from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.rows import Row
 from antiphon.decoding.plan import Speaker, plain
+from antiphon.errors import DataError
 from antiphon.evaluation.answering import Answer
 from antiphon.evaluation.influences import Sums, influences, quotients
 from antiphon.evaluation.metric_names import CORPUS
@@ -167,9 +168,10 @@ def _measure_numbers(task: Task, codec: ScaledCodec, scores: RowScores, answers:
 
 
 def confusion(task: Task) -> dict[str, dict[str, int]]:
-    """For every reference label, how often each label was predicted."""
+    """For every reference label, how often each label was predicted; other targets than labels are a `DataError`."""
     codec, model = task.codecs.target, task.model
-    assert isinstance(codec, LabelCodec)
+    if not isinstance(codec, LabelCodec):
+        raise DataError(f"confusion needs a target of the kind label or labels, but this model has {codec.kind}")
     assert isinstance(model, Reader)
     answers = read_sources(model, task.examples.sources, task.codecs.sources[0].ends, task.device)
     predicted = [label for answer in answers for label in codec.names(map(int, answer.predicted))]

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from antiphon.api import read_config, user_config
 from antiphon.config.load import read_tree
 from antiphon.config.schema import Config
-from antiphon.errors import ConfigError, TrainingError
+from antiphon.errors import ConfigError, TrainingError, shown
 from antiphon.experiments.evaluations import digest_of
 from antiphon.experiments.runs import Command, Run, train_all
 from antiphon.files import make_folder, write_text
@@ -48,6 +48,10 @@ def sweep(
             raise ConfigError(key, "is set by --seeds")
         if key in grid and key in settings:
             raise ConfigError(key, "is in the grid and set for all runs; give it once")
+    for key, values in grid.items():
+        repeated = [value for place, value in enumerate(values) if value in values[:place]]
+        if repeated:
+            raise ConfigError(key, f"has the value {shown(repeated[0])} twice")
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     for combination in combinations:
         check_names(read_config(shared.what, {**settings, **combination}).config)

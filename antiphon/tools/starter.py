@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 
+from antiphon.common.numbers import MISSING
 from antiphon.data.formats import ENDINGS, FORMATS, KEYED, Layout, is_table, sniffed, suffix_of, tables_in
 from antiphon.data.oddities import NAMES, TARGETS
 from antiphon.errors import DataError, shown
@@ -28,7 +29,15 @@ class Column:
 
     @property
     def numeric(self) -> bool:
-        return all(re.fullmatch(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*", cell) for cell in self.cells)
+        """Whether its cells are numbers; some may be missing."""
+        cells = [cell for cell in self.cells if cell.strip().lower() not in MISSING]
+        return bool(cells) and all(
+            re.fullmatch(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*", cell) for cell in cells
+        )
+
+    @property
+    def has_gaps(self) -> bool:
+        return any(cell.strip().lower() in MISSING for cell in self.cells)
 
     @property
     def is_target(self) -> bool:
@@ -67,7 +76,8 @@ def starter(table: str, folder: str) -> str:
     if group is not None:
         about = "rows with the same in this column are one sequence, a step each"
         lines.append(f"  # group: {_yaml(group.key)}   # {about}")
-    lines += _side("source", source, columns) + _side("target", target, columns)
+    free = [column for column in columns if column not in (target, group) and not _is_id(column)]
+    lines += _side("source", source, free or columns, group is not None) + _side("target", target, columns)
     return "\n".join(lines) + "\n"
 
 
@@ -140,11 +150,17 @@ KINDS = {
 }
 
 
-def _side(name: str, column: Column | None, columns: Sequence[Column]) -> list[str]:
-    """The line of a side; a comment if it is not clear which column it is."""
+def _is_id(column: Column) -> bool:
+    return isinstance(column.key, str) and _stem(column.key) in ("id", "index", "row")
+
+
+def _side(name: str, column: Column | None, columns: Sequence[Column], grouped: bool = False) -> list[str]:
+    """The line of a side, which is one of `columns`; a comment if it is not clear which."""
     if column is None:
         numbers = ", ".join(_yaml(other.key) for other in columns if other.numeric)
-        several = f", or {{kind: vector, columns: [{numbers}]}}" if name == "source" and numbers else ""
+        filled = ", missing: mean" if any(other.numeric and other.has_gaps for other in columns) else ""
+        kind = "frames" if grouped else "vector"
+        several = f", or {{kind: {kind}, columns: [{numbers}]{filled}}}" if name == "source" and numbers else ""
         return [f"# {name}: {{column: {_yaml(columns[0].key)}}}   # which column? Set it here{several}"]
     kind = ""
     if column.numeric and (name == "source" or not all(cell.strip().isdigit() for cell in column.cells)):

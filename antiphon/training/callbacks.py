@@ -62,6 +62,8 @@ class Callbacks:
 
     def __init__(self, callbacks: Iterable[object]) -> None:
         self.methods: dict[str, list[Any]] = {name: [] for name in METHODS}
+        if not isinstance(callbacks, Iterable):
+            raise TrainingError(f"callbacks: must be a list of callbacks, but is {callbacks!r}")
         for callback in callbacks:
             names = [name for name in METHODS if callable(getattr(callback, name, None))]
             if not names or isinstance(callback, type):

@@ -280,9 +280,9 @@ def _written(keys: Keys, facts: Facts) -> None:
     keys("model.attention", asks)
     batch = 16 if facts.rows < 2_000 else 32 if small else 64 if middle else 128
     _budget(keys, facts, batch, least=3_000, epochs=40 if small else 25, patience=3_000)
-    # 100 words to reverse: 0.86 instead of 0.79 of unseen ones with half the rate; from 300 it changes nothing, and
-    # 300 pronunciations lose 8 points by it
-    halved = facts.rearranged and facts.rows < FEW
+    # 100 words to reverse: 0.86 instead of 0.79 of unseen ones are right with half the rate, 0.11 instead of 0.09 of
+    # pronunciations; from 300 rows it loses up to 8 points, and with two sources it is not better
+    halved = facts.kinds == ("text",) and facts.rows < FEW
     _learning(keys, rate=2e-3 if small and not halved else 1e-3, smoothing=0.1, average=0.999, unknown=0.01)
 
 

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from antiphon.data.codecs.base import Codec
 from antiphon.devices import pick_device
-from antiphon.errors import ConfigError, ModelFolderError, nearest
+from antiphon.errors import ConfigError, ModelFolderError, nearest, shown
 from antiphon.evaluation.answering import prediction_class
 from antiphon.files import user_path
 from antiphon.model.ensemble import Ensemble
@@ -73,6 +73,10 @@ def load(
 def refuse_other_class(target: Codec, predicts: type[Any] | None, where: str) -> None:
     """Refuse a model whose predictions are not of the class that the program expects."""
     actual = prediction_class(target)
+    if predicts is not None and not isinstance(predicts, type):
+        raise ModelFolderError(
+            f"predicts: must be a class such as antiphon.{actual.__name__}, but is {shown(predicts)}"
+        )
     if predicts is not None and actual is not predicts:
         reason = f"its target is of the kind {target.kind}, so it predicts {actual.__name__}, not {predicts.__name__}"
         raise ModelFolderError(f"{where}: {reason}; give predicts={actual.__name__}")

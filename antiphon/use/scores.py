@@ -9,7 +9,7 @@ from antiphon.data.batches import Examples, Sequences
 from antiphon.data.load import encode_rows, load_rows
 from antiphon.data.memory import files_or_rows
 from antiphon.data.rows import Row
-from antiphon.errors import AntiphonError, DataError
+from antiphon.errors import AntiphonError, DataError, shown
 from antiphon.evaluation.scores import score_rows
 from antiphon.use.encoding import encode_pair
 from antiphon.use.loaded import Loaded
@@ -38,7 +38,10 @@ def scored(loaded: Loaded, data: Data) -> list[tuple[Row, float]]:
 def scores(loaded: Loaded, pairs: Sequence[tuple[Any, Any]]) -> list[float | AntiphonError]:
     """The score of every pair of an input and a target; a wrong pair has its error in its place."""
     entries: list[list[Any] | AntiphonError] = []
-    for place, (value, target) in enumerate(pairs):
+    for place, pair in enumerate(pairs):
+        if isinstance(pair, str) or len(pair) != 2:
+            raise DataError(f"pair {place + 1}: must be an input and a target, but is {shown(pair)}")
+        value, target = pair
         try:
             entries.append(encode_pair(loaded, value, target, f"pair {place + 1}"))
         except AntiphonError as error:

@@ -69,15 +69,16 @@ def test_more_rows_never_get_less_training_or_a_smaller_model(tmp_path: Path, co
     assert visits(large) >= visits(small) - large.train.batch_size  # whole updates
 
 
-@pytest.mark.parametrize(("count", "turned", "rate"), [(100, True, 1e-3), (1000, True, 2e-3), (100, False, 2e-3)])
-def test_few_words_to_reverse_are_learned_with_half_the_rate(
-    write: Write, count: int, turned: bool, rate: float
-) -> None:
+@pytest.mark.parametrize(("count", "rate"), [(100, 1e-3), (1000, 2e-3)])
+def test_few_texts_are_learned_with_half_the_rate(write: Write, count: int, rate: float) -> None:
     chance = random.Random(1)
     words = ["".join(chance.choices("abcdefgh", k=7)) for _ in range(count)]
-    path = write("t.tsv", "".join(f"{word}\t{word[::-1] if turned else word.upper()}\n" for word in words))
+    path = write("t.tsv", "".join(f"{word}\t{word[::-1]}\n" for word in words))
     assert choose(path).train.learning_rate == rate
     assert choose(path, train__learning_rate=0.005).train.learning_rate == 0.005
+    two = write("two.tsv", "".join(f"{word}\tpast\t{word[::-1]}\n" for word in words))
+    sides = {"source": [{"column": 0}, {"column": 1}], "target": {"column": 2}}
+    assert choose(two, **sides).train.learning_rate == 2e-3
 
 
 # --- tokens -------------------------------------------------------------------------------------------

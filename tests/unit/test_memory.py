@@ -271,6 +271,10 @@ WORDS = ["ab", "ba", "aab", "abb"]
         ({"x": "ab", "y": ["a", "b"]}, "the column 'x' must be a list of cells, but is 'ab'"),
         ({"train": pd.DataFrame({"x": WORDS})}, "'train' is a table in a dict of tables; give one of them"),
         ([("a", " ")], "row 1, column 1: the target is empty"),
+        (pd.DataFrame({"x": [0.5, 1.25, 2.0, 3.0], "y": WORDS}),
+         "row 1, column 'x': is the number 0.5, but text is read; name the kind: vector for a source"),
+        (pd.DataFrame([["a", "b"]], columns=[1, 0]), "rows in memory: 0 is a position, and also the name of column 1"),
+        ([(np.zeros(4), "a")], "row 1, column 0: the source is not text but an array [4]; arrays are read"),
         ([], "rows in memory: has no rows"),
         (iter(()), "rows in memory: has no rows"),
         (3, "trains from tuples, dicts"),
@@ -280,6 +284,43 @@ def test_a_wrong_row_is_named(rows: Any, message: str) -> None:
     with pytest.raises(AntiphonError) as error:
         antiphon.train(rows, settings=QUICK)
     assert str(error.value).startswith(message)
+
+
+def test_missing_numbers_are_filled_as_in_a_file(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1.0, None, 3.0, 4.0] * 10, "b": [0, 1, None, 1] * 10, "y": ["up", "down"] * 20})
+    frame["b"] = frame["b"].astype("Int64")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    sides: dict[str, Any] = {"source": {"kind": "vector", "columns": ["a", "b"], "missing": "mean"}, "target": "y"}
+    models = [
+        antiphon.train(rows, settings={**READER, "target.kind": "label"}, device="cpu", **sides)
+        for rows in (tmp_path / "t.csv", frame, pl.from_pandas(frame))
+    ]
+    assert weights(models[0]) == weights(models[1]) == weights(models[2])
+    assert len(models[0].predict(frame)) == 40
+    with pytest.raises(DataError, match=r"row 2, column 'a': has no value"):
+        antiphon.train(frame, settings=READER, source={"kind": "vector", "columns": ["a", "b"]}, target="y")
+
+
+WRONG: Any = "a=1"  # where a dict, a list, a class or a pair belongs
+
+
+def test_mistakes_in_arguments_are_named(pairs: Path, from_file: antiphon.Predictor) -> None:
+    rows = rows_in(pairs)
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: antiphon.train(rows, settings=WRONG), "settings: must be a dict of keys"),
+        (lambda: antiphon.train(rows, settings=QUICK, callbacks=antiphon.Callback()), "callbacks: must be a list"),  # type: ignore[call-overload]
+        (lambda: antiphon.train(rows, settings={"source.column": 1}, source=0),
+         "settings: source: is also given as source=; give it once"),
+        (lambda: antiphon.load(from_file.folder, predicts=WRONG), "predicts: must be a class such as "),
+        (lambda: antiphon.compare("model", rows), "compare needs a list of two models or more"),
+        (lambda: from_file.confusion(rows), "confusion needs a target of the kind label or labels"),
+        (lambda: from_file.scores([WRONG]), "pair 1: must be an input and a target"),
+        (lambda: from_file.evaluate([]), "rows in memory: has no rows"),
+    ]  # fmt: skip
+    for call, message in calls:
+        with pytest.raises(AntiphonError) as error:
+            call()
+        assert str(error.value).startswith(message)
 
 
 def test_rows_of_other_parts_are_named_by_their_part(pairs: Path) -> None:

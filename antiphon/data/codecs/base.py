@@ -41,6 +41,7 @@ class Codec(ABC):
     metric: ClassVar[str] = "loss"  # targets only: chooses the best model unless the user names another
     reads: ClassVar[bool] = True  # whether a row has content for it
     whole: ClassVar[bool] = False  # sources only: a file is one value, learned in pieces
+    fills: bool = False  # whether missing numbers are filled
     trims: bool = False  # sources only: white space at the ends of an input is not read
 
     def __init__(self, where: str) -> None:

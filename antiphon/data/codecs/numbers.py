@@ -49,6 +49,7 @@ class ScaledCodec(Codec):
             raise ConfigError("missing", "previous needs steps, which only frames have; choose mean")
         self.scale: Scale = scale
         self.missing: Missing = missing
+        self.fills = missing != "refuse"
         self.means: Floats = np.zeros(1, np.float32)  # over the training rows, in their scale
         self.mean: Floats = np.zeros(1, np.float32)
         self.deviation: Floats = np.ones(1, np.float32)
@@ -63,7 +64,7 @@ class ScaledCodec(Codec):
 
     def _numbers(self, content: object, folder: str) -> Floats:
         try:
-            return _numbers(content, folder, self.missing != "refuse")
+            return _numbers(content, folder, self.fills)
         except MissingNumberError as error:
             fills = "missing" in inspect.signature(type(self)).parameters
             raise ValueError(f"{error}; {FILL}" if fills else str(error)) from None
@@ -132,6 +133,7 @@ class ScaledCodec(Codec):
         self.bits = bool(value["bits"])
         self.mean, self.deviation = (np.asarray(value[name], np.float32) for name in ("mean", "deviation"))
         self.missing = value.get("missing", "refuse")
+        self.fills = self.missing != "refuse"
         self.means = np.asarray(value.get("means", self.mean), np.float32)
         shapes = {array.shape for array in (self.mean, self.deviation, self.means)}
         sound = len(shapes) == self.mean.ndim == 1 and len(self.mean) and self.missing in get_args(Missing)

@@ -99,7 +99,7 @@ def test_a_sweep_trains_what_is_missing_and_nothing_twice(tmp_path: Path) -> Non
     [
         (["--grid", "train.learning_rat=1"], "train.learning_rat: unknown key; did you mean 'learning_rate'", 1),
         (["--grid", "train.seed=1,2"], "train.seed: is set by --seeds", 1),
-        (["--grid", "model.cell=gru,gru"], "model.cell: has the value 'gru' twice", 1),
+        (["--grid", "model.attention=dot,dot"], "model.attention: has the value 'dot' twice", 1),
         (["--grid", "model.dropout=0.1", "--set", "model.dropout=0.2"], "model.dropout: is in the grid and set", 1),
         (["--grid", "model.attention=general,generall"], "model.attention: unknown attention 'generall'", 1),
         (["--grid", "model.dropout"], "'model.dropout' is not KEY=VALUE,VALUE", 2),

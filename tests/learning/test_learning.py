@@ -61,7 +61,12 @@ def test_copying_is_learned_with_what_regularizes(tmp_path: Path, options: dict[
 PACE = {"adamw": (200, 0.9), "adam": (200, 0.9), "muon": (200, 0.9), "sgd": (500, 0.9), "asgd": (500, 0.25)}
 
 
-@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+LONG = {"asgd", "muon", "adam"}
+
+
+@pytest.mark.parametrize(
+    "optimizer", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in OPTIMIZERS]
+)
 def test_copying_is_learned_at_a_measured_rate(tmp_path: Path, optimizer: str) -> None:
     steps, least = PACE[optimizer]
     choice: Any = {"kind": "asgd", "start": 400} if optimizer == "asgd" else optimizer

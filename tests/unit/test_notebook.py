@@ -11,6 +11,7 @@ import pytest
 NOTEBOOK = Path(__file__).parents[2] / "examples/g2p.ipynb"
 
 
+@pytest.mark.slow  # it trains a model to its end
 @pytest.mark.skipif(not all(map(find_spec, ("nbclient", "pandas", "onnxruntime"))), reason="needs the extra dev")
 def test_the_notebook_runs(tmp_path: Path) -> None:
     import nbformat

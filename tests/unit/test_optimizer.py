@@ -203,7 +203,7 @@ def test_plain_gradient_descent_measures_its_rate_unless_it_is_given(tiny_config
     for kind, keys, expected in (
         ("sgd", {}, "auto"),
         ("sgd", {"train.learning_rate": 0.5}, 0.5),
-        ("adam", {}, 0.002),
+        ("adam", {}, 0.001),
     ):
         completed = read_config(tiny_config, {"train.optimizer": kind, **keys})
         assert completed.config.train.learning_rate == expected

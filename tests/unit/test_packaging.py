@@ -6,6 +6,7 @@ What builds and installs is slow, needs a package index, and is skipped where th
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -187,7 +188,23 @@ def test_each_has_its_files_and_no_others(built: dict[str, Built], package: str)
     assert {name for name in wheel if not name.startswith(information)} == expected
     assert {name for name in sdist if name.startswith(f"{package}/")} == expected
     others = {name for name in sdist - expected if not name.startswith(f"{package}.egg-info/")}
-    assert others == {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO", "setup.cfg"}
+    build = {"setup.py"} if package == "antiphon_runtime" else set()
+    assert others == {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO", "setup.cfg"} | build
+
+
+def test_a_checkout_without_symbolic_links_is_not_built(tmp_path: Path) -> None:
+    """Where git does not make links, it writes a file with the path that the link has."""
+    runtime = tmp_path / "runtime"
+    shutil.copytree(FOLDERS["antiphon_runtime"], runtime, symlinks=True)
+    link = runtime / "antiphon_runtime" / "common"
+    target = os.readlink(link)
+    link.unlink()
+    link.write_text(target)
+    done = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=runtime, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "git config core.symlinks true" in done.stderr
 
 
 @pytest.mark.slow

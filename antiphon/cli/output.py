@@ -64,7 +64,7 @@ def _parquet(records: Iterable[Record], file: File) -> None:
 
 
 def write_conll(records: Iterable[Record], file: File) -> None:
-    """A token a line with its label, a blank line after each row; of several sources all have as many tokens."""
+    """One token per line with its label, a blank line after each row; of several sources all have as many tokens."""
     for number, record in enumerate(records, 1):
         columns = [value if isinstance(value, list) else str(value).split() for value in record.values()]
         if len(set(map(len, columns))) != 1:

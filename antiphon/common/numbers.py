@@ -16,7 +16,7 @@ from .text import as_text
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 MISSING = {"", "na", "n/a", "nan", "none", "null"}  # texts of a missing number, in lower case
-DECIMAL_COMMA = re.compile(r"'\s*[+-]?\d*,\d+\s*'")
+DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?\s*")
 FURTHEST = 10.0  # standard deviations from the mean: numbers are clipped there, so that no outlier dominates
 
 
@@ -50,8 +50,7 @@ def read_numbers(value: object, load: Callable[[str], Array], gaps: bool = False
         except MissingNumberError:
             raise
         except ValueError as error:
-            comma = "; for decimal commas set data.decimal to ','" if DECIMAL_COMMA.search(str(error)) else ""
-            raise ValueError(f"must be numbers: {error}{comma}") from None
+            raise ValueError(f"must be numbers: {error}") from None
     if values.dtype.kind not in "iufb" or (values.dtype.kind == "b" and not isinstance(value, np.ndarray)):
         raise ValueError("must be numbers")
     if not values.size:
@@ -80,6 +79,8 @@ def _as_numbers(value: object, gaps: bool) -> Any:
         if not gaps:
             raise MissingNumberError("has an empty cell" if not value else f"contains {value}")
         return math.nan
+    if isinstance(value, str) and DECIMAL_COMMA.fullmatch(value):
+        raise ValueError(f"{value!r} has a decimal comma; set data.decimal to ','")
     return float(value) if isinstance(value, str) else value
 
 

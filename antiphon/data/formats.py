@@ -18,6 +18,7 @@ from zipfile import BadZipFile, is_zipfile
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon.common.numbers import DECIMAL_COMMA
 from antiphon.data.conllu import FIELDS, sentences
 from antiphon.errors import DataError, nearest
 
@@ -34,7 +35,6 @@ Numbered: TypeAlias = Iterator[tuple[int, Record | None, str]]
 """For each record: its line, the record (empty for a blank line, None for a bad one), and the reason if it is None."""
 
 MOST_SNIFFED = 20  # lines
-DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _conllu(path: str, _: Layout) -> Numbered:
 
 
 def _conll(path: str, layout: Layout) -> Numbered:
-    """Sentences of column files as in CoNLL-2003: a token a line, a blank line between sentences.
+    """Sentences of column files as in CoNLL-2003: one token per line, a blank line between sentences.
 
     A record has the text of each column, with a blank between tokens; the line is that of the first token.
     """

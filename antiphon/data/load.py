@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from antiphon.common.numbers import DECIMAL_COMMA
 from antiphon.common.symbols import UNK
 from antiphon.config.files import Files, InMemory, Parallel
 from antiphon.config.schema import Config, SideKeys
@@ -18,7 +19,6 @@ from antiphon.data.codecs.base import Array, Codec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.codecs.numbers import ScaledCodec
 from antiphon.data.copying import Copying
-from antiphon.data.formats import DECIMAL_COMMA
 from antiphon.data.oddities import header, quotes, white_space
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row, SideReader, read_rows, read_texts

@@ -116,7 +116,7 @@ def complete(user_config: Config, like: Config | None = None, skip: bool = False
 
 
 def _of_sentences(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree; of files with a token a line (.conll) the last column has the labels of the first, unless the user
+    """The tree; of files with one token per line (.conll) the last column has the labels of the first, unless the user
     sets another column."""
     train, target = tree["data"]["train"], tree.get("target", {})
     files = [train] if isinstance(train, str) else train if isinstance(train, list) else []

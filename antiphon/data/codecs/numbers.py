@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 
@@ -42,6 +41,7 @@ class ScaledCodec(Codec):
     """
 
     part = "numbers"
+    can_fill: ClassVar[bool] = True  # whether it has the option `missing`
 
     def __init__(self, where: str, scale: Scale = "each", missing: Missing = "refuse") -> None:
         super().__init__(where)
@@ -66,8 +66,7 @@ class ScaledCodec(Codec):
         try:
             return _numbers(content, folder, self.fills)
         except MissingNumberError as error:
-            fills = "missing" in inspect.signature(type(self)).parameters
-            raise ValueError(f"{error}; {FILL}" if fills else str(error)) from None
+            raise ValueError(f"{error}; {FILL}" if self.can_fill else str(error)) from None
 
     def _shaped(self, values: Array) -> Floats:
         """The numbers [steps, size] of what was read."""
@@ -207,6 +206,7 @@ class NumberCodec(ScaledCodec):
     """The one number of a row."""
 
     kind = "number"
+    can_fill = False
 
     def __init__(self, where: str) -> None:
         super().__init__(where)
@@ -235,6 +235,7 @@ class NumbersCodec(ScaledCodec):
     """A vector for each step of the source. Vectors of 0 and 1 (keys of a piano roll) are predicted as bits."""
 
     kind = "numbers"
+    can_fill = False
     steps = True
     form = "each"
 

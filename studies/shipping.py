@@ -38,6 +38,7 @@ G2P = DATA / "g2p-sigmorphon2021/medium"
 INFLECTION = DATA / "inflection-conll2017"
 SIDES = {"source": [{"column": 0}, {"column": 2, "tokens": {"split": ";"}}], "target": {"column": 1}}
 
+QUOTIENTS = {"wer": "exact_match"}  # the metric of rows whose errors these are
 Data = tuple[Path | Config, str, str]  # what is trained, the test's metric, and the watched one
 SETS: dict[str, Data] = {
     "cmudict": (ROOT / "configs/g2p-cmudict-small.yaml", "wer", "token_error_rate"),
@@ -79,12 +80,22 @@ def recorded(name: str, seed: int) -> dict[str, Any]:
         weights(model, folder / "training" / f"step-{entry['step']:09}.pt")
         _, sums = model.row_sums(valid, beam=1)
         rows = {"above": sums[watched].above.tolist(), "below": sums[watched].below.tolist()}
-        scores = model.evaluate(test_of(name, config))
-        checkpoints.append({"step": entry["step"], "loss": entry["loss"], "rows": rows, "test": scores[metric]})
+        test = test_of(name, config)
+        score = model.evaluate(test)[metric]
+        test_rows = row_errors(model.row_sums(test)[1][QUOTIENTS.get(metric, metric)])
+        checkpoints.append(
+            {"step": entry["step"], "loss": entry["loss"], "rows": rows, "test": score, "test_rows": test_rows}
+        )
     minutes = history[-1]["minutes"]
     shutil.rmtree(folder)
     about = {"name": name, "seed": seed, "metric": metric, "watched": watched, "patience": patience}
     return {**about, "minutes": round(minutes, 1), "hardware": hardware(1), "checkpoints": checkpoints}
+
+
+def row_errors(right: Sums) -> list[float]:
+    """What each row adds to the share of errors, 1 minus the metric."""
+    errors: list[float] = ((right.below - right.above) / right.below.sum()).tolist()
+    return errors
 
 
 @torch.no_grad()
@@ -126,7 +137,23 @@ def judged(run: Mapping[str, Any]) -> dict[str, Any]:
         rule: {"kept": checkpoints[at]["step"], "stopped": checkpoints[stop]["step"], "test": checkpoints[at]["test"]}
         for rule, (at, stop) in rules.items()
     }
-    return {**about, "rows": len(values[0].influence), **shipped}
+    errors = [np.asarray(checkpoints[at]["test_rows"]) for at in (old, new)]
+    moved = {str(row): round(value, 9) for row, value in enumerate(errors[1] - errors[0]) if value}
+    return {**about, "rows": len(values[0].influence), **shipped, "moved": moved, "test_rows": len(errors[0])}
+
+
+def standard_error(runs: Sequence[Mapping[str, Any]]) -> float | None:
+    """The standard error of the change of the test errors by the new rule, paired over test rows.
+
+    A row's change is the mean over the trainings. None if a training's rows are not recorded.
+    """
+    if not all("moved" in run for run in runs):
+        return None
+    changes = np.zeros(runs[0]["test_rows"])
+    for run in runs:
+        for row, change in run["moved"].items():
+            changes[int(row)] += change / len(runs)
+    return float(np.sqrt(((changes - changes.mean()) ** 2).sum()))
 
 
 def known() -> list[dict[str, Any]]:
@@ -136,9 +163,12 @@ def known() -> list[dict[str, Any]]:
 
 def table(runs: Sequence[Mapping[str, Any]]) -> None:
     """A row a data set: errors of the test rows, the mean of the seeds and half their range."""
+    columns = (
+        "data, seeds, validation rows, best by the metric, latest not shown to be worse, change, its error, the last"
+    )
     lines = [
-        "| data | seeds | validation rows | best by the metric | latest not shown to be worse | change | the last |",
-        "|---|---|---|---|---|---|---|",
+        f"| {columns.replace(', ', ' | ')} |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     changes = []
     for name in SETS:
@@ -153,7 +183,9 @@ def table(runs: Sequence[Mapping[str, Any]]) -> None:
         changes.append(change / statistics.mean(errors["old"]))
         cells = [mean_and_spread(errors[rule], 100, 2) for rule in ("old", "new", "last")]
         rows = f"{mine[0]['rows']:,}"
-        lines.append(f"| {name} | {len(mine)} | {rows} | {cells[0]} | {cells[1]} | {100 * change:+.2f} | {cells[2]} |")
+        error = standard_error(mine)
+        both = f"{100 * change:+.2f} | {'' if error is None else f'{100 * error:.2f}'}"
+        lines.append(f"| {name} | {len(mine)} | {rows} | {cells[0]} | {cells[1]} | {both} | {cells[2]} |")
     lines.append("")
     lines.append(f"Errors change by {100 * statistics.mean(changes):+.1f}% of themselves, the mean over data sets.")
     insert(TABLE, "shipping", lines)

@@ -16,6 +16,7 @@ from .text import as_text
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
 MISSING = {"", "na", "n/a", "nan", "none", "null"}  # texts of a missing number, in lower case
+NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")  # with a decimal point or comma
 DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?\s*")
 FURTHEST = 10.0  # standard deviations from the mean: numbers are clipped there, so that no outlier dominates
 

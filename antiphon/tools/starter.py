@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 
-from antiphon.common.numbers import MISSING
+from antiphon.common.numbers import MISSING, NUMBER
 from antiphon.data.formats import ENDINGS, FORMATS, KEYED, Layout, is_table, sniffed, suffix_of, tables_in
 from antiphon.data.oddities import NAMES, TARGETS
 from antiphon.errors import DataError, shown
@@ -31,9 +31,7 @@ class Column:
     def numeric(self) -> bool:
         """Whether its cells are numbers; some may be missing."""
         cells = [cell for cell in self.cells if cell.strip().lower() not in MISSING]
-        return bool(cells) and all(
-            re.fullmatch(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*", cell) for cell in cells
-        )
+        return bool(cells) and all(NUMBER.fullmatch(cell) for cell in cells)
 
     @property
     def has_gaps(self) -> bool:
@@ -162,9 +160,7 @@ def _side(name: str, column: Column | None, columns: Sequence[Column], grouped: 
         kind = "frames" if grouped else "vector"
         several = f", or {{kind: {kind}, columns: [{numbers}]{filled}}}" if name == "source" and numbers else ""
         return [f"# {name}: {{column: {_yaml(columns[0].key)}}}   # which column? Set it here{several}"]
-    kind = ""
-    if column.numeric and (name == "source" or not all(cell.strip().isdigit() for cell in column.cells)):
-        kind = f"kind: {'vector' if name == 'source' else 'number'}, "
+    kind = "kind: vector, " if column.numeric and name == "source" else ""
     return [f"{name}: {{{kind}column: {_yaml(column.key)}}}   # kind: {KINDS[name]}; by default chosen from the rows"]
 
 

@@ -16,7 +16,7 @@ from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.data.codecs.base import Answers
 from antiphon.data.formats import suffix_of
-from antiphon.data.load import load_rows, untrained
+from antiphon.data.load import load_rows, sides_of, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.model.build import structure_of
@@ -184,7 +184,8 @@ def _with_sides(tree: Mapping[str, Any], skip: bool) -> tuple[list[Row], dict[st
             about.append(f"target: {kind.value}, as {kind.why}")
             config = parse_config({**reading, "target": target}, Path())
             codecs = untrained(config)
-            rows = [replace(row, target=codecs.target.read(row.target, "")) for row in rows]
+            read = sides_of(config, codecs)[-1].read
+            rows = [replace(row, target=read(row.target, "")) for row in rows]
     sources = [{"kind": "text", **side} for side in _as_list(tree.get("source", {}))]
     for place, (name, side) in enumerate(zip(codecs.named, (*sources, target), strict=True)):
         chosen = sides.tokens(codecs, rows, place) if "tokens" not in side else None

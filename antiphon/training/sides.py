@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from antiphon.common.numbers import NUMBER
 from antiphon.common.text import Text, turns_of
 from antiphon.data.codecs.labels import LabelsCodec
 from antiphon.data.codecs.text import TextCodec
@@ -39,7 +40,7 @@ class Chosen:
 
 
 def target_kind(codecs: Codecs, rows: Sequence[Row]) -> Chosen | None:
-    """`label` or `labels` for targets that look like these, if the user named no kind; None: they are text."""
+    """`label`, `labels` or `number` for targets that look like it, if the user named no kind; None: they are text."""
     rows = _some(rows)
     source = codecs.sources[0]
     if len(codecs.sources) == 1 and isinstance(source, TextCodec) and not source.whole and _are_tags(rows):
@@ -48,7 +49,25 @@ def target_kind(codecs: Codecs, rows: Sequence[Row]) -> Chosen | None:
     distinct = len(set(values))
     if len(values) >= ROWS_A_LABEL * distinct > ROWS_A_LABEL:
         return Chosen("label", f"there are {distinct:,} distinct targets in {len(values):,} rows")
+    if _are_numbers(codecs, rows):
+        return Chosen("number", "every target is a number (target.kind: text writes it digit by digit)")
     return None
+
+
+def _are_numbers(codecs: Codecs, rows: Sequence[Row]) -> bool:
+    """Whether targets are numbers to be estimated: with decimals, or whole beside sources of plain numbers.
+
+    Beside pictures they are text, which is read off them; beside a text that is itself full of numbers, too: the
+    answer of a sum is written.
+    """
+    values = [row.target for row in rows]
+    kinds = {codec.kind for codec in codecs.sources}
+    if "image" in kinds or not all(isinstance(value, str) and NUMBER.fullmatch(value) for value in values):
+        return False
+    words = [word for place in _texts(codecs) for word in _words([row.sources[place] for row in rows])]
+    if words and sum(word[0].isdigit() for word in words) >= NUMERIC * len(words):
+        return False
+    return kinds <= {"vector", "category"} or any("." in value or "," in value for value in values)
 
 
 def _are_tags(rows: Sequence[Row]) -> bool:

@@ -98,6 +98,24 @@ def test_few_targets_that_stand_often_are_labels_and_one_alone_is_not(tmp_path: 
     assert chosen(tmp_path, [f"{sentence(5)}\tsame" for _ in range(60)]).target.kind == "text"
 
 
+NUMBERS = {
+    "texts and ratings": ([f"{sentence(5)}\t{n / 7:.2f}" for n in range(60)], {}, "number"),
+    "texts and whole numbers": ([f"{sentence(5)}\t{n}" for n in range(60)], {}, "text"),
+    "a sum of decimal numbers": ([f"{n / 4} + {n}\t{5 * n / 4}" for n in range(60)], {}, "text"),
+    "decimal commas": (
+        [f"{sentence(5)}\t{n},5" for n in range(60)], {"data__decimal": ","}, "number",
+    ),
+    "vectors and whole numbers": ([f"[{n}, 1]\t{n}" for n in range(60)], {"source__kind": "vector"}, "number"),
+    "one that is no number": ([f"{sentence(5)}\t{n / 7:.2f}{'%' * (n == 9)}" for n in range(60)], {}, "text"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_decimal_numbers_are_estimated_unless_their_source_is_full_of_numbers(tmp_path: Path, name: str) -> None:
+    rows, settings, kind = NUMBERS[name]
+    assert chosen(tmp_path, rows, **settings).target.kind == kind
+
+
 def test_what_the_user_names_is_kept(tmp_path: Path) -> None:
     rows = [f"{text}\t{tags(text)}" for text in TAGGED]
     assert chosen(tmp_path, rows, target__kind="text").target.kind == "text"

@@ -13,7 +13,7 @@ from antiphon.config.load import PATHS, parse_config, read_config_file, set_valu
 from antiphon.config.schema import Config
 from antiphon.data.formats import ENDINGS, is_table
 from antiphon.data.load import untrained
-from antiphon.data.memory import KINDS, files_or_rows, in_memory
+from antiphon.data.memory import KINDS, files_or_rows, in_memory, plain
 from antiphon.errors import ConfigError, DataError, TrainingError, shown
 from antiphon.files import user_path
 from antiphon.saved import folder as bundle
@@ -73,7 +73,8 @@ def with_sides(
     if source is not None:
         keys["source"] = [_side(each) for each in source] if isinstance(source, list | tuple) else _side(source)
     if target is not None:
-        keys["target"] = {"columns": list(target)} if isinstance(target, list | tuple) else _side(target)
+        several = isinstance(target, list | tuple)
+        keys["target"] = {"columns": [plain(column) for column in target]} if several else _side(target)
     for name, data in (("data.valid", valid), ("data.test", test)):
         if isinstance(data, float | int):
             keys[name] = data
@@ -84,7 +85,7 @@ def with_sides(
 
 
 def _side(side: Any) -> dict[str, Any]:
-    return dict(side) if isinstance(side, Mapping) else {"column": side}
+    return dict(side) if isinstance(side, Mapping) else {"column": plain(side)}
 
 
 def _absolute(files: Any) -> Any:

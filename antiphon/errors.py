@@ -105,6 +105,11 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"{hint}known: {', '.join(names[:SHOWN_NAMES])}{more}{otherwise}"
 
 
+def count_of(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is 1."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shown(value: object) -> str:
     """A user's value, of any type, as a message shows it: shortened."""
     return _SHORT.repr(value)

@@ -10,7 +10,7 @@ import typer
 
 from antiphon.cli.common import load, settings_of, show
 from antiphon.cli.options import ConfigOrTable, Folder, Settings
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, count_of
 
 
 def check(
@@ -31,7 +31,7 @@ def check(
         report = check_completed(completed)
     show(str(report))
     if report.bad_rows:
-        raise AntiphonError(f"{what}: {report.bad_rows:,} bad rows; mend them, or set data.on_error to skip")
+        raise AntiphonError(f"{what}: {count_of(report.bad_rows, 'bad row')}; correct it, or set data.on_error: skip")
 
 
 def exceptions(

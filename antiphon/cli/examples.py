@@ -10,7 +10,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "evaluate": ("antiphon evaluate model test.tsv", "antiphon evaluate model test.tsv --json --beam 4"),
     "compare": ("antiphon compare model other test.tsv",),
-    "sweep": ("antiphon sweep pairs.tsv --seeds 3 --grid model.cell=lstm,gru --out sweep",),
+    "sweep": ("antiphon sweep pairs.tsv --grid model.cell=lstm,gru --out sweep",),
     "table": (
         "antiphon table sweep",
         "antiphon table sweep --metric exact_match --format latex",
@@ -28,7 +28,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "exceptions": ("antiphon exceptions model known.tsv", "antiphon exceptions model"),
     "inspect": (
         "antiphon inspect model knight --out knight.html",
-        "antiphon inspect model knight --reference 'N AY T' --view attention --out knight.png",
+        "antiphon inspect model knight --view attention --out knight.png",
     ),
     "export": ("antiphon export model shipped", "antiphon export model small --int8 --data test.tsv"),
     "convert": ("antiphon convert checkpoint20.npz --out g2p",),

@@ -26,7 +26,7 @@ from antiphon.cli.predict import chat, predict, score
 from antiphon.cli.serve import serve
 from antiphon.cli.tools import bench, demo
 from antiphon.cli.train import train
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, nearest
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -126,7 +126,7 @@ def _help(
         print(above.get_help())
         return
     if (below := chosen.get_command(above, command)) is None:
-        raise typer.BadParameter(f"there is no command {command!r}; antiphon --help lists them")
+        raise typer.BadParameter(f"there is no command {command!r}; {nearest(command, chosen.commands)}")
     print(below.get_help(type(above)(below, info_name=command, parent=above)))
 
 

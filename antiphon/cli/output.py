@@ -97,7 +97,7 @@ def write_records(records: Iterable[Record], path: Path) -> None:
 
 
 def record_of(names: Sequence[str], cells: Sequence[Any], answer: Prediction | None, scores: bool) -> Record:
-    """A row: the cells of the sources, the prediction (None: none is given), and if asked for how sure it is.
+    """A row: the cells of the sources, the prediction (None: none is given), and with `scores` how sure it is.
 
     With `scores` a text has its log-probability, a label or labels their probabilities, and all of these their
     confidence if the model is calibrated.

@@ -85,7 +85,7 @@ def predict(
     threads: Threads = None,
 ) -> None:
     """Write the output of every input, in order."""
-    _check_out(out, scores, as_json, stream)
+    _check_out(out, scores, abstain_below is not None, as_json, stream)
     if n_best > 1 and not as_json:
         raise typer.BadParameter("needs --json", param_hint="--n-best")
     if align and not as_json:
@@ -189,7 +189,8 @@ def _records(model: Predictor, file: Path | None, decoding: Decoding, output: Ou
     below = output.abstain_below
     for answer in _answers(model, name, inputs(), decoding, output, False, scores):
         silent = below is not None and abstains(answer, below)
-        yield record_of(model.source_names, waiting.popleft(), None if silent else answer, scores)
+        record = record_of(model.source_names, waiting.popleft(), None if silent else answer, scores)
+        yield record if below is None else {**record, "abstained": silent}  # else an empty output would look the same
 
 
 def _answers(
@@ -219,7 +220,7 @@ def _answers(
         print(f"inputs with symbols that the training rows do not have: {count}; {advice}", file=sys.stderr)
 
 
-def _check_out(out: Path | None, scores: bool, as_json: bool, stream: bool) -> None:
+def _check_out(out: Path | None, scores: bool, abstain: bool, as_json: bool, stream: bool) -> None:
     """Refuse an ending that is not known, and options that cannot be combined with a file."""
     if out is None:
         if scores:
@@ -227,6 +228,9 @@ def _check_out(out: Path | None, scores: bool, as_json: bool, stream: bool) -> N
         return
     if out.suffix.lower() not in WRITERS:
         raise typer.BadParameter(f"must end in {', '.join(WRITERS)}", param_hint="--out")
+    if out.suffix.lower() == ".conll" and (scores or abstain):
+        reason = "adds columns, and the columns of a .conll file are a token and its label; write .tsv or .jsonl"
+        raise typer.BadParameter(reason, param_hint="--scores" if scores else "--abstain-below")
     if as_json or stream:
         reason = "is for standard output; the ending of --out says how the file is written"
         raise typer.BadParameter(reason, param_hint="--json" if as_json else "--stream")

@@ -23,7 +23,7 @@ from antiphon.data.oddities import header, quotes, white_space
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row, SideReader, read_rows, read_texts
 from antiphon.data.shortlist import Shortlist
-from antiphon.errors import ConfigError, DataError
+from antiphon.errors import ConfigError, DataError, count_of
 from antiphon.registry import Table
 
 AT_ONCE = 10_000  # rows whose ids are lists, which take ten times the memory of arrays
@@ -36,7 +36,7 @@ def tell(problems: Problems) -> None:
     for note in problems.notes:
         LOG.warning("%s", note)
     if problems.first:
-        LOG.warning("%d bad rows are skipped:\n%s", problems.reasons.total(), problems.summary())
+        LOG.warning("skipped %s:\n%s", count_of(problems.reasons.total(), "bad row"), problems.summary())
 
 
 @dataclass(frozen=True)

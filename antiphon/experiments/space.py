@@ -28,6 +28,12 @@ class Between:
         value = trial.suggest_float(key, min(self.low, default), max(self.high, default), log=self.log)
         return default if value == default else float(f"{value:.3g}") if self.log else round(value, 3)
 
+    def next_to(self, default: Any) -> Any:
+        """The parameter of a value close to the default: half of it, or a fifth of the way to the other end."""
+        if self.log:
+            return max(self.low, default / 2)
+        return default + 0.2 * ((self.high if default < (self.low + self.high) / 2 else self.low) - default)
+
 
 @dataclass(frozen=True)
 class Times:
@@ -39,6 +45,10 @@ class Times:
         """The value to try."""
         return max(1, round(default * trial.suggest_categorical(key, self.factors)))
 
+    def next_to(self, default: Any) -> Any:
+        """The parameter of the next larger value."""
+        return min(factor for factor in self.factors if factor > 1)
+
 
 @dataclass(frozen=True)
 class OneOf:
@@ -49,6 +59,10 @@ class OneOf:
     def suggest(self, trial: Trial, key: str, default: Any) -> Any:
         """The value to try."""
         return json.loads(trial.suggest_categorical(key, [*dict.fromkeys(map(json.dumps, [default, *self.values]))]))
+
+    def next_to(self, default: Any) -> Any:
+        """The parameter of the last value that is not the default."""
+        return json.dumps([value for value in self.values if value != default][-1])
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,11 @@ class Dimension:
                 return 1.0
             case OneOf():
                 return json.dumps(self.default)
+
+    @property
+    def neighbour(self) -> Any:
+        """The parameter of a value close to the default."""
+        return self.row.values.next_to(self.default)
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """The key and the value to try; nothing if it is the default, so that the defaults set no key."""

@@ -211,7 +211,8 @@ def _refuse_unknown(metric: str, measured: Mapping[str, Sequence[Evaluation]]) -
     for name, evaluations in measured.items():
         for evaluation in evaluations:
             if metric not in evaluation.scores:
-                reason = f"unknown metric {metric!r} for {name}; {nearest(metric, evaluation.scores)}"
+                more = "" if evaluation.rows else "; these are of validation; with --data FILE also those of evaluate"
+                reason = f"unknown metric {metric!r} for {name}; {nearest(metric, evaluation.scores, more)}"
                 raise ConfigError("--metric", reason)
 
 

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 RECORD, JOURNAL, BEST, MODEL = "tune.yaml", "trials.log", "best.yaml", "model"
 SEARCH = 0.6  # the share of the time for the search; the rest is for further seeds
-CANDIDATES = 3  # settings that are trained with further seeds, beside the defaults
+CANDIDATES = 3  # settings that are trained with further seeds beside the defaults, at most
 FURTHER_SEEDS = 4
-RANDOM = 8  # trials before the sampler learns from them
-UNPRUNED = 4  # trials before one may be pruned
+STARTUP = 8  # trials before the sampler learns from them: the defaults, and one key changed at a time
+UNPRUNED = 2  # trials before one may be pruned
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Outcome:
     """
 
     settings: dict[str, Any]
+    tried: int  # settings beside the defaults that were trained to their end
     metric: str
     seeds: int
     defaults: float
@@ -177,11 +178,12 @@ def tune(
         completed.train.metric or untrained(completed).target.metric, study, began + SEARCH * 60 * minutes, say,
     )  # fmt: skip
     train_all(shared, search.runs(), search.ended, say, search.is_hopeless, deadline)
-    finished = search.finished()
-    if not any(trial.user_attrs["number"] == 0 for trial in finished):
+    if not any(trial.user_attrs["number"] == 0 for trial in search.finished()):
         raise TrainingError(f"{out}: {minutes:g} minutes do not suffice for the defaults; the same command goes on")
-    candidates = _candidates(finished)
-    seeds = _with_further_seeds(search, candidates, deadline)
+    if not _better(search):  # nothing needs further seeds
+        search.until = deadline
+        train_all(shared, search.runs(), search.ended, say, search.is_hopeless, deadline)
+    candidates, seeds = _with_further_seeds(search, deadline)
     return _chosen(search, candidates, seeds)
 
 
@@ -201,10 +203,12 @@ def _study(optuna: Any, out: Path, dimensions: Sequence[Dimension]) -> Study:
     pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=2)
     study: Study = optuna.create_study(storage=storage, study_name="tune", pruner=pruner, load_if_exists=True)
     # the seed differs after an interruption, since the sampler would propose again what it has proposed before
-    study.sampler = optuna.samplers.TPESampler(seed=1 + len(study.trials), n_startup_trials=RANDOM)
+    study.sampler = optuna.samplers.TPESampler(seed=1 + len(study.trials), n_startup_trials=STARTUP)
     if not study.trials:
         first = {dimension.row.key: dimension.first for dimension in dimensions}
         study.enqueue_trial(first, user_attrs={"number": 0})
+        for dimension in dimensions:
+            study.enqueue_trial({**first, dimension.row.key: dimension.neighbour})
     for trial in study.trials:
         if trial.state.name == "RUNNING":
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
@@ -213,30 +217,46 @@ def _study(optuna: Any, out: Path, dimensions: Sequence[Dimension]) -> Study:
     return study
 
 
-def _candidates(finished: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The defaults, and the best of the others."""
-    defaults = [trial for trial in finished if trial.user_attrs["number"] == 0]
-    others = [trial for trial in finished if trial.user_attrs["values"]]
-    return [defaults[0], *others[:CANDIDATES]]
+def _defaults(search: Search) -> FrozenTrial:
+    return next(trial for trial in search.finished() if trial.user_attrs["number"] == 0)
 
 
-def _with_further_seeds(search: Search, candidates: Sequence[FrozenTrial], deadline: float) -> list[int]:
-    """Train the candidates with further seeds as long as there is time; returns the seeds that all of them have."""
+def _better(search: Search) -> list[FrozenTrial]:
+    """The trials that are better than the defaults, the best first."""
+    bound = _defaults(search).value
+    assert bound is not None
+    return [trial for trial in search.finished() if trial.value is not None and trial.value < bound]
+
+
+def _with_further_seeds(search: Search, deadline: float) -> tuple[list[FrozenTrial], list[int]]:
+    """Train the defaults and the best with further seeds as long as there is time: as many of these as it suffices for.
+
+    Returns the defaults and the best, and the seeds that all of them have.
+    """
     seeds = [search.seed]
-    if len(candidates) == 1:
-        return seeds
-    slowest = max(trial.user_attrs["seconds"] for trial in candidates)
+    candidates = [_defaults(search), *_better(search)[:CANDIDATES]]
     for seed in range(search.seed + 1, search.seed + 1 + FURTHER_SEEDS):
-        runs = [run for trial in candidates if not (run := _run_of(search, trial, seed)).finished]
-        rounds = math.ceil(len(runs) / search.shared.jobs)
-        if runs and time.monotonic() + rounds * slowest > deadline:
+
+        def missing(seed: int = seed) -> list[Run]:
+            return [run for trial in candidates if not (run := _run_of(search, trial, seed)).finished]
+
+        while len(candidates) > 2 and seeds == [search.seed] and _too_long(search, candidates, missing(), deadline):
+            candidates.pop()
+        if len(candidates) == 1 or _too_long(search, candidates, missing(), deadline):
             break
-        train_all(search.shared, iter(runs), lambda run, status: None, search.say, until=deadline)
-        if not all(run.finished for run in runs):
+        train_all(search.shared, iter(missing()), lambda run, status: None, search.say, until=deadline)
+        if missing():
             break
         seeds.append(seed)
         search.say(f"seed {seed}: trained for the {len(candidates)} best settings, the defaults among them")
-    return seeds
+    return candidates, seeds
+
+
+def _too_long(search: Search, candidates: Sequence[FrozenTrial], runs: Sequence[Run], deadline: float) -> bool:
+    """Whether the runs would not end before the deadline."""
+    slowest = max(trial.user_attrs["seconds"] for trial in candidates)
+    rounds = math.ceil(len(runs) / search.shared.jobs)
+    return bool(runs) and time.monotonic() + rounds * slowest > deadline
 
 
 def _run_of(search: Search, trial: FrozenTrial, seed: int) -> Run:
@@ -269,4 +289,5 @@ def _chosen(search: Search, candidates: Sequence[FrozenTrial], seeds: Sequence[i
         compared.append(Setting("best", [_run_of(search, best, seed).folder for seed in seeds]))
     has_test = bundle.load_config(folder).data.test is not None
     table = table_of(compared, device=search.shared.device) if has_test else None
-    return Outcome(best.user_attrs["values"], search.metric, len(seeds), mean(candidates[0]), mean(best), table)
+    tried = len(search.finished()) - 1
+    return Outcome(best.user_attrs["values"], tried, search.metric, len(seeds), mean(candidates[0]), mean(best), table)

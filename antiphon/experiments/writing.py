@@ -59,8 +59,9 @@ def outcome(chosen: Outcome, out: Path) -> str:
     """What `tune` has chosen, and how much better it is."""
     keys = [f"  {key}: {json.dumps(value)}" for key, value in chosen.settings.items()]
     over = f"mean of {chosen.seeds} seeds" if chosen.seeds > 1 else "of one seed, so partly luck: give more minutes"
+    defaults = f"none of {chosen.tried} others is better" if chosen.tried else "no time for others, give more minutes"
     lines = [
-        "chosen:" if keys else "chosen: the defaults; nothing that was tried is better",
+        "chosen:" if keys else f"chosen: the defaults; {defaults}",
         *keys,
         f"validation {chosen.metric}: defaults {chosen.defaults:.4f}, chosen {chosen.chosen:.4f} ({over})",
         f"{out / 'best.yaml'} is its configuration, {out / 'model'} its model",

@@ -92,6 +92,9 @@ def _vocabulary_digests(folder: Path) -> dict[str, str]:
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     """The weights; an error if these or the vocabularies are not as written. Without digests nothing is checked."""
     path = folder / WEIGHTS
+    if not path.exists() and (folder / TRAINING).is_dir():
+        advice = "if its training was interrupted, the same call with --resume (resume=True) goes on with it"
+        raise ModelFolderError(f"{path}: is missing; {advice}")
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get(ABOUT, "{}"))

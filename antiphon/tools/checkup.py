@@ -20,7 +20,7 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
 from antiphon.data.problems import Problems, place
 from antiphon.data.rows import Row
-from antiphon.errors import DataError, shown
+from antiphon.errors import DataError, count_of, shown
 from antiphon.training.defaults import Completed
 from antiphon.training.prepare import assemble, check_names, read_parts
 
@@ -98,9 +98,8 @@ def check_config(config: Config) -> Report:
         if problems.first:
             count = problems.reasons.total()
             report.bad_rows += 0 if problems.skip else count
-            report.warn(
-                f"{part}: {count:,} bad rows{' will be skipped' if problems.skip else ''}:\n{problems.summary()}"
-            )
+            skipped = " will be skipped" if problems.skip else ""
+            report.warn(f"{part}: {count_of(count, 'bad row')}{skipped}:\n{problems.summary()}")
     for number, (side, codec) in enumerate(codecs.named.items()):
         report.write(f"{side}: {codec.about()}")
         if isinstance(codec, LabelCodec):

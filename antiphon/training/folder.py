@@ -16,9 +16,10 @@ def check_folder(out: Path, resume: bool, overwrite: bool) -> None:
     if resume or not out.exists() or (out.is_dir() and all(PARTIAL in path.name for path in out.iterdir())):
         return
     if not overwrite:
-        raise TrainingError(f"{out}: exists; go on with --resume, replace it with --overwrite, or name another --out")
+        advice = "resume it (--resume, resume=True), replace it (--overwrite, overwrite=True), or name another"
+        raise TrainingError(f"{out}: exists; {advice}")
     if out.is_symlink() or not (out / bundle.CONFIG).is_file():
-        raise TrainingError(f"{out}: is not a model folder, so --overwrite leaves it alone; name another --out")
+        raise TrainingError(f"{out}: is not a model folder, so it is not replaced; name another")
     bundle.refuse_strange_files(out)
 
 

@@ -235,7 +235,7 @@ def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool
         ended = not at.failed and _call(training, "update")
         ended = (at.validated == at.step and _call(training, "validation")) or ended
         if stop:
-            raise KeyboardInterrupt(f"stopped at update {at.step} and saved; go on with --resume")
+            raise KeyboardInterrupt(f"stopped at update {at.step} and saved; --resume (resume=True) goes on")
         if ended:
             break
     if training.at.validated != training.at.step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -18,6 +19,7 @@ from antiphon.data.problems import Problems
 from antiphon.data.rows import SideReader, read_rows
 from antiphon.errors import DataError
 
+LOG = logging.getLogger("antiphon")
 LINES = (".tsv", ".txt", "")  # files that may be a table or one input per line
 Input = tuple[int, Any]  # the line it stands on, and what it is
 
@@ -26,6 +28,7 @@ def read_file(path: str, config: Config, codecs: Codecs) -> Iterator[Input]:
     """The inputs of a file: of a table its source columns, answers beside them are not read; else its lines."""
     if is_read_as_table(path, config, codecs):
         return ((line, value) for line, value, _ in _of_table(path, config, codecs))
+    _warn_of_tokens(path, codecs)
     return lines_of(path, codecs)
 
 
@@ -34,6 +37,7 @@ def cells_of(path: str, config: Config, codecs: Codecs) -> Iterator[tuple[int, A
     if is_read_as_table(path, config, codecs):
         yield from _of_table(path, config, codecs)
     else:
+        _warn_of_tokens(path, codecs)
         yield from with_fields(lines_of(path, codecs), codecs)
 
 
@@ -111,6 +115,18 @@ def _is_table(path: str, config: Config, codecs: Codecs) -> bool:
             fields = line.split(config.data.separator or "\t")
             return len(fields) > needed or any(isinstance(place, str) and place in fields for place in places)
     return False
+
+
+def _warn_of_tokens(path: str, codecs: Codecs) -> None:
+    """Warn if a model that labels words is to read a file that looks like one token per line with blank lines."""
+    lines = [line.split() for _, line, _ in islice(read_lines(path), 200) if line is not None]
+    widths = {len(fields) for fields in lines if fields}
+    if codecs.target.kind == "labels" and [] in lines[1:-1] and len(widths) == 1 and widths != {1}:
+        LOG.warning(
+            "%s: each line is read as an input; if each is a token with its columns, and a blank line ends a sentence, "
+            "name it .conll",
+            path,
+        )
 
 
 def _of_table(table: str | InMemory, config: Config, codecs: Codecs) -> Iterator[tuple[int, Any, list[Any]]]:

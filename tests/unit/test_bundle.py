@@ -116,6 +116,11 @@ def test_a_missing_file_is_named_once(copy: Path, name: str) -> None:
     assert message.count(name) == 1
 
 
+def test_a_training_that_was_interrupted_before_its_first_weights_says_how_to_go_on(copy: Path) -> None:
+    (copy / WEIGHTS).unlink()
+    assert "--resume (resume=True)" in refusal(copy)
+
+
 # --- config.yaml --------------------------------------------------------------------------------------
 
 

@@ -106,7 +106,7 @@ def test_all_bad_rows_of_all_parts_are_in_the_report(write: Write) -> None:
 def test_skipped_rows_are_told_but_not_wrong(write: Write) -> None:
     report = check(config_of(write, train=TRAIN + "\tx\n", data__on_error="skip"))
     assert report.bad_rows == 0
-    assert warnings(report, "train: 1 bad rows will be skipped")
+    assert warnings(report, "train: 1 bad row will be skipped")
 
 
 def test_too_long_rows_are_wrong_as_they_are_in_training(write: Write) -> None:

@@ -303,7 +303,7 @@ def test_check_of_bad_rows_is_status_1_with_the_report(run: Run, ready: Path) ->
     ran = run("check", ready)
     assert ran.status == 1
     assert f"{table}:61: the source is empty" in ran.out
-    assert ran.err == f"{ready}: 1 bad rows; mend them, or set data.on_error to skip\n"
+    assert ran.err == f"{ready}: 1 bad row; correct it, or set data.on_error: skip\n"
     assert run("check", ready, "--set", "data.on_error=skip").status == 0
 
 
@@ -330,10 +330,10 @@ def test_train_writes_a_model_and_keeps_standard_output_clean(run: Run, tiny_con
 
 def test_an_existing_folder_is_left_alone(run: Run, tiny_config: Path, model_folder: Path, tmp_path: Path) -> None:
     message = one_message(run("train", tiny_config, "--out", model_folder))
-    assert message.startswith(f"{model_folder}: exists; go on with --resume, replace it with --overwrite, or name ")
+    assert message.startswith(f"{model_folder}: exists; resume it (--resume, resume=True), replace it ")
     (tmp_path / "precious.txt").touch()
     message = one_message(run("train", tiny_config, "--out", tmp_path, "--overwrite"))
-    assert message.startswith(f"{tmp_path}: is not a model folder, so --overwrite leaves it alone; ")
+    assert message.startswith(f"{tmp_path}: is not a model folder, so it is not replaced; ")
     assert (tmp_path / "precious.txt").exists()
     message = one_message(run("train", tiny_config, "--out", tmp_path / "none", "--resume"))
     assert message.startswith(f"{tmp_path / 'none'}: has no training to resume")

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from antiphon import load
+from antiphon.api import read_config
 from antiphon.cli.main import app
 from antiphon.config.load import read_config_file
 from antiphon.training.loop import train
@@ -46,6 +47,19 @@ def test_every_table_that_is_evaluated_is_answered(write: Write, model_folder: P
 def test_an_empty_line_of_a_list_of_inputs_has_an_empty_answer(write: Write, model_folder: Path) -> None:
     lines = predicted(model_folder, write("t.txt", "abc\n\ncede\n"))
     assert lines == [*expected(model_folder, ["abc"]), "", *expected(model_folder, ["cede"])]
+
+
+def test_one_token_per_line_in_a_text_file_is_a_warning(
+    write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A model that labels words reads such files by their ending .conll."""
+    content = "ab V\nba C\n\nab V\nca C\n\n" * 8
+    write("t.conll", content)
+    model = load(train(read_config(tmp_path / "t.conll", {"train.max_steps": 2}).config, tmp_path / "m"), "cpu")
+    for name, warned in (("t.txt", True), ("t.conll", False)):
+        caplog.clear()
+        list(model.file(write(name, content)))
+        assert ("name it .conll" in caplog.text) == warned
 
 
 def named(

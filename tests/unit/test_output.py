@@ -90,6 +90,8 @@ def test_what_cannot_be_written_is_refused(model_folder: Path, tmp_path: Path) -
         (["--out", tmp_path / "o.xlsx"], "must end in .tsv"),
         (["--out", tmp_path / "o.tsv", "--json"], "is for standard output"),
         (["--scores"], "needs --out"),
+        (["--out", tmp_path / "o.conll", "--scores"], "a token and its label"),
+        (["--out", tmp_path / "o.conll", "--abstain-below", "0.5"], "a token and its label"),
     ):
         ran = predict(model_folder, *options, stdin="ab\n")
         assert (ran.exit_code, reason in " ".join(ran.output.replace("│", " ").split())) == (2, True)

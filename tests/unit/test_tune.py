@@ -108,11 +108,25 @@ def test_an_interrupted_trial_is_tried_again_in_its_folder(tmp_path: Path) -> No
         trial.set_user_attr("number", number)
     study.tell(trials[0], 0.5)
     again = module._study(optuna, tmp_path, dimensions)
-    trial = again.ask()
-    assert trial.user_attrs["number"] == 1
-    assert {key: value for dimension in dimensions for key, value in dimension.suggest(trial).items()} == values[1]
+    queue = [again.ask() for _ in range(len(dimensions))]  # the others that change one key, and the interrupted trial
+    assert [trial.user_attrs.get("number") for trial in queue] == [None] * (len(dimensions) - 1) + [1]
+    suggested = {key: value for dimension in dimensions for key, value in dimension.suggest(queue[-1]).items()}
+    assert suggested == values[1]
     assert again.trials[1].state.name == "FAIL"
     assert again.ask().user_attrs == {}
+
+
+def test_after_the_defaults_one_key_is_changed_at_a_time(tmp_path: Path) -> None:
+    path = configuration(tmp_path)
+    dimensions = space(user_config(path), read_config(path).config)
+    study = module._study(optuna, tmp_path, dimensions)
+    tried = []
+    for _ in range(1 + len(dimensions)):
+        trial = study.ask()
+        tried.append({key: value for dimension in dimensions for key, value in dimension.suggest(trial).items()})
+    assert [len(values) for values in tried] == [0] + [1] * len(dimensions)
+    assert len({key for values in tried for key in values}) == len(dimensions)
+    assert all(next(iter(values)) in dimension.row.key for values, dimension in zip(tried[1:], dimensions, strict=True))
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,9 +92,6 @@ def _vocabulary_digests(folder: Path) -> dict[str, str]:
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     """The weights; an error if these or the vocabularies are not as written. Without digests nothing is checked."""
     path = folder / WEIGHTS
-    if not path.exists() and (folder / TRAINING).is_dir():
-        advice = "if its training was interrupted, the same call with --resume (resume=True) goes on with it"
-        raise ModelFolderError(f"{path}: is missing; {advice}")
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get(ABOUT, "{}"))
@@ -169,7 +166,9 @@ def load(folder: Path, device: torch.device) -> Bundle:
     """Load a model folder; what is missing or wrong in it is a `ModelFolderError`."""
     config = load_config(folder)
     if not (folder / WEIGHTS).is_file():
-        raise ModelFolderError(f"{folder}: is not a complete model: {WEIGHTS} is missing")
+        started = (folder / TRAINING).is_dir()
+        advice = "; if its training was interrupted, --resume (resume=True) goes on with it" if started else ""
+        raise ModelFolderError(f"{folder}: is not a complete model: {WEIGHTS} is missing{advice}")
     try:
         codecs = load_codecs(folder, config)
         weights, where = _read_weights(folder), str(folder / WEIGHTS)

@@ -118,6 +118,7 @@ def test_a_missing_file_is_named_once(copy: Path, name: str) -> None:
 
 def test_a_training_that_was_interrupted_before_its_first_weights_says_how_to_go_on(copy: Path) -> None:
     (copy / WEIGHTS).unlink()
+    (copy / "training").mkdir(exist_ok=True)
     assert "--resume (resume=True)" in refusal(copy)
 
 

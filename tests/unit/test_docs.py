@@ -139,12 +139,12 @@ def test_the_python_of_the_page_about_python_runs(
             exec(compile(block, "python.md", "exec"), names)
     finally:
         logging.getLogger("antiphon").setLevel(level)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert capsys.readouterr().out.startswith("Predictor(many_to_many, text -> text, ")
     assert {path.name for path in tmp_path.iterdir()} == {"pairs.tsv", "model", "copy", "stopped", "quiet"}
 
 
-def _train_briefly(what: str, out: str, **options: Any) -> object:
+def _train_briefly(what: Any, out: str | None = None, settings: Any = None, **options: Any) -> object:
     from antiphon.api import train
 
-    return train(what, out, {"train.max_steps": 6, "train.validate_every": 3}, **options)
+    return train(what, out, {**(settings or {}), "train.max_steps": 6, "train.validate_every": 3}, **options)

@@ -85,9 +85,10 @@ def settings(choice: Choice) -> Model:
 
 
 def refused(choice: Choice) -> bool:
-    """What the design refuses: attention's options without attention, the first of one layer."""
+    """What the design refuses: attention's options where none is read, the first of one layer."""
     at = dict(zip(NAMES, choice, strict=True))
-    without = at["attention"] == "none" and (at["query"] == "previous" or at["input_feeding"] or at["layer"] == "first")
+    unread = at["attention"] in ("none", "hard", "hard_monotonic")
+    without = unread and (at["query"] == "previous" or at["input_feeding"] or at["layer"] == "first")
     return bool(without or (at["layer"] == "first" and at["decoder_layers"] == 1))
 
 

@@ -174,18 +174,26 @@ def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
     return Batch(tuple(pad(source, rows) for source in examples.sources), target, target.positions)
 
 
-def replace_unknown(batch: Batch, share: float, generator: torch.Generator, symbols: int | None = None) -> Batch:
+def replace_unknown(
+    batch: Batch,
+    share: float,
+    generator: torch.Generator,
+    symbols: int | None = None,
+    copied: Sequence[bool] = (True,),
+) -> Batch:
     """The batch with a share of its source symbols replaced by UNK, so that UNK is trained for.
 
     Special symbols stay, and sources without symbols stay as they are. The characters of a spelled word stay; only its
     first id, that of the word, is replaced.
-    For a model that copies, `symbols` is the size of the target's vocabulary: a hidden symbol is then hidden everywhere
-    in its row, and in the target it gets the id that only copying can produce (see `antiphon/data/copying.py`).
+    For a model that copies, `symbols` is the size of the target's vocabulary, and `copied` says which sources have copy
+    ids: a hidden symbol of these is then hidden everywhere in its source, and in the target it gets the id that only
+    copying can produce (see `antiphon/data/copying.py`).
     """
     if share <= 0:
         return batch
     sources, target = [], batch.target
-    for values, lengths in batch.sources:
+    read = torch.zeros_like(target.lengths)  # symbols of the copied sources before
+    for number, (values, lengths) in enumerate(batch.sources):
         if values.dtype == torch.int64:
             known = values >= SPECIALS
             if values.dim() == 3:
@@ -193,19 +201,20 @@ def replace_unknown(batch: Batch, share: float, generator: torch.Generator, symb
             chosen = torch.rand(values.shape[:2], generator=generator) < share
             hidden = known & chosen.view(*chosen.shape, *[1] * (values.dim() - 2))
             values = values.masked_fill(hidden, UNK)
-            if symbols is not None:
-                values, target_ids = _hide_copied(values, hidden[..., 0], target.values, symbols)
+            if symbols is not None and copied[number]:
+                values, target_ids = _hide_copied(values, hidden[..., 0], target.values, symbols + read)
                 target = Padded(target_ids, target.lengths)
+                read = read + lengths
         sources.append(Padded(values, lengths))
     return replace(batch, sources=tuple(sources), target=target)
 
 
-def _hide_copied(values: Tensor, hidden: Tensor, target: Tensor, symbols: int) -> tuple[Tensor, Tensor]:
+def _hide_copied(values: Tensor, hidden: Tensor, target: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     """A source [B, S, ...] and its target [B, T] as if the symbols at hidden places [B, S] of the source were not in
-    the target's vocabulary: each is unknown everywhere in the row, and its copy id is that of its first place."""
+    the target's vocabulary: each is unknown everywhere in it, and its copy id is `before` [B] plus its first place."""
     copy_ids, places = values[..., -1], torch.arange(values.shape[1])
     same = copy_ids[:, :, None] == copy_ids[:, None]  # [B, S, S]
-    beyond = symbols + torch.where(same, places, values.shape[1]).amin(2)
+    beyond = before[:, None] + torch.where(same, places, values.shape[1]).amin(2)
     hidden = (same & hidden[:, None]).any(2)
     matches = (target[:, :, None] == copy_ids[:, None]) & hidden[:, None]  # [B, T, S]
     target = torch.where(matches.any(2), torch.where(matches, beyond[:, None], 0).amax(2), target)

@@ -1,14 +1,16 @@
-"""Symbols that a model may copy: how the two sides of a row share ids that go beyond the target's vocabulary.
+"""Symbols that a model may copy: how the sides of a row share ids that go beyond the target's vocabulary.
 
-A symbol of the source that is in the target's vocabulary has its id there. Any other has an id that is valid in its row
-only: the vocabulary's size plus the first place of the symbol in the source (the extended vocabulary of See et al.
-2017, arXiv 1704.04368, section 2.2). The end of the source has the id of the end symbol.
+A symbol of a source that is in the target's vocabulary has its id there. Any other has an id that is valid in its row
+only: the vocabulary's size plus the first place of the symbol among those of all sources that can be copied (the
+extended vocabulary of See et al. 2017, arXiv 1704.04368, section 2.2). The end of a source has the id of the end
+symbol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,54 +21,93 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.errors import ConfigError
 
 WHOLE = ("words", "split")  # tokenizers whose symbols are words
+PIECES = ("bpe", "unigram")  # tokenizers whose symbols are parts of words
 
 
 @dataclass(frozen=True)
 class Copying:
-    """The two sides of every row of a model that copies."""
+    """The sides of every row of a model that copies; None is a source that cannot be copied."""
 
-    source: TextCodec
+    sources: tuple[TextCodec | None, ...]
     target: TextCodec
 
     @classmethod
     def between(cls, sources: Sequence[Codec], target: Codec) -> Copying:
-        """The sides, if one's symbols can be the other's; a `ConfigError` says why they cannot."""
+        """The sides, if the target's symbols can be those of a source; a `ConfigError` says why they cannot."""
         if target.form != "any" or not isinstance(target, TextCodec):
             kind = f"{target.kind}{' with ctc' if target.form == 'aligned' else ''}"
             raise ConfigError("", f"is for a decoder that writes text; a target of {kind} is not written")
-        source, *others = sources
-        if others or not isinstance(source, TextCodec):
-            kinds = " and ".join(codec.kind for codec in sources)
-            raise ConfigError("", f"needs one source of text whose symbols can be copied, not {kinds}")
-        for side, codec in (("source", source), ("target", target)):
-            if codec.tokens in ("bpe", "unigram"):
-                reason = f"copies whole symbols, and {side}.tokens: {codec.tokens} cuts unknown words into pieces"
-                raise ConfigError("", f"{reason}; choose chars, words or split")
-        if source.tokens != target.tokens and not {source.tokens, target.tokens} <= {*WHOLE}:
-            reason = f"a source of {source.tokens} has no symbols for a target of {target.tokens}"
-            raise ConfigError("", f"{reason}; give both sides the same tokens")
-        return cls(source, target)
+        if target.tokens in PIECES:
+            reason = f"copies whole symbols, and target.tokens: {target.tokens} cuts unknown words into pieces"
+            raise ConfigError("", f"{reason}; choose chars, words or split")
+        copied = tuple(_copied(source, target) for source in sources)
+        if not any(copied):
+            raise ConfigError("", _reason(sources, target))
+        return cls(copied, target)
 
-    def copy_ids(self, value: Text) -> list[int]:
-        """The id in the target that a copy of each source step has."""
-        symbols, vocabulary = [*self.source.split_turns(value), ""], self.target.vocabulary
-        first: dict[str, int] = {}
-        for place, symbol in enumerate(symbols):
-            known_id = vocabulary.id(symbol) if symbol else EOS
-            first.setdefault(symbol, len(vocabulary) + place if known_id == UNK else known_id)
-        return [first[symbol] for symbol in symbols]
+    def copy_ids(self, values: Sequence[Any]) -> list[list[int] | None]:
+        """The id in the target that a copy of each step has, for every source; None for one that is not copied."""
+        vocabulary, first = self.target.vocabulary, dict[str, int]()
+        ids: list[list[int] | None] = []
+        place = 0
+        for symbols in self._symbols(values):
+            if symbols is None:
+                ids.append(None)
+                continue
+            for symbol in symbols:
+                known_id = vocabulary.id(symbol) if symbol else EOS
+                first.setdefault(symbol, len(vocabulary) + place if known_id == UNK else known_id)
+                place += 1
+            ids.append([first[symbol] for symbol in symbols])
+        return ids
 
-    def read(self, value: Text, encoded: Array | Sequence[int]) -> Array:
-        """An encoded source [steps] or [steps, ...] as [steps, ... + 1]: the last column is the id of its copy."""
-        return np.column_stack([encoded, self.copy_ids(value)]).astype(np.int32)
+    def _symbols(self, values: Sequence[Any]) -> Iterator[list[str] | None]:
+        """The symbols of every source, "" at ends; None for one that is not copied."""
+        for codec, value in zip(self.sources, values, strict=True):
+            yield None if codec is None else [*codec.split_turns(value), ""]
 
-    def written(self, value: Text, source: Text) -> list[int]:
-        """The ids of a target: a symbol that only the row's source has gets the id of its copy."""
-        source_ids = dict(zip([*self.source.split_turns(source), ""], self.copy_ids(source), strict=True))
+    def read(self, values: Sequence[Any], encoded: Sequence[Array | Sequence[int]]) -> list[Array | Sequence[int]]:
+        """Encoded sources; those that are copied, [steps] or [steps, ...], as [steps, ... + 1]: the last column is the
+        id of each step's copy."""
+        return [
+            array if ids is None else np.column_stack([array, ids]).astype(np.int32)
+            for array, ids in zip(encoded, self.copy_ids(values), strict=True)
+        ]
+
+    def written(self, value: Text, sources: Sequence[Any]) -> list[int]:
+        """The ids of a target: a symbol that only the row's sources have gets the id of its copy."""
+        pairs = zip(self._symbols(sources), self.copy_ids(sources), strict=True)
+        source_ids = {
+            symbol: number
+            for symbols, ids in pairs
+            if symbols is not None and ids is not None
+            for symbol, number in zip(symbols, ids, strict=True)
+        }
         known = zip([*self.target.split_turns(value), ""], self.target.encode(value), strict=True)
         return [source_ids.get(symbol, UNK) if number == UNK else number for symbol, number in known]
 
-    def symbols(self, ids: Iterable[int], source: Text) -> list[str | None]:
+    def symbols(self, ids: Iterable[int], sources: Sequence[Any]) -> list[str | None]:
         """The symbols of an output's ids, None for a special symbol."""
-        read, known = self.source.split_turns(source), len(self.target.vocabulary)
+        read = [symbol for symbols in self._symbols(sources) if symbols is not None for symbol in symbols]
+        known = len(self.target.vocabulary)
         return [read[number - known] if number >= known else self.target.vocabulary.symbol(number) for number in ids]
+
+
+def _copied(source: Codec, target: TextCodec) -> TextCodec | None:
+    """The source if its symbols can be symbols of the target."""
+    if not isinstance(source, TextCodec) or source.tokens in PIECES:
+        return None
+    return source if source.tokens == target.tokens or {source.tokens, target.tokens} <= {*WHOLE} else None
+
+
+def _reason(sources: Sequence[Codec], target: TextCodec) -> str:
+    """Why no source can be copied."""
+    texts = [source for source in sources if isinstance(source, TextCodec)]
+    if not texts:
+        kinds = " and ".join(source.kind for source in sources)
+        return f"needs a source of text whose symbols can be copied, not {kinds}"
+    if texts[0].tokens in PIECES:
+        reason = f"copies whole symbols, and source.tokens: {texts[0].tokens} cuts unknown words into pieces"
+        return f"{reason}; choose chars, words or split"
+    reason = f"a source of {texts[0].tokens} has no symbols for a target of {target.tokens}"
+    return f"{reason}; give both sides the same tokens"

@@ -310,8 +310,8 @@ def encode_row(config: Config, codecs: Codecs, row: Row, copying: Copying | None
     """A row's arrays, the target's last; a `ValueError` says what is wrong with it."""
     arrays = _encoded(codecs, row, config.data.max_length)
     if copying is not None:
-        (source,), target = row.sources, row.target
-        arrays = [copying.read(source, arrays[0]), copying.written(target, source)]
+        *sources, _ = arrays
+        arrays = [*copying.read(row.sources, sources), copying.written(row.target, row.sources)]
     return arrays
 
 

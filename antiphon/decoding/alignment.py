@@ -64,7 +64,7 @@ def written(
     codec = written_side(model, codecs)
     if model.copies:
         copying = Copying.between(codecs.sources, codecs.target)
-        named = [copying.symbols(output, value) for output, (value,) in zip(outputs, values, strict=True)]
+        named = [copying.symbols(output, row) for output, row in zip(outputs, values, strict=True)]
     else:
         named = [list(map(codec.vocabulary.symbol, output)) for output in outputs]
     symbols = [[name for name in names if name is not None] for names in named]

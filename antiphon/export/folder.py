@@ -46,6 +46,7 @@ from antiphon.export.running import Session, Steps, Written, given_sources
 from antiphon.export.tracing import (
     AFTER,
     ATTENDED,
+    EMITTED,
     LABELS,
     LOG_PROBS,
     MEMORY,
@@ -294,7 +295,7 @@ def _state(loaded: Bundle) -> list[dict[str, Any]]:
     changing, fixed = parts_of(state)
     parts: list[dict[str, Any]] = []
     for name, value in (changing | fixed).items():
-        free = ["prefixes", "memory"] if name in (ATTENDED, *MEMORY) else ["prefixes"]
+        free = ["prefixes", "memory"] if name in (ATTENDED, EMITTED, *MEMORY) else ["prefixes"]
         kind = "bool" if value.dtype == torch.bool else "float32"
         after = {"after": AFTER + name} if name in changing else {}
         parts.append({"name": name, "type": kind, "shape": [*free, *value.shape[len(free) :]], **after})

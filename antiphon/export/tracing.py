@@ -37,7 +37,8 @@ from antiphon.model.state import Layer, Memory, State
 ROWS = 3  # rows of an example that is traced: 0 and 1 would be special
 LABELS, VALUES, LOG_PROBS, ATTENTION = "labels", "values", "log_probs", "attention"
 TOKENS, AFTER = "tokens", "next_"
-ATTENDED, MEMORY = "attended", ("memory_states", "memory_keys", "memory_mask")  # state parts with source steps
+MEMORY = ("memory_states", "memory_keys", "memory_mask")
+ATTENDED, EMITTED = "attended", "emitted"  # with MEMORY the state's parts with source steps
 
 
 class Operator(NamedTuple):
@@ -76,7 +77,7 @@ def parts_of(state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     if state.memory is not None:
         memory = state.memory
         fixed |= dict(zip(MEMORY, (memory.states, memory.keys, memory.mask), strict=True))
-    others = {"fed": state.fed, ATTENDED: state.attended}
+    others = {"fed": state.fed, ATTENDED: state.attended, EMITTED: state.emitted}
     return changing | {name: value for name, value in others.items() if value is not None}, fixed
 
 
@@ -89,7 +90,8 @@ def state_of(changing: Mapping[str, Tensor], fixed: Mapping[str, Tensor]) -> Sta
             layers += [[]] * (depth + 1 - len(layers))
             layers[depth] = [*layers[depth], value]
     memory = Memory(*(fixed[name] for name in MEMORY)) if MEMORY[0] in fixed else None
-    return State(tuple(map(tuple, layers)), fixed.get("context"), memory, changing.get("fed"), changing.get(ATTENDED))
+    fed, attended, emitted = (changing.get(name) for name in ("fed", ATTENDED, EMITTED))
+    return State(tuple(map(tuple, layers)), fixed.get("context"), memory, fed, attended, emitted)
 
 
 class _Encode(nn.Module):
@@ -171,7 +173,7 @@ def step_graph(model: Writer | LanguageModel, state: State, quantized: bool) -> 
     rows, steps = _dim("prefixes"), _dim("memory")
 
     def free(parts: Mapping[str, Tensor]) -> dict[str, dict[int, Any]]:
-        long = {name for name in (ATTENDED, *MEMORY) if name in parts and parts[name].shape[1] > 1}
+        long = {name for name in (ATTENDED, EMITTED, *MEMORY) if name in parts and parts[name].shape[1] > 1}
         return {name: {0: rows, 1: steps} if name in long else {0: rows} for name in parts}
 
     dims = {0: rows}, free(changing), free(fixed)

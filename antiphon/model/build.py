@@ -17,15 +17,16 @@ from antiphon.config.schema import Config, Model
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, copying_of, untrained
 from antiphon.errors import ConfigError
-from antiphon.model.models import Aligner, Channel, LanguageModel, Reader, Writer
+from antiphon.model.models import Aligner, AligningWriter, Channel, LanguageModel, Reader, Writer
 from antiphon.model.models import Model as Built
-from antiphon.model.parts.attention import ATTENTIONS, Attention
+from antiphon.model.parts.attention import ATTENTIONS, Attention, HardAttention
 from antiphon.model.parts.bridges import BRIDGES
 from antiphon.model.parts.decoders import RecurrentDecoder
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
 from antiphon.model.parts.heads.base import SymbolHead
 from antiphon.model.parts.heads.ctc import CTCHead
+from antiphon.model.parts.heads.mixture import MixtureHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.heads.table import HEADS
 from antiphon.model.parts.pooling import Pooling
@@ -126,41 +127,49 @@ def _writer(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Wr
         state_parts=CELLS.row(model.cell.kind, "model.cell").parts,  # type: ignore[attr-defined]
     )
     every_step = model.context.to == "every_step"
-    attention = _attention(model, hidden, memory)
+    features = model.embedding if model.tie else hidden
+    attention = _attention(model, hidden, features, memory)
+    marginal = attention is not None and attention.marginal
     if model.copy_ and attention is None:
         raise ConfigError("model.copy", "needs an attention; choose model.attention: general, additive or dot")
     if model.copy_ and attention is not None and attention.hard:
         reason = f"{model.attention.kind} attention looks at a single source step, so others could not be copied"
         raise ConfigError("model.copy", f"{reason}; choose model.attention: general, additive or dot")
+    if marginal and (
+        model.attention.input_feeding or (model.attention.query, model.attention.layer) != ("current", "last")
+    ):
+        reason = (
+            f"{model.attention.kind} attention is not read by the decoder; leave query, input_feeding and layer out"
+        )
+        raise ConfigError("model.attention", reason)
     embedding = Embedding(target.size, model.embedding)
     try:
         decoder = RecurrentDecoder(
             model.embedding,
             _cells(model),
-            features=model.embedding if model.tie else hidden,
+            features=features,
             dropout=model.dropout,
             locked_dropout=model.locked_dropout,
             context=bridge.size if every_step else 0,
-            attention=attention,
+            attention=None if marginal else attention,
             memory=memory,
             query=model.attention.query,
             input_feeding=model.attention.input_feeding,
             layer=model.attention.layer,
-            copies=model.copy_,
+            copies=model.copy_ and not marginal,
             **model.decoder.model_dump(),
         )
     except ConfigError as error:
         if error.key.startswith("model."):
             raise
         raise ConfigError(f"model.{error.key}", error.reason) from None
-    head = HEADS.build(
-        "pointers" if model.copy_ else target.part,
-        {},
-        "target.kind",
-        features=decoder.features,
-        symbols=target.size,
-        weight=embedding.weight if model.tie else None,
-    )
+    sizes: dict[str, Any] = {
+        "features": features, "symbols": target.size, "weight": embedding.weight if model.tie else None
+    }  # fmt: skip
+    if isinstance(attention, HardAttention):
+        mixture = MixtureHead(**sizes, copies=model.copy_)
+        return AligningWriter(channels, bridge, embedding, decoder, attention, mixture, every_step)
+    head = HEADS.build("pointers" if model.copy_ else target.part, {}, "target.kind", **sizes)
     assert isinstance(head, SymbolHead)
     return Writer(channels, bridge, embedding, decoder, head, every_step)
 
@@ -194,8 +203,10 @@ def _channels(model: Model, sources: Sequence[SideSizes]) -> list[Channel]:
     return channels
 
 
-def _attention(model: Model, query: int, memory: int) -> Attention | None:
+def _attention(model: Model, hidden: int, features: int, memory: int) -> Attention | None:
+    """The attention; its queries are the decoder's states, or the readout features where alignments are hidden."""
     chosen = model.attention
+    query = features if getattr(ATTENTIONS.row(chosen.kind, "model.attention"), "marginal", False) else hidden
     return ATTENTIONS.build(
         chosen.kind, chosen.options, "model.attention", also=chosen.own_keys(), query=query, memory=memory
     )
@@ -236,5 +247,13 @@ def structure_of(config: Config) -> str:
 
 def build(config: Config, codecs: Codecs) -> Built:
     """An untrained model for what these codecs have learned."""
-    copying_of(config, codecs)  # refused here, before any data is read
-    return STRUCTURES[structure_of(config)](config.model, codecs.sources, codecs.target)
+    copying = copying_of(config, codecs)  # refused here, before any data is read
+    model = STRUCTURES[structure_of(config)](config.model, codecs.sources, codecs.target)
+    if copying is not None and isinstance(model, Writer):
+        model.copied = tuple(source is not None for source in copying.sources)
+        if isinstance(model, AligningWriter) and not model.copied[0]:
+            reason = (
+                f"{config.model.attention.kind} attention stands in the first source, whose symbols cannot be copied"
+            )
+            raise ConfigError("model.copy", f"{reason}; give it the tokens of the target, or choose another attention")
+    return model

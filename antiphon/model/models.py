@@ -8,18 +8,21 @@ together predict a shorter text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from antiphon.common.symbols import BOS, UNK
+from antiphon.common.symbols import BOS, PAD, UNK
+from antiphon.model.parts.attention import HardAttention, posteriors, reached
 from antiphon.model.parts.bridges import Bridge
-from antiphon.model.parts.decoders import Decoded, RecurrentDecoder, stacked
+from antiphon.model.parts.decoders import Decoded, RecurrentDecoder
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, RecurrentEncoder
 from antiphon.model.parts.heads.base import Head, SymbolHead
 from antiphon.model.parts.heads.ctc import Aligned, CTCHead
+from antiphon.model.parts.heads.mixture import MixtureHead, Placed
 from antiphon.model.parts.heads.pointer import Pointed, PointerHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.pooling import Pooling
@@ -85,8 +88,9 @@ class Model(nn.Module):
         encoded: list[Encoded] = [encoder(*batch) for (_, encoder), batch in zip(self.channels, vectors, strict=True)]
         if len(encoded) == 1:
             return encoded[0]
-        states, masks, lasts = zip(*encoded, strict=True)
-        return Encoded(torch.cat(states, 1), torch.cat(masks, 1), torch.cat(lasts, -1))
+        states, masks, lasts, _ = zip(*encoded, strict=True)
+        first = torch.cat([masks[0], *(torch.zeros_like(mask) for mask in masks[1:])], 1)
+        return Encoded(torch.cat(states, 1), torch.cat(masks, 1), torch.cat(lasts, -1), first)
 
     def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Any:
         """Readout features of every target step, as the head takes them; target [B, T] or [B, T, numbers]."""
@@ -209,9 +213,9 @@ class LanguageModel(Reader):
 class Writer(Model):
     """source -> encoder -> bridge -> decoder -> head: p(y|x) = prod_t p(y_t | y_<t, x).
 
-    Training calls `forward` and the head; decoding calls `start` once and `step` once per symbol. With a `PointerHead`
-    it copies: its source [B, S, ...] has in its last column the ids of the symbols that each step copies. Those beyond
-    the vocabulary are read as UNK after they have been written.
+    Training calls `forward` and the head; decoding calls `start` once and `step` once per symbol. A writer may copy:
+    then sources [B, S, ...] have in their last column the ids of the symbols that each step copies. Those beyond the
+    vocabulary are read as UNK after they have been written.
     """
 
     head: SymbolHead[Any]
@@ -229,6 +233,7 @@ class Writer(Model):
         super().__init__(channels)
         self.bridge, self.embedding, self.decoder, self.head = bridge, embedding, decoder, head
         self.context_every_step = context_every_step
+        self.copied: tuple[bool, ...] = (True,)  # which sources have copy ids in their last column, if it copies
 
     @property
     def attends(self) -> bool:
@@ -240,13 +245,21 @@ class Writer(Model):
 
     def start(self, sources: Sequence[Input]) -> State:
         """The sources of B rows -> the decoder's state before the first step."""
-        copy_ids = None
-        if self.copies:
-            ((values, lengths),) = sources
-            copy_ids, inputs = values[..., -1], values[..., :-1]
-            sources = [(inputs.squeeze(-1) if inputs.shape[-1] == 1 else inputs, lengths)]
-        encoded = self.encode(sources)
+        encoded, copy_ids = self._read_sources(sources)
         return self.start_from(encoded, self.bridge.context(encoded), copy_ids)
+
+    def _read_sources(self, sources: Sequence[Input]) -> tuple[Encoded, Tensor | None]:
+        """All sources encoded, and the ids that their steps copy [B, S] if it copies: PAD where nothing is copied."""
+        if not self.copies:
+            return self.encode(sources), None
+        vectors: list[Input] = []
+        copy_ids: list[Tensor] = []
+        for (source, _), (values, lengths), copied in zip(self.channels, sources, self.copied, strict=True):
+            rest = values[..., :-1] if copied else values
+            vectors.append(source(rest.squeeze(-1) if copied and rest.shape[-1] == 1 else rest, lengths))
+            nothing = torch.full_like(vectors[-1][0][..., 0], PAD, dtype=torch.long)
+            copy_ids.append(values[..., -1].long() if copied else nothing)
+        return self.encode_vectors(vectors), torch.cat(copy_ids, 1)
 
     def start_from(self, encoded: Encoded, context: Tensor, copy_ids: Tensor | None = None) -> State:
         """`start` of encoded sources, a context C [B, size], and the ids that their steps copy [B, S] if it copies."""
@@ -258,7 +271,8 @@ class Writer(Model):
         layers = self.bridge.start(context)
         fed = context.new_zeros(context.shape[0], self.decoder.features) if self.decoder.input_feeding else None
         drawn = self.decoder.draw(context)
-        return State(layers, context if self.context_every_step else None, memory, fed, attended, drawn)
+        kept_context = context if self.context_every_step else None
+        return State(layers, kept_context, memory, fed, attended, drawn=drawn)
 
     def first_read(self, sources: Sequence[Input]) -> Tensor | None:
         """What the first step reads: the begin symbol."""
@@ -266,8 +280,18 @@ class Writer(Model):
 
     def step(self, tokens: Tensor, state: State) -> Step[State]:
         """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""
+        features, after, attention = self.advance(tokens, state)
+        return Step(self.head.log_probs(features), after, attention)
+
+    def advance(self, tokens: Tensor, state: State) -> tuple[Any, State, Tensor | None]:
+        """A step before its head: the readout features [R, features] as the head takes them, the state after, and
+        attention [R, S] or None."""
         decoded = self.decoder.step(self._read(tokens), state)
-        return Step(self.head.log_probs(_pointed(decoded)), decoded.state, decoded.attention)
+        return _pointed(decoded), decoded.state, decoded.attention
+
+    def unroll(self, target: Tensor, state: State) -> Any:
+        """The readout features of every step of target [B, T], as the head takes them, fed with the target."""
+        return _pointed(self.decoder.unroll(self._read(_shifted(target)), state))
 
     def _read(self, tokens: Tensor) -> Tensor:
         """The embedded symbols [...] that are read; one that was copied and is not in the vocabulary is unknown."""
@@ -285,17 +309,17 @@ class Writer(Model):
         """
         state, fed = self.start(sources), _shifted(target)
         if reference >= 1.0:
-            return _pointed(self.decoder.unroll(self._read(fed), state))
+            return self.unroll(target, state)
         from_reference = torch.rand(fed.shape, device=fed.device) < reference
-        decoded: list[Decoded] = []
+        steps: list[Any] = []
         for step in range(fed.shape[1]):
             tokens = fed[:, step]
-            if decoded:
+            if steps:
                 with torch.no_grad():
-                    tokens = torch.where(from_reference[:, step], tokens, self.head.best(_pointed(decoded[-1])))
-            decoded.append(self.decoder.step(self._read(tokens), state))
-            state = decoded[-1].state
-        return _pointed(stacked(decoded))
+                    tokens = torch.where(from_reference[:, step], tokens, self.head.best(steps[-1]))
+            features, state, _ = self.advance(tokens, state)
+            steps.append(features)
+        return _side_by_side(steps)
 
     def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor] | None:
         """Attention weights [B, T, S] while the decoder is fed the target, and the mask [B, S] of what can be read.
@@ -305,6 +329,103 @@ class Writer(Model):
         state = self.start(sources)
         weights = self.decoder.unroll(self._read(_shifted(target)), state).attention
         return None if weights is None or state.memory is None else (weights, state.memory.mask)
+
+
+class AligningWriter(Writer):
+    """A writer whose place in the source is a hidden variable, which is summed over: see `HardAttention`.
+
+    Its decoder reads no attention. The state carries log p of the place at the last step, and of every symbol there:
+    when the next step knows which symbol was written, the place's posterior follows.
+    """
+
+    head: MixtureHead
+
+    def __init__(
+        self,
+        channels: Sequence[Channel],
+        bridge: Bridge,
+        embedding: Embedding,
+        decoder: RecurrentDecoder,
+        alignment: HardAttention,
+        head: MixtureHead,
+        context_every_step: bool,
+    ) -> None:
+        super().__init__(channels, bridge, embedding, decoder, head, context_every_step)
+        self.alignment = alignment
+
+    @property
+    def attends(self) -> bool:
+        return True
+
+    @property
+    def copies(self) -> bool:
+        return self.head.gate is not None
+
+    def start_from(self, encoded: Encoded, context: Tensor, copy_ids: Tensor | None = None) -> State:
+        mask = encoded.mask if encoded.first is None else encoded.first
+        memory = Memory(encoded.states, self.alignment.keys(encoded.states), mask, copy_ids)
+        place = self.alignment.initial(memory)
+        symbols = len(self.head.weight) + (place.shape[1] if copy_ids is not None else 0)
+        state = super().start_from(encoded, context)
+        return replace(state, memory=memory, attended=place, emitted=place.new_zeros(*place.shape, symbols))
+
+    def advance(self, tokens: Tensor, state: State) -> tuple[Placed, State, Tensor]:
+        memory, before, emitted = state.memory, state.attended, state.emitted
+        assert memory is not None
+        assert before is not None
+        assert emitted is not None
+        written = tokens[:, None, None].expand(-1, emitted.shape[1], 1)
+        place = (before + emitted.gather(2, written).squeeze(2)).log_softmax(-1)
+        decoded = self.decoder.step(self._read(tokens), state)
+        sources = memory.mask.shape[0]
+        queries = decoded.features.view(sources, -1, decoded.features.shape[-1])  # a source's rows lie side by side
+        moves = self.alignment.moves(queries, memory).flatten(0, 1)
+        prior = reached(place, moves)
+        rows = tokens.shape[0] // sources
+        copy_ids = None if memory.copy_ids is None else memory.copy_ids.repeat_interleave(rows, 0)
+        features = Placed(prior, self.alignment.features(queries, memory).flatten(0, 1), copy_ids)
+        features = features._replace(emission=self.head.emission(features))
+        return features, replace(decoded.state, attended=prior, emitted=features.emission), prior.exp()
+
+    def unroll(self, target: Tensor, state: State) -> Placed:
+        return self._unrolled(target, state)[0]
+
+    def _unrolled(self, target: Tensor, state: State) -> tuple[Placed, Tensor]:
+        """`unroll`, and the moves of every step."""
+        memory, place = state.memory, state.attended
+        assert memory is not None
+        assert place is not None
+        queries = self.decoder.unroll(self._read(_shifted(target)), state).features
+        places = self.alignment.features(queries, memory)
+        copy_ids = None if memory.copy_ids is None else memory.copy_ids[:, None].expand(places.shape[:3])
+        moves = self.alignment.moves(queries, memory)
+        reference = self.head.emitted(Placed(places[..., 0], places, copy_ids), target)
+        if moves.shape[2] == 1:  # no step depends on the one before
+            return Placed(moves.squeeze(2), places, copy_ids, reference), moves
+        priors = []
+        for step in range(target.shape[1]):
+            priors.append(reached(place, moves[:, step]))
+            place = (priors[-1] + reference[:, step]).log_softmax(-1)
+        return Placed(torch.stack(priors, 1), places, copy_ids, reference), moves
+
+    def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor]:
+        """p(a_t = i | y, x) [B, T, S] of the whole target [B, T], and the mask [B, S] of what can be read."""
+        return self.places(target, self.start(sources)), self._read_sources(sources)[0].mask
+
+    def places(self, target: Tensor, state: State) -> Tensor:
+        """`attention` from the state before the first step."""
+        features, moves = self._unrolled(target, state)
+        assert state.attended is not None
+        assert features.reference is not None
+        return posteriors(state.attended, moves, features.reference)
+
+
+def _side_by_side(steps: Sequence[Any]) -> Any:
+    """Features of single steps [R, ...] as those of all [R, T, ...]; of a tuple each part that is not None."""
+    if isinstance(steps[0], Tensor):
+        return torch.stack(list(steps), 1)
+    parts = zip(*steps, strict=True)
+    return type(steps[0])(*(None if part[0] is None else torch.stack(part, 1) for part in parts))
 
 
 def _pointed(decoded: Decoded) -> Any:

@@ -18,11 +18,15 @@ def at_least_float32(values: Tensor) -> Tensor:
 
 
 class Encoded(NamedTuple):
-    """An encoder's output: states [B, S, memory] (zero at padding), mask [B, S] (true at symbols), last [B, memory]."""
+    """An encoder's output: states [B, S, memory] (zero at padding), mask [B, S] (true at symbols), last [B, memory].
+
+    Several sources are one memory, of which `first` [B, S] is true at the symbols of the first source.
+    """
 
     states: Tensor
     mask: Tensor
     last: Tensor
+    first: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class Memory:
 class State:
     """All that decoding must carry, for every cell, context and attention.
 
-    `layers`, `fed`, `attended` and `drawn` have R = B * width rows, those of one source side by side; `memory` and
-    `context` have one row per source, since a beam never changes them.
+    `layers`, `fed`, `attended`, `emitted` and `drawn` have R = B * width rows, those of one source side by side;
+    `memory` and `context` have one row per source, since a beam never changes them.
     """
 
     layers: tuple[Layer, ...]
@@ -60,6 +64,7 @@ class State:
     memory: Memory | None = None
     fed: Tensor | None = None  # [R, features]: the last readout, with input feeding
     attended: Tensor | None = None  # [R, S]: where attention has looked, for kinds that use it
+    emitted: Tensor | None = None  # [R, S, symbols]: with hidden alignments, log p of the last step's symbols by place
     drawn: tuple[Tensor, ...] | None = None  # [R, width] each: in training, what locked dropout does at every step
 
     @property
@@ -70,8 +75,9 @@ class State:
         layers = tuple(tuple(value[rows] for value in layer) for layer in self.layers)
         fed = None if self.fed is None else self.fed[rows]
         attended = None if self.attended is None else self.attended[rows]
+        emitted = None if self.emitted is None else self.emitted[rows]
         drawn = None if self.drawn is None else tuple(value[rows] for value in self.drawn)
-        return replace(self, layers=layers, fed=fed, attended=attended, drawn=drawn)
+        return replace(self, layers=layers, fed=fed, attended=attended, emitted=emitted, drawn=drawn)
 
     def expand(self, width: int) -> State:
         """Every source `width` times, side by side: [B] rows become [B * width]."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from antiphon.data.batches import Batch, collate, replace_unknown
+from antiphon.data.load import copying_of
 from antiphon.errors import TrainingError
 from antiphon.model.models import LanguageModel, Model
 from antiphon.model.parts.recurrent import dropped_weights
@@ -157,10 +158,12 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
     nll_sum = torch.zeros((), device=ranks.device)
     generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))
     torch.manual_seed(_seed(settings.seed, update.step, ranks.rank))
-    copied = learner.prepared.codecs.target.size if learner.prepared.config.model.copy_ else None
+    copying = copying_of(learner.prepared.config, learner.prepared.codecs)
+    size = None if copying is None else copying.target.size
+    copied = () if copying is None else [source is not None for source in copying.sources]
     chosen = (settings.label_smoothing, settings.precision, learner.weights)
     for rows in update.batches:
-        batch = replace_unknown(collate(examples, rows), settings.unknown, generator, copied)
+        batch = replace_unknown(collate(examples, rows), settings.unknown, generator, size, copied)
         whole = batch.part(ranks.rank, ranks.world)
         if examples.lanes is not None and (layers is None or rows[0] == 0):  # an epoch begins with empty states
             assert isinstance(learner.model, LanguageModel)

@@ -54,7 +54,7 @@ def encode(
         if codec.steps and length > limit:
             raise TooLongError(f"{where}: has {length} {codec.unit}; data.max_length of this model is {limit}")
     if loaded.copying is not None:
-        arrays = [loaded.copying.read(values[0], arrays[0])]
+        arrays = loaded.copying.read(values, arrays)
     nothing = 0 if goes_on else sources[0].ends
     is_empty = len(parts) == 1 and len(arrays[0]) == nothing and not from_nothing
     return None if is_empty else EncodedInput(values, arrays, prefix, unknown)

@@ -159,18 +159,34 @@ def sides(source: Any = "words", target: Any = "words", known: str = "to of", **
     return Copying.between([read], write)
 
 
+def ids_of(copying: Copying, value: Any) -> list[int]:
+    """The copy ids of the only source."""
+    (ids,) = copying.copy_ids([value])
+    assert ids is not None
+    return ids
+
+
+def read_by(copying: Copying, value: Any) -> Any:
+    """The only source as the model reads it."""
+    (source,) = copying.sources
+    assert source is not None
+    (read,) = copying.read([value], [source.encode(value)])
+    return read
+
+
 @given(WORDS, WORDS)
 def test_what_the_source_has_comes_back_and_the_rest_is_unknown(source: str, target: str) -> None:
     copying = sides()
-    ids = copying.written(target, source)
+    ids = copying.written(target, [source])
     assert ids[-1] == EOS
     expected = [word if word in f"to of {source}".split() else None for word in target.split()]
-    assert copying.symbols(ids[:-1], source) == expected
-    copy_ids = copying.copy_ids(source)
+    assert copying.symbols(ids[:-1], [source]) == expected
+    copy_ids = ids_of(copying, source)
     assert copy_ids[-1] == EOS
     assert all(symbol in copy_ids for symbol in ids if symbol >= copying.target.size)
-    read = copying.read(source, copying.source.encode(source))
-    assert read[:, 0].tolist() == copying.source.encode(source)
+    read = read_by(copying, source)
+    assert copying.sources[0] is not None
+    assert read[:, 0].tolist() == copying.sources[0].encode(source)
     assert read[:, 1].tolist() == copy_ids
 
 
@@ -178,10 +194,10 @@ def test_the_turns_of_a_dialogue_and_spelled_words_say_their_symbols() -> None:
     copying = sides(turns=2, characters={"width": 4})
     value = ("Béla to", "Béla of Eva")
     size = copying.target.size
-    assert copying.copy_ids(value) == [size, SPECIALS + 1, EOS, size, SPECIALS, size + 5, EOS]
-    read = copying.read(value, copying.source.encode(value))
+    assert ids_of(copying, value) == [size, SPECIALS + 1, EOS, size, SPECIALS, size + 5, EOS]
+    read = read_by(copying, value)
     assert read.shape == (7, 1 + 4 + 1)
-    assert copying.symbols([size, size + 5, SPECIALS], value) == ["Béla", "Eva", "of"]
+    assert copying.symbols([size, size + 5, SPECIALS], [value]) == ["Béla", "Eva", "of"]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +205,7 @@ def test_the_turns_of_a_dialogue_and_spelled_words_say_their_symbols() -> None:
 )
 def test_tokenizers_whose_symbols_are_alike_go_together(source: Any, target: Any) -> None:
     copying = sides(source, target, known="a_b")
-    assert copying.symbols(copying.written("x", "x"), "x") == ["x", None]
+    assert copying.symbols(copying.written("x", ["x"]), ["x"]) == ["x", None]
 
 
 def test_what_is_hidden_is_hidden_wherever_its_row_has_it() -> None:
@@ -224,8 +240,12 @@ def test_what_is_hidden_is_hidden_wherever_its_row_has_it() -> None:
 REFUSED = [
     ({"model__attention": "none"}, "needs an attention; choose model.attention: general, additive or dot"),
     ({"model__attention": "monotonic"}, "monotonic attention looks at a single source step, so others could not be"),
-    ({"source": {"kind": "vector"}}, "needs one source of text whose symbols can be copied, not vector"),
-    ({"source": [{}, {}]}, "needs one source of text whose symbols can be copied, not text and text"),
+    ({"source": {"kind": "vector"}}, "needs a source of text whose symbols can be copied, not vector"),
+    ({"source": [{"kind": "vector"}, {"kind": "category"}]}, "needs a source of text whose symbols can be copied, not"),
+    (
+        {"source": [{"tokens": "bpe"}, {"tokens": "words"}], "source__tokens": None, "model__attention": "hard"},
+        "hard attention stands in the first source, whose symbols cannot be copied",
+    ),
     ({"target": {"kind": "label"}}, "is for a decoder that writes text; a target of label is not written"),
     ({"target": "next"}, "is for a decoder that writes text; a target of next is not written"),
     ({"source__tokens": "bpe"}, "copies whole symbols, and source.tokens: bpe cuts unknown words into pieces; choose"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from antiphon.inspection.explain.rounding import rounded
 from antiphon.inspection.explain.writing import WritingExplainer
 from antiphon.inspection.trace import Ablation, Attribution, Run, Source, Trace
 from antiphon.model.build import structure_of
-from antiphon.model.models import Input, Writer
+from antiphon.model.models import AligningWriter, Input, Writer
 from antiphon.model.parts.bridges import ProjectedAll
 from antiphon.model.state import Encoded, State, Step
 
@@ -87,6 +88,14 @@ class WriterExplainer(WritingExplainer[Writer]):
         layers = observed.take("decoder", [None, *symbols], self.config.model.cell.kind)
         return self._run(log_probs, ids, [*symbols, None], self.codec.join(symbols), top, looked, layers)
 
+    def _follow(self, model: Any, state: Any, first: int, ids: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+        """With hidden alignments a step's attention is the posterior of its place, which knows the whole output."""
+        log_probs, looked = super()._follow(model, state, first, ids)
+        if isinstance(self.model, AligningWriter):
+            with torch.inference_mode():
+                looked = self.model.places(torch.tensor([ids], device=self.device), state)[0]
+        return log_probs, looked
+
     def _run_of(self, example: EncodedInput, output: Sequence[int], top: int, start: State | None = None) -> Run:
         if start is None:
             with torch.inference_mode():
@@ -138,14 +147,13 @@ class WriterExplainer(WritingExplainer[Writer]):
 
     def _attribution(self, example: EncodedInput, sources: Sequence[Source], ids: Sequence[int]) -> list[Attribution]:
         target = torch.tensor(ids, device=self.device)
-        fed = torch.tensor([BOS, *ids[:-1]], device=self.device)
 
         def output_log_probs(vectors: list[Input], rows: Tensor) -> Tensor:
             encoded = self.model.encode_vectors(vectors)
             start = self.model.start_from(encoded, self.model.bridge.context(encoded))
-            inputs = self.model.embedding(fed.expand(len(rows), -1))
-            features = self.model.decoder.unroll(inputs, start).features[row_numbers(rows), rows]
-            log_probs: Tensor = self.model.head.log_probs(features)
+            features = self.model.unroll(target.expand(len(rows), -1), start)
+            kept = self.model.head.kept(features, row_numbers(rows) * len(target) + rows)
+            log_probs: Tensor = self.model.head.log_probs(kept)
             return log_probs[row_numbers(rows), target[rows]]
 
         return attributions(sources, input_x_gradient(self._vectors(example), len(ids), output_log_probs))

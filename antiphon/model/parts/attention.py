@@ -21,6 +21,7 @@ from antiphon.registry import Table
 
 WIDEST = 1 << 16  # a larger size is a typing error
 FAINT = 46.0  # nats: e^-46 is 1e-20
+NEVER = -1e4  # log p of what cannot be: its exponential is 0, and unlike that of -inf its gradient is not NaN
 
 
 class Looked(NamedTuple):
@@ -40,6 +41,7 @@ class Attention(nn.Module, ABC):
     """
 
     hard: ClassVar[bool] = False  # whether it looks at one step alone in use
+    marginal: ClassVar[bool] = False  # whether it is a distribution of alignments: see `HardAttention`
 
     @abstractmethod
     def keys(self, states: Tensor) -> Tensor:
@@ -320,6 +322,85 @@ class MonotonicAttention(Attention):
         return stops * _walked(1 - stops, attended)
 
 
+class HardAttention(GeneralAttention):
+    """Hard attention, summed exactly over all alignments (Wu et al. 2018, arXiv 1808.10024, eq. 4 to 6):
+
+    p(y_t | y_<t, x) = sum_i p(a_t = i | y_<t, x) p(y_t | a_t = i, y_<t, x)
+
+    The place a_t in the first source, of which a symbol is written, is a hidden variable: with the readout f_t as query
+    p(a_t = i) = softmax_i(f_t . W h_i), and each place has features tanh(A f_t + B h_i + b) for the head. What is the
+    same in every place is read from the context.
+    """
+
+    marginal = True
+
+    def __init__(self, query: int, memory: int) -> None:
+        super().__init__(query, memory)
+        self.from_query = nn.Linear(query, query)
+        self.from_memory = nn.Linear(memory, query, bias=False)
+
+    def keys(self, states: Tensor) -> Tensor:
+        """W h and B h, side by side."""
+        return torch.cat([self.key(states), self.from_memory(states)], -1)
+
+    def scores(self, queries: Tensor, memory: Memory, attended: Tensor | None = None) -> Tensor:
+        return at_least_float32(queries @ memory.keys.chunk(2, -1)[0].transpose(1, 2))
+
+    def features(self, queries: Tensor, memory: Memory) -> Tensor:
+        """Of every step and place: queries [B, T, query] -> [B, T, S, query]."""
+        return torch.tanh(self.from_query(queries)[:, :, None] + memory.keys.chunk(2, -1)[1][:, None])
+
+    def initial(self, memory: Memory) -> Tensor:
+        """log p of the place before the first step [B, S]: the first."""
+        first = memory.mask & (memory.places == 1)
+        return at_least_float32(torch.zeros_like(memory.states[..., 0])).masked_fill(~first, NEVER)
+
+    def moves(self, queries: Tensor, memory: Memory) -> Tensor:
+        """log p(a_t = i | a_t-1 = j) of every step [B, T, j, i]; where a step does not depend on the one before,
+        [B, T, 1, i]."""
+        return self.scores(queries, memory).masked_fill(~memory.mask[:, None], NEVER).log_softmax(-1)[:, :, None]
+
+
+class HardMonotonicAttention(HardAttention):
+    """Hard attention that never goes back, summed exactly over all alignments (Wu & Cotterell 2019, arXiv 1905.06319):
+
+    p(a_t = i | a_t-1 = j) = softmax_{i >= j}(f_t . W h_i + u_{i - j} . f_t + c_{i - j})
+
+    The last summand says how far a step goes; distances from `farthest` on are alike.
+    """
+
+    def __init__(self, query: int, memory: int, farthest: int = 8) -> None:
+        super().__init__(query, memory)
+        _check(farthest=farthest)
+        self.distance = nn.Linear(query, farthest + 1)
+
+    def moves(self, queries: Tensor, memory: Memory) -> Tensor:
+        far = memory.places[:, None] - memory.places[:, :, None]  # [B, j, i]
+        known = far.clamp(0, self.distance.out_features - 1)[:, None].expand(-1, queries.shape[1], -1, -1)
+        distances = at_least_float32(self.distance(queries))[:, :, None].expand(-1, -1, far.shape[1], -1)
+        scores = self.scores(queries, memory)[:, :, None] + distances.gather(3, known)
+        return scores.masked_fill(~(memory.mask[:, None] & (far >= 0))[:, None], NEVER).log_softmax(-1)
+
+
+def reached(place: Tensor, moves: Tensor) -> Tensor:
+    """log p of every place after a step [..., i], from that before it [..., j] and its moves [..., j or 1, i]."""
+    return moves.squeeze(-2) if moves.shape[-2] == 1 else torch.logsumexp(place[..., None] + moves, -2)
+
+
+def posteriors(start: Tensor, moves: Tensor, emitted: Tensor) -> Tensor:
+    """p(a_t = i | y, x) [B, T, S] of a whole output, by the forward-backward recursion: `start` [B, S] is log p before
+    the first step, `emitted` [B, T, S] that of each symbol of the output at every place."""
+    forward, place = [], start
+    for step in range(moves.shape[1]):
+        place = (reached(place, moves[:, step]) + emitted[:, step]).log_softmax(-1)
+        forward.append(place)
+    backward = [torch.zeros_like(place)]
+    for step in range(moves.shape[1] - 1, 0, -1):
+        after = torch.logsumexp(moves[:, step] + (emitted[:, step] + backward[0])[:, None], -1)
+        backward.insert(0, after.expand_as(place))
+    return (torch.stack(forward, 1) + torch.stack(backward, 1)).softmax(-1)
+
+
 def _walked(goes: Tensor, starts: Tensor) -> Tensor:
     """q_j = goes_{j-1} q_{j-1} + starts_j over [..., S], as a scan of log2 S rounds.
 
@@ -356,5 +437,7 @@ ATTENTIONS: Table[Attention | None] = Table(
         "location": LocationAttention,
         "coverage": CoverageAttention,
         "monotonic": MonotonicAttention,
+        "hard": HardAttention,
+        "hard_monotonic": HardMonotonicAttention,
     },
 )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from antiphon.common.symbols import FIRST_OUTPUT, UNK
+from antiphon.common.symbols import FIRST_OUTPUT, PAD, UNK
 from antiphon.model.parts.heads.base import SymbolHead, at_positions, class_logits, judge_symbols, output_matrix
 from antiphon.model.parts.heads.cross_entropy import CrossEntropy, in_pieces
 from antiphon.model.state import at_least_float32
@@ -33,8 +33,10 @@ class PointerHead(SymbolHead[Pointed]):
 
     p(w) = p_gen P_vocab(w) + (1 - p_gen) sum_{i: source step i is w} a_i
 
-    Symbols of a row's source that are not in the vocabulary have ids from `symbols` on, of which a row has as many as
-    its source has steps. The matrix may be another part's, as in `SoftmaxHead`.
+    Where attention points at what cannot be copied (a step of another source, whose copy id is PAD), its share of
+    1 - p_gen goes to p_gen, so that p adds up to 1. Symbols of a row's source that are not in the vocabulary have ids
+    from `symbols` on, of which a row has at most as many as its sources have steps. The matrix may be another part's,
+    as in `SoftmaxHead`.
     """
 
     def __init__(self, features: int, symbols: int, weight: nn.Parameter | None = None) -> None:
@@ -50,9 +52,9 @@ class PointerHead(SymbolHead[Pointed]):
 
     def _shares(self, features: Pointed) -> tuple[Tensor, Tensor]:
         """log p_gen P_vocab [..., symbols], and the logarithm of what is copied [..., symbols + S]."""
-        written = functional.logsigmoid(at_least_float32(features.gate))[..., None]
+        written, attention = _divided(features)
+        written = written[..., None]
         generated = torch.log_softmax(self._logits(features.readout), -1)
-        attention = at_least_float32(features.attention)
         lead, steps = attention.shape[:-1], attention.shape[-1]
         copied = attention.new_zeros(*lead, len(self.weight) + steps).scatter_add(-1, features.copy_ids, attention)
         return written + generated, _log_not(features.gate)[..., None] + _log(copied)
@@ -68,9 +70,8 @@ class PointerHead(SymbolHead[Pointed]):
         known = targets < len(self.weight)
         logits = self._logits(features.readout)
         vocabulary_nll = functional.cross_entropy(logits, targets.where(known, UNK), reduction="none")
-        written = functional.logsigmoid(at_least_float32(features.gate))
-        pointing = features.copy_ids == targets[:, None]
-        copied = (at_least_float32(features.attention) * pointing).sum(-1)
+        written, attention = _divided(features)
+        copied = (attention * (features.copy_ids == targets[:, None])).sum(-1)
         generated = (written - vocabulary_nll).masked_fill(~known, -torch.inf)
         return -torch.logaddexp(generated, _log_not(features.gate) + _log(copied))
 
@@ -107,6 +108,15 @@ class PointerHead(SymbolHead[Pointed]):
             ]
         objective, nll = (torch.stack(values).sum() for values in zip(*sums, strict=True))
         return objective, nll.detach()
+
+
+def _divided(features: Pointed) -> tuple[Tensor, Tensor]:
+    """log p_gen with the share of what cannot be copied [...], and the attention at what can [..., S]."""
+    attention, gate = at_least_float32(features.attention), features.gate
+    nothing = features.copy_ids == PAD
+    share = _log(attention.where(nothing, 0.0).sum(-1))
+    written = torch.logaddexp(functional.logsigmoid(at_least_float32(gate)), _log_not(gate) + share)
+    return written, attention.masked_fill(nothing, 0.0)
 
 
 def _log(values: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from antiphon.model.parts.heads.base import Head
 from antiphon.model.parts.heads.crf import CRFHead
 from antiphon.model.parts.heads.ctc import CTCHead
+from antiphon.model.parts.heads.mixture import MixtureHead
 from antiphon.model.parts.heads.numbers import BitsHead, NumbersHead
 from antiphon.model.parts.heads.pointer import PointerHead
 from antiphon.model.parts.heads.softmax import LabelHead, SoftmaxHead
@@ -17,6 +18,7 @@ HEADS: Table[Head[Any]] = Table(
     {
         "symbols": SoftmaxHead,
         "pointers": PointerHead,
+        "mixture": MixtureHead,
         "labels": LabelHead,
         "crf": CRFHead,
         "ctc": CTCHead,

@@ -1,0 +1,140 @@
+"""A softmax at every place of the source, mixed by where the decoder may stand."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from antiphon.common.symbols import FIRST_OUTPUT, UNK
+from antiphon.model.parts.attention import NEVER
+from antiphon.model.parts.heads.base import SymbolHead, at_positions, class_logits, judge_symbols, output_matrix
+from antiphon.model.parts.heads.cross_entropy import CrossEntropy, in_pieces
+from antiphon.model.state import at_least_float32
+
+
+class Placed(NamedTuple):
+    """The features of a step whose place in the source is hidden.
+
+    In training each begins with [B, T], for single steps with [R].
+    """
+
+    prior: Tensor  # [..., S]: log p(a_t = i | y_<t)
+    places: Tensor  # [..., S, features]: the readout of each place
+    copy_ids: Tensor | None = None  # [..., S]: the id that is written when the symbol of a place is copied
+    reference: Tensor | None = None  # [..., S]: log p of the reference at each place, where it is known already
+    emission: Tensor | None = None  # [..., S, symbols]: log p of every symbol at each place, likewise
+
+
+class MixtureHead(SymbolHead[Placed]):
+    """p(y_t | y_<t) = sum_i p(a_t = i | y_<t) p(y_t | a_t = i, y_<t), a softmax at each place i of the source.
+
+    With `copies` a place may also write its own symbol: p(y | i) = p_gen,i P_vocab,i(y) + (1 - p_gen,i) [y is x_i],
+    where symbols of the source that are not in the vocabulary have ids from `symbols` on, as in `PointerHead`. The
+    matrix may be another part's, as in `SoftmaxHead`.
+    """
+
+    def __init__(self, features: int, symbols: int, weight: nn.Parameter | None = None, copies: bool = False) -> None:
+        super().__init__()
+        self.weight = output_matrix(symbols, features) if weight is None else weight
+        self.bias = nn.Parameter(torch.zeros(symbols))
+        self.gate = nn.Linear(features, 1) if copies else None
+
+    def kept(self, features: Placed, positions: Tensor) -> Placed:
+        prior, places, *others = features
+        some = (None if values is None else at_positions(values, positions) for values in others)
+        return Placed(at_positions(prior, positions), at_positions(places, positions), *some)
+
+    def _logits(self, places: Tensor) -> Tensor:
+        return class_logits(places, self.weight, self.bias, FIRST_OUTPUT)
+
+    def _gates(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """log p_gen and log(1 - p_gen) of every place [..., S]."""
+        assert self.gate is not None
+        gate = at_least_float32(self.gate(places).squeeze(-1))
+        return functional.logsigmoid(gate), functional.logsigmoid(-gate)
+
+    def emission(self, features: Placed) -> Tensor:
+        """log p(y | a_t = i) of every symbol [..., S, symbols], or with copies [..., S, symbols + S]."""
+        if features.emission is not None:
+            return features.emission
+        generated = torch.log_softmax(self._logits(features.places), -1).clamp(min=NEVER)
+        if features.copy_ids is None:
+            return generated
+        written, copied = self._gates(features.places)
+        beyond = features.copy_ids.shape[-1]
+        whole = functional.pad(written[..., None] + generated, (0, beyond), value=NEVER)
+        ids = features.copy_ids[..., None]
+        return whole.scatter(-1, ids, torch.logaddexp(whole.gather(-1, ids), copied[..., None]))
+
+    def emitted(self, features: Placed, targets: Tensor) -> Tensor:
+        """log p(y | a_t = i) of the targets alone: features of steps [...], targets [...] -> [..., S]; 0 at padding."""
+        if features.reference is not None:
+            return features.reference
+        lead, steps = targets.shape, features.places.shape[-2]
+        values = [features.places.flatten(0, -3), targets.flatten()]
+        if features.copy_ids is not None:
+            values.append(features.copy_ids.flatten(0, -2))
+        pieces = list(in_pieces(CrossEntropy.PRODUCT, steps * len(self.weight), *values))
+        if len(pieces) == 1:
+            made = [self._emitted(*pieces[0])]
+        else:
+            made = [
+                checkpoint(self._emitted, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces
+            ]
+        return torch.cat(made).view(*lead, steps)
+
+    def _emitted(self, places: Tensor, targets: Tensor, copy_ids: Tensor | None = None) -> Tensor:
+        padding = (targets < FIRST_OUTPUT)[:, None]
+        known = (targets < len(self.weight)) & (targets >= FIRST_OUTPUT)
+        ids = targets.where(known, UNK)[:, None].expand(-1, places.shape[1])
+        generated = -functional.cross_entropy(self._logits(places).transpose(1, 2), ids, reduction="none")
+        if copy_ids is None:
+            return generated.masked_fill(padding, 0.0)
+        written, copied = self._gates(places)
+        generated = (written + generated).masked_fill(~known[:, None], NEVER)
+        emitted = torch.logaddexp(generated, copied.masked_fill(copy_ids != targets[:, None], NEVER))
+        return emitted.masked_fill(padding, 0.0)
+
+    def log_probs(self, features: Placed) -> Tensor:
+        """Features of steps [...] -> log p [..., symbols], with copies [..., symbols + S], in float32."""
+        log_probs = torch.logsumexp(features.prior[..., None] + self.emission(features), -2)
+        no_symbols = torch.arange(log_probs.shape[-1], device=log_probs.device) < FIRST_OUTPUT
+        return log_probs.masked_fill(no_symbols, -torch.inf)
+
+    def judge(self, features: Placed, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """-log p of each target, and whether it is the most probable symbol, each [N]."""
+        steps = features.places.shape[-2]
+        return judge_symbols(self, features, targets, positions, steps * (len(self.weight) + steps))
+
+    def _even(self, prior: Tensor, places: Tensor, copy_ids: Tensor | None = None) -> Tensor:
+        """-log p of a class, the mean over all of the vocabulary, summed over some steps."""
+        log_probs = self.log_probs(Placed(prior, places, copy_ids))
+        return -log_probs[:, FIRST_OUTPUT : len(self.weight)].mean(-1).sum()
+
+    def objective(
+        self, features: Placed, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As for `SoftmaxHead`, with smoothing over the vocabulary. Symbols have no weights.
+
+        With many steps the distributions are computed piece by piece, and again in the backward pass.
+        """
+        kept = self.kept(features, positions)
+        nll = -torch.logsumexp(kept.prior + self.emitted(kept, at_positions(targets, positions)), -1).sum()
+        if not smoothing:
+            return nll, nll.detach()
+        values = [value for value in (kept.prior, kept.places, kept.copy_ids) if value is not None]
+        steps = kept.places.shape[-2]
+        pieces = list(in_pieces(CrossEntropy.PRODUCT, steps * (len(self.weight) + steps), *values))
+        even = torch.stack(
+            [
+                self._even(*piece)
+                if len(pieces) == 1
+                else checkpoint(self._even, *piece, use_reentrant=False, preserve_rng_state=False)
+                for piece in pieces
+            ]
+        ).sum()
+        return (1 - smoothing) * nll + smoothing * even, nll.detach()

@@ -1,20 +1,15 @@
-"""Symbols that a model may copy: how the sides of a row share ids that go beyond the target's vocabulary.
-
-A symbol of a source that is in the target's vocabulary has its id there. Any other has an id that is valid in its row
-only: the vocabulary's size plus the first place of the symbol among those of all sources that can be copied (the
-extended vocabulary of See et al. 2017, arXiv 1704.04368, section 2.2). The end of a source has the id of the end
-symbol.
-"""
+"""Which sides of a row share symbols, so that a model may copy: see `antiphon/common/copying.py` for their ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from antiphon.common.symbols import EOS, UNK
+from antiphon.common import copying
+from antiphon.common.symbols import UNK
 from antiphon.common.text import Text
 from antiphon.data.codecs.base import Array, Codec
 from antiphon.data.codecs.text import TextCodec
@@ -47,24 +42,12 @@ class Copying:
 
     def copy_ids(self, values: Sequence[Any]) -> list[list[int] | None]:
         """The id in the target that a copy of each step has, for every source; None for one that is not copied."""
-        vocabulary, first = self.target.vocabulary, dict[str, int]()
-        ids: list[list[int] | None] = []
-        place = 0
-        for symbols in self._symbols(values):
-            if symbols is None:
-                ids.append(None)
-                continue
-            for symbol in symbols:
-                known_id = vocabulary.id(symbol) if symbol else EOS
-                first.setdefault(symbol, len(vocabulary) + place if known_id == UNK else known_id)
-                place += 1
-            ids.append([first[symbol] for symbol in symbols])
-        return ids
+        return copying.copy_ids(self._symbols(values), self.target.vocabulary)
 
-    def _symbols(self, values: Sequence[Any]) -> Iterator[list[str] | None]:
+    def _symbols(self, values: Sequence[Any]) -> list[list[str] | None]:
         """The symbols of every source, "" at ends; None for one that is not copied."""
-        for codec, value in zip(self.sources, values, strict=True):
-            yield None if codec is None else [*codec.split_turns(value), ""]
+        pairs = zip(self.sources, values, strict=True)
+        return [None if codec is None else [*codec.split_turns(value), ""] for codec, value in pairs]
 
     def read(self, values: Sequence[Any], encoded: Sequence[Array | Sequence[int]]) -> list[Array | Sequence[int]]:
         """Encoded sources; those that are copied, [steps] or [steps, ...], as [steps, ... + 1]: the last column is the
@@ -88,9 +71,7 @@ class Copying:
 
     def symbols(self, ids: Iterable[int], sources: Sequence[Any]) -> list[str | None]:
         """The symbols of an output's ids, None for a special symbol."""
-        read = [symbol for symbols in self._symbols(sources) if symbols is not None for symbol in symbols]
-        known = len(self.target.vocabulary)
-        return [read[number - known] if number >= known else self.target.vocabulary.symbol(number) for number in ids]
+        return copying.names(ids, self._symbols(sources), self.target.vocabulary)
 
 
 def _copied(source: Codec, target: TextCodec) -> TextCodec | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from antiphon.common.symbols import BOS
 from antiphon.data.load import side_names
-from antiphon.export.graphs import Graphs, random_sources
+from antiphon.export.graphs import Graphs, example_of
 from antiphon.export.running import Session, Steps, Written, given_sources
 from antiphon.export.tracing import (
     AFTER,
@@ -37,9 +37,7 @@ def compare(loaded: Bundle, graphs: Graphs) -> float:
     for number in range(SHAPES):
         rows = 1 if number == 0 else int(noise.integers(1, MOST_ROWS + 1))
         lengths = noise.integers(1, 1 if number == 1 else LONGEST, rows, endpoint=True).tolist()
-        worst = max(
-            worst, difference([random_sources(codec, lengths, noise) for codec in loaded.codecs.sources], noise)
-        )
+        worst = max(worst, difference(example_of(loaded, lengths, noise), noise))
     return worst
 
 

@@ -34,6 +34,7 @@ from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import ScaledCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import encode_rows, group_references, load_rows, side_names
+from antiphon.decoding.alignment import written
 from antiphon.decoding.batches import batches_by_length
 from antiphon.decoding.plan import check_names, plan
 from antiphon.decoding.run import decode_sources
@@ -41,7 +42,7 @@ from antiphon.decoding.scoring import forced
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.evaluation.outputs import output_metrics
 from antiphon.export.comparing import CLOSE, compare
-from antiphon.export.graphs import Graphs, graphs_of, random_sources
+from antiphon.export.graphs import Graphs, example_of, graphs_of
 from antiphon.export.running import Session, Steps, Written, given_sources
 from antiphon.export.tracing import (
     AFTER,
@@ -134,8 +135,6 @@ def _refuse_unknown(loaded: Bundle) -> None:
     """Refuse what the runtime does not have, such as kinds and tokenizers that a user has added to the tables."""
     if loaded.model.aligns:
         raise AntiphonError("target.ctc: is not exported yet: the runtime has no search over alignments")
-    if loaded.config.model.copy_:
-        raise AntiphonError("model.copy: is not exported yet: the runtime cannot copy symbols that only a source has")
     for side, codec in loaded.codecs.named.items():
         if codec.kind not in KINDS:
             raise AntiphonError(f"{side}: the kind {codec.kind} is not part of Antiphon, so the runtime cannot read it")
@@ -196,8 +195,11 @@ def _measured(loaded: Bundle, graphs: Graphs, rows: Sequence[Any], examples: Exa
         groups = group_references(config, codecs, rows)
         sources = [source.take([group[0] for group in groups]) for source in examples.sources]
         writer = Written(graphs["encode"], graphs["step"], names)
-        decoded = decode_sources(writer, sources, plan(config.decode, model, codecs), torch.device("cpu"))
-        outputs = [codecs.target.symbols(best[0].tokens) for best in decoded]
+        search = plan(config.decode, model, codecs)
+        decoded = decode_sources(writer, sources, search, torch.device("cpu"))
+        values = [rows[group[0]].sources for group in groups]
+        tokens = [best[0].tokens for best in decoded]
+        outputs = written(model, codecs, search, sources, values, tokens, torch.device("cpu"))
         return output_metrics(codecs.target, outputs, [[rows[row].target for row in group] for group in groups])
     if isinstance(model, LanguageModel):
         return {"loss": _loss(model, Steps(graphs["step"]), cut_long(examples, PIECE, PIECES))}
@@ -269,6 +271,7 @@ def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
         "int8": int8,
         "symbols": {"padding": PAD, "begin": BOS, "end": EOS, "unknown": UNK, "first": SPECIALS},
         "sources": sides[:-1],
+        **({"copied": list(model.copied)} if isinstance(model, Writer) and model.copies else {}),
         "target": sides[-1],
         "graphs": {
             name: {"file": f"{name}.onnx", "inputs": graph.inputs, "outputs": graph.outputs}
@@ -286,9 +289,7 @@ def _state(loaded: Bundle) -> list[dict[str, Any]]:
     in its place; a part without `after` stays as it is. Where `encode` does not make them, they begin as zeros."""
     model = loaded.model
     if isinstance(model, Writer):
-        state = model.start(
-            [random_sources(codec, [2, 1], np.random.default_rng(0)) for codec in loaded.codecs.sources]
-        )
+        state = model.start(example_of(loaded, [2, 1], np.random.default_rng(0)))
     else:
         assert isinstance(model, Reader)
         state = State(model.begin(1))
@@ -296,7 +297,8 @@ def _state(loaded: Bundle) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
     for name, value in (changing | fixed).items():
         free = ["prefixes", "memory"] if name in (ATTENDED, EMITTED, *MEMORY) else ["prefixes"]
-        kind = "bool" if value.dtype == torch.bool else "float32"
+        free += ["symbols"] if name == EMITTED else []
+        kind = {torch.bool: "bool", torch.int64: "int64"}.get(value.dtype, "float32")
         after = {"after": AFTER + name} if name in changing else {}
         parts.append({"name": name, "type": kind, "shape": [*free, *value.shape[len(free) :]], **after})
     return parts

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from antiphon.common.symbols import EOS, PAD, UNK
+from antiphon.common.symbols import EOS, PAD, SPECIALS, UNK
 from antiphon.data.batches import Sequences, pad
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import ImageCodec, ImagesCodec
@@ -35,7 +35,7 @@ def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:
     """The graphs of a model by their names; with `quantized`, of operators that have a quantised form."""
     model, codecs = loaded.model, loaded.codecs
     names = side_names(len(codecs.sources))[:-1]
-    example = [random_sources(codec, [4, 3, 1], np.random.default_rng(0)) for codec in codecs.sources]
+    example = example_of(loaded, [4, 3, 1], np.random.default_rng(0))
     if isinstance(model, Writer):
         with torch.no_grad():
             state = model.start(example)
@@ -51,6 +51,27 @@ def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:
     if is_live(model):
         graphs["step"] = live_graph(model, names[0], example, labels, quantized)
     return graphs
+
+
+def example_of(loaded: Bundle, lengths: Sequence[int], noise: np.random.Generator) -> list[Input]:
+    """Random sources as the model reads them; with random ids of copies where it copies, some of the row alone."""
+    model, codecs = loaded.model, loaded.codecs
+    sources = [random_sources(codec, lengths, noise) for codec in codecs.sources]
+    if not isinstance(model, Writer) or not model.copies:
+        return sources
+    return [
+        _with_copies(source, codecs.target.size, noise) if copied else source
+        for source, copied in zip(sources, model.copied, strict=True)
+    ]
+
+
+def _with_copies(source: Input, symbols: int, noise: np.random.Generator) -> Input:
+    values, lengths = source
+    steps = values.shape[1]
+    ids = torch.from_numpy(noise.integers(SPECIALS, symbols + steps, tuple(values.shape[:2])))
+    inside = torch.arange(steps) < lengths[:, None]
+    columns = values if values.dim() == 3 else values[..., None]
+    return torch.cat([columns, ids.where(inside, PAD)[..., None]], -1), lengths
 
 
 def is_live(model: Reader) -> bool:

@@ -37,7 +37,7 @@ from antiphon.model.state import Layer, Memory, State
 ROWS = 3  # rows of an example that is traced: 0 and 1 would be special
 LABELS, VALUES, LOG_PROBS, ATTENTION = "labels", "values", "log_probs", "attention"
 TOKENS, AFTER = "tokens", "next_"
-MEMORY = ("memory_states", "memory_keys", "memory_mask")
+MEMORY = ("memory_states", "memory_keys", "memory_mask", "memory_copy_ids")
 ATTENDED, EMITTED = "attended", "emitted"  # with MEMORY the state's parts with source steps
 
 
@@ -76,7 +76,8 @@ def parts_of(state: State) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     fixed = {} if state.context is None else {"context": state.context}
     if state.memory is not None:
         memory = state.memory
-        fixed |= dict(zip(MEMORY, (memory.states, memory.keys, memory.mask), strict=True))
+        values = zip(MEMORY, (memory.states, memory.keys, memory.mask, memory.copy_ids), strict=True)
+        fixed |= {name: value for name, value in values if value is not None}
     others = {"fed": state.fed, ATTENDED: state.attended, EMITTED: state.emitted}
     return changing | {name: value for name, value in others.items() if value is not None}, fixed
 
@@ -89,7 +90,7 @@ def state_of(changing: Mapping[str, Tensor], fixed: Mapping[str, Tensor]) -> Sta
             depth = int(name.split("_")[1])
             layers += [[]] * (depth + 1 - len(layers))
             layers[depth] = [*layers[depth], value]
-    memory = Memory(*(fixed[name] for name in MEMORY)) if MEMORY[0] in fixed else None
+    memory = Memory(*(fixed[name] for name in MEMORY if name in fixed)) if MEMORY[0] in fixed else None
     fed, attended, emitted = (changing.get(name) for name in ("fed", ATTENDED, EMITTED))
     return State(tuple(map(tuple, layers)), fixed.get("context"), memory, fed, attended, emitted)
 
@@ -174,7 +175,10 @@ def step_graph(model: Writer | LanguageModel, state: State, quantized: bool) -> 
 
     def free(parts: Mapping[str, Tensor]) -> dict[str, dict[int, Any]]:
         long = {name for name in (ATTENDED, EMITTED, *MEMORY) if name in parts and parts[name].shape[1] > 1}
-        return {name: {0: rows, 1: steps} if name in long else {0: rows} for name in parts}
+        dims = {name: {0: rows, 1: steps} if name in long else {0: rows} for name in parts}
+        if EMITTED in long and isinstance(model, Writer) and model.copies:  # symbols, and then those of the source
+            dims[EMITTED][2] = steps + len(model.head.weight)
+        return dims
 
     dims = {0: rows}, free(changing), free(fixed)
     example = torch.full((state.rows,), SPECIALS), changing, fixed

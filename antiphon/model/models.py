@@ -433,10 +433,8 @@ def _pointed(decoded: Decoded) -> Any:
     features, attention, state, gate = decoded
     if gate is None or attention is None or state.memory is None or state.memory.copy_ids is None:
         return features
-    copy_ids, rows = (
-        state.memory.copy_ids,
-        len(gate) // len(state.memory.copy_ids),
-    )  # the rows of a source lie side by side
+    copy_ids = state.memory.copy_ids
+    rows = gate.shape[0] // copy_ids.shape[0]  # the rows of a source lie side by side
     copy_ids = copy_ids.repeat_interleave(rows, 0) if gate.dim() == 1 else copy_ids[:, None].expand_as(attention)
     return Pointed(features, gate, attention, copy_ids)
 

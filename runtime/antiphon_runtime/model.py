@@ -30,6 +30,7 @@ from antiphon_runtime.common.answers import (
 from antiphon_runtime.common.calibration import Calibration
 from antiphon_runtime.common.inputs import parts_of
 from antiphon_runtime.common.symbols import EOS
+from antiphon_runtime.copied import Copied
 from antiphon_runtime.errors import InputError, OptionError, TooLongError
 from antiphon_runtime.sampling import checked, chooser
 from antiphon_runtime.search import Hypothesis, Limits, State, beam, choices, greedy
@@ -88,6 +89,7 @@ class Model:
         self._fixed = [part["name"] for part in held if "after" not in part]
         self._input_names = ["tokens", *self._changing, *self._fixed]
         self._output_names = ["log_probs", *(part["after"] for part in self._changing.values())]
+        self._copied = Copied.of(manifest.get("copied", []), self.sources, self.target)
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
@@ -183,7 +185,7 @@ class Model:
         state, first = self._begun([[array] for array in encoded.arrays], np.zeros(1, np.int64))
         tokens: list[int] = []
         score = np.float32(0)
-        for chosen in choices(self._step, state, first, self._limits, chooser(drawn, [0])):
+        for chosen in choices(self._step, state, first, self._limits, chooser(drawn, [0], bool(self._copied))):
             score += chosen.log_probs[0]
             tokens.extend(symbol for symbol in chosen.symbols.tolist() if symbol != EOS)
             prediction = self._written(encoded.values, [Hypothesis(tuple(tokens), float(score))])
@@ -257,6 +259,8 @@ class Model:
             if source.steps and length > self._max_length:
                 reason = f"has {length} {source.unit}; the most that this model reads is {self._max_length}"
                 raise TooLongError(f"{where}: {reason}")
+        if self._copied:
+            arrays = self._copied.read(values, arrays)
         nothing = 0 if self._continues else self.sources[0].ends
         is_empty = len(parts) == 1 and len(arrays[0]) == nothing and not from_nothing
         return None if is_empty else Unanswered(values, arrays, unknown)
@@ -306,7 +310,13 @@ class Model:
         def search(rows: Array) -> list[list[Hypothesis]]:
             state, first = self._begun(sources, rows)
             if sample is not None:
-                return greedy(self._step, state, first, limits, chooser(sample, [numbers[row] for row in rows]))
+                return greedy(
+                    self._step,
+                    state,
+                    first,
+                    limits,
+                    chooser(sample, [numbers[row] for row in rows], bool(self._copied)),
+                )
             if width == 1:
                 return greedy(self._step, state, first, limits)
             return beam(self._step, state, first, limits, width, penalty)
@@ -379,7 +389,9 @@ class Model:
         assert isinstance(codec, Text)
         candidates = []
         for hypothesis in hypotheses:
-            symbols = [*(read if self._continues else []), *codec.vocabulary.names(hypothesis.tokens)]
+            tokens = hypothesis.tokens
+            named = self._copied.names(tokens, values) if self._copied else codec.vocabulary.names(tokens)
+            symbols = [*(read if self._continues else []), *named]
             parts = list(hypothesis.parts) if token_scores else None
             candidates.append(Candidate(codec.join(symbols), symbols, hypothesis.score, parts))
         best = candidates[0]

@@ -32,9 +32,9 @@ def checked(options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return settings
 
 
-def chooser(sample: Mapping[str, Any] | None, numbers: Sequence[int]) -> Choose | None:
-    """The function that draws the symbols of rows with these numbers; None without sampling."""
+def chooser(sample: Mapping[str, Any] | None, numbers: Sequence[int], padded: bool = False) -> Choose | None:
+    """The function that draws the symbols of rows with these numbers; None without sampling. See `sampler`."""
     if sample is None:
         return None
     noise = [np.random.default_rng([sample["seed"], number]) for number in numbers]
-    return sampler(sample["temperature"], sample["top_k"], sample["top_p"], noise)
+    return sampler(sample["temperature"], sample["top_k"], sample["top_p"], noise, padded)

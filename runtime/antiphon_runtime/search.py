@@ -130,9 +130,16 @@ def greedy(
     return [[Hypothesis(tuple(ids[:-1]), score, tuple(of_symbols))] for ids, score, of_symbols in outputs]
 
 
-def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator]) -> Choose:
+def sampler(
+    temperature: float, top_k: int, top_p: float, noise: Sequence[np.random.Generator], padded: bool = False
+) -> Choose:
     """Draw from softmax(log p / temperature), among the `top_k` most probable (0: all), and among the fewest of
-    these that have `top_p` of the probability together; each row from its `noise`."""
+    these that have `top_p` of the probability together; each row from its `noise`, so that it does not depend on the
+    rows beside it; with `padded` these may add symbols behind its own, which are never drawn."""
+
+    def drawn(row: int, symbols: int) -> Array:
+        generator = np.random.default_rng(noise[row].integers(1 << 62)) if padded else noise[row]
+        return generator.gumbel(size=symbols)
 
     def choose(log_probs: Array, rows: Array) -> Array:
         scores = log_probs.astype(np.float64) / temperature
@@ -148,7 +155,7 @@ def sampler(temperature: float, top_k: int, top_p: float, noise: Sequence[np.ran
             out = np.zeros_like(beyond)
             np.put_along_axis(out, place, beyond, -1)
             scores = np.where(out, -np.inf, scores)
-        gumbel = np.stack([noise[row].gumbel(size=scores.shape[-1]) for row in rows.tolist()])
+        gumbel = np.stack([drawn(row, scores.shape[-1]) for row in rows.tolist()])
         return np.asarray((scores + gumbel).argmax(-1))
 
     return choose

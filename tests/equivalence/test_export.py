@@ -107,6 +107,31 @@ def test_a_writer_of_any_parts_says_what_it_says_in_pytorch(choice: Choice, tmp_
     same(model.predict(inputs, sample=drawn), runtime.predict(inputs, sample=drawn))
 
 
+@pytest.mark.parametrize("beside", [None, "category", "text"])
+@pytest.mark.parametrize("attention", ["general", "hard", "hard_monotonic"])
+def test_a_writer_that_copies_says_what_it_says_in_pytorch(attention: str, beside: str | None, tmp_path: Path) -> None:
+    """Also of symbols that only the source has, and of two sources that can be copied."""
+    if beside == "text" and attention != "general":
+        beside = None  # one source alone is aligned; the other is read as the category is
+    sources: list[dict[str, Any]] = [{"column": "x", "tokens": "chars"}]
+    sources += [] if beside is None else [{"column": "z", "kind": beside}]
+    if beside == "text":
+        sources[1]["tokens"] = "chars"
+    tree = {
+        "source": sources, "target": {"column": "y", "tokens": "chars"}, "model": {"copy": True, "attention": attention}
+    }  # fmt: skip
+    model = untrained(tmp_path, tree, rows_of(x=TEXTS, y=[text[:2] for text in TEXTS], z=WORDS))
+    runtime, _ = shipped(model, tmp_path / "out")
+    more = () if beside is None else (WORDS[0],) if beside == "category" else ("Ünal ab",)
+    inputs: list[Any] = [(text, *more) if more else text for text in [*TEXTS, "ŽŽ", "q ab Q", "qQ", "QŽQŽ", "c"]]
+    answers = model.predict(inputs, beam=3, n_best=3)
+    same(answers, runtime.predict(inputs, beam=3, n_best=3))
+    assert any(symbol in "ŽqQÜnl" for answer in answers for best in answer.n_best for symbol in best.tokens)
+    same(model.predict(inputs), runtime.predict(inputs))
+    drawn = {"temperature": 0.9, "top_k": 5, "top_p": 0.9, "seed": 4}
+    same(model.predict(inputs, sample=drawn), runtime.predict(inputs, sample=drawn))
+
+
 @pytest.mark.parametrize("cell", ["rnn_tanh", "rnn_relu", "gru", "lstm"])
 def test_few_symbols_are_looked_up_as_the_cells_share_of_them(cell: str, tmp_path: Path) -> None:
     """And many inputs, of which some end early, are answered alike in one thread and in several."""

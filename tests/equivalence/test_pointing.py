@@ -20,6 +20,7 @@ from antiphon.decoding.scoring import forced
 from antiphon.decoding.step import Limits
 from antiphon.model.build import many_to_many
 from antiphon.model.models import Input, Writer
+from antiphon.model.parts.heads.mixture import MixtureHead
 
 CPU = torch.device("cpu")
 SYMBOLS, READ = 8, 9  # sizes of the target vocabulary and of the source vocabulary
@@ -38,8 +39,9 @@ def make(choice: Choice, seed: int = 0, symbols: int = SYMBOLS, characters: bool
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * scale)
         model.embedding.weight[PAD] = 0
-        assert model.decoder.gate is not None
-        model.decoder.gate.bias.fill_(-1.5)  # so that much is copied
+        gate = model.head.gate if isinstance(model.head, MixtureHead) else model.decoder.gate
+        assert gate is not None
+        gate.bias.fill_(-1.5)  # so that much is copied
     return model.eval()
 
 

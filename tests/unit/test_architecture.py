@@ -38,7 +38,7 @@ FLOORS = {
         {"common"},
         {"errors"},
         {"batches", "search", "codecs"},
-        {"exceptions", "pictures", "sampling"},
+        {"copied", "exceptions", "pictures", "sampling"},
         {"kinds"},
         {"model"},
         {"loading"},

@@ -22,7 +22,7 @@ from antiphon.data.batches import Batch, Padded, replace_unknown
 from antiphon.data.codecs.text import SourceTextCodec, TargetTextCodec
 from antiphon.data.copying import Copying
 from antiphon.data.rows import Row
-from antiphon.errors import AntiphonError, ConfigError
+from antiphon.errors import ConfigError
 from antiphon.model.build import build
 from antiphon.model.parts.heads.pointer import Pointed, PointerHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
@@ -355,14 +355,6 @@ def test_an_ensemble_copies_and_a_folder_keeps_what_was_learned(model: Predictor
 def test_the_utility_of_texts_is_refused(model: Predictor) -> None:
     with pytest.raises(ConfigError, match=r"decode.mbr.metric: chrf is of texts.* choose token_error_rate"):
         model.predict(STRANGE, settings={"decode.mbr": {"samples": 4}})
-
-
-def test_it_is_not_exported(model: Predictor, tmp_path: Path) -> None:
-    from antiphon.export.folder import export
-
-    with pytest.raises(AntiphonError, match=r"model\.copy: is not exported yet"):
-        export(model.folder, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_saved_configuration_says_copy(model: Predictor) -> None:

@@ -99,6 +99,9 @@ class Data(Section):
         None, description="a column: neighbouring rows with the same in it are one, a step each"
     )
     max_length: StrictInt = Field(500, ge=1, description="longer rows, in tokens, are errors")
+    hallucinate: StrictInt = Field(
+        0, ge=0, le=10_000_000, description="so many further training rows, with other stems in source and target"
+    )
     on_error: Literal["fail", "skip"] = Field("fail", description="what a bad row does")
 
 

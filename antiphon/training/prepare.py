@@ -17,6 +17,7 @@ from antiphon.data import shortlist
 from antiphon.data.batches import Examples, cut_long, in_lanes
 from antiphon.data.codecs.labels import LabelsCodec
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.hallucinate import check_sides, hallucinated
 from antiphon.data.load import Codecs, encode_rows, load_parts, train_codecs, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
@@ -71,6 +72,8 @@ def check_names(config: Config) -> None:
     SCHEDULES.build(config.train.schedule.kind, config.train.schedule.options, "train.schedule")
     FEEDINGS.build(config.train.feeding.kind, config.train.feeding.options, "train.feeding")
     codecs = untrained(config)
+    if config.data.hallucinate:
+        check_sides(codecs.sources, codecs.target)
     with torch.device("meta"):  # no memory is taken
         model = build(config, codecs)
         freeze(model, config.train.freeze)
@@ -113,6 +116,9 @@ def read_parts(
         codecs = Codecs.from_json(ranks.share(learned.to_json() if learned else ""))
         if base is not None:
             codecs = extended(base.codecs, codecs)
+    if config.data.hallucinate:
+        made = hallucinated(rows, codecs.sources, codecs.target, config.data.hallucinate, config.train.seed)
+        rows = [*rows, *made]
     rows, train = encode_rows(config, codecs, rows, met.get("train"))
     valid_rows, valid = encode_rows(config, codecs, valid_rows, met.get("valid"))
     return Parts(codecs, rows, train, valid_rows, valid)

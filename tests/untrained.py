@@ -82,6 +82,11 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         },
         {"x": TEXTS, "z": ["en", "de", "en", "fr", "de", "en"], "y": WORDS},
     ),
+    "text and tags to text": (
+        {"source": [{"column": "x"}, {"kind": "tags", "column": "z"}], "target": {"column": "y", "tokens": "chars"},
+         "model": {"context": {"to": "every_step"}}},
+        {"x": TEXTS, "z": ["V;PST", "N", "PST;V;3", "N;PL", "V", "3;V"], "y": WORDS},
+    ),
     "dialogue": (
         {"source": {"column": "x", "tokens": "words", "turns": 2}, "target": {"column": "y"}},
         {"x": [["a b", "b"], ["a"], ["b a", "c", "a"], ["c"], ["a", "c c"], ["b"]], "y": WORDS},

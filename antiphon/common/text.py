@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -163,6 +164,18 @@ def read_turns(value: object) -> Sequence[object]:
         except (ValueError, RecursionError):  # a text that begins with a bracket
             return [value]
     return value if isinstance(value, list | tuple) else [value]
+
+
+def read_tags(value: object, separator: str) -> tuple[str, ...]:
+    """A set of tags, in the order of their code points: a text with separators between, or a list, also as JSON."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(ValueError, RecursionError):  # a tag that begins with a bracket
+            value = json.loads(value)
+    parts = value if isinstance(value, list | tuple) else as_text(value).split(separator)
+    tags = {as_text(part).strip() for part in parts} - {""}
+    if not tags:
+        raise ValueError("is empty")
+    return tuple(sorted(tags))
 
 
 def read_text(value: object, turns: int | None, trims: bool) -> Text:

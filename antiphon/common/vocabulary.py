@@ -48,6 +48,10 @@ class Vocabulary:
         """The symbol's id, UNK if it is not in the vocabulary."""
         return self._ids.get(symbol, UNK)
 
+    def place(self, symbol: str) -> int:
+        """The place of a symbol that is in the vocabulary."""
+        return self._ids[symbol] - SPECIALS
+
     def symbol(self, number: int) -> str | None:
         """The symbol of an id; None for a special symbol, which is never printed."""
         return self.symbols[number - SPECIALS] if number >= SPECIALS else None

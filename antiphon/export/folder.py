@@ -70,7 +70,7 @@ SEARCH = {"beam", "length_penalty", "min_length", "max_length", "sample"}  # the
 FORMATS = ("onnx",)
 MANIFEST = "antiphon.json"
 KINDS = {
-    "text", "long_text", "category", "vector", "image", "frames", "images", "grid", "none",
+    "text", "long_text", "category", "tags", "vector", "image", "frames", "images", "grid", "none",
     "label", "labels", "number", "numbers", "next",
 }  # fmt: skip
 TOKENS = {"chars", "words", "split", "bpe", "unigram"}

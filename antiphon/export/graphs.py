@@ -14,6 +14,7 @@ from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.images import ImageCodec, ImagesCodec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
+from antiphon.data.codecs.tags import TagsCodec
 from antiphon.data.codecs.text import SourceTextCodec
 from antiphon.data.load import side_names
 from antiphon.export.tracing import (
@@ -92,6 +93,8 @@ def _values(codec: Codec, steps: int, noise: np.random.Generator) -> Any:
         each = codec.each if isinstance(codec, ImagesCodec) else codec
         assert each.shape is not None
         return noise.integers(0, 256, (steps, *each.shape, codec.size)).astype(np.uint8)
+    if isinstance(codec, TagsCodec):
+        return noise.integers(0, 2, (1, codec.size)).astype(np.float32)
     ids = noise.integers(UNK, codec.size, steps).astype(np.int32)
     ids[steps - codec.ends :] = EOS
     if not isinstance(codec, SourceTextCodec) or codec.spelling is None:

@@ -194,11 +194,16 @@ def _nothing(value: Any, settings: Settings) -> str:
     return ""
 
 
+def _tags(value: Any, settings: Settings) -> Any:
+    return _labels(value, settings) if isinstance(value, list) else _name(value, settings)
+
+
 READERS: dict[str, Callable[[Any, Settings], Any]] = {
     "text": _text,
     "turns": _turns,
     "long_text": _text,
     "category": _name,
+    "tags": _tags,
     "label": _name,
     "labels": _labels,
     "vector": _array,

@@ -30,6 +30,7 @@ from antiphon_runtime.common.text import (
     as_text,
     join_lines,
     normalizer,
+    read_tags,
     read_text,
     split_lines,
     split_turns,
@@ -178,6 +179,30 @@ class Labels(Category):
     """A label for each step."""
 
     steps = True
+
+
+class Tags(Codec):
+    """A set of tags: how many are unknown, then 1 for each that is there."""
+
+    def __init__(self, value: Mapping[str, Any]) -> None:
+        self.separator = str(value["separator"])
+        self.vocabulary = Vocabulary(value["symbols"])
+
+    def read_input(self, content: Any) -> tuple[str, ...]:
+        """As `Codec.read_input`."""
+        return read_tags(content, self.separator)
+
+    def encode(self, value: tuple[str, ...]) -> Array:
+        """As `Codec.encode`."""
+        known = [tag for tag in value if tag in self.vocabulary]
+        array = np.zeros((1, 1 + len(self.vocabulary.symbols)), np.float32)
+        array[0, 0] = len(value) - len(known)
+        array[0, [1 + self.vocabulary.place(tag) for tag in known]] = 1
+        return array
+
+    def unknown(self, array: Array) -> int:
+        """As `Codec.unknown`."""
+        return int(array[0, 0])
 
 
 class Nothing(Codec):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from antiphon_runtime.codecs import Category, Codec, Labels, LongText, Nothing, Numbers, Text
+from antiphon_runtime.codecs import Category, Codec, Labels, LongText, Nothing, Numbers, Tags, Text
 
 
 def side(value: Mapping[str, Any]) -> Codec:
@@ -17,6 +17,8 @@ def side(value: Mapping[str, Any]) -> Codec:
         return LongText(value)
     if kind in ("category", "label"):
         return Category(value)
+    if kind == "tags":
+        return Tags(value)
     if kind == "labels":
         return Labels(value)
     if kind in ("none", "next"):

@@ -24,6 +24,7 @@ from antiphon.data.codecs.images import LARGEST, ImageCodec, ImagesCodec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.data.codecs.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
+from antiphon.data.codecs.tags import TagsCodec
 from antiphon.errors import AntiphonError, ConfigError
 
 
@@ -50,6 +51,22 @@ def test_labels_are_numbered_behind_the_special_symbols() -> None:
 def test_an_unseen_category_is_unknown() -> None:
     codec = learned(CategoryCodec("source"), "en", "de")
     assert codec.encode("zh") == [UNK]
+
+
+@pytest.mark.parametrize("value", ["3; V;PST;V", ["PST", "3", "V"], '["V", "PST", "3"]'])
+def test_the_order_of_tags_does_not_count(value: object) -> None:
+    codec = learned(TagsCodec("source"), "N;PL", "V;PST", "V;3")
+    assert codec.vocabulary.symbols == ["V", "3", "N", "PL", "PST"]
+    read = codec.read(value, "")
+    assert codec.encode(read).tolist() == [[0, 1, 1, 0, 0, 1]]
+    assert codec.shown(read) == "3;PST;V"
+    unseen = codec.encode(codec.read("V;X;Y", ""))
+    assert unseen.tolist() == [[2, 1, 0, 0, 0, 0]]
+    assert codec.unknown(unseen) == 2
+    with pytest.raises(ValueError, match="is empty"):
+        codec.read(" ; ", "")
+    with pytest.raises(ConfigError, match="separator: is empty"):
+        TagsCodec("source", "")
 
 
 @pytest.mark.parametrize("value", ["NOUN  VERB", ["NOUN", "VERB"]])
@@ -298,6 +315,7 @@ def test_any_bytes_are_a_picture_or_refused(tmp_path: Path, content: bytes) -> N
 
 SAVED: list[Codec] = [
     learned(CategoryCodec("source"), "a", "b"),
+    learned(TagsCodec("source"), "V;PST", "N"),
     learned(LabelCodec("target"), "a", "b"),
     learned(LabelsCodec("target"), "a b"),
     learned(LabelCodec("target", "balanced"), "a", "b", "b"),
@@ -311,7 +329,7 @@ SAVED: list[Codec] = [
     learned(ImagesCodec("source"), np.zeros((2, 9, 8), np.uint8), np.zeros((1, 9, 8), np.uint8)),
 ]
 EXAMPLE: dict[str, Any] = {
-    "category": "b", "label": "b", "labels": "b a", "vector": [7, 8], "frames": [7, 8, 9, 1],
+    "category": "b", "tags": "N;V", "label": "b", "labels": "b a", "vector": [7, 8], "frames": [7, 8, 9, 1],
     "grid": [[[7, 8]], [[9, 1]]],
     "number": 9, "numbers": [[4, 5], [6, 7]], "image": np.full((5, 5), 9, np.uint8),
     "images": np.full((3, 5, 5), 9, np.uint8),

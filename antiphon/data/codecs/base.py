@@ -1,8 +1,8 @@
 """A side of a row: the content of a column, the value it is read as, and the array that a model gets.
 
 A codec is made from the user's options, learns from the values of the training rows only (`learn`), and is
-saved with the model as a JSON file. Sources: text, long_text, category, vector, image, frames, images, grid, none.
-Targets: text, label, labels, number, numbers, next. The tables of both are in `antiphon/data/codecs/kinds.py`.
+saved with the model as a JSON file. Sources: text, long_text, category, tags, vector, image, frames, images, grid,
+none. Targets: text, label, labels, number, numbers, next. The tables of both are in `antiphon/data/codecs/kinds.py`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from antiphon.data.codecs.images import ImageCodec, ImagesCodec
 from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.data.codecs.nothing import NextCodec, NothingCodec
 from antiphon.data.codecs.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
+from antiphon.data.codecs.tags import TagsCodec
 from antiphon.data.codecs.text import LongTextCodec, SourceTextCodec, TargetTextCodec
 from antiphon.errors import ModelFolderError
 from antiphon.registry import Table
@@ -21,6 +22,7 @@ SOURCES: Table[Codec] = Table(
         "text": SourceTextCodec,
         "long_text": LongTextCodec,
         "category": CategoryCodec,
+        "tags": TagsCodec,
         "vector": VectorCodec,
         "image": ImageCodec,
         "frames": FramesCodec,

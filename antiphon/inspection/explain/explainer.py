@@ -97,6 +97,8 @@ def _tokens(codec: Codec, value: Any, array: Any, grid: tuple[int, int] | None) 
         return [None] * len(array), []
     if codec.kind == "category":
         return [str(value)], np.flatnonzero(np.asarray(array) == UNK).tolist()
+    if codec.kind == "tags":
+        return [codec.shown(value)], [0] if codec.unknown(array) else []
     return [str(step) for step in range(1, len(array) + 1)], []
 
 

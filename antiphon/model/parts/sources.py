@@ -90,6 +90,19 @@ class NumbersSource(Source):
         return self.project(values), lengths
 
 
+class TagsSource(NumbersSource):
+    """Sets of tags [B, 1, inputs] -> the sum of their embeddings and a bias [B, 1, size].
+
+    The first of the inputs counts tags that are unknown, and is not read.
+    """
+
+    def __init__(self, inputs: int, size: int) -> None:
+        super().__init__(inputs - 1, size)
+
+    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(values[..., 1:], lengths)
+
+
 class ImageSource(Source):
     """Pictures [B, 1, height, width, inputs] of bytes -> a grid of vectors [B, rows * columns, size], row by row.
 
@@ -182,6 +195,7 @@ SOURCES: Table[Source] = Table(
         "symbols": TextSource,
         "spelled_words": SpelledWordSource,
         "numbers": NumbersSource,
+        "tags": TagsSource,
         "image": ImageSource,
         "images": ImagesSource,
     },

@@ -399,14 +399,16 @@ class AligningWriter(Writer):
         places = self.alignment.features(queries, memory)
         copy_ids = None if memory.copy_ids is None else memory.copy_ids[:, None].expand(places.shape[:3])
         moves = self.alignment.moves(queries, memory)
-        reference = self.head.emitted(Placed(places[..., 0], places, copy_ids), target)
+        features = self.head.with_emission(Placed(places[..., 0], places, copy_ids))
+        reference = self.head.emitted(features, target)
+        features = features._replace(reference=reference)
         if moves.shape[2] == 1:  # no step depends on the one before
-            return Placed(moves.squeeze(2), places, copy_ids, reference), moves
+            return features._replace(prior=moves.squeeze(2)), moves
         priors = []
         for step in range(target.shape[1]):
             priors.append(reached(place, moves[:, step]))
             place = (priors[-1] + reference[:, step]).log_softmax(-1)
-        return Placed(torch.stack(priors, 1), places, copy_ids, reference), moves
+        return features._replace(prior=torch.stack(priors, 1)), moves
 
     def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor]:
         """p(a_t = i | y, x) [B, T, S] of the whole target [B, T], and the mask [B, S] of what can be read."""

@@ -82,7 +82,9 @@ def enumerated(model: AligningWriter, sources: Any, target: list[int], row: int)
             features = places[step, place]
             logits = model.head.weight @ features + model.head.bias
             logits[:FIRST_OUTPUT] = -math.inf
-            written = float(logits.softmax(0)[symbol]) if symbol < SYMBOLS else 0.0
+            strange = int(model.head.gate is not None)  # each row has one symbol that is not in the vocabulary
+            written = float(logits.softmax(0)[symbol if symbol < SYMBOLS else UNK])
+            written /= 1 + strange if symbol in (UNK, SYMBOLS) else 1
             if model.head.gate is not None:
                 assert memory.copy_ids is not None
                 gate = float(torch.sigmoid(model.head.gate(features)))

@@ -65,39 +65,39 @@ class MixtureHead(SymbolHead[Placed]):
         if features.copy_ids is None:
             return generated
         written, copied = self._gates(features.places)
-        beyond = features.copy_ids.shape[-1]
-        whole = functional.pad(written[..., None] + generated, (0, beyond), value=NEVER)
+        whole = written[..., None] + self._with_strangers(generated, features.copy_ids)
         ids = features.copy_ids[..., None]
         return whole.scatter(-1, ids, torch.logaddexp(whole.gather(-1, ids), copied[..., None]))
+
+    def _with_strangers(self, generated: Tensor, copy_ids: Tensor) -> Tensor:
+        """log P_vocab of symbols and of the row's symbols that are not in the vocabulary [..., S, symbols + S].
+
+        These share the probability of UNK evenly, with UNK itself: so one that an alignment has passed can still be
+        written, and p of no output is zero.
+        """
+        symbols, steps = generated.shape[-1], copy_ids.shape[-1]
+        places = generated.new_zeros(*copy_ids.shape[:-1], symbols + steps)
+        there = places.scatter(-1, copy_ids, torch.ones_like(copy_ids, dtype=places.dtype))[..., symbols:]
+        share = generated[..., UNK : UNK + 1] - torch.log1p(there.sum(-1))[..., None, None]
+        beyond = torch.where(there[..., None, :] > 0, share, NEVER)
+        return torch.cat([generated[..., :UNK], share, generated[..., UNK + 1 :], beyond], -1)
 
     def emitted(self, features: Placed, targets: Tensor) -> Tensor:
         """log p(y | a_t = i) of the targets alone: features of steps [...], targets [...] -> [..., S]; 0 at padding."""
         if features.reference is not None:
             return features.reference
+        if features.emission is not None:
+            return _of_targets(features.emission, targets)
         lead, steps = targets.shape, features.places.shape[-2]
-        values = [features.places.flatten(0, -3), targets.flatten()]
+        values = [targets.flatten(), features.places.flatten(0, -3)]
         if features.copy_ids is not None:
             values.append(features.copy_ids.flatten(0, -2))
-        pieces = list(in_pieces(CrossEntropy.PRODUCT, steps * len(self.weight), *values))
-        if len(pieces) == 1:
-            made = [self._emitted(*pieces[0])]
-        else:
-            made = [
-                checkpoint(self._emitted, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces
-            ]
+        pieces = in_pieces(CrossEntropy.PRODUCT, steps * (len(self.weight) + steps), *values)
+        made = [checkpoint(self._emitted, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
         return torch.cat(made).view(*lead, steps)
 
-    def _emitted(self, places: Tensor, targets: Tensor, copy_ids: Tensor | None = None) -> Tensor:
-        padding = (targets < FIRST_OUTPUT)[:, None]
-        known = (targets < len(self.weight)) & (targets >= FIRST_OUTPUT)
-        ids = targets.where(known, UNK)[:, None].expand(-1, places.shape[1])
-        generated = -functional.cross_entropy(self._logits(places).transpose(1, 2), ids, reduction="none")
-        if copy_ids is None:
-            return generated.masked_fill(padding, 0.0)
-        written, copied = self._gates(places)
-        generated = (written + generated).masked_fill(~known[:, None], NEVER)
-        emitted = torch.logaddexp(generated, copied.masked_fill(copy_ids != targets[:, None], NEVER))
-        return emitted.masked_fill(padding, 0.0)
+    def _emitted(self, targets: Tensor, places: Tensor, copy_ids: Tensor | None = None) -> Tensor:
+        return _of_targets(self.emission(Placed(places[..., 0], places, copy_ids)), targets)
 
     def log_probs(self, features: Placed) -> Tensor:
         """Features of steps [...] -> log p [..., symbols], with copies [..., symbols + S], in float32."""
@@ -110,9 +110,18 @@ class MixtureHead(SymbolHead[Placed]):
         steps = features.places.shape[-2]
         return judge_symbols(self, features, targets, positions, steps * (len(self.weight) + steps))
 
+    def with_emission(self, features: Placed) -> Placed:
+        """Features with log p of every symbol at every place, if that is small enough to be kept in training."""
+        steps = features.places.shape[-2]
+        size = features.prior.numel() * (len(self.weight) + (0 if features.copy_ids is None else steps))
+        return features._replace(emission=self.emission(features)) if size <= CrossEntropy.PRODUCT else features
+
     def _even(self, prior: Tensor, places: Tensor, copy_ids: Tensor | None = None) -> Tensor:
         """-log p of a class, the mean over all of the vocabulary, summed over some steps."""
-        log_probs = self.log_probs(Placed(prior, places, copy_ids))
+        return self._evenly(Placed(prior, places, copy_ids))
+
+    def _evenly(self, features: Placed) -> Tensor:
+        log_probs = self.log_probs(features)
         return -log_probs[:, FIRST_OUTPUT : len(self.weight)].mean(-1).sum()
 
     def objective(
@@ -126,6 +135,8 @@ class MixtureHead(SymbolHead[Placed]):
         nll = -torch.logsumexp(kept.prior + self.emitted(kept, at_positions(targets, positions)), -1).sum()
         if not smoothing:
             return nll, nll.detach()
+        if kept.emission is not None:
+            return (1 - smoothing) * nll + smoothing * self._evenly(kept), nll.detach()
         values = [value for value in (kept.prior, kept.places, kept.copy_ids) if value is not None]
         steps = kept.places.shape[-2]
         pieces = list(in_pieces(CrossEntropy.PRODUCT, steps * (len(self.weight) + steps), *values))
@@ -138,3 +149,9 @@ class MixtureHead(SymbolHead[Placed]):
             ]
         ).sum()
         return (1 - smoothing) * nll + smoothing * even, nll.detach()
+
+
+def _of_targets(emission: Tensor, targets: Tensor) -> Tensor:
+    """log p of targets [...] at every place [..., S], from that of every symbol; 0 at padding."""
+    gathered = emission.gather(-1, targets[..., None, None].expand(*emission.shape[:-1], 1)).squeeze(-1)
+    return gathered.masked_fill((targets < FIRST_OUTPUT)[..., None], 0.0)

@@ -22,7 +22,7 @@ from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, RecurrentEncoder
 from antiphon.model.parts.heads.base import Head, SymbolHead
 from antiphon.model.parts.heads.ctc import Aligned, CTCHead
-from antiphon.model.parts.heads.mixture import MixtureHead, Placed
+from antiphon.model.parts.heads.mixture import MixtureHead, Placed, of_targets
 from antiphon.model.parts.heads.pointer import Pointed, PointerHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.pooling import Pooling
@@ -374,8 +374,7 @@ class AligningWriter(Writer):
         assert memory is not None
         assert before is not None
         assert emitted is not None
-        written = tokens[:, None, None].expand(-1, emitted.shape[1], 1)
-        place = (before + emitted.gather(2, written).squeeze(2)).log_softmax(-1)
+        place = (before + of_targets(emitted, tokens)).log_softmax(-1)
         decoded = self.decoder.step(self._read(tokens), state)
         sources = memory.mask.shape[0]
         queries = decoded.features.view(sources, -1, decoded.features.shape[-1])  # a source's rows lie side by side

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -109,6 +110,19 @@ def test_contracts(choice: Choice) -> None:
                 assert alone[0][0].tokens == results[i][0].tokens or abs(alone[0][0].score - results[i][0].score) < 1e-4
 
 
+def at_step(features: Any, step: int) -> Any:
+    """Features [B, T, ...], also those of a tuple, of one step."""
+    if isinstance(features, Tensor):
+        return features[:, step]
+    return type(features)(*(None if part is None else part[:, step] for part in features))
+
+
+def shapes(features: Any) -> list[tuple[int, ...]]:
+    """The shapes of features; what training computes once for all steps is left out."""
+    parts = [features] if isinstance(features, Tensor) else [features.prior, features.places]
+    return [tuple(part.shape) for part in parts]
+
+
 @pytest.mark.parametrize("choice", CASES[: len(covering())])
 def test_free_feeding_reads_its_own_output(choice: Choice) -> None:
     """forward(reference=0) is the chain of most probable symbols; reference=1 is teacher forcing."""
@@ -120,11 +134,12 @@ def test_free_feeding_reads_its_own_output(choice: Choice) -> None:
         state, last = model.start([(ids, lengths)]), torch.full((5,), BOS)
         for t in range(target.shape[1]):
             answer = model.step(last, state)
-            close(model.head.log_probs(free[:, t]), answer.log_probs)
+            close(model.head.log_probs(at_step(free, t)), answer.log_probs)
             last, state = answer.log_probs.argmax(-1), answer.state
         torch.manual_seed(0)
         mixed = model([(ids, lengths)], target, 0.5)
-        assert mixed.shape == free.shape == model([(ids, lengths)], target, 1.0).shape
+        forms = [shapes(features) for features in (mixed, free, model([(ids, lengths)], target, 1.0))]
+        assert forms[0] == forms[1] == forms[2]
 
 
 @pytest.mark.parametrize("choice", CASES[: len(covering())])

@@ -87,7 +87,7 @@ class MixtureHead(SymbolHead[Placed]):
         if features.reference is not None:
             return features.reference
         if features.emission is not None:
-            return _of_targets(features.emission, targets)
+            return of_targets(features.emission, targets)
         lead, steps = targets.shape, features.places.shape[-2]
         values = [targets.flatten(), features.places.flatten(0, -3)]
         if features.copy_ids is not None:
@@ -97,7 +97,7 @@ class MixtureHead(SymbolHead[Placed]):
         return torch.cat(made).view(*lead, steps)
 
     def _emitted(self, targets: Tensor, places: Tensor, copy_ids: Tensor | None = None) -> Tensor:
-        return _of_targets(self.emission(Placed(places[..., 0], places, copy_ids)), targets)
+        return of_targets(self.emission(Placed(places[..., 0], places, copy_ids)), targets)
 
     def log_probs(self, features: Placed) -> Tensor:
         """Features of steps [...] -> log p [..., symbols], with copies [..., symbols + S], in float32."""
@@ -151,7 +151,7 @@ class MixtureHead(SymbolHead[Placed]):
         return (1 - smoothing) * nll + smoothing * even, nll.detach()
 
 
-def _of_targets(emission: Tensor, targets: Tensor) -> Tensor:
+def of_targets(emission: Tensor, targets: Tensor) -> Tensor:
     """log p of targets [...] at every place [..., S], from that of every symbol; 0 at padding."""
     gathered = emission.gather(-1, targets[..., None, None].expand(*emission.shape[:-1], 1)).squeeze(-1)
     return gathered.masked_fill((targets < FIRST_OUTPUT)[..., None], 0.0)

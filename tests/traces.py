@@ -65,6 +65,17 @@ CASES: dict[str, Case] = {
         [text(), {"kind": "category", "column": "z"}], text("y"), {"model.attention": "location"},
         ("acb", "v"), "B A", ("bb", "u"),
     ),
+    "copying": Case(
+        [{"x": "abca", "y": "cba"}, {"x": "bb", "y": "bb"}, {"x": "cab", "y": "bac"}],
+        text(), text("y", tokens="chars"),
+        {"model.attention": "general", "model.copy": True}, "aZcZ", "bZ", "bQ",
+    ),
+    "hard": Case(PAIRS, text(), text("y"), {"model.attention": "hard"}, "acb", "A B", "bb"),
+    "hard monotonic, copying": Case(
+        [{"x": x, "y": x + "d", "z": kind} for x, kind in zip(("abca", "bb", "cab"), "uvu", strict=True)],
+        [text(), {"kind": "tags", "column": "z"}], text("y", tokens="chars"),
+        {"model.attention": "hard_monotonic", "model.copy": True}, ("aZcZ", "u;v"), "bZ", ("bQ", "w"),
+    ),
     "dialogue": Case(
         [{**row, "x": list(row["x"])} for row in PAIRS], text(turns=3, tokens="chars"), text("y"),
         {"model.attention": "general"}, ["a", "bc"], "A", ["c"],

@@ -57,17 +57,26 @@ class Copying:
             for array, ids in zip(encoded, self.copy_ids(values), strict=True)
         ]
 
-    def written(self, value: Text, sources: Sequence[Any]) -> list[int]:
-        """The ids of a target: a symbol that only the row's sources have gets the id of its copy."""
+    def _source_ids(self, sources: Sequence[Any]) -> dict[str, int]:
+        """The id of every symbol of a row's sources."""
         pairs = zip(self._symbols(sources), self.copy_ids(sources), strict=True)
-        source_ids = {
+        return {
             symbol: number
             for symbols, ids in pairs
             if symbols is not None and ids is not None
             for symbol, number in zip(symbols, ids, strict=True)
         }
+
+    def written(self, value: Text, sources: Sequence[Any]) -> list[int]:
+        """The ids of a target: a symbol that only the row's sources have gets the id of its copy."""
+        source_ids = self._source_ids(sources)
         known = zip([*self.target.split_turns(value), ""], self.target.encode(value), strict=True)
         return [source_ids.get(symbol, UNK) if number == UNK else number for symbol, number in known]
+
+    def id_of(self, symbol: str, sources: Sequence[Any]) -> int:
+        """The id of a symbol in an output for these sources; UNK if neither the vocabulary nor these have it."""
+        number = self.target.vocabulary.id(symbol)
+        return self._source_ids(sources).get(symbol, UNK) if number == UNK else number
 
     def symbols(self, ids: Iterable[int], sources: Sequence[Any]) -> list[str | None]:
         """The symbols of an output's ids, None for a special symbol."""

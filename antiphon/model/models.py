@@ -81,7 +81,11 @@ class Model(nn.Module):
 
     def encode(self, sources: Sequence[Input]) -> Encoded:
         """All sources encoded; several are one memory: their states side by side, their last states joined."""
-        return self.encode_vectors(source(*batch) for (source, _), batch in zip(self.channels, sources, strict=True))
+        return self.encode_vectors(self.vectors(sources))
+
+    def vectors(self, sources: Sequence[Input]) -> list[Input]:
+        """What the sources' parts make of them: vectors [B, S, size] and lengths [B] of each."""
+        return [source(*batch) for (source, _), batch in zip(self.channels, sources, strict=True)]
 
     def encode_vectors(self, vectors: Iterable[Input]) -> Encoded:
         """`encode` of what the sources have made: vectors [B, S, size] and lengths [B] of each."""
@@ -245,21 +249,28 @@ class Writer(Model):
 
     def start(self, sources: Sequence[Input]) -> State:
         """The sources of B rows -> the decoder's state before the first step."""
-        encoded, copy_ids = self._read_sources(sources)
-        return self.start_from(encoded, self.bridge.context(encoded), copy_ids)
+        vectors = self.vectors(sources)
+        encoded = self.encode_vectors(vectors)
+        return self.start_from(encoded, self.bridge.context(encoded), self.copy_ids(sources, vectors))
 
-    def _read_sources(self, sources: Sequence[Input]) -> tuple[Encoded, Tensor | None]:
-        """All sources encoded, and the ids that their steps copy [B, S] if it copies: PAD where nothing is copied."""
+    def vectors(self, sources: Sequence[Input]) -> list[Input]:
         if not self.copies:
-            return self.encode(sources), None
-        vectors: list[Input] = []
-        copy_ids: list[Tensor] = []
-        for (source, _), (values, lengths), copied in zip(self.channels, sources, self.copied, strict=True):
+            return super().vectors(sources)
+        without = []
+        for (values, lengths), copied in zip(sources, self.copied, strict=True):
             rest = values[..., :-1] if copied else values
-            vectors.append(source(rest.squeeze(-1) if copied and rest.shape[-1] == 1 else rest, lengths))
-            nothing = torch.full_like(vectors[-1][0][..., 0], PAD, dtype=torch.long)
-            copy_ids.append(values[..., -1].long() if copied else nothing)
-        return self.encode_vectors(vectors), torch.cat(copy_ids, 1)
+            without.append((rest.squeeze(-1) if copied and rest.shape[-1] == 1 else rest, lengths))
+        return super().vectors(without)
+
+    def copy_ids(self, sources: Sequence[Input], vectors: Sequence[Input]) -> Tensor | None:
+        """The ids that the steps of all sources copy [B, S], PAD where nothing is copied; None if it does not copy."""
+        if not self.copies:
+            return None
+        ids = [
+            values[..., -1].long() if copied else torch.full_like(made[..., 0], PAD, dtype=torch.long)
+            for (values, _), (made, _), copied in zip(sources, vectors, self.copied, strict=True)
+        ]
+        return torch.cat(ids, 1)
 
     def start_from(self, encoded: Encoded, context: Tensor, copy_ids: Tensor | None = None) -> State:
         """`start` of encoded sources, a context C [B, size], and the ids that their steps copy [B, S] if it copies."""
@@ -411,7 +422,7 @@ class AligningWriter(Writer):
 
     def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor]:
         """p(a_t = i | y, x) [B, T, S] of the whole target [B, T], and the mask [B, S] of what can be read."""
-        return self.places(target, self.start(sources)), self._read_sources(sources)[0].mask
+        return self.places(target, self.start(sources)), self.encode(sources).mask
 
     def places(self, target: Tensor, state: State) -> Tensor:
         """`attention` from the state before the first step."""

@@ -69,6 +69,7 @@ class Facts:
     rows: int = 1  # training rows
     steps: int = 1  # symbols of one long text
     rearranged: bool = False  # targets have the symbols of their source in another order
+    copied: bool = False  # most symbols of the targets are those of their source, in its order
 
     @property
     def small(self) -> bool:
@@ -222,7 +223,11 @@ def _counted(config: Config, rows: Sequence[Row]) -> Facts:
         words = config.sources[0].options.get("tokens") not in (None, "chars")
         return replace(facts, steps=max(1, int(share * symbols / (5.5 if words else 1))))
     count = max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows)
-    return replace(facts, rows=count, rearranged=facts.form == "any" and sides.rearranged(rows))
+    if facts.form != "any":
+        return replace(facts, rows=count)
+    rearranged = sides.rearranged(rows)
+    copied = not rearranged and sides.copied(untrained(config), rows)
+    return replace(facts, rows=count, rearranged=rearranged, copied=copied)
 
 
 def _summary(config: Config, facts: Facts) -> list[str]:
@@ -234,7 +239,8 @@ def _summary(config: Config, facts: Facts) -> list[str]:
     cell = model.cell.kind + "".join(f", {name} {value}" for name, value in model.cell.options.items() if value)
     widths = [f"embedding {model.embedding}", f"encoder {model.encoder.hidden}"]
     if facts.form == "any":
-        widths += [f"decoder {model.decoder.hidden}", f"attention {model.attention.kind}"]
+        copies = " with copying" if model.copy_ else ""
+        widths += [f"decoder {model.decoder.hidden}", f"attention {model.attention.kind}{copies}"]
     size = f"{facts.steps:,} symbols" if facts.steps > 1 else f"about {facts.rows:,} rows"
     batch = f"{train.batch_size:,} rows" if train.batch_tokens is None else f"{train.batch_tokens} tokens"
     ceilings = [f"{train.max_steps:,} updates"] if train.max_steps else []
@@ -278,7 +284,12 @@ def _written(keys: Keys, facts: Facts) -> None:
     features = len(facts.kinds) > 1 and facts.rows >= FEW  # all sources must reach every step
     keys("model.context.to", "initial_state" if sequence and not features and not moved else "every_step")
     asks = {"kind": "additive", "query": "previous"} if moved else "general" if sequence or not pictures else "additive"
-    keys("model.attention", asks)
+    # 1,000 Turkish forms: 0.86 of unseen ones are right, 0.81 with soft attention and without copying
+    # (a search that the user wants may not know of copies)
+    plain = not any(keys.gives(key) for key in ("model.attention", "decode.shortlist", "decode.mbr"))
+    aligned = facts.copied and small and plain
+    keys("model.attention", "hard_monotonic" if aligned else asks)
+    keys("model.copy", aligned)
     batch = 16 if facts.rows < 2_000 else 32 if small else 64 if middle else 128
     _budget(keys, facts, batch, least=3_000, epochs=40 if small else 25, patience=3_000)
     # 100 words to reverse: 0.86 instead of 0.79 of unseen ones are right with half the rate, 0.11 instead of 0.09 of

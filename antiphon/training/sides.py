@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any
 
@@ -13,6 +14,7 @@ from antiphon.common.numbers import NUMBER
 from antiphon.common.text import Text, turns_of
 from antiphon.data.codecs.labels import LabelsCodec
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.copying import PIECES
 from antiphon.data.load import Codecs
 from antiphon.data.rows import Row
 
@@ -27,6 +29,8 @@ LONGEST_WORD = 12  # characters on average: longer "words" have no blanks betwee
 MANY = 5_000  # rows: with so many, a word that occurs once is of no use
 SENTENCE = 3  # words on average
 REARRANGED = 0.95  # share of rows
+IN_ORDER = 0.6  # share of a target's symbols
+COMPARED = 500  # rows, evenly spread, in which sources are compared with targets
 MOST_TAGS = 200
 SHARED_TAGS = 0.1  # so few tags may be words of the source, too
 
@@ -177,6 +181,25 @@ def rearranged(rows: Sequence[Row]) -> bool:
     same = sum(sorted(source) == sorted(target) for source, target in pairs)
     moved = sum(source != target for source, target in pairs)
     return bool(pairs) and same >= REARRANGED * len(pairs) and moved >= len(pairs) / 2
+
+
+def copied(codecs: Codecs, rows: Sequence[Row]) -> bool:
+    """Whether most symbols of the targets are those of their first source, in its order: as in forms of a word.
+
+    Only where both sides have the same whole symbols, letters or words, so that these can be copied.
+    """
+    source, target = codecs.sources[0], codecs.target
+    if not isinstance(source, TextCodec) or not isinstance(target, TextCodec) or source.whole:
+        return False
+    if target.form != "any" or source.tokens != target.tokens or source.tokens in PIECES:
+        return False
+    some = rows if len(rows) <= COMPARED else list(islice(rows, 0, None, -(-len(rows) // COMPARED)))
+    shares = []
+    for row in some:
+        read, written = source.split_turns(row.sources[0]), target.split(row.target)
+        blocks = SequenceMatcher(None, read, written, autojunk=False).get_matching_blocks()
+        shares.append(sum(block.size for block in blocks) / max(len(written), 1))
+    return statistics.mean(shares) >= IN_ORDER
 
 
 def spelled(codecs: Codecs, chosen: Any) -> bool:

@@ -287,7 +287,10 @@ def test_a_forced_continuation_is_predict_with_that_prefix(name: str) -> None:
     assert isinstance(codec, TextCodec)
     output = trace(name).output.tokens[:-1]
     token = codec.vocabulary.symbols[-1]
-    steps = [step for step in (0, 1, len(output)) if step < 6]
+    known = [
+        all((symbol or "") in codec.vocabulary for symbol in output[:step]) for step in range(7)
+    ]  # not only in the source
+    steps = [step for step in (0, 1, len(output)) if step < 6 and known[step]]
     continuations = model.explain(given, force=[(step, token) for step in steps]).forced
     assert continuations is not None
     for step, forced in zip(steps, continuations, strict=True):
@@ -426,7 +429,9 @@ def _output_log_probs(
         with torch.no_grad():
             if explanation.beam is not None:
                 codec = model.codecs.sources[0] if own.goes_on else model.codecs.target
-                ids = [2 if token is None else codec.vocabulary.id(token) for token in explanation.output.tokens]  # type: ignore[attr-defined]
+                copying = model._loaded.copying
+                id_of = (lambda token: copying.id_of(token, held.values)) if copying else codec.vocabulary.id  # type: ignore[attr-defined]
+                ids = [2 if token is None else id_of(token) for token in explanation.output.tokens]
                 prompt = held.arrays[0] if own.goes_on else []
                 target = torch.tensor([[*prompt, *ids]])
                 given = [(target, torch.tensor([target.shape[1]]))] if own.goes_on else sources

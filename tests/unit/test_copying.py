@@ -376,9 +376,3 @@ def test_a_training_goes_on_where_it_was(model: Predictor, tmp_path: Path) -> No
         states.append(load(tmp_path / name, "cpu").model.state_dict())
     for key, value in states[0].items():
         assert torch.equal(value, states[1][key]), key
-
-
-def test_a_model_that_copies_is_not_looked_into_and_says_so(model: Predictor) -> None:
-    with pytest.raises(ConfigError) as error:
-        model.explain("Ann calls Bob")
-    assert error.value.key == "model.copy"

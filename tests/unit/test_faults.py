@@ -163,7 +163,7 @@ def test_what_a_calibrated_model_and_strange_inputs_get_stands_in_the_openapi_fi
     assert empty == {"text": "", "tokens": [], "score": None}
 
 
-def test_a_model_that_copies_says_that_it_cannot_be_looked_into(tmp_path: Path) -> None:
+def test_a_model_with_ctc_says_that_it_cannot_be_looked_into(tmp_path: Path) -> None:
     from antiphon.config.load import parse_config
     from antiphon.training.loop import train
 
@@ -171,8 +171,8 @@ def test_a_model_that_copies_says_that_it_cannot_be_looked_into(tmp_path: Path) 
     tree = {
         "data": {"train": "t.tsv", "valid": "t.tsv"},
         "source": {"tokens": "chars"},
-        "target": {"tokens": "chars"},
-        "model": {"copy": True, "embedding": 4, "encoder": {"hidden": 4}, "decoder": {"hidden": 8}},
+        "target": {"tokens": "chars", "ctc": True},
+        "model": {"embedding": 4, "encoder": {"hidden": 4}},
         "train": {"max_steps": 1},
     }
     served = models.load(train(parse_config(tree, tmp_path), tmp_path / "m", device="cpu"), "cpu")
@@ -185,7 +185,7 @@ def test_a_model_that_copies_says_that_it_cannot_be_looked_into(tmp_path: Path) 
     listed, refused = run(ask)
     assert listed["models"][0]["explains"] is False
     assert problem(refused) == "not_supported"
-    assert refused.json()["detail"] == "model.copy cannot be looked into yet"
+    assert refused.json()["detail"] == "target.ctc cannot be looked into yet"
 
 
 def test_a_failure_tells_nothing_of_the_machine(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from antiphon.common.symbols import EOS
-from antiphon.data.codecs.text import TextCodec
 from antiphon.decoding.beam import Extended
 from antiphon.decoding.hypothesis import Hypothesis
 from antiphon.decoding.plan import Search
 from antiphon.inspection.explain.rounding import rounded
-from antiphon.inspection.trace import Beam, Node
+from antiphon.inspection.trace import Beam, Node, Token
 
 
 @dataclass
@@ -43,12 +42,12 @@ class Tree:
         self.prefixes.append(() if parent is None or symbol is None else (*self.prefixes[parent], symbol))
         return len(self.nodes) - 1
 
-    def trace(self, search: Search, codec: TextCodec, hypotheses: Sequence[Hypothesis]) -> Beam:
-        """The tree, with the places of the final outputs."""
+    def trace(self, search: Search, name: Callable[[int], Token], hypotheses: Sequence[Hypothesis]) -> Beam:
+        """The tree, with the names of its ids and the places of the final outputs."""
         ranks = {(*output.tokens, EOS): (place, rounded(output.rank_score)) for place, output in enumerate(hypotheses)}
         nodes = []
         for node, prefix in zip(self.nodes, self.prefixes, strict=True):
-            token = codec.vocabulary.symbol(prefix[-1]) if prefix else None
+            token = name(prefix[-1]) if prefix else None
             rank, rank_score = ranks.get(prefix, (None, None)) if node["status"] == "finished" else (None, None)
             nodes.append(Node(**node, token=token, rank=rank, rank_score=rank_score))
         settings = search.settings

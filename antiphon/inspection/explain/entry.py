@@ -17,16 +17,14 @@ from antiphon.model.models import LanguageModel, Model, Reader, Writer
 
 def unexplained(model: Model | Ensemble) -> str | None:
     """The key of the configuration for which a model cannot be looked into yet; None: it can."""
-    if model.aligns:
-        return "target.ctc"
-    return "model.copy" if model.copies else None
+    return "target.ctc" if model.aligns else None
 
 
 def explainer_of(
     model: Model, config: Config, codecs: Codecs, device: torch.device, search: Search | None
 ) -> ReaderExplainer | WriterExplainer | LanguageModelExplainer:
     """The explainer of a model; one that writes needs a search. There is none yet for one
-    that copies or is trained with CTC: a `ConfigError`."""
+    that is trained with CTC: a `ConfigError`."""
     if (key := unexplained(model)) is not None:
         raise ConfigError(key, "cannot be looked into yet; train a model without it to see inside")
     if isinstance(model, Writer):

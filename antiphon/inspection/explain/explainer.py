@@ -74,8 +74,7 @@ class Explainer(Generic[M]):
     def _vectors(self, example: EncodedInput) -> list[Input]:
         """The sources' vectors [1, S, size], and their lengths."""
         with torch.no_grad():
-            channels = zip(self.model.channels, self._padded(example), strict=True)
-            return [source(*padded) for (source, _), padded in channels]
+            return self.model.vectors(self._padded(example))
 
 
 def _png(pixels: Any) -> str:

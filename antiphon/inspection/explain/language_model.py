@@ -35,7 +35,7 @@ class LanguageModelExplainer(WritingExplainer[LanguageModel]):
         reads: list[Token] = [None, *read, *symbols]
         encoder = observed.take("encoder", reads, self.config.model.cell.kind)
         before = [symbol or "" for symbol in read]
-        shown = self._run(log_probs[: len(prompt)], prompt, read, self.codec.join(before), request.top)
+        shown = self._run(example, log_probs[: len(prompt)], prompt, read, self.codec.join(before), request.top)
         reference = None
         if request.reference is not None:
             value, reference_ids = encoded_reference(self.codec, request.reference)
@@ -66,7 +66,7 @@ class LanguageModelExplainer(WritingExplainer[LanguageModel]):
         prompt = self._prompt(example)
         log_probs, _ = self._follow(self.model, self._start(self.model), self.model.first, [*prompt, *ids])
         text = self.codec.join([*self.codec.split_turns(example.values[0]), *symbols])
-        return self._run(log_probs[len(prompt) :], ids, [*symbols, None], text, top)
+        return self._run(example, log_probs[len(prompt) :], ids, [*symbols, None], text, top)
 
     def _run_of(self, example: EncodedInput, output: Sequence[int], top: int) -> Run:
         return self._after(example, [*output, EOS], self._symbols(example, output), top)

@@ -35,8 +35,10 @@ class _Ablated:
         return self.writer.eval()
 
     def start(self, sources: Sequence[Input]) -> State:
-        encoded = self.writer.encode(sources)
-        return self.writer.start_from(encoded, self.context.expand(len(encoded.last), -1))
+        vectors = self.writer.vectors(sources)
+        encoded = self.writer.encode_vectors(vectors)
+        copy_ids = self.writer.copy_ids(sources, vectors)
+        return self.writer.start_from(encoded, self.context.expand(len(encoded.last), -1), copy_ids)
 
     def first_read(self, sources: Sequence[Input]) -> Tensor | None:
         return self.writer.first_read(sources)
@@ -60,11 +62,15 @@ class WriterExplainer(WritingExplainer[Writer]):
             context = self.model.bridge.context(encoded)
             start = observed.model.start(self._padded(example))
         encoder = self._encoder(observed, sources)
-        run = self._run_with_layers(observed, start, [*output, EOS], self._symbols(example, output), request.top)
+        symbols = self._symbols(example, output)
+        run = self._run_with_layers(example, observed, start, [*output, EOS], symbols, request.top)
         reference_ids = reference = None
         if request.reference is not None:
             value, reference_ids = encoded_reference(self.codec, request.reference)
-            reference = self._run_with_layers(observed, start, reference_ids, self.codec.split(value), request.top)
+            if self._copying is not None:
+                reference_ids = self._copying.written(value, example.values)
+            symbols = self.codec.split(value)
+            reference = self._run_with_layers(example, observed, start, reference_ids, symbols, request.top)
         return Trace(
             structure=structure_of(self.config),
             sources=sources,
@@ -81,12 +87,18 @@ class WriterExplainer(WritingExplainer[Writer]):
         )
 
     def _run_with_layers(
-        self, observed: Observed[Writer], start: State, ids: Sequence[int], symbols: list[str], top: int
+        self,
+        example: EncodedInput,
+        observed: Observed[Writer],
+        start: State,
+        ids: Sequence[int],
+        symbols: list[str],
+        top: int,
     ) -> Run:
         """A run that is fed the symbols of an output, with the decoder's layers."""
         log_probs, looked = self._follow(observed.model, start, BOS, ids)
         layers = observed.take("decoder", [None, *symbols], self.config.model.cell.kind)
-        return self._run(log_probs, ids, [*symbols, None], self.codec.join(symbols), top, looked, layers)
+        return self._run(example, log_probs, ids, [*symbols, None], self.codec.join(symbols), top, looked, layers)
 
     def _follow(self, model: Any, state: Any, first: int, ids: Sequence[int]) -> tuple[Tensor, Tensor | None]:
         """With hidden alignments a step's attention is the posterior of its place, which knows the whole output."""
@@ -102,7 +114,7 @@ class WriterExplainer(WritingExplainer[Writer]):
                 start = self.model.start(self._padded(example))
         log_probs, looked = self._follow(self.model, start, BOS, [*output, EOS])
         symbols = self._symbols(example, output)
-        return self._run(log_probs, [*output, EOS], [*symbols, None], self.codec.join(symbols), top, looked)
+        return self._run(example, log_probs, [*output, EOS], [*symbols, None], self.codec.join(symbols), top, looked)
 
     def _shares(self, encoded: Encoded) -> list[float] | None:
         bridge = self.model.bridge
@@ -117,15 +129,16 @@ class WriterExplainer(WritingExplainer[Writer]):
         request: TraceRequest,
     ) -> list[Ablation]:
         ablations = []
+        copy_ids = self._copy_ids(example)
         for other in (None, request.other) if request.other is not None else (None,):
             with torch.inference_mode():
                 from_input = self.model.bridge.context(
                     encoded if other is None else self.model.encode(self._padded(other))
                 )
                 context = torch.zeros_like(from_input) if other is None else from_input
-                start = self.model.start_from(encoded, context)
+                start = self.model.start_from(encoded, context, copy_ids)
             ablated, where = _Ablated(self.model, context), f"{ME}, with another context"
-            best = self._best(example, ablated, self._prefix(request), where=where)[0]
+            best = self._best(example, ablated, self._prefix(example, request), where=where)[0]
             ablations.append(
                 Ablation(
                     context="zero" if other is None else "other",
@@ -136,6 +149,9 @@ class WriterExplainer(WritingExplainer[Writer]):
                 )
             )
         return ablations
+
+    def _copy_ids(self, example: EncodedInput) -> Tensor | None:
+        return self.model.copy_ids(self._padded(example), self._vectors(example))
 
     def _shown(self, example: EncodedInput) -> str:
         sides = zip(self.codecs.sources, example.values, strict=True)
@@ -148,12 +164,14 @@ class WriterExplainer(WritingExplainer[Writer]):
     def _attribution(self, example: EncodedInput, sources: Sequence[Source], ids: Sequence[int]) -> list[Attribution]:
         target = torch.tensor(ids, device=self.device)
 
+        copy_ids = self._copy_ids(example)
+
         def output_log_probs(vectors: list[Input], rows: Tensor) -> Tensor:
             encoded = self.model.encode_vectors(vectors)
-            start = self.model.start_from(encoded, self.model.bridge.context(encoded))
+            ids = None if copy_ids is None else copy_ids.expand(len(rows), -1)
+            start = self.model.start_from(encoded, self.model.bridge.context(encoded), ids)
             features = self.model.unroll(target.expand(len(rows), -1), start)
             kept = self.model.head.kept(features, row_numbers(rows) * len(target) + rows)
-            log_probs: Tensor = self.model.head.log_probs(kept)
-            return log_probs[row_numbers(rows), target[rows]]
+            return self.model.head.of_targets(kept, target[rows])
 
         return attributions(sources, input_x_gradient(self._vectors(example), len(ids), output_log_probs))

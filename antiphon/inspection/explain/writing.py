@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from antiphon.common.symbols import EOS, UNK
 from antiphon.data.batches import EncodedInput
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.copying import Copying
+from antiphon.data.load import copying_of
 from antiphon.decoding.alignment import written
 from antiphon.decoding.hypothesis import Hypothesis, best_of
 from antiphon.decoding.plan import Search, written_side
@@ -39,6 +41,17 @@ class WritingExplainer(Explainer[S]):
     def codec(self) -> TextCodec:
         return written_side(self.model, self.codecs)
 
+    @property
+    def _copying(self) -> Copying | None:
+        return copying_of(self.config, self.codecs)
+
+    def _naming(self, example: EncodedInput) -> Callable[[int], Token]:
+        """The name of an id in an output for this input; None for a special symbol."""
+        copying = self._copying
+        if copying is None:
+            return self.codec.vocabulary.symbol
+        return lambda number: copying.symbols([number], example.values)[0]
+
     def _best(
         self,
         example: EncodedInput,
@@ -55,12 +68,12 @@ class WritingExplainer(Explainer[S]):
         return outputs
 
     def _search_beam(self, example: EncodedInput, request: TraceRequest) -> tuple[list[Hypothesis], Beam | None]:
-        prefix = self._prefix(request)
+        prefix = self._prefix(example, request)
         if self.search.sample is not None:
             return self._best(example, prefix=prefix), None
         tree = Tree()
         outputs = self._best(example, prefix=prefix, watch=tree)
-        return outputs, tree.trace(self.search, self.codec, outputs)
+        return outputs, tree.trace(self.search, self._naming(example), outputs)
 
     def _symbols(self, example: EncodedInput, output: Sequence[int]) -> list[str]:
         codecs, search = self.codecs, self.search
@@ -80,6 +93,7 @@ class WritingExplainer(Explainer[S]):
 
     def _run(
         self,
+        example: EncodedInput,
         log_probs: Tensor,
         ids: Sequence[int],
         tokens: Sequence[Token],
@@ -89,7 +103,7 @@ class WritingExplainer(Explainer[S]):
         layers: list[LayerTrace] | None = None,
     ) -> Run:
         values = log_probs_of(log_probs, ids).tolist()
-        name = self.codec.vocabulary.symbol
+        name = self._naming(example)
         steps = [
             StepTrace(token=token, log_prob=rounded(value), top=choices(row, top, name))
             for token, value, row in zip(tokens, values, log_probs, strict=True)
@@ -99,9 +113,9 @@ class WritingExplainer(Explainer[S]):
             text=text, tokens=list(tokens), score=rounded(sum(values)), steps=steps, attention=looked, layers=layers
         )
 
-    def _prefix(self, request: TraceRequest) -> list[int] | None:
+    def _prefix(self, example: EncodedInput, request: TraceRequest) -> list[int] | None:
         """The prefix of every output, as ids."""
-        ids = [self._forced_id(token, "begin") for token in request.begin]
+        ids = [self._forced_id(example, token, "begin") for token in request.begin]
         most = self.search.limits.max_length
         if EOS in ids[:-1]:
             raise ConfigError("begin", "has symbols after the end symbol, which must be the last")
@@ -109,8 +123,11 @@ class WritingExplainer(Explainer[S]):
             raise ConfigError("begin", f"has {len(ids)} tokens, but decode.max_length is {most}")
         return ids or None
 
-    def _forced_id(self, token: Token, key: str) -> int:
-        number = EOS if token is None else self.codec.vocabulary.id(self.codec.normalize(token))
+    def _forced_id(self, example: EncodedInput, token: Token, key: str) -> int:
+        number, copying = EOS, self._copying
+        if token is not None:
+            symbol = self.codec.normalize(token)
+            number = copying.id_of(symbol, example.values) if copying else self.codec.vocabulary.id(symbol)
         if number == UNK:
             raise ConfigError(key, f"{token!r} is not in the vocabulary of the model, so it cannot be written")
         return number
@@ -122,7 +139,7 @@ class WritingExplainer(Explainer[S]):
             if not 0 <= place <= len(output):
                 reason = f"there is no step {place + 1}: the output has {len(output)} tokens, and the end symbol"
                 raise ConfigError("force", reason)
-            prefix = [*output[:place], self._forced_id(token, "force")]
+            prefix = [*output[:place], self._forced_id(example, token, "force")]
             if len(prefix) > most and prefix[-1] != EOS:
                 raise ConfigError("force", f"makes {len(prefix)} tokens, but decode.max_length is {most}")
             best = self._best(example, prefix=prefix, where=f"{ME}, forced to write {token or 'the end symbol'}")[0]

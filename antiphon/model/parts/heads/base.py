@@ -56,6 +56,10 @@ class SymbolHead(Head[F]):
         """Features of steps [...] -> log p [..., symbols], in float32."""
         raise NotImplementedError
 
+    def of_targets(self, features: F, targets: Tensor) -> Tensor:
+        """Features of steps [...] -> log p of each target [...], which can be differentiated."""
+        return self.log_probs(features).gather(-1, targets[..., None]).squeeze(-1)
+
     def best(self, features: F) -> Tensor:
         """Features of steps [...] -> the most probable symbol's id [...]."""
         return self.log_probs(features).argmax(-1)

@@ -102,8 +102,12 @@ class MixtureHead(SymbolHead[Placed]):
     def log_probs(self, features: Placed) -> Tensor:
         """Features of steps [...] -> log p [..., symbols], with copies [..., symbols + S], in float32."""
         log_probs = torch.logsumexp(features.prior[..., None] + self.emission(features), -2)
-        no_symbols = torch.arange(log_probs.shape[-1], device=log_probs.device) < FIRST_OUTPUT
-        return log_probs.masked_fill(no_symbols, -torch.inf)
+        ids = torch.arange(log_probs.shape[-1], device=log_probs.device)
+        elsewhere = (ids >= len(self.weight)) & (log_probs < NEVER / 2)  # symbols of sources beside this one
+        return log_probs.masked_fill((ids < FIRST_OUTPUT) | elsewhere, -torch.inf)
+
+    def of_targets(self, features: Placed, targets: Tensor) -> Tensor:
+        return torch.logsumexp(features.prior + self.emitted(features, targets), -1)
 
     def judge(self, features: Placed, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """-log p of each target, and whether it is the most probable symbol, each [N]."""
@@ -132,7 +136,7 @@ class MixtureHead(SymbolHead[Placed]):
         With many steps the distributions are computed piece by piece, and again in the backward pass.
         """
         kept = self.kept(features, positions)
-        nll = -torch.logsumexp(kept.prior + self.emitted(kept, at_positions(targets, positions)), -1).sum()
+        nll = -self.of_targets(kept, at_positions(targets, positions)).sum()
         if not smoothing:
             return nll, nll.detach()
         if kept.emission is not None:

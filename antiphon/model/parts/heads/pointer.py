@@ -75,6 +75,9 @@ class PointerHead(SymbolHead[Pointed]):
         generated = (written - vocabulary_nll).masked_fill(~known, -torch.inf)
         return -torch.logaddexp(generated, _log_not(features.gate) + _log(copied))
 
+    def of_targets(self, features: Pointed, targets: Tensor) -> Tensor:
+        return -self.nll(features, targets)
+
     def judge(self, features: Pointed, targets: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """-log p of each target, and whether it is the most probable symbol, each [N]."""
         return judge_symbols(self, features, targets, positions, len(self.weight) + features.copy_ids.shape[-1])

@@ -61,6 +61,7 @@ TEXT: dict[str, dict[str, Any]] = {
         "model.context": {"from": "projected_all", "to": "every_step"},
     },
     "no smoothing": {"train.label_smoothing": 0.0},
+    "jamo": {"source.normalize": "nfd"},
     "soft attention, no copying": {"model.attention": "general", "model.copy": False},
 }
 LABELS: dict[str, dict[str, Any]] = {

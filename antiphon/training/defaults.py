@@ -193,6 +193,9 @@ def _with_sides(tree: Mapping[str, Any], skip: bool) -> tuple[list[Row], dict[st
         if chosen:
             side["tokens"] = chosen.value
             about.append(f"{name}: {sides.named(chosen.value)}, as {chosen.why}")
+        if "normalize" not in side and sides.in_jamo(codecs, rows, place, side.get("tokens")):
+            side["normalize"] = "nfd"
+            about.append(f"{name}: Hangul as jamo, the letters of its syllables (normalize: nfd)")
         if place == 0 and "characters" not in side and sides.spelled(codecs, side.get("tokens")):
             side["characters"] = True
             about.append(f"{name}: with the spelling of each word, as each has a label")

@@ -29,6 +29,7 @@ LONGEST_WORD = 12  # characters on average: longer "words" have no blanks betwee
 MANY = 5_000  # rows: with so many, a word that occurs once is of no use
 SENTENCE = 3  # words on average
 REARRANGED = 0.95  # share of rows
+HANGUL = 0.5  # share of a source's characters
 IN_ORDER = 0.6  # share of a target's symbols
 COMPARED = 500  # rows, evenly spread, in which sources are compared with targets
 MOST_TAGS = 200
@@ -200,6 +201,14 @@ def copied(codecs: Codecs, rows: Sequence[Row]) -> bool:
         blocks = SequenceMatcher(None, read, written, autojunk=False).get_matching_blocks()
         shares.append(sum(block.size for block in blocks) / max(len(written), 1))
     return statistics.mean(shares) >= IN_ORDER
+
+
+def in_jamo(codecs: Codecs, rows: Sequence[Row], place: int, chosen: Any) -> bool:
+    """Whether a source that is spelled is mostly Hangul: then its letters, the jamo, tell more than whole syllables."""
+    if chosen != "chars" or place == len(codecs.sources) or not isinstance(codecs.sources[place], TextCodec):
+        return False
+    letters = [letter for row in _some(rows) for text in turns_of(row.sources[place]) for letter in text]
+    return sum("\uac00" <= letter <= "\ud7a3" for letter in letters) >= HANGUL * max(len(letters), 1) > 0
 
 
 def spelled(codecs: Codecs, chosen: Any) -> bool:

@@ -119,6 +119,16 @@ def test_what_stands_in_the_source_in_its_order_is_copied(tmp_path: Path, name: 
     assert chosen(tmp_path, rows, model__copy=False).model.copy_ is False
 
 
+def test_hangul_is_read_by_its_letters(tmp_path: Path) -> None:
+    korean = [
+        f"{''.join(chr(0xAC00 + CHANCE.randrange(11172)) for _ in range(3))}\t{sentence(6, FEW)}" for _ in range(60)
+    ]
+    config = chosen(tmp_path, korean)
+    assert config.sources[0].options["normalize"] == "nfd"
+    assert chosen(tmp_path, korean, source__normalize="nfc").sources[0].options["normalize"] == "nfc"
+    assert "normalize" not in chosen(tmp_path, TEXTS["words and phonemes"][0]).sources[0].options
+
+
 NUMBERS = {
     "texts and ratings": ([f"{sentence(5)}\t{n / 7:.2f}" for n in range(60)], {}, "number"),
     "texts and whole numbers": ([f"{sentence(5)}\t{n}" for n in range(60)], {}, "text"),

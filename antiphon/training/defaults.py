@@ -69,7 +69,7 @@ class Facts:
     rows: int = 1  # training rows
     steps: int = 1  # symbols of one long text
     rearranged: bool = False  # targets have the symbols of their source in another order
-    copied: bool = False  # most symbols of the targets are those of their source, in its order
+    copied: bool = False  # most symbols of source and target are the same, in the same order
 
     @property
     def small(self) -> bool:

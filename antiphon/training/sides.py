@@ -30,7 +30,7 @@ MANY = 5_000  # rows: with so many, a word that occurs once is of no use
 SENTENCE = 3  # words on average
 REARRANGED = 0.95  # share of rows
 HANGUL = 0.5  # share of a source's characters
-IN_ORDER = 0.6  # share of a target's symbols
+IN_ORDER = 0.6  # share of the symbols of both sides
 COMPARED = 500  # rows, evenly spread, in which sources are compared with targets
 MOST_TAGS = 200
 SHARED_TAGS = 0.1  # so few tags may be words of the source, too
@@ -185,7 +185,7 @@ def rearranged(rows: Sequence[Row]) -> bool:
 
 
 def copied(codecs: Codecs, rows: Sequence[Row]) -> bool:
-    """Whether most symbols of the targets are those of their first source, in its order: as in forms of a word.
+    """Whether most symbols of targets and first sources are the same, in the same order: as in forms of a word.
 
     Only where both sides have the same whole symbols, letters or words, so that these can be copied.
     """
@@ -198,8 +198,7 @@ def copied(codecs: Codecs, rows: Sequence[Row]) -> bool:
     shares = []
     for row in some:
         read, written = source.split_turns(row.sources[0]), target.split(row.target)
-        blocks = SequenceMatcher(None, read, written, autojunk=False).get_matching_blocks()
-        shares.append(sum(block.size for block in blocks) / max(len(written), 1))
+        shares.append(SequenceMatcher(None, read, written, autojunk=False).ratio())
     return statistics.mean(shares) >= IN_ORDER
 
 

@@ -100,6 +100,7 @@ def test_few_targets_that_stand_often_are_labels_and_one_alone_is_not(tmp_path: 
 
 COPIED: dict[str, tuple[list[str], bool]] = {
     "a word and its plural": ([f"{w}\t{w}er" for w in (word(6) for _ in range(60))], True),
+    "a word and a long ending": ([f"{w}\t{w}lerimizden" for w in (word(9) for _ in range(60))], True),
     "a word with letters left out": ([f"{w}\t{w.replace('a', '')}" for w in (word(9) for _ in range(60))], True),
     "words and their reverse": (TEXTS["words and their reverse"][0], False),
     "words and phonemes": (TEXTS["words and phonemes"][0], False),

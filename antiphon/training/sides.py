@@ -29,6 +29,7 @@ LONGEST_WORD = 12  # characters on average: longer "words" have no blanks betwee
 MANY = 5_000  # rows: with so many, a word that occurs once is of no use
 SENTENCE = 3  # words on average
 REARRANGED = 0.95  # share of rows
+PART = 3  # symbols: so many in a row are a part, not chance
 HANGUL = 0.5  # share of a source's characters
 IN_ORDER = 0.6  # share of the symbols of both sides
 COMPARED = 500  # rows, evenly spread, in which sources are compared with targets
@@ -197,9 +198,19 @@ def copied(codecs: Codecs, rows: Sequence[Row]) -> bool:
     some = rows if len(rows) <= COMPARED else list(islice(rows, 0, None, -(-len(rows) // COMPARED)))
     shares = []
     for row in some:
-        read, written = source.split_turns(row.sources[0]), target.split(row.target)
-        shares.append(SequenceMatcher(None, read, written, autojunk=False).ratio())
+        shares.append(_in_order(source.split_turns(row.sources[0]), target.split(row.target)))
     return statistics.mean(shares) >= IN_ORDER
+
+
+def _in_order(read: Sequence[str], written: Sequence[str]) -> float:
+    """The share of the symbols of both sides that are the same in the same order; parts that are written again, which
+    would have to be looked at again, count against it."""
+    blocks = SequenceMatcher(None, read, written, autojunk=False).get_matching_blocks()
+    places = {place for block in blocks for place in range(block.b, block.b + block.size)}
+    rest = [symbol for place, symbol in enumerate(written) if place not in places]
+    again = SequenceMatcher(None, read, rest, autojunk=False).get_matching_blocks()
+    same = sum(block.size for block in blocks) - sum(block.size for block in again if block.size >= PART)
+    return 2 * same / max(len(read) + len(written), 1)
 
 
 def in_jamo(codecs: Codecs, rows: Sequence[Row], place: int, chosen: Any) -> bool:

@@ -228,7 +228,7 @@ def test_a_training_that_is_asked_to_stop_goes_on_where_it_was(tmp_path: Path, n
         last = process.stderr.read().strip().splitlines()[-1]
     assert process.returncode == 130
     assert last.startswith("stopped at update ")
-    assert last.endswith("go on with --resume")
+    assert last.endswith("--resume (resume=True) goes on")
     stopped = checkpoint.load(tmp_path / "m")[0]["progress"]["step"]
     assert 0 < stopped < 600
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=120, check=False)

@@ -101,7 +101,7 @@ class Search:
     def runs(self) -> Iterator[Run]:
         """One trial after another, as long as there is time for another one."""
         while time.monotonic() + self.seconds() < self.until:
-            trial = self.study.ask()
+            trial = _next_trial(self.study, self.dimensions)
             number = trial.user_attrs.get("number", trial.number)
             values: dict[str, Any] = {}
             for dimension in self.dimensions:
@@ -207,14 +207,23 @@ def _study(optuna: Any, out: Path, dimensions: Sequence[Dimension]) -> Study:
     if not study.trials:
         first = {dimension.row.key: dimension.first for dimension in dimensions}
         study.enqueue_trial(first, user_attrs={"number": 0})
-        for dimension in dimensions:
-            study.enqueue_trial({**first, dimension.row.key: dimension.neighbour})
     for trial in study.trials:
         if trial.state.name == "RUNNING":
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             number = trial.user_attrs.get("number", trial.number)
             study.enqueue_trial(trial.params, user_attrs={"number": number})
     return study
+
+
+def _next_trial(study: Study, dimensions: Sequence[Dimension]) -> Trial:
+    """What is in the queue; then one key changed at a time; then what the sampler proposes."""
+    tried = {trial.user_attrs.get("changed") for trial in study.trials}
+    changes = [dimension for dimension in dimensions if dimension.row.key not in tried]
+    if changes and not any(trial.state.name == "WAITING" for trial in study.trials):
+        first = {dimension.row.key: dimension.first for dimension in dimensions}
+        key = changes[0].row.key
+        study.enqueue_trial({**first, key: changes[0].neighbour}, user_attrs={"changed": key})
+    return study.ask()
 
 
 def _defaults(search: Search) -> FrozenTrial:

@@ -97,23 +97,25 @@ def test_every_value_of_the_space_is_a_valid_configuration(tmp_path: Path) -> No
         assert not {"train.label_smoothing", "model.encoder.hidden"} & values.keys()
 
 
-def test_an_interrupted_trial_is_tried_again_in_its_folder(tmp_path: Path) -> None:
+def test_an_interrupted_trial_is_tried_again_in_its_folder_before_any_other(tmp_path: Path) -> None:
     path = configuration(tmp_path)
     dimensions = space(user_config(path), read_config(path).config)
     study = module._study(optuna, tmp_path, dimensions)
-    trials = [study.ask() for _ in range(2)]
     values = []
-    for number, trial in enumerate(trials):
+    for number in range(3):
+        trial = module._next_trial(study, dimensions)
         values.append({key: value for dimension in dimensions for key, value in dimension.suggest(trial).items()})
         trial.set_user_attr("number", number)
-    study.tell(trials[0], 0.5)
+        if number == 1:
+            study.tell(trial, 0.5)
     again = module._study(optuna, tmp_path, dimensions)
-    queue = [again.ask() for _ in range(len(dimensions))]  # the others that change one key, and the interrupted trial
-    assert [trial.user_attrs.get("number") for trial in queue] == [None] * (len(dimensions) - 1) + [1]
-    suggested = {key: value for dimension in dimensions for key, value in dimension.suggest(queue[-1]).items()}
-    assert suggested == values[1]
-    assert again.trials[1].state.name == "FAIL"
-    assert again.ask().user_attrs == {}
+    for number in (0, 2):
+        trial = module._next_trial(again, dimensions)
+        assert trial.user_attrs["number"] == number
+        suggested = {key: value for dimension in dimensions for key, value in dimension.suggest(trial).items()}
+        assert suggested == values[number]
+    assert [again.trials[number].state.name for number in range(3)] == ["FAIL", "COMPLETE", "FAIL"]
+    assert "number" not in module._next_trial(again, dimensions).user_attrs
 
 
 def test_after_the_defaults_one_key_is_changed_at_a_time(tmp_path: Path) -> None:
@@ -122,11 +124,12 @@ def test_after_the_defaults_one_key_is_changed_at_a_time(tmp_path: Path) -> None
     study = module._study(optuna, tmp_path, dimensions)
     tried = []
     for _ in range(1 + len(dimensions)):
-        trial = study.ask()
+        trial = module._next_trial(study, dimensions)
         tried.append({key: value for dimension in dimensions for key, value in dimension.suggest(trial).items()})
     assert [len(values) for values in tried] == [0] + [1] * len(dimensions)
     assert len({key for values in tried for key in values}) == len(dimensions)
     assert all(next(iter(values)) in dimension.row.key for values, dimension in zip(tried[1:], dimensions, strict=True))
+    assert "changed" not in module._next_trial(study, dimensions).user_attrs
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

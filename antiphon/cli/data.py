@@ -31,7 +31,9 @@ def check(
         report = check_completed(completed)
     show(str(report))
     if report.bad_rows:
-        raise AntiphonError(f"{what}: {count_of(report.bad_rows, 'bad row')}; correct it, or set data.on_error: skip")
+        raise AntiphonError(
+            f"{what}: {count_of(report.bad_rows, 'bad row')}; correct the table, or set data.on_error: skip"
+        )
 
 
 def exceptions(

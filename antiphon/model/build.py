@@ -253,7 +253,7 @@ def build(config: Config, codecs: Codecs) -> Built:
         model.copied = tuple(source is not None for source in copying.sources)
         if isinstance(model, AligningWriter) and not model.copied[0]:
             reason = (
-                f"{config.model.attention.kind} attention stands in the first source, whose symbols cannot be copied"
+                f"{config.model.attention.kind} attention aligns with the first source, whose symbols cannot be copied"
             )
             raise ConfigError("model.copy", f"{reason}; give it the tokens of the target, or choose another attention")
     return model

@@ -22,7 +22,7 @@ from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, RecurrentEncoder
 from antiphon.model.parts.heads.base import Head, SymbolHead
 from antiphon.model.parts.heads.ctc import Aligned, CTCHead
-from antiphon.model.parts.heads.mixture import MixtureHead, Placed, of_targets
+from antiphon.model.parts.heads.mixture import MixtureHead, Placed, gathered
 from antiphon.model.parts.heads.pointer import Pointed, PointerHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.pooling import Pooling
@@ -385,7 +385,7 @@ class AligningWriter(Writer):
         assert memory is not None
         assert before is not None
         assert emitted is not None
-        place = (before + of_targets(emitted, tokens)).log_softmax(-1)
+        place = (before + gathered(emitted, tokens)).log_softmax(-1)
         decoded = self.decoder.step(self._read(tokens), state)
         sources = memory.mask.shape[0]
         queries = decoded.features.view(sources, -1, decoded.features.shape[-1])  # a source's rows lie side by side
@@ -422,7 +422,10 @@ class AligningWriter(Writer):
 
     def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor]:
         """p(a_t = i | y, x) [B, T, S] of the whole target [B, T], and the mask [B, S] of what can be read."""
-        return self.places(target, self.start(sources)), self.encode(sources).mask
+        vectors = self.vectors(sources)
+        encoded = self.encode_vectors(vectors)
+        state = self.start_from(encoded, self.bridge.context(encoded), self.copy_ids(sources, vectors))
+        return self.places(target, state), encoded.mask
 
     def places(self, target: Tensor, state: State) -> Tensor:
         """`attention` from the state before the first step."""

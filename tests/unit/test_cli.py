@@ -303,7 +303,7 @@ def test_check_of_bad_rows_is_status_1_with_the_report(run: Run, ready: Path) ->
     ran = run("check", ready)
     assert ran.status == 1
     assert f"{table}:61: the source is empty" in ran.out
-    assert ran.err == f"{ready}: 1 bad row; correct it, or set data.on_error: skip\n"
+    assert ran.err == f"{ready}: 1 bad row; correct the table, or set data.on_error: skip\n"
     assert run("check", ready, "--set", "data.on_error=skip").status == 0
 
 

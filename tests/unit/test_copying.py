@@ -244,7 +244,7 @@ REFUSED = [
     ({"source": [{"kind": "vector"}, {"kind": "category"}]}, "needs a source of text whose symbols can be copied, not"),
     (
         {"source": [{"tokens": "bpe"}, {"tokens": "words"}], "source__tokens": None, "model__attention": "hard"},
-        "hard attention stands in the first source, whose symbols cannot be copied",
+        "hard attention aligns with the first source, whose symbols cannot be copied",
     ),
     ({"target": {"kind": "label"}}, "is for a decoder that writes text; a target of label is not written"),
     ({"target": "next"}, "is for a decoder that writes text; a target of next is not written"),

@@ -347,7 +347,7 @@ class HardAttention(GeneralAttention):
         return at_least_float32(queries @ memory.keys.chunk(2, -1)[0].transpose(1, 2))
 
     def features(self, queries: Tensor, memory: Memory) -> Tensor:
-        """Of every step and place: queries [B, T, query] -> [B, T, S, query]."""
+        """The readout of every step and place: queries [B, T, query] -> [B, T, S, query]."""
         return torch.tanh(self.from_query(queries)[:, :, None] + memory.keys.chunk(2, -1)[1][:, None])
 
     def initial(self, memory: Memory) -> Tensor:

@@ -65,11 +65,11 @@ class MixtureHead(SymbolHead[Placed]):
         if features.copy_ids is None:
             return generated
         written, copied = self._gates(features.places)
-        whole = written[..., None] + self._with_strangers(generated, features.copy_ids)
+        whole = written[..., None] + self._with_row_symbols(generated, features.copy_ids)
         ids = features.copy_ids[..., None]
         return whole.scatter(-1, ids, torch.logaddexp(whole.gather(-1, ids), copied[..., None]))
 
-    def _with_strangers(self, generated: Tensor, copy_ids: Tensor) -> Tensor:
+    def _with_row_symbols(self, generated: Tensor, copy_ids: Tensor) -> Tensor:
         """log P_vocab of symbols and of the row's symbols that are not in the vocabulary [..., S, symbols + S].
 
         These share the probability of UNK evenly, with UNK itself: so one that an alignment has passed can still be
@@ -87,7 +87,7 @@ class MixtureHead(SymbolHead[Placed]):
         if features.reference is not None:
             return features.reference
         if features.emission is not None:
-            return of_targets(features.emission, targets)
+            return gathered(features.emission, targets)
         lead, steps = targets.shape, features.places.shape[-2]
         values = [targets.flatten(), features.places.flatten(0, -3)]
         if features.copy_ids is not None:
@@ -97,7 +97,7 @@ class MixtureHead(SymbolHead[Placed]):
         return torch.cat(made).view(*lead, steps)
 
     def _emitted(self, targets: Tensor, places: Tensor, copy_ids: Tensor | None = None) -> Tensor:
-        return of_targets(self.emission(Placed(places[..., 0], places, copy_ids)), targets)
+        return gathered(self.emission(Placed(places[..., 0], places, copy_ids)), targets)
 
     def log_probs(self, features: Placed) -> Tensor:
         """Features of steps [...] -> log p [..., symbols], with copies [..., symbols + S], in float32."""
@@ -155,7 +155,7 @@ class MixtureHead(SymbolHead[Placed]):
         return (1 - smoothing) * nll + smoothing * even, nll.detach()
 
 
-def of_targets(emission: Tensor, targets: Tensor) -> Tensor:
+def gathered(emission: Tensor, targets: Tensor) -> Tensor:
     """log p of targets [...] at every place [..., S], from that of every symbol; 0 at padding."""
-    gathered = emission.gather(-1, targets[..., None, None].expand(*emission.shape[:-1], 1)).squeeze(-1)
-    return gathered.masked_fill((targets < FIRST_OUTPUT)[..., None], 0.0)
+    values = emission.gather(-1, targets[..., None, None].expand(*emission.shape[:-1], 1)).squeeze(-1)
+    return values.masked_fill((targets < FIRST_OUTPUT)[..., None], 0.0)

@@ -69,6 +69,15 @@ def test_the_order_of_tags_does_not_count(value: object) -> None:
         TagsCodec("source", "")
 
 
+def test_a_model_that_reads_tags_is_checked_before_any_are_known() -> None:
+    """Without a warning of PyTorch about matrices of no columns; warnings are errors here."""
+    from antiphon.config.load import parse_config
+    from antiphon.training.prepare import check_names
+
+    sides = {"source": [{}, {"kind": "tags"}], "target": {}}
+    check_names(parse_config({"data": {"train": "t.tsv"}, **sides}, Path()))
+
+
 @pytest.mark.parametrize("value", ["NOUN  VERB", ["NOUN", "VERB"]])
 def test_labels_are_text_or_a_list(value: object) -> None:
     codec = learned(LabelsCodec("target"), value)

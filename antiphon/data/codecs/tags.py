@@ -32,7 +32,7 @@ class TagsCodec(Codec):
 
     @property
     def size(self) -> int:
-        return 1 + len(self.vocabulary.symbols)
+        return 1 + max(len(self.vocabulary.symbols), 1)  # before training there are no tags, and yet a size
 
     def read(self, content: object, folder: str) -> Any:
         return read_tags(content, self.separator)

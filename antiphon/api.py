@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -214,6 +215,7 @@ def train(
     "antiphon", and to standard error unless logging is configured; `quiet` shows warnings alone. `predicts` is as
     `load` takes it, and is checked before the training.
     """
+    began = time.monotonic()
     folder, base = (None if path is None else user_path(path) for path in (out, init_from))
     if folder is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("several processes need one folder for the model: name out")
@@ -227,7 +229,7 @@ def train(
             return load(
                 run(
                     completed.config, into, resume, overwrite, device, threads, "", base, completed.about, callbacks,
-                    quiet,
+                    quiet, began,
                 ),
                 device,
             )  # fmt: skip

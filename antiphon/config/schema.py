@@ -199,6 +199,12 @@ class Model(Section):
 class Train(Section):
     epochs: StrictInt = Field(20, ge=1, description="a ceiling")
     max_steps: StrictInt | None = Field(None, ge=1, description="a ceiling in updates")
+    minutes: StrictFloat | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="a ceiling in minutes of this machine: the schedule of the learning rate fits them",
+    )
     validate_every: StrictInt | None = Field(
         None, ge=1, description="updates between validations; by default an epoch, at least 200, at most 2000"
     )

@@ -100,8 +100,11 @@ def at_the_end(
     falls = before is None or (last["train_loss"] or before) < (1 - STILL_FALLING) * before
     if ceiling and last["best"] and falls:
         key = f"train.max_steps: {train.max_steps}" if train.max_steps else f"train.epochs: {train.epochs}"
-        if train.max_steps and total_steps(train, prepared.train) < train.max_steps:
+        most = total_steps(train, prepared.train)
+        if train.max_steps and most < train.max_steps:
             key = f"train.epochs: {train.epochs}"
+        if train.minutes and last["step"] < most:
+            key = f"train.minutes: {train.minutes:g}"
         messages["ceiling"] = f"the training ended at update {last['step']:,} while it still improved; raise {key}"
     return messages
 

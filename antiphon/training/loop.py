@@ -19,20 +19,20 @@ from antiphon.errors import TrainingError
 from antiphon.evaluation.measure import validate
 from antiphon.evaluation.metric_names import HIGHER_IS_BETTER, PERFECT
 from antiphon.evaluation.task import Task
-from antiphon.files import remove_partial, write_atomically, writing
-from antiphon.model.build import structure_of
+from antiphon.files import remove_partial, writing
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
-from antiphon.saved.card import write_card
 from antiphon.training import checkpoint
 from antiphon.training.autotune import as_before, fastest_threads, fitted
 from antiphon.training.callbacks import METHODS, Callbacks, Run
 from antiphon.training.choice import Best, Judged, Verdict, after, verdict
+from antiphon.training.clock import Clock, validation_cost, within
 from antiphon.training.distributed import Ranks, joined
+from antiphon.training.ends import finish, summary
 from antiphon.training.folder import check_folder, clear_folder
-from antiphon.training.health import at_the_end, cell_health, gradient_norms, warnings
+from antiphon.training.health import cell_health, gradient_norms, warnings
 from antiphon.training.interrupt import stop_asked
-from antiphon.training.log import TrainingLog, draw_curves, output
+from antiphon.training.log import TrainingLog, output
 from antiphon.training.plan import Update, steps_per_epoch, total_steps, updates
 from antiphon.training.prepare import Prepared, check_names, differences, identity, prepare
 from antiphon.training.update import Learner, apply, enough_memory
@@ -56,6 +56,7 @@ def train(
     about: Sequence[str] = (),
     callbacks: Iterable[object] = (),
     quiet: bool = False,
+    began: float | None = None,
 ) -> Path:
     """Train a model as configured, and return its folder `out`.
 
@@ -63,10 +64,11 @@ def train(
     are those of the model in `init_from`, where they fit.
     `threads` is the number of CPU threads of torch; 0 measures which number is fastest, and keeps it. `about` has lines
     about what was chosen for the configuration, which are written first. `callbacks` have methods of `Callback`;
-    `quiet` shows warnings alone.
+    `quiet` shows warnings alone. `train.minutes` are counted from `began`, in seconds of `time.monotonic` (None: now).
     Errors are `AntiphonError`s.
     """
     called = Callbacks(callbacks)
+    began = time.monotonic() if began is None else began
     check_names(config)
     if threads:
         torch.set_num_threads(threads)
@@ -102,7 +104,7 @@ def train(
                 "settings chosen from the data (config.yaml has all; antiphon check --yaml shows them beforehand):",
                 *(f"  {line}" for line in about),
             ]
-        _run(prepared, out, state, ranks, command, about, called)
+        _run(prepared, out, state, ranks, command, about, called, began)
     return out
 
 
@@ -139,6 +141,7 @@ class Progress:
     failed: int = 0  # failed updates in a row: loss or gradient NaN or infinite; they change no weight
     skipped: int = 0  # all failed updates
     rollbacks: int = 0  # since the last validation
+    checked: int | None = None  # validation rows that are used, if the minutes do not allow all
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
@@ -166,32 +169,38 @@ class Training:
     mark: float  # the time from which `seen` target tokens are counted, moved on by the time of saving
     callbacks: Callbacks
     called: set[str]  # the methods that they have in the first process
-    total: int  # updates at most
+    ceiling: int  # updates at most; the clock may leave time for fewer
+    clock: Clock | None  # if it has to end within some minutes
     seen: int = 0
 
 
 def _run(
     prepared: Prepared, out: Path, state: dict[str, Any] | None, ranks: Ranks, command: str, about: Sequence[str],
-    callbacks: Callbacks,
+    callbacks: Callbacks, began: float,
 ) -> None:  # fmt: skip
-    settings = prepared.config.train
+    settings, names = prepared.config.train, identity(prepared)
     total = total_steps(settings, prepared.train)
-    learner = Learner.begin(prepared, ranks, total)
     resumed = state is not None
     at = Progress.of(state["progress"]) if state else Progress()
+    clock = None
+    if settings.minutes is not None:
+        [cost] = ranks.totals(validation_cost(prepared, ranks.device) if ranks.first else 0.0)
+        prepared, at.checked, clock = within(
+            prepared, time.monotonic() - at.seconds if state else began, cost, at.checked
+        )
+    learner = Learner.begin(prepared, ranks, total)
     if state:
         learner.restore(state["learner"], str(out))
         state.clear()  # as large as the learner itself
     every = settings.validate_every or min(max(steps_per_epoch(settings, prepared.train), 200), 2000)
     log = TrainingLog(out, total, not ranks.first, settings.tensorboard, at.step, at.history)
-    for line in [*about, *prepared.notes, _summary(prepared, ranks, total, every)]:
+    for line in [*about, *prepared.notes, summary(prepared, ranks, total, every)]:
         log.write(line)
     now = time.monotonic()
     loss = torch.full((), at.loss / ranks.world, device=ranks.device)
-    names = identity(prepared)
     training = Training(
         prepared, out, ranks, learner, at, log, names, every, loss, now - at.seconds, now, now,
-        callbacks, {name for name in METHODS if ranks.agree(callbacks.have(name))}, total,
+        callbacks, {name for name in METHODS if ranks.agree(callbacks.have(name))}, total, clock,
     )  # fmt: skip
     try:
         with stop_asked() as stop_requested:
@@ -207,7 +216,7 @@ def _run(
             raise TrainingError(
                 "the loss was NaN or infinite in every update, so nothing was learned; lower train.learning_rate"
             )
-        _finish(training, command)
+        finish(prepared, out, training.at.history, log, training.at.step >= learner.total, command)
     _call(training, "end")
 
 
@@ -218,16 +227,17 @@ def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool
         at = training.at
         if settings.patience is not None and at.bad >= settings.patience:
             break
+        if update.step > training.learner.total:  # no time is left for it
+            break
         stop, late = _learn(training, update, stop_requested())
         if at.failed >= FAILED_UPDATES:
             return False
         if log.wants_progress():
             loss = float(training.loss) * ranks.world / max(at.tokens, 1)
             log.progress(update.step, loss, training.seen / (time.monotonic() - training.mark))
-        if update.step % training.every == 0 and not at.failed:
+        if update.step % training.every == 0 and not at.failed and _has_time(training):
             if not _validate(training):
                 return False
-            _save(training)
         elif settings.save_every and update.step % settings.save_every == 0 and not at.failed:
             _save(training)
         elif stop or late:
@@ -241,7 +251,6 @@ def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool
     if training.at.validated != training.at.step:
         if not _validate(training):
             return False
-        _save(training)
         _call(training, "validation")
     return True
 
@@ -261,7 +270,9 @@ def _call(training: Training, name: str) -> bool:
         rate = float(training.learner.optimizer.param_groups[0]["lr"])
         config = training.prepared.config
         try:
-            stop = callbacks.call(name, Run(at.step, training.total, loss, rate, (*at.history,), training.out, config))
+            stop = callbacks.call(
+                name, Run(at.step, training.learner.total, loss, rate, (*at.history,), training.out, config)
+            )
         except BaseException as raised:
             error = raised
     if ranks.agree(error is not None):
@@ -275,8 +286,13 @@ def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
     """One update; a failing one is skipped and counted. Whether any process has to stop, or to save as it is time."""
     at = training.at
     minutes = training.prepared.config.train.save_minutes
-    late = minutes is not None and time.monotonic() - training.saved > 60 * minutes
+    began = time.monotonic()
+    late = minutes is not None and began - training.saved > 60 * minutes
     done = apply(training.learner, update, at.rate, at.parts, (stop, late))
+    if training.clock:
+        training.clock.ended_update(began)
+        total = training.clock.total(update.step, training.ceiling) if training.ranks.first else 0
+        training.learner.total = training.log.total = int(training.ranks.totals(total)[0])
     if done.parts > at.parts:
         at.parts = done.parts
         training.log.write(
@@ -293,8 +309,14 @@ def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
     return done.wishes
 
 
+def _has_time(training: Training) -> bool:
+    """Whether there is time for a validation before the last."""
+    return training.clock is None or training.ranks.agree(training.clock.allows_validation())
+
+
 def _validate(training: Training) -> bool:
-    """Measure the weights that would be shipped, and keep them unless they are worse; False if they fail."""
+    """Measure the weights that would be shipped, keep them unless they are worse, and save the state; False if they
+    fail."""
     at, ranks, learner, began = training.at, training.ranks, training.learner, time.monotonic()
     train_loss = float(ranks.sum(training.loss)) / at.tokens if at.tokens else None  # None: all updates failed
     learner.average.snapshot()
@@ -327,6 +349,10 @@ def _validate(training: Training) -> bool:
     now = time.monotonic()
     training.log.started += now - began
     training.mark, training.seen = now, 0
+    if healthy:
+        _save(training)
+        if training.clock:
+            training.clock.ended_validation(began)
     return healthy
 
 
@@ -402,40 +428,3 @@ def _roll_back(training: Training) -> None:
         f"with {training.at.rate:g} times the learning rate"
     )
     _save(training)
-
-
-def _summary(prepared: Prepared, ranks: Ranks, total: int, every: int) -> str:
-    sides = ", ".join(f"{name}: {codec.about()}" for name, codec in prepared.codecs.named.items())
-    size = sum(p.numel() for p in prepared.model.parameters())
-    whole = prepared.train.lanes is not None
-    counts = [len(part.target.values) if whole else len(part) for part in (prepared.train, prepared.valid)]
-    what = "symbols" if whole else "rows"
-    return (
-        f"{counts[0]:,} training {what}, {counts[1]:,} validation {what}; {sides}; "
-        f"{structure_of(prepared.config)}, {size:,} parameters, {ranks.device}, at most {total:,} updates, "
-        f"validation every {every:,}"
-    )
-
-
-def _finish(training: Training, command: str) -> None:
-    """Write metrics, curves and the card, beside the weights that are kept; log warnings and the result."""
-    prepared, out, history, log = training.prepared, training.out, training.at.history, training.log
-    kept = [entry for entry in history if entry["kept"]][-1]
-    bundle.save_metrics(out, {"valid": kept, "updates": history[-1]["step"], "minutes": history[-1]["minutes"]})
-    picture = draw_curves(history)
-    write_atomically(out / bundle.CURVES, lambda file: file.write(picture))
-    write_card(out, prepared.config, prepared.codecs, kept, history[-1], len(prepared.train), prepared.model, command)
-    log.warn(at_the_end(prepared, history, kept, training.at.step >= training.total))
-    log.write(f"done: {_why_kept(prepared, history, kept)}; the model is in {out}")
-
-
-def _why_kept(prepared: Prepared, history: list[dict[str, Any]], kept: dict[str, Any]) -> str:
-    """Which weights are kept, and why."""
-    best, name = next((entry for entry in reversed(history) if entry["best"]), kept), prepared.metric
-    value = f"{name} {kept[name]:.4f} at update {kept['step']:,}"
-    if kept is best:
-        return f"{value}, the best of {len(history)} validations"
-    return (
-        f"{value}, the latest that {len(prepared.valid_rows):,} validation rows do not show to be worse than the best "
-        f"({best[name]:.4f} at update {best['step']:,})"
-    )

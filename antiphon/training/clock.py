@@ -23,6 +23,7 @@ from antiphon.training.prepare import Prepared
 CPU = torch.device("cpu")
 SHARE = 0.1  # of the time, for validations before the last
 CHECK = 0.04  # of the time, for the last one
+EARLY = 0.1  # of the time, which counts as over from the beginning
 LAST = 0.9  # of the time, after which only the last validation follows
 WARM = 2  # updates that are not timed: the first ones take longer
 SLOW = 0.02  # how much of the mean time of an update the newest replaces, at least
@@ -40,7 +41,6 @@ class Clock:
     seconds: float  # in all
     validation: float  # seconds of the last validation and its saving; before the first an estimate
     spent: float = 0.0  # seconds of all validations
-    validated: float = 0.0  # when the last one ended
     update: float = 0.0  # mean seconds of an update
     timed: int = 0  # updates, with those that only warm up
 
@@ -66,14 +66,12 @@ class Clock:
 
     def allows_validation(self) -> bool:
         """Whether there is time for a validation before the last."""
-        now = time.monotonic()
-        since = now - max(self.validated, self.began)
-        return self.used() < LAST and since >= (1 / SHARE - 1) * self.validation
+        used = self.used()
+        return used < LAST and self.spent + self.validation <= SHARE * (used + EARLY) * self.seconds
 
     def ended_validation(self, began: float) -> None:
         """A validation that began at `began` has ended, and its state is saved."""
-        self.validated = time.monotonic()
-        self.validation = self.validated - began
+        self.validation = time.monotonic() - began
         self.spent += self.validation
 
 

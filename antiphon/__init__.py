@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from antiphon.errors import AntiphonError
     from antiphon.inspection.trace import Trace
     from antiphon.tools.checkup import check
+    from antiphon.tools.distill import distill
     from antiphon.training.callbacks import Callback, Run
     from antiphon.use.loading import load
     from antiphon.use.predictor import Predictor
@@ -36,7 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AntiphonError", "Callback", "Candidate", "LabelPrediction", "LabelsPrediction", "LiveEnd", "NumberPrediction",
     "NumbersPrediction", "Prediction", "Predictor", "Run", "TextPrediction", "Trace", "__version__", "check", "compare",
-    "load", "track", "train",
+    "distill", "load", "track", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -55,6 +56,7 @@ _HOMES = {
     "Trace": "antiphon.inspection.trace",
     "check": "antiphon.tools.checkup",
     "compare": "antiphon.api",
+    "distill": "antiphon.tools.distill",
     "load": "antiphon.use.loading",
     "train": "antiphon.api",
 }

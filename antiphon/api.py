@@ -112,7 +112,9 @@ def read_config(
         saved = bundle.load_config(resumed)
         return Completed(defaults.laid_over(saved, user_config(what, _where_it_began(settings, saved))), [])
     config = user_config(what, settings)
-    return defaults.complete(config, None if init_from is None else bundle.load_config(init_from), skip)
+    models = (init_from, *config.train.teachers[:1])
+    like, *teachers = (None if folder is None else bundle.load_config(Path(folder)) for folder in models)
+    return defaults.complete(config, like, skip, *teachers)
 
 
 def _where_it_began(settings: Mapping[str, Any] | None, saved: Config) -> dict[str, Any]:

@@ -7,6 +7,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "antiphon train pairs.tsv --out model",
         "antiphon train config.yaml --out model --set train.epochs=20",
         "antiphon train pairs.tsv --out model --resume",
+        "antiphon train pairs.tsv --out model --minutes 10",
+    ),
+    "distill": (
+        "antiphon distill large-1 large-2 --rows pairs.tsv --out small",
+        "antiphon distill large --inputs words.txt --out small",
     ),
     "evaluate": ("antiphon evaluate model test.tsv", "antiphon evaluate model test.tsv --json --beam 4"),
     "compare": ("antiphon compare model other test.tsv",),

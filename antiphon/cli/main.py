@@ -25,7 +25,7 @@ from antiphon.cli.inspect import inspect
 from antiphon.cli.predict import chat, predict, score
 from antiphon.cli.serve import serve
 from antiphon.cli.tools import bench, demo
-from antiphon.cli.train import train
+from antiphon.cli.train import distill, train
 from antiphon.errors import AntiphonError, nearest
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ app = typer.Typer(
 
 # in the order of the help
 COMMANDS = (
-    train, evaluate, compare, sweep, table, tune, report, predict, chat, score, calibrate, exceptions, inspect,
+    train, distill, evaluate, compare, sweep, table, tune, report, predict, chat, score, calibrate, exceptions, inspect,
     export, convert, serve, check, init, demo, bench,
 )  # fmt: skip
 

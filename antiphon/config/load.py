@@ -20,7 +20,12 @@ from antiphon.config.schema import Choice, Config, Sample, keys_of
 from antiphon.errors import ConfigError, shown
 
 LONGEST_YAML = 1 << 20  # characters
-PATHS = {"data": ("train", "valid", "test"), "model": ("embeddings",), "decode": ("allowed", "lexicon")}
+PATHS = {
+    "data": ("train", "valid", "test"),
+    "model": ("embeddings",),
+    "train": ("teachers",),
+    "decode": ("allowed", "lexicon"),
+}
 VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}$]*))?\}")  # ${NAME}, ${NAME:-default}
 
 

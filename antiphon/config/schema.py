@@ -240,6 +240,13 @@ class Train(Section):
         "float32",
         description="of the products in training; auto: bfloat16 where that is clearly faster on this machine",
     )
+    teachers: list[StrictStr] = Field([], description="folders of trained models whose predictions are learned, too")
+    teacher_outputs: Literal["none", "add", "only"] = Field(
+        "none", description="add: further rows with the teachers' outputs; only: data.train has inputs without answers"
+    )
+    teacher_share: StrictFloat = Field(
+        0.5, ge=0, le=1, description="of the objective: the teachers' distribution at every step, beside the target"
+    )
     ema: StrictFloat | None = Field(None, gt=0, lt=1, description="decay of a moving average of the weights")
     average: StrictInt = Field(1, ge=1, description="validate and ship the mean of the last k checkpoints")
     seed: StrictInt = Field(1, ge=0, lt=1 << 31)

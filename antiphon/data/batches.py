@@ -71,9 +71,19 @@ class EncodedInput(NamedTuple):
         return [Sequences([array]) for array in self.arrays]
 
 
+class Guide(NamedTuple):
+    """What teachers predict at every step of every target: their most probable symbols and how probable these are.
+
+    Of all rows they are `Sequences` of [steps, symbols], of a batch tensors [B, T, symbols], of N steps [N, symbols].
+    """
+
+    ids: Any
+    probabilities: Any
+
+
 @dataclass(frozen=True)
 class Examples:
-    """Encoded rows: one `Sequences` a source, and the targets.
+    """Encoded rows: one `Sequences` a source, the targets, and what teachers predict in their place, if there are any.
 
     With `lanes` they are pieces of one long text that is read in this many places at once: the first `lanes` rows, then
     the next `lanes` rows, and so on.
@@ -82,6 +92,7 @@ class Examples:
     sources: tuple[Sequences, ...]
     target: Sequences
     lanes: int | None = None
+    guide: Guide | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -146,6 +157,7 @@ class Batch:
     sources: tuple[Padded, ...]
     target: Padded
     positions: Tensor
+    guide: Guide | None = None
 
     def part(self, number: int, parts: int) -> Batch:
         """Every `parts`-th row from `number` on, as wide as the whole."""
@@ -154,13 +166,15 @@ class Batch:
         *sources, target = (
             Padded(values[number::parts], lengths[number::parts]) for values, lengths in (*self.sources, self.target)
         )
-        return Batch(tuple(sources), target, target.positions)
+        guide = None if self.guide is None else Guide(*(values[number::parts] for values in self.guide))
+        return Batch(tuple(sources), target, target.positions, guide)
 
     def to(self, device: torch.device) -> Batch:
         if device.type == "cpu":
             return self
         *sources, target = (side.to(device) for side in (*self.sources, self.target))
-        return Batch(tuple(sources), target, self.positions.to(device, non_blocking=True))
+        guide = None if self.guide is None else Guide(*(values.to(device, non_blocking=True) for values in self.guide))
+        return Batch(tuple(sources), target, self.positions.to(device, non_blocking=True), guide)
 
 
 def pad(sequences: Sequences, rows: Sequence[int] | Ints) -> Padded:
@@ -171,7 +185,8 @@ def pad(sequences: Sequences, rows: Sequence[int] | Ints) -> Padded:
 def collate(examples: Examples, rows: Sequence[int] | Ints) -> Batch:
     """These rows of `examples` as a padded batch."""
     target = pad(examples.target, rows)
-    return Batch(tuple(pad(source, rows) for source in examples.sources), target, target.positions)
+    guide = None if examples.guide is None else Guide(*(pad(part, rows).values for part in examples.guide))
+    return Batch(tuple(pad(source, rows) for source in examples.sources), target, target.positions, guide)
 
 
 def replace_unknown(

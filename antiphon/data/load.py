@@ -124,15 +124,22 @@ def _with_points(read: Callable[[object, str], Any]) -> Callable[[object, str], 
 
 
 def load_rows(
-    config: Config, files: Files, problems: Problems | None = None, codecs: Codecs | None = None, warn: bool = True
+    config: Config,
+    files: Files,
+    problems: Problems | None = None,
+    codecs: Codecs | None = None,
+    warn: bool = True,
+    targets: bool = True,
 ) -> list[Row]:
     """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so.
+
+    Without `targets` only their sources are read.
 
     With `problems` they are added to these, and nothing is raised. Skipped rows, and what is odd, are warnings
     unless `warn` is false.
     """
     met = problems if problems is not None else Problems(config.data.on_error == "skip")
-    rows = _read(config, files, codecs or untrained(config), met)
+    rows = _read(config, files, codecs or untrained(config), met, targets)
     if problems is None:
         met.raise_any()
         if warn:
@@ -142,9 +149,11 @@ def load_rows(
     return rows
 
 
-def _read(config: Config, files: Files, codecs: Codecs, problems: Problems) -> list[Row]:
+def _read(config: Config, files: Files, codecs: Codecs, problems: Problems, targets: bool) -> list[Row]:
     """The rows that can be read; others, and what is odd, are added to `problems`."""
     sides = sides_of(config, codecs)
+    if not targets:
+        sides[-1] = replace(sides[-1], columns=None, read=lambda content, folder: "", named=True)
     tables = [] if isinstance(files, Parallel) else _tables(files)
     parallel = [files.source, files.target] if isinstance(files, Parallel) else []
     if parallel and len([side for side in sides if side.columns is not None]) != len(parallel):
@@ -247,7 +256,7 @@ def load_parts(
     config: Config, codecs: Codecs, train: Problems | None = None, valid: Problems | None = None
 ) -> tuple[list[Row], list[Row]]:
     """Training and validation rows, as configured; with `Problems` for each, nothing is raised."""
-    rows = load_rows(config, config.data.train, train, codecs)
+    rows = load_rows(config, config.data.train, train, codecs, targets=config.train.teacher_outputs != "only")
     files = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(files, float):
         return held_out(config, codecs, rows, files)

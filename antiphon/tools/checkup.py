@@ -22,7 +22,9 @@ from antiphon.data.problems import Problems, place
 from antiphon.data.rows import Row
 from antiphon.errors import DataError, count_of, shown
 from antiphon.training.defaults import Completed
+from antiphon.training.distributed import ALONE
 from antiphon.training.prepare import assemble, check_names, read_parts
+from antiphon.training.teachers import load_teachers
 
 
 @dataclass
@@ -77,7 +79,9 @@ def check_config(config: Config) -> Report:
     report = Report()
     met = {part: Problems(skip=config.data.on_error == "skip") for part in ("train", "valid", "test")}
     try:
-        parts = read_parts(config, met=met)
+        teachers = load_teachers(config, ALONE, None)
+        codecs, answering = (None, None) if teachers is None else (teachers.codecs, teachers if teachers.only else None)
+        parts = read_parts(config, codecs=codecs, met=met, teachers=answering)
     except DataError as error:
         bad = [problems.summary() for problems in met.values() if problems.first]
         notes = [note for problems in met.values() for note in problems.notes]

@@ -87,14 +87,17 @@ class Completed:
     about: list[str]
 
 
-def complete(user_config: Config, like: Config | None = None, skip: bool = False) -> Completed:
+def complete(
+    user_config: Config, like: Config | None = None, skip: bool = False, teacher: Config | None = None
+) -> Completed:
     """`user_config`, with every key that it leaves open chosen from its data.
 
-    Sides, model and decoding are those of `like`, the configuration of a model to start from, if it is not None.
-    No data is read if no key is open, or if a key of the user is wrong with any data. Bad rows are errors; with `skip`
-    they are skipped, and the caller reports them.
+    Sides, model and decoding are those of `like`, the configuration of a model to start from, if it is not None; a
+    student has the sides of its `teacher`. No data is read if no key is open, or if a key of the user is wrong with any
+    data. Bad rows are errors; with `skip` they are skipped, and the caller reports them.
     """
-    tree = _of_sentences(user_config.user_keys if like is None else _started(user_config.user_keys, like))
+    tree = user_config.user_keys if like is None else _started(user_config.user_keys, like)
+    tree = _of_sentences(tree) if teacher is None else _taught(tree, teacher)
     target = tree.get("target", {})
     if "kind" in target or target.keys() - {"column"}:  # else it may become a label
         keys = Keys(tree)
@@ -103,7 +106,7 @@ def complete(user_config: Config, like: Config | None = None, skip: bool = False
         are_open = any(map(_is_open, [*_as_list(tree.get("source", {})), target])) or tree["data"].get("valid") is None
         if not keys.chosen and not are_open:
             return Completed(parse_config(tree, Path()), [])
-    rows, tree, about = _with_sides(tree, skip)
+    rows, tree, about = _with_sides(tree, skip, chosen=teacher is None)
     keys = Keys(tree)
     if tree["data"].get("valid") is None:
         tree = _laid_over(tree, {"data": {"valid": _fraction(len(rows))}})
@@ -141,6 +144,12 @@ def _started(tree: Mapping[str, Any], like: Config) -> dict[str, Any]:
     return _laid_over(base, tree)
 
 
+def _taught(tree: Mapping[str, Any], teacher: Config) -> dict[str, Any]:
+    """The user's keys in place of those of a teacher's sides, which its student has, too."""
+    sides = teacher.model_dump(by_alias=True, include={"sources", "target"})
+    return _laid_over({**sides, "model": {"copy": teacher.model.copy_}}, tree)
+
+
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Two trees as one, where the values of `above` win; a part of another kind takes no options from `below`."""
     merged = dict(below)
@@ -168,14 +177,18 @@ def _is_open(side: Mapping[str, Any]) -> bool:
     return "kind" not in side or (side["kind"] in ("text", "long_text") and "tokens" not in side)
 
 
-def _with_sides(tree: Mapping[str, Any], skip: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
-    """The rows as they are read, the tree with the sides' kinds and tokens, and a few lines with the reasons."""
-    about = []
+def _with_sides(tree: Mapping[str, Any], skip: bool, chosen: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
+    """The rows as they are read; the tree with the sides' kinds and tokens, which are `chosen` where they are open; a
+    few lines with the reasons."""
+    about: list[str] = []
     reading = {name: tree[name] for name in ("data", "source", "target", "structure") if name in tree}
     config = parse_config(reading, Path())
     codecs = untrained(config)
     problems = Problems(skip=True) if skip else None
-    rows = load_rows(config, config.data.train, problems, codecs, warn=False)
+    targets = tree.get("train", {}).get("teacher_outputs") != "only"
+    rows = load_rows(config, config.data.train, problems, codecs, warn=False, targets=targets)
+    if not chosen:
+        return rows, dict(tree), about
     target = dict(tree.get("target", {}))
     if "kind" not in target:
         kind = sides.target_kind(codecs, rows) if not target.keys() - {"column"} else None
@@ -188,10 +201,10 @@ def _with_sides(tree: Mapping[str, Any], skip: bool) -> tuple[list[Row], dict[st
             rows = [replace(row, target=read(row.target, "")) for row in rows]
     sources = [{"kind": "text", **side} for side in _as_list(tree.get("source", {}))]
     for place, (name, side) in enumerate(zip(codecs.named, (*sources, target), strict=True)):
-        chosen = sides.tokens(codecs, rows, place) if "tokens" not in side else None
-        if chosen:
-            side["tokens"] = chosen.value
-            about.append(f"{name}: {sides.named(chosen.value)}, as {chosen.why}")
+        tokens = sides.tokens(codecs, rows, place) if "tokens" not in side else None
+        if tokens:
+            side["tokens"] = tokens.value
+            about.append(f"{name}: {sides.named(tokens.value)}, as {tokens.why}")
         if place == 0 and "characters" not in side and sides.spelled(codecs, side.get("tokens")):
             side["characters"] = True
             about.append(f"{name}: with the spelling of each word, as each has a label")

@@ -35,6 +35,7 @@ from antiphon.training.interrupt import stop_asked
 from antiphon.training.log import TrainingLog, output
 from antiphon.training.plan import Update, steps_per_epoch, total_steps, updates
 from antiphon.training.prepare import Prepared, check_names, differences, identity, prepare
+from antiphon.training.teachers import keep_outputs, load_teachers
 from antiphon.training.update import Learner, apply, enough_memory
 
 LOG = logging.getLogger("antiphon")
@@ -80,8 +81,9 @@ def train(
             torch.set_num_threads(state["threads"])
         config = as_before(config, state["identity"]) if state else config
         base = bundle.load(init_from, torch.device("cpu")) if init_from and not state else None
-        prepared = prepare(config, ranks, bundle.load_codecs(out, config) if state else None, base)
-        prepared = fitted(prepared, ranks)
+        teachers = load_teachers(config, ranks, out / bundle.TRAINING if resume else None)
+        codecs = bundle.load_codecs(out, config) if state else teachers.codecs if teachers else None
+        prepared = fitted(prepare(config, ranks, codecs, base, state is not None, teachers), ranks)
         if threads == 0 and not state:
             LOG.info("%d thread(s) are fastest here", fastest_threads(prepared, ranks.device))
         if state:
@@ -95,6 +97,7 @@ def train(
             for folder in (out, out / bundle.TRAINING):
                 remove_partial(folder)
             bundle.save_description(out, prepared.config, prepared.codecs)
+            keep_outputs(teachers, out / bundle.TRAINING)
             if prepared.rate_curve:
                 prepared.rate_curve.save(out)
             with writing(out / calibration.FILE):

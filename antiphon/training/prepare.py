@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from antiphon.config.files import Parallel
+from antiphon.config.files import InMemory, Parallel
 from antiphon.config.schema import Config, Decode
 from antiphon.data import shortlist
 from antiphon.data.batches import Examples, cut_long, in_lanes
@@ -33,6 +33,7 @@ from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
 from antiphon.training.rate_curve import RateCurve
+from antiphon.training.teachers import Teachers, guided, with_outputs
 from antiphon.training.warm_start import extended, freeze, take_vectors, take_weights
 
 TAIL = 4096  # symbols of a piece of a long validation text, at least; each piece begins with an empty state
@@ -103,6 +104,7 @@ def read_parts(
     codecs: Codecs | None = None,
     base: Bundle | None = None,
     met: Mapping[str, Problems] | None = None,
+    teachers: Teachers | None = None,
 ) -> Parts:
     """Read and encode the data, and learn the vocabularies.
 
@@ -116,6 +118,9 @@ def read_parts(
         codecs = Codecs.from_json(ranks.share(learned.to_json() if learned else ""))
         if base is not None:
             codecs = extended(base.codecs, codecs)
+    if teachers is not None and teachers.only and not isinstance(config.data.valid, str | list | Parallel | InMemory):
+        valid_rows = with_outputs(teachers, valid_rows, "valid")
+    rows = with_outputs(teachers, rows, "train")
     if config.data.hallucinate:
         made = hallucinated(rows, codecs.sources, codecs.target, config.data.hallucinate, config.train.seed)
         rows = [*rows, *made]
@@ -124,12 +129,20 @@ def read_parts(
     return Parts(codecs, rows, train, valid_rows, valid)
 
 
-def prepare(config: Config, ranks: Ranks = ALONE, codecs: Codecs | None = None, base: Bundle | None = None) -> Prepared:
+def prepare(
+    config: Config,
+    ranks: Ranks = ALONE,
+    codecs: Codecs | None = None,
+    base: Bundle | None = None,
+    resumed: bool = False,
+    teachers: Teachers | None = None,
+) -> Prepared:
     """Read and encode the data, learn the vocabularies, build the model: the same in every process.
 
-    With `codecs` a training is resumed, and none are learned; the weights of `base` are copied where they fit.
+    With `codecs` none are learned; the weights of `base` are copied where they fit, unless a training is resumed.
     """
-    return assemble(config, read_parts(config, ranks, codecs, base), codecs is not None, base)
+    prepared = assemble(config, read_parts(config, ranks, codecs, base, teachers=teachers), resumed, base)
+    return replace(prepared, train=guided(teachers, prepared.train))
 
 
 def assemble(config: Config, parts: Parts, resumed: bool = False, base: Bundle | None = None) -> Prepared:

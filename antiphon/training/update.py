@@ -18,6 +18,7 @@ from antiphon.data.batches import Batch, collate, replace_unknown
 from antiphon.data.load import copying_of
 from antiphon.errors import TrainingError
 from antiphon.model.models import LanguageModel, Model
+from antiphon.model.parts.heads.base import SymbolHead, at_positions
 from antiphon.model.parts.recurrent import dropped_weights
 from antiphon.model.state import Layer
 from antiphon.saved import folder as bundle
@@ -159,9 +160,11 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
     generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))
     torch.manual_seed(_seed(settings.seed, update.step, ranks.rank))
     copying = copying_of(learner.prepared.config, learner.prepared.codecs)
-    size = None if copying is None else copying.target.size
+    size = (
+        None if copying is None or examples.guide is not None else copying.target.size
+    )  # a guide has the ids as they are
     copied = () if copying is None else [source is not None for source in copying.sources]
-    chosen = (settings.label_smoothing, settings.precision, learner.weights)
+    chosen = (settings.label_smoothing, settings.precision, learner.weights, settings.teacher_share)
     for rows in update.batches:
         batch = replace_unknown(collate(examples, rows), settings.unknown, generator, size, copied)
         whole = batch.part(ranks.rank, ranks.world)
@@ -184,16 +187,36 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
 
 
 def batch_loss(
-    model: Model, batch: Batch, reference: float, smoothing: float, precision: str, weights: Tensor | None = None
+    model: Model,
+    batch: Batch,
+    reference: float,
+    smoothing: float,
+    precision: str,
+    weights: Tensor | None = None,
+    teacher_share: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """The training objective and the loss (-log p in nats), each summed over the batch's target steps.
 
-    `weights` [symbols] are those of the target's classes, if they differ.
+    `weights` [symbols] are those of the target's classes, if they differ. `teacher_share` of the objective is that of
+    the batch's guide, if it has one.
     """
     target = batch.target.values
     with _lower_precision(target.device, precision):
         features = functional_call(model, dropped_weights(model), (batch.sources, target, reference))
-        return model.head.objective(features, target, batch.positions, smoothing, weights)
+        return _objective(model, features, batch, smoothing, weights, teacher_share)
+
+
+def _objective(
+    model: Model, features: Any, batch: Batch, smoothing: float, weights: Tensor | None, teacher_share: float
+) -> tuple[Tensor, Tensor]:
+    head, positions = model.head, batch.positions
+    objective, nll = head.objective(features, batch.target.values, positions, smoothing, weights)
+    if batch.guide is not None:
+        assert isinstance(head, SymbolHead)
+        ids, probabilities = (at_positions(values, positions) for values in batch.guide)
+        guided = head.towards(features, positions, ids, probabilities)
+        objective = (1 - teacher_share) * objective + teacher_share * guided
+    return objective, nll
 
 
 def piece_loss(
@@ -203,6 +226,7 @@ def piece_loss(
     smoothing: float,
     precision: str,
     weights: Tensor | None = None,
+    teacher_share: float = 0.0,
 ) -> tuple[Tensor, Tensor, tuple[Layer, ...]]:
     """As `batch_loss`, for pieces of a long text from the states after the pieces before; and the states after them.
 
@@ -212,7 +236,7 @@ def piece_loss(
     target, reader = batch.target.values, _ReadsOn(model)
     with _lower_precision(target.device, precision):
         features, after = functional_call(reader, dropped_weights(reader), (batch.sources[0].values, layers))
-        return *model.head.objective(features, target, batch.positions, smoothing, weights), after
+        return *_objective(model, features, batch, smoothing, weights, teacher_share), after
 
 
 class _ReadsOn(nn.Module):

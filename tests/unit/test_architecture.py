@@ -154,6 +154,7 @@ def test_public_names_are_the_documented_ones_and_import_is_light() -> None:
         "__version__",
         "check",
         "compare",
+        "distill",
         "load",
         "track",
         "train",

@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file
 from tasks import tiny_config
 
+from antiphon.evaluation.measure import validate
 from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint, clock, loop
 from antiphon.training.callbacks import Callback, Run
@@ -52,7 +53,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
         moved.now += moved.validation * len(task.rows) / ROWS
         return real(task, metric)
 
-    real = loop.validate
+    real = validate
     monkeypatch.setattr(loop, "time", moved)
     monkeypatch.setattr(clock, "time", moved)
     monkeypatch.setattr(loop, "apply", slowed)

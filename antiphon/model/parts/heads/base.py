@@ -12,6 +12,7 @@ from antiphon.model.parts.heads.cross_entropy import CrossEntropy, in_pieces
 from antiphon.model.state import at_least_float32
 
 F = TypeVar("F")
+LEAST = -100.0  # log p of a symbol that a teacher predicts and the student cannot: its gradient is 0
 
 
 class Head(nn.Module, Generic[F]):
@@ -59,6 +60,18 @@ class SymbolHead(Head[F]):
     def of_targets(self, features: F, targets: Tensor) -> Tensor:
         """Features of steps [...] -> log p of each target [...], which can be differentiated."""
         return self.log_probs(features).gather(-1, targets[..., None]).squeeze(-1)
+
+    def towards(self, features: F, positions: Tensor, ids: Tensor, probabilities: Tensor) -> Tensor:
+        """The cross-entropy to a teacher's distribution, summed over N positions: - sum_k q(k) log p(k) with the
+        probabilities q of the symbols `ids`, both [N, K] (Hinton et al. 2015, arXiv 1503.02531, without a temperature).
+        """
+        losses = []
+        for places, symbols, weights in in_pieces(
+            CrossEntropy.PRODUCT, len(self.weight), positions, ids, probabilities
+        ):
+            log_probs = self.log_probs(self.kept(features, places)).gather(1, symbols)
+            losses.append(-(weights * log_probs.clamp(min=LEAST)).sum())
+        return torch.stack(losses).sum()
 
     def best(self, features: F) -> Tensor:
         """Features of steps [...] -> the most probable symbol's id [...]."""

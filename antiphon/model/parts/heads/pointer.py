@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from antiphon.common.symbols import FIRST_OUTPUT, PAD, UNK
+from antiphon.model.parts.attention import NEVER
 from antiphon.model.parts.heads.base import SymbolHead, at_positions, class_logits, judge_symbols, output_matrix
 from antiphon.model.parts.heads.cross_entropy import CrossEntropy, in_pieces
 from antiphon.model.state import at_least_float32
@@ -63,7 +64,9 @@ class PointerHead(SymbolHead[Pointed]):
         """Features of steps [...] -> log p [..., symbols + S], in float32."""
         generated, copied = self._shares(features)
         beyond = copied.shape[-1] - generated.shape[-1]
-        return torch.logaddexp(functional.pad(generated, (0, beyond), value=-torch.inf), copied)
+        finite = functional.pad(generated.clamp(min=NEVER), (0, beyond), value=NEVER)  # else gradients are NaN
+        log_probs = torch.logaddexp(finite, copied)
+        return log_probs.masked_fill(log_probs < NEVER / 2, -torch.inf)
 
     def nll(self, features: Pointed, targets: Tensor) -> Tensor:
         """-log p of each target, in nats: features of N steps, targets [N] -> [N]."""

@@ -104,6 +104,11 @@ class Examples:
         return total
 
 
+def only(examples: Examples, rows: Sequence[int]) -> Examples:
+    """These of the examples, without a guide."""
+    return Examples(tuple(source.take(rows) for source in examples.sources), examples.target.take(rows))
+
+
 def in_lanes(examples: Examples, begin: int, lanes: int, steps: int) -> Examples:
     """Long texts as one, divided into `lanes` of equal length and cut into pieces of `steps` symbols, for truncated
     back-propagation through time. A piece's source is the symbol before each of its symbols; `begin` is the very first.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from antiphon.config.schema import Attention, Config
 from antiphon.data.load import untrained
-from antiphon.training.defaults import Keys
+from antiphon.training.facts import Keys
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

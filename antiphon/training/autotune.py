@@ -8,7 +8,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,15 @@ import numpy as np
 import torch
 
 from antiphon.config.schema import Choice, Config
-from antiphon.data.batches import collate
+from antiphon.data.batches import collate, only
+from antiphon.data.load import encode_rows, train_codecs
+from antiphon.data.problems import Problems
+from antiphon.data.rows import Row
+from antiphon.devices import pick_device
 from antiphon.errors import TrainingError
 from antiphon.training.distributed import Ranks
 from antiphon.training.plan import updates
-from antiphon.training.prepare import Prepared
+from antiphon.training.prepare import Parts, Prepared, assemble
 from antiphon.training.rate_curve import RateCurve
 from antiphon.training.update import Learner, apply, batch_loss, is_out_of_memory
 
@@ -32,6 +36,7 @@ ROUNDS = 5  # timings of each way, in turn
 LOWEST, HIGHEST, TRIALS = 1e-5, 10.0, 100  # learning rates and updates of a range test
 SMOOTH, FAR = 0.8, 3.0  # its loss is smoothed by this decay; so many times the lowest is too high
 WORTH = 1.15  # a way must be so many times as fast, or the setting stays as it is
+WARM, FEWEST, MANY, MEASURING = 3, 6, 60, 2.0  # updates that warm up, updates in all, and seconds, of a timing
 Way = TypeVar("Way", str, int)
 
 
@@ -114,6 +119,27 @@ def _seconds(
     finally:
         model.zero_grad(set_to_none=True)
     return {way: statistics.median(taken[1:]) for way, taken in seconds.items()}  # the first warms up
+
+
+def seconds_of_update(config: Config, rows: Sequence[Row]) -> float:
+    """The mean seconds of an update with these training rows, some of a table, on the CPU or GPU that will train."""
+    device = pick_device(None)
+    codecs = train_codecs(config, rows)
+    kept, examples = encode_rows(config, codecs, rows, Problems(skip=True))
+    settings = config.train.model_copy(update={"teachers": [], "max_steps": None, "epochs": 1 << 20})
+    config = config.model_copy(update={"train": settings, "data": config.data.model_copy(update={"hallucinate": 0})})
+    prepared = assemble(config, Parts(codecs, kept, examples, kept[:1], only(examples, [0])))
+    ranks = Ranks(0, 1, device)
+    prepared = fitted(prepared, ranks)
+    learner = Learner.begin(prepared, ranks, 1 << 20)
+    taken: list[float] = []
+    for update in updates(prepared.config.train, prepared.train, 0):
+        began = time.perf_counter()
+        apply(learner, update, 0.0, 1)
+        taken.append(time.perf_counter() - began)
+        if len(taken) >= FEWEST and (sum(taken) > MEASURING or len(taken) >= MANY):
+            break
+    return statistics.mean(taken[WARM:])
 
 
 def rate_curve(prepared: Prepared, device: torch.device) -> RateCurve:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from antiphon.config.schema import Config
-from antiphon.data.batches import Examples
+from antiphon.data.batches import only
 from antiphon.evaluation.measure import validate
 from antiphon.evaluation.task import Task, grouped_rows
 from antiphon.training.prepare import Prepared
@@ -119,9 +119,7 @@ def _only(prepared: Prepared, rows: Sequence[int]) -> Prepared:
     """The same with these of its validation rows."""
     if len(rows) == len(prepared.valid):
         return prepared
-    valid = prepared.valid
-    few = Examples(tuple(source.take(rows) for source in valid.sources), valid.target.take(rows))
-    return replace(prepared, valid=few, valid_rows=[prepared.valid_rows[row] for row in rows])
+    return replace(prepared, valid=only(prepared.valid, rows), valid_rows=[prepared.valid_rows[row] for row in rows])
 
 
 def _task(prepared: Prepared, config: Config, device: torch.device = CPU) -> Task:

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from tasks import tiny_config
+from tasks import spoken, tiny_config, words, write_table
 
+from antiphon.api import read_config
 from antiphon.evaluation.measure import validate
 from antiphon.saved import folder as bundle
-from antiphon.training import checkpoint, clock, loop
+from antiphon.training import checkpoint, clock, defaults, loop
 from antiphon.training.callbacks import Callback, Run
 from antiphon.training.loop import train
 from antiphon.training.update import apply
@@ -158,3 +159,61 @@ def test_wrong_minutes_are_a_message(tmp_path: Path, minutes: str) -> None:
     assert done.returncode == 2
     assert "--minutes" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- size and settings --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    write_table(tmp_path / "t.tsv", [(word, spoken(word)) for word in words(300, 5, "shcteoamn")])
+    return tmp_path / "t.tsv"
+
+
+def chosen(table: Path, seconds: float, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Any:
+    """The configuration for this table where an update takes so many seconds."""
+    monkeypatch.setattr(defaults, "seconds_of_update", lambda config, rows: seconds)
+    return read_config(table, {key.replace("__", "."): value for key, value in settings.items()}).config
+
+
+def test_minutes_that_suffice_change_nothing(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = chosen(table, 0.01, monkeypatch)
+    timed = chosen(table, 0.01, monkeypatch, train__minutes=60.0)
+    assert timed.train.minutes == 60.0
+    assert timed.model == usual.model
+    assert timed.train.model_copy(update={"minutes": None}) == usual.train
+
+
+def test_few_minutes_make_it_narrower_with_larger_steps(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = chosen(table, 0.01, monkeypatch)
+    assert usual.train.max_steps is not None
+    whole = usual.train.max_steps * 0.01 / 60 / defaults.LEARNING  # minutes for all updates
+    half, tenth = (chosen(table, 0.01, monkeypatch, train__minutes=part * whole) for part in (0.5, 0.1))
+    assert half.model.encoder.hidden == usual.model.encoder.hidden
+    assert tenth.model.encoder.hidden < usual.model.encoder.hidden
+    assert tenth.model.decoder.hidden == 2 * tenth.model.encoder.hidden
+    rates = [config.train.learning_rate for config in (usual, half, tenth)]
+    assert rates == sorted(rates)
+    assert rates[0] < rates[2] <= 5e-3
+    drops = [config.model.dropout for config in (tenth, half, usual)]
+    assert drops == sorted(drops)
+    assert tenth.train.max_steps == usual.train.max_steps, "the clock ends it, not a number of updates"
+    assert tenth.train.precision == "auto"
+
+
+def test_what_the_user_sets_stays(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wishes: dict[str, Any] = {"model__encoder__hidden": 40, "train__learning_rate": 1e-4, "model__dropout": 0.25}
+    config = chosen(table, 1.0, monkeypatch, train__minutes=0.5, **wishes)
+    assert config.model.encoder.hidden == 40
+    assert config.model.decoder.hidden == 80
+    assert config.train.learning_rate == 1e-4
+    assert config.model.dropout == 0.25
+
+
+def test_the_time_of_an_update_is_measured_for_every_structure(tmp_path: Path) -> None:
+    """Of rows and of one long text; and the training that follows ends by the clock."""
+    (tmp_path / "book.txt").write_text("the cat sat on the mat. " * 300)
+    settings = {"source.kind": "long_text", "target.kind": "next", "train.minutes": 0.03}
+    config = read_config(tmp_path / "book.txt", settings).config
+    train(config, tmp_path / "m", quiet=True)
+    assert 0 < state_of(tmp_path / "m")["step"] < 1_500

@@ -62,7 +62,7 @@ TEXT: dict[str, dict[str, Any]] = {
     },
     "no smoothing": {"train.label_smoothing": 0.0},
     "jamo": {"source.normalize": "nfd"},
-    "copying along monotonic alignments": {"model.attention": "hard_monotonic", "model.copy": True},
+    "soft attention, no copying": {"model.attention": "general", "model.copy": False},
 }
 LABELS: dict[str, dict[str, Any]] = {
     "twice the updates": {"updates": 2.0},

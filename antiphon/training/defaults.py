@@ -181,6 +181,9 @@ def _with_sides(tree: Mapping[str, Any], skip: bool, chosen: bool) -> tuple[list
         if tokens:
             side["tokens"] = tokens.value
             about.append(f"{name}: {sides.named(tokens.value)}, as {tokens.why}")
+        if "normalize" not in side and sides.in_jamo(codecs, rows, place, side.get("tokens")):
+            side["normalize"] = "nfd"
+            about.append(f"{name}: Hangul as jamo, the letters of its syllables (normalize: nfd)")
         if place == 0 and "characters" not in side and sides.spelled(codecs, side.get("tokens")):
             side["characters"] = True
             about.append(f"{name}: with the spelling of each word, as each has a label")
@@ -211,7 +214,11 @@ def _counted(config: Config, rows: Sequence[Row]) -> Facts:
         words = config.sources[0].options.get("tokens") not in (None, "chars")
         return replace(facts, steps=max(1, int(share * symbols / (5.5 if words else 1))))
     count = max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows)
-    return replace(facts, rows=count, rearranged=facts.form == "any" and sides.rearranged(rows))
+    if facts.form != "any":
+        return replace(facts, rows=count)
+    rearranged = sides.rearranged(rows)
+    copied = not rearranged and sides.copied(untrained(config), rows)
+    return replace(facts, rows=count, rearranged=rearranged, copied=copied)
 
 
 def _summary(config: Config, facts: Facts) -> list[str]:

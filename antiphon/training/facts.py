@@ -60,6 +60,7 @@ class Facts:
     rows: int = 1  # training rows
     steps: int = 1  # symbols of one long text
     rearranged: bool = False  # targets have the symbols of their source in another order
+    copied: bool = False  # most symbols of source and target are the same, in the same order
     share: float = 1.0  # of the usual updates, that the minutes allow
     narrow: float = 1.0  # widths as a multiple of the usual ones, since so few updates fit
 
@@ -114,7 +115,12 @@ def _written(keys: Keys, facts: Facts) -> None:
     features = len(facts.kinds) > 1 and facts.rows >= FEW  # all sources must reach every step
     keys("model.context.to", "initial_state" if sequence and not features and not moved else "every_step")
     asks = {"kind": "additive", "query": "previous"} if moved else "general" if sequence or not pictures else "additive"
-    keys("model.attention", asks)
+    # 1,000 Turkish forms: 0.86 of unseen ones are right, 0.81 with soft attention and without copying
+    # (a search that the user wants may not know of copies)
+    plain = not any(keys.gives(key) for key in ("model.attention", "decode.shortlist", "decode.mbr"))
+    aligned = facts.copied and small and plain and keys.of("model.copy") is not False
+    keys("model.attention", "hard_monotonic" if aligned else asks)
+    keys("model.copy", aligned)
     batch = 16 if facts.rows < 2_000 else 32 if small else 64 if middle else 128
     _budget(keys, facts, batch, least=3_000, epochs=40 if small else 25, patience=3_000)
     # 100 words to reverse: 0.86 instead of 0.79 of unseen ones are right with half the rate, 0.11 instead of 0.09 of
@@ -237,5 +243,5 @@ def _learning(keys: Keys, facts: Facts, rate: float, smoothing: float, average: 
     keys("train.label_smoothing", smoothing)
     keys("train.unknown", unknown)
     if not keys.gives("train.average") and kind != "asgd":  # which ships a mean of its own
-        updates = facts.share * keys.chosen.get("train", {}).get("max_steps", MOST_UPDATES)
+        updates = facts.share * (keys.chosen.get("train", {}).get("max_steps") or MOST_UPDATES)
         keys("train.ema", average if facts.share == 1 else min(average, round(1 - 10 / max(updates, 20), 4)))

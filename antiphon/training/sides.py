@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import islice
 from typing import Any
 
@@ -13,6 +14,7 @@ from antiphon.common.numbers import NUMBER
 from antiphon.common.text import Text, turns_of
 from antiphon.data.codecs.labels import LabelsCodec
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.copying import PIECES
 from antiphon.data.load import Codecs
 from antiphon.data.rows import Row
 
@@ -27,6 +29,10 @@ LONGEST_WORD = 12  # characters on average: longer "words" have no blanks betwee
 MANY = 5_000  # rows: with so many, a word that occurs once is of no use
 SENTENCE = 3  # words on average
 REARRANGED = 0.95  # share of rows
+PART = 3  # symbols: so many in a row are a part, not chance
+HANGUL = 0.5  # share of a source's characters
+IN_ORDER = 0.6  # share of the symbols of both sides
+COMPARED = 500  # rows, evenly spread, in which sources are compared with targets
 MOST_TAGS = 200
 SHARED_TAGS = 0.1  # so few tags may be words of the source, too
 
@@ -177,6 +183,42 @@ def rearranged(rows: Sequence[Row]) -> bool:
     same = sum(sorted(source) == sorted(target) for source, target in pairs)
     moved = sum(source != target for source, target in pairs)
     return bool(pairs) and same >= REARRANGED * len(pairs) and moved >= len(pairs) / 2
+
+
+def copied(codecs: Codecs, rows: Sequence[Row]) -> bool:
+    """Whether most symbols of targets and first sources are the same, in the same order: as in forms of a word.
+
+    Only where both sides have the same whole symbols, letters or words, so that these can be copied.
+    """
+    source, target = codecs.sources[0], codecs.target
+    if not isinstance(source, TextCodec) or not isinstance(target, TextCodec) or source.whole:
+        return False
+    if target.form != "any" or source.tokens != target.tokens or source.tokens in PIECES:
+        return False
+    some = rows if len(rows) <= COMPARED else list(islice(rows, 0, None, -(-len(rows) // COMPARED)))
+    shares = []
+    for row in some:
+        shares.append(_in_order(source.split_turns(row.sources[0]), target.split(row.target)))
+    return statistics.mean(shares) >= IN_ORDER
+
+
+def _in_order(read: Sequence[str], written: Sequence[str]) -> float:
+    """The share of the symbols of both sides that are the same in the same order; parts that are written again, which
+    would have to be looked at again, count against it."""
+    blocks = SequenceMatcher(None, read, written, autojunk=False).get_matching_blocks()
+    places = {place for block in blocks for place in range(block.b, block.b + block.size)}
+    rest = [symbol for place, symbol in enumerate(written) if place not in places]
+    again = SequenceMatcher(None, read, rest, autojunk=False).get_matching_blocks()
+    same = sum(block.size for block in blocks) - sum(block.size for block in again if block.size >= PART)
+    return 2 * same / max(len(read) + len(written), 1)
+
+
+def in_jamo(codecs: Codecs, rows: Sequence[Row], place: int, chosen: Any) -> bool:
+    """Whether a source that is spelled is mostly Hangul: then its letters, the jamo, tell more than whole syllables."""
+    if chosen != "chars" or place == len(codecs.sources) or not isinstance(codecs.sources[place], TextCodec):
+        return False
+    letters = [letter for row in _some(rows) for text in turns_of(row.sources[place]) for letter in text]
+    return sum("\uac00" <= letter <= "\ud7a3" for letter in letters) >= HANGUL * max(len(letters), 1) > 0
 
 
 def spelled(codecs: Codecs, chosen: Any) -> bool:

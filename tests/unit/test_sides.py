@@ -98,6 +98,38 @@ def test_few_targets_that_stand_often_are_labels_and_one_alone_is_not(tmp_path: 
     assert chosen(tmp_path, [f"{sentence(5)}\tsame" for _ in range(60)]).target.kind == "text"
 
 
+COPIED: dict[str, tuple[list[str], bool]] = {
+    "a word and its plural": ([f"{w}\t{w}er" for w in (word(6) for _ in range(60))], True),
+    "a word and a long ending": ([f"{w}\t{w}lerimizden" for w in (word(9) for _ in range(60))], True),
+    "a word with letters left out": ([f"{w}\t{w.replace('a', '')}" for w in (word(9) for _ in range(60))], True),
+    "words and their reverse": (TEXTS["words and their reverse"][0], False),
+    "words and phonemes": (TEXTS["words and phonemes"][0], False),
+    "dates": (TEXTS["dates of several formats"][0], False),
+    "sentences of pieces": ([f"{s}\t{s} x" for s in (sentence(9) for _ in range(80))], False),
+}
+
+
+@pytest.mark.parametrize("name", COPIED)
+def test_what_stands_in_the_source_in_its_order_is_copied(tmp_path: Path, name: str) -> None:
+    rows, copied = COPIED[name]
+    model = chosen(tmp_path, rows).model
+    assert (model.attention.kind == "hard_monotonic", model.copy_) == (copied, copied)
+    for settings in ({"model__attention": "general"}, {"decode__mbr__samples": 4}):
+        model = chosen(tmp_path, rows, **settings).model
+        assert (model.attention.kind == "hard_monotonic", model.copy_) == (False, False)
+    assert chosen(tmp_path, rows, model__copy=False).model.copy_ is False
+
+
+def test_hangul_is_read_by_its_letters(tmp_path: Path) -> None:
+    korean = [
+        f"{''.join(chr(0xAC00 + CHANCE.randrange(11172)) for _ in range(3))}\t{sentence(6, FEW)}" for _ in range(60)
+    ]
+    config = chosen(tmp_path, korean)
+    assert config.sources[0].options["normalize"] == "nfd"
+    assert chosen(tmp_path, korean, source__normalize="nfc").sources[0].options["normalize"] == "nfc"
+    assert "normalize" not in chosen(tmp_path, TEXTS["words and phonemes"][0]).sources[0].options
+
+
 NUMBERS = {
     "texts and ratings": ([f"{sentence(5)}\t{n / 7:.2f}" for n in range(60)], {}, "number"),
     "texts and whole numbers": ([f"{sentence(5)}\t{n}" for n in range(60)], {}, "text"),
@@ -151,7 +183,7 @@ def test_texts_read_off_frames(tmp_path: Path, settings: Any, make: Any, tokens:
     [
         (lambda w: "".join(sorted(w)), "additive"),
         (lambda w: w[::-1], "additive"),
-        (lambda w: w, "general"),
+        (lambda w: w, "hard_monotonic"),
         (lambda w: w.upper(), "general"),
         (lambda w: w + w, "general"),
     ],
@@ -159,7 +191,8 @@ def test_texts_read_off_frames(tmp_path: Path, settings: Any, make: Any, tokens:
 )
 def test_what_is_rearranged_is_attended_to_by_the_state_before(tmp_path: Path, make: Any, attention: str) -> None:
     rows = [f"{w}\t{make(w)}" for w in (word(6) for _ in range(300))]
-    assert chosen(tmp_path, rows[:100]).model.attention.kind == "general", "too few rows for more"
+    few = "hard_monotonic" if attention == "hard_monotonic" else "general"
+    assert chosen(tmp_path, rows[:100]).model.attention.kind == few, "too few rows for more"
     model = chosen(tmp_path, rows).model
     assert model.attention.kind == attention
     assert model.context.to == ("every_step" if attention == "additive" else "initial_state")

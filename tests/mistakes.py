@@ -456,6 +456,15 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake("a damaged metrics file", "predict model rows.tsv", {"model/metrics.json": "[]"}, model=True),
         Mistake("no test data", "evaluate model", _damage(bundle.CONFIG, _without_test), model=True),
         Mistake("an input that is not UTF-8", "predict model in.txt", {"in.txt": b"ab\n\xff\n"}, model=True),
+        _set("minutes below zero", "train.minutes=-1"),
+        Mistake("a teacher that does not exist", "distill none --rows rows.tsv --out m"),
+        Mistake("rows and inputs for a student", "distill model --rows a.tsv --inputs b.txt --out m", model=True),
+        Mistake(
+            "a student that reads other symbols than its teacher",
+            "distill model --out m --set source.tokens=words",
+            model=True,
+        ),
+        Mistake("inputs for a student that are not there", "distill model --inputs none.txt --out m", model=True),
         Mistake("--init-from a folder that does not exist", "train rows.tsv --out m --init-from none"),
         Mistake(
             "--init-from a model with other tokens",

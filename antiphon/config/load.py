@@ -156,7 +156,7 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
         for name in names:
             files = getattr(keys, name)
             symbols = section == "decode" and isinstance(files, list)
-            if files is not None and not symbols:
+            if files is not None and files != [] and not symbols:
                 absolute[name] = _absolute_files(files, folder, f"{section}.{name}")
         if absolute:
             config = config.model_copy(update={section: keys.model_copy(update=absolute)})

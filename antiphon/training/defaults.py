@@ -27,7 +27,8 @@ from antiphon.training.prepare import check_names
 
 MEASURED = 4_000  # rows with which the time of an update is measured
 LEARNING = 0.85  # of the minutes; the rest is for reading, validation and saving
-NARROW, NARROWED = 0.3, 2 / 3  # with a smaller share of the usual updates, widths are so many times the usual ones
+SHORT, NARROWED, WORTH = 0.3, 2 / 3, 1.5  # with less than this share of the usual updates, widths are so many times the
+# usual ones, if the updates are so many times as fast
 
 
 @dataclass(frozen=True)
@@ -79,19 +80,26 @@ def _within(config: Config, tree: Mapping[str, Any], facts: Facts, rows: Sequenc
     if usual is None or int(os.environ.get("WORLD_SIZE", "1")) > 1:  # several processes would measure several times
         return config, facts, f"{minutes:g} minutes: the schedule fits them"
     some = rows if len(rows) <= MEASURED else [rows[place * len(rows) // MEASURED] for place in range(MEASURED)]
-    updates = 60 * minutes * LEARNING / seconds_of_update(config, some)
-    if updates >= usual:
+    seconds, available = seconds_of_update(config, some), 60 * minutes * LEARNING
+    if available >= seconds * usual:
         return config, facts, f"{minutes:g} minutes: all of the {usual:,} updates fit"
-    narrow = NARROWED if updates < NARROW * usual else 1.0
-    timed = replace(facts, share=updates / usual, narrow=narrow)
+    timed = replace(facts, share=available / (seconds * usual))
+    config = _timed(tree, timed)
+    if timed.share < SHORT:  # a narrower model learns more in the time, if it is much faster
+        narrow = _timed(tree, replace(timed, narrow=NARROWED))
+        narrow_seconds = seconds_of_update(narrow, some)
+        if seconds >= WORTH * narrow_seconds:
+            config, seconds = narrow, narrow_seconds
+    width = f"encoder {config.model.encoder.hidden}, about "
+    return config, timed, f"{minutes:g} minutes: {width}{available / seconds:,.0f} updates instead of {usual:,}"
+
+
+def _timed(tree: Mapping[str, Any], facts: Facts) -> Config:
+    """The configuration for a training that has to be short."""
     keys = Keys(tree)
-    choose(keys, timed)
+    choose(keys, facts)
     keys("train.precision", "auto")
-    config = parse_config(_laid_over(keys.chosen, tree), Path())
-    if narrow != 1.0:
-        updates = 60 * minutes * LEARNING / seconds_of_update(config, some)
-    size = "a narrower model, " if narrow != 1.0 else ""
-    return config, timed, f"{minutes:g} minutes: {size}about {updates:,.0f} updates instead of {usual:,}"
+    return parse_config(_laid_over(keys.chosen, tree), Path())
 
 
 def _of_sentences(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def untrained(folder: Path, tree: dict[str, Any], rows: list[dict[str, Any]], sc
     table = folder / "rows.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     model = {**SMALL, **tree.get("model", {})}
-    whole = {"data": {"train": str(table)}, "decode": {"beam": 1, "max_length": 6}, **tree, "model": model}
+    bounds = {} if tree["target"].get("ctc") else {"max_length": 6}
+    whole = {"data": {"train": str(table)}, "decode": {"beam": 1, **bounds}, **tree, "model": model}
     config: Config = parse_config(whole, folder)
     codecs = train_codecs(config, load_rows(config, config.data.train))
     torch.manual_seed(3)
@@ -140,6 +141,10 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {"source": {"column": "x", "tokens": "words"}, "target": {"kind": "numbers", "column": "y"},
          "model": {**ONE_WAY, "cell": "rnn_tanh"}},
         {"x": WORDS, "y": FRAMES},
+    ),
+    "frames to text with CTC": (
+        {"source": {"kind": "frames", "column": "x"}, "target": {"column": "y", "tokens": "chars", "ctc": True}},
+        {"x": FRAMES, "y": ["ab", "a", "bab", "b", "aca", "cc"]},
     ),
     "the next symbol": (
         {"source": {"column": "x"}, "target": {"kind": "next"}, "model": {"encoder": {"hidden": 6, "layers": 2}}},

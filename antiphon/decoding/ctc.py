@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from antiphon.common.symbols import EOS, UNK
 from antiphon.data.batches import Sequences, pad
@@ -13,7 +14,7 @@ from antiphon.decoding.batches import batches_by_length, total_lengths
 from antiphon.decoding.hypothesis import Hypothesis
 from antiphon.model.models import Aligner
 from antiphon.model.parts import ctc
-from antiphon.model.parts.heads.ctc import BLANK, Aligned
+from antiphon.model.parts.heads.ctc import BLANK, Aligned, CTCHead
 
 
 @torch.inference_mode()
@@ -25,18 +26,28 @@ def search_labels(
     model.eval()
     for rows in batches_by_length(total_lengths(sources), width):
         features: Aligned = model([pad(source, rows).to(device) for source in sources])
-        log_probs = model.head.log_probs(features)
-        searched = log_probs.clone()
-        searched[..., UNK] = -torch.inf
-        if width == 1:
-            labellings = [[tuple(labels)] for labels in ctc.best_path(searched, BLANK)]
-        else:
-            labellings = ctc.prefix_search(searched, BLANK, width)
-        outputs = [(place, labels) for place, row_labellings in enumerate(labellings) for labels in row_labellings]
-        places = torch.tensor([place for place, _ in outputs], device=device)
-        targets = pad(Sequences([[*labels, EOS] for _, labels in outputs]), np.arange(len(outputs))).to(device).values
-        scores = iter(model.head.score(log_probs[places], features.frames[places], targets).tolist())
-        for row, row_labellings in zip(rows, labellings, strict=True):
-            scored = [Hypothesis(labels, score, score) for labels, score in zip(row_labellings, scores, strict=False)]
-            results[row] = sorted(scored, key=lambda hypothesis: -hypothesis.score)
+        searched = labels_of(model.head, model.head.log_probs(features), features.frames, width)
+        for row, hypotheses in zip(rows, searched, strict=True):
+            results[row] = hypotheses
+    return results
+
+
+@torch.inference_mode()
+def labels_of(head: CTCHead, log_probs: Tensor, frames: Tensor, width: int) -> list[list[Hypothesis]]:
+    """The labels of rows with log p [B, S, symbols] of so many frames [B], the best first."""
+    searched = log_probs.clone()
+    searched[..., UNK] = -torch.inf
+    if width == 1:
+        labellings = [[tuple(labels)] for labels in ctc.best_path(searched, BLANK)]
+    else:
+        labellings = ctc.prefix_search(searched, BLANK, width)
+    outputs = [(place, labels) for place, row_labellings in enumerate(labellings) for labels in row_labellings]
+    places = torch.tensor([place for place, _ in outputs], device=log_probs.device)
+    ended = pad(Sequences([[*labels, EOS] for _, labels in outputs]), np.arange(len(outputs)))
+    targets = ended.to(log_probs.device).values
+    scores = iter(head.score(log_probs[places], frames[places], targets).tolist())
+    results = []
+    for row_labellings in labellings:
+        scored = [Hypothesis(labels, score, score) for labels, score in zip(row_labellings, scores, strict=False)]
+        results.append(sorted(scored, key=lambda hypothesis: -hypothesis.score))
     return results

@@ -18,7 +18,7 @@ from antiphon.export.tracing import (
     VALUES,
     parts_of,
 )
-from antiphon.model.models import Input, LanguageModel, Reader, Writer
+from antiphon.model.models import Aligner, Input, LanguageModel, Reader, Writer
 from antiphon.model.state import State, Step
 from antiphon.saved.folder import Bundle
 
@@ -72,6 +72,8 @@ def _comparison(loaded: Bundle, graphs: Graphs) -> Difference:
 
 
 def _answers_apart(model: Reader, ends: int, sources: Sequence[Input], outputs: Mapping[str, Tensor]) -> float:
+    if isinstance(model, Aligner):
+        return _apart(model.head.log_probs(model(sources)), outputs[LOG_PROBS])
     features = model.features(sources)
     lengths = torch.ones(len(features)) if model.pooling is not None else sources[0][1] - ends
     positions = (torch.arange(features.shape[1]) < lengths[:, None]).flatten().nonzero().flatten()

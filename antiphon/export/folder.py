@@ -2,7 +2,7 @@
 
 antiphon.json             the structure, the graphs with their inputs and outputs, the state, how to decode
 encode.onnx, step.onnx    of a writer; of a language model `step` alone
-read.onnx                 of a reader, and `step.onnx` if it answers a live stream
+read.onnx                 of a reader, and `step.onnx` if it answers a live stream; with CTC log p of every frame
 vocabulary-*.json         as in the model's folder, and so exceptions.tsv and calibration.json
 
 The folder is written only if its graphs compute what PyTorch computes.
@@ -36,6 +36,7 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import encode_rows, group_references, load_rows, side_names
 from antiphon.decoding.alignment import written
 from antiphon.decoding.batches import batches_by_length
+from antiphon.decoding.ctc import labels_of
 from antiphon.decoding.plan import check_names, plan
 from antiphon.decoding.run import decode_sources
 from antiphon.decoding.scoring import forced
@@ -58,7 +59,7 @@ from antiphon.export.tracing import (
 )
 from antiphon.files import make_folder, write_atomically, write_text
 from antiphon.model.build import structure_of
-from antiphon.model.models import LanguageModel, Reader, Writer
+from antiphon.model.models import Aligner, LanguageModel, Reader, Writer
 from antiphon.model.state import State
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
@@ -133,8 +134,6 @@ def export(
 
 def _refuse_unknown(loaded: Bundle) -> None:
     """Refuse what the runtime does not have, such as kinds and tokenizers that a user has added to the tables."""
-    if loaded.model.aligns:
-        raise AntiphonError("target.ctc: is not exported yet: the runtime has no search over alignments")
     for side, codec in loaded.codecs.named.items():
         if codec.kind not in KINDS:
             raise AntiphonError(f"{side}: the kind {codec.kind} is not part of Antiphon, so the runtime cannot read it")
@@ -203,6 +202,11 @@ def _measured(loaded: Bundle, graphs: Graphs, rows: Sequence[Any], examples: Exa
         return output_metrics(codecs.target, outputs, [[rows[row].target for row in group] for group in groups])
     if isinstance(model, LanguageModel):
         return {"loss": _loss(model, Steps(graphs["step"]), cut_long(examples, PIECE, PIECES))}
+    if isinstance(model, Aligner):
+        labels = _labelled(model, Session(graphs["read"]), names, examples, config.decode.beam)
+        assert isinstance(codecs.target, TextCodec)
+        symbols = [codecs.target.symbols(row) for row in labels]
+        return output_metrics(codecs.target, symbols, [[row.target] for row in rows])
     predicted = _predicted(loaded, Session(graphs["read"]), names, examples)
     expected = np.concatenate([examples.target[row] for row in range(len(examples))])
     if isinstance(codecs.target, LabelCodec):
@@ -234,6 +238,19 @@ def _predicted(loaded: Bundle, session: Session, names: Sequence[str], examples:
     return np.concatenate(results)
 
 
+def _labelled(
+    model: Aligner, session: Session, names: Sequence[str], examples: Examples, width: int
+) -> list[tuple[int, ...]]:
+    """The best labels of every row with CTC."""
+    results: list[tuple[int, ...]] = [()] * len(examples)
+    for rows in batches_by_length(examples.source_lengths):
+        sources = [pad(source, rows) for source in examples.sources]
+        log_probs = session.run(given_sources(names, sources))[LOG_PROBS]
+        for row, best in zip(rows, labels_of(model.head, log_probs, sources[0].lengths, width), strict=True):
+            results[row] = best[0].tokens
+    return results
+
+
 def _write(loaded: Bundle, graphs: Graphs, target: Path, int8: bool, added: Sequence[Path]) -> None:
     """All of the folder, or nothing; `added` are files that are shipped as they are."""
     make_folder(target.parent)
@@ -263,7 +280,7 @@ def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
         {"name": name, "vocabulary": f"vocabulary-{name}.json", "ends": codec.ends}
         for name, codec in codecs.named.items()
     ]
-    decode = config.decode.model_dump(include=SEARCH) if model.writes else None
+    decode = config.decode.model_dump(include=SEARCH) if model.writes or model.aligns else None
     return {
         "format": FORMAT,
         "made_by": f"antiphon {__version__}",
@@ -271,6 +288,7 @@ def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
         "int8": int8,
         "symbols": {"padding": PAD, "begin": BOS, "end": EOS, "unknown": UNK, "first": SPECIALS},
         "sources": sides[:-1],
+        **({"aligns": True} if model.aligns else {}),
         **({"copied": list(model.copied)} if isinstance(model, Writer) and model.copies else {}),
         "target": sides[-1],
         "graphs": {

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from antiphon.common.symbols import PAD, SPECIALS
 from antiphon.errors import AntiphonError
-from antiphon.model.models import Input, LanguageModel, Reader, Writer
+from antiphon.model.models import Aligner, Input, LanguageModel, Reader, Writer
 from antiphon.model.parts.attention import AdditiveAttention
 from antiphon.model.parts.encoders import RecurrentEncoder
 from antiphon.model.parts.heads.crf import CRFHead
@@ -135,6 +135,17 @@ class _Read(nn.Module):
         return [head.answer(features, torch.arange(rows * steps))[1].view(rows, steps, -1)]
 
 
+class _Align(nn.Module):
+    """Sources -> log p of every frame [B, steps, symbols] with CTC, a blank with probability 1 where there is none."""
+
+    def __init__(self, model: Aligner) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, sources: Sequence[Input]) -> list[Tensor]:
+        return [self.model.head.log_probs(self.model(sources))]
+
+
 class _Live(nn.Module):
     """A step of R streams and the states before it -> the answers [R, size], the states after it."""
 
@@ -152,7 +163,7 @@ def read_outputs(model: Reader, labels: bool) -> list[str]:
     """The outputs of `read`: log p of every label (and the labels that a CRF has chosen), or numbers."""
     if isinstance(model.head, CRFHead):
         return [LABELS, LOG_PROBS]
-    return [LOG_PROBS] if labels else [VALUES]
+    return [LOG_PROBS] if labels or isinstance(model, Aligner) else [VALUES]
 
 
 def source_inputs(names: Sequence[str]) -> list[str]:
@@ -193,7 +204,8 @@ def read_graph(
     model: Reader, names: Sequence[str], sources: Sequence[Input], ends: int, labels: bool, quantized: bool
 ) -> Graph:
     """The sources [B, steps, ...] and their lengths [B] -> the answers [B, steps or 1, ...]."""
-    module = _Read(traceable(model, quantized), ends)
+    copied = traceable(model, quantized)
+    module = _Align(copied) if isinstance(model, Aligner) else _Read(copied, ends)
     return _traced(module, _plain(sources), _dims(sources), source_inputs(names), read_outputs(model, labels))
 
 

@@ -154,7 +154,8 @@ def _exported(folder: Path, name: str) -> Served:
     sides = [
         _side(side, json.loads((folder / file).read_text(encoding="utf-8"))) for side, file in vocabularies.items()
     ]
-    writes = manifest["decode"] is not None
+    aligns = manifest.get("aligns", False)
+    writes = manifest["decode"] is not None and not aligns
     live = {"read", "step"} <= manifest["graphs"].keys()
     return Served(
         name=name,
@@ -164,8 +165,8 @@ def _exported(folder: Path, name: str) -> Served:
         target=sides[-1],
         size=_bytes(folder, "*.onnx"),
         max_length=manifest["max_length"],
-        options=(*LOOKING, "token_scores") if writes else (),
-        defaults=manifest["decode"] or {},
+        options=(*LOOKING, "token_scores") if writes else CTC if aligns else (),
+        defaults=(manifest["decode"] or {}) if writes else {},
         streams="tokens" if writes else "steps" if live else None,
         predictor=model,
         wrong=(errors.RuntimeModelError,),

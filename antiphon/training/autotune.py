@@ -36,7 +36,7 @@ ROUNDS = 5  # timings of each way, in turn
 LOWEST, HIGHEST, TRIALS = 1e-5, 10.0, 100  # learning rates and updates of a range test
 SMOOTH, FAR = 0.8, 3.0  # its loss is smoothed by this decay; so many times the lowest is too high
 WORTH = 1.15  # a way must be so many times as fast, or the setting stays as it is
-WARM, FEWEST, MANY, MEASURING = 3, 6, 60, 2.0  # updates that warm up, updates in all, and seconds, of a timing
+WARM, FEWEST, MANY = 3, 6, 60  # updates of a timing: those that warm up, at least, at most
 Way = TypeVar("Way", str, int)
 
 
@@ -121,23 +121,26 @@ def _seconds(
     return {way: statistics.median(taken[1:]) for way, taken in seconds.items()}  # the first warms up
 
 
-def seconds_of_update(config: Config, rows: Sequence[Row]) -> float:
-    """The mean seconds of an update with these training rows, some of a table, on the CPU or GPU that will train."""
-    device = pick_device(None)
+def parts_to_time(config: Config, rows: Sequence[Row]) -> Parts:
+    """Some rows of a table, encoded, with which `seconds_of_update` measures."""
     codecs = train_codecs(config, rows)
     kept, examples = encode_rows(config, codecs, rows, Problems(skip=True))
-    settings = config.train.model_copy(update={"teachers": [], "max_steps": None, "epochs": 1 << 20})
-    config = config.model_copy(update={"train": settings, "data": config.data.model_copy(update={"hallucinate": 0})})
-    prepared = assemble(config, Parts(codecs, kept, examples, kept[:1], only(examples, [0])))
-    ranks = Ranks(0, 1, device)
-    prepared = fitted(prepared, ranks)
+    return Parts(codecs, kept, examples, kept[:1], only(examples, [0]))
+
+
+def seconds_of_update(config: Config, parts: Parts, limit: float) -> float:
+    """The mean seconds of an update with these rows, on the CPU or GPU that will train; measured for about `limit`
+    seconds."""
+    settings = config.train.model_copy(update={"max_steps": None, "epochs": 1 << 20})
+    ranks = Ranks(0, 1, pick_device(None))
+    prepared = fitted(assemble(config.model_copy(update={"train": settings}), parts), ranks)
     learner = Learner.begin(prepared, ranks, 1 << 20)
     taken: list[float] = []
     for update in updates(prepared.config.train, prepared.train, 0):
         began = time.perf_counter()
         apply(learner, update, 0.0, 1)
         taken.append(time.perf_counter() - began)
-        if len(taken) >= FEWEST and (sum(taken) > MEASURING or len(taken) >= MANY):
+        if len(taken) >= FEWEST and (sum(taken) > limit or len(taken) >= MANY):
             break
     return statistics.mean(taken[WARM:])
 

@@ -21,12 +21,14 @@ from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.model.build import structure_of
 from antiphon.training import sides
-from antiphon.training.autotune import seconds_of_update
-from antiphon.training.facts import Facts, Keys, choose
+from antiphon.training.autotune import parts_to_time, seconds_of_update
+from antiphon.training.facts import FEWEST_ROWS, Facts, Keys, choose
 from antiphon.training.prepare import check_names
 
 MEASURED = 4_000  # rows with which the time of an update is measured
 LEARNING = 0.85  # of the minutes; the rest is for reading, validation and saving
+LONGEST = 2.0  # seconds of a timing
+ENOUGH = 2_500  # updates: for as many as that, batches are made smaller
 SHORT, NARROWED, WORTH = 0.3, 2 / 3, 1.5  # with less than this share of the usual updates, widths are so many times the
 # usual ones, if the updates are so many times as fast
 
@@ -80,18 +82,25 @@ def _within(config: Config, tree: Mapping[str, Any], facts: Facts, rows: Sequenc
     if usual is None or int(os.environ.get("WORLD_SIZE", "1")) > 1:  # several processes would measure several times
         return config, facts, f"{minutes:g} minutes: the schedule fits them"
     some = rows if len(rows) <= MEASURED else [rows[place * len(rows) // MEASURED] for place in range(MEASURED)]
-    seconds, available = seconds_of_update(config, some), 60 * minutes * LEARNING
+    parts, available = parts_to_time(config, some), 60 * minutes * LEARNING
+    limit = min(LONGEST, 60 * minutes / 100)  # seconds of a timing
+    seconds = seconds_of_update(config, parts, limit)
     if available >= seconds * usual:
         return config, facts, f"{minutes:g} minutes: all of the {usual:,} updates fit"
-    timed = replace(facts, share=available / (seconds * usual))
-    config = _timed(tree, timed)
-    if timed.share < SHORT:  # a narrower model learns more in the time, if it is much faster
-        narrow = _timed(tree, replace(timed, narrow=NARROWED))
-        narrow_seconds = seconds_of_update(narrow, some)
+    facts = replace(facts, share=available / (seconds * usual))
+    if facts.share < SHORT:  # a narrower model learns more in the time, if it is much faster
+        narrow = replace(facts, narrow=NARROWED)
+        narrow_seconds = seconds_of_update(_timed(tree, narrow), parts, limit)
         if seconds >= WORTH * narrow_seconds:
-            config, seconds = narrow, narrow_seconds
-    width = f"encoder {config.model.encoder.hidden}, about "
-    return config, timed, f"{minutes:g} minutes: {width}{available / seconds:,.0f} updates instead of {usual:,}"
+            facts, seconds = narrow, narrow_seconds
+    config = _timed(tree, facts)
+    while available < ENOUGH * seconds and config.train.batch_size > FEWEST_ROWS and facts.rows_each > 0.25:
+        # smaller batches make more updates
+        facts = replace(facts, rows_each=facts.rows_each / 2)
+        config = _timed(tree, facts)
+        seconds = seconds_of_update(config, parts, limit)
+    chosen = f"encoder {config.model.encoder.hidden}, {config.train.batch_size} rows each"
+    return config, facts, f"{minutes:g} minutes: about {available / seconds:,.0f} updates, not {usual:,}; {chosen}"
 
 
 def _timed(tree: Mapping[str, Any], facts: Facts) -> Config:

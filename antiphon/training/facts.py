@@ -17,6 +17,7 @@ from antiphon.training.optimizer import UNSCALED
 MOST_UPDATES = 200_000
 SMALL, MIDDLE = 20_000, 300_000  # training rows
 FEW = 200  # training rows: fewer are learned better with the context only at the start
+FEWEST_ROWS = 16  # of an update of a training that has to be short
 HIGHEST = 5e-3  # learning rate of a training that has to be short
 MISSING = object()
 
@@ -63,6 +64,7 @@ class Facts:
     copied: bool = False  # most symbols of source and target are the same, in the same order
     share: float = 1.0  # of the usual updates, that the minutes allow
     narrow: float = 1.0  # widths as a multiple of the usual ones, since so few updates fit
+    rows_each: float = 1.0  # rows per update as a multiple of the usual number, for the same reason
 
     @property
     def small(self) -> bool:
@@ -81,8 +83,9 @@ class Facts:
         return usual if self.share == 1 else round(usual * self.share ** (1 / 3), 2)
 
     def rate(self, usual: float) -> float:
-        """A learning rate: fewer updates take larger steps."""
-        return usual if self.share == 1 else max(usual, min(usual * self.share**-0.5, HIGHEST))
+        """A learning rate: fewer updates take larger steps, and fewer rows each smaller ones."""
+        raised = max(usual, min(usual * self.share**-0.5, HIGHEST)) * self.rows_each**0.5
+        return usual if self.share == 1 else float(f"{raised:.2g}")
 
 
 def choose(keys: Keys, facts: Facts) -> None:
@@ -210,7 +213,7 @@ def _budget(
     often: int = 200,
 ) -> None:
     """As many updates as a table of this size needs, in batches of rows."""
-    size = keys("train.batch_size", batch)
+    size = keys("train.batch_size", max(min(batch, FEWEST_ROWS), int(batch * facts.rows_each)))
     a_batch = size * (1 if keys.of("train.accumulate") is MISSING else keys.of("train.accumulate"))
     updates = max(least, min(epochs * facts.rows // a_batch, MOST_UPDATES))
     by_tokens = keys.of("train.batch_tokens") not in (MISSING, None)  # then updates decide, not epochs

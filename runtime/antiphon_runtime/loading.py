@@ -13,8 +13,9 @@ from antiphon_runtime.common import calibration
 from antiphon_runtime.common.calibration import Calibration
 from antiphon_runtime.common.messages import reason_of
 from antiphon_runtime.errors import FolderError, OptionError
+from antiphon_runtime.graph import Graph
 from antiphon_runtime.kinds import side
-from antiphon_runtime.model import Graph, Model
+from antiphon_runtime.model import Model
 
 FORMAT = 1
 MANIFEST = "antiphon.json"

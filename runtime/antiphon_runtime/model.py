@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_runtime import exceptions
+from antiphon_runtime import ctc, exceptions
 from antiphon_runtime.batches import batches_by_length, padded_rows
 from antiphon_runtime.codecs import Category, Codec, Numbers, Text
 from antiphon_runtime.common.answers import (
@@ -32,6 +32,7 @@ from antiphon_runtime.common.inputs import parts_of
 from antiphon_runtime.common.symbols import EOS
 from antiphon_runtime.copied import Copied
 from antiphon_runtime.errors import InputError, OptionError, TooLongError
+from antiphon_runtime.graph import Graph
 from antiphon_runtime.sampling import checked, chooser
 from antiphon_runtime.search import Hypothesis, Limits, State, beam, choices, greedy
 
@@ -51,19 +52,6 @@ Held = Unanswered | Prediction | InputError | None
 """An input: its values, its known answer, its error, or None if it is empty."""
 
 WINDOW = 4096  # inputs held at once
-
-
-class Graph(NamedTuple):
-    """A graph in a session of ONNX Runtime, and the names of its inputs and outputs."""
-
-    session: Any
-    inputs: list[str]
-    outputs: list[str]
-
-    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Arrays by name (those that the graph does not read are left out) -> its outputs by name."""
-        values = self.session.run(self.outputs, {name: arrays[name] for name in self.inputs})
-        return dict(zip(self.outputs, values, strict=True))
 
 
 class Model:
@@ -93,6 +81,7 @@ class Model:
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
+        self._aligns = bool(manifest.get("aligns", False))  # whether all frames predict one text together (CTC)
         self._calibration, self._known = calibration, known
 
     def predict(
@@ -174,7 +163,7 @@ class Model:
 
         The last is that of `predict` with a beam of 1, or with sampling.
         """
-        if self._decode is None:
+        if self._decode is None or self._aligns:
             raise OptionError(f"{self.folder}: does not write symbol by symbol; use predict")
         drawn = self._drawn(sample)
         encoded = self._held(value, "input", drawn is not None)
@@ -233,6 +222,8 @@ class Model:
         return width
 
     def _drawn(self, sample: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        if sample is not None and self._aligns:
+            raise OptionError("sample: cannot be used with CTC, which predicts all symbols together")
         return checked(sample if sample is not None else (self._decode or {}).get("sample"))
 
     def _held(self, user_input: Any, where: str, draws: bool) -> Held:
@@ -304,8 +295,9 @@ class Model:
         self, sources: Sequence[Sequence[Array]], width: int, sample: Mapping[str, Any] | None, numbers: Sequence[int]
     ) -> list[list[Hypothesis]]:
         assert self._decode is not None
+        if self._aligns:
+            return self._labelled(sources, width)
         limits, penalty = self._limits, float(self._decode["length_penalty"])
-        results: list[list[Hypothesis]] = [[] for _ in numbers]
 
         def search(rows: Array) -> list[list[Hypothesis]]:
             state, first = self._begun(sources, rows)
@@ -321,21 +313,34 @@ class Model:
                 return greedy(self._step, state, first, limits)
             return beam(self._step, state, first, limits, width, penalty)
 
-        for rows, outputs in self._each_batch(search, sources, width):
-            for row, hypotheses in zip(rows, outputs, strict=True):
-                results[row] = hypotheses
-        return results
+        return self._each_row(search, sources, width)
 
-    def _each_batch(
-        self, work: Callable[[Array], T], sources: Sequence[Sequence[Array]], width: int = 1
-    ) -> Iterator[tuple[Array, T]]:
-        """The rows of each batch and what `work` makes of them, `threads` batches at once."""
-        batches = list(batches_by_length(sources, width, self.threads))
-        if self.threads == 1 or len(batches) == 1:
-            yield from ((rows, work(rows)) for rows in batches)
+    def _labelled(self, sources: Sequence[Sequence[Array]], width: int) -> list[list[Hypothesis]]:
+        """With CTC: the labels of every row."""
+
+        def search(rows: Array) -> list[list[Hypothesis]]:
+            padded = [padded_rows([source[row] for row in rows]) for source in sources]
+            log_probs = self._graphs["read"].run(self._named(padded))["log_probs"]
+            return [ctc.outputs(row[:frames], width) for row, frames in zip(log_probs, padded[0][1], strict=True)]
+
+        return self._each_row(search, sources)
+
+    def _each_row(
+        self, work: Callable[[Array], list[T]], sources: Sequence[Sequence[Array]], width: int = 1
+    ) -> list[T]:
+        """What `work` makes of the rows of each batch, in the order of the rows; `threads` batches at once."""
+        batches = list(batches_by_length(sources, width, self.threads)) if sources else []
+        if self.threads == 1 or len(batches) <= 1:
+            made = list(map(work, batches))
         else:
             with ThreadPoolExecutor(self.threads) as pool:
-                yield from zip(batches, pool.map(work, batches), strict=True)
+                made = list(pool.map(work, batches))
+        values = {
+            int(row): value
+            for rows, batch in zip(batches, made, strict=True)
+            for row, value in zip(rows, batch, strict=True)
+        }
+        return [values[row] for row in sorted(values)]
 
     @property
     def _limits(self) -> Limits:
@@ -392,14 +397,13 @@ class Model:
             tokens = hypothesis.tokens
             named = self._copied.names(tokens, values) if self._copied else codec.vocabulary.names(tokens)
             symbols = [*(read if self._continues else []), *named]
-            parts = list(hypothesis.parts) if token_scores else None
+            parts = list(hypothesis.parts) if token_scores and not self._aligns else None
             candidates.append(Candidate(codec.join(symbols), symbols, hypothesis.score, parts))
         best = candidates[0]
         sure = None if self._calibration is None else self._calibration.of_text(best.score)
         return TextPrediction(best.text, best.tokens, best.score, candidates, read, confidence=sure)
 
     def _read(self, sources: Sequence[Sequence[Array]]) -> list[Prediction]:
-        results: list[Prediction] = [LiveEnd()] * (len(sources[0]) if sources else 0)
         ends = self.sources[0].ends
 
         def read(rows: Array) -> list[Prediction]:
@@ -416,10 +420,7 @@ class Model:
                 answers.append(self._answer(row_labels, values[place, :steps]))
             return answers
 
-        for rows, answers in self._each_batch(read, sources):
-            for row, answer in zip(rows, answers, strict=True):
-                results[row] = answer
-        return results
+        return self._each_row(read, sources)
 
     def _answer(self, labels: Array | None, values: Array) -> Prediction:
         if labels is None:

@@ -158,8 +158,9 @@ def test_few_symbols_are_looked_up_as_the_cells_share_of_them(cell: str, tmp_pat
 # --- every structure and kind --------------------------------------------------------------------------
 
 
-OFTEN = {"unigram, two sources", "dialogue", "image to text", "spelled words to labels of a CRF",
-         "frames to labels, live", "vector to number", "the next symbol"}  # fmt: skip
+OFTEN = {"frames to text with CTC", "unigram, two sources", "dialogue", "image to text",
+         "spelled words to labels of a CRF", "frames to labels, live", "vector to number",
+         "the next symbol"}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", [pytest.param(k, marks=[] if k in OFTEN else pytest.mark.slow) for k in KINDS])
@@ -187,6 +188,14 @@ def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: 
             for best in item.n_best:
                 assert sum(best.token_scores) == pytest.approx(best.score, abs=1e-4)
         same(model.predict(inputs, sample={"seed": 2}), runtime.predict(inputs, sample={"seed": 2}))
+    if case == "frames to text with CTC":
+        for beam in (1, 2, 7):
+            arguments = {"beam": beam, "n_best": beam, "token_scores": True}
+            same(model.predict([*inputs, ""], **arguments), runtime.predict([*inputs, ""], **arguments))
+        with pytest.raises(antiphon_runtime.OptionError, match="cannot be used with CTC"):
+            runtime.predict(inputs, sample={})
+        with pytest.raises(antiphon_runtime.OptionError, match="does not write symbol by symbol"):
+            next(runtime.write(inputs[0]))
     if case.endswith("live"):
         steps: list[Any] = [*(inputs[0].split() if isinstance(inputs[0], str) else inputs[0]), ""]
         steps += inputs[2].split() if isinstance(inputs[2], str) else inputs[2]

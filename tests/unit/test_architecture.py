@@ -38,7 +38,7 @@ FLOORS = {
         {"common"},
         {"errors"},
         {"batches", "search", "codecs"},
-        {"copied", "exceptions", "pictures", "sampling"},
+        {"copied", "ctc", "exceptions", "graph", "pictures", "sampling"},
         {"kinds"},
         {"model"},
         {"loading"},

@@ -173,7 +173,11 @@ def table(tmp_path: Path) -> Path:
 def chosen(table: Path, seconds: float, monkeypatch: pytest.MonkeyPatch, power: float = 2.0, **settings: Any) -> Any:
     """The configuration for this table where an update takes so many seconds, with a power of the width."""
     monkeypatch.setattr(
-        defaults, "seconds_of_update", lambda config, rows: seconds * (config.model.encoder.hidden / 128) ** power
+        defaults,
+        "seconds_of_update",
+        lambda config, parts, limit: (
+            seconds * (config.model.encoder.hidden / 128) ** power * (config.train.batch_size / 16) ** 0.7
+        ),
     )
     return read_config(table, {key.replace("__", "."): value for key, value in settings.items()}).config
 
@@ -196,6 +200,7 @@ def test_few_minutes_make_it_narrower_with_larger_steps(table: Path, monkeypatch
     assert tenth.model.decoder.hidden == 2 * tenth.model.encoder.hidden
     flat = chosen(table, 0.01, monkeypatch, power=0.5, train__minutes=0.1 * whole)
     assert flat.model.encoder.hidden == usual.model.encoder.hidden, "a narrower one would hardly be faster"
+    assert (half.train.batch_size, tenth.train.batch_size) == (16, 16), "no fewer rows each"
     rates = [config.train.learning_rate for config in (usual, half, tenth)]
     assert rates == sorted(rates)
     assert rates[0] < rates[2] <= 5e-3

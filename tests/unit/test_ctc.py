@@ -23,7 +23,7 @@ from antiphon.data.batches import Examples, Sequences, collate
 from antiphon.data.load import frames_needed
 from antiphon.data.rows import Row
 from antiphon.decoding.ctc import search_labels
-from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError
+from antiphon.errors import ConfigError, DataError, ModelFolderError
 from antiphon.evaluation.scores import score_rows
 from antiphon.model.build import structure_of, synchronous
 from antiphon.model.models import Aligner
@@ -359,7 +359,6 @@ def test_a_search_of_another_kind_is_refused(trained: Predictor, settings: dict[
 
 
 def test_what_a_model_that_aligns_has_not_is_refused(trained: Predictor, tmp_path: Path) -> None:
-    from antiphon.export.folder import export
 
     with pytest.raises(ConfigError, match="prefix: is for a model that writes"):
         trained.predict([[[0, 0]]], prefix="a")
@@ -367,8 +366,6 @@ def test_what_a_model_that_aligns_has_not_is_refused(trained: Predictor, tmp_pat
         trained.predict([[[0, 0]]], align=True)
     with pytest.raises(ModelFolderError, match="cannot answer a stream step by step"):
         list(trained.live([[0, 0]]))
-    with pytest.raises(AntiphonError, match=r"target\.ctc: is not exported yet"):
-        export(trained.folder, tmp_path / "out")
 
 
 def test_a_model_of_alignments_is_not_looked_into_and_says_so(trained: Predictor) -> None:

@@ -23,7 +23,8 @@ from antiphon.errors import ConfigError, DataError
 from antiphon.inspection.trace import Trace
 from antiphon.inspection.views.drawing import Draw, View
 from antiphon.inspection.views.table import VIEWS
-from antiphon.model.parts.attention import ATTENTIONS, Attention, masked_softmax
+from antiphon.model.parts.attention.base import Attention, masked_softmax
+from antiphon.model.parts.attention.table import ATTENTIONS
 from antiphon.model.parts.bridges import BRIDGES, Bridge
 from antiphon.model.parts.heads.base import Head, SymbolHead
 from antiphon.model.parts.heads.combined import COMBINATIONS, Combine

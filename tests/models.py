@@ -20,7 +20,7 @@ from antiphon.data.batches import Padded, Sequences, pad
 from antiphon.errors import ConfigError
 from antiphon.model.build import many_to_many
 from antiphon.model.models import Writer
-from antiphon.model.parts.attention import ATTENTIONS
+from antiphon.model.parts.attention.table import ATTENTIONS
 from antiphon.model.parts.recurrent import CELLS, Cell
 
 AXES: dict[str, Sequence[Any]] = {
@@ -30,7 +30,7 @@ AXES: dict[str, Sequence[Any]] = {
     "decoder_layers": (1, 2, 3),
     "bidirectional": (True, False),
     "residual": (False, True),
-    "context": ("last", "projected_last", "projected_all"),
+    "context": ("none", "last", "projected_last", "projected_all"),
     "pool": ("mean", "max", "attention"),
     "to": ("initial_state", "every_step"),
     "attention": tuple(ATTENTIONS),
@@ -85,11 +85,13 @@ def settings(choice: Choice) -> Model:
 
 
 def refused(choice: Choice) -> bool:
-    """What the design refuses: attention's options where none is read, the first of one layer."""
+    """What the design refuses: attention's options where none is read, the first of one layer, a decoder that knows
+    nothing of its source."""
     at = dict(zip(NAMES, choice, strict=True))
-    unread = at["attention"] in ("none", "hard", "hard_monotonic")
+    unread = at["attention"] in ("none", "hard", "hard_monotonic", "transducer")
     without = unread and (at["query"] == "previous" or at["input_feeding"] or at["layer"] == "first")
-    return bool(without or (at["layer"] == "first" and at["decoder_layers"] == 1))
+    blind = at["context"] == "none" and at["attention"] == "none"
+    return bool(without or blind or (at["layer"] == "first" and at["decoder_layers"] == 1))
 
 
 def canonical(choice: Choice) -> bool:

@@ -26,7 +26,7 @@ from torch.nn import functional
 from antiphon.common.symbols import PAD, SPECIALS
 from antiphon.errors import AntiphonError
 from antiphon.model.models import Aligner, Input, LanguageModel, Reader, Writer
-from antiphon.model.parts.attention import AdditiveAttention
+from antiphon.model.parts.attention.soft import AdditiveAttention
 from antiphon.model.parts.encoders import RecurrentEncoder
 from antiphon.model.parts.heads.crf import CRFHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead

@@ -19,7 +19,9 @@ from antiphon.data.load import Codecs, copying_of, untrained
 from antiphon.errors import ConfigError
 from antiphon.model.models import Aligner, AligningWriter, Channel, LanguageModel, Reader, Writer
 from antiphon.model.models import Model as Built
-from antiphon.model.parts.attention import ATTENTIONS, Attention, HardAttention
+from antiphon.model.parts.attention.alignment import HardAttention
+from antiphon.model.parts.attention.base import Attention
+from antiphon.model.parts.attention.table import ATTENTIONS
 from antiphon.model.parts.bridges import BRIDGES
 from antiphon.model.parts.decoders import RecurrentDecoder
 from antiphon.model.parts.dropout import Dropout
@@ -130,6 +132,9 @@ def _writer(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Wr
     features = model.embedding if model.tie else hidden
     attention = _attention(model, hidden, features, memory)
     marginal = attention is not None and attention.marginal
+    if attention is None and model.context.from_ == "none":
+        reason = "without attention the decoder would know nothing of its source; choose projected_last or an attention"
+        raise ConfigError("model.context.from", f"is none: {reason}")
     if model.copy_ and attention is None:
         raise ConfigError("model.copy", "needs an attention; choose model.attention: general, additive or dot")
     if model.copy_ and attention is not None and attention.hard:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.common.symbols import BOS, PAD, UNK
-from antiphon.model.parts.attention import HardAttention, posteriors, reached
+from antiphon.model.parts.attention.alignment import HardAttention, posteriors, reached
 from antiphon.model.parts.bridges import Bridge
 from antiphon.model.parts.decoders import Decoded, RecurrentDecoder
 from antiphon.model.parts.dropout import Dropout
@@ -389,11 +389,12 @@ class AligningWriter(Writer):
         decoded = self.decoder.step(self._read(tokens), state)
         sources = memory.mask.shape[0]
         queries = decoded.features.view(sources, -1, decoded.features.shape[-1])  # a source's rows lie side by side
-        moves = self.alignment.moves(queries, memory).flatten(0, 1)
-        prior = reached(place, moves)
+        places = self.alignment.features(queries, memory)
+        prior = reached(place, self.alignment.moves(queries, memory, places).flatten(0, 1))
         rows = tokens.shape[0] // sources
-        copy_ids = None if memory.copy_ids is None else memory.copy_ids.repeat_interleave(rows, 0)
-        features = Placed(prior, self.alignment.features(queries, memory).flatten(0, 1), copy_ids)
+        per_place = (memory.copy_ids, self.alignment.ends(memory))
+        repeated = (None if value is None else value.repeat_interleave(rows, 0) for value in per_place)
+        features = Placed(prior, places.flatten(0, 1), *repeated)
         features = features._replace(emission=self.head.emission(features))
         return features, replace(decoded.state, attended=prior, emitted=features.emission), prior.exp()
 
@@ -407,9 +408,10 @@ class AligningWriter(Writer):
         assert place is not None
         queries = self.decoder.unroll(self._read(_shifted(target)), state).features
         places = self.alignment.features(queries, memory)
-        copy_ids = None if memory.copy_ids is None else memory.copy_ids[:, None].expand(places.shape[:3])
-        moves = self.alignment.moves(queries, memory)
-        features = self.head.with_emission(Placed(places[..., 0], places, copy_ids))
+        per_place = (memory.copy_ids, self.alignment.ends(memory))
+        repeated = (None if value is None else value[:, None].expand(places.shape[:3]) for value in per_place)
+        moves = self.alignment.moves(queries, memory, places)
+        features = self.head.with_emission(Placed(places[..., 0], places, *repeated))
         reference = self.head.emitted(features, target)
         features = features._replace(reference=reference)
         if moves.shape[2] == 1:  # no step depends on the one before

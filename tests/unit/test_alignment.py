@@ -17,7 +17,7 @@ from antiphon.errors import ConfigError
 from antiphon.model.build import many_to_many
 from antiphon.model.models import AligningWriter
 
-KINDS = ["hard", "hard_monotonic"]
+KINDS = ["hard", "hard_monotonic", "transducer"]
 COPIES = [False, True]
 SYMBOLS = SPECIALS + 4
 
@@ -73,21 +73,26 @@ def enumerated(model: AligningWriter, sources: Any, target: list[int], row: int)
     fed = torch.full((len(memory.mask), len(target)), BOS)
     fed[:, 1:] = torch.tensor(target[:-1]).where(torch.tensor(target[:-1]) < SYMBOLS, UNK)
     queries = model.decoder.unroll(model.embedding(fed), state).features
-    moves, places = model.alignment.moves(queries, memory)[row], model.alignment.features(queries, memory)[row]
+    features = model.alignment.features(queries, memory)
+    moves, places, ends = model.alignment.moves(queries, memory, features)[row], features[row], None
+    if (last := model.alignment.ends(memory)) is not None:
+        ends = last[row]
     length = int(memory.mask[row].sum())
     total, posterior = 0.0, torch.zeros(len(target), memory.mask.shape[1], dtype=torch.float64)
     for path in itertools.product(range(length), repeat=len(target)):
         p, before = 1.0, 0
         for step, (place, symbol) in enumerate(zip(path, target, strict=True)):
-            features = places[step, place]
-            logits = model.head.weight @ features + model.head.bias
+            feature = places[step, place]
+            logits = model.head.weight @ feature + model.head.bias
             logits[:FIRST_OUTPUT] = -math.inf
+            if ends is not None and not ends[place]:
+                logits[EOS] = -math.inf
             strange = int(model.head.gate is not None)  # each row has one symbol that is not in the vocabulary
             written = float(logits.softmax(0)[symbol if symbol < SYMBOLS else UNK])
             written /= 1 + strange if symbol in (UNK, SYMBOLS) else 1
             if model.head.gate is not None:
                 assert memory.copy_ids is not None
-                gate = float(torch.sigmoid(model.head.gate(features)))
+                gate = float(torch.sigmoid(model.head.gate(feature)))
                 written = gate * written + (1 - gate) * (int(memory.copy_ids[row, place]) == symbol)
             p *= float(moves[step, before if moves.shape[1] > 1 else 0, place].exp()) * written
             before = place
@@ -132,14 +137,15 @@ def test_every_step_is_a_distribution_and_equals_the_unrolled(kind: str, copies:
         tokens, state = TARGET[:, step], answer.state
 
 
+@pytest.mark.parametrize("kind", ["hard_monotonic", "transducer"])
 @torch.no_grad()
-def test_a_monotonic_alignment_never_goes_back() -> None:
-    model = made("hard_monotonic", False)
+def test_a_monotonic_alignment_never_goes_back(kind: str) -> None:
+    model = made(kind, False)
     sources = [source(ROWS, False)]
     queries = torch.randn(2, 3, 6, dtype=torch.float64)
     memory = model.start(sources).memory
     assert memory is not None
-    moves = model.alignment.moves(queries, memory).exp()
+    moves = model.alignment.moves(queries, memory, model.alignment.features(queries, memory)).exp()
     torch.testing.assert_close(moves[0].sum(-1), torch.ones(3, 4, dtype=torch.float64))
     assert not moves[0].tril(-1).any()
     assert all(float(moves[0, step, j, i]) > 0 for step in range(3) for j in range(4) for i in range(j, 4))
@@ -197,3 +203,67 @@ def test_pieces_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CrossEntropy, "PRODUCT", 1)
     for value, expected in zip(outcome(), whole, strict=True):
         torch.testing.assert_close(value, expected)
+
+
+# --- transducers --------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def enumerated_paths(model: AligningWriter, sources: Any, target: list[int], row: int) -> float:
+    """p(y | x) of a row as Graves defines it: over all ways to order symbols and blanks, each step's read from the
+    lattice of places and symbols written so far."""
+    state = model.start(sources)
+    memory = state.memory
+    assert memory is not None
+    fed = torch.full((len(memory.mask), len(target)), BOS)
+    fed[:, 1:] = torch.tensor(target[:-1])
+    queries = model.decoder.unroll(model.embedding(fed), state).features
+    features = model.alignment.features(queries, memory)[row]  # [T, S, features]
+    blank = torch.sigmoid(model.alignment.blank(features).squeeze(-1))  # type: ignore[operator]
+    length, total = int(memory.mask[row].sum()), 0.0
+    written = len(target) - 1  # symbols before the end
+    for where in itertools.combinations(
+        range(written + length - 1), written
+    ):  # the steps that write; others are blanks
+        p, place, count = 1.0, 0, 0
+        for step in range(written + length - 1):
+            last = place == length - 1
+            b = 0.0 if last else float(blank[count, place])
+            if step in where:
+                logits = model.head.weight @ features[count, place] + model.head.bias
+                logits[:FIRST_OUTPUT] = -math.inf
+                if not last:
+                    logits[EOS] = -math.inf
+                p, count = p * (1 - b) * float(logits.softmax(0)[target[count]]), count + 1
+            else:
+                p, place = p * b, place + 1
+        logits = model.head.weight @ features[count, place] + model.head.bias
+        logits[:FIRST_OUTPUT] = -math.inf
+        total += p * float(logits.softmax(0)[EOS])
+    return total
+
+
+def test_a_transducer_is_the_sum_over_all_paths_of_symbols_and_blanks() -> None:
+    model = made("transducer", False)
+    sources, target = [source(ROWS, False)], TARGET.clone()
+    nll, _ = model.head.judge(model(sources, target), target, POSITIONS)
+    for row, places in enumerate([[0, 1, 2], [3, 4]]):
+        p = enumerated_paths(model, sources, target[row, : len(places)].tolist(), row)
+        assert -nll[places].sum().item() == pytest.approx(math.log(p), abs=1e-5)
+
+
+def test_what_a_transducer_writes_needs_no_later_places() -> None:
+    """Without a context and with a one-way encoder, log p of the symbols written by then is the same whatever follows:
+    forward variables of a beginning do not depend on the rest."""
+    keys: dict[str, Any] = {"context": "none", "encoder": {"hidden": 3, "bidirectional": False}}
+    model = made("transducer", False, **keys)
+    short, long = [SPECIALS, SPECIALS + 1, SPECIALS + 3], [SPECIALS, SPECIALS + 1, SPECIALS + 3, SPECIALS + 2, EOS]
+    queries = torch.randn(1, 2, 6, dtype=torch.float64)
+    kept = []
+    for row in (short, long):
+        memory = model.start([source([row], False)]).memory
+        assert memory is not None
+        places = model.alignment.features(queries, memory)
+        kept.append((places[:, :, :2], model.alignment.moves(queries, memory, places)[..., :2, :2]))
+    for left, right in zip(*kept, strict=True):
+        torch.testing.assert_close(left, right)

@@ -18,14 +18,16 @@ from antiphon.decoding.beam import beam
 from antiphon.decoding.scoring import forced
 from antiphon.decoding.step import Limits
 from antiphon.errors import ConfigError
-from antiphon.model.parts.attention import ATTENTIONS, AdditiveAttention, Attention, DotAttention, masked_softmax
+from antiphon.model.parts.attention.base import Attention, masked_softmax
+from antiphon.model.parts.attention.soft import AdditiveAttention, DotAttention
+from antiphon.model.parts.attention.table import ATTENTIONS
 from antiphon.model.parts.decoders import RecurrentDecoder
 from antiphon.model.parts.recurrent import Cell
 from antiphon.model.state import Memory, State
 
 Array = NDArray[np.float64]
 WIDTH = 4  # width of queries and of states
-HIDDEN = {"hard", "hard_monotonic"}  # see tests/unit/test_alignment.py
+HIDDEN = {"hard", "hard_monotonic", "transducer"}  # see tests/unit/test_alignment.py
 REMEMBER = {"location", "coverage", "monotonic"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "multi_head": {"heads": 3},

@@ -19,7 +19,7 @@ from tasks import spoken, words, write_table
 from antiphon.config.schema import Config
 from antiphon.data.tokenizers import TOKENIZERS
 from antiphon.decoding.rules import RULES
-from antiphon.model.parts.attention import ATTENTIONS
+from antiphon.model.parts.attention.table import ATTENTIONS
 from antiphon.model.parts.bridges import BRIDGES
 from antiphon.model.parts.recurrent import CELLS
 from antiphon.training.feeding import FEEDINGS

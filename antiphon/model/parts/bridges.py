@@ -1,7 +1,7 @@
 """Bridges: the context vector C from the encoder, and the decoder's first state from C.
 
 `last` (Sutskever et al. 2014, arXiv 1409.3215), `projected_last` (Cho et al. 2014, 1406.1078),
-`projected_all` (Bahdanau et al. 2015, 1409.0473, starts from one state; here from a pool of all).
+`projected_all` (Bahdanau et al. 2015, 1409.0473, starts from one state; here from a pool of all), and `none`.
 """
 
 from __future__ import annotations
@@ -99,6 +99,21 @@ class ProjectedAll(_Projected):
         return torch.tanh(self.project(pooled(encoded, self.pool, self.score)))
 
 
+class NoContext(Bridge):
+    """C = 0: the decoder begins alike for every source, and knows of it what its attention or alignment gives."""
+
+    def __init__(self, memory: int, last: int, hidden: int, layers: int, state_parts: int) -> None:
+        super().__init__()
+        self.size, self.layers, self.state_parts = hidden, layers, state_parts
+
+    def context(self, encoded: Encoded) -> Tensor:
+        return encoded.last.new_zeros(encoded.last.shape[0], self.size)
+
+    def start(self, context: Tensor) -> tuple[Layer, ...]:
+        return ((torch.zeros_like(context),) * self.state_parts,) * self.layers
+
+
 BRIDGES: Table[Bridge] = Table(
-    "context", {"last": Last, "projected_last": ProjectedLast, "projected_all": ProjectedAll}
+    "context",
+    {"none": NoContext, "last": Last, "projected_last": ProjectedLast, "projected_all": ProjectedAll},
 )

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon.errors import ConfigError
-from antiphon.model.parts.attention import Attention
+from antiphon.model.parts.attention.base import Attention
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.products import at_once
 from antiphon.model.parts.recurrent import Cells, MakeCell

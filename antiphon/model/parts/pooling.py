@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from antiphon.model.parts.attention import masked_softmax
+from antiphon.model.parts.attention.base import masked_softmax
 from antiphon.model.state import Encoded
 
 Pool = Literal["mean", "max", "attention"]

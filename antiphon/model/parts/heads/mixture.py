@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from antiphon.common.symbols import FIRST_OUTPUT, UNK
-from antiphon.model.parts.attention import NEVER
+from antiphon.common.symbols import EOS, FIRST_OUTPUT, UNK
+from antiphon.model.parts.attention.base import NEVER
 from antiphon.model.parts.heads.base import SymbolHead, at_positions, class_logits, judge_symbols, output_matrix
 from antiphon.model.parts.heads.cross_entropy import CrossEntropy, in_pieces
 from antiphon.model.state import at_least_float32
@@ -25,6 +25,7 @@ class Placed(NamedTuple):
     prior: Tensor  # [..., S]: log p(a_t = i | y_<t)
     places: Tensor  # [..., S, features]: the readout of each place
     copy_ids: Tensor | None = None  # [..., S]: the id that is written when the symbol of a place is copied
+    ends: Tensor | None = None  # [..., S]: whether the output may end at a place; None: everywhere
     reference: Tensor | None = None  # [..., S]: log p of the reference at each place, where it is known already
     emission: Tensor | None = None  # [..., S, symbols]: log p of every symbol at each place, likewise
 
@@ -61,7 +62,11 @@ class MixtureHead(SymbolHead[Placed]):
         """log p(y | a_t = i) of every symbol [..., S, symbols], or with copies [..., S, symbols + S]."""
         if features.emission is not None:
             return features.emission
-        generated = torch.log_softmax(self._logits(features.places), -1).clamp(min=NEVER)
+        logits = self._logits(features.places)
+        if features.ends is not None:
+            is_end = torch.arange(logits.shape[-1], device=logits.device) == EOS
+            logits = logits.masked_fill(~features.ends[..., None] & is_end, -torch.inf)
+        generated = torch.log_softmax(logits, -1).clamp(min=NEVER)
         if features.copy_ids is None:
             return generated
         written, copied = self._gates(features.places)
@@ -89,15 +94,21 @@ class MixtureHead(SymbolHead[Placed]):
         if features.emission is not None:
             return gathered(features.emission, targets)
         lead, steps = targets.shape, features.places.shape[-2]
-        values = [targets.flatten(), features.places.flatten(0, -3)]
-        if features.copy_ids is not None:
-            values.append(features.copy_ids.flatten(0, -2))
-        pieces = in_pieces(CrossEntropy.PRODUCT, steps * (len(self.weight) + steps), *values)
+        per_place = (None if value is None else value.flatten(0, -2) for value in (features.copy_ids, features.ends))
+        pieces = self._pieces(steps, targets.flatten(), features.places.flatten(0, -3), *per_place)
         made = [checkpoint(self._emitted, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
         return torch.cat(made).view(*lead, steps)
 
-    def _emitted(self, targets: Tensor, places: Tensor, copy_ids: Tensor | None = None) -> Tensor:
-        return gathered(self.emission(Placed(places[..., 0], places, copy_ids)), targets)
+    def _pieces(self, steps: int, *values: Tensor | None) -> list[tuple[Tensor | None, ...]]:
+        """Values [N, ...], some of them None, in pieces whose distributions at so many places can be kept."""
+        there = [value for value in values if value is not None]
+        pieces = map(iter, in_pieces(CrossEntropy.PRODUCT, steps * (len(self.weight) + steps), *there))
+        return [tuple(None if value is None else next(piece) for value in values) for piece in pieces]
+
+    def _emitted(
+        self, targets: Tensor, places: Tensor, copy_ids: Tensor | None = None, ends: Tensor | None = None
+    ) -> Tensor:
+        return gathered(self.emission(Placed(places[..., 0], places, copy_ids, ends)), targets)
 
     def log_probs(self, features: Placed) -> Tensor:
         """Features of steps [...] -> log p [..., symbols], with copies [..., symbols + S], in float32."""
@@ -120,13 +131,14 @@ class MixtureHead(SymbolHead[Placed]):
         size = features.prior.numel() * (len(self.weight) + (0 if features.copy_ids is None else steps))
         return features._replace(emission=self.emission(features)) if size <= CrossEntropy.PRODUCT else features
 
-    def _even(self, prior: Tensor, places: Tensor, copy_ids: Tensor | None = None) -> Tensor:
+    def _even(self, *features: Tensor | None) -> Tensor:
         """-log p of a class, the mean over all of the vocabulary, summed over some steps."""
-        return self._evenly(Placed(prior, places, copy_ids))
+        return self._evenly(Placed(*features))  # type: ignore[arg-type]
 
     def _evenly(self, features: Placed) -> Tensor:
         log_probs = self.log_probs(features)
-        return -log_probs[:, FIRST_OUTPUT : len(self.weight)].mean(-1).sum()
+        first = FIRST_OUTPUT if features.ends is None else EOS + 1  # an end that has to wait is not smoothed
+        return -log_probs[:, first : len(self.weight)].mean(-1).sum()
 
     def objective(
         self, features: Placed, targets: Tensor, positions: Tensor, smoothing: float, weights: Tensor | None = None
@@ -141,9 +153,7 @@ class MixtureHead(SymbolHead[Placed]):
             return nll, nll.detach()
         if kept.emission is not None:
             return (1 - smoothing) * nll + smoothing * self._evenly(kept), nll.detach()
-        values = [value for value in (kept.prior, kept.places, kept.copy_ids) if value is not None]
-        steps = kept.places.shape[-2]
-        pieces = list(in_pieces(CrossEntropy.PRODUCT, steps * (len(self.weight) + steps), *values))
+        pieces = self._pieces(kept.places.shape[-2], kept.prior, kept.places, kept.copy_ids, kept.ends)
         even = torch.stack(
             [
                 self._even(*piece)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from antiphon.common.symbols import FIRST_OUTPUT, PAD, UNK
-from antiphon.model.parts.attention import NEVER
+from antiphon.model.parts.attention.base import NEVER
 from antiphon.model.parts.heads.base import SymbolHead, at_positions, class_logits, judge_symbols, output_matrix
 from antiphon.model.parts.heads.cross_entropy import CrossEntropy, in_pieces
 from antiphon.model.state import at_least_float32

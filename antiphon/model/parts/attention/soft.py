@@ -1,14 +1,6 @@
-"""Attention: where in the source each step looks, and what it reads there, c_t = sum_j a_tj h_j.
-
-Queries come as [B, T, query]: the T steps of a row in training, its T beams in decoding. Keys are
-projected once a source and kept in the decoder's state. A kind that uses its earlier weights
-keeps them in the state too, as `attended`; its steps are then computed one at a time.
-"""
+"""Attention that reads a mean of the source's states, and the hard kind that is trained as one."""
 
 from __future__ import annotations
-
-from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,70 +8,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from antiphon.errors import ConfigError
+from antiphon.model.parts.attention.base import Attention, Looked, check_sizes
 from antiphon.model.state import Memory, at_least_float32
-from antiphon.registry import Table
-
-WIDEST = 1 << 16  # a larger size is a typing error
-FAINT = 46.0  # nats: e^-46 is 1e-20
-NEVER = -1e4  # log p of what cannot be: its exponential is 0, and unlike that of -inf its gradient is not NaN
-
-
-class Looked(NamedTuple):
-    """What queries have read, c [B, T, memory]; the weights a [B, T, S], zero at padding, of sum 1; what is kept of
-    them for the next step [B, T, S], or None."""
-
-    read: Tensor
-    weights: Tensor
-    attended: Tensor | None
-
-
-class Attention(nn.Module, ABC):
-    """A way to score queries [B, T, query] against keys [B, S, key].
-
-    A kind that uses its earlier weights also defines what it keeps of them: `initial` before the first step, `kept`
-    after each step.
-    """
-
-    hard: ClassVar[bool] = False  # whether it looks at one step alone in use
-    marginal: ClassVar[bool] = False  # whether it is a distribution of alignments: see `HardAttention`
-
-    @abstractmethod
-    def keys(self, states: Tensor) -> Tensor:
-        """Encoder states [B, S, memory] -> keys [B, S, key]; computed once."""
-
-    @abstractmethod
-    def scores(self, queries: Tensor, memory: Memory, attended: Tensor | None = None) -> Tensor:
-        """-> [B, T, S], before masking; `attended` [B, T, S] is what each query's row has kept."""
-
-    def initial(self, memory: Memory) -> Tensor | None:
-        """What is kept before the first step [B, S]; None for a kind that keeps nothing."""
-        return None
-
-    def kept(self, attended: Tensor | None, weights: Tensor) -> Tensor | None:
-        """What is kept after a step, from what was kept before it and its weights, each [B, T, S]."""
-        return None
-
-    def weights(self, queries: Tensor, memory: Memory, attended: Tensor | None) -> Tensor:
-        """a [B, T, S], zero at padding, in float32 at least."""
-        return masked_softmax(at_least_float32(self.scores(queries, memory, attended)), memory.mask[:, None])
-
-    def forward(self, queries: Tensor, memory: Memory, attended: Tensor | None = None) -> Looked:
-        """What each query [B, T, query] reads, with what its row has kept [B, T, S]."""
-        exact = self.weights(queries, memory, attended)
-        weights = exact.to(memory.states.dtype)
-        return Looked(weights @ memory.states, weights, self.kept(attended, exact))
-
-
-def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """The softmax of scores [..., S] over the places where a mask that broadcasts to them is true, elsewhere zero.
-
-    What is less than e^-`FAINT` of the largest is zero too. Such weights are lost in rounding, but they and their
-    gradients come so near to the smallest numbers there are that a processor takes a hundred times as long over them.
-    """
-    if torch.compiler.is_exporting():  # the runtime makes the processor treat such numbers as zero
-        return torch.softmax(torch.where(mask, scores, -torch.inf), -1)
-    largest = scores.detach().masked_fill(~mask, -torch.inf).amax(-1, keepdim=True)
-    return torch.softmax(torch.where(mask & (scores > largest - FAINT), scores, -torch.inf), -1)
 
 
 class DotAttention(Attention):
@@ -126,7 +56,7 @@ class LocalAttention(GeneralAttention):
 
     def __init__(self, query: int, memory: int, window: int = 10) -> None:
         super().__init__(query, memory)
-        _check(window=window)
+        check_sizes(window=window)
         self.deviation = window / 2
         self.position = nn.Sequential(nn.Linear(query, query, bias=False), nn.Tanh(), nn.Linear(query, 1, bias=False))
 
@@ -145,7 +75,7 @@ class MultiHeadAttention(Attention):
 
     def __init__(self, query: int, memory: int, heads: int = 4, size: int | None = None) -> None:
         super().__init__()
-        _check(heads=heads, size=size)
+        check_sizes(heads=heads, size=size)
         self.heads, self.size = heads, size or -(-query // heads)
         self.query = nn.Linear(query, heads * self.size, bias=False)
         self.key = nn.Linear(memory, heads * self.size, bias=False)
@@ -185,7 +115,7 @@ class AdditiveAttention(Attention):
 
     def __init__(self, query: int, memory: int, size: int | None = None) -> None:
         super().__init__()
-        _check(size=size)
+        check_sizes(size=size)
         size = size or query
         self.query = nn.Linear(query, size, bias=False)
         self.key = nn.Linear(memory, size)
@@ -242,7 +172,7 @@ class LocationAttention(RecallingAttention):
     (Chorowski et al. 2015, arXiv 1506.07503, eq. 8 and 9)."""
 
     def __init__(self, query: int, memory: int, filters: int = 10, width: int = 15, size: int | None = None) -> None:
-        _check(filters=filters, width=width)
+        check_sizes(filters=filters, width=width)
         if width % 2 == 0:
             raise ConfigError(
                 "width", f"must be odd, so that the filter reaches equally far in both directions (is {width})"
@@ -322,85 +252,6 @@ class MonotonicAttention(Attention):
         return stops * _walked(1 - stops, attended)
 
 
-class HardAttention(GeneralAttention):
-    """Hard attention, summed exactly over all alignments (Wu et al. 2018, arXiv 1808.10024, eq. 4 to 6):
-
-    p(y_t | y_<t, x) = sum_i p(a_t = i | y_<t, x) p(y_t | a_t = i, y_<t, x)
-
-    The place a_t in the first source, of which a symbol is written, is a hidden variable: with the readout f_t as query
-    p(a_t = i) = softmax_i(f_t . W h_i), and each place has features tanh(A f_t + B h_i + b) for the head. What is the
-    same in every place is read from the context.
-    """
-
-    marginal = True
-
-    def __init__(self, query: int, memory: int) -> None:
-        super().__init__(query, memory)
-        self.from_query = nn.Linear(query, query)
-        self.from_memory = nn.Linear(memory, query, bias=False)
-
-    def keys(self, states: Tensor) -> Tensor:
-        """W h and B h, side by side."""
-        return torch.cat([self.key(states), self.from_memory(states)], -1)
-
-    def scores(self, queries: Tensor, memory: Memory, attended: Tensor | None = None) -> Tensor:
-        return at_least_float32(queries @ memory.keys.chunk(2, -1)[0].transpose(1, 2))
-
-    def features(self, queries: Tensor, memory: Memory) -> Tensor:
-        """The readout of every step and place: queries [B, T, query] -> [B, T, S, query]."""
-        return torch.tanh(self.from_query(queries)[:, :, None] + memory.keys.chunk(2, -1)[1][:, None])
-
-    def initial(self, memory: Memory) -> Tensor:
-        """log p of the place before the first step [B, S]: the first."""
-        first = memory.mask & (memory.places == 1)
-        return at_least_float32(torch.zeros_like(memory.states[..., 0])).masked_fill(~first, NEVER)
-
-    def moves(self, queries: Tensor, memory: Memory) -> Tensor:
-        """log p(a_t = i | a_t-1 = j) of every step [B, T, j, i]; where a step does not depend on the one before,
-        [B, T, 1, i]."""
-        return self.scores(queries, memory).masked_fill(~memory.mask[:, None], NEVER).log_softmax(-1)[:, :, None]
-
-
-class HardMonotonicAttention(HardAttention):
-    """Hard attention that never goes back, summed exactly over all alignments (Wu & Cotterell 2019, arXiv 1905.06319):
-
-    p(a_t = i | a_t-1 = j) = softmax_{i >= j}(f_t . W h_i + u_{i - j} . f_t + c_{i - j})
-
-    The last summand says how far a step goes; distances from `farthest` on are alike.
-    """
-
-    def __init__(self, query: int, memory: int, farthest: int = 8) -> None:
-        super().__init__(query, memory)
-        _check(farthest=farthest)
-        self.distance = nn.Linear(query, farthest + 1)
-
-    def moves(self, queries: Tensor, memory: Memory) -> Tensor:
-        far = memory.places[:, None] - memory.places[:, :, None]  # [B, j, i]
-        known = far.clamp(0, self.distance.out_features - 1)[:, None].expand(-1, queries.shape[1], -1, -1)
-        distances = at_least_float32(self.distance(queries))[:, :, None].expand(-1, -1, far.shape[1], -1)
-        scores = self.scores(queries, memory)[:, :, None] + distances.gather(3, known)
-        return scores.masked_fill(~(memory.mask[:, None] & (far >= 0))[:, None], NEVER).log_softmax(-1)
-
-
-def reached(place: Tensor, moves: Tensor) -> Tensor:
-    """log p of every place after a step [..., i], from that before it [..., j] and its moves [..., j or 1, i]."""
-    return moves.squeeze(-2) if moves.shape[-2] == 1 else torch.logsumexp(place[..., None] + moves, -2)
-
-
-def posteriors(start: Tensor, moves: Tensor, emitted: Tensor) -> Tensor:
-    """p(a_t = i | y, x) [B, T, S] of a whole output, by the forward-backward recursion: `start` [B, S] is log p before
-    the first step, `emitted` [B, T, S] that of each symbol of the output at every place."""
-    forward, place = [], start
-    for step in range(moves.shape[1]):
-        place = (reached(place, moves[:, step]) + emitted[:, step]).log_softmax(-1)
-        forward.append(place)
-    backward = [torch.zeros_like(place)]
-    for step in range(moves.shape[1] - 1, 0, -1):
-        after = torch.logsumexp(moves[:, step] + (emitted[:, step] + backward[0])[:, None], -1)
-        backward.insert(0, after.expand_as(place))
-    return (torch.stack(forward, 1) + torch.stack(backward, 1)).softmax(-1)
-
-
 def _walked(goes: Tensor, starts: Tensor) -> Tensor:
     """q_j = goes_{j-1} q_{j-1} + starts_j over [..., S], as a scan of log2 S rounds.
 
@@ -412,32 +263,3 @@ def _walked(goes: Tensor, starts: Tensor) -> Tensor:
         goes = goes * functional.pad(goes[..., :-span], (span, 0))
         span *= 2
     return starts
-
-
-def _check(**sizes: int | None) -> None:
-    """Sizes that were given must be ones that a layer can have."""
-    for name, size in sizes.items():
-        if size is not None and not 1 <= size <= WIDEST:
-            raise ConfigError(name, f"must lie between 1 and {WIDEST:,} (is {size:,})")
-
-
-def no_attention(query: int, memory: int) -> None:
-    """The decoder sees of the source what its context holds, and nothing else."""
-
-
-ATTENTIONS: Table[Attention | None] = Table(
-    "attention",
-    {
-        "none": no_attention,
-        "dot": DotAttention,
-        "general": GeneralAttention,
-        "additive": AdditiveAttention,
-        "multi_head": MultiHeadAttention,
-        "local": LocalAttention,
-        "location": LocationAttention,
-        "coverage": CoverageAttention,
-        "monotonic": MonotonicAttention,
-        "hard": HardAttention,
-        "hard_monotonic": HardMonotonicAttention,
-    },
-)

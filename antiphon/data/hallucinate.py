@@ -2,7 +2,8 @@
 
 After Anastasopoulos & Neubig 2019 (arXiv 1908.05838, section 3), who align letters by a model of edits; here a stem is
 a block that the longest common subsequences of both sides have in common. What makes the rows alike, the endings, stays
-as it is, so a model learns from many rows that what stands in the stem is copied.
+as it is, and so do the last symbols of a stem, on which endings depend (as in vowel harmony); so a model learns from
+many rows that what stands in the stem is copied.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from typing import NamedTuple
 
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.load import Codecs
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError
 
 SHORTEST = 3  # symbols of a stem
+KEPT = 2  # of them at its end stay
 KEY = "data.hallucinate"
 
 
 class _Pair(NamedTuple):
-    """A row with the symbols of its first source and its target, and its stems: where they begin in both, how long."""
+    """A row with the symbols of its first source and its target, and its stems: where they begin in both, and how many
+    of their symbols are replaced."""
 
     row: Row
     source: list[str]
@@ -71,4 +75,12 @@ def check_sides(sources: Sequence[Codec], target: Codec) -> None:
 def _pair(row: Row, source: TextCodec, target: TextCodec) -> _Pair:
     read, written = source.split(row.sources[0]), target.split(row.target)
     blocks = SequenceMatcher(None, read, written, autojunk=False).get_matching_blocks()
-    return _Pair(row, read, written, [(at, to, size) for at, to, size in blocks if size >= SHORTEST])
+    return _Pair(row, read, written, [(at, to, size - KEPT) for at, to, size in blocks if size >= SHORTEST])
+
+
+def have_stems(rows: Sequence[Row], codecs: Codecs) -> bool:
+    """Whether any row has a stem."""
+    source, target = codecs.sources[0], codecs.target
+    if not isinstance(source, TextCodec) or not isinstance(target, TextCodec):
+        return False
+    return any(_pair(row, source, target).stems for row in rows if isinstance(row.sources[0], str))

@@ -16,13 +16,14 @@ from typing import Any
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.formats import suffix_of
+from antiphon.data.hallucinate import have_stems
 from antiphon.data.load import load_rows, sides_of, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.model.build import structure_of
 from antiphon.training import sides
 from antiphon.training.autotune import parts_to_time, seconds_of_update
-from antiphon.training.facts import FEWEST_ROWS, Facts, Keys, choose
+from antiphon.training.facts import FEW, FEWEST_ROWS, Facts, Keys, choose
 from antiphon.training.prepare import check_names
 
 MEASURED = 4_000  # rows with which the time of an update is measured
@@ -235,7 +236,8 @@ def _counted(config: Config, rows: Sequence[Row]) -> Facts:
         return replace(facts, rows=count)
     rearranged = sides.rearranged(rows)
     copied = not rearranged and sides.copied(untrained(config), rows)
-    return replace(facts, rows=count, rearranged=rearranged, copied=copied)
+    stems = copied and len(rows) < 2 * FEW and have_stems(rows, untrained(config))
+    return replace(facts, rows=count, rearranged=rearranged, copied=copied, stems=stems)
 
 
 def _summary(config: Config, facts: Facts) -> list[str]:
@@ -251,9 +253,10 @@ def _summary(config: Config, facts: Facts) -> list[str]:
         widths += [f"decoder {model.decoder.hidden}", f"attention {model.attention.kind}{copies}"]
     size = f"{facts.steps:,} symbols" if facts.steps > 1 else f"about {facts.rows:,} rows"
     batch = f"{train.batch_size:,} rows" if train.batch_tokens is None else f"{train.batch_tokens} tokens"
+    made = f", and {config.data.hallucinate:,} made of them with other stems" if config.data.hallucinate else ""
     ceilings = [f"{train.max_steps:,} updates"] if train.max_steps else []
     return [
-        f"structure: {facts.structure}, as {kinds} -> {target.kind} is; {size} to train with; valid: {held}",
+        f"structure: {facts.structure}, as {kinds} -> {target.kind} is; {size}{made} to train with; valid: {held}",
         f"model: {cell}; {', '.join(widths)}; dropout {model.dropout}",
         f"train: at most {' and '.join([*ceilings, f'{train.epochs:,} epochs'])}, {batch} each",
     ]

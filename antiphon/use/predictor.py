@@ -222,7 +222,8 @@ class Predictor(Generic[P]):
     def live(self, steps: Iterable[Any], origin: str = "step ") -> Iterator[Prediction]:
         """Answer every step of a stream at once, in constant memory: the answers of the whole sequence, one by one.
 
-        A step is a symbol, or a vector as a list or as JSON; an empty one ends a sequence, and the next begins anew.
+        A step is a symbol, or a vector as a list or as JSON; an empty one ends a sequence, and the next begins anew. A
+        transducer that reads in one direction answers with the text so far, and at the end with its whole text.
         """
         return live.live(self._loaded, steps, origin)
 

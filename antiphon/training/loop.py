@@ -39,6 +39,7 @@ from antiphon.training.teachers import keep_outputs, load_teachers
 from antiphon.training.update import Learner, apply, enough_memory
 
 LOG = logging.getLogger("antiphon")
+WARMUP = 0.1  # share of the updates of a training within minutes
 FAILED_UPDATES = 5  # so many in a row, and the training goes back to a saved state
 SAMPLE = 1 << 15  # steps, with padding, of the rows that are used to look at the cells
 GRACE = 3  # validations before the first warning
@@ -192,6 +193,7 @@ def _run(
             prepared, time.monotonic() - at.seconds if state else began, cost, at.checked
         )
     learner = Learner.begin(prepared, ranks, total)
+    learner.warmup = WARMUP if clock else 1.0
     if state:
         learner.restore(state["learner"], str(out))
         state.clear()  # as large as the learner itself

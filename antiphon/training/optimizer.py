@@ -174,11 +174,13 @@ class Schedule(ABC):
     def after(self, step: int, total: int) -> float:
         """The factor after the warm-up, at `step` of the `total` updates after it."""
 
-    def __call__(self, step: int, total: int) -> float:
-        """The factor for update `step` (from 0) of `total`."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        return self.after(step - self.warmup, max(1, total - self.warmup))
+    def __call__(self, step: int, total: int, most: float = 1.0) -> float:
+        """The factor for update `step` (from 0) of `total`; the warm-up takes at most the share `most` of them, unless
+        that is 1."""
+        warmup = self.warmup if most == 1 else min(self.warmup, int(most * total))
+        if step < warmup:
+            return (step + 1) / warmup
+        return self.after(step - warmup, max(1, total - warmup))
 
 
 class Constant(Schedule):

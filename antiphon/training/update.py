@@ -47,6 +47,7 @@ class Learner:
     average: Average
     weights: Tensor | None  # [symbols], of the target's classes
     norm: Tensor  # the norm of the last update's whole gradient, before clipping
+    warmup: float = 1.0  # the share of the updates that the warm-up may take
     layers: tuple[Layer, ...] | None = None  # long text only: the states after this process's last pieces
 
     @classmethod
@@ -117,7 +118,7 @@ def apply(learner: Learner, update: Update, rate: float, parts: int, wishes: Seq
     """
     settings, ranks = learner.prepared.config.train, learner.ranks
     for group in learner.optimizer.param_groups:
-        group["lr"] = settings.rate * rate * learner.schedule(update.step - 1, learner.total)
+        group["lr"] = settings.rate * rate * learner.schedule(update.step - 1, learner.total, learner.warmup)
     learner.model.train()
     while True:
         learner.optimizer.zero_grad(set_to_none=True)

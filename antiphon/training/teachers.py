@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -122,11 +123,10 @@ def with_outputs(teachers: Teachers | None, rows: Sequence[Row], name: str) -> l
         reason = f"the rows changed since the teachers' outputs were kept: {len(rows):,} rows, {len(outputs):,} outputs"
         raise TrainingError(f"{reason}; train into another folder")
     codec = teachers.codecs.target
-    made = [
-        replace(row, target=codec.read(output, ""))
-        for row, output in zip(rows, outputs, strict=True)
-        if output not in ("", None, [])
-    ]
+    made = []
+    for row, output in zip(rows, outputs, strict=True):
+        with suppress(ValueError):  # an empty output is no target
+            made.append(replace(row, target=codec.read(output, "")))
     if teachers.only:
         if not made:
             raise DataError(f"{rows[0].file}: the teachers' outputs are empty for all inputs")

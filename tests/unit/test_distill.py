@@ -62,6 +62,26 @@ def test_a_student_of_every_kind_of_model(tmp_path: Path, case: str) -> None:
     assert model.config.train.teacher_outputs == ("none" if case == "the next symbol" else "add")
 
 
+@pytest.mark.parametrize(
+    "case", [case for case in KINDS if case not in ("the next symbol", "nothing to text", "dialogue")]
+)
+def test_inputs_without_answers_for_every_kind(tmp_path: Path, case: str) -> None:
+    """The targets in the table are not read: they are the teacher's outputs."""
+    teacher = teacher_of(tmp_path / "t", case, scale=1.5)
+    _, columns = KINDS[case]
+    table = tmp_path / "t" / "inputs.jsonl"
+    rows = [json.loads(line) for line in (tmp_path / "t" / "rows.jsonl").read_text().splitlines()]
+    table.write_text("".join(json.dumps({key: row[key] for key in columns if key != "y"}) + "\n" for row in rows))
+    settings: dict[str, Any] = WRITTEN if case.endswith(("chars", "text", "sources", "dialogue")) else SHORT
+    if "image" in case:
+        settings = {**settings, "model.image.channels": [4, 6]}
+    settings = {**settings, "data.valid": teacher.config.data.train}
+    model = antiphon.distill(teacher.folder, tmp_path / "s", inputs=table, settings=settings, quiet=True)
+    kept = json.loads((tmp_path / "s" / bundle.TRAINING / "train-outputs.json").read_text())
+    assert len(kept) == len(rows)
+    assert model.config.train.teacher_outputs == "only"
+
+
 @given(st.integers(0, 1000))
 def test_the_loss_towards_a_teacher_is_a_cross_entropy(seed: int) -> None:
     """With all of the distribution on one symbol it is -log p; the student's own distribution is its minimum."""

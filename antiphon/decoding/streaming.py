@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from antiphon.common.symbols import BOS, EOS, UNK
-from antiphon.model.models import AligningWriter
+from antiphon.model.aligning import AligningWriter
 from antiphon.model.parts.attention.alignment import TransducerAttention
 from antiphon.model.parts.bridges import NoContext
 from antiphon.model.parts.encoders import RecurrentEncoder

@@ -17,7 +17,8 @@ from antiphon.config.schema import Config, Model
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, copying_of, untrained
 from antiphon.errors import ConfigError
-from antiphon.model.models import Aligner, AligningWriter, Channel, LanguageModel, Reader, Writer
+from antiphon.model.aligning import AligningWriter
+from antiphon.model.models import Aligner, Channel, LanguageModel, Reader, Writer
 from antiphon.model.models import Model as Built
 from antiphon.model.parts.attention.alignment import HardAttention
 from antiphon.model.parts.attention.base import Attention

@@ -2,27 +2,24 @@
 
 A `Writer` reads its sources and writes a target of any length. A `Reader` gives one answer per row, or one per step; a
 `LanguageModel` is one whose answer is the next symbol, so that it writes too, and an `Aligner` (CTC) one whose steps
-together predict a shorter text.
+together predict a shorter text. A writer whose place in the source is hidden: `aligning.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from antiphon.common.symbols import BOS, PAD, UNK
-from antiphon.model.parts.attention.alignment import HardAttention, posteriors, reached
 from antiphon.model.parts.bridges import Bridge
 from antiphon.model.parts.decoders import Decoded, RecurrentDecoder
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, RecurrentEncoder
 from antiphon.model.parts.heads.base import Head, SymbolHead
 from antiphon.model.parts.heads.ctc import Aligned, CTCHead
-from antiphon.model.parts.heads.mixture import MixtureHead, Placed, gathered
 from antiphon.model.parts.heads.pointer import Pointed, PointerHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.pooling import Pooling
@@ -184,7 +181,7 @@ class LanguageModel(Reader):
 
     def read(self, target: Tensor) -> Tensor:
         """What is read while target [B, T] is written: `begin`, then all but the last."""
-        return _shifted(target, self.first)
+        return shifted(target, self.first)
 
     def run(self, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
         """Symbols read [B, S], from given states: readout features [B, S, features], and the states after."""
@@ -302,7 +299,7 @@ class Writer(Model):
 
     def unroll(self, target: Tensor, state: State) -> Any:
         """The readout features of every step of target [B, T], as the head takes them, fed with the target."""
-        return _pointed(self.decoder.unroll(self._read(_shifted(target)), state))
+        return _pointed(self.decoder.unroll(self._read(shifted(target)), state))
 
     def _read(self, tokens: Tensor) -> Tensor:
         """The embedded symbols [...] that are read; one that was copied and is not in the vocabulary is unknown."""
@@ -318,7 +315,7 @@ class Writer(Model):
         is fed its own most probable symbol of the step before (scheduled sampling, Bengio et al. 2015, arXiv
         1506.03099).
         """
-        state, fed = self.start(sources), _shifted(target)
+        state, fed = self.start(sources), shifted(target)
         if reference >= 1.0:
             return self.unroll(target, state)
         from_reference = torch.rand(fed.shape, device=fed.device) < reference
@@ -338,103 +335,8 @@ class Writer(Model):
         None without attention.
         """
         state = self.start(sources)
-        weights = self.decoder.unroll(self._read(_shifted(target)), state).attention
+        weights = self.decoder.unroll(self._read(shifted(target)), state).attention
         return None if weights is None or state.memory is None else (weights, state.memory.mask)
-
-
-class AligningWriter(Writer):
-    """A writer whose place in the source is a hidden variable, which is summed over: see `HardAttention`.
-
-    Its decoder reads no attention. The state carries log p of the place at the last step, and of every symbol there:
-    when the next step knows which symbol was written, the place's posterior follows.
-    """
-
-    head: MixtureHead
-
-    def __init__(
-        self,
-        channels: Sequence[Channel],
-        bridge: Bridge,
-        embedding: Embedding,
-        decoder: RecurrentDecoder,
-        alignment: HardAttention,
-        head: MixtureHead,
-        context_every_step: bool,
-    ) -> None:
-        super().__init__(channels, bridge, embedding, decoder, head, context_every_step)
-        self.alignment = alignment
-
-    @property
-    def attends(self) -> bool:
-        return True
-
-    @property
-    def copies(self) -> bool:
-        return self.head.gate is not None
-
-    def start_from(self, encoded: Encoded, context: Tensor, copy_ids: Tensor | None = None) -> State:
-        mask = encoded.mask if encoded.first is None else encoded.first
-        memory = Memory(encoded.states, self.alignment.keys(encoded.states), mask, copy_ids)
-        place = self.alignment.initial(memory)
-        symbols = len(self.head.weight) + (place.shape[1] if copy_ids is not None else 0)
-        state = super().start_from(encoded, context)
-        return replace(state, memory=memory, attended=place, emitted=place.new_zeros(*place.shape, symbols))
-
-    def advance(self, tokens: Tensor, state: State) -> tuple[Placed, State, Tensor]:
-        memory, before, emitted = state.memory, state.attended, state.emitted
-        assert memory is not None
-        assert before is not None
-        assert emitted is not None
-        place = (before + gathered(emitted, tokens)).log_softmax(-1)
-        decoded = self.decoder.step(self._read(tokens), state)
-        sources = memory.mask.shape[0]
-        queries = decoded.features.view(sources, -1, decoded.features.shape[-1])  # a source's rows lie side by side
-        places = self.alignment.features(queries, memory)
-        prior = reached(place, self.alignment.moves(queries, memory, places).flatten(0, 1))
-        rows = tokens.shape[0] // sources
-        per_place = (memory.copy_ids, self.alignment.ends(memory))
-        repeated = (None if value is None else value.repeat_interleave(rows, 0) for value in per_place)
-        features = Placed(prior, places.flatten(0, 1), *repeated)
-        features = features._replace(emission=self.head.emission(features))
-        return features, replace(decoded.state, attended=prior, emitted=features.emission), prior.exp()
-
-    def unroll(self, target: Tensor, state: State) -> Placed:
-        return self._unrolled(target, state)[0]
-
-    def _unrolled(self, target: Tensor, state: State) -> tuple[Placed, Tensor]:
-        """`unroll`, and the moves of every step."""
-        memory, place = state.memory, state.attended
-        assert memory is not None
-        assert place is not None
-        queries = self.decoder.unroll(self._read(_shifted(target)), state).features
-        places = self.alignment.features(queries, memory)
-        per_place = (memory.copy_ids, self.alignment.ends(memory))
-        repeated = (None if value is None else value[:, None].expand(places.shape[:3]) for value in per_place)
-        moves = self.alignment.moves(queries, memory, places)
-        features = self.head.with_emission(Placed(places[..., 0], places, *repeated))
-        reference = self.head.emitted(features, target)
-        features = features._replace(reference=reference)
-        if moves.shape[2] == 1:  # no step depends on the one before
-            return features._replace(prior=moves.squeeze(2)), moves
-        priors = []
-        for step in range(target.shape[1]):
-            priors.append(reached(place, moves[:, step]))
-            place = (priors[-1] + reference[:, step]).log_softmax(-1)
-        return features._replace(prior=torch.stack(priors, 1)), moves
-
-    def attention(self, sources: Sequence[Input], target: Tensor) -> tuple[Tensor, Tensor]:
-        """p(a_t = i | y, x) [B, T, S] of the whole target [B, T], and the mask [B, S] of what can be read."""
-        vectors = self.vectors(sources)
-        encoded = self.encode_vectors(vectors)
-        state = self.start_from(encoded, self.bridge.context(encoded), self.copy_ids(sources, vectors))
-        return self.places(target, state), encoded.mask
-
-    def places(self, target: Tensor, state: State) -> Tensor:
-        """`attention` from the state before the first step."""
-        features, moves = self._unrolled(target, state)
-        assert state.attended is not None
-        assert features.reference is not None
-        return posteriors(state.attended, moves, features.reference)
 
 
 def _side_by_side(steps: Sequence[Any]) -> Any:
@@ -456,6 +358,6 @@ def _pointed(decoded: Decoded) -> Any:
     return Pointed(features, gate, attention, copy_ids)
 
 
-def _shifted(target: Tensor, first: int = BOS) -> Tensor:
+def shifted(target: Tensor, first: int = BOS) -> Tensor:
     """What the decoder reads while it writes target [B, T]: BOS, then all but the last."""
     return torch.cat([torch.full_like(target[:, :1], first), target[:, :-1]], 1)

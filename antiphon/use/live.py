@@ -15,7 +15,8 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.decoding.streaming import NEEDS, end, hear, listen, streams_text
 from antiphon.errors import DataError, ModelFolderError
 from antiphon.evaluation.answering import answered_step
-from antiphon.model.models import AligningWriter, Reader
+from antiphon.model.aligning import AligningWriter
+from antiphon.model.models import Reader
 from antiphon.model.parts.heads.base import Head
 from antiphon.use.loaded import Loaded
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from antiphon.common.symbols import BOS, EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.config.schema import Model
 from antiphon.errors import ConfigError
+from antiphon.model.aligning import AligningWriter
 from antiphon.model.build import many_to_many
-from antiphon.model.models import AligningWriter
 
 KINDS = ["hard", "hard_monotonic", "transducer"]
 COPIES = [False, True]

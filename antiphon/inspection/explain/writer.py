@@ -18,8 +18,9 @@ from antiphon.inspection.explain.request import ME, TraceRequest
 from antiphon.inspection.explain.rounding import rounded
 from antiphon.inspection.explain.writing import WritingExplainer
 from antiphon.inspection.trace import Ablation, Attribution, Run, Source, Trace
+from antiphon.model.aligning import AligningWriter
 from antiphon.model.build import structure_of
-from antiphon.model.models import AligningWriter, Input, Writer
+from antiphon.model.models import Input, Writer
 from antiphon.model.parts.bridges import ProjectedAll
 from antiphon.model.state import Encoded, State, Step
 

@@ -3,8 +3,8 @@
 python studies/distilling.py [LANGUAGE ...] [--teachers 5] [--seeds 1]   trains what is not in distilling.jsonl yet
 python studies/distilling.py --table                                     writes the table of docs/results/distilling.md
 
-The data is that of the SIGMORPHON 2021 shared task, medium (Ashby et al. 2021); the development rows choose the weights,
-the test rows are read once. All models have the default settings; the teachers differ in their seeds.
+The data is that of the SIGMORPHON 2021 shared task, medium (Ashby et al. 2021). Development rows choose the weights,
+test rows are read once. All models have the default settings; the teachers differ in their seeds.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def test_the_python_of_the_page_about_python_runs(
             exec(compile(block, "python.md", "exec"), names)
     finally:
         logging.getLogger("antiphon").setLevel(level)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     assert capsys.readouterr().out.startswith("Predictor(many_to_many, text -> text, ")
     assert {path.name for path in tmp_path.iterdir()} == {"pairs.tsv", "model", "copy", "stopped", "quiet"}
 

@@ -27,7 +27,7 @@ NEEDS = (
 
 
 @dataclass
-class Listening:
+class TextStream:
     """A text that is being written: the encoder's state, the decoder's, the last place, and the symbols so far."""
 
     layers: tuple[Layer, ...]
@@ -51,7 +51,7 @@ def streams_text(model: object) -> bool:
 
 
 @torch.inference_mode()
-def listen(model: AligningWriter) -> Listening:
+def begin_stream(model: AligningWriter) -> TextStream:
     """Before the first step."""
     encoder = model.encoder
     assert isinstance(encoder, RecurrentEncoder)
@@ -60,11 +60,11 @@ def listen(model: AligningWriter) -> Listening:
     state = State(model.bridge.start(context), context if model.context_every_step else None)
     begin = torch.tensor([BOS], device=like.device)
     decoded = model.decoder.step(model.embedding(begin), state)
-    return Listening(encoder.begin(like), decoded.state, decoded.features)
+    return TextStream(encoder.begin(like), decoded.state, decoded.features)
 
 
 @torch.inference_mode()
-def hear(model: AligningWriter, so_far: Listening, values: Tensor, longest: int) -> None:
+def read_step(model: AligningWriter, so_far: TextStream, values: Tensor, longest: int) -> None:
     """One step of the source, values [1, ...]: its place writes symbols until it goes on."""
     encoder = model.encoder
     assert isinstance(encoder, RecurrentEncoder)
@@ -74,13 +74,13 @@ def hear(model: AligningWriter, so_far: Listening, values: Tensor, longest: int)
 
 
 @torch.inference_mode()
-def end(model: AligningWriter, so_far: Listening, longest: int) -> None:
+def end_stream(model: AligningWriter, so_far: TextStream, longest: int) -> None:
     """The input has ended: its last place writes the rest."""
     if so_far.place is not None:
         _write(model, so_far, longest, last=True)
 
 
-def _write(model: AligningWriter, so_far: Listening, longest: int, last: bool) -> None:
+def _write(model: AligningWriter, so_far: TextStream, longest: int, last: bool) -> None:
     """The symbols that are more probable at the last place than the blank, or than the end of the output."""
     alignment = model.alignment
     assert isinstance(alignment, TransducerAttention)

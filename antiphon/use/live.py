@@ -12,7 +12,7 @@ from antiphon.common.answers import LiveEnd, Prediction, TextPrediction
 from antiphon.common.symbols import EOS
 from antiphon.data.batches import Sequences
 from antiphon.data.codecs.text import TextCodec
-from antiphon.decoding.streaming import NEEDS, end, hear, listen, streams_text
+from antiphon.decoding.streaming import NEEDS, begin_stream, end_stream, read_step, streams_text
 from antiphon.errors import DataError, ModelFolderError
 from antiphon.evaluation.answering import answered_step
 from antiphon.model.aligning import AligningWriter
@@ -70,7 +70,7 @@ def _texts(loaded: Loaded, steps: Iterable[Any], origin: str) -> Iterator[Predic
     longest = loaded.config.decode.max_length
     assert longest is not None
     model.eval()
-    so_far, read = listen(model), list[str]()
+    so_far, read = begin_stream(model), list[str]()
 
     def step_of(array: Any) -> Tensor:
         return torch.from_numpy(Sequences([array]).padded([0])[:, 0]).to(loaded.device)
@@ -83,15 +83,15 @@ def _texts(loaded: Loaded, steps: Iterable[Any], origin: str) -> Iterator[Predic
     for number, value in enumerate(steps, 1):
         if isinstance(value, str) and not value:
             if codec.ends and so_far.place is not None:
-                hear(model, so_far, step_of([EOS]), longest)
-            end(model, so_far, longest)
+                read_step(model, so_far, step_of([EOS]), longest)
+            end_stream(model, so_far, longest)
             yield text() if so_far.place is not None else LiveEnd()
-            so_far, read = listen(model), []
+            so_far, read = begin_stream(model), []
             continue
         try:
             array = codec.read_step(value)
         except ValueError as error:
             raise DataError(f"{origin}{number}: the input {error}") from None
-        hear(model, so_far, step_of(array), longest)
+        read_step(model, so_far, step_of(array), longest)
         read.append(value if isinstance(codec, TextCodec) else "")
         yield text()

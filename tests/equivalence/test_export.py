@@ -108,7 +108,7 @@ def test_a_writer_of_any_parts_says_what_it_says_in_pytorch(choice: Choice, tmp_
 
 
 @pytest.mark.parametrize("beside", [None, "category", "text"])
-@pytest.mark.parametrize("attention", ["general", "hard", "hard_monotonic"])
+@pytest.mark.parametrize("attention", ["general", "hard", "hard_monotonic", "transducer"])
 def test_a_writer_that_copies_says_what_it_says_in_pytorch(attention: str, beside: str | None, tmp_path: Path) -> None:
     """Also of symbols that only the source has, and of two sources that can be copied."""
     if beside == "text" and attention != "general":

@@ -30,7 +30,7 @@ AXES: dict[str, Sequence[Any]] = {
     "decoder_layers": (1, 2, 3),
     "bidirectional": (True, False),
     "residual": (False, True),
-    "context": ("none", "last", "projected_last", "projected_all"),
+    "context": ("last", "projected_last", "projected_all", "none"),
     "pool": ("mean", "max", "attention"),
     "to": ("initial_state", "every_step"),
     "attention": tuple(ATTENTIONS),

@@ -29,6 +29,7 @@ WARM = 2  # updates that are not timed: the first ones take longer
 SLOW = 0.02  # how much of the mean time of an update the newest replaces, at least
 MARGIN = 1.3  # the last validation may take so many times as long as the one before
 SAVING = 0.01  # of the time, for saving the model
+AROUND = 1.0  # seconds of the process before the clock begins and after the model is saved
 LEAST = 100  # validation inputs, where there are so many
 SAMPLE = 64  # validation inputs whose time is measured before the first update
 
@@ -60,7 +61,7 @@ class Clock:
         """The updates of the whole training after `step` of them: `ceiling`, or fewer if the time allows no more."""
         if self.timed <= WARM:
             return ceiling
-        left = self.seconds * (1 - self.used() - SAVING) - MARGIN * self.validation
+        left = self.seconds * (1 - self.used() - SAVING) - AROUND - MARGIN * self.validation
         share = min(SHARE, self.spent / max(self.used() * self.seconds, 1e-9))  # for validations to come
         return min(ceiling, step + max(0, int(left * (1 - share) / self.update)))
 

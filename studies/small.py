@@ -62,6 +62,7 @@ TEXT: dict[str, dict[str, Any]] = {
     },
     "no smoothing": {"train.label_smoothing": 0.0},
     "jamo": {"source.normalize": "nfd"},
+    "syllables": {"source.normalize": "nfc"},
     "soft attention, no copying": {"model.attention": "general", "model.copy": False},
 }
 LABELS: dict[str, dict[str, Any]] = {

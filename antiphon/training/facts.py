@@ -124,10 +124,11 @@ def _written(keys: Keys, facts: Facts) -> None:
     features = len(facts.kinds) > 1 and (facts.rows >= FEW or aligned)  # all sources must reach every step
     keys("model.context.to", "initial_state" if sequence and not features and not moved else "every_step")
     asks = {"kind": "additive", "query": "previous"} if moved else "general" if sequence or not pictures else "additive"
+    if not keys.gives("model.attention"):  # else whoever chose it knows whether it copies
+        keys("model.copy", aligned)
+        # 100 German forms: 0.60 of unseen ones are right with rows of other stems and tags at every step, 0.32 else
+        keys("data.hallucinate", MADE if aligned and facts.stems and facts.rows < FEW else 0)
     keys("model.attention", "hard_monotonic" if aligned else asks)
-    keys("model.copy", aligned)
-    # 100 German forms: 0.60 of unseen ones are right with rows of other stems and all sources at every step, 0.32 else
-    keys("data.hallucinate", MADE if aligned and facts.stems and facts.rows < FEW else 0)
     batch = 16 if facts.rows < 2_000 else 32 if small else 64 if middle else 128
     _budget(keys, facts, batch, least=3_000, epochs=40 if small else 25, patience=3_000)
     # 100 words to reverse: 0.86 instead of 0.79 of unseen ones are right with half the rate, 0.11 instead of 0.09 of

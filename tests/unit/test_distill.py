@@ -37,6 +37,8 @@ def teacher_of(folder: Path, case: str, scale: float = 0.6) -> antiphon.Predicto
     """A model of a kind with random weights, and its table."""
     folder.mkdir(exist_ok=True)
     tree, columns = KINDS[case]
+    if not {"kind", "ctc"} & tree["target"].keys():  # random weights may write nothing
+        tree = {**tree, "decode": {"beam": 1, "max_length": 6, "min_length": 2}}
     names = picture_files(folder)
     columns = {
         name: names if values == ["pictures"] * 6 else [names[:2]] * 6 if values == [["pictures"]] * 6 else values
@@ -62,9 +64,7 @@ def test_a_student_of_every_kind_of_model(tmp_path: Path, case: str) -> None:
     assert model.config.train.teacher_outputs == ("none" if case == "the next symbol" else "add")
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in KINDS if case not in ("the next symbol", "nothing to text", "dialogue")]
-)
+@pytest.mark.parametrize("case", [case for case in KINDS if case not in ("the next symbol", "nothing to text")])
 def test_inputs_without_answers_for_every_kind(tmp_path: Path, case: str) -> None:
     """The targets in the table are not read: they are the teacher's outputs."""
     teacher = teacher_of(tmp_path / "t", case, scale=1.5)

@@ -19,6 +19,7 @@ from antiphon.errors import ConfigError, DataError, TrainingError, shown
 from antiphon.files import user_path
 from antiphon.saved import folder as bundle
 from antiphon.training import defaults
+from antiphon.training.autotune import use_threads
 from antiphon.training.defaults import Completed
 from antiphon.training.loop import train as run
 from antiphon.use import comparison
@@ -221,6 +222,7 @@ def train(
     folder, base = (None if path is None else user_path(path) for path in (out, init_from))
     if folder is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("several processes need one folder for the model: name out")
+    use_threads(threads)
     with naming(what):
         keys = with_sides(settings, source, target, valid, test)
         completed = read_config(what, keys, base, folder if resume else None)

@@ -41,10 +41,12 @@ def train(
     """Train a model from a configuration, or from a table with settings chosen from its data."""
     began = time.monotonic()
     from antiphon.api import naming, read_config
+    from antiphon.training.autotune import use_threads
     from antiphon.training.log import output
     from antiphon.training.loop import train as run
 
     _refuse_both(resume, overwrite)
+    use_threads(threads)
     with output(quiet, always=True), naming(what):
         completed = read_config(what, _wishes(settings, minutes), init_from, out if resume else None)
         run(
@@ -73,10 +75,12 @@ def distill(
     began = time.monotonic()
     from antiphon.api import read_config
     from antiphon.tools.distill import student
+    from antiphon.training.autotune import use_threads
     from antiphon.training.log import output
     from antiphon.training.loop import train as run
 
     _refuse_both(resume, overwrite)
+    use_threads(threads)
     with output(quiet, always=True):
         config = student(teachers, _text(rows), _text(inputs), _wishes(settings, minutes))
         completed = read_config(config, resumed=out if resume else None)

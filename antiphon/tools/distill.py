@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from antiphon.api import train
 from antiphon.config.files import Parallel
 from antiphon.config.load import parse_config, set_value
@@ -45,9 +47,7 @@ def distill(
     `settings` name another. Errors are `AntiphonError`s.
     """
     config = student(teachers, rows, inputs, settings)
-    return train(
-        config, out, None, resume, overwrite, device, threads, callbacks=callbacks, quiet=quiet
-    )  # fmt: skip
+    return train(config, out, None, resume, overwrite, device, threads, callbacks=callbacks, quiet=quiet)
 
 
 def student(
@@ -77,7 +77,9 @@ def student(
         tree["train"]["teacher_outputs"] = "add" if inputs is None else "only"
     elif inputs is not None:
         raise TrainingError(f"{folders[0]}: is a language model, which answers no inputs; give rows")
-    if not isinstance(build(first, bundle.load_codecs(folders[0], first)).head, SymbolHead):
+    with torch.device("meta"):  # no memory is taken
+        head = build(first, bundle.load_codecs(folders[0], first)).head
+    if not isinstance(head, SymbolHead):
         tree["train"]["teacher_share"] = 0.0  # it has no distribution at each step
     for key, value in (settings or {}).items():
         set_value(tree, key, value)

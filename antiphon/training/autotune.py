@@ -40,6 +40,12 @@ WARM, FEWEST, MANY = 3, 6, 60  # updates of a timing: those that warm up, at lea
 Way = TypeVar("Way", str, int)
 
 
+def use_threads(threads: int | None) -> None:
+    """Let torch use this number of threads, before anything is measured; None and 0 leave it as it is."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
 def fitted(prepared: Prepared, ranks: Ranks) -> Prepared:
     """The same with a value for every setting that is `auto`: the first process measures it for all."""
     for name, find in TUNED.items():

@@ -3,7 +3,7 @@
 The time of an update is measured all along, so the schedule of the learning rate reaches its end together with the
 minutes, also where other programs slow the machine down in between. The last validation and the saving of the model
 have their time set aside; validations before take at most a tenth of the time, and none is in the last tenth.
-A training whose updates all fit is the same as without a clock.
+A training whose updates all fit is the same as without a clock, unless validating all rows would take too long.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from antiphon.files import remove_partial, writing
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
-from antiphon.training.autotune import as_before, fastest_threads, fitted
+from antiphon.training.autotune import as_before, fastest_threads, fitted, use_threads
 from antiphon.training.callbacks import METHODS, Callbacks, Run
 from antiphon.training.choice import Best, Judged, Verdict, after, verdict
 from antiphon.training.clock import Clock, validation_cost, within
@@ -39,7 +39,7 @@ from antiphon.training.teachers import keep_outputs, load_teachers
 from antiphon.training.update import Learner, apply, enough_memory
 
 LOG = logging.getLogger("antiphon")
-WARMUP = 0.1  # share of the updates of a training within minutes
+WARMUP = 0.1  # share of the updates, at most, where minutes do not allow all
 FAILED_UPDATES = 5  # so many in a row, and the training goes back to a saved state
 SAMPLE = 1 << 15  # steps, with padding, of the rows that are used to look at the cells
 GRACE = 3  # validations before the first warning
@@ -72,8 +72,7 @@ def train(
     called = Callbacks(callbacks)
     began = time.monotonic() if began is None else began
     check_names(config)
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     with output(quiet), joined(device) as ranks, enough_memory():
         if ranks.first:  # other processes would see the first files of the new model
             check_folder(out, resume, overwrite)
@@ -193,7 +192,6 @@ def _run(
             prepared, time.monotonic() - at.seconds if state else began, cost, at.checked
         )
     learner = Learner.begin(prepared, ranks, total)
-    learner.warmup = WARMUP if clock else 1.0
     if state:
         learner.restore(state["learner"], str(out))
         state.clear()  # as large as the learner itself
@@ -297,7 +295,9 @@ def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
     if training.clock:
         training.clock.ended_update(began)
         total = training.clock.total(update.step, training.ceiling) if training.ranks.first else 0
-        training.learner.total = training.log.total = int(training.ranks.totals(total)[0])
+        total = int(training.ranks.totals(total)[0])
+        training.learner.total = training.log.total = total
+        training.learner.warmup = WARMUP if total < training.ceiling else 1.0
     if done.parts > at.parts:
         at.parts = done.parts
         training.log.write(

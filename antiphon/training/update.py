@@ -161,9 +161,8 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
     generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))
     torch.manual_seed(_seed(settings.seed, update.step, ranks.rank))
     copying = copying_of(learner.prepared.config, learner.prepared.codecs)
-    size = (
-        None if copying is None or examples.guide is not None else copying.target.size
-    )  # a guide has the ids as they are
+    hides = copying is not None and examples.guide is None  # the ids of a guide must stay as they are
+    size = copying.target.size if copying is not None and hides else None
     copied = () if copying is None else [source is not None for source in copying.sources]
     chosen = (settings.label_smoothing, settings.precision, learner.weights, settings.teacher_share)
     for rows in update.batches:

@@ -20,7 +20,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from grid import ROOT, hardware, insert, mean_and_spread
+from grid import ROOT, hardware, insert, keep, known, mean_and_spread
 
 from antiphon.files import write_text
 from antiphon.use.loading import load
@@ -81,11 +81,6 @@ def run(name: str, minutes: float, seed: int) -> dict[str, Any]:
     return made
 
 
-def known() -> list[dict[str, Any]]:
-    """The runs so far."""
-    return [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()] if RUNS.exists() else []
-
-
 def table(runs: Sequence[dict[str, Any]]) -> None:
     """A row for each table and its minutes."""
     lines = ["| table | minutes | metric | test figure | minutes taken | updates | parameters |"]
@@ -112,17 +107,15 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
-        table(known())
+        table(known(RUNS))
         return
     for seed in arguments.seeds:
         for minutes in arguments.minutes:
             for name in arguments.tables or TABLES:
                 key = (name, minutes, seed)
-                if key not in [(item["table"], item["minutes"], item["seed"]) for item in known()]:
+                if key not in [(item["table"], item["minutes"], item["seed"]) for item in known(RUNS)]:
                     done = run(*key)
-                    with open(RUNS, "a", encoding="utf-8") as file:
-                        file.write(json.dumps(done) + "\n")
-                    print(*key, done["taken"], done["scores"], flush=True)
+                    keep(RUNS, done)
 
 
 if __name__ == "__main__":

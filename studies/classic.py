@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import ROOT, hardware, insert
+from grid import ROOT, hardware, insert, keep, known
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.feature_extraction.text import CountVectorizer
@@ -131,10 +131,6 @@ def imdb() -> tuple[Pairs, Pairs]:
     return part("train"), part("test")
 
 
-def known() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()] if RUNS.exists() else []
-
-
 def table(runs: Sequence[Mapping[str, Any]]) -> None:
     lines = ["| table | control | accuracy | minutes |", "|---|---|---|---|"]
     lines += [f"| {r['table']} | {r['control']} | {r['accuracy']:.4f} | {r['minutes']:.1f} |" for r in runs]
@@ -147,10 +143,10 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
-        table(known())
+        table(known(RUNS))
         return
     for name in arguments.tables or TABLES:
-        if name not in [run["table"] for run in known()]:
+        if name not in [run["table"] for run in known(RUNS)]:
             control, measure = TABLES[name]
             began = time.monotonic()
             accuracy = measure()
@@ -158,9 +154,7 @@ def main() -> None:
                 "table": name, "control": control, "accuracy": accuracy,
                 "minutes": round((time.monotonic() - began) / 60, 2), "hardware": hardware(1),
             }  # fmt: skip
-            with open(RUNS, "a", encoding="utf-8") as file:
-                file.write(json.dumps(done) + "\n")
-            print(json.dumps(done), flush=True)
+            keep(RUNS, done)
 
 
 if __name__ == "__main__":

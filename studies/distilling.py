@@ -10,7 +10,6 @@ test rows are read once. All models have the default settings; the teachers diff
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -18,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grid import ROOT, hardware, insert
+from grid import ROOT, hardware, insert, keep, known
 
 import antiphon
 from antiphon.use.predictor import Predictor
@@ -53,11 +52,6 @@ def run(language: str, teachers: int, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def known() -> list[dict[str, Any]]:
-    """The runs so far."""
-    return [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()] if RUNS.exists() else []
-
-
 def table(runs: Sequence[Mapping[str, Any]]) -> None:
     """A row for each language."""
     lines = ["| language | teachers | one of them (mean) | together | student | minutes of the student |"]
@@ -78,16 +72,14 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
-        table(known())
+        table(known(RUNS))
         return
     for seed in arguments.seeds:
         for language in arguments.languages:
             key = (language, arguments.teachers, seed)
-            if key not in [(item["language"], len(item["teachers"]), item["seed"]) for item in known()]:
+            if key not in [(item["language"], len(item["teachers"]), item["seed"]) for item in known(RUNS)]:
                 done = run(*key)
-                with open(RUNS, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(done) + "\n")
-                print(json.dumps(done), flush=True)
+                keep(RUNS, done)
 
 
 if __name__ == "__main__":

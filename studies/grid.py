@@ -77,6 +77,19 @@ def write_table(path: Path, results: Results, names: Sequence[str], about: str) 
     write_text(path, "\n".join(lines) + "\n")
 
 
+def known(path: Path) -> list[Tree]:
+    """The runs so far, one on each line of a file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def keep(path: Path, run: Mapping[str, Any]) -> None:
+    """Add a run to the file, and show it."""
+    line = json.dumps(run, ensure_ascii=False)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    print(line, flush=True)
+
+
 def insert(path: Path, mark: str, lines: Sequence[str]) -> None:
     """Put lines between the marks `<!-- mark -->` and `<!-- /mark -->` of a document."""
     before, _, rest = path.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")

@@ -12,7 +12,6 @@ Engineering 22, who call theirs Phonetisaurus).
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import random
@@ -22,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grid import ROOT, hardware, insert
+from grid import ROOT, hardware, insert, keep, known
 
 DATA = Path(os.environ.get("ANTIPHON_DATA") or ROOT.parent / "shared/data").resolve()
 RUNS, TABLE = ROOT / "docs/results/pairs.jsonl", ROOT / "docs/results/pairs.md"
@@ -201,11 +200,6 @@ def measured(name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def known() -> list[dict[str, Any]]:
-    """The runs so far."""
-    return [json.loads(line) for line in RUNS.read_text(encoding="utf-8").splitlines()] if RUNS.exists() else []
-
-
 def table(runs: Sequence[Mapping[str, Any]]) -> None:
     """A row a table, and the mean of the ten languages."""
     lines = ["| table | test words | word error rate | minutes to learn |", "|---|---|---|---|"]
@@ -223,14 +217,12 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if arguments.table:
-        table(known())
+        table(known(RUNS))
         return
     for name in arguments.names or tables():
-        if name not in [run["table"] for run in known()]:
+        if name not in [run["table"] for run in known(RUNS)]:
             done = measured(name)
-            with open(RUNS, "a", encoding="utf-8") as file:
-                file.write(json.dumps(done) + "\n")
-            print(json.dumps(done), flush=True)
+            keep(RUNS, done)
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ class Progress:
     failed: int = 0  # failed updates in a row: loss or gradient NaN or infinite; they change no weight
     skipped: int = 0  # all failed updates
     rollbacks: int = 0  # since the last validation
-    checked: int | None = None  # validation rows that are used, if the minutes do not allow all
+    checked: int | None = None  # validation inputs that are used, within minutes
     history: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod

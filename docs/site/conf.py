@@ -1,0 +1,74 @@
+"""The site in one language, chosen by SITE_LANGUAGE (en or zh); `scripts/docs` builds both.
+
+Everything is in the pages: no request goes to another host. Formulas are MathML, made while the site is built.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
+
+SITE = Path(__file__).parent
+sys.path[:0] = [str(SITE), str(SITE.parents[1])]
+
+import figures  # noqa: E402
+import outputs  # noqa: E402
+import reference  # noqa: E402
+
+from antiphon import __version__  # noqa: E402
+
+CODE = os.environ["SITE_LANGUAGE"]
+OTHER = {"en": ("zh", "中文"), "zh": ("en", "English")}[CODE]
+
+project = "Antiphon"
+author = "The Antiphon authors"
+project_copyright = "The Antiphon authors, Apache-2.0"
+release = version = __version__
+language = {"en": "en", "zh": "zh_CN"}[CODE]
+extensions = ["myst_parser", "sphinx_copybutton"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+exclude_patterns = ["**/.*"]
+templates_path = [str(SITE / "_templates")]
+html_static_path = [str(SITE / "_static")]
+html_css_files = ["site.css"]
+html_theme = "furo"
+html_title = f"Antiphon {__version__}"
+html_show_sphinx = False
+html_copy_source = False
+html_math_renderer = "mathml"
+html_context = {"other_code": OTHER[0], "other_name": OTHER[1]}
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "language.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
+copybutton_exclude = ".linenos, .gp, .go"
+nitpicky = True
+
+
+def _math(translator: HTML5Translator, node: nodes.math) -> None:
+    translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def _math_block(translator: HTML5Translator, node: nodes.math_block) -> None:
+    translator.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Formulas as MathML, outputs of the pages' commands, figures and reference pages made before pages are read."""
+    app.add_html_math_renderer("mathml", inline_renderers=(_math, None), block_renderers=(_math_block, None))
+    app.add_directive("output", outputs.Output)
+    app.connect("builder-inited", lambda _: figures.write_all(Path(app.srcdir) / "figures", CODE))
+    app.connect("builder-inited", lambda _: reference.write_all(Path(app.srcdir) / "reference", CODE))

@@ -18,6 +18,9 @@ def demo(
     out: Out = Path("demo-model"),
     overwrite: Overwrite = False,
     steps: Annotated[int | None, typer.Option(min=1, help="train only this many updates, to try it faster")] = None,
+    data_only: Annotated[
+        bool, typer.Option("--data-only", help="write the data and the configuration, and train nothing")
+    ] = False,
     threads: Threads = None,
 ) -> None:
     """Train, evaluate and use a small real model, offline, on the CPU."""
@@ -25,7 +28,7 @@ def demo(
     from antiphon.training.log import output
 
     with output(always=True):
-        run(structure, out, lambda line: print(line, flush=True), overwrite, threads, steps)
+        run(structure, out, lambda line: print(line, flush=True), overwrite, threads, steps, data_only)
 
 
 def bench(

@@ -247,6 +247,12 @@ class Train(Section):
     teacher_share: StrictFloat = Field(
         0.5, ge=0, le=1, description="of the objective: the teachers' distribution at every step, beside the target"
     )
+    r_drop: StrictFloat = Field(
+        0.0,
+        ge=0,
+        le=1_000,
+        description="weight of how much two passes with different dropout differ (Liang et al. 2021)",
+    )
     ema: StrictFloat | None = Field(None, gt=0, lt=1, description="decay of a moving average of the weights")
     average: StrictInt = Field(1, ge=1, description="validate and ship the mean of the last k checkpoints")
     seed: StrictInt = Field(1, ge=0, lt=1 << 31)

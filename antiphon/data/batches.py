@@ -174,6 +174,17 @@ class Batch:
         guide = None if self.guide is None else Guide(*(values[number::parts] for values in self.guide))
         return Batch(tuple(sources), target, target.positions, guide)
 
+    def twice(self) -> Batch:
+        """All rows, and then all rows again."""
+        *sources, target = (
+            Padded(torch.cat([values, values]), torch.cat([lengths, lengths]))
+            for values, lengths in (*self.sources, self.target)
+        )
+        guide = None if self.guide is None else Guide(*(torch.cat([values, values]) for values in self.guide))
+        places = self.target.values.shape[0] * self.target.values.shape[1]
+        positions = torch.cat([self.positions, self.positions + places])
+        return Batch(tuple(sources), target, positions, guide)
+
     def to(self, device: torch.device) -> Batch:
         if device.type == "cpu":
             return self

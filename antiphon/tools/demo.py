@@ -139,9 +139,15 @@ def _some_pronunciations(model: Predictor, folder: Path) -> list[str]:
 
 
 def run(
-    structure: str, out: Path, show: Callable[[str], None], overwrite: bool, threads: int | None, steps: int | None
+    structure: str,
+    out: Path,
+    show: Callable[[str], None],
+    overwrite: bool,
+    threads: int | None,
+    steps: int | None,
+    data_only: bool = False,
 ) -> None:
-    """Run the demo of a structure; `steps` shortens its training."""
+    """Run the demo of a structure; `steps` shortens its training, `data_only` leaves it and what follows out."""
     if structure not in DEMOS:
         raise ConfigError("structure", f"no demo of {structure!r}; {nearest(structure, DEMOS)}")
     demo = DEMOS[structure]
@@ -153,6 +159,9 @@ def run(
     path = data / f"{structure}.yaml"
     write_text(path, demo.config)
     show(textwrap.indent(demo.config.rstrip(), "   "))
+    if data_only:
+        show(f"Next:\n   antiphon train {path} --out {out}")
+        return
     show("3. Training, on this machine.")
     config = read_config_file(path, {"train.max_steps": steps} if steps else {})
     command = f"antiphon train {path} --out {out}"

@@ -28,6 +28,7 @@ from antiphon.evaluation.baselines import baselines, constant_target
 from antiphon.evaluation.metric_names import metrics_of
 from antiphon.model.build import build
 from antiphon.model.models import Model, Writer
+from antiphon.model.parts.heads.base import SymbolHead
 from antiphon.saved.folder import Bundle
 from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
@@ -80,6 +81,9 @@ def check_names(config: Config) -> None:
         freeze(model, config.train.freeze)
     if not isinstance(model, Writer) and config.train.feeding.kind != "teacher":
         raise ConfigError("train.feeding", f"is for decoders; a target of {config.target.kind} is not fed")
+    if config.train.r_drop and (codecs.sources[0].whole or not isinstance(model.head, SymbolHead)):
+        reason = "compares what two passes of a row predict at each step, symbols or labels; that is not predicted here"
+        raise ConfigError("train.r_drop", f"{reason}; set 0")
     metric, metrics = config.train.metric, metrics_of(codecs.target)
     if metric is not None and metric not in metrics:
         raise ConfigError(

@@ -165,6 +165,7 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
     size = copying.target.size if copying is not None and hides else None
     copied = () if copying is None else [source is not None for source in copying.sources]
     chosen = (settings.label_smoothing, settings.precision, learner.weights, settings.teacher_share)
+    twice = settings.r_drop
     for rows in update.batches:
         batch = replace_unknown(collate(examples, rows), settings.unknown, generator, size, copied)
         whole = batch.part(ranks.rank, ranks.world)
@@ -176,7 +177,7 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
             if not len(batch.positions):
                 continue
             if layers is None:
-                objective, nll = batch_loss(learner.model, batch, reference, *chosen)
+                objective, nll = batch_loss(learner.model, batch, reference, *chosen, twice)
             else:
                 part_layers = _map_layers(layers, itemgetter(slice(number, None, parts)))
                 objective, nll, after = piece_loss(learner.model, batch, part_layers, *chosen)
@@ -194,16 +195,24 @@ def batch_loss(
     precision: str,
     weights: Tensor | None = None,
     teacher_share: float = 0.0,
+    r_drop: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """The training objective and the loss (-log p in nats), each summed over the batch's target steps.
 
     `weights` [symbols] are those of the target's classes, if they differ. `teacher_share` of the objective is that of
-    the batch's guide, if it has one.
+    the batch's guide, if it has one. With `r_drop` all rows pass twice, each time with other dropout; both losses are
+    the means of both passes, and `r_drop` times their disagreement is added to the objective.
     """
-    target = batch.target.values
+    whole = batch.twice() if r_drop else batch
+    target = whole.target.values
     with _lower_precision(target.device, precision):
-        features = functional_call(model, dropped_weights(model), (batch.sources, target, reference))
-        return _objective(model, features, batch, smoothing, weights, teacher_share)
+        features = functional_call(model, dropped_weights(model), (whole.sources, target, reference))
+        objective, nll = _objective(model, features, whole, smoothing, weights, teacher_share)
+        if not r_drop:
+            return objective, nll
+        assert isinstance(model.head, SymbolHead)
+        differ = model.head.disagreement(features, *whole.positions.chunk(2))
+        return objective / 2 + r_drop * differ, nll / 2
 
 
 def _objective(

@@ -87,14 +87,15 @@ def record(page: str) -> None:
     """Run a page, with the tables that it reads, and keep what it prints."""
     import tables
 
-    to = OUTPUTS / page
-    shutil.rmtree(to, ignore_errors=True)
-    to.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tables.write(page, folder)
-        for number, printed in enumerate(run(blocks(page), folder, {"__name__": "page"}, bash), 1):
-            lines = printed.splitlines()
+        printed = list(run(blocks(page), folder, {"__name__": "page"}, bash))
+        to = OUTPUTS / page
+        shutil.rmtree(to, ignore_errors=True)
+        to.mkdir(parents=True)
+        for number, text in enumerate(printed, 1):
+            lines = text.splitlines()
             shown = lines if len(lines) <= MOST else [*lines[:MOST], "..."]
             (to / f"{number}.txt").write_text("".join(f"{line.rstrip()}\n" for line in shown), encoding="utf-8")
         for path in folder.glob("shown-*"):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from antiphon.common.symbols import PAD
-from antiphon.config.schema import Model
+from antiphon.config.schema import Config, Model
+from antiphon.data.batches import Batch, Padded
 from antiphon.errors import ConfigError
 from antiphon.model.build import many_to_many
 from antiphon.model.models import Writer
@@ -23,6 +24,8 @@ from antiphon.model.parts.dropout import Dropout, dropped
 from antiphon.model.parts.encoders import RecurrentEncoder
 from antiphon.model.parts.recurrent import CELLS, Cell, dropped_weights
 from antiphon.model.state import Layer
+from antiphon.training.prepare import check_names
+from antiphon.training.update import batch_loss
 
 KINDS = ["rnn_tanh", "rnn_relu", "gru", "lstm"]
 ALL = {"layer_norm": True, "zoneout": 0.3, "weight_drop": 0.4, "initial": "xavier"}
@@ -368,3 +371,61 @@ def test_rates_lie_between_zero_and_one(option: str, rate: float) -> None:
         ConfigError, match=rf"^model\.cell\.{option}: must be at least 0 and less than 1 \(is {rate:g}\)$"
     ):
         CELLS.build("gru", {option: rate}, "model.cell", inputs=3, hidden=4)
+
+
+# R-Drop
+
+
+def two_rows() -> Batch:
+    """Two rows of different lengths, as training has them."""
+    values, lengths = targets(2)[1], torch.tensor([4, 2])
+    values = values.masked_fill(torch.arange(values.shape[1]) >= lengths[:, None], PAD)
+    target = Padded(values, lengths)
+    return Batch((pad_sources(sources(2)),), target, target.positions)
+
+
+@pytest.mark.parametrize("attention", ["general", "none"])
+def test_r_drop_is_the_mean_loss_and_the_divergence_of_two_passes(attention: str) -> None:
+    model = writer(attention=attention).train()
+    batch = two_rows()
+    torch.manual_seed(5)
+    objective, nll = batch_loss(model, batch, 1.0, 0.1, "float32", r_drop=3.0)
+    torch.manual_seed(5)
+    whole = batch.twice()
+    features = model(whole.sources, whole.target.values)
+    first, second = (model.head.log_probs(model.head.kept(features, places)) for places in whole.positions.chunk(2))
+    both = torch.distributions.kl_divergence
+    p, q = (torch.distributions.Categorical(logits=values) for values in (first, second))
+    divergence = (both(p, q) + both(q, p)).sum() / 2
+    plain, loss = model.head.objective(features, whole.target.values, whole.positions, 0.1)
+    assert divergence > 0
+    torch.testing.assert_close(objective, plain / 2 + 3.0 * divergence)
+    torch.testing.assert_close(nll, loss / 2)
+
+
+def test_r_drop_without_dropout_changes_nothing() -> None:
+    model = writer(dropout=0.0, attention="general").train()
+    batch = two_rows()
+    losses = [batch_loss(model, batch, 1.0, 0.1, "float32", r_drop=value) for value in (0.0, 3.0)]
+    slopes = [torch.autograd.grad(objective, list(model.parameters())) for objective, _ in losses]
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(slopes[0], slopes[1])
+
+
+def test_the_gradient_of_the_divergence_is_its_slope() -> None:
+    model = writer(attention="general").eval()
+    batch = two_rows()
+
+    def divergence() -> Tensor:
+        features = model(batch.sources, batch.target.values)
+        first = batch.positions
+        return model.head.disagreement(features, first, first.roll(1))
+
+    assert_slopes(model, divergence)
+
+
+def test_r_drop_is_refused_where_no_step_has_a_distribution() -> None:
+    sides = {"data": {"train": "rows.tsv"}, "target": {"kind": "number"}}
+    config = Config.model_validate({**sides, "train": {"r_drop": 1.0}})
+    with pytest.raises(ConfigError, match=r"^train.r_drop: compares what two passes of a row predict"):
+        check_names(config)

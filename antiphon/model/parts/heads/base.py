@@ -73,6 +73,15 @@ class SymbolHead(Head[F]):
             losses.append(-(weights * log_probs.clamp(min=LEAST)).sum())
         return torch.stack(losses).sum()
 
+    def disagreement(self, features: F, first: Tensor, second: Tensor) -> Tensor:
+        """How much the distributions at the positions [N] `first` differ from those at `second`, summed: the mean of
+        both Kullback-Leibler divergences, in nats (R-Drop, Liang et al. 2021, arXiv 2106.14448, eq. 2)."""
+        sums = []
+        for places in in_pieces(CrossEntropy.PRODUCT, 2 * len(self.weight), first, second):
+            p, q = (self.log_probs(self.kept(features, part)).clamp(min=LEAST) for part in places)
+            sums.append(((p.exp() - q.exp()) * (p - q)).sum() / 2)
+        return torch.stack(sums).sum()
+
     def best(self, features: F) -> Tensor:
         """Features of steps [...] -> the most probable symbol's id [...]."""
         return self.log_probs(features).argmax(-1)

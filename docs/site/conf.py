@@ -6,10 +6,12 @@ Everything is in the pages: no request goes to another host. Formulas are MathML
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx.locale import get_translation
 from sphinx.writers.html5 import HTML5Translator
 
 SITE = Path(__file__).parent
@@ -56,6 +58,15 @@ copybutton_exclude = ".linenos, .gp, .go"
 nitpicky = True
 
 
+# what the theme has no Chinese for
+CHINESE = {"Next": "下一页", "Previous": "上一页", "Home": "首页", "Back to top": "回到顶部"}
+
+
+def _in_chinese(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object) -> None:
+    translate = get_translation("sphinx")
+    context["_"] = context["gettext"] = lambda text: CHINESE.get(text) or translate(text)
+
+
 def _math(translator: HTML5Translator, node: nodes.math) -> None:
     translator.body.append(convert(node.astext()))
     raise nodes.SkipNode
@@ -70,5 +81,7 @@ def setup(app: Sphinx) -> None:
     """Formulas as MathML, outputs of the pages' commands, figures and reference pages made before pages are read."""
     app.add_html_math_renderer("mathml", inline_renderers=(_math, None), block_renderers=(_math_block, None))
     app.add_directive("output", outputs.Output)
+    if CODE == "zh":
+        app.connect("html-page-context", _in_chinese)
     app.connect("builder-inited", lambda _: figures.write_all(Path(app.srcdir) / "figures", CODE))
     app.connect("builder-inited", lambda _: reference.write_all(Path(app.srcdir) / "reference", CODE))

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("train", "valid", "test")
@@ -26,8 +27,11 @@ Floats = NDArray[np.float64]
 
 
 def captions_emoji(source: Path, out: Path) -> None:
-    """{train,valid,test}.tsv: image, language, caption, each image once in every language."""
+    """{train,valid,test}.tsv: image, language, caption, each image once in every language; and PART-near.tsv:
+    image, the English captions of the three nearest other training images (by their pixels), caption."""
     link_images(source, out)
+    training = read_table(source / "train.tsv")
+    known = np.stack([pixels(source / row["image"]) for row in training])
     for part in PARTS:
         rows = [
             {"image": row["image"], "language": language, "caption": row[language]}
@@ -35,6 +39,23 @@ def captions_emoji(source: Path, out: Path) -> None:
             for language in ("en", "zh", "de")
         ]
         write_table(out / f"{part}.tsv", rows)
+        near = []
+        for row in read_table(source / f"{part}.tsv"):
+            distances = ((known - pixels(source / row["image"])) ** 2).sum(1)
+            others = [training[place] for place in distances.argsort()[:4] if training[place]["image"] != row["image"]]
+            near.append(
+                {"image": row["image"], "near": " / ".join(other["en"] for other in others[:3]), "en": row["en"]}
+            )
+        write_table(out / f"{part}-near.tsv", near)
+
+
+def pixels(path: Path, side: int = 64) -> Floats:
+    """A picture on white as a vector of numbers from 0 to 1."""
+    with Image.open(path) as picture:
+        white = Image.new("RGBA", picture.size, "white")
+        white.alpha_composite(picture.convert("RGBA"))
+        small = white.convert("RGB").resize((side, side), Image.Resampling.BOX)
+    return np.asarray(small, np.float64).ravel() / 255
 
 
 def captions_flickr8k(source: Path, out: Path) -> None:

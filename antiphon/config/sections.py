@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 WIDEST, DEEPEST = 1 << 16, 256  # the width of a layer, the number of layers: more is a typing error
@@ -43,7 +43,7 @@ class WithOptions(BaseModel):
 class Choice(WithOptions):
     """A named choice with options: `general`, or `{kind: bpe, size: 8000}`."""
 
-    kind: str
+    kind: str = Field(description="the name; the options of what has this name stand beside it")
 
     @model_validator(mode="before")
     @classmethod

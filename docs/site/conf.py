@@ -58,6 +58,7 @@ html_sidebars = {
 }
 copybutton_exclude = ".linenos, .gp, .go"
 nitpicky = True
+smartquotes = False  # messages and options are shown as they are written
 
 
 def _math(translator: HTML5Translator, node: nodes.math) -> None:

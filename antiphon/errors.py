@@ -21,7 +21,8 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 100, 100
 
 
 class AntiphonError(Exception):
-    """The root of the tree; the command line prints its message and exits with status 1."""
+    """What all errors of this package are: the message says what is wrong, where, and what to do. The command line
+    prints it and exits with status 1."""
 
 
 class DataError(AntiphonError):

@@ -120,7 +120,8 @@ def _shortened(arguments: list[str]) -> list[str]:
         return [*arguments, "--steps", "6"]
     if arguments[:1] in (["train"], ["sweep"], ["tune"], ["distill"]) and "--help" not in arguments:
         minutes = [number + 1 for number, argument in enumerate(arguments) if argument == "--minutes"]
-        shorter = ["0.1" if number in minutes else argument for number, argument in enumerate(arguments)]
+        time_limit = "1" if arguments[0] == "tune" else "0.1"  # a search starts a process for each of its trainings
+        shorter = [time_limit if number in minutes else argument for number, argument in enumerate(arguments)]
         return [*shorter, "--set", "train.max_steps=6", "--set", "train.validate_every=3"]
     return arguments
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from antiphon.inspection import trace
@@ -46,12 +47,14 @@ def _type(annotation: object) -> str:
     return text.replace(" | ", " or ").replace("list[list[float]]", "grid")
 
 
-def section(part: type[Part]) -> str:
-    """A part's fields as a table."""
-    lines = [f"## {part.__name__}", "", " ".join((part.__doc__ or "").split()), ""]
-    lines += ["| field | type | what it is |", "|---|---|---|"]
+def section(part: type[Part], translated: Mapping[str, str] | None = None) -> str:
+    """A part's fields as a table; with the descriptions of `translated`, by part and part.field, in Chinese."""
+    about = " ".join((part.__doc__ or "").split()) if translated is None else translated.get(part.__name__, "")
+    head = "| field | type | what it is |" if translated is None else "| 字段 | 类型 | 说明 |"
+    lines = [f"## {part.__name__}", "", about, "", head, "|---|---|---|"]
     for name, field in part.model_fields.items():
-        lines.append(f"| `{name}` | {_type(field.annotation)} | {field.description} |")
+        described = field.description if translated is None else translated.get(f"{part.__name__}.{name}", "")
+        lines.append(f"| `{name}` | {_type(field.annotation)} | {described} |")
     return "\n".join(lines)
 
 

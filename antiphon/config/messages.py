@@ -7,7 +7,8 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from antiphon.config.schema import Config, keys_of
+from antiphon.config.schema import Config
+from antiphon.config.sections import keys_of
 from antiphon.errors import ConfigError, expected, nearest, shown
 
 

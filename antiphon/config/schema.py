@@ -7,13 +7,10 @@ which names exist and which options each takes; here they are a `Choice`.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializationInfo,
     StrictBool,
@@ -24,92 +21,65 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
+from antiphon.config.decode import Decode, Evaluate
 from antiphon.config.files import Files, Parallel, files_of, files_or_fraction, optional_files, vectors
-
-WIDEST, DEEPEST = 1 << 16, 256  # the width of a layer, the number of layers: more is a typing error
-
-
-class Section(BaseModel):
-    """A table of the configuration: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
-
-
-def keys_of(section: object) -> dict[str, FieldInfo]:
-    """The keys of a section as users write them; empty for anything else."""
-    if not (isinstance(section, type) and issubclass(section, BaseModel)):
-        return {}
-    return {field.alias or name: field for name, field in section.model_fields.items()}
-
-
-class WithOptions(BaseModel):
-    """A named choice; further keys are options of the part with this name, checked where it is built."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options of the named part."""
-        return dict(self.model_extra or {})
-
-    @classmethod
-    def own_keys(cls) -> list[str]:
-        """The keys that every choice of this kind takes."""
-        return list(keys_of(cls))
-
-
-class Choice(WithOptions):
-    """A named choice with options: `general`, or `{kind: bpe, size: 8000}`."""
-
-    kind: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: object) -> object:
-        if isinstance(value, str):
-            return {"kind": value}
-        if isinstance(value, Mapping) and "kind" not in value:
-            raise ValueError("needs the key 'kind', or just the name")
-        return value
+from antiphon.config.sections import DEEPEST, WIDEST, Choice, Section, WithOptions
 
 
 class Data(Section):
     """Where the rows come from. Paths are relative to the configuration file; `${VAR}` and
     `${VAR:-default}` expand, an unset variable without a default is an error."""
 
-    train: Annotated[Files, BeforeValidator(files_of)] = Field(description="the rows to learn from")
+    train: Annotated[Files, BeforeValidator(files_of)] = Field(
+        description="the rows to learn from: a path, a list of paths, or {source: FILE, target: FILE}"
+    )
     valid: Annotated[Files | float | None, BeforeValidator(files_or_fraction)] = Field(
-        None, description="rows to choose the best model by: files, or a fraction of the training inputs"
+        None,
+        description="rows to choose the best model by: files, or a fraction of the distinct inputs of training",
     )
     test: Annotated[Files | None, BeforeValidator(optional_files)] = Field(
-        None, description="rows that `evaluate` takes by default"
+        None, description="rows that `evaluate` and `score` take by default"
     )
     header: StrictBool = Field(False, description="tables have a header line; also true if a column is named")
     separator: StrictStr | None = Field(
-        None, min_length=1, max_length=1, description="what separates the columns of text tables: by default the ending"
+        None,
+        min_length=1,
+        max_length=1,
+        description="the character between the columns of text tables; by default what the ending says, and of .csv "
+        "the first lines",
     )
     decimal: Literal[".", ","] = Field(".", description="the decimal mark of numbers in text tables")
     references: Literal["rows", "group"] = Field(
-        "rows", description="group: rows with equal input are several references of one"
+        "rows", description="group: rows with the same input are several references of one row"
     )
     group: StrictInt | StrictStr | None = Field(
-        None, description="a column: neighbouring rows with the same in it are one, a step each"
+        None,
+        description="a column; neighbouring rows with the same value in it are one row, each a step of its frames, "
+        "labels or numbers",
     )
-    max_length: StrictInt = Field(500, ge=1, description="longer rows, in tokens, are errors")
+    max_length: StrictInt = Field(500, ge=1, description="the longest row in tokens; a longer one is a bad row")
     hallucinate: StrictInt = Field(
-        0, ge=0, le=10_000_000, description="so many further training rows, with other stems in source and target"
+        0,
+        ge=0,
+        le=10_000_000,
+        description="so many further training rows, made by replacing stems that source and target share by the same "
+        "random symbols (Anastasopoulos & Neubig 2019): for a few hundred rows of inflected forms and the like",
     )
-    on_error: Literal["fail", "skip"] = Field("fail", description="what a bad row does")
+    on_error: Literal["fail", "skip"] = Field(
+        "fail", description="what a bad row does: it stops the training, or it is left out"
+    )
 
 
 class SideKeys(WithOptions):
     """The kind of a side and its columns; the other keys are options of the kind."""
 
-    kind: str = Field("text", description="text, category, vector, image, frames, label, labels, number, ...")
-    column: StrictInt | StrictStr | None = Field(None, description="the column, by name or position")
+    kind: str = Field(
+        "text",
+        description="the kind of its values, whose options stand beside it",
+    )
+    column: StrictInt | StrictStr | None = Field(None, description="the column, by its name or its position from 0")
     columns: list[StrictInt | StrictStr] | None = Field(None, description="the columns whose numbers make a vector")
 
     @model_validator(mode="before")
@@ -133,23 +103,33 @@ class SideKeys(WithOptions):
 
 
 class Encoder(Section):
-    hidden: StrictInt = Field(256, ge=1, le=WIDEST, description="width of a direction")
-    layers: StrictInt = Field(1, ge=1, le=DEEPEST)
-    bidirectional: StrictBool = True
-    residual: StrictBool = False
+    """What reads the sources."""
+
+    hidden: StrictInt = Field(256, ge=1, le=WIDEST, description="the width of the states of a direction")
+    layers: StrictInt = Field(
+        1, ge=1, le=DEEPEST, description="recurrent for a sequence, feed-forward for a vector, category, tags or image"
+    )
+    bidirectional: StrictBool = Field(True, description="it reads in both directions; a live stream needs false")
+    residual: StrictBool = Field(False, description="the input of each layer above the first is added to its output")
 
 
 class Decoder(Section):
-    hidden: StrictInt = Field(256, ge=1, le=WIDEST)
-    layers: StrictInt = Field(1, ge=1, le=DEEPEST)
-    residual: StrictBool = False
+    """What writes a text, symbol by symbol."""
+
+    hidden: StrictInt = Field(256, ge=1, le=WIDEST, description="the width of the states")
+    layers: StrictInt = Field(1, ge=1, le=DEEPEST, description="the number of recurrent layers")
+    residual: StrictBool = Field(False, description="the input of each layer above the first is added to its output")
 
 
 class Context(WithOptions):
     """How the states of the encoder become one vector C for the decoder, and where it enters."""
 
-    from_: str = Field("projected_last", alias="from")
-    to: Literal["initial_state", "every_step"] = "initial_state"
+    from_: str = Field("projected_last", alias="from", description="how C is made of the states of the encoder")
+    to: Literal["initial_state", "every_step"] = Field(
+        "initial_state",
+        description="where C enters: the decoder's first state (Sutskever et al. 2014), or also every step's input and "
+        "readout (Cho et al. 2014)",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -158,52 +138,85 @@ class Context(WithOptions):
 
 
 class Attention(Choice):
-    query: Literal["previous", "current"] = "current"
-    input_feeding: StrictBool = False
-    layer: Literal["first", "last"] = Field("last", description="the decoder layer that asks; first: GNMT")
+    """How each step of the decoder looks at the states of the encoder."""
+
+    query: Literal["previous", "current"] = Field(
+        "current", description="the decoder state that is the query: current (Luong), or previous (Bahdanau)"
+    )
+    input_feeding: StrictBool = Field(False, description="the readout is also fed to the next step (Luong)")
+    layer: Literal["first", "last"] = Field(
+        "last", description="the decoder layer whose state is the query; first: as in GNMT"
+    )
 
 
 class Image(Section):
+    """The convolutions that read a picture."""
+
     channels: list[Annotated[StrictInt, Field(ge=1, le=WIDEST)]] = Field(
-        [32, 64, 128], min_length=1, max_length=8, description="of the convolutions; each halves the picture"
+        [32, 64, 128],
+        min_length=1,
+        max_length=8,
+        description="the widths of the convolutions that read a picture; each halves its size",
     )
     jitter: StrictFloat = Field(
-        0.0, ge=0, lt=1, description="in training, how far pictures are moved, turned, stretched, lightened at random"
+        0.0,
+        ge=0,
+        lt=1,
+        description="in training, how far (0 to 1) pictures are moved, turned, stretched and lightened at random",
     )
     mirror: StrictBool = Field(False, description="in training, half of the pictures are mirrored left to right")
-    norm: Literal["group", "none"] = Field("group", description="after each convolution; none keeps colours")
+    norm: Literal["group", "none"] = Field(
+        "group", description="the normalisation after each convolution; none keeps colours as they are"
+    )
 
 
 class Model(Section):
-    cell: Choice = Choice(kind="lstm")
-    embedding: StrictInt = Field(128, ge=1, le=WIDEST)
+    """The parts of the model and their sizes."""
+
+    cell: Choice = Field(Choice(kind="lstm"), description="the recurrent cell of all layers")
+    embedding: StrictInt = Field(128, ge=1, le=WIDEST, description="the width of the vectors of symbols")
     image: Image = Image()
     encoder: Encoder = Encoder()
     pooling: Literal["last", "mean", "max", "attention"] = Field(
-        "last", description="what a reader makes of the encoder's states"
+        "last", description="what `label` and `number` make of the states of a sequence"
     )
     context: Context = Context()
-    attention: Attention = Attention(kind="general")
+    attention: Attention = Field(
+        Attention(kind="general"),
+        description="how the decoder looks at the states of the encoder",
+    )
     decoder: Decoder = Decoder()
     copy_: StrictBool = Field(
-        False, alias="copy", description="symbols of the source that attention looks at may be copied into the output"
+        False,
+        alias="copy",
+        description="symbols of the source that attention looks at may be copied into the output, so that names and "
+        "numbers never seen in training pass through (See et al. 2017); the target and at least one source have chars, "
+        "or both words or split",
     )
-    tie: StrictBool = Field(False, description="the target embedding is the output matrix")
-    dropout: StrictFloat = Field(0.3, ge=0, lt=1)
-    locked_dropout: StrictBool = Field(False, description="dropout of the same entries at all steps of a row")
+    tie: StrictBool = Field(False, description="the target embedding is also the output matrix")
+    dropout: StrictFloat = Field(
+        0.3, ge=0, lt=1, description="the rate at every layer's input and at the readout, with one layer too"
+    )
+    locked_dropout: StrictBool = Field(False, description="the same entries are dropped at all steps of a row")
     embeddings: Annotated[str | Parallel | None, BeforeValidator(vectors)] = Field(
-        None, description="pretrained vectors as text: a file for the source, or {source: FILE, target: FILE}"
+        None,
+        description="pretrained vectors as text (GloVe, word2vec, fastText): a file for the source, or {source: FILE, "
+        "target: FILE}",
     )
 
 
 class Train(Section):
-    epochs: StrictInt = Field(20, ge=1, description="a ceiling")
+    """How the weights are learned, how long, and what is kept."""
+
+    epochs: StrictInt = Field(
+        20, ge=1, description="a ceiling in passes over the training rows; if one ceiling alone is set, it decides"
+    )
     max_steps: StrictInt | None = Field(None, ge=1, description="a ceiling in updates")
     minutes: StrictFloat | None = Field(
         None,
         gt=0,
         le=1e6,
-        description="a ceiling in minutes of this machine: the schedule of the learning rate fits them",
+        description="a ceiling in minutes of this machine, as `--minutes`: the schedule of the learning rate fits them",
     )
     validate_every: StrictInt | None = Field(
         None, ge=1, description="updates between validations; by default an epoch, at least 200, at most 2000"
@@ -211,9 +224,12 @@ class Train(Section):
     save_every: StrictInt | None = Field(None, ge=1, description="updates between saved states, beside validations")
     save_minutes: StrictFloat | None = Field(10.0, gt=0, description="minutes between saved states, at most")
     keep: StrictInt = Field(2, ge=1, description="how many of the last saved states are kept")
-    patience: StrictInt | None = Field(10, ge=1, description="validations without a better metric before it stops")
+    patience: StrictInt | None = Field(10, ge=1, description="early stopping: validations without a better metric")
     metric: str | None = Field(
-        None, description="what chooses the best model, on validation data; by default the target's own"
+        None,
+        description="what judges validations; by default the target's own. Of all loss; of a text token_error_rate, "
+        "token_error_rate_teacher, exact_match, perplexity, bleu, chrf, ter; of labels accuracy, macro_f1, span_f1 "
+        "(spans marked O, B-TYPE, I-TYPE); of numbers mse, mae",
     )
     batch_size: StrictInt = Field(
         64, ge=1, description="rows per update and micro-batch; of one long text: places that are read in parallel"
@@ -225,27 +241,42 @@ class Train(Section):
     bptt: StrictInt = Field(
         128, ge=1, description="of one long text: steps of a piece, through which gradients go back"
     )
-    optimizer: Choice = Choice(kind="adamw")
+    optimizer: Choice = Field(Choice(kind="adamw"), description="what changes the weights by their gradients")
     learning_rate: Annotated[StrictFloat, Field(gt=0)] | Literal["auto"] = Field(
-        1e-3, description="auto: measured by a range test before the first update"
+        1e-3, description="auto: measured by a range test before the first update, whose curve is kept"
     )
-    schedule: Choice = Choice(kind="cosine")
-    clip: StrictFloat | None = Field(1.0, gt=0, description="largest norm of all gradients")
-    label_smoothing: StrictFloat = Field(0.0, ge=0, lt=1)
-    normalize: Literal["tokens", "rows"] = "tokens"
-    unknown: StrictFloat = Field(0.01, ge=0, lt=1, description="share of source symbols replaced by UNK")
-    feeding: Choice = Choice(kind="teacher")
+    schedule: Choice = Field(Choice(kind="cosine"), description="the learning rate over the updates")
+    clip: StrictFloat | None = Field(
+        1.0, gt=0, description="the largest norm of all gradients together; longer ones are scaled down to it"
+    )
+    label_smoothing: StrictFloat = Field(
+        0.0, ge=0, lt=1, description="the share of probability that targets give to all symbols alike"
+    )
+    normalize: Literal["tokens", "rows"] = Field("tokens", description="what the loss of an update is divided by")
+    unknown: StrictFloat = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="the share of source symbols that training replaces by UNK, so that unknown ones can be read",
+    )
+    feeding: Choice = Field(Choice(kind="teacher"), description="what the decoder is fed in training")
     freeze: list[StrictStr] = Field([], description="parts that stay as they are: encoder, source.embedding, ...")
     precision: Literal["float32", "bfloat16", "auto"] = Field(
         "float32",
-        description="of the products in training; auto: bfloat16 where that is clearly faster on this machine",
+        description="of the products in training; auto: bfloat16 where this machine is clearly faster in it, which is "
+        "measured and kept with the model",
     )
-    teachers: list[StrictStr] = Field([], description="folders of trained models whose predictions are learned, too")
+    teachers: list[StrictStr] = Field(
+        [], description="folders of trained models whose predictions are learned too, as `antiphon distill` sets them"
+    )
     teacher_outputs: Literal["none", "add", "only"] = Field(
         "none", description="add: further rows with the teachers' outputs; only: data.train has inputs without answers"
     )
     teacher_share: StrictFloat = Field(
-        0.5, ge=0, le=1, description="of the objective: the teachers' distribution at every step, beside the target"
+        0.5,
+        ge=0,
+        le=1,
+        description="the share of the objective that the teachers' distributions have, beside the target",
     )
     r_drop: StrictFloat = Field(
         0.0,
@@ -253,10 +284,12 @@ class Train(Section):
         le=1_000,
         description="weight of how much two passes with different dropout differ (Liang et al. 2021)",
     )
-    ema: StrictFloat | None = Field(None, gt=0, lt=1, description="decay of a moving average of the weights")
-    average: StrictInt = Field(1, ge=1, description="validate and ship the mean of the last k checkpoints")
-    seed: StrictInt = Field(1, ge=0, lt=1 << 31)
-    tensorboard: StrictBool = Field(False, description="also write TensorBoard events (needs the extra)")
+    ema: StrictFloat | None = Field(
+        None, gt=0, lt=1, description="the decay of a moving average of the weights, which is validated and kept"
+    )
+    average: StrictInt = Field(1, ge=1, description="validate and keep the mean of the last k checkpoints")
+    seed: StrictInt = Field(1, ge=0, lt=1 << 31, description="of first weights, the order of rows, dropout")
+    tensorboard: StrictBool = Field(False, description="also write TensorBoard events (extra `tensorboard`)")
 
     @property
     def token_budget(self) -> int | None:
@@ -277,80 +310,16 @@ class Train(Section):
         return self
 
 
-class Sample(Section):
-    temperature: StrictFloat = Field(1.0, gt=0, le=100, description="below 1: surer, above 1: more surprising")
-    top_k: StrictInt = Field(0, ge=0, description="draw only from this many most probable symbols; 0: from all")
-    top_p: StrictFloat = Field(1.0, gt=0, le=1, description="only among the fewest symbols that hold this probability")
-    seed: StrictInt = Field(1, ge=0, lt=1 << 31)
-
-
-class Diversity(Section):
-    groups: StrictInt = Field(ge=2, description="groups of a beam, which choose one after the other")
-    strength: StrictFloat = Field(0.5, gt=0, le=100, description="what a choice of an earlier group costs, in nats")
-
-
-class Mbr(Section):
-    samples: StrictInt = Field(ge=2, le=10_000, description="outputs drawn, as `sample` says")
-    metric: Literal["chrf", "token_error_rate"] = Field("chrf", description="by which the others judge each of them")
-
-
-class Shortlist(Section):
-    likely: StrictInt = Field(20, ge=1, le=1_000, description="symbols for each symbol of the source")
-    common: StrictInt = Field(500, ge=1, le=100_000, description="most frequent symbols, for every source")
-
-
-class Decode(WithOptions):
-    """How outputs are decoded; the other keys are rules of decoding, checked where they are built."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, allow_inf_nan=False)
-
-    sample: Sample | None = Field(None, description="draw symbols by their probability in place of a beam")
-    mbr: Mbr | None = Field(None, description="of many samples the one most like the others (Eikema & Aziz 2020)")
-    beam: StrictInt = Field(5, ge=1, le=10_000)
-    length_penalty: StrictFloat = Field(1.0, ge=0, le=10)
-    min_length: StrictInt = Field(0, ge=0, description="shortest output in tokens, without the end symbol")
-    max_length: StrictInt | None = Field(
-        None,
-        ge=1,
-        le=1_000_000,
-        description="longest output in tokens; by default half as long again as any training target",
-    )
-    coverage_penalty: StrictFloat = Field(
-        0.0, ge=0, le=100, description="beams that leave out part of their source lose (Wu et al. 2016, eq. 14)"
-    )
-    diversity: Diversity | None = Field(None, description="a beam in groups that differ (Vijayakumar et al. 2016)")
-    require: list[StrictStr] = Field([], description="phrases that every output holds (Hokamp & Liu 2017)")
-    allowed: StrictStr | list[StrictStr] | None = Field(
-        None, description="the only symbols that may be written: a list, or a file with one on each line"
-    )
-    lexicon: StrictStr | None = Field(None, description="a file of the only possible outputs, one per line")
-    replace_unknown: StrictBool = Field(False, description="a source symbol stands in for an unknown one")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the products: less exact, faster")
-    shortlist: Shortlist | None = Field(
-        None, description="search only among the target symbols that the source is likely to need"
-    )
-
-    @property
-    def rules(self) -> dict[str, Any]:
-        """The configured rules of decoding, by their names."""
-        rules = {"allowed": self.allowed, "lexicon": self.lexicon} | self.options
-        return {name: value for name, value in rules.items() if value is not None}
-
-
-class Evaluate(Section):
-    bleu_tokenize: Literal["none", "13a", "char", "zh", "intl"] = "13a"
-
-
 class Config(Section):
     """A whole configuration."""
 
-    format: Literal[1] = 1
+    format: Literal[1] = Field(1, description="the version of these keys")
     structure: Literal["one_to_one", "one_to_many", "many_to_one", "many_to_many", "synchronous"] | None = Field(
         None, description="inferred from the kinds of source and target; if stated, checked"
     )
     data: Data
     sources: list[SideKeys] = Field(
-        [SideKeys()], alias="source", description="what the model reads: one, or a list of several"
+        [SideKeys()], alias="source", description="what the model reads: one source, or a list of several, read as one"
     )
     target: SideKeys = Field(SideKeys(), description="what the model predicts")
     model: Model = Model()

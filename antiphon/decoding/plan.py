@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from antiphon.config.schema import Decode, Sample
+from antiphon.config.decode import Decode, Sample
 from antiphon.data.codecs.text import SourceTextCodec, TextCodec
 from antiphon.data.load import Codecs
 from antiphon.data.shortlist import Shortlist

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from antiphon import metrics
 from antiphon.common.symbols import UNK
-from antiphon.config.schema import Decode
+from antiphon.config.decode import Decode
 from antiphon.data.codecs.labels import LabelCodec, LabelsCodec
 from antiphon.data.codecs.nothing import NextCodec
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec

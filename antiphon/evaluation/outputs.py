@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from antiphon import metrics
-from antiphon.config.schema import Decode
+from antiphon.config.decode import Decode
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.problems import place
 from antiphon.decoding.alignment import written

@@ -25,9 +25,9 @@ import torch
 
 from antiphon import __version__, metrics
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
+from antiphon.config.decode import Decode
 from antiphon.config.files import Files, InMemory
 from antiphon.config.load import with_decode_settings
-from antiphon.config.schema import Decode
 from antiphon.data.batches import Examples, Ints, cut_long, pad
 from antiphon.data.codecs.kinds import codec_to_text
 from antiphon.data.codecs.labels import LabelCodec

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from antiphon.config.schema import Diversity, Mbr, Sample
+from antiphon.config.decode import Diversity, Mbr, Sample
 from antiphon.server.models import Served, Side
 from antiphon.server.problems import Details
 

@@ -155,7 +155,7 @@ def run(
     data.mkdir(parents=True, exist_ok=True)
     show(f"1. The data: {demo.about}")
     show(f"   {demo.write(data)}")
-    show("2. The configuration; every key is explained in the README.")
+    show("2. The configuration; every key is explained in docs/site/en/reference/configuration.md (or `scripts/docs`).")
     path = data / f"{structure}.yaml"
     write_text(path, demo.config)
     show(textwrap.indent(demo.config.rstrip(), "   "))

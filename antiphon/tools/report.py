@@ -46,7 +46,9 @@ def report(model: Predictor, data: Data, path: Path) -> None:
         *curves,
         *([] if data is None else [_worst(model, data)]),
         Section("Data", "What `antiphon check` says of the data now.", plain(_statistics(model))),
-        Section("Configuration", "All that was configured; the README explains every key.", plain([config.to_yaml()])),
+        Section(
+            "Configuration", "All that was configured; the reference explains every key.", plain([config.to_yaml()])
+        ),
     ]
     write_text(path, page(f"Training of {model.folder.resolve().name}", sections))
 

@@ -17,7 +17,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from antiphon.config.schema import Choice, Config
+from antiphon.config.schema import Config
+from antiphon.config.sections import Choice
 from antiphon.data.batches import collate, only
 from antiphon.data.load import encode_rows, train_codecs
 from antiphon.data.problems import Problems

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from antiphon.config.decode import Decode
 from antiphon.config.files import InMemory, Parallel
-from antiphon.config.schema import Config, Decode
+from antiphon.config.schema import Config
 from antiphon.data import shortlist
 from antiphon.data.batches import Examples, cut_long, in_lanes
 from antiphon.data.codecs.labels import LabelsCodec

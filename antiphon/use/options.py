@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from antiphon.config.decode import Decode
 from antiphon.config.load import sample_settings, with_decode_settings
-from antiphon.config.schema import Decode
 from antiphon.data.codecs.text import TextCodec
 from antiphon.decoding.plan import Search, Speaker, check_names, plan, refuse_alignment, written_side
 from antiphon.decoding.rules import ids_of

@@ -30,11 +30,15 @@ project = "Antiphon"
 author = "The Antiphon authors"
 project_copyright = "The Antiphon authors, Apache-2.0"
 release = version = __version__
+if CODE == "zh":
+    import jieba
+
+    jieba.setLogLevel("WARNING")  # it writes about its dictionary
 language = {"en": "en", "zh": "zh_CN"}[CODE]
 extensions = ["myst_parser", "sphinx_copybutton"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
-exclude_patterns = ["**/.*"]
+exclude_patterns = ["**/.*", "**/generated"]
 templates_path = [str(SITE / "_templates")]
 html_static_path = [str(SITE / "_static")]
 html_css_files = ["site.css"]
@@ -56,6 +60,7 @@ html_sidebars = {
 }
 copybutton_exclude = ".linenos, .gp, .go"
 nitpicky = True
+smartquotes = False  # messages and options are shown as they are written
 
 
 # what the theme has no Chinese for

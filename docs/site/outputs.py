@@ -47,7 +47,8 @@ class Block(NamedTuple):
 def pages(language: str) -> list[str]:
     """The names of all written pages, such as learn/attention."""
     folder = SITE / language
-    return sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.md"))
+    paths = [path.relative_to(folder) for path in folder.rglob("*.md")]
+    return sorted(str(path.with_suffix("")) for path in paths if "generated" not in path.parts)
 
 
 def blocks(page: str, language: str = "en") -> list[Block]:

@@ -28,4 +28,9 @@ def pronunciations(folder: Path, few: bool) -> None:
 
 TABLES: dict[str, tuple[Write, ...]] = {
     "index": (pronunciations,),
+    "reference/experiments": (pronunciations,),
+    "reference/inspecting": (pronunciations,),
+    "reference/python": (pronunciations,),
+    "reference/shipping": (pronunciations,),
+    "reference/using": (pronunciations,),
 }

@@ -114,7 +114,7 @@ def test_both_distributions_have_one_licence() -> None:
     assert (ROOT / "LICENSE").read_text(encoding="utf-8") == (ROOT / "runtime/LICENSE").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("readme", ["README.md", "runtime/README.md"])
+@pytest.mark.parametrize("readme", ["README.md", "README.zh.md", "runtime/README.md"])
 def test_links_of_what_the_index_shows_are_absolute_and_lead_somewhere(readme: str) -> None:
     text = (ROOT / readme).read_text(encoding="utf-8")
     for image, target in re.findall(r"(!?)(?<=[\[\]!])\[[^\[\]]*\]\(([^)\s]*)", text):

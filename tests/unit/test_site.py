@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -25,6 +26,7 @@ import tables  # noqa: E402
 
 PAGES = outputs.pages("en")
 RUN = [page for page in PAGES if outputs.blocks(page)]
+SLOW = ("reference/experiments",)
 FENCE = re.compile(
     r"^```.*?^```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)|^\{.*?$|<[^>\n]+>", re.DOTALL | re.MULTILINE
 )
@@ -63,7 +65,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.parametrize("page", RUN)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in RUN])
 def test_the_commands_and_snippets_of_a_page_run(
     page: str, tmp_path: Path, commands: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,8 +76,12 @@ def test_the_commands_and_snippets_of_a_page_run(
     monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(antiphon, "train", _train_briefly, raising=False)
     short = [block._replace(text=re.sub(r"UPDATES = \d+", "UPDATES = 3", block.text)) for block in outputs.blocks(page)]
-    for _ in outputs.run(short, tmp_path, {"__name__": "page"}, outputs.bash):
-        pass
+    level = logging.getLogger("antiphon").level
+    try:
+        for _ in outputs.run(short, tmp_path, {"__name__": "page"}, outputs.bash):
+            pass
+    finally:
+        logging.getLogger("antiphon").setLevel(level)
 
 
 def _train_briefly(what: Any, out: str | None = None, settings: Any = None, **options: Any) -> object:

@@ -71,6 +71,7 @@ class LabelCodec(CategoryCodec):
 
     `weights` are the weights of labels in the training loss: a table from label to weight (1 for labels not in it), or
     "balanced", n / (labels * count) for a label that occurs count times among n.
+    Losses that are reported are without them.
     """
 
     kind = "label"
@@ -123,7 +124,8 @@ class LabelCodec(CategoryCodec):
 class LabelsCodec(LabelCodec):
     """A label for each step of the source, with white space between them or as a JSON list.
 
-    With `crf` a row's labels are scored and chosen together.
+    With `crf` a linear-chain CRF scores a row's labels together, and Viterbi's algorithm chooses them (Lample et al.
+    2016); then without `weights`.
     """
 
     kind = "labels"

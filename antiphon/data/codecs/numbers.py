@@ -150,7 +150,12 @@ class ScaledCodec(Codec):
 
 
 class VectorCodec(ScaledCodec):
-    """One vector per row: a JSON list, a row of an array, or several columns."""
+    """One vector per row: a JSON list, a row of an array, or several columns.
+
+    `scale` gives mean 0 and deviation 1 to `each` number, to `all` alike, or to `none`. Missing numbers (empty cells,
+    NaN, NA, null) are refused, or filled with the `mean` of the training rows, or in frames with the number of the
+    `previous` step.
+    """
 
     kind = "vector"
 

@@ -170,14 +170,14 @@ class TextCodec(Codec):
 
 
 class SourceTextCodec(TextCodec):
-    """A text as source.
+    """A text as source. `normalize` is the Unicode form of it, `lowercase` makes its letters small.
 
     With `turns` a value is a dialogue: a list of texts, also as JSON, of which the last `turns` are kept;
     any other text is one turn. Each turn ends with the end symbol.
 
-    With `characters`, true or a table of `Spelling`'s options, a word is read with its spelling. An encoded text is
-    then ids [words + ends, 1 + width]: the id of each word and the ids of its characters, which unknown words have too;
-    at an end the ids of the end symbol.
+    With `characters`, true or `{embedding: 32, hidden: 64, width: 20}`, each word is read with its spelling, unknown
+    words too (Ling et al. 2015; Lample et al. 2016). An encoded text is then ids [words + ends, 1 + width]: the id of
+    each word and the ids of its characters; at an end the ids of the end symbol.
 
     If no training text has white space at its ends, it is removed from inputs: a line end after a word changes nothing.
     """
@@ -264,7 +264,8 @@ class SourceTextCodec(TextCodec):
 class TargetTextCodec(TextCodec):
     """A text as target; its tokens are words unless the user chooses others.
 
-    With `ctc` there is no decoder: a step of the source predicts a symbol or a blank, and together these are the text.
+    With `ctc` there is no decoder: each step of the source (frames, images or text) predicts a symbol or a blank, and
+    log p is the sum over all alignments (Graves et al. 2006). Of `decode` it takes `beam` alone.
     """
 
     DEFAULT = "words"
@@ -296,7 +297,10 @@ class TargetTextCodec(TextCodec):
 
 
 class LongTextCodec(TextCodec):
-    """One long text, such as a book: a whole file is one value. A line end is a symbol; there is no end symbol."""
+    """One long text, such as a book: a whole file is one value. A line end is a symbol; there is no end symbol.
+
+    Its target is `next`. Training reads it in `train.batch_size` places at once, in pieces of `train.bptt` steps.
+    """
 
     kind = "long_text"
     whole = True

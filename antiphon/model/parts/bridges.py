@@ -35,7 +35,10 @@ class Bridge(nn.Module, ABC):
 
 
 class Last(Bridge):
-    """C = h_S. Every decoder layer starts from C itself, an LSTM's cell state from zero."""
+    """C = h_S (Sutskever et al. 2014, arXiv 1409.3215).
+
+    Every decoder layer starts from C itself, an LSTM's cell state from zero.
+    """
 
     def __init__(self, memory: int, last: int, hidden: int, layers: int, state_parts: int) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class _Projected(Bridge):
 
 
 class ProjectedLast(_Projected):
-    """C = tanh(W h_S + b)."""
+    """C = tanh(W h_S + b) (Cho et al. 2014, arXiv 1406.1078)."""
 
     def __init__(self, memory: int, last: int, hidden: int, layers: int, state_parts: int) -> None:
         super().__init__(last, hidden, layers, state_parts)
@@ -80,7 +83,10 @@ class ProjectedLast(_Projected):
 
 
 class ProjectedAll(_Projected):
-    """C = tanh(W pool(h_1..h_S) + b), the pool masked: `mean`, `max`, or `attention` (learned weights)."""
+    """C = tanh(W pool(h_1..h_S) + b), the pool masked: `mean`, `max`, or `attention` (learned weights).
+
+    Bahdanau et al. 2015 (arXiv 1409.0473) start from one state, here it is a pool of all.
+    """
 
     def __init__(
         self,

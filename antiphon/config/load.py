@@ -14,9 +14,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 
+from antiphon.common.options import Sample
 from antiphon.config.files import Files, Parallel
 from antiphon.config.messages import explained
-from antiphon.config.schema import Choice, Config, Sample, keys_of
+from antiphon.config.schema import Choice, Config, keys_of
 from antiphon.errors import ConfigError, shown
 
 LONGEST_YAML = 1 << 20  # characters

@@ -7,8 +7,9 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from antiphon.common.messages import expected
 from antiphon.config.schema import Config, keys_of
-from antiphon.errors import ConfigError, expected, nearest, shown
+from antiphon.errors import ConfigError, nearest, shown
 
 
 def explained(error: ValidationError, tree: Mapping[str, object]) -> ConfigError:

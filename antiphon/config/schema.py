@@ -27,15 +27,10 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
+from antiphon.common.options import Diversity, Mbr, Sample, Section
 from antiphon.config.files import Files, Parallel, files_of, files_or_fraction, optional_files, vectors
 
 WIDEST, DEEPEST = 1 << 16, 256  # the width of a layer, the number of layers: more is a typing error
-
-
-class Section(BaseModel):
-    """A table of the configuration: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 def keys_of(section: object) -> dict[str, FieldInfo]:
@@ -269,23 +264,6 @@ class Train(Section):
         if self.ema is not None and self.average > 1:
             raise ValueError("ema and average both average the weights; choose one of them")
         return self
-
-
-class Sample(Section):
-    temperature: StrictFloat = Field(1.0, gt=0, le=100, description="below 1: surer, above 1: more surprising")
-    top_k: StrictInt = Field(0, ge=0, description="draw only from this many most probable symbols; 0: from all")
-    top_p: StrictFloat = Field(1.0, gt=0, le=1, description="only among the fewest symbols that hold this probability")
-    seed: StrictInt = Field(1, ge=0, lt=1 << 31)
-
-
-class Diversity(Section):
-    groups: StrictInt = Field(ge=2, description="groups of a beam, which choose one after the other")
-    strength: StrictFloat = Field(0.5, gt=0, le=100, description="what a choice of an earlier group costs, in nats")
-
-
-class Mbr(Section):
-    samples: StrictInt = Field(ge=2, le=10_000, description="outputs drawn, as `sample` says")
-    metric: Literal["chrf", "token_error_rate"] = Field("chrf", description="by which the others judge each of them")
 
 
 class Shortlist(Section):

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import re
 import secrets
-import traceback
-from time import perf_counter, time
-from typing import Any
+from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from antiphon.server.problems import Problem
-from antiphon.server.settings import Settings
+from .logs import LOG, log_failure
+from .problems import Problem
+from .service import Service
 
-LOG = logging.getLogger("antiphon.server")
 CLOSED = ("/v1/", "/metrics")
 ENDLESS = "/v1/predict/live"  # a body that comes step by step
+PROBES = ("/healthz", "/readyz", "/metrics")  # asked again and again by machines
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEADERS = {
     "content-security-policy": (
@@ -38,26 +35,12 @@ HEADERS = {
 }
 
 
-class Metrics:
-    """The metrics of `/metrics`, in a registry of their own."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        about: dict[str, Any] = {"registry": self.registry}
-        self.requests = Counter("antiphon_requests", "Requests answered", ["route", "method", "status"], **about)
-        self.seconds = Histogram("antiphon_request_seconds", "From request to answer", ["route"], **about)
-        self.inputs = Counter("antiphon_inputs", "Inputs answered by a model", ["model"], **about)
-        buckets = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-        self.batches = Histogram("antiphon_batch_inputs", "Inputs of a batch", ["model"], buckets=buckets, **about)
-        self.waiting = Gauge("antiphon_waiting_inputs", "Inputs that wait for a model", ["model"], **about)
-        self.streams = Gauge("antiphon_open_streams", "Streams that are open", **about)
-
-
 class Guard:
     """The outermost layer of the server, in ASGI itself: streams pass through it unbuffered."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
-        self.app, self.settings, self.metrics = app, settings, metrics
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app, self.service = app, service
+        self.settings, self.metrics = service.settings, service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -76,6 +59,8 @@ class Guard:
                 status = message["status"]
                 out = MutableHeaders(scope=message)
                 out["x-request-id"] = number
+                if self.service.draining.is_set():  # the client asks next over a connection that will be there
+                    out["connection"] = "close"
                 for name, value in HEADERS.items():
                     out.setdefault(name, value)
             await send(message)
@@ -95,8 +80,9 @@ class Guard:
             method = method if method in ("GET", "HEAD", "POST", "OPTIONS") else "other"
             self.metrics.requests.labels(route, method, status).inc()
             self.metrics.seconds.labels(route).observe(seconds)
-            line = {"time": round(time(), 3), "request": number, "method": method, "route": route, "status": status}
-            LOG.info(json.dumps({**line, "ms": round(1000 * seconds, 2), **state["log"]}))
+            line = {"event": "request", "request": number, "method": method, "route": route, "status": status}
+            level = logging.DEBUG if route in PROBES else logging.INFO
+            LOG.log(level, {**line, "ms": round(1000 * seconds, 2), **state["log"]})
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
         """Refuse a request by what stands before its body."""
@@ -141,10 +127,3 @@ class Guard:
 def _name(host: str) -> str:
     """The name in a Host header, without its port."""
     return host.rpartition(":")[0].lower() if re.search(r":\d*$", host) else host.lower()
-
-
-def log_failure(error: Exception, request: str | None = None) -> None:
-    """Log an error's class and where it was raised, without its message, which may hold an input."""
-    frames = "".join(traceback.format_tb(error.__traceback__, -8))
-    line = {"event": "error", "request": request, "error": type(error).__name__, "raised": frames}
-    LOG.log(logging.ERROR, json.dumps(line))

@@ -27,10 +27,10 @@ GOLDEN = ROOT / "tests" / "golden" / "v0.1.0"
 
 @asynccontextmanager
 async def asking(
-    models: Sequence[Served], again: Callable[[str], Served] | None = None, **settings: Any
+    models: Sequence[Served], again: Callable[[str], Served] | None = None, tracer: Any = None, **settings: Any
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of a server of these models, which `again` loads anew."""
-    app = create_app(models, Settings(**settings), again=again)
+    """A client of a server of these models, which `again` loads anew and whose spans `tracer` makes."""
+    app = create_app(models, Settings(**settings), again=again, tracer=tracer)
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://server", timeout=60) as client:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -27,6 +28,9 @@ from .paths import add_models
 from .service import Service
 from .settings import Settings
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
 __all__ = ["STATIC", "create_app"]
 ABOUT = "Recurrent sequence models. Answers never depend on what else is asked at the same time."
 
@@ -37,14 +41,16 @@ def create_app(
     failed: Callable[[Exception], None] | None = None,
     trace: type[BaseModel] | None = None,
     again: Callable[[str], Served] | None = None,
+    tracer: Tracer | None = None,
 ) -> FastAPI:
     """The server of some models.
 
     They are taken one by one after the start, in a thread, and so may be loaded by an iterator; until all are there
     `/readyz` answers 503. If that fails, `failed` gets the error. `again` loads the model of a name anew. `trace`
-    describes the answers of `/v1/explain`. `app.state.service.drain()` announces the end.
+    describes the answers of `/v1/explain`, `tracer` makes spans of requests.
+    `app.state.service.drain()` announces the end.
     """
-    service = Service(settings or Settings(), again)
+    service = Service(settings or Settings(), again, tracer)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:

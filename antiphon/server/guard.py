@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import math
 import re
 import secrets
 from time import perf_counter
@@ -12,13 +13,16 @@ from time import perf_counter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .limits import ClientLimit
 from .logs import LOG, log_failure
 from .problems import Problem
 from .service import Service
+from .tracing import begin_span, end_span
 
 CLOSED = ("/v1/", "/metrics")
 ENDLESS = "/v1/predict/live"  # a body that comes step by step
 PROBES = ("/healthz", "/readyz", "/metrics")  # asked again and again by machines
+METHODS = ("GET", "HEAD", "POST", "OPTIONS")  # by their names; others are counted together
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEADERS = {
     "content-security-policy": (
@@ -41,6 +45,8 @@ class Guard:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.service = app, service
         self.settings, self.metrics = service.settings, service.metrics
+        rate = self.settings.client_rate
+        self.limit = None if rate is None else ClientLimit(rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -52,6 +58,8 @@ class Guard:
         number = sent_id if REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(8)
         state = scope.setdefault("state", {})
         state["log"] = {}
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        span = None if scope["path"] in PROBES else begin_span(self.service.tracer, method, headers)
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -76,8 +84,8 @@ class Guard:
                 await Problem("internal_error").response()(scope, receive, sending)
         finally:
             seconds = perf_counter() - begun
-            route, method = getattr(scope.get("route"), "path", "") or "unmatched", scope["method"]
-            method = method if method in ("GET", "HEAD", "POST", "OPTIONS") else "other"
+            route = getattr(scope.get("route"), "path", "") or "unmatched"
+            end_span(span, method, route, status, state["log"])
             self.metrics.requests.labels(route, method, status).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             line = {"event": "request", "request": number, "method": method, "route": route, "status": status}
@@ -89,6 +97,11 @@ class Guard:
         hosts, path = self.settings.hosts, scope["path"]
         if hosts and _name(headers.get("host", "")) not in hosts:
             raise Problem("invalid_host")  # a page elsewhere may give its own name this address
+        if self.limit is not None and path.startswith("/v1/") and scope["method"] != "OPTIONS":
+            client, _ = scope.get("client") or ("", 0)
+            if (wait := self.limit.wait(client, perf_counter())) > 0:
+                allowed = f"at most {self.limit.rate:g} per second"
+                raise Problem("too_many_requests", allowed, {"retry-after": str(math.ceil(wait))})
         if self.settings.token is not None and scope["method"] != "OPTIONS" and path.startswith(CLOSED):
             kind, _, token = headers.get("authorization", "").partition(" ")
             right = hmac.compare_digest(token.strip().encode(), self.settings.token.encode())

@@ -11,7 +11,6 @@ from typing import Any
 
 LOG = logging.getLogger("antiphon.server")
 """Its messages are dictionaries, without anything that a client sent."""
-LEVELS = ("debug", "info", "warning", "error")
 
 
 class Line(logging.Formatter):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import ipaddress
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -17,7 +19,17 @@ from .errors import StartError
 from .settings import Settings
 
 PREFIX = "ANTIPHON_"
+TOKEN = f"--token-file (env var: {PREFIX}TOKEN_FILE)"
 HERE = ("localhost", "127.0.0.1", "[::1]")  # names of this machine
+
+
+class LogLevel(StrEnum):
+    """What is logged: lines of this level and those above it."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class Wanted(NamedTuple):
@@ -70,9 +82,20 @@ def _wanted(
     drain: Annotated[
         float, option("drain", min=0.0, help="seconds that requests may take after that")
     ] = Settings.drain,
+    client_rate: Annotated[
+        float | None,
+        option("client_rate", min=0.001, help="requests per second of one client address before it gets status 429"),
+    ] = None,
+    trust_proxy: Annotated[
+        list[str] | None,
+        option("trust_proxy", metavar="ADDRESS", help="believe X-Forwarded-For of this proxy or network (10.0.0.0/8)"),
+    ] = None,
     log_level: Annotated[
-        str, option("log_level", metavar="debug|info|warning|error", help="debug: also requests of probes")
-    ] = Settings.log_level,
+        LogLevel, option("log_level", help="of the lines on standard error; debug: also requests of probes")
+    ] = LogLevel.INFO,
+    otel: Annotated[
+        bool, option("otel", "--otel", help="send spans to OpenTelemetry, as its variables OTEL_... say (extra: otel)")
+    ] = False,
 ) -> Wanted:
     """The options of every server, read."""
     hosts = () if allow_open or token_file else (host, *HERE)
@@ -85,7 +108,10 @@ def _wanted(
         batch_steps=batch_steps,
         grace=grace,
         drain=drain,
-        log_level=log_level,
+        log_level=log_level.value,
+        client_rate=client_rate,
+        proxies=tuple(map(_address, trust_proxy or ())),
+        otel=otel,
     )
     return Wanted([folder.expanduser() for folder in folders], host, port, allow_open, settings)
 
@@ -105,12 +131,21 @@ def command(start: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _address(text: str) -> str:
+    """An address or a network, as it is written."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise StartError(f"--trust-proxy (env var: {PREFIX}TRUST_PROXY): {error}") from None
+    return text
+
+
 def _token(path: Path) -> str:
     """The token in a file."""
     try:
         token = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        raise StartError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+        raise StartError(f"{TOKEN} {path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
     if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
-        raise StartError(f"{path}: must hold a token of 16 or more ASCII characters without spaces")
+        raise StartError(f"{TOKEN} {path}: must hold a token of 16 or more ASCII characters without spaces")
     return token

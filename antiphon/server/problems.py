@@ -47,6 +47,7 @@ CODES: dict[str, Kind] = {
     "no_output": Kind(422, "The options leave no possible output for the input."),
     "not_supported": Kind(422, "This model does not support this; GET /v1/models describes what it supports."),
     "queue_full": Kind(429, "Too much is waiting; try again later."),
+    "too_many_requests": Kind(429, "This client sends more requests than it may; try again later."),
     "client_left": Kind(499, "The client left before the answer."),
     "internal_error": Kind(500, "The server failed; its log says why, under the request's id."),
     "reload_failed": Kind(500, "A model could not be loaded again, and stays as it was; the log says why."),

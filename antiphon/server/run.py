@@ -19,6 +19,7 @@ from .models import Loader, Served, name_of, warm
 from .service import tidy
 from .settings import Settings
 from .stopping import CANCELLED, Connection, Server
+from .tracing import tracer_of
 
 SWITCH = 5e-5  # seconds after which a thread that waits for the interpreter gets it
 KEEP_ALIVE = (
@@ -32,6 +33,8 @@ def serve(folders: Sequence[Path], loader: Loader, host: str, port: int, setting
     An address that cannot be bound, an open server beyond this machine, and two models of one name are a `StartError`,
     a folder that cannot be loaded is an error of the loader's.
     """
+    log_to_standard_error(settings.log_level)
+    tracer = tracer_of(settings.otel)
     for folder in folders:
         loader.check(folder)
     places = _by_name(folders)
@@ -51,12 +54,12 @@ def serve(folders: Sequence[Path], loader: Loader, host: str, port: int, setting
         yield from map(load, places)
         tidy()
 
-    log_to_standard_error(settings.log_level)
-    app = create_app(models(), settings, failed, loader.trace, load)
+    app = create_app(models(), settings, failed, loader.trace, load, tracer)
     service = app.state.service
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, lifespan="on", http=Connection,
-        timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=CANCELLED, proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=CANCELLED,
+        proxy_headers=bool(settings.proxies), forwarded_allow_ips=list(settings.proxies),
     )  # fmt: skip
     # a model's thread takes the interpreter at every operation; refusing a flood of requests would starve it otherwise
     sys.setswitchinterval(SWITCH)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastapi import Request
 
@@ -17,6 +17,9 @@ from .models import Served
 from .problems import Problem
 from .settings import Settings
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
 
 class Running(NamedTuple):
     """A model and its thread."""
@@ -26,10 +29,12 @@ class Running(NamedTuple):
 
 
 class Service:
-    """The state of a server. `again` loads the model of a name anew."""
+    """The state of a server. `again` loads the model of a name anew; `tracer` makes spans of requests."""
 
-    def __init__(self, settings: Settings, again: Callable[[str], Served] | None = None) -> None:
-        self.settings, self.metrics = settings, Metrics()
+    def __init__(
+        self, settings: Settings, again: Callable[[str], Served] | None = None, tracer: Tracer | None = None
+    ) -> None:
+        self.settings, self.metrics, self.tracer = settings, Metrics(), tracer
         self.models: dict[str, Running] = {}
         self.ready = False
         self.draining = asyncio.Event()

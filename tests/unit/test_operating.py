@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import inspect
 import json
 import os
+import re
 import shutil
 import signal
+import sys
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,10 +23,19 @@ pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'antipho
 pytest.importorskip("onnxscript", reason="needs the extra: pip install 'antiphon[export]'")
 
 import httpx2
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
 from load import Client, under_load
 from serving import GOLDEN, RUNTIME_ALONE, Echo, Process, asking, echoing, events, post, process, run
+from typer.testing import CliRunner
 
 from antiphon.export.folder import export
+from antiphon.server.errors import StartError
+from antiphon.server.limits import ClientLimit
+from antiphon.server.options import Wanted, command
+from antiphon.server.settings import Settings
+from antiphon.server.tracing import VARIABLES, tracer_of
 
 WORDS = ["shoe", "moon", "a", "shee"]
 TOKEN = "a-token-of-the-test"
@@ -294,3 +307,171 @@ def test_lines_of_log_have_a_time_and_probes_are_left_out(tmp_path: Path, shippe
                 time = datetime.fromisoformat(line["time"])
                 assert time.utcoffset() == timedelta(0)
                 assert line["level"] in ("debug", "info")
+
+
+# --- options --------------------------------------------------------------------------------------------
+
+VALUES = {
+    "FOLDERS": "one:two", "HOST": "::1", "PORT": "81", "TOKEN_FILE": "", "ALLOW_OPEN": "1", "ORIGIN": "https://a https://b",
+    "DEADLINE": "2.5", "QUEUE": "7", "BATCH_STEPS": "8", "GRACE": "3", "DRAIN": "4", "CLIENT_RATE": "5.5",
+    "TRUST_PROXY": "10.0.0.0/8 ::1", "LOG_LEVEL": "debug", "OTEL": "true",
+}  # fmt: skip
+
+
+def start(wanted: Wanted) -> None:
+    """A command that has no options of its own."""
+
+
+def started(arguments: list[str], environment: dict[str, str]) -> tuple[int, str, list[Wanted]]:
+    """Exit status and output of a command with the options of every server, and what it was to start."""
+    app, starts = typer.Typer(), list[Wanted]()
+    app.command()(command(lambda wanted: starts.append(wanted)))
+    done = CliRunner().invoke(app, arguments, env=environment)
+    return done.exit_code, done.output, starts
+
+
+def test_every_option_can_be_given_by_a_variable_and_the_command_line_wins(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(TOKEN)
+    environment = {f"ANTIPHON_{name}": value for name, value in VALUES.items()}
+    environment["ANTIPHON_TOKEN_FILE"] = str(tmp_path / "token")
+    assert {name.upper() for name in inspect.signature(command(start)).parameters} == VALUES.keys()
+    _, _, (wanted,) = started([], environment)
+    settings = Settings(
+        token=TOKEN, origins=("https://a", "https://b"), deadline=2.5, queue=7, batch_steps=8, grace=3.0, drain=4.0,
+        client_rate=5.5, proxies=("10.0.0.0/8", "::1"), log_level="debug", otel=True,
+    )  # fmt: skip
+    assert wanted == Wanted([Path("one"), Path("two")], "::1", 81, True, settings)
+    _, _, (changed,) = started(["three", "--port", "82", "--grace", "0", "--log-level", "error"], environment)
+    assert changed == Wanted(
+        [Path("three")], "::1", 82, True, dataclasses.replace(settings, grace=0.0, log_level="error")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"), ("PORT", "65536"), ("ALLOW_OPEN", "perhaps"), ("DEADLINE", "soon"), ("QUEUE", "0"),
+        ("GRACE", "-1"), ("DRAIN", "x"), ("CLIENT_RATE", "0"), ("LOG_LEVEL", "loud"),
+        ("BATCH_STEPS", "0"), ("OTEL", "x"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_with_its_variable(name: str, value: str) -> None:
+    status, output, starts = started(["folder"], {f"ANTIPHON_{name}": value})
+    assert (status, starts) == (2, [])
+    assert f"ANTIPHON_{name}" in output
+
+
+@pytest.mark.parametrize(("name", "value"), [("TRUST_PROXY", "anybody"), ("TOKEN_FILE", "/nowhere/token")])
+def test_a_wrong_address_or_token_file_is_named(name: str, value: str) -> None:
+    app = typer.Typer()
+    app.command()(command(start))
+    done = CliRunner().invoke(app, ["folder"], env={f"ANTIPHON_{name}": value})
+    assert isinstance(done.exception, StartError)
+    assert f"ANTIPHON_{name}" in str(done.exception)
+    assert value in str(done.exception)
+
+
+# --- limits of clients ----------------------------------------------------------------------------------
+
+
+@given(rate=st.floats(0.1, 50), gaps=st.lists(st.floats(0, 3), min_size=1, max_size=60))
+def test_a_client_never_gets_more_than_its_rate_and_may_ask_after_the_wait(rate: float, gaps: list[float]) -> None:
+    limit, now, taken = ClientLimit(rate), 100.0, list[float]()
+    for gap in gaps:
+        now += gap
+        wait = limit.wait("client", now)
+        if not wait:
+            taken.append(now)
+            for begin in taken:
+                assert sum(begin <= time <= now for time in taken) <= rate * (now - begin) + max(1.0, rate) + 1e-6
+        else:
+            assert ClientLimit(rate).wait("client", now) == 0, "another server knows nothing of it"
+            now += wait + 1e-6
+            assert limit.wait("client", now) == 0
+            taken.append(now)
+
+
+def test_clients_are_counted_each_and_networks_of_one_client_together() -> None:
+    limit = ClientLimit(1)
+    for addresses, free in (
+        (("10.0.0.1", "10.0.0.2", "::ffff:10.0.0.3", "2001:db8:1::1", "2001:db8:2::1"), True),
+        (("10.0.0.1", "::ffff:10.0.0.2", "2001:db8:1::2"), False),
+    ):
+        for address in addresses:
+            assert (limit.wait(address, 5.0) == 0) == free, address
+
+
+def test_too_many_requests_of_a_client_are_refused_with_the_time_to_wait() -> None:
+    async def ask() -> None:
+        async with asking([echoing(Echo())], client_rate=0.5) as client:
+            first, second = [await client.post("/v1/predict", json={"inputs": ["a"]}) for _ in range(2)]
+            assert (first.status_code, second.status_code) == (200, 429)
+            assert second.json()["code"] == "too_many_requests"
+            assert second.headers["retry-after"] == "2"
+            for path in ("/healthz", "/readyz", "/metrics", "/docs", "/"):
+                assert (await client.get(path)).status_code == 200
+
+    run(ask)
+
+
+def test_a_proxy_names_its_clients_only_if_it_is_trusted(tmp_path: Path, shipped: Path) -> None:
+    for options, second in (((), 429), (("--trust-proxy", "127.0.0.1"), 200)):
+        with process(tmp_path, shipped, "--client-rate", 0.01, *options, command=RUNTIME_ALONE) as server:
+            statuses = [
+                httpx2.get(f"{server.url}/v1/models", headers={"x-forwarded-for": client}, timeout=60).status_code
+                for client in ("203.0.113.1", "203.0.113.2", "203.0.113.1")
+            ]
+            assert statuses == [200, second, 429]
+
+
+# --- OpenTelemetry --------------------------------------------------------------------------------------
+
+
+def test_spans_hold_the_route_the_model_and_the_clients_trace_but_no_input() -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="needs the extra: pip install 'antiphon[otel]'")
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    spans, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+
+    async def ask() -> None:
+        async with asking([echoing(Echo())], tracer=provider.get_tracer("test")) as client:
+            headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01", "user-agent": "private"}
+            await client.post("/v1/predict", json={"inputs": ["private", "no"]}, headers=headers)
+            await client.post("/v1/predict?private=1", json={"inputs": ["burst", "private"]})
+            await client.get("/private?private=1")
+            for path in ("/healthz", "/readyz", "/metrics"):
+                await client.get(path)
+
+    run(ask)
+    first, failed, missing = spans.get_finished_spans()
+    assert dict(first.attributes or {}) == {
+        "http.request.method": "POST", "http.route": "/v1/predict", "http.response.status_code": 200,
+        "antiphon.model": "echo", "antiphon.inputs": 2,
+    }  # fmt: skip
+    assert first.name == "POST /v1/predict"
+    assert first.parent is not None
+    assert format(first.parent.trace_id, "032x") == trace_id
+    assert [span.status.is_ok for span in (first, failed, missing)] == [True, False, True]
+    assert "private" not in "".join(span.to_json() for span in (first, failed, missing))
+
+
+def test_without_the_extra_opentelemetry_is_named_with_its_command(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    assert tracer_of(False) is None
+    assert not caplog.records
+    with pytest.raises(
+        StartError, match=re.escape("--otel: OpenTelemetry is not installed: pip install 'antiphon[otel]'")
+    ):
+        tracer_of(True)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    assert tracer_of(False) is None
+    (record,) = caplog.records
+    assert "pip install 'antiphon[otel]'" in str(record.msg)

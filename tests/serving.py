@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -155,13 +155,20 @@ RUNTIME_ALONE = (sys.executable, "-c", ALONE, "serve")
 
 @contextmanager
 def process(
-    folder: Path, *arguments: object, command: Sequence[str | Path] = COMMAND, alone: bool = False
+    folder: Path,
+    *arguments: object,
+    command: Sequence[str | Path] = COMMAND,
+    alone: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Process]:
     """A server's command with these arguments, ready, its log in a folder; `alone`: with no path to this checkout."""
     whole = [*map(str, (*command, *arguments)), "--port", "0", "--threads", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": "" if alone else os.pathsep.join(sys.path)}
+    path = {"OMP_NUM_THREADS": "1", "PYTHONPATH": "" if alone else os.pathsep.join(sys.path)}
     log = folder / "log"
-    with log.open("wb") as errors, subprocess.Popen(whole, stderr=errors, env=environment) as started:
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(whole, stderr=errors, env={**os.environ, **path, **(environment or {})}) as started,
+    ):
         try:
             server = Process(started, log)
             server.until("listening", "ready")

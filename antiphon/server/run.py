@@ -65,7 +65,7 @@ def serve(folders: Sequence[Path], loader: Loader, host: str, port: int, setting
     sys.setswitchinterval(SWITCH)
     server = Server(config, service)
     if hasattr(signal, "SIGHUP"):  # not on Windows
-        signal.signal(signal.SIGHUP, lambda *_: service.reload_soon())
+        signal.signal(signal.SIGHUP, lambda *_: service.soon(service.begin_reload))
     address, bound = listening.getsockname()[:2]
     url = f"http://{f'[{address}]' if ':' in address else address}:{bound}"
     LOG.info({"event": "listening", "url": url})

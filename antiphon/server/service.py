@@ -96,23 +96,26 @@ class Service:
             await asyncio.to_thread(tidy)
         return failed
 
-    def reload_soon(self) -> None:
-        """Begin to load all models again. A signal may call it."""
-        if self._loop is None or not self.ready:
-            LOG.warning({"event": "not reloaded", "reason": "the models are still being loaded"})
-        else:
-            self._loop.call_soon_threadsafe(self._begin_reload)
+    def soon(self, call: Callable[[], None]) -> None:
+        """Let the event loop call something. A signal may ask for it: it can come in the middle of anything, even of a
+        line of log."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(call)
 
-    def _begin_reload(self) -> None:
+    def begin_reload(self) -> None:
+        """Begin to load all models again."""
+        if not self.ready:
+            LOG.warning({"event": "not reloaded", "reason": "the models are still being loaded"})
+            return
         task = asyncio.ensure_future(self.reload())
         self._reloads.add(task)  # the loop itself would not keep it
         task.add_done_callback(self._reloads.discard)
 
     def drain(self) -> None:
-        """The server is about to stop: it is not ready any more, and answers end their connections. A signal may call
-        it."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.draining.set)
+        """The server is about to stop: it is not ready any more, and answers end their connections."""
+        if not self.draining.is_set():
+            LOG.info({"event": "draining"})
+        self.draining.set()
 
     def stop(self) -> None:
         """No more requests come: streams without an end of their own end."""
@@ -120,7 +123,7 @@ class Service:
 
     async def close(self) -> None:
         """Wait until all that was admitted is done."""
-        for _, worker in self.models.values():
+        for _, worker in list(self.models.values()):
             await asyncio.to_thread(worker.close)
 
     def check_ready(self) -> None:

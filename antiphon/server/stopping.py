@@ -66,12 +66,9 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop. A person at a terminal, who sends SIGINT, need not wait for the grace period."""
         if self.should_exit:
-            LOG.warning({"event": "stopped at once"})
             os._exit(128 + sig)
-        grace = self.service.settings.grace if sig == signal.SIGTERM else 0.0
-        LOG.info({"event": "draining", "grace": grace})
-        self._ends = monotonic() + grace
-        self.service.drain()
+        self._ends = monotonic() + (self.service.settings.grace if sig == signal.SIGTERM else 0.0)
+        self.service.soon(self.service.drain)
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:

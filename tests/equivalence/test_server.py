@@ -20,13 +20,14 @@ pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'antipho
 pytest.importorskip("onnxscript", reason="needs the extra: pip install 'antiphon[export]'")
 
 import httpx2
+import jsonschema
 from serving import ALONE, GOLDEN, RUNTIME_ALONE, asking, events, post, process, run
 from untrained import KINDS, picture_files, rows_of, untrained
 
 from antiphon.data.rows import Row
 from antiphon.export.folder import export
-from antiphon.server.app import STATIC
-from antiphon.server.models import Served
+from antiphon.server.app import STATIC, create_app
+from antiphon.server.models import Served, warm
 from antiphon.server.schema import answer_json
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
@@ -126,6 +127,59 @@ def test_the_server_answers_as_predict(case: str, made: Callable[[str], Made]) -
             whole, each = run(lambda: answered(served, bodies, options))  # noqa: B023 it is run at once
             close(expected, whole)
             close(alone, each)
+
+
+@cache
+def described() -> Any:
+    """A check of answers to /v1/predict by the OpenAPI file, in which no field may be left out."""
+    api = create_app([]).openapi()
+    for schema in api["components"]["schemas"].values():
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+    return jsonschema.Draft202012Validator(
+        {"$ref": "#/components/schemas/PredictAnswer", "components": api["components"]}
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_that_is_answered_stands_in_the_openapi_file_and_all_that_is_refused_in_the_models(
+    case: str, made: Callable[[str], Made]
+) -> None:
+    model, inputs, folders = made(case)
+    reads = model.codecs.sources[0].reads
+    strange: list[Any] = ["ж", ""] if reads and isinstance(inputs[0], str) and not case.startswith("image") else []
+    bodies = [*(sent(model, item) for item in inputs), *strange, {"no": "input"}]
+
+    async def ask(served: Served) -> None:
+        options: list[dict[str, Any]] = [{}]
+        if served.streams == "tokens":
+            options += [{"beam": 3, "n_best": 2}, {"sample": {"seed": 2}}, {"token_scores": True}]
+        async with asking([served]) as client:
+            for chosen in options:
+                answer = await post(client, "/v1/predict", {"inputs": bodies, "options": chosen})
+                described().validate(answer)
+                fields = set().union(*answer["results"])
+                assert "error" in fields or not reads
+                assert "unknown" in fields or not strange
+            for chosen in ({"attention": True}, {"align": True}):  # not of every model
+                response = await client.post("/v1/predict", json={"inputs": bodies, "options": chosen})
+                if response.status_code == 200:
+                    described().validate(response.json())
+                else:
+                    assert response.json()["code"] == "invalid_options"
+            (card,) = (await client.get("/v1/models")).json()["models"]
+            explained = await client.post("/v1/explain", json={"input": bodies[0]})
+            assert card["explains"] == (explained.status_code == 200), explained.text
+            pair = {"input": bodies[0], "target": None}
+            scored = await client.post("/v1/score", json={"pairs": [pair]})
+            assert card["scores"] == (scored.status_code == 200), scored.text
+
+    for folder in folders:
+        served = load_served(folder, "cpu")
+        warm(served)
+        (first,) = served.predictor.answers([served.example])
+        assert not isinstance(first, Exception), first
+        run(lambda: ask(served))  # noqa: B023 it is run at once
 
 
 @pytest.mark.parametrize(

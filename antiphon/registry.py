@@ -14,7 +14,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from antiphon.errors import IMPORT, ConfigError, expected, nearest, shown
+from antiphon.common.messages import expected
+from antiphon.errors import IMPORT, ConfigError, nearest, shown
 
 T = TypeVar("T")
 FINITE = ConfigDict(allow_inf_nan=False)

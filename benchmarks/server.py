@@ -29,7 +29,7 @@ from subprocess import Popen
 
 from measure import DOCS, write
 
-from antiphon.server.models import load
+from antiphon.use.serving import load
 
 IDLE = 2.0  # seconds after which a connection is not used again: a server closes those that send nothing
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from setuptools import setup
 
-if not (Path(__file__).parent / "antiphon_runtime" / "common" / "__init__.py").is_file():
-    raise SystemExit(
-        "runtime/antiphon_runtime/common: is not a folder. It is a symbolic link to antiphon/common, and git checked "
-        "it out as a text file. Allow symbolic links (on Windows: developer mode) and run: "
-        "git config core.symlinks true && git checkout -- runtime"
-    )
+for name in ("common", "server"):
+    if not (Path(__file__).parent / "antiphon_runtime" / name / "__init__.py").is_file():
+        raise SystemExit(
+            f"runtime/antiphon_runtime/{name}: is not a folder. It is a symbolic link to antiphon/{name}, and git "
+            "checked it out as a text file. Allow symbolic links (on Windows: developer mode) and run: "
+            "git config core.symlinks true && git checkout -- runtime"
+        )
 
 setup()

@@ -27,8 +27,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parents[1]
 OPENAPI = """
 import json
+from antiphon.inspection.trace import Trace
 from antiphon.server.app import create_app
-print(json.dumps(create_app([]).openapi(), indent=1, sort_keys=True))
+print(json.dumps(create_app([], trace=Trace).openapi(), indent=1, sort_keys=True))
 """
 RUNTIME = """
 import json, sys

@@ -11,8 +11,8 @@ from pathlib import Path
 import uvicorn
 
 from antiphon.server.app import create_app
-from antiphon.server.models import load
 from antiphon.server.settings import Settings
+from antiphon.use.serving import load
 
 SERVED = {  # the name of a served model: the case of traces.CASES that it is made of
     "pairs": "lstm, general",

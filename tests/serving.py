@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ GOLDEN = ROOT / "tests" / "golden" / "v0.1.0"
 
 
 @asynccontextmanager
-async def asking(models: Sequence[Served], **settings: Any) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of a server of these models."""
-    app = create_app(models, Settings(**settings))
+async def asking(
+    models: Sequence[Served], again: Callable[[str], Served] | None = None, tracer: Any = None, **settings: Any
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of a server of these models, which `again` loads anew and whose spans `tracer` makes."""
+    app = create_app(models, Settings(**settings), again=again, tracer=tracer)
     async with app.router.lifespan_context(app):
         transport = httpx2.ASGITransport(app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://server", timeout=60) as client:
@@ -133,13 +135,40 @@ class Process:
             time.sleep(0.05)
 
 
+COMMAND = (sys.executable, "-m", "antiphon", "serve")
+ALONE = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Missing(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in ("torch", "antiphon"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from antiphon_runtime.cli import main
+main()
+"""
+RUNTIME_ALONE = (sys.executable, "-c", ALONE, "serve")
+"""The runtime's command as it is where neither torch nor antiphon is installed."""
+
+
 @contextmanager
-def process(folder: Path, *arguments: object) -> Iterator[Process]:
-    """`antiphon serve` with these arguments, ready, its log in a folder."""
-    command = [sys.executable, "-m", "antiphon", "serve", *map(str, arguments), "--port", "0", "--threads", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def process(
+    folder: Path,
+    *arguments: object,
+    command: Sequence[str | Path] = COMMAND,
+    alone: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Process]:
+    """A server's command with these arguments, ready, its log in a folder; `alone`: with no path to this checkout."""
+    whole = [*map(str, (*command, *arguments)), "--port", "0", "--threads", "1"]
+    path = {"OMP_NUM_THREADS": "1", "PYTHONPATH": "" if alone else os.pathsep.join(sys.path)}
     log = folder / "log"
-    with log.open("wb") as errors, subprocess.Popen(command, stderr=errors, env=environment) as started:
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(whole, stderr=errors, env={**os.environ, **path, **(environment or {})}) as started,
+    ):
         try:
             server = Process(started, log)
             server.until("listening", "ready")

@@ -27,6 +27,7 @@ from antiphon.cli.serve import serve
 from antiphon.cli.tools import bench, demo
 from antiphon.cli.train import distill, train
 from antiphon.errors import AntiphonError, nearest
+from antiphon.server.errors import StartError
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -63,7 +64,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **{name: _at_home(value) for name, value in kwargs.items()})
             sys.stdout.flush()
-        except AntiphonError as error:
+        except (AntiphonError, StartError) as error:
             print(_printable(str(error)), file=sys.stderr)
             raise typer.Exit(1) from None
         except typer.Exit:  # a RuntimeError, by its base

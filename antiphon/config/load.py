@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent
 
-from antiphon.config.decode import Sample
+from antiphon.common.options import Sample
 from antiphon.config.files import Files, Parallel
 from antiphon.config.messages import explained
 from antiphon.config.schema import Config

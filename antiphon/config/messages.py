@@ -7,9 +7,10 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from antiphon.common.messages import expected
 from antiphon.config.schema import Config
 from antiphon.config.sections import keys_of
-from antiphon.errors import ConfigError, expected, nearest, shown
+from antiphon.errors import ConfigError, nearest, shown
 
 
 def explained(error: ValidationError, tree: Mapping[str, object]) -> ConfigError:

@@ -23,9 +23,10 @@ from pydantic import (
 )
 from ruamel.yaml import YAML
 
+from antiphon.common.options import Section
 from antiphon.config.decode import Decode, Evaluate
 from antiphon.config.files import Files, Parallel, files_of, files_or_fraction, optional_files, vectors
-from antiphon.config.sections import DEEPEST, WIDEST, Choice, Section, WithOptions
+from antiphon.config.sections import DEEPEST, WIDEST, Choice, WithOptions
 
 
 class Data(Section):

@@ -11,12 +11,6 @@ from pydantic.fields import FieldInfo
 WIDEST, DEEPEST = 1 << 16, 256  # the width of a layer, the number of layers: more is a typing error
 
 
-class Section(BaseModel):
-    """A table of the configuration: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
-
-
 def keys_of(section: object) -> dict[str, FieldInfo]:
     """The keys of a section as users write them; empty for anything else."""
     if not (isinstance(section, type) and issubclass(section, BaseModel)):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from antiphon import metrics
-from antiphon.config.decode import Mbr
+from antiphon.common.options import Mbr
 from antiphon.data.codecs.text import TextCodec
 from antiphon.decoding.hypothesis import Hypothesis
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from antiphon.config.decode import Decode, Sample
+from antiphon.common.options import Sample
+from antiphon.config.decode import Decode
 from antiphon.data.codecs.text import SourceTextCodec, TextCodec
 from antiphon.data.load import Codecs
 from antiphon.data.shortlist import Shortlist

@@ -44,14 +44,18 @@ class Worker:
         self._window, self._steps, self._capacity, self._watch = window, steps, capacity, watch
         self._waiting: deque[Work] = deque()
         self._changed = threading.Condition()
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name=f"model {name}", daemon=True)
-        self._thread.start()
+        self._closing = self._ended = False
+        self._thread = self._start()
 
     @property
     def waiting(self) -> int:
         """How many inputs wait."""
         return len(self._waiting)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
 
     def submit(
         self, call: Call, items: Sequence[tuple[Any, int]], key: Hashable | None = None, admitted: bool = False
@@ -68,14 +72,25 @@ class Worker:
                 raise FullError
             self._waiting.extend(works)
             self._changed.notify()
+            if self._ended:  # a stream that began with this model goes on with it
+                self._ended, self._thread = False, self._start()
         return [work.future for work in works]
 
-    def close(self) -> None:
-        """Wait until all work is done, and end the thread."""
+    def retire(self) -> None:
+        """End the thread whenever no work is left; what comes all the same is still done."""
         with self._changed:
             self._closing = True
             self._changed.notify()
+
+    def close(self) -> None:
+        """Wait until all work is done, and end the thread."""
+        self.retire()
         self._thread.join()
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name=f"model {self.name}", daemon=True)
+        thread.start()
+        return thread
 
     def _run(self) -> None:
         while works := self._next():
@@ -100,6 +115,7 @@ class Worker:
                     self._waiting = deque(work for work in self._waiting if id(work) not in taken)
                     return works
                 if self._closing and not works:
+                    self._ended = True
                     return []
                 self._changed.wait(left)
 

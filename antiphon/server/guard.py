@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
+import math
 import re
 import secrets
-import traceback
-from time import perf_counter, time
-from typing import Any
+from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from antiphon.server.problems import Problem
-from antiphon.server.settings import Settings
+from .limits import ClientLimit
+from .logs import LOG, log_failure
+from .problems import Problem
+from .service import Service
+from .tracing import begin_span, end_span
 
-LOG = logging.getLogger("antiphon.server")
 CLOSED = ("/v1/", "/metrics")
 ENDLESS = "/v1/predict/live"  # a body that comes step by step
+PROBES = ("/healthz", "/readyz", "/metrics")  # asked again and again by machines
+METHODS = ("GET", "HEAD", "POST", "OPTIONS")  # by their names; others are counted together
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HEADERS = {
     "content-security-policy": (
@@ -38,26 +39,14 @@ HEADERS = {
 }
 
 
-class Metrics:
-    """The metrics of `/metrics`, in a registry of their own."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        about: dict[str, Any] = {"registry": self.registry}
-        self.requests = Counter("antiphon_requests", "Requests answered", ["route", "method", "status"], **about)
-        self.seconds = Histogram("antiphon_request_seconds", "From request to answer", ["route"], **about)
-        self.inputs = Counter("antiphon_inputs", "Inputs answered by a model", ["model"], **about)
-        buckets = [1, 2, 4, 8, 16, 32, 64, 128, 256]
-        self.batches = Histogram("antiphon_batch_inputs", "Inputs of a batch", ["model"], buckets=buckets, **about)
-        self.waiting = Gauge("antiphon_waiting_inputs", "Inputs that wait for a model", ["model"], **about)
-        self.streams = Gauge("antiphon_open_streams", "Streams that are open", **about)
-
-
 class Guard:
     """The outermost layer of the server, in ASGI itself: streams pass through it unbuffered."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
-        self.app, self.settings, self.metrics = app, settings, metrics
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app, self.service = app, service
+        self.settings, self.metrics = service.settings, service.metrics
+        rate = self.settings.client_rate
+        self.limit = None if rate is None else ClientLimit(rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -69,6 +58,8 @@ class Guard:
         number = sent_id if REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(8)
         state = scope.setdefault("state", {})
         state["log"] = {}
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        span = None if scope["path"] in PROBES else begin_span(self.service.tracer, method, headers)
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -76,6 +67,8 @@ class Guard:
                 status = message["status"]
                 out = MutableHeaders(scope=message)
                 out["x-request-id"] = number
+                if self.service.draining.is_set():  # the client asks next over a connection that will be there
+                    out["connection"] = "close"
                 for name, value in HEADERS.items():
                     out.setdefault(name, value)
             await send(message)
@@ -91,18 +84,24 @@ class Guard:
                 await Problem("internal_error").response()(scope, receive, sending)
         finally:
             seconds = perf_counter() - begun
-            route, method = getattr(scope.get("route"), "path", "") or "unmatched", scope["method"]
-            method = method if method in ("GET", "HEAD", "POST", "OPTIONS") else "other"
+            route = getattr(scope.get("route"), "path", "") or "unmatched"
+            end_span(span, method, route, status, state["log"])
             self.metrics.requests.labels(route, method, status).inc()
             self.metrics.seconds.labels(route).observe(seconds)
-            line = {"time": round(time(), 3), "request": number, "method": method, "route": route, "status": status}
-            LOG.info(json.dumps({**line, "ms": round(1000 * seconds, 2), **state["log"]}))
+            line = {"event": "request", "request": number, "method": method, "route": route, "status": status}
+            level = logging.DEBUG if route in PROBES else logging.INFO
+            LOG.log(level, {**line, "ms": round(1000 * seconds, 2), **state["log"]})
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
         """Refuse a request by what stands before its body."""
         hosts, path = self.settings.hosts, scope["path"]
         if hosts and _name(headers.get("host", "")) not in hosts:
             raise Problem("invalid_host")  # a page elsewhere may give its own name this address
+        if self.limit is not None and path.startswith("/v1/") and scope["method"] != "OPTIONS":
+            client, _ = scope.get("client") or ("", 0)
+            if (wait := self.limit.wait(client, perf_counter())) > 0:
+                allowed = f"at most {self.limit.rate:g} per second"
+                raise Problem("too_many_requests", allowed, {"retry-after": str(math.ceil(wait))})
         if self.settings.token is not None and scope["method"] != "OPTIONS" and path.startswith(CLOSED):
             kind, _, token = headers.get("authorization", "").partition(" ")
             right = hmac.compare_digest(token.strip().encode(), self.settings.token.encode())
@@ -141,10 +140,3 @@ class Guard:
 def _name(host: str) -> str:
     """The name in a Host header, without its port."""
     return host.rpartition(":")[0].lower() if re.search(r":\d*$", host) else host.lower()
-
-
-def log_failure(error: Exception, request: str | None = None) -> None:
-    """Log an error's class and where it was raised, without its message, which may hold an input."""
-    frames = "".join(traceback.format_tb(error.__traceback__, -8))
-    line = {"event": "error", "request": request, "error": type(error).__name__, "raised": frames}
-    LOG.log(logging.ERROR, json.dumps(line))

@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from antiphon.common.pictures import IN_MEMORY
-from antiphon.server.models import Served, Side
-from antiphon.server.problems import Problem
-from antiphon.server.schema import Options, Pair
-from antiphon.server.settings import Settings
+from .models import Served, Side
+from .problems import Problem
+from .schema import Options, Pair
+from .settings import Settings
 
 DTYPES = ("float32", "float64", "int32", "int64", "uint8")  # types of arrays, little-endian
 PICTURE = 64  # steps that reading a picture costs as much as
@@ -162,6 +160,10 @@ def _picture(value: Any, settings: Settings) -> Any:
         pixels = _packed(value)
         _few_pixels(pixels.shape[0] * (pixels.shape[1] if pixels.ndim > 1 else 1), settings)
         return pixels
+    from PIL import Image  # where no model reads pictures, pillow need not be there
+
+    from ..common.pictures import IN_MEMORY
+
     content = _bytes(value)
     try:
         with warnings.catch_warnings():

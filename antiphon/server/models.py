@@ -1,20 +1,17 @@
-"""What is served: a model folder or an exported one, behind a protocol that both satisfy."""
+"""What is served: a model folder or an exported one, behind a protocol that both satisfy, and how it is loaded."""
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from pydantic import BaseModel, Field
 
-from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, SilentError, TooLongError
-
-EXPORTED = "antiphon.json"  # the file that only an exported folder has
-LOOKING = ("beam", "n_best", "sample")  # options of every model that writes
-CTC = ("beam", "n_best")
+CTC_OPTIONS = ("beam", "n_best")
 
 
 class Predictor(Protocol):
@@ -68,6 +65,7 @@ class Served:
     predictor: Predictor
     wrong: tuple[type[Exception], ...]  # what it raises about inputs and options
     codes: Mapping[type[Exception], str]  # the code of a problem by what was raised, the narrowest first
+    example: Any = None  # an input, to run the model once before it is asked; None: there is none
     scores: Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]] | None = None
     explain: Callable[..., Any] | None = None
     refusal: str | None = None  # why it cannot be explained
@@ -77,108 +75,45 @@ class Served:
         return next((code for kind, code in self.codes.items() if isinstance(error, kind)), "invalid_options")
 
 
-def load(folder: Path, device: str | None = None) -> Served:
-    """The model in a folder, trained or exported; what is wrong with it is a `ModelFolderError`."""
-    name = folder.resolve().name
-    return _exported(folder, name) if (folder / EXPORTED).is_file() else _trained(folder, name, device)
+@dataclass(frozen=True)
+class Loader:
+    """How the folders of models are read; the two distributions differ only in this."""
+
+    check: Callable[[Path], None]  # refuses a folder that cannot be served, before anything is loaded
+    load: Callable[[Path], Served]
+    trace: type[BaseModel] | None = None  # what /v1/explain answers, where it can be used
 
 
-def check(folder: Path) -> None:
-    """Refuse, before anything is loaded, a folder that is not a model, or for which a package is missing."""
-    if (folder / EXPORTED).is_file():
-        _runtime(folder)
-    else:
-        from antiphon.saved.folder import load_config
-
-        load_config(folder)
+def warm(served: Served) -> None:
+    """Run a model once: the first request does not wait longer, and a model that fails is noticed before."""
+    if served.example is not None:
+        served.predictor.answers([served.example])
 
 
-def _runtime(folder: Path) -> Any:
-    """The package that reads exported models."""
-    try:
-        import antiphon_runtime
-    except ImportError:
-        reason = "is an exported model, which the package antiphon-runtime reads"
-        advice = "install it: pip install 'antiphon[runtime]', or in a clone pip install ./runtime"
-        raise ModelFolderError(f"{folder}: {reason}; {advice}") from None
-    return antiphon_runtime
+def example_of(vocabularies: Sequence[Mapping[str, Any]]) -> Any:
+    """A small input, from the contents of the vocabulary files of a model's sources."""
+    values = [_example(vocabulary) for vocabulary in vocabularies]
+    return values[0] if len(values) == 1 else tuple(values)
 
 
-def _trained(folder: Path, name: str, device: str | None) -> Served:
-    from antiphon.inspection.explain.entry import unexplained
-    from antiphon.model.build import structure_of
-    from antiphon.use.loading import load as load_predictor
-
-    model = load_predictor(folder, device)
-    built = model.model
-    writes = built.writes
-    looked_into = unexplained(built)
-    live = model.answers_steps and built.streams and built.head.stepwise
-    named = model.codecs.named
-    *sources, target = (_side(side, codec.to_json()) for side, codec in named.items())
-    return Served(
-        name=name,
-        format="pytorch",
-        structure=structure_of(model.config),
-        sources=tuple(sources),
-        target=target,
-        size=_bytes(folder, "*.safetensors"),
-        max_length=model.config.data.max_length,
-        options=None if writes else CTC if built.aligns else (),
-        defaults=model.config.decode.model_dump(exclude_none=True) if writes else {},
-        streams="tokens" if writes else "steps" if live else None,
-        predictor=model,
-        wrong=(AntiphonError,),
-        codes={
-            TooLongError: "input_too_long",
-            SilentError: "no_output",
-            DataError: "invalid_input",
-            ConfigError: "invalid_options",
-        },
-        scores=model.scores,
-        explain=model.explain if looked_into is None else None,
-        refusal=None if looked_into is None else f"{looked_into} cannot be looked into yet",
-    )
+def _example(vocabulary: Mapping[str, Any]) -> Any:
+    kind = vocabulary.get("kind", "text")
+    if kind in ("image", "images"):
+        height, width = vocabulary["height"], vocabulary["width"]
+        picture = np.zeros((height, width, 3) if vocabulary["color"] else (height, width), np.uint8)
+        return [picture] if kind == "images" else picture
+    if "mean" in vocabulary:
+        numbers = len(vocabulary["mean"])
+        return [0.0] * numbers if kind == "vector" else [[0.0] * numbers] * 2
+    return str(next(iter(vocabulary.get("symbols", ())), ""))
 
 
-def _exported(folder: Path, name: str) -> Served:
-    antiphon_runtime = _runtime(folder)
-    errors = antiphon_runtime.errors
-    try:
-        model = antiphon_runtime.load(folder)
-    except antiphon_runtime.RuntimeModelError as error:
-        raise ModelFolderError(str(error)) from None
-    manifest = json.loads((folder / EXPORTED).read_text(encoding="utf-8"))
-    entries = (*manifest["sources"], manifest["target"])
-    vocabularies = {entry.get("name", "target"): entry["vocabulary"] for entry in entries}
-    sides = [
-        _side(side, json.loads((folder / file).read_text(encoding="utf-8"))) for side, file in vocabularies.items()
-    ]
-    aligns = manifest.get("aligns", False)
-    writes = manifest["decode"] is not None and not aligns
-    live = {"read", "step"} <= manifest["graphs"].keys()
-    return Served(
-        name=name,
-        format="onnx",
-        structure=model.structure,
-        sources=tuple(sides[:-1]),
-        target=sides[-1],
-        size=_bytes(folder, "*.onnx"),
-        max_length=manifest["max_length"],
-        options=(*LOOKING, "token_scores") if writes else CTC if aligns else (),
-        defaults=(manifest["decode"] or {}) if writes else {},
-        streams="tokens" if writes else "steps" if live else None,
-        predictor=model,
-        wrong=(errors.RuntimeModelError,),
-        codes={
-            errors.TooLongError: "input_too_long",
-            errors.InputError: "invalid_input",
-            errors.OptionError: "invalid_options",
-        },
-    )
+def name_of(folder: Path) -> str:
+    """The name under which a folder's model is served: the last of its path, as it is written (a link stays a link)."""
+    return os.path.basename(os.path.abspath(folder))
 
 
-def _side(name: str, value: Mapping[str, Any]) -> Side:
+def side_of(name: str, value: Mapping[str, Any]) -> Side:
     """A side, from the content of its vocabulary file."""
     return Side(
         name=name,
@@ -191,5 +126,6 @@ def _side(name: str, value: Mapping[str, Any]) -> Side:
     )
 
 
-def _bytes(folder: Path, pattern: str) -> int:
+def size_of(folder: Path, pattern: str) -> int:
+    """Bytes of the files of a folder whose names match a pattern."""
     return sum(path.stat().st_size for path in folder.glob(pattern))

@@ -7,11 +7,11 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
-from antiphon.inspection.trace import Trace
-from antiphon.server.guard import CLOSED
-from antiphon.server.problems import MEDIA, Details
-from antiphon.server.settings import Settings
+from .guard import CLOSED
+from .problems import MEDIA, Details
+from .settings import Settings
 
 REF = "#/components/schemas/{model}"
 
@@ -22,16 +22,17 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
-def complete(app: FastAPI, settings: Settings) -> dict[str, Any]:
+def complete(app: FastAPI, settings: Settings, trace: type[BaseModel] | None) -> dict[str, Any]:
     """The whole description, made once."""
     if app.openapi_schema is None:
         api = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = api["components"]["schemas"]
-        for model in (Details, Trace):
+        for model in (Details,) if trace is None else (Details, trace):
             schema = model.model_json_schema(ref_template=REF)
             schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
-        explained = api["paths"]["/v1/explain"]["post"]["responses"]["200"]
-        explained["content"]["application/json"]["schema"] = {"$ref": REF.format(model="Trace")}
+        if trace is not None:
+            explained = api["paths"]["/v1/explain"]["post"]["responses"]["200"]
+            explained["content"]["application/json"]["schema"] = {"$ref": REF.format(model=trace.__name__)}
         if settings.token is not None:
             _secure(api)
         app.openapi_schema = api

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from antiphon.errors import expected
+from ..common.messages import expected
 
 MEDIA = "application/problem+json"
 
@@ -30,6 +30,7 @@ CODES: dict[str, Kind] = {
     "invalid_json": Kind(400, "The body is not JSON."),
     "invalid_host": Kind(400, "This server does not answer to this host name."),
     "unauthorized": Kind(401, "A bearer token is needed, and the right one."),
+    "token_needed": Kind(403, "Only a server with a token does this; send its process the signal SIGHUP instead."),
     "not_found": Kind(404, "There is nothing at this path."),
     "unknown_model": Kind(404, "No model of this name is served; GET /v1/models lists them."),
     "method_not_allowed": Kind(405, "This path does not take this method."),
@@ -46,8 +47,10 @@ CODES: dict[str, Kind] = {
     "no_output": Kind(422, "The options leave no possible output for the input."),
     "not_supported": Kind(422, "This model does not support this; GET /v1/models describes what it supports."),
     "queue_full": Kind(429, "Too much is waiting; try again later."),
+    "too_many_requests": Kind(429, "This client sends more requests than it may; try again later."),
     "client_left": Kind(499, "The client left before the answer."),
     "internal_error": Kind(500, "The server failed; its log says why, under the request's id."),
+    "reload_failed": Kind(500, "A model could not be loaded again, and stays as it was; the log says why."),
     "loading": Kind(503, "The models are being loaded."),
     "draining": Kind(503, "The server is about to stop."),
     "deadline_exceeded": Kind(504, "There was no answer in time."),

@@ -6,9 +6,9 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from antiphon.config.decode import Diversity, Mbr, Sample
-from antiphon.server.models import Served, Side
-from antiphon.server.problems import Details
+from ..common.options import Diversity, Mbr, Sample
+from .models import Served, Side
+from .problems import Details
 
 INPUT = (
     "for `text` and `long_text` a string (for a dialogue also the list of its turns); for `category` a string or "
@@ -198,6 +198,12 @@ class ScoreAnswer(BaseModel):
 
     model: str
     results: list[Score | ErrorResult]
+
+
+class ReloadAnswer(BaseModel):
+    """The models that were loaded again."""
+
+    models: list[str]
 
 
 class Option(BaseModel):

@@ -17,7 +17,12 @@ class Settings:
     queue: int = 1024  # inputs that may wait, for each model
     streams: int = 64  # the most that may be open at once
     deadline: float = 30.0  # for each request
-    drain: float = 30.0  # how long requests may take once the server is to stop
+    grace: float = 0.0  # how long the server still takes requests once SIGTERM has come
+    drain: float = 30.0  # how long requests may take after that
+    log_level: str = "info"
+    client_rate: float | None = None  # requests per second of one client; None: any
+    proxies: tuple[str, ...] = ()  # addresses and networks whose X-Forwarded-For names the client
+    otel: bool = False  # whether spans are sent to OpenTelemetry; its environment variables can ask for it, too
     max_body: int = 8 << 20
     max_inputs: int = 256  # in a request
     max_steps: int = 20_000  # in an input

@@ -16,16 +16,16 @@ from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from antiphon.server.batching import Worker
-from antiphon.server.guard import log_failure
-from antiphon.server.inputs import read_input, read_step
-from antiphon.server.models import Served
-from antiphon.server.problems import Problem
-from antiphon.server.schema import PredictRequest, answer_json
-from antiphon.server.settings import Settings
+from .batching import Worker
+from .inputs import read_input, read_step
+from .logs import log_failure
+from .models import Served
+from .problems import Problem
+from .schema import PredictRequest, answer_json
+from .settings import Settings
 
 if TYPE_CHECKING:
-    from antiphon.server.service import Service
+    from .service import Service
 
 Event: TypeAlias = tuple[str, dict[str, Any]]
 Events: TypeAlias = AsyncIterator[Event]
@@ -168,13 +168,13 @@ class EventStream(Response):
             yield "error", Problem("internal_error").to_json()
             yield "end", {"reason": "error"}
         else:
-            stopped = self.lasting and self.service.draining.is_set()
+            stopped = self.lasting and self.service.stopping.is_set()
             yield "end", {"reason": "draining" if stopped else "done"}
 
     async def _next(self) -> Event | None:
         """The next event; None if there is none, or if the stream is to end with the server."""
         coming = asyncio.ensure_future(anext(self.events, None))
-        stopping = asyncio.ensure_future(self.service.draining.wait())
+        stopping = asyncio.ensure_future(self.service.stopping.wait())
         awaited = {coming, stopping} if self.lasting else {coming}
         try:
             done, _ = await asyncio.wait(

@@ -1,4 +1,4 @@
-"""`antiphon-runtime FOLDER < inputs`: a prediction for each line, in order."""
+"""`antiphon-runtime FOLDER < inputs`: a prediction for each line. `antiphon-runtime serve FOLDER`: a server."""
 
 from __future__ import annotations
 
@@ -21,8 +21,17 @@ LONGEST_LINE = 16 << 20  # bytes
 
 def main() -> None:
     """Exit status 0 done, 1 an error that the user can fix, 2 wrong usage."""
+    if sys.argv[1:2] == ["serve"]:  # a folder of this name is ./serve
+        try:
+            from antiphon_runtime.serving import main as serve
+        except ModuleNotFoundError as error:
+            print(f"serve needs {error.name}: pip install 'antiphon-runtime[serve]'", file=sys.stderr)
+            raise SystemExit(1) from None
+        return serve(sys.argv[2:])
     parser = argparse.ArgumentParser(
-        "antiphon-runtime", description="Write a prediction for every line of standard input."
+        "antiphon-runtime",
+        description="Write a prediction for every line of standard input.",
+        epilog="antiphon-runtime serve FOLDER... answers over HTTP; antiphon-runtime serve --help shows how.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="what `antiphon export` has written")
     parser.add_argument("--json", action="store_true", help="JSON Lines, one object per input")

@@ -275,7 +275,9 @@ def _splits(value: Mapping[str, Any]) -> Splits:
         try:
             return Pieces(kind, value["learned"])
         except ImportError:
-            raise FolderError(f"{kind} tokens need the tokenizers library: pip install tokenizers") from None
+            raise FolderError(
+                f"{kind} tokens need the tokenizers library: pip install 'antiphon-runtime[subwords]'"
+            ) from None
     raise ValueError(f"unknown tokens {kind!r}")
 
 

@@ -19,6 +19,7 @@ from antiphon_runtime.model import Model
 
 FORMAT = 1
 MANIFEST = "antiphon.json"
+TRAINED = "weights.safetensors"  # the file that only a trained model has
 
 
 def read_calibration(path: Path) -> Calibration | None:
@@ -37,15 +38,9 @@ def load(folder: str | Path, threads: int = 1) -> Model:
     place = Path(folder)
     if threads < 1:
         raise OptionError(f"threads: must be at least 1 (is {threads})")
-    if not place.is_dir():
-        raise FolderError(f"{place}: no such folder")
-    manifest = _json(place / MANIFEST)
-    version = manifest.get("format")
-    if version != FORMAT:
-        actual = "no format" if version is None else f"the format {version!r}"
-        raise FolderError(f"{place / MANIFEST}: has {actual}; this version reads format {FORMAT}")
+    manifest = _manifest(place)
     try:
-        sides = [_side(place, described) for described in (*manifest["sources"], manifest["target"])]
+        sides = _sides(place, manifest)
         graphs = {name: _graph(place, graph) for name, graph in manifest["graphs"].items()}
         calibrated = read_calibration(place / calibration.FILE)
         known = exceptions.read(place / exceptions.FILE, sides[:-1], sides[-1])
@@ -57,11 +52,47 @@ def load(folder: str | Path, threads: int = 1) -> Model:
     return model
 
 
+def check(folder: str | Path) -> None:
+    """Refuse, in a moment and before any graph is loaded, a folder that lacks something, or for which a package is
+    missing: a `FolderError`."""
+    place = Path(folder)
+    manifest = _manifest(place)
+    try:
+        _sides(place, manifest)
+        paths = [_inside(place, graph["file"]) for graph in manifest["graphs"].values()]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FolderError(f"{place / MANIFEST}: is damaged: {reason_of(error)}") from None
+    for path in paths:
+        _refuse_missing(path)
+
+
+def _manifest(place: Path) -> dict[str, Any]:
+    """What an exported folder says of itself."""
+    if not place.is_dir():
+        raise FolderError(f"{place}: no such folder")
+    if (place / TRAINED).is_file() and not (place / MANIFEST).exists():
+        advice = f"export it where it was trained: antiphon export {place} --to onnx FOLDER"
+        raise FolderError(f"{place}: is a trained model, which needs PyTorch; {advice}")
+    manifest = _json(place / MANIFEST)
+    version = manifest.get("format")
+    if version != FORMAT:
+        actual = "no format" if version is None else f"the format {version!r}"
+        raise FolderError(f"{place / MANIFEST}: has {actual}; this version reads format {FORMAT}")
+    return manifest
+
+
+def _sides(place: Path, manifest: Mapping[str, Any]) -> list[Codec]:
+    return [_side(place, described) for described in (*manifest["sources"], manifest["target"])]
+
+
 def _side(folder: Path, described: Mapping[str, Any]) -> Codec:
     path = _inside(folder, described["vocabulary"])
     value = _json(path)
     try:
         return side(value)
+    except ModuleNotFoundError as error:
+        advice = "pip install 'antiphon-runtime[images]'"
+        raise FolderError(f"{folder}: reads pictures, which needs {error.name}: {advice}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FolderError(f"{path}: is incomplete or damaged: {reason_of(error)}") from None
 
@@ -84,6 +115,11 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
+def _refuse_missing(path: Path) -> None:
+    if not path.is_file():
+        raise FolderError(f"{path}: is missing")
+
+
 def _graph(folder: Path, described: Mapping[str, Any]) -> Graph:
     import onnxruntime
 
@@ -92,8 +128,7 @@ def _graph(folder: Path, described: Mapping[str, Any]) -> Graph:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.set_denormal_as_zero", "1")  # computing with such numbers is slow
-    if not path.is_file():
-        raise FolderError(f"{path}: is missing")
+    _refuse_missing(path)
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises nothing narrower

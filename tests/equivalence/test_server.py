@@ -19,15 +19,19 @@ pytest.importorskip("fastapi", reason="needs the extra: pip install 'antiphon[se
 pytest.importorskip("onnxruntime", reason="needs the extra: pip install 'antiphon[export]'")
 pytest.importorskip("onnxscript", reason="needs the extra: pip install 'antiphon[export]'")
 
-from serving import GOLDEN, asking, events, post, run
+import httpx2
+import jsonschema
+from serving import ALONE, GOLDEN, RUNTIME_ALONE, asking, events, post, process, run
 from untrained import KINDS, picture_files, rows_of, untrained
 
 from antiphon.data.rows import Row
 from antiphon.export.folder import export
-from antiphon.server import models
+from antiphon.server.app import STATIC, create_app
+from antiphon.server.models import Served, warm
 from antiphon.server.schema import answer_json
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
+from antiphon.use.serving import load as load_served
 
 OFTEN = {"unigram, two sources", "image to text", "text to label", "vector to number", "frames to labels, live",
          "the next symbol"}  # fmt: skip
@@ -98,9 +102,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
     return make
 
 
-async def answered(
-    served: models.Served, inputs: Sequence[Any], options: dict[str, Any]
-) -> tuple[list[Any], list[Any]]:
+async def answered(served: Served, inputs: Sequence[Any], options: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """The results of one request with all inputs, and of one request each, all at once."""
     async with asking([served]) as client:
         whole = await post(client, "/v1/predict", {"inputs": inputs, "options": options})
@@ -114,7 +116,7 @@ def test_the_server_answers_as_predict(case: str, made: Callable[[str], Made]) -
     model, inputs, folders = made(case)
     bodies = [sent(model, item) for item in inputs]
     for folder in folders:
-        served = models.load(folder, "cpu")
+        served = load_served(folder, "cpu")
         settings: list[dict[str, Any]] = [{}]
         if served.streams == "tokens":
             settings += [{"beam": 3, "n_best": 2}, {"sample": {"seed": 2, "temperature": 0.8}}]
@@ -127,6 +129,59 @@ def test_the_server_answers_as_predict(case: str, made: Callable[[str], Made]) -
             close(alone, each)
 
 
+@cache
+def described() -> Any:
+    """A check of answers to /v1/predict by the OpenAPI file, in which no field may be left out."""
+    api = create_app([]).openapi()
+    for schema in api["components"]["schemas"].values():
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+    return jsonschema.Draft202012Validator(
+        {"$ref": "#/components/schemas/PredictAnswer", "components": api["components"]}
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_that_is_answered_stands_in_the_openapi_file_and_all_that_is_refused_in_the_models(
+    case: str, made: Callable[[str], Made]
+) -> None:
+    model, inputs, folders = made(case)
+    reads = model.codecs.sources[0].reads
+    strange: list[Any] = ["ж", ""] if reads and isinstance(inputs[0], str) and not case.startswith("image") else []
+    bodies = [*(sent(model, item) for item in inputs), *strange, {"no": "input"}]
+
+    async def ask(served: Served) -> None:
+        options: list[dict[str, Any]] = [{}]
+        if served.streams == "tokens":
+            options += [{"beam": 3, "n_best": 2}, {"sample": {"seed": 2}}, {"token_scores": True}]
+        async with asking([served]) as client:
+            for chosen in options:
+                answer = await post(client, "/v1/predict", {"inputs": bodies, "options": chosen})
+                described().validate(answer)
+                fields = set().union(*answer["results"])
+                assert "error" in fields or not reads
+                assert "unknown" in fields or not strange
+            for chosen in ({"attention": True}, {"align": True}):  # not of every model
+                response = await client.post("/v1/predict", json={"inputs": bodies, "options": chosen})
+                if response.status_code == 200:
+                    described().validate(response.json())
+                else:
+                    assert response.json()["code"] == "invalid_options"
+            (card,) = (await client.get("/v1/models")).json()["models"]
+            explained = await client.post("/v1/explain", json={"input": bodies[0]})
+            assert card["explains"] == (explained.status_code == 200), explained.text
+            pair = {"input": bodies[0], "target": None}
+            scored = await client.post("/v1/score", json={"pairs": [pair]})
+            assert card["scores"] == (scored.status_code == 200), scored.text
+
+    for folder in folders:
+        served = load_served(folder, "cpu")
+        warm(served)
+        (first,) = served.predictor.answers([served.example])
+        assert not isinstance(first, Exception), first
+        run(lambda: ask(served))  # noqa: B023 it is run at once
+
+
 @pytest.mark.parametrize(
     "case", ["frames to labels, live", pytest.param("words to numbers, live", marks=pytest.mark.slow)]
 )
@@ -135,12 +190,12 @@ def test_live_steps_are_answered_as_live_answers_them(case: str, made: Callable[
     steps = [*(item for given in inputs for item in (*(given.split() if isinstance(given, str) else given), ""))]
     expected = [answer_json(item) for item in model.live(steps)]
 
-    async def ask(served: models.Served) -> list[tuple[str, Any]]:
+    async def ask(served: Served) -> list[tuple[str, Any]]:
         async with asking([served]) as client:
             return events((await client.post("/v1/predict/stream", json={"inputs": steps})).text)
 
     for folder in folders:
-        *answered, end = run(lambda: ask(models.load(folder, "cpu")))  # noqa: B023
+        *answered, end = run(lambda: ask(load_served(folder, "cpu")))  # noqa: B023
         assert end == ("end", {"reason": "done"})
         close(
             [["step", {"index": place, **item}] for place, item in enumerate(expected)],
@@ -157,13 +212,13 @@ def test_what_is_said_symbol_by_symbol_is_the_answer(
     given, body = inputs[0], sent(model, inputs[0])
     expected = model.predict([given], beam=1, **options)[0]
 
-    async def ask(served: models.Served) -> list[tuple[str, Any]]:
+    async def ask(served: Served) -> list[tuple[str, Any]]:
         async with asking([served]) as client:
             response = await client.post("/v1/predict/stream", json={"inputs": [body], "options": options})
             return events(response.text)
 
     for folder in folders:
-        *growing, result, end = run(lambda: ask(models.load(folder, "cpu")))  # noqa: B023
+        *growing, result, end = run(lambda: ask(load_served(folder, "cpu")))  # noqa: B023
         assert end == ("end", {"reason": "done"})
         close(["result", {"index": 0, **answer_json(expected)}], list(result))
         read = expected.source_tokens if case == "the next symbol" else []
@@ -174,7 +229,7 @@ def test_what_is_said_symbol_by_symbol_is_the_answer(
 
 
 def test_scores_and_options_are_those_of_the_model() -> None:
-    model, served = load(GOLDEN, "cpu"), models.load(GOLDEN, "cpu")
+    model, served = load(GOLDEN, "cpu"), load_served(GOLDEN, "cpu")
     pairs = [("shoe", "SH UW"), ("moon", "M UW N"), ("a", "AA"), ("shee", "SH IY")]
     options = {
         "beam": 4, "n_best": 3, "prefix": "SH", "length_penalty": 0.5, "max_length": 5, "no_repeat_ngram": 1,
@@ -201,7 +256,7 @@ def test_scores_and_options_are_those_of_the_model() -> None:
 
 
 def test_a_trace_is_that_of_explain() -> None:
-    model, served = load(GOLDEN, "cpu"), models.load(GOLDEN, "cpu")
+    model, served = load(GOLDEN, "cpu"), load_served(GOLDEN, "cpu")
     body = {
         "input": "shoe", "reference": "SH UW", "other": "moon", "force": [{"step": 0, "token": "M"}], "top": 3,
         "options": {"beam": 2, "max_length": 6},
@@ -215,15 +270,65 @@ def test_a_trace_is_that_of_explain() -> None:
     close(expected.to_json(), run(ask))
 
 
-def test_a_server_of_exported_models_needs_no_torch(tmp_path: Path) -> None:
-    export(GOLDEN, tmp_path / "out")
-    code = f"""
-import sys
-from pathlib import Path
-from antiphon.server.app import create_app
-from antiphon.server.models import load
-create_app([load(Path({str(tmp_path / "out")!r}))])
-sys.exit("torch" in sys.modules)
-"""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # the runtime may lie beside, not installed
-    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
+def test_the_runtime_alone_serves_an_exported_folder_as_the_package_does(tmp_path: Path) -> None:
+    export(GOLDEN, tmp_path / "v0.1.0")
+    words, options = ["shoe", "moon", "a", "shee", ""], {"beam": 4, "n_best": 2}
+    body = {"inputs": words, "options": options}
+
+    async def ask() -> tuple[Any, list[str]]:
+        async with asking([load_served(GOLDEN, "cpu")]) as client:
+            paths = list((await client.get("/openapi.json")).json()["paths"])
+            return await post(client, "/v1/predict", body), paths
+
+    expected, paths = run(ask)
+    with process(tmp_path, tmp_path / "v0.1.0", command=RUNTIME_ALONE) as server:
+        answer = httpx2.post(f"{server.url}/v1/predict", json=body, timeout=60)
+        served = httpx2.get(f"{server.url}/openapi.json").json()
+        page, listed = httpx2.get(server.url), httpx2.get(f"{server.url}/v1/models").json()["models"]
+        refused = httpx2.post(f"{server.url}/v1/explain", json={"input": "shoe"})
+    close(expected, answer.json())
+    assert list(served["paths"]) == paths
+    assert page.text == (STATIC / "index.html").read_text(encoding="utf-8")
+    assert [(card["format"], card["explains"], card["scores"]) for card in listed] == [("onnx", False, False)]
+    assert refused.json()["code"] == "not_supported"
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        (GOLDEN, "is a trained model, which needs PyTorch; export it where it was trained: antiphon export"),
+        (GOLDEN.parent / "nothing", "no such folder"),
+        (GOLDEN.parent, "antiphon.json: cannot be read"),
+    ],
+    ids=["trained", "missing", "empty"],
+)
+def test_the_runtime_alone_refuses_before_it_listens(folder: Path, message: str) -> None:
+    done = refused_start(RUNTIME_ALONE, folder)
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "case", "message"),
+    [
+        ("uvicorn", "text to label", "serve needs uvicorn: pip install 'antiphon-runtime[serve]'"),
+        ("PIL", "images to label", "reads pictures, which needs PIL: pip install 'antiphon-runtime[images]'"),
+        ("tokenizers", "bpe to chars", "need the tokenizers library: pip install 'antiphon-runtime[subwords]'"),
+    ],
+)
+def test_what_is_not_installed_is_named_before_it_listens(
+    missing: str, case: str, message: str, made: Callable[[str], Made]
+) -> None:
+    blocked = ALONE.replace('"antiphon")', f'"antiphon", "{missing}")')
+    done = refused_start((sys.executable, "-c", blocked, "serve"), made(case).folders[1])
+    assert message in done.stderr
+
+
+def refused_start(command: Sequence[str | Path], *arguments: object) -> subprocess.CompletedProcess[str]:
+    """What a server's command writes that does not start: one message, status 1."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    whole = [*map(str, (*command, *arguments)), "--port", "0"]
+    done = subprocess.run(whole, capture_output=True, text=True, check=False, env=environment, timeout=120)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "listening" not in done.stderr
+    return done

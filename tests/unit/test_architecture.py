@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "antiphon": [
         {"common"},
-        {"errors"},
+        {"errors", "server"},
         {"registry", "files", "devices", "metrics"},
         {"config"},
         {"data"},
@@ -26,7 +26,6 @@ FLOORS = {
         {"inspection"},
         {"export"},
         {"use"},
-        {"server"},
         {"api", "track"},
         {"experiments"},
         {"tools"},
@@ -36,12 +35,13 @@ FLOORS = {
     ],
     "antiphon_runtime": [
         {"common"},
-        {"errors"},
+        {"errors", "server"},
         {"batches", "search", "codecs"},
         {"copied", "ctc", "exceptions", "graph", "pictures", "sampling"},
         {"kinds"},
         {"model"},
         {"loading"},
+        {"serving"},
         {"cli"},
     ],
 }
@@ -53,13 +53,15 @@ FORBIDDEN = {  # what would be below, and must not be known
     **{f"decoding.{name}": {"config", "data"} for name in ("constraints", "beam")},
 }
 DISTRIBUTIONS = sorted(FLOORS)
-SERVES_BOTH = ROOT / "antiphon/server/models.py"  # models of both distributions, where the runtime is installed
+SHARED = ("common", "server")  # folders of both distributions: what they import of these is relative
+SERVES_BOTH = ROOT / "antiphon/use/serving.py"  # models of both distributions, where the runtime is installed
 
 
 def modules(distribution: str) -> dict[str, Path]:
     """Dotted names below the package, without packages themselves."""
     folder, known = FOLDERS[distribution], {}
-    for path in sorted({*folder.rglob("*.py"), *folder.glob("common/*.py")}):  # which is a link in the runtime
+    linked = (path for name in SHARED for path in folder.glob(f"{name}/*.py"))  # which are links in the runtime
+    for path in sorted({*folder.rglob("*.py"), *linked}):
         names = path.relative_to(folder).with_suffix("").parts
         if names[-1] != "__init__":
             known[".".join(names)] = path
@@ -70,10 +72,10 @@ def imports(distribution: str, path: Path) -> set[str]:
     """Modules of the package that a file imports anywhere, in functions and for type checking too."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if (
-            isinstance(node, ast.ImportFrom) and node.level == 1 and path.parent.name == "common"
-        ):  # two names, one folder
-            names.add(f"{distribution}.common.{node.module}")
+        if isinstance(node, ast.ImportFrom) and node.level and path.parent.name in SHARED:  # two names, one folder
+            above = [distribution, path.parent.name][: 3 - node.level]
+            place = ".".join([*above, *([node.module] if node.module else [])])
+            names |= {place} | {f"{place}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import antiphon_runtime
+import httpx2
 import pytest
+from serving import process
 
 import antiphon
 
@@ -181,10 +183,9 @@ def test_each_has_its_files_and_no_others(built: dict[str, Built], package: str)
     modules = glob(f"{package}/**/*.py", root_dir=FOLDERS[package], recursive=True)  # through links too
     assert f"{package}/common/text.py" in modules
     expected = {f"{package}/py.typed", *modules}
-    if package == "antiphon":
-        static = {path.relative_to(ROOT).as_posix() for path in STATIC.rglob("*") if path.is_file()}
-        assert "antiphon/server/static/index.html" in static
-        expected |= static
+    static = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file()}
+    assert "index.html" in static
+    expected |= {f"{package}/server/static/{name}" for name in static}
     assert {name for name in wheel if not name.startswith(information)} == expected
     assert {name for name in sdist if name.startswith(f"{package}/")} == expected
     others = {name for name in sdist - expected if not name.startswith(f"{package}.egg-info/")}
@@ -192,11 +193,12 @@ def test_each_has_its_files_and_no_others(built: dict[str, Built], package: str)
     assert others == {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO", "setup.cfg"} | build
 
 
-def test_a_checkout_without_symbolic_links_is_not_built(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["common", "server"])
+def test_a_checkout_without_symbolic_links_is_not_built(tmp_path: Path, name: str) -> None:
     """Where git does not make links, it writes a file with the path that the link has."""
     runtime = tmp_path / "runtime"
     shutil.copytree(FOLDERS["antiphon_runtime"], runtime, symlinks=True)
-    link = runtime / "antiphon_runtime" / "common"
+    link = runtime / "antiphon_runtime" / name
     target = os.readlink(link)
     link.unlink()
     link.write_text(target)
@@ -214,13 +216,13 @@ def test_the_index_would_take_them(built: dict[str, Built], tmp_path: Path) -> N
     assert output.count("PASSED") == len(files) == 4
 
 
-def environment(folder: Path, wheel: Path) -> Path:
-    """The `bin` of a new environment that holds a wheel and what it needs, in the versions of constraints.txt."""
+def environment(folder: Path, wheel: Path, extra: str = "") -> Path:
+    """The `bin` of a new environment with a wheel and what it and an `[extra]` need, as constraints.txt pins it."""
     venv.create(folder, with_pip=True)
     pip = (folder / "bin/python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt")
     if wheel.name.startswith("antiphon-"):
         call(*pip, "torch", cwd=folder)  # alone: an index that offers a build without CUDA can then choose it
-    call(*pip, wheel, cwd=folder)
+    call(*pip, f"{wheel}{extra}", cwd=folder)
     return folder / "bin"
 
 
@@ -262,6 +264,27 @@ def test_the_installed_runtime_predicts_as_the_installed_package(package: Path, 
     scores = [score for _, score in predictions["antiphon"]]
     assert [score for _, score in predictions["antiphon_runtime"]] == pytest.approx(scores, abs=1e-4)
     assert call(runtime / "antiphon-runtime", "--help", cwd=tmp_path).startswith("usage: antiphon-runtime")
+
+
+@pytest.mark.slow
+def test_the_installed_runtime_serves_without_torch(built: dict[str, Built], tmp_path: Path) -> None:
+    from antiphon.export.folder import export
+    from antiphon.use.loading import load
+
+    (tmp_path / "alone").mkdir()
+    scripts = environment(tmp_path / "alone", built["antiphon_runtime"].wheel, "[serve]")
+    missing = subprocess.run([scripts / "python", "-c", "import torch"], capture_output=True, check=False)
+    assert missing.returncode != 0
+    export(GOLDEN, tmp_path / "shipped")
+    expected = load(GOLDEN, "cpu").predict(WORDS, beam=4)
+    with process(tmp_path, tmp_path / "shipped", command=(scripts / "antiphon-runtime", "serve"), alone=True) as server:
+        body = {"inputs": WORDS, "options": {"beam": 4}}
+        results = httpx2.post(f"{server.url}/v1/predict", json=body, timeout=60).json()["results"]
+        page = httpx2.get(server.url)
+    assert [result["text"] for result in results] == [prediction.text for prediction in expected]
+    scores = [prediction.score for prediction in expected]
+    assert [result["score"] for result in results] == pytest.approx(scores, abs=1e-4)
+    assert "<title>" in page.text
 
 
 def mypy(scripts: Path, text: str, folder: Path) -> tuple[int, str]:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from schemathesis.core.result import Ok
 from serving import GOLDEN
 
-from antiphon.server import models
+from antiphon.inspection.trace import Trace
 from antiphon.server.app import create_app
 from antiphon.server.settings import Settings
+from antiphon.use.serving import load as load_served
 
 PATHS = [
     "/v1/predict",
@@ -35,7 +36,7 @@ BOUNDS = Settings(max_steps=500, max_output=50, max_beam=8, deadline=20.0)
 
 def fuzz(requests: int) -> int:
     """Send so many requests, spread over all paths and ways to be wrong; how many were sent."""
-    app = create_app([models.load(GOLDEN, "cpu")], BOUNDS)
+    app = create_app([load_served(GOLDEN, "cpu")], BOUNDS, trace=Trace)
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     sent = 0
     ways = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]

@@ -136,7 +136,7 @@ def _address(text: str) -> str:
     try:
         ipaddress.ip_network(text)
     except ValueError as error:
-        raise StartError(f"--trust-proxy (env var: {PREFIX}TRUST_PROXY): {error}") from None
+        raise typer.BadParameter(str(error), param_hint=f"--trust-proxy (env var: {PREFIX}TRUST_PROXY)") from None
     return text
 
 

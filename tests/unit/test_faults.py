@@ -420,8 +420,9 @@ def test_an_address_that_is_taken_is_told() -> None:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """What the server has logged."""
-    return [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    """The lines of requests that the server has logged."""
+    lines = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [line for line in lines if line["event"] == "request"]
 
 
 # --- what it reports ----------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from antiphon.server.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-DOCUMENT = ROOT / "docs/serving.md"
+DOCUMENT = ROOT / "docs/site/en/reference/operating.md"
 OPTIONS = {f"ANTIPHON_{name.upper()}" for name in inspect.signature(serve).parameters}
 WORDS = ["shoe", "moon"]
 

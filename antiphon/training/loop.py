@@ -176,7 +176,7 @@ class Training:
     ceiling: int  # updates at most; the clock may leave time for fewer
     clock: Clock | None  # if it has to end within some minutes
     seen: int = 0
-    told: float = -math.inf  # when the callbacks last saw progress
+    shown: float = -math.inf  # when the callbacks last saw progress
     samples: tuple[Sample, ...] = ()  # what callbacks see of the last validation
 
 
@@ -235,7 +235,7 @@ def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool
             break
         if update.step > training.learner.total:  # no time is left for it
             break
-        stop, late, tells = _learn(training, update, stop_requested())
+        stop, late, due = _learn(training, update, stop_requested())
         if at.failed >= FAILED_UPDATES:
             return False
         if log.wants_progress():
@@ -248,7 +248,7 @@ def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool
             _save(training)
         elif stop or late:
             _save(training, planned=False)
-        if tells and not at.failed:
+        if due and not at.failed:
             _call(training, "progress")
         ended = not at.failed and _call(training, "update")
         ended = (at.validated == at.step and _call(training, "validation")) or ended
@@ -298,10 +298,10 @@ def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
     minutes = training.prepared.config.train.save_minutes
     began = time.monotonic()
     late = minutes is not None and began - training.saved > 60 * minutes
-    tells = training.ranks.first and "progress" in training.called and began - training.told > PROGRESS
-    if tells:
-        training.told = began
-    done = apply(training.learner, update, at.rate, at.parts, (stop, late, tells))
+    due = training.ranks.first and "progress" in training.called and began - training.shown > PROGRESS
+    if due:
+        training.shown = began
+    done = apply(training.learner, update, at.rate, at.parts, (stop, late, due))
     if training.clock:
         training.clock.ended_update(began)
         total = training.clock.total(update.step, training.ceiling) if training.ranks.first else 0

@@ -102,7 +102,7 @@ function Curve({ name, curve, lines, last, kept }) {
           x: { time: false, range: (_, low, high) => [low ?? 0, Math.max(high ?? 1, (low ?? 0) + 1)] },
           y: { ...(curve.zero && { range: zero }), ...(curve.logarithmic && { distr: 3 }) },
         },
-        axes: [{ ...axis, size: 32, incrs: [1, 2, 5].flatMap((one) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((ten) => one * ten)).sort((a, b) => a - b) },
+        axes: [{ ...axis, size: 32, incrs: [1, 2, 5].flatMap((digit) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((power) => digit * power)).sort((a, b) => a - b) },
           { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : figure(tick))) }],
         cursor: { sync: { key: "updates" }, drag: { x: false, y: false }, y: false },
         series: [{}, ...lines.map((_, place) => ({

@@ -15,18 +15,22 @@ from antiphon.config.schema import Config
 from antiphon.data.formats import ENDINGS, is_table
 from antiphon.data.load import untrained
 from antiphon.data.memory import KINDS, files_or_rows, in_memory, plain
-from antiphon.errors import ConfigError, DataError, TrainingError, shown
+from antiphon.errors import AntiphonError, ConfigError, DataError, TrainingError, shown
 from antiphon.files import user_path
 from antiphon.saved import folder as bundle
 from antiphon.training import defaults
 from antiphon.training.autotune import use_threads
+from antiphon.training.callbacks import Callback
 from antiphon.training.defaults import Completed
+from antiphon.training.log import output
 from antiphon.training.loop import train as run
 from antiphon.use import comparison
 from antiphon.use.comparison import Difference
 from antiphon.use.keeping import TemporaryFolder
 from antiphon.use.loading import load, refuse_other_class
 from antiphon.use.predictor import P, Predictor
+
+PORT = 8001  # of the page of a training, unless another is named
 
 
 def user_config(what: Any, settings: Mapping[str, Any] | None = None) -> Config:
@@ -159,6 +163,7 @@ def train(
     test: Any = None,
     callbacks: Iterable[object] = (),
     quiet: bool = False,
+    watch: bool | int = False,
     predicts: None = None,
 ) -> Predictor[Any]: ...
 @overload
@@ -178,6 +183,7 @@ def train(
     test: Any = None,
     callbacks: Iterable[object] = (),
     quiet: bool = False,
+    watch: bool | int = False,
     predicts: type[P],
 ) -> Predictor[P]: ...
 def train(
@@ -196,6 +202,7 @@ def train(
     test: Any = None,
     callbacks: Iterable[object] = (),
     quiet: bool = False,
+    watch: bool | int = False,
     predicts: type[Any] | None = None,
 ) -> Predictor[Any]:
     """Train from a table, rows in memory, a configuration file or a `Config`, and return the model.
@@ -217,6 +224,10 @@ def train(
     `callbacks` are called while it trains and can stop it (see `Callback`). What happens goes to the logger
     "antiphon", and to standard error unless logging is configured; `quiet` shows warnings alone. `predicts` is as
     `load` takes it, and is checked before the training.
+
+    With `watch` a page shows the training while it runs: curves, and what the model predicts for some validation rows.
+    True serves it at http://127.0.0.1:8001, a number at that port (0: any free one, which is logged). It needs the
+    extra serve, and changes nothing in the training.
     """
     began = time.monotonic()
     folder, base = (None if path is None else user_path(path) for path in (out, init_from))
@@ -230,15 +241,34 @@ def train(
             refuse_other_class(untrained(completed.config).target, predicts, "predicts")
 
         def trained(into: Path) -> Predictor[Any]:
-            return load(
+            with output(quiet), watched(watch, folder) as watches:
                 run(
-                    completed.config, into, resume, overwrite, device, threads, "", base, completed.about, callbacks,
-                    quiet, began,
-                ),
-                device,
-            )  # fmt: skip
+                    completed.config, into, resume, overwrite, device, threads, "", base, completed.about,
+                    [*callbacks, *watches] if watches else callbacks, quiet, began,
+                )  # fmt: skip
+            return load(into, device)
 
         return _in_temporary_folder(trained) if folder is None else trained(folder)
+
+
+@contextmanager
+def watched(watch: bool | int, folder: Path | None) -> Iterator[list[Callback]]:
+    """Within it, the training with these callbacks is shown in a browser, if `watch` is True or a port.
+
+    `folder` is that of the model, if the user names one. Of several processes (`torchrun`) the first serves. Without
+    the extra serve, or if the port cannot be bound, it is an `AntiphonError`.
+    """
+    if watch is False or (int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0"))):
+        yield []
+        return
+    if not isinstance(watch, int):
+        raise TrainingError(f"watch: must be True or the number of a port, but is {shown(watch)}")
+    try:
+        from antiphon.server.watching import watching
+    except ModuleNotFoundError as error:
+        raise AntiphonError(f"watching a training needs {error.name}: pip install 'antiphon[serve]'") from None
+    with watching(PORT if watch is True else watch, folder) as callback:
+        yield [callback]
 
 
 def _in_temporary_folder(trained: Callable[[Path], Predictor[Any]]) -> Predictor[Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import uvicorn
 
@@ -14,6 +16,7 @@ from antiphon.server.app import create_app
 from antiphon.server.settings import Settings
 from antiphon.use.serving import load
 
+Open = Callable[..., Any]
 SERVED = {  # the name of a served model: the case of traces.CASES that it is made of
     "pairs": "lstm, general",
     "picture": "image",
@@ -40,3 +43,27 @@ def serving(folders: Sequence[Path], settings: Settings | None = None) -> Iterat
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextmanager
+def visiting(browser: Any, address: str) -> Iterator[Open]:
+    """What opens pages of a server at a state; nothing may go wrong in them, and they may ask no other server."""
+    context = browser.new_context(locale="en-GB")
+    context.set_default_timeout(20_000)
+    wrong: list[str] = []
+    arguments: list[str] = []
+    context.on("request", lambda request: arguments.append(request.url))
+    context.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    context.on("weberror", lambda error: wrong.append(str(error.error)))
+
+    def opened(width: int = 1280, **state: Any) -> Any:
+        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{address}#{urlencode(state)}")
+        page.wait_for_selector("main > *")
+        return page
+
+    yield opened
+    context.close()
+    assert not wrong
+    assert not [url for url in arguments if not url.startswith((address, "data:", "blob:"))]

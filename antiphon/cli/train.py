@@ -21,6 +21,13 @@ Resume = Annotated[bool, typer.Option("--resume", help="resume the training in D
 ThreadsToo = Annotated[
     int | None, typer.Option(min=0, max=1024, help="CPU threads; 0: the number that is fastest; by default all cores")
 ]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="show the training in a browser while it runs, at 127.0.0.1 (extra: serve)")
+]
+WatchPort = Annotated[
+    int | None,
+    typer.Option(min=0, max=65_535, help="with --watch: the port (8001); 0: any free port, which is printed"),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="show warnings alone")]
 
 
@@ -36,22 +43,27 @@ def train(
     ] = None,
     device: Device = None,
     threads: ThreadsToo = None,
+    watch: Watch = False,
+    watch_port: WatchPort = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a model from a configuration, or from a table with settings chosen from its data."""
     began = time.monotonic()
-    from antiphon.api import naming, read_config
+    from antiphon.api import naming, read_config, watched
     from antiphon.training.autotune import use_threads
     from antiphon.training.log import output
     from antiphon.training.loop import train as run
 
     _refuse_both(resume, overwrite)
+    if watch_port is not None and not watch:
+        raise typer.BadParameter("is the port of --watch; give that too", param_hint="--watch-port")
     use_threads(threads)
-    with output(quiet, always=True), naming(what):
+    page = watch if watch_port is None else watch_port
+    with output(quiet, always=True), naming(what), watched(page, out) as callbacks:
         completed = read_config(what, _wishes(settings, minutes), init_from, out if resume else None)
         run(
             completed.config, out, resume, overwrite, device, threads, _command(), init_from, completed.about,
-            began=began,
+            callbacks, began=began,
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,15 @@ from antiphon.evaluation.task import Measured, Task, grouped_rows
 from antiphon.model.models import Reader
 
 
-def validate(task: Task, metric: str) -> tuple[dict[str, float], NDArray[np.float64]]:
+class Validation(NamedTuple):
+    """The scores of a validation; by how much each row moves the watched metric; and all that was measured."""
+
+    scores: dict[str, float]
+    influence: NDArray[np.float64]
+    measured: Measured
+
+
+def validate(task: Task, metric: str) -> Validation:
     """What a training watches: likelihood, and greedy outputs fed with themselves (never sampled ones); and by
     how much each row moves the watched `metric`.
 
@@ -51,7 +60,7 @@ def validate(task: Task, metric: str) -> tuple[dict[str, float], NDArray[np.floa
     ]
     if symbols:
         scores["unknown_source"] = float((np.concatenate(symbols) == UNK).mean())
-    return scores, influences(task, measured, metric)
+    return Validation(scores, influences(task, measured, metric), measured)
 
 
 def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
@@ -112,7 +121,7 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
     figures = _likelihood(scores)
     if codec.form == "any":  # nothing is fed to a reader
         figures["token_error_rate_teacher"] = token_rate(scores, groups)
-    _, outputs = best_outputs(task, groups, decode)
+    best, outputs = best_outputs(task, groups, decode)
     figures |= output_metrics(codec, outputs, references)
     signatures: dict[str, str] = {}
     if corpus:
@@ -121,7 +130,7 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
         bleu, signatures = metrics.corpus_scores(texts, normal, task.config.evaluate.bleu_tokenize)
         figures |= bleu
     reference_tokens = [[codec.split(text) for text in choices] for choices in references]
-    return Measured(figures, signatures, outputs, reference_tokens, scores)
+    return Measured(figures, signatures, outputs, reference_tokens, scores, [output.tokens for output in best])
 
 
 def _likelihood(scores: RowScores) -> dict[str, float]:
@@ -152,7 +161,7 @@ def _measure_labels(task: Task, codec: LabelCodec, scores: RowScores, answers: S
         figures["exact_match"] = float(np.mean([row.all() for row in scores.correct]))
         if codec.bio:
             figures["span_f1"] = metrics.span_f1(outputs, references)
-    return Measured(figures, {}, outputs, [[row] for row in references], scores)
+    return Measured(figures, {}, outputs, [[row] for row in references], scores, answers)
 
 
 def _measure_numbers(task: Task, codec: ScaledCodec, scores: RowScores, answers: Sequence[Answer]) -> Measured:
@@ -160,11 +169,11 @@ def _measure_numbers(task: Task, codec: ScaledCodec, scores: RowScores, answers:
     if isinstance(codec, NumbersCodec) and codec.bits:
         hits = np.concatenate(scores.correct)
         figures = {"loss": scores.mean, "nll_per_frame": scores.mean, "accuracy": float(hits.mean())}
-        return Measured(figures, {}, [], [], scores)
+        return Measured(figures, {}, [], [], scores, answers)
     predicted = codec.restored(np.concatenate([answer.predicted for answer in answers]))
     expected = codec.restored(np.concatenate([task.examples.target[row] for row in range(len(task.rows))]))
     figures = {"loss": scores.mean, "mse": metrics.mse(predicted, expected), "mae": metrics.mae(predicted, expected)}
-    return Measured(figures, {}, [], [], scores)
+    return Measured(figures, {}, [], [], scores, answers)
 
 
 def confusion(task: Task) -> dict[str, dict[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -32,13 +33,15 @@ class Task:
 @dataclass(frozen=True)
 class Measured:
     """Scores, sacreBLEU's signatures, outputs and references as symbols, where the target has symbols; and how probable
-    each row's target was."""
+    each row's target was. `computed` is what the model gave for each group of rows: the ids of a text, or an `Answer`.
+    """
 
     scores: dict[str, float]
     signatures: dict[str, str]
     outputs: list[list[str]]
     references: list[list[list[str]]]
     rows: RowScores
+    computed: Sequence[Any] = ()
 
 
 def grouped_rows(task: Task) -> list[list[int]]:

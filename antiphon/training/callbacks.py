@@ -9,8 +9,10 @@ from typing import Any
 
 from antiphon.config.schema import Config
 from antiphon.errors import TrainingError
+from antiphon.evaluation.samples import Sample
 
-METHODS = ("begin", "update", "validation", "end")
+PROGRESS = 0.5  # seconds between two calls of `progress`, at least
+METHODS = ("begin", "update", "progress", "validation", "end")
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,10 @@ class Run:
 
     `updates` are done, of at most `total`. `loss` is the mean training loss in nats per token since the last validation
     (at a validation: up to it), None before the first update. `history` has an entry for each validation, as
-    `log.jsonl` has, with its metrics by name. `folder` is the folder of the model.
+    `log.jsonl` has, with its metrics by name. `folder` is the folder of the model. `loss` is a mean over `tokens`.
+    `gradient_norm` is the norm of the last update's whole gradient before clipping; None if that update failed, and
+    before the first.
+    `samples` are validation rows with what the weights that would be shipped predict for them (see `Callback.samples`).
     """
 
     updates: int
@@ -29,6 +34,9 @@ class Run:
     history: tuple[Mapping[str, Any], ...]
     folder: Path
     config: Config
+    tokens: int = 0
+    gradient_norm: float | None = None
+    samples: tuple[Sample, ...] = ()
 
     @property
     def validation(self) -> Mapping[str, Any] | None:
@@ -42,13 +50,20 @@ class Callback:
     If `update` or `validation` returns True the training ends there as one that has come to its end: the best weights
     are kept and the card is written. An exception stops it too: its state is saved, to go on with `resume`, and the
     exception is raised. Of several processes (`torchrun`) the first calls, and all stop with it.
+
+    `samples` is the number of validation rows whose present output the callback wants to see in `Run.samples`.
     """
+
+    samples: int = 0
 
     def begin(self, run: Run) -> None:
         """Before the first update, or the first after a training is resumed."""
 
     def update(self, run: Run) -> bool | None:
         """After every update that changed the weights; the loss is then read from the device, which takes time."""
+
+    def progress(self, run: Run) -> None:
+        """After an update, every `PROGRESS` seconds at most: for those who need not see every update."""
 
     def validation(self, run: Run) -> bool | None:
         """After every validation."""
@@ -62,6 +77,7 @@ class Callbacks:
 
     def __init__(self, callbacks: Iterable[object]) -> None:
         self.methods: dict[str, list[Any]] = {name: [] for name in METHODS}
+        self.samples = 0  # the most that any of them wants
         if not isinstance(callbacks, Iterable):
             raise TrainingError(f"callbacks: must be a list of callbacks, but is {callbacks!r}")
         for callback in callbacks:
@@ -69,6 +85,8 @@ class Callbacks:
             if not names or isinstance(callback, type):
                 what = "is a class; give an object of it" if names else f"has none of {', '.join(METHODS)}"
                 raise TrainingError(f"callbacks: {callback!r} {what}")
+            samples = getattr(callback, "samples", 0)  # an object of the user's may have this name for something else
+            self.samples = max(self.samples, samples if isinstance(samples, int) else 0)
             for name in names:
                 if getattr(type(callback), name, None) is not getattr(Callback, name):  # which does nothing
                     self.methods[name].append(getattr(callback, name))

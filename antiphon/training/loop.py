@@ -18,13 +18,14 @@ from antiphon.data.batches import collate
 from antiphon.errors import TrainingError
 from antiphon.evaluation.measure import validate
 from antiphon.evaluation.metric_names import HIGHER_IS_BETTER, PERFECT
+from antiphon.evaluation.samples import Sample, samples
 from antiphon.evaluation.task import Task
 from antiphon.files import remove_partial, writing
 from antiphon.saved import calibration
 from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
 from antiphon.training.autotune import as_before, fastest_threads, fitted, use_threads
-from antiphon.training.callbacks import METHODS, Callbacks, Run
+from antiphon.training.callbacks import METHODS, PROGRESS, Callbacks, Run
 from antiphon.training.choice import Best, Judged, Verdict, after, verdict
 from antiphon.training.clock import Clock, validation_cost, within
 from antiphon.training.distributed import Ranks, joined
@@ -175,6 +176,8 @@ class Training:
     ceiling: int  # updates at most; the clock may leave time for fewer
     clock: Clock | None  # if it has to end within some minutes
     seen: int = 0
+    shown: float = -math.inf  # when the callbacks last saw progress
+    samples: tuple[Sample, ...] = ()  # what callbacks see of the last validation
 
 
 def _run(
@@ -232,7 +235,7 @@ def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool
             break
         if update.step > training.learner.total:  # no time is left for it
             break
-        stop, late = _learn(training, update, stop_requested())
+        stop, late, due = _learn(training, update, stop_requested())
         if at.failed >= FAILED_UPDATES:
             return False
         if log.wants_progress():
@@ -245,6 +248,8 @@ def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool
             _save(training)
         elif stop or late:
             _save(training, planned=False)
+        if due and not at.failed:
+            _call(training, "progress")
         ended = not at.failed and _call(training, "update")
         ended = (at.validated == at.step and _call(training, "validation")) or ended
         if stop:
@@ -270,12 +275,13 @@ def _call(training: Training, name: str) -> bool:
     if ranks.first:
         last = at.history[-1]["train_loss"] if at.history else None
         loss = float(training.loss) * ranks.world / at.tokens if at.tokens else last
-        rate = float(training.learner.optimizer.param_groups[0]["lr"])
-        config = training.prepared.config
+        rate, norm = float(training.learner.optimizer.param_groups[0]["lr"]), float(training.learner.norm)
+        run = Run(
+            at.step, training.learner.total, loss, rate, (*at.history,), training.out, training.prepared.config,
+            at.tokens, norm if math.isfinite(norm) and name != "begin" else None, training.samples,
+        )  # fmt: skip
         try:
-            stop = callbacks.call(
-                name, Run(at.step, training.learner.total, loss, rate, (*at.history,), training.out, config)
-            )
+            stop = callbacks.call(name, run)
         except BaseException as raised:
             error = raised
     if ranks.agree(error is not None):
@@ -286,12 +292,16 @@ def _call(training: Training, name: str) -> bool:
 
 
 def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
-    """One update; a failing one is skipped and counted. Whether any process has to stop, or to save as it is time."""
+    """One update; a failing one is skipped and counted. Whether any process has to stop, or to save as it is time, or
+    callbacks are to see the progress."""
     at = training.at
     minutes = training.prepared.config.train.save_minutes
     began = time.monotonic()
     late = minutes is not None and began - training.saved > 60 * minutes
-    done = apply(training.learner, update, at.rate, at.parts, (stop, late))
+    due = training.ranks.first and "progress" in training.called and began - training.shown > PROGRESS
+    if due:
+        training.shown = began
+    done = apply(training.learner, update, at.rate, at.parts, (stop, late, due))
     if training.clock:
         training.clock.ended_update(began)
         total = training.clock.total(update.step, training.ceiling) if training.ranks.first else 0
@@ -366,7 +376,8 @@ def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, A
     prepared, at = training.prepared, training.at
     model, device, metric = training.learner.model, training.ranks.device, prepared.metric
     task = Task(model, prepared.config, prepared.codecs, prepared.valid_rows, prepared.valid, device)
-    metrics, influence = validate(task, metric)
+    metrics, influence, measured = validate(task, metric)
+    training.samples = samples(task, measured, training.callbacks.samples)
     sign = -1 if metric in HIGHER_IS_BETTER else 1
     few = max(1, min(64, SAMPLE // int(prepared.valid.source_lengths.max())))
     sample = collate(prepared.valid, range(min(len(prepared.valid), few))).to(device)

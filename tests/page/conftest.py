@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
-from pages import SERVED, serving
+from pages import SERVED, Open, serving, visiting
 from traces import made
 
 CHROMIUM = shutil.which("chromium")
-Open = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
@@ -47,22 +45,5 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Open]:
     """Open the page at a state; nothing may go wrong in it, and nothing may be asked of another server."""
-    context = browser.new_context(locale="en-GB")
-    context.set_default_timeout(20_000)
-    wrong: list[str] = []
-    arguments: list[str] = []
-    context.on("request", lambda request: arguments.append(request.url))
-    context.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-    context.on("weberror", lambda error: wrong.append(str(error.error)))
-
-    def opened(width: int = 1280, **state: Any) -> Any:
-        page = context.new_page()
-        page.set_viewport_size({"width": width, "height": 900})
-        page.goto(f"{address}#{urlencode(state)}")
-        page.wait_for_selector("main > *")
-        return page
-
-    yield opened
-    context.close()
-    assert not wrong
-    assert not [url for url in arguments if not url.startswith((address, "data:", "blob:"))]
+    with visiting(browser, address) as opened:
+        yield opened

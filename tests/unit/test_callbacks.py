@@ -99,7 +99,7 @@ def test_any_object_with_a_method_is_a_callback_and_all_are_called(tmp_path: Pat
     recorder = Recorder()
     train(tiny_config(tmp_path), tmp_path / "m", callbacks=[Stops(), recorder])
     assert [name for name, _ in recorder.calls].count("validation") == 1
-    for wrong, reason in ((object(), "has none of begin, update, validation, end"), (Stops, "is a class")):
+    for wrong, reason in ((object(), "has none of begin, update, progress, validation, end"), (Stops, "is a class")):
         with pytest.raises(TrainingError, match=f"callbacks: .* {reason}"):
             train(tiny_config(tmp_path), tmp_path / "n", callbacks=[wrong])
     assert not (tmp_path / "n").exists()

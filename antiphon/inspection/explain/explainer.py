@@ -17,9 +17,9 @@ from antiphon.common.symbols import UNK
 from antiphon.config.schema import Config
 from antiphon.data.batches import EncodedInput, Padded, pad
 from antiphon.data.codecs.base import Codec
-from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, side_names
 from antiphon.errors import DataError
+from antiphon.evaluation.reading import grid_of, tokens_read
 from antiphon.inspection.explain.observe import M, Observed
 from antiphon.inspection.explain.request import ME
 from antiphon.inspection.explain.rounding import rounded
@@ -27,7 +27,6 @@ from antiphon.inspection.trace import Choice, Source, Token
 from antiphon.inspection.trace import Layer as LayerTrace
 from antiphon.model.models import Input
 from antiphon.model.parts.pooling import shares
-from antiphon.model.parts.sources import ImageSource, ImagesSource
 from antiphon.model.state import Encoded
 
 
@@ -50,12 +49,9 @@ class Explainer(Generic[M]):
         for name, codec, value, array, part, padded in zip(
             names, self.codecs.sources, example.values, example.arrays, parts, self._padded(example), strict=True
         ):
-            grid = picture = None
-            if isinstance(part, ImageSource) and not isinstance(part, ImagesSource):
-                with torch.inference_mode():
-                    rows, columns = part.grid(padded.values).shape[2:]
-                grid, picture = (rows, columns), _png(array[0])
-            tokens, unknown = _tokens(codec, value, array, grid)
+            grid = grid_of(part, padded)
+            picture = None if grid is None else _png(array[0])
+            tokens, unknown = tokens_read(codec, value, array, grid)
             sources.append(
                 Source(
                     name=name, kind=codec.kind, text=codec.shown(value), tokens=tokens, unknown=unknown,
@@ -81,24 +77,6 @@ def _png(pixels: Any) -> str:
     content = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(content, "PNG")
     return base64.b64encode(content.getvalue()).decode()
-
-
-def _tokens(codec: Codec, value: Any, array: Any, grid: tuple[int, int] | None) -> tuple[list[Token], list[int]]:
-    """A source's tokens, one for each of its states, and the places of unknown ones."""
-    if grid is not None:
-        rows, columns = grid
-        return [f"{row + 1},{column + 1}" for row in range(rows) for column in range(columns)], []
-    if isinstance(codec, TextCodec):
-        symbols: list[Token] = [symbol or None for symbol in codec.split_turns(value)]
-        ids = np.asarray(array).reshape(len(array), -1)[:, 0]
-        return [*symbols, None][: len(array)], np.flatnonzero(ids == UNK).tolist()
-    if not codec.reads:
-        return [None] * len(array), []
-    if codec.kind == "category":
-        return [str(value)], np.flatnonzero(np.asarray(array) == UNK).tolist()
-    if codec.kind == "tags":
-        return [codec.shown(value)], [0] if codec.unknown(array) else []
-    return [str(step) for step in range(1, len(array) + 1)], []
 
 
 def choices(log_probs: Tensor, top: int, name: Callable[[int], Token]) -> list[Choice]:

@@ -3,17 +3,17 @@
 import { html, render, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import * as api from "./api.js";
 import { Answer, Branches, Tokens } from "./answer.js";
+import { Appearance, languageOf, useTheme } from "./appearance.js";
 import { asInput, asTarget, Fields, reading, valuesOf } from "./inputs.js";
 import { Choice, Frame, Page } from "./picture.js";
 import { parsed, useAddress, whole } from "./state.js";
 import { VIEWS } from "./views/index.js";
-import { LANGUAGES, words } from "./words.js";
+import { words } from "./words.js";
 
 const OPTIONS = { beam: 1, n_best: 1, length_penalty: 0.1, min_length: 1, max_length: 1 }; // and the steps of their fields
 const OUTPUTS = 5; // outputs that are shown, where a search finds as many
 const ONWARD = 60; // the most symbols that a language model writes, unless the state has a number
 const OPENED = 3; // views, before any is chosen
-const THEMES = ["auto", "light", "dark"];
 const RETRY = 1000; // ms, while models are being loaded
 
 /** What belongs to one input of one model, and is forgotten with them. */
@@ -85,9 +85,7 @@ function Head({ cards, card, state, change, t, language }) {
         ${card && html`
           <${Choice} label=${t("model")} value=${card.name} options=${cards.map(({ name, structure }) => [name, `${name} (${structure})`])}
             onChoose=${(model) => change({ ...FORGOTTEN, model, input: null, reference: null, other: null }, true)} />`}
-        <${Choice} label=${t("language")} value=${language} options=${Object.entries(LANGUAGES)} onChoose=${(lang) => change({ lang })} />
-        <${Choice} label=${t("theme")} value=${state.theme ?? "auto"} options=${THEMES.map((theme) => [theme, t(`theme.${theme}`)])}
-          onChoose=${(theme) => change({ theme: theme === "auto" ? null : theme })} />
+        <${Appearance} state=${state} change=${change} t=${t} language=${language} />
         <a href="docs">${t("docs")}</a>
       </div>
     </header>`;
@@ -171,19 +169,6 @@ function TokenForm({ t, onToken }) {
 
 // --- the page -----------------------------------------------------------------------------------------
 
-function useTheme(state) {
-  const system = useMemo(() => matchMedia("(prefers-color-scheme: dark)"), []);
-  const [dark, setDark] = useState(system.matches);
-  useEffect(() => {
-    const follow = () => setDark(system.matches);
-    system.addEventListener("change", follow);
-    return () => system.removeEventListener("change", follow);
-  }, []);
-  const theme = THEMES.slice(1).includes(state.theme) ? state.theme : dark ? "dark" : "light";
-  document.documentElement.dataset.theme = theme;
-  return theme;
-}
-
 /** The served models; while they are being loaded the request is sent again. */
 function useCards() {
   const [served, setServed] = useState({ cards: [] });
@@ -200,7 +185,7 @@ function useCards() {
 function App() {
   const [state, change] = useAddress();
   const { cards, problem, again } = useCards();
-  const language = LANGUAGES[state.lang] ? state.lang : navigator.language.startsWith("zh") ? "zh" : "en";
+  const language = languageOf(state);
   const t = useMemo(() => words(language), [language]);
   const theme = useTheme(state);
   document.documentElement.lang = language;

@@ -340,7 +340,7 @@ const zh = {
 
 export const WORDS = { en, zh };
 
-/** The words of a language: `t("step", { step: 2 })`. */
-export function words(language) {
-  return (key, values = {}) => WORDS[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+/** The words of a language: `t("step", { step: 2 })`. Another page has a table of its own. */
+export function words(language, table = WORDS) {
+  return (key, values = {}) => table[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }

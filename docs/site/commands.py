@@ -59,9 +59,8 @@ def _parameter(parameter: Any, code: str) -> str:
     facts = (required + shown).removeprefix(word("comma", code))
     described = prose(text_of("options", parameter.help or "", parameter.help or "", code))
     again = {"en": " May be given several times.", "zh": "可多次给出。"}[code] if _is_repeated(parameter) else ""
-    return definition(
-        f"`{_value(parameter) if _is_argument(parameter) else _name(parameter)}`", described + again, facts
-    )
+    name = _value(parameter) if _is_argument(parameter) else _name(parameter)
+    return definition(f"`{name}` {facts}".rstrip(), described + again)
 
 
 def _is_argument(parameter: Any) -> bool:

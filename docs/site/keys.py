@@ -43,7 +43,7 @@ class Parts(NamedTuple):
 PARTS = {
     "sources": Parts(SOURCES, "Kinds of sources", "源的类型", "source.kind"),
     "targets": Parts(TARGETS, "Kinds of targets", "目标的类型", "target.kind"),
-    "tokenizers": Parts(TOKENIZERS, "Tokenizers", "分词器", "source.tokens"),
+    "tokenizers": Parts(TOKENIZERS, "Tokenizers", "分词器", "tokens"),
     "cells": Parts(CELLS, "Cells", "循环单元", "model.cell"),
     "contexts": Parts(BRIDGES, "Contexts", "上下文", "model.context.from"),
     "attentions": Parts(ATTENTIONS, "Attentions", "注意力", "model.attention.kind"),
@@ -122,7 +122,7 @@ def _key(key: Key, code: str) -> str:
     default = "" if section or key.path == "source" else default_text(field.default, code)
     described = prose(text_of("keys", key.path, field.description or "", code))
     choices = "" if table is None else _choices(table, code)
-    return f"({key.path})=\n\n" + definition(f"`{key.path}`", values + default + required, described, choices)
+    return f"({key.path})=\n\n" + definition(f"`{key.path}` {values}{default}{required}", described, choices)
 
 
 def _choices(table: str, code: str) -> str:

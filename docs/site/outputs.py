@@ -57,6 +57,11 @@ def blocks(page: str, language: str = "en") -> list[Block]:
     return [Block(*match) for match in re.findall(r"^```(sh|python)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)]
 
 
+def shows_output(page: str) -> bool:
+    """Whether a page shows what any of its blocks prints."""
+    return "\n```{output} " in (SITE / "en" / f"{page}.md").read_text(encoding="utf-8")
+
+
 def run(
     page_blocks: list[Block], folder: Path, namespace: dict[str, Any], shell: Callable[[str, Path], str]
 ) -> Iterator[str]:
@@ -137,6 +142,6 @@ class Output(Directive):
 
 if __name__ == "__main__":
     sys.path[:0] = [str(SITE)]
-    for chosen in sys.argv[1:] or [page for page in pages("en") if blocks(page)]:
+    for chosen in sys.argv[1:] or [page for page in pages("en") if shows_output(page)]:
         print(chosen, flush=True)
         record(chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import textwrap
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -119,7 +120,8 @@ def _signature(name: str, value: Any, wide: bool = True) -> str:
         plain = parameter.default is parameter.empty
         parts.append(parameter.name if plain else f"{parameter.name}={parameter.default!r}")
     short = name.rpartition(".")[2] if wide else f"antiphon.{name}"
-    return f"{short}({', '.join(parts)})"
+    signature = f"{short}({', '.join(parts)})"
+    return signature if wide else textwrap.fill(signature, 88, subsequent_indent="    ", break_long_words=False)
 
 
 def _fields(value: Any) -> str:

@@ -78,7 +78,7 @@ def sentence(text: str) -> str:
     text = text.strip()
     first = text.split(" ")[0]
     text = text if first.endswith((":", ",")) or "`" in first or "=" in text[:8] else text[:1].upper() + text[1:]
-    return text if text.endswith((".", ":", ")")) and not text.endswith(" ...)") else f"{text}."
+    return text if text.endswith((".", ":")) else f"{text}."
 
 
 def prose(docstring: str) -> str:

@@ -75,7 +75,7 @@ class Cell(nn.Module, ABC):
 
         `layer_norm` normalises W x and U h, each over all its gates, before the biases (Ba et al. 2016, arXiv
         1607.06450). In training `zoneout` is the probability with which a unit of a state keeps its value (Krueger
-        et al. 2017, 1606.01305), `weight_drop` that of a recurrent weight to be zero, see `dropped_weights`. `initial`
+        et al. 2017, 1606.01305), `weight_drop` that of a recurrent weight to be zero. `initial`
         is how the recurrent weights start, by default in the cell's own way.
         """
         for name, rate in (("zoneout", zoneout), ("weight_drop", weight_drop)):

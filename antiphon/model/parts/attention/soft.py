@@ -169,7 +169,11 @@ class RecallingAttention(AdditiveAttention):
 
 class LocationAttention(RecallingAttention):
     """f = F * a_{t-1}, the step before's weights seen through `filters` filters, each `width` source steps wide
-    (Chorowski et al. 2015, arXiv 1506.07503, eq. 8 and 9)."""
+    (Chorowski et al. 2015, arXiv 1506.07503, eq. 8 and 9).
+
+    score = v . tanh(W s + U h + X f + b). As it depends on where the steps before have looked, steps are computed one
+    by one.
+    """
 
     def __init__(self, query: int, memory: int, filters: int = 10, width: int = 15, size: int | None = None) -> None:
         check_sizes(filters=filters, width=width)
@@ -195,7 +199,10 @@ class LocationAttention(RecallingAttention):
 
 class CoverageAttention(RecallingAttention):
     """f = sum_{t' < t} a_t', how much of each source step has been read (See et al. 2017, arXiv 1704.04368, eq. 10 and
-    11, without the loss of eq. 12)."""
+    11, without the loss of eq. 12).
+
+    score = v . tanh(W s + U h + X f + b); steps are computed one by one.
+    """
 
     def __init__(self, query: int, memory: int, size: int | None = None) -> None:
         super().__init__(query, memory, 1, size)

@@ -101,7 +101,7 @@ def record(page: str) -> None:
         shutil.rmtree(to, ignore_errors=True)
         to.mkdir(parents=True)
         for number, text in enumerate(printed, 1):
-            lines = text.splitlines()
+            lines = text.replace(f"{folder}/", "").splitlines()
             shown = lines if len(lines) <= MOST else [*lines[:MOST], "..."]
             (to / f"{number}.txt").write_text("".join(f"{line.rstrip()}\n" for line in shown), encoding="utf-8")
         for path in folder.glob("shown-*"):

@@ -45,6 +45,22 @@ def test_both_languages_have_the_same_code(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_configurations_have_known_keys_and_are_the_same_in_both_languages(page: str, tmp_path: Path) -> None:
+    """Blocks of YAML, which are not run."""
+    from antiphon.config.load import read_config_file
+
+    configurations = []
+    for code in ("en", "zh"):
+        text = (SITE / code / f"{page}.md").read_text(encoding="utf-8")
+        for number, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)):
+            path = tmp_path / f"{number}.yaml"
+            path.write_text(block, encoding="utf-8")
+            configurations.append((code, read_config_file(path)))
+    english, chinese = ([config for code, config in configurations if code == name] for name in ("en", "zh"))
+    assert english == chinese
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_both_languages_show_the_same_outputs_and_figures(page: str) -> None:
     shown = r"^```\{output\} (\d+)|!\[[^\]]*\]\(([^)]*)\)"
     texts = [(SITE / code / f"{page}.md").read_text(encoding="utf-8") for code in ("en", "zh")]

@@ -264,7 +264,7 @@ def watched(watch: bool | int, folder: Path | None) -> Iterator[list[Callback]]:
     if not isinstance(watch, int):
         raise TrainingError(f"watch: must be True or the number of a port, but is {shown(watch)}")
     try:
-        from antiphon.server.watching import watching
+        from antiphon.training.watching import watching
     except ModuleNotFoundError as error:
         raise AntiphonError(f"watching a training needs {error.name}: pip install 'antiphon[serve]'") from None
     with watching(PORT if watch is True else watch, folder) as callback:

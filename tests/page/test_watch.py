@@ -16,9 +16,10 @@ from tasks import tiny_config
 
 import antiphon
 from antiphon.inspection.views.drawing import spelled
-from antiphon.server.watching import STATIC, Watch, watching
+from antiphon.server.files import STATIC
 from antiphon.training import loop
 from antiphon.training.loop import train
+from antiphon.training.watching import Watch, watching
 
 Event = tuple[str, dict[str, Any]]
 

@@ -28,11 +28,11 @@ from antiphon.cli.main import app
 from antiphon.config.schema import Config
 from antiphon.errors import AntiphonError, TrainingError
 from antiphon.saved import folder as bundle
-from antiphon.server import watching as module
 from antiphon.server.guard import HEADERS
-from antiphon.server.watching import BEHIND, HOST, Feed, finite, thinned, watching
 from antiphon.training import checkpoint, loop
+from antiphon.training import watching as module
 from antiphon.training.loop import train
+from antiphon.training.watching import BEHIND, HOST, Feed, finite, thinned, watching
 
 Event = tuple[str, dict[str, Any]]
 TIMES = {"minutes", "tokens_per_second"}
@@ -359,7 +359,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_begins(tmp_path: Path) 
 
 
 def test_without_its_extra_it_says_so_before_anything_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "antiphon.server.watching")
+    monkeypatch.delitem(sys.modules, "antiphon.training.watching")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(AntiphonError, match=r"watching a training needs uvicorn: pip install 'antiphon\[serve\]'"):
         antiphon.train([("a", "b")] * 20, tmp_path / "m", watch=True)

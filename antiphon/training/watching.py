@@ -32,14 +32,16 @@ from starlette.staticfiles import StaticFiles
 
 from antiphon.errors import AntiphonError
 from antiphon.model.build import structure_of
-from antiphon.server.guard import LOG, Guard, Metrics
+from antiphon.server.files import STATIC
+from antiphon.server.guard import Guard
+from antiphon.server.logs import LOG
 from antiphon.server.problems import Problem, known
+from antiphon.server.service import Service
 from antiphon.server.settings import Settings
 from antiphon.training.callbacks import Callback, Run
 
 HOST = "127.0.0.1"
 HIGHEST = 65_535  # port
-STATIC = Path(__file__).with_name("static")
 OUTPUT = logging.getLogger("antiphon")
 ROWS = 5  # validation rows whose outputs are shown
 POINTS = 2000  # of a curve, at most
@@ -209,7 +211,7 @@ def create_app(feed: Feed) -> Starlette:
 
     return Starlette(
         routes=[Route("/", page), Route("/events", events), Mount("/", StaticFiles(directory=STATIC))],
-        middleware=[Middleware(Guard, settings=Settings(hosts=(HOST, "localhost")), metrics=Metrics())],
+        middleware=[Middleware(Guard, service=Service(Settings(hosts=(HOST, "localhost"))))],
         exception_handlers={HTTPException: problem},
     )
 

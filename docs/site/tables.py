@@ -117,7 +117,15 @@ def orders(chance: random.Random, count: int, letters: str) -> list[tuple[str, s
 def french(folder: Path, few: bool) -> None:
     """{train,dev,test}.tsv: French words and their phonemes (SIGMORPHON 2021, 8,000, 1,000 and 1,000 rows)."""
     chance = random.Random(1)
-    syllables = [("an", "ɑ̃"), ("ti", "t i"), ("fon", "f ɔ̃"), ("oi", "w a"), ("zeau", "z o"), ("chan", "ʃ ɑ̃")]
+    syllables = [
+        ("an", "ɑ̃"),
+        ("ti", "t i"),
+        ("fon", "f ɔ̃"),
+        ("oi", "w a"),
+        ("zeau", "z o"),
+        ("ma", "m a"),
+        ("chan", "ʃ ɑ̃"),
+    ]
     for part, count in (("train", 100), ("dev", 20), ("test", 20)):
         if few:
             made = [zip(*chance.choices(syllables, k=3), strict=True) for _ in range(count)]
@@ -234,31 +242,28 @@ def icons(folder: Path, few: bool) -> None:
 
 
 def gestures(folder: Path, few: bool) -> None:
-    """{train,valid,test}.csv: a row a frame, places of hands, wrists, head and spine, and the phase of the gesture."""
-    columns = [f"{joint}{axis}" for joint in ("lh", "rh", "h", "s", "lw", "rw") for axis in "xyz"]
-    recordings = {"train": ("a1", "a2", "b1", "c1", "c3"), "valid": ("a3",), "test": ("b3",)}
+    """{train,valid,test}.csv: a row a frame, velocities of hands and wrists, and the phase of the gesture."""
+    columns = [f"{joint}{axis}" for joint in ("lh", "rh", "lw", "rw") for axis in "xyz"]
+    phases = {"D": "rest", "P": "preparation", "S": "stroke", "H": "hold", "R": "retraction"}
+    recordings = {"train": ("a1", "a2", "b1", "b3", "c1"), "valid": ("a3",), "test": ("c3",)}
     chance = random.Random(1)
     for part, names in recordings.items():
         rows = [",".join(("recording", *columns, "phase"))]
         for name in names:
             if few:
-                frames = [
-                    [f"{chance.random():.3f}" for _ in columns] + [chance.choice(("Rest", "Stroke"))] for _ in range(40)
-                ]
+                frames = [[f"{chance.random():.3f}" for _ in range(32)] + [chance.choice("DS")] for _ in range(100)]
             else:
-                text = (data("video-gesture") / f"{name}_raw.csv").read_text(encoding="utf-8-sig")
+                text = (data("video-gesture") / f"{name}_va3.csv").read_text(encoding="utf-8-sig")
                 frames = [line.split(",") for line in text.splitlines()[1:]]
-                frames = [
-                    [*frame[:18], frame[-1].strip().capitalize().replace("Preparação", "Preparation")]
-                    for frame in frames
-                ]
-            size = 20 if few else 100
-            rows += [",".join((f"{name}-{number // size:02}", *frame)) for number, frame in enumerate(frames)]
+            rows += [
+                ",".join((f"{name}-{number // 100:02}", *frame[:12], phases[frame[32].strip()]))
+                for number, frame in enumerate(frames)
+            ]
         (folder / f"{part}.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def faces(folder: Path, few: bool) -> None:
-    """{train,valid,test}.jsonl: frames of 100 points of a face, and for each whether it says a question."""
+    """{train,valid,test}.jsonl: frames of 100 points of a face, and for each whether it shows a question in doubt."""
     if few:
         chance = random.Random(1)
         for part in PARTS:
@@ -267,7 +272,7 @@ def faces(folder: Path, few: bool) -> None:
         return
     out = prepared("video-facial", folder)
     for part in PARTS:
-        shutil.copy(out / f"wh_question-{part}.jsonl", folder / f"{part}.jsonl")
+        shutil.copy(out / f"doubt_question-{part}.jsonl", folder / f"{part}.jsonl")
 
 
 def scans(folder: Path, few: bool) -> None:

@@ -249,6 +249,9 @@ class Train(Section):
     )
     ema: StrictFloat | None = Field(None, gt=0, lt=1, description="decay of a moving average of the weights")
     average: StrictInt = Field(1, ge=1, description="validate and ship the mean of the last k checkpoints")
+    examples: StrictInt = Field(
+        6, ge=0, le=100, description="validation inputs that are kept with the model, for the page of `serve`; 0: none"
+    )
     seed: StrictInt = Field(1, ge=0, lt=1 << 31)
     tensorboard: StrictBool = Field(False, description="also write TensorBoard events (needs the extra)")
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, Field
 
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, SilentError, TooLongError
+from antiphon.saved import examples
 
 EXPORTED = "antiphon.json"  # the file that only an exported folder has
 LOOKING = ("beam", "n_best", "sample")  # options of every model that writes
@@ -39,6 +40,9 @@ class Side(BaseModel):
     kind: str = Field(description="text, category, vector, image, frames, images, grid, label, labels, number, ...")
     symbols: int | None = Field(None, description="for texts, categories and labels: how many there are")
     numbers: int | None = Field(None, description="for vectors, frames and grids: numbers per step")
+    range: list[float] | None = Field(
+        None, description="for vectors, frames and grids: what most numbers of the training rows lie between"
+    )
     pixels: list[int] | None = Field(None, description="for pictures: height and width that they are brought to")
     color: bool | None = Field(None, description="for pictures: whether they have colours")
     turns: int | None = Field(
@@ -71,6 +75,7 @@ class Served:
     scores: Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]] | None = None
     explain: Callable[..., Any] | None = None
     refusal: str | None = None  # why it cannot be explained
+    examples: Sequence[Any] = ()  # inputs that training has kept
 
     def code(self, error: Exception) -> str:
         """The code of a problem with one input."""
@@ -138,6 +143,7 @@ def _trained(folder: Path, name: str, device: str | None) -> Served:
         scores=model.scores,
         explain=model.explain if looked_into is None else None,
         refusal=None if looked_into is None else f"{looked_into} cannot be looked into yet",
+        examples=examples.read(folder),
     )
 
 
@@ -175,6 +181,7 @@ def _exported(folder: Path, name: str) -> Served:
             errors.InputError: "invalid_input",
             errors.OptionError: "invalid_options",
         },
+        examples=examples.read(folder),
     )
 
 
@@ -185,10 +192,21 @@ def _side(name: str, value: Mapping[str, Any]) -> Side:
         kind=value.get("kind", "text"),
         symbols=len(value["symbols"]) if "symbols" in value else None,
         numbers=len(value["mean"]) if "mean" in value else None,
+        range=_range(value),
         pixels=[value["height"], value["width"]] if "height" in value else None,
         color=value.get("color"),
         turns=value.get("turns"),
     )
+
+
+def _range(value: Mapping[str, Any]) -> list[float] | None:
+    """The range of a side's numbers: 0 and 1 of bits, otherwise two deviations around the means, if these were kept."""
+    if value.get("bits"):
+        return [0, 1]
+    if "mean" not in value or value.get("scale") == "none":
+        return None
+    sides = [(mean, 2 * deviation) for mean, deviation in zip(value["mean"], value["deviation"], strict=True)]
+    return [min(mean - reach for mean, reach in sides), max(mean + reach for mean, reach in sides)]
 
 
 def _bytes(folder: Path, pattern: str) -> int:

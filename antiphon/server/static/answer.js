@@ -2,7 +2,7 @@
 
 import { html } from "./vendor/htm-preact.js";
 import { nats, percent, spelled, tokensRead } from "./drawing.js";
-import { Facts, usePage } from "./picture.js";
+import { Facts, Trouble, usePage } from "./picture.js";
 
 const SHOWN = 300; // tokens of an input
 const LONG = 120; // characters of an answer that is set small
@@ -22,9 +22,10 @@ export function Answer({ answer, live }) {
 }
 
 function Live({ live: { text, symbols, score, waits, problem } }) {
+  const { t } = usePage();
   return html`
     <p class="live" dir="auto">▸ ${text ?? symbols.join(" ")}${waits ? "▌" : ""} ${!waits && score != null && html`<small>log p = ${nats(score)}</small>`}</p>
-    ${problem && html`<p class="problem" role="alert">${problem.message}</p>`}`;
+    ${problem && html`<${Trouble} t=${t} problem=${problem} />`}`;
 }
 
 function Prediction({ answer }) {

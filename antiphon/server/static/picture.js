@@ -215,6 +215,12 @@ export function Chart({ label, steps, series, at, onAt }) {
       onClick=${() => chart.current.cursor.idx != null && onAt(chart.current.cursor.idx)}></div>`;
 }
 
+/** What went wrong with a request, in the page's language; the server's details, which are in English, follow. */
+export function Trouble({ t, problem: { code, detail, title, message } }) {
+  const known = t.has(`problem.${code}`);
+  return html`<p class="problem" role="alert">${known ? t(`problem.${code}`) : (title ?? message)}${detail && html` <span lang="en">(${detail})</span>`}</p>`;
+}
+
 /** Names and values in a line. */
 export const Facts = ({ facts }) => html`
   <dl class="facts">${facts.filter(Boolean).map(([name, value, kind]) => html`<div><dt dir="auto">${name}</dt><dd class=${kind}>${value}</dd></div>`)}</dl>`;

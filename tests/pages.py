@@ -115,3 +115,8 @@ def serving(folders: Sequence[Path], settings: Settings | None = None) -> Iterat
     finally:
         server.should_exit = True
         thread.join()
+
+
+def told(page: Any, text: str) -> None:
+    """Wait for an answer."""
+    page.wait_for_function("text => document.querySelector('[data-answer]')?.innerText === text", arg=text)

@@ -66,7 +66,7 @@ def visit(browser: Any, address: str) -> Iterator[Open]:
 @pytest.fixture
 def look(browser: Any, place: str) -> Iterator[Open]:
     """As `visit`, at models with examples; an input that is refused there is no fault."""
-    yield from _opening(browser, place, ("status of 422", "net::ERR_ABORTED"))
+    yield from _opening(browser, place, ("status of 422", "status of 429", "net::ERR_ABORTED"))
 
 
 def _opening(browser: Any, address: str, expected: tuple[str, ...]) -> Iterator[Open]:

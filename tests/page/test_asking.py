@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import STRUCTURES
+from pages import STRUCTURES, told
 from PIL import Image
 
 from antiphon.server.app import STATIC
@@ -40,11 +40,6 @@ def models(examined: dict[str, Path]) -> dict[str, Predictor]:
 def answer_of(page: Any) -> str:
     text: str = page.locator("[data-answer]").inner_text()
     return text
-
-
-def told(page: Any, text: str) -> None:
-    """Wait for an answer."""
-    page.wait_for_function("text => document.querySelector('[data-answer]')?.innerText === text", arg=text)
 
 
 # --- examples -----------------------------------------------------------------------------------------

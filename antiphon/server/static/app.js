@@ -3,6 +3,7 @@
 import { html, render, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import * as api from "./api.js";
 import { Answer, Branches, Tokens } from "./answer.js";
+import { Beside, BesideChoice } from "./beside.js";
 import { asInput, reading, valuesOf } from "./inputs.js";
 import { Choice, Frame, Page, Trouble } from "./picture.js";
 import { Question } from "./question.js";
@@ -24,7 +25,8 @@ function Head({ cards, card, state, change, t, language }) {
       <div class="settings">
         ${card && html`
           <${Choice} label=${t("model")} value=${card.name} options=${cards.map(({ name, structure }) => [name, `${name} (${structure})`])}
-            onChoose=${(model) => change({ ...FORGOTTEN, model, input: null, reference: null, other: null }, true)} />`}
+            onChoose=${(model) => change({ ...FORGOTTEN, model, input: null, reference: null, other: null, with: null }, true)} />
+          <${BesideChoice} cards=${cards} card=${card} state=${state} change=${change} t=${t} />`}
         <${Choice} label=${t("language")} value=${language} options=${Object.entries(LANGUAGES)} onChoose=${(lang) => change({ lang })} />
         <${Choice} label=${t("theme")} value=${state.theme ?? "auto"} options=${THEMES.map((theme) => [theme, t(`theme.${theme}`)])}
           onChoose=${(theme) => change({ theme: theme === "auto" ? null : theme })} />
@@ -99,12 +101,12 @@ function App() {
   const shell = (content) => html`<${Head} cards=${cards} card=${card} state=${state} change=${change} t=${t} language=${language} />
     ${card && state.model && state.model !== card.name && html`<p class="absent problem" role="alert">${t("model.absent", { asked: state.model, name: card.name })}</p>`}
     <main>${content}</main>`;
-  if (card) return shell(html`<${Model} key=${card.name} card=${card} state=${state} change=${change} t=${t} theme=${theme} />`);
+  if (card) return shell(html`<${Model} key=${card.name} cards=${cards} card=${card} state=${state} change=${change} t=${t} theme=${theme} />`);
   if (problem?.code === "unauthorized") return shell(html`<${TokenForm} t=${t} onToken=${again} />`);
-  return shell(html`<p class="hint" role="status">${problem ? html`<${Trouble} t=${t} problem=${problem} />` : t("loading")}</p>`);
+  return shell(html`<div class="hint" role="status">${problem ? html`<${Trouble} t=${t} problem=${problem} />` : t("loading")}</div>`);
 }
 
-function Model({ card, state, change, t, theme }) {
+function Model({ cards, card, state, change, t, theme }) {
   const [hover, point] = useState();
   const [live, setLive] = useState();
   const streaming = useRef();
@@ -153,6 +155,7 @@ function Model({ card, state, change, t, theme }) {
           ${(answer.value || live) && html`<${Answer} answer=${answer.value} live=${live} />`}
           ${trace.value && html`<${Tokens} trace=${trace.value} />`}
         </div>
+        <${Beside} cards=${cards} request=${request} answer=${answer.value} />
         ${branches.length > 0 && html`<${Branches} branches=${branches} />`}
         ${trace.value && html`
           <${Views} trace=${trace.value} sourceValues=${request?.sourceValues} state=${state} change=${change} t=${t} />`}

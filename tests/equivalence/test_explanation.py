@@ -226,6 +226,38 @@ def test_gates_recombine_to_the_states(name: str) -> None:
             assert gate == "candidate" or (found_values >= 0).all()
 
 
+def logistic(values: Any) -> Any:
+    return 1 / (1 + np.exp(-values))
+
+
+ACTIVATIONS: dict[str, Any] = {
+    "input": logistic, "forget": logistic, "output": logistic, "reset": logistic, "update": logistic,
+    "candidate": np.tanh,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*RECURRENT, *VARIED])
+def test_every_gate_is_that_of_its_sums(name: str) -> None:
+    for layer in layers(trace(name)):
+        new, old = (
+            {block: np.asarray(grid) for block, grid in part.items()} for part in (layer.from_input, layer.from_state)
+        )
+        assert new.keys() == old.keys() == (set(layer.series) - {"state", "cell"} or {"state"})
+        assert (layer.zoneout, layer.layer_norm) == ((0.2, True) if name in VARIED else (0, False))
+        for block in new.keys() - {"state"}:
+            shown = values(layer, "reset") if layer.cell == "gru" and block == "candidate" else 1
+            expected = ACTIVATIONS[block](new[block] + shown * old[block])
+            np.testing.assert_allclose(values(layer, block), expected, atol=1e-5)
+        if "state" in new:
+            turn = slice(None, None, -1) if layer.direction == "backward" else slice(None)
+            total = (new["state"] + old["state"])[turn]
+            made_states = np.maximum(total, 0) if layer.cell == "rnn_relu" else np.tanh(total)
+            after = values(layer, "state")[turn]
+            before = np.concatenate([[layer.start["state"]], after[:-1]])
+            expected = layer.zoneout * before + (1 - layer.zoneout) * made_states
+            np.testing.assert_allclose(after, expected, atol=2e-5)
+
+
 @pytest.mark.parametrize("name", list(CASES))
 def test_observed_states_are_those_of_the_fused_path(name: str) -> None:
     """The states that the model's own pass over all steps has, whatever way it takes, cell by cell."""

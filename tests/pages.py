@@ -73,6 +73,12 @@ STRUCTURES = {  # one of each structure, and more inputs
          "model": {"cell": "rnn_tanh", "encoder": {"hidden": 5, "layers": 2}}},
         {"x": TEXTS, "y": [" ".join("U" if letter == "a" else "V" for letter in text) for text in TEXTS]},
     ),
+    "varied": Structure(
+        "text",
+        {"source": {"column": "x"}, "target": LABEL,
+         "model": {"cell": {"kind": "lstm", "layer_norm": True, "zoneout": 0.2}}},
+        {"x": TEXTS, "y": LABELS},
+    ),
     "chat": Structure(
         "text", {"source": {"column": "x", "turns": 2}, "target": {"column": "y"}},
         {"x": [["a b", "b"], ["a"], ["b a", "c"], ["c"], ["a", "c c"], ["b"]], "y": TEXTS}, True,

@@ -142,6 +142,11 @@ class Attribution(Part):
     source: str = Field(description="its name")
     tokens: list[Token] = Field(description="as in the source; for a language model all that it has read")
     values: Grid = Field(description="[steps of the output, tokens]")
+    norms: Grid = Field(
+        [],
+        description="[steps of the output, tokens]: the Euclidean norm of the gradient, d log p of a step by a token's "
+        "vector: how far back an output still depends on what was read",
+    )
 
 
 class Trace(Part):

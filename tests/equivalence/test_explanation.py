@@ -16,6 +16,7 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError, ModelFolderError
 from antiphon.inspection.explain import attribution as gradients
+from antiphon.inspection.explain.attribution import input_x_gradient
 from antiphon.inspection.explain.observe import Observed
 from antiphon.inspection.trace import Layer, Run, Trace
 from antiphon.model.models import LanguageModel, Writer
@@ -427,6 +428,32 @@ def test_attribution_is_the_slope_along_each_tokens_vector(name: str) -> None:
                 np.testing.assert_allclose(np.asarray(attribution.values)[:, place], slopes / (2 * small), atol=2e-5)
     finally:
         model.model.float()
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_where_the_output_depends_on_a_token_its_gradient_has_a_norm(name: str) -> None:
+    attribution_parts = trace(name).attribution or []
+    assert attribution_parts
+    for attribution in attribution_parts:
+        norms, products = np.asarray(attribution.norms), np.asarray(attribution.values)
+        assert norms.shape == products.shape
+        assert (norms >= 0).all()
+        assert (norms[np.abs(products) > 1e-5] > 0).all()
+
+
+def test_the_gradient_of_a_product_is_its_weight() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(4, 3)
+    vectors = torch.randn(1, 4, 3)
+
+    def output(copies: list[Any], rows: torch.Tensor) -> torch.Tensor:
+        values: torch.Tensor = (rows + 1) * (copies[0][0] * weight).sum((1, 2))
+        return values
+
+    ((products, norms),) = input_x_gradient([(vectors, torch.tensor([4]))], 2, output)
+    expected = torch.stack([weight.norm(dim=1) * factor for factor in (1, 2)])
+    np.testing.assert_allclose(norms, expected, atol=1e-5)
+    np.testing.assert_allclose(products[1], 2 * (weight * vectors[0]).sum(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["two sources", "label", "tags, crf", "next"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ Open = Callable[..., Any]
 LETTERS = {"i": "input", "f": "forget", "o": "output", "r": "reset", "z": "update", "h": "state", "c": "cell"}
 PLACES = [  # model, number of the layer, step, unit
     ("writer", 0, 1, 2), ("writer", 1, 0, 0), ("writer", 2, 2, 4), ("rewriter", 0, 0, 3), ("rewriter", 3, 1, 6),
-    ("tagger", 2, 2, 1),
+    ("tagger", 2, 2, 1), ("varied", 0, 1, 2),
 ]  # fmt: skip
 
 
@@ -37,6 +38,13 @@ def shown_equations(page: Any) -> dict[str, list[str]]:
     return {row.get_attribute("data-equation"): row.locator("dd").all_inner_texts() for row in rows}
 
 
+def evaluated(text: str) -> float:
+    """What the numbers of an equation make, by arithmetic alone."""
+    expression = text.removeprefix("= ").replace("−", "-").replace("·", "*").replace("σ", "logistic")
+    names = {"tanh": math.tanh, "max": max, "logistic": lambda value: 1 / (1 + math.exp(-value)), "__builtins__": {}}
+    return float(eval(expression, names))
+
+
 def numbers(text: str) -> list[float]:
     return [float(number.replace("−", "-")) for number in re.findall(r"−?\d+(?:\.\d+)?", text)]
 
@@ -48,8 +56,12 @@ def test_the_equations_have_the_numbers_of_the_trace(
     layer = layers(load(examined[name], "cpu").explain("abca"))[number]
     axis = "step" if layer.part == "decoder" else "token"
     shown = shown_equations(playing(look, name, layer=number, unit=unit, **{axis: step}))
-    assert len(shown) == {"lstm": 6, "gru": 4, "rnn_tanh": 1}[layer.cell]
+    assert len(shown) == {"lstm": 6, "gru": 4, "rnn_tanh": 1}[layer.cell] + (2 if layer.zoneout else 0)
     for key, (formula, filled, value) in shown.items():
+        assert evaluated(filled) == pytest.approx(numbers(value)[0], abs=5e-3)
+        assert ("LN" in formula) <= layer.layer_norm
+        if "′" in key:  # before zoneout
+            continue
         block = LETTERS.get(key[0], "candidate")
         assert numbers(value) == pytest.approx([layer.series[block][step][unit]], abs=6e-4)
         if "W x" in formula:

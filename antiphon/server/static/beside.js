@@ -9,6 +9,7 @@ import { optionsOf, useAnswer } from "./request.js";
 
 const LONGEST = 400; // symbols of an output, beyond which they are compared place by place
 const LABELS = 6; // of each model
+const NONE = ""; // no second model
 
 const reads = (card) => JSON.stringify(reading(card).map(({ kind, turns }) => (turns ? "turns" : kind)));
 
@@ -19,8 +20,8 @@ export const companions = (cards, card) => cards.filter((other) => other !== car
 export function BesideChoice({ cards, card, state, change, t }) {
   const others = companions(cards, card);
   if (!others.length) return "";
-  return html`<${Choice} label=${t("beside")} value=${state.with ?? ""} onChoose=${(name) => change({ with: name || null })}
-    options=${[["", t("beside.none")], ...others.map(({ name, structure }) => [name, `${name} (${structure})`])]} />`;
+  return html`<${Choice} label=${t("beside")} value=${state.with ?? NONE} onChoose=${(name) => change({ with: name || null })}
+    options=${[[NONE, t("beside.none")], ...others.map(({ name, structure }) => [name, `${name} (${structure})`])]} />`;
 }
 
 /** An output as a list of symbols, labels or numbers. */

@@ -7,6 +7,7 @@ import { pictureOf } from "./shapes.js";
 import { parsed } from "./state.js";
 
 const LONGEST = 1 << 20; // characters of a picture in the address
+const COARSE = 64; // pixels of a side, up to which they are shown as squares
 const SIDE = 512; // pixels that larger ones are brought to
 
 // --- texts and numbers --------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ function Files({ id, side, value, set, examples }) {
   return html`
     <input id=${id} type="file" accept="image/png,image/jpeg,image/webp,image/gif,image/bmp" multiple=${many} onChange=${onChange} />
     ${small && html`<p class="hint">${t("file.shrunk", { side: SIDE })}</p>`}
-    <div class="thumbs">${chosen.map((content) => html`<${Thumb} content=${content} />`)}</div>
+    <div class=${`thumbs ${Math.max(...(side.pixels ?? [])) <= COARSE ? "coarse" : ""}`}>${chosen.map((content) => html`<${Thumb} content=${content} />`)}</div>
     ${!many && html`<details open><summary>${t("draw")}</summary><${ImagePad} side=${side} value=${value} set=${set} examples=${examples} /></details>`}`;
 }
 

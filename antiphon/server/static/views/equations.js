@@ -23,7 +23,7 @@ function known(layer, place, unit) {
 export function equations(layer, place, unit) {
   const { value, before, sums } = known(layer, place, unit);
   const { layer_norm: normed, zoneout } = layer;
-  const [fromInput, fromState] = normed ? ["LN(W x)ₜ + b", "LN(U h)ₜ₋₁ + d"] : ["W xₜ + b", "U hₜ₋₁ + d"];
+  const [fromInput, fromState] = normed ? ["LN(W xₜ) + b", "LN(U hₜ₋₁) + d"] : ["W xₜ + b", "U hₜ₋₁ + d"];
   const gated = (block, name, call, gate) => {
     const [input, state] = sums(block);
     return { name, formula: `${call}(${fromInput} + ${fromState})`, numbers: `${call}(${number(input)} + ${term(state)})`, value: value(block), gate };
@@ -48,7 +48,7 @@ export function equations(layer, place, unit) {
     return [
       gate("input"), gate("forget"), gate("output"), gated("candidate", "gₜ", "tanh"),
       ...kept("cell", "c", "fₜ cₜ₋₁ + iₜ gₜ", `${number(f)} · ${term(before("cell"))} + ${number(i)} · ${term(g)}`),
-      ...kept("state", "h", normed ? "oₜ tanh(LN(c)ₜ)" : `oₜ tanh(c${zoneout ? "′" : ""}ₜ)`, `${number(o)} · ${shown}`),
+      ...kept("state", "h", normed ? `oₜ tanh(LN(c${zoneout ? "′" : ""}ₜ))` : `oₜ tanh(c${zoneout ? "′" : ""}ₜ)`, `${number(o)} · ${shown}`),
     ];
   }
   if (layer.from_input.reset) {

@@ -3,6 +3,7 @@
 import { html, useEffect, useMemo, useState } from "../vendor/htm-preact.js";
 import { percent, probability, spelled } from "../drawing.js";
 import { Choice, Heat, usePage } from "../picture.js";
+import { Scrolls } from "../scrolling.js";
 import { whole } from "../state.js";
 import { blockName, equations, shownNumber } from "./equations.js";
 import { all, axisOf, layerChosen, nameOf, readBy } from "./states.js";
@@ -113,8 +114,8 @@ function Body({ trace }) {
         <input type="number" min="1" max=${units} value=${unit + 1} onInput=${({ currentTarget: { valueAsNumber } }) => valueAsNumber >= 1 && valueAsNumber <= units && change({ unit: valueAsNumber - 1 })} /></label>
     </div>
     <${Controls} time=${time} t=${t} />
-    <div class="row" dir="auto" role="group" aria-label=${t("play.read")}>${order.map((step, at) => html`
-      <button type="button" class=${step === place ? "on" : at > moment ? "later" : ""} aria-pressed=${step === place} data-moment=${at} onClick=${() => time.go(at)}><bdi>${read[step]}</bdi></button>`)}</div>
+    <${Scrolls} class="row timeline" dir="auto" role="group" aria-label=${t("play.read")}>${order.map((step, at) => html`
+      <button type="button" class=${step === place ? "on" : at > moment ? "later" : ""} aria-pressed=${step === place} data-moment=${at} onClick=${() => time.go(at)}><bdi>${read[step]}</bdi></button>`)}<//>
     <p class="told" aria-live="polite">${happening(trace, layer, time, t)}</p>
     <${Heat} label=${`${nameOf(layer, t)}: ${t("play.title")}`} values=${values} rows=${names} columns=${values[0].map((_, column) => String(column + 1))} signed
       cell=${[Math.max(5, Math.min(40, WIDE / units)), 22]} at=${[Math.max(0, Math.min(rows.length - 1, whole(state.part) ?? rows.length - 1)), unit]}

@@ -5,6 +5,7 @@
     antiphon demo STRUCTURE --out FOLDER/STRUCTURE                      # each structure but synchronous
     antiphon train configs/tagging-ud-ewt.yaml --out FOLDER/synchronous
     antiphon train FOLDER/many_to_many-data/many_to_many.yaml --set model.attention=none --out FOLDER/without-attention
+    antiphon train FOLDER/many_to_many-data/many_to_many.yaml --set model.cell=gru --out FOLDER/gru
 """
 
 from __future__ import annotations
@@ -63,6 +64,15 @@ def states(folder: Path) -> dict[str, dict[str, Any]]:
         "context": {
             "model": "without-attention", **word, "other": json.dumps(["tortilla"]), "views": "compare ablation",
         },
+        "page-play": {
+            "model": "many_to_many", "input": "pheasant", "views": "play", "layer": 2, "step": 2, "unit": 6,
+        },
+        "page-compare": {"model": "many_to_many", "input": "crapo", "with": "gru", "views": "attention"},
+        "page-draw": {"model": "many_to_one", "input": rows, "views": "beliefs"},
+        "page-distance": {
+            "model": "gru", "input": "pheasant", "views": "distance", "step": 3, "token": 4, "lang": "zh",
+            "theme": "dark",
+        },
         "dark": {"model": "many_to_many", **word, "views": "attention beam", "theme": "dark"},
     }  # fmt: skip
 
@@ -70,7 +80,7 @@ def states(folder: Path) -> dict[str, dict[str, Any]]:
 def main(folder: Path, *names: str) -> None:
     """Write all pictures, or those of these names."""
     shown = {name: state for name, state in states(folder).items() if name in names or not names}
-    models = sorted({state["model"] for state in shown.values()})
+    models = sorted({state[key] for state in shown.values() for key in ("model", "with") if key in state})
     with serving([folder / name for name in models]) as address, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name, state in shown.items():

@@ -289,6 +289,9 @@ class Train(Section):
         None, gt=0, lt=1, description="the decay of a moving average of the weights, which is validated and kept"
     )
     average: StrictInt = Field(1, ge=1, description="validate and keep the mean of the last k checkpoints")
+    examples: StrictInt = Field(
+        6, ge=0, le=100, description="validation inputs that are kept with the model, for the page of `serve`; 0: none"
+    )
     seed: StrictInt = Field(1, ge=0, lt=1 << 31, description="of first weights, the order of rows, dropout")
     tensorboard: StrictBool = Field(False, description="also write TensorBoard events (extra `tensorboard`)")
 

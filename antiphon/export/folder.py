@@ -3,7 +3,7 @@
 antiphon.json             the structure, the graphs with their inputs and outputs, the state, how to decode
 encode.onnx, step.onnx    of a writer; of a language model `step` alone
 read.onnx                 of a reader, and `step.onnx` if it answers a live stream; with CTC log p of every frame
-vocabulary-*.json         as in the model's folder, and so exceptions.tsv and calibration.json
+vocabulary-*.json         as in the model's folder, and so exceptions.tsv, calibration.json and examples.json
 
 The folder is written only if its graphs compute what PyTorch computes.
 """
@@ -61,7 +61,7 @@ from antiphon.files import make_folder, write_atomically, write_text
 from antiphon.model.build import structure_of
 from antiphon.model.models import Aligner, LanguageModel, Reader, Writer
 from antiphon.model.state import State
-from antiphon.saved import calibration
+from antiphon.saved import calibration, examples
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.folder import Bundle
@@ -113,7 +113,7 @@ def export(
         check_names(loaded.config.decode)
     loaded.model.eval()
     _refuse_unknown(loaded)
-    known, sure = (Path(folder) / name for name in (exceptions.FILE, calibration.FILE))
+    known, sure, kept = (Path(folder) / name for name in (exceptions.FILE, calibration.FILE, examples.FILE))
     if known.is_file():
         exceptions.read(known, loaded.codecs)  # a wrong file is reported now
     calibration.read(sure)
@@ -128,7 +128,7 @@ def export(
         small = {name: quantized(graph) for name, graph in graphs.items()}
         exported = replace(exported, quantized_size=_size(small), changes=_changes(loaded, graphs, small, data))
         graphs = small
-    _write(loaded, graphs, target, int8, [path for path in (known, sure) if path.is_file()])
+    _write(loaded, graphs, target, int8, [path for path in (known, sure, kept) if path.is_file()])
     return exported
 
 

@@ -51,6 +51,16 @@ class Layer(Part):
         "LSTM `cell` (c) too; and its gates: `input`, `forget`, `output`, `candidate`; of a GRU `reset`, `update`, "
         "`candidate`"
     )
+    from_input: dict[str, Grid] = Field(
+        {},
+        description="[steps, hidden] each: W x + b of each gate and the candidate, of a cell without gates of `state`; "
+        "with `layer_norm` LN(W x) + b",
+    )
+    from_state: dict[str, Grid] = Field(
+        {}, description="U h + d in the same way, with the state h one step before; both together are what a gate is of"
+    )
+    layer_norm: bool = Field(False, description="`model.cell.layer_norm`; of an LSTM the output is then o tanh(LN(c))")
+    zoneout: float = Field(0.0, description="`model.cell.zoneout`: the share of the state before in each state")
 
 
 class Run(Part):
@@ -132,6 +142,11 @@ class Attribution(Part):
     source: str = Field(description="its name")
     tokens: list[Token] = Field(description="as in the source; for a language model all that it has read")
     values: Grid = Field(description="[steps of the output, tokens]")
+    norms: Grid = Field(
+        [],
+        description="[steps of the output, tokens]: the Euclidean norm of the gradient, d log p of a step by a token's "
+        "vector: how far back an output still depends on what was read",
+    )
 
 
 class Trace(Part):

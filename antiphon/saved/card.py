@@ -14,6 +14,7 @@ from antiphon.data.load import Codecs
 from antiphon.files import write_text
 from antiphon.model.build import structure_of
 from antiphon.model.parts.recurrent import Cell
+from antiphon.saved import examples
 from antiphon.saved.calibration import Report
 from antiphon.saved.folder import CARD
 
@@ -54,6 +55,7 @@ A {kinds} model ({structure_of(config)}, {cell}{size:,} parameters) made with An
 
 - trained on {rows:,} rows of `{_names(config.data.train)}`
 {sides}
+{_kept(folder)}
 - what the data did not show, the model does not know: rare symbols and other domains are where it fails first
 
 ## Validation
@@ -99,6 +101,14 @@ Of the answers whose confidence lies in a range, the mean confidence and the sha
 {report.table()}
 """
     write_text(path, f"{before.rstrip()}\n\n{section}{heading}{after}")
+
+
+def _kept(folder: Path) -> str:
+    """What of the data is in the folder."""
+    count = len(examples.read(folder))
+    if not count:
+        return "- no rows are kept in this folder (`train.examples`)"
+    return f"- `{examples.FILE}` keeps {count} validation inputs, for the page of `antiphon serve` (`train.examples`)"
 
 
 def _names(files: Any) -> str:

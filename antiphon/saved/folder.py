@@ -6,6 +6,7 @@ vocabulary-source.json    how a side is read, and what it learned: tokenizer and
 vocabulary-target.json    (vocabulary-source-2.json and so on, where there are several sources)
 metrics.json              the metrics of the training
 README.md                 the model card
+examples.json             a few validation inputs (antiphon/saved/examples.py), unless train.examples is 0
 calibration.json          the calibration of its confidence (antiphon/saved/calibration.py), if it is calibrated
 shortlist.safetensors     the target symbols that a source can need (antiphon/data/shortlist.py), if configured
 exceptions.tsv            the user's file of known answers (antiphon/saved/known_answers.py)
@@ -40,7 +41,7 @@ from antiphon.files import PARTIAL, make_folder, write_atomically, write_text
 from antiphon.model.build import build
 from antiphon.model.models import LanguageModel, Model, Writer
 from antiphon.registry import Table
-from antiphon.saved import calibration
+from antiphon.saved import calibration, examples
 from antiphon.saved import known_answers as exceptions
 
 FORMAT = 1
@@ -128,7 +129,7 @@ def refuse_strange_files(folder: Path) -> None:
     """Refuse a folder that is not a model's, or that has other files in it, so that no other file is removed."""
     config = load_config(folder)
     known = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION, RATES, RATES_PICTURE}
-    known |= {calibration.FILE, exceptions.FILE, shortlist.FILE}
+    known |= {calibration.FILE, examples.FILE, exceptions.FILE, shortlist.FILE}
     known |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
     names = [path.name for path in folder.iterdir() if PARTIAL not in path.name]
     strange = sorted(name for name in names if name not in known and not name.startswith(EVALUATION))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..common.examples import read_examples
 from .models import CTC_OPTIONS, Served, example_of, name_of, side_of, size_of
 
 MANIFEST = "antiphon.json"  # the file that only an exported folder has
@@ -16,6 +17,10 @@ def served(folder: Path, runtime: Any, threads: int = 1) -> Served:
     """The model of an exported folder, read by `runtime`, which is the package antiphon_runtime; what is wrong with the
     folder is one of its errors."""
     model, errors = runtime.load(folder, threads), runtime.errors
+    try:
+        examples = read_examples(folder)
+    except ValueError as error:
+        raise errors.RuntimeModelError(str(error)) from None
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     entries = (*manifest["sources"], manifest["target"])
     vocabularies = {entry.get("name", "target"): entry["vocabulary"] for entry in entries}
@@ -43,4 +48,5 @@ def served(folder: Path, runtime: Any, threads: int = 1) -> Served:
             errors.OptionError: "invalid_options",
         },
         example=example_of(list(contents.values())[:-1]),
+        examples=examples,
     )

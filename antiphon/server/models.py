@@ -36,6 +36,9 @@ class Side(BaseModel):
     kind: str = Field(description="text, category, vector, image, frames, images, grid, label, labels, number, ...")
     symbols: int | None = Field(None, description="for texts, categories and labels: how many there are")
     numbers: int | None = Field(None, description="for vectors, frames and grids: numbers per step")
+    range: list[float] | None = Field(
+        None, description="for vectors, frames and grids: what most numbers of the training rows lie between"
+    )
     pixels: list[int] | None = Field(None, description="for pictures: height and width that they are brought to")
     color: bool | None = Field(None, description="for pictures: whether they have colours")
     turns: int | None = Field(
@@ -69,6 +72,7 @@ class Served:
     scores: Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]] | None = None
     explain: Callable[..., Any] | None = None
     refusal: str | None = None  # why it cannot be explained
+    examples: Sequence[Any] = ()  # inputs that training has kept
 
     def code(self, error: Exception) -> str:
         """The code of a problem with one input."""
@@ -120,10 +124,21 @@ def side_of(name: str, value: Mapping[str, Any]) -> Side:
         kind=value.get("kind", "text"),
         symbols=len(value["symbols"]) if "symbols" in value else None,
         numbers=len(value["mean"]) if "mean" in value else None,
+        range=_range(value),
         pixels=[value["height"], value["width"]] if "height" in value else None,
         color=value.get("color"),
         turns=value.get("turns"),
     )
+
+
+def _range(value: Mapping[str, Any]) -> list[float] | None:
+    """The range of a side's numbers: 0 and 1 of bits, otherwise two deviations around the means, if these were kept."""
+    if value.get("bits"):
+        return [0, 1]
+    if "mean" not in value or value.get("scale") == "none":
+        return None
+    sides = [(mean, 2 * deviation) for mean, deviation in zip(value["mean"], value["deviation"], strict=True)]
+    return [min(mean - reach for mean, reach in sides), max(mean + reach for mean, reach in sides)]
 
 
 def size_of(folder: Path, pattern: str) -> int:

@@ -230,6 +230,7 @@ class ModelCard(BaseModel):
         description="what /v1/predict/stream sends: `tokens` or `steps`; null: it cannot be used"
     )
     options: list[Option]
+    examples: list[Any] = Field(description="inputs that it can be tried with, from the validation rows")
 
 
 class ModelList(BaseModel):
@@ -256,6 +257,7 @@ def card(served: Served) -> ModelCard:
         scores=served.scores is not None,
         explains=served.explain is not None,
         options=options,
+        examples=list(served.examples),
     )
 
 

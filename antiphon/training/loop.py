@@ -21,7 +21,7 @@ from antiphon.evaluation.metric_names import HIGHER_IS_BETTER, PERFECT
 from antiphon.evaluation.samples import Sample, samples
 from antiphon.evaluation.task import Task
 from antiphon.files import remove_partial, writing
-from antiphon.saved import calibration
+from antiphon.saved import calibration, examples
 from antiphon.saved import folder as bundle
 from antiphon.training import checkpoint
 from antiphon.training.autotune import as_before, fastest_threads, fitted, use_threads
@@ -98,6 +98,8 @@ def train(
             for folder in (out, out / bundle.TRAINING):
                 remove_partial(folder)
             bundle.save_description(out, prepared.config, prepared.codecs)
+            kept = examples.chosen(prepared.codecs, prepared.valid_rows, prepared.config.train.examples)
+            examples.keep(out, kept)
             keep_outputs(teachers, out / bundle.TRAINING)
             if prepared.rate_curve:
                 prepared.rate_curve.save(out)

@@ -223,7 +223,17 @@ def with_longest(config: Config, target: int) -> Config:
 
 
 HARMLESS: dict[str, set[str] | bool] = {  # keys that may change when a training is resumed
-    "train": {"epochs", "max_steps", "minutes", "patience", "tensorboard", "save_every", "save_minutes", "keep"},
+    "train": {
+        "epochs",
+        "max_steps",
+        "minutes",
+        "patience",
+        "tensorboard",
+        "save_every",
+        "save_minutes",
+        "keep",
+        "examples",
+    },
     "data": {"test", "train", "valid"},  # the rows must not change, but the paths may
     "model": {"embeddings"},  # read before the first update only
     "decode": {*Decode.model_fields} - {"min_length", "max_length", "sample"},  # validation is greedy, without rules

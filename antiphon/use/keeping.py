@@ -12,7 +12,7 @@ from typing import Any
 from antiphon.errors import ModelFolderError
 from antiphon.files import write_text
 from antiphon.model.ensemble import Ensemble
-from antiphon.saved import calibration
+from antiphon.saved import calibration, examples
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.calibration import Report
@@ -62,6 +62,6 @@ def save(loaded: Loaded, metrics: dict[str, Any], target: Path) -> None:
     bundle.save_description(target, loaded.config, loaded.codecs)
     bundle.save_weights(target, bundle.parameters(loaded.model))
     bundle.save_metrics(target, metrics)
-    for name in (bundle.CARD, bundle.CURVES, calibration.FILE, exceptions.FILE):
+    for name in (bundle.CARD, bundle.CURVES, calibration.FILE, examples.FILE, exceptions.FILE):
         if (loaded.folder / name).is_file():
             shutil.copyfile(loaded.folder / name, target / name)

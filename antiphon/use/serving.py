@@ -57,6 +57,7 @@ def _runtime(folder: Path) -> Any:
 def _trained(folder: Path, device: str | None) -> Served:
     from antiphon.inspection.explain.entry import unexplained
     from antiphon.model.build import structure_of
+    from antiphon.saved import examples
     from antiphon.use.loading import load as load_predictor
 
     model = load_predictor(folder, device)
@@ -86,6 +87,7 @@ def _trained(folder: Path, device: str | None) -> Served:
             ConfigError: "invalid_options",
         },
         example=example_of(list(contents.values())[:-1]),
+        examples=examples.read(folder),
         scores=model.scores,
         explain=model.explain if looked_into is None else None,
         refusal=None if looked_into is None else f"{looked_into} cannot be looked into yet",

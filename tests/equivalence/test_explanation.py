@@ -16,6 +16,7 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError, ModelFolderError
 from antiphon.inspection.explain import attribution as gradients
+from antiphon.inspection.explain.attribution import input_x_gradient
 from antiphon.inspection.explain.observe import Observed
 from antiphon.inspection.trace import Layer, Run, Trace
 from antiphon.model.models import LanguageModel, Writer
@@ -226,6 +227,38 @@ def test_gates_recombine_to_the_states(name: str) -> None:
             assert gate == "candidate" or (found_values >= 0).all()
 
 
+def logistic(values: Any) -> Any:
+    return 1 / (1 + np.exp(-values))
+
+
+ACTIVATIONS: dict[str, Any] = {
+    "input": logistic, "forget": logistic, "output": logistic, "reset": logistic, "update": logistic,
+    "candidate": np.tanh,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*RECURRENT, *VARIED])
+def test_every_gate_is_that_of_its_sums(name: str) -> None:
+    for layer in layers(trace(name)):
+        new, old = (
+            {block: np.asarray(grid) for block, grid in part.items()} for part in (layer.from_input, layer.from_state)
+        )
+        assert new.keys() == old.keys() == (set(layer.series) - {"state", "cell"} or {"state"})
+        assert (layer.zoneout, layer.layer_norm) == ((0.2, True) if name in VARIED else (0, False))
+        for block in new.keys() - {"state"}:
+            shown = values(layer, "reset") if layer.cell == "gru" and block == "candidate" else 1
+            expected = ACTIVATIONS[block](new[block] + shown * old[block])
+            np.testing.assert_allclose(values(layer, block), expected, atol=1e-5)
+        if "state" in new:
+            turn = slice(None, None, -1) if layer.direction == "backward" else slice(None)
+            total = (new["state"] + old["state"])[turn]
+            made_states = np.maximum(total, 0) if layer.cell == "rnn_relu" else np.tanh(total)
+            after = values(layer, "state")[turn]
+            before = np.concatenate([[layer.start["state"]], after[:-1]])
+            expected = layer.zoneout * before + (1 - layer.zoneout) * made_states
+            np.testing.assert_allclose(after, expected, atol=2e-5)
+
+
 @pytest.mark.parametrize("name", list(CASES))
 def test_observed_states_are_those_of_the_fused_path(name: str) -> None:
     """The states that the model's own pass over all steps has, whatever way it takes, cell by cell."""
@@ -395,6 +428,32 @@ def test_attribution_is_the_slope_along_each_tokens_vector(name: str) -> None:
                 np.testing.assert_allclose(np.asarray(attribution.values)[:, place], slopes / (2 * small), atol=2e-5)
     finally:
         model.model.float()
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_where_the_output_depends_on_a_token_its_gradient_has_a_norm(name: str) -> None:
+    attribution_parts = trace(name).attribution or []
+    assert attribution_parts
+    for attribution in attribution_parts:
+        norms, products = np.asarray(attribution.norms), np.asarray(attribution.values)
+        assert norms.shape == products.shape
+        assert (norms >= 0).all()
+        assert (norms[np.abs(products) > 1e-5] > 0).all()
+
+
+def test_the_gradient_of_a_product_is_its_weight() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(4, 3)
+    vectors = torch.randn(1, 4, 3)
+
+    def output(copies: list[Any], rows: torch.Tensor) -> torch.Tensor:
+        values: torch.Tensor = (rows + 1) * (copies[0][0] * weight).sum((1, 2))
+        return values
+
+    ((products, norms),) = input_x_gradient([(vectors, torch.tensor([4]))], 2, output)
+    expected = torch.stack([weight.norm(dim=1) * factor for factor in (1, 2)])
+    np.testing.assert_allclose(norms, expected, atol=1e-5)
+    np.testing.assert_allclose(products[1], 2 * (weight * vectors[0]).sum(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["two sources", "label", "tags, crf", "next"])

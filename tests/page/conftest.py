@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import SERVED, Open, serving, visiting
+from pages import SERVED, Open, examined_models, serving, visiting
 from traces import made
 
 CHROMIUM = shutil.which("chromium")
@@ -42,8 +42,28 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def examined(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Model folders with examples."""
+    return examined_models(tmp_path_factory.mktemp("examined"))
+
+
+@pytest.fixture(scope="session")
+def place(examined: dict[str, Path]) -> Iterator[str]:
+    """The address of a server of the models with examples."""
+    with serving(list(examined.values())) as url:
+        yield url
+
+
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Open]:
     """Open the page at a state; nothing may go wrong in it, and nothing may be asked of another server."""
     with visiting(browser, address) as opened:
+        yield opened
+
+
+@pytest.fixture
+def look(browser: Any, place: str) -> Iterator[Open]:
+    """As `visit`, at models with examples; an input that is refused there is no fault."""
+    with visiting(browser, place, ("status of 422", "status of 429", "net::ERR_ABORTED")) as opened:
         yield opened

@@ -244,7 +244,8 @@ ALSO = {  # a view of `antiphon inspect`, and how the page shows the same
     "answers": {"answers", "strips"},
     "beliefs": {"beliefs", "strips"},
     "attention": {"attention", "overlay"},
-    "attribution": {"attribution", "overlay"},
+    "attribution": {"attribution", "overlay", "distance"},
+    "states": {"states", "play"},
 }
 
 

@@ -45,7 +45,7 @@ def refusal(folder: Path) -> str:
 
 def test_a_folder_holds_plain_files_only(model_folder: Path) -> None:
     names = {path.name for path in model_folder.iterdir()}
-    assert names == {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, "curves.png", *SIDES}
+    assert names == {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, "curves.png", "examples.json", *SIDES}
     assert json.loads((model_folder / METRICS).read_text(encoding="utf-8"))["updates"] == 4
     assert (model_folder / CONFIG).read_text(encoding="utf-8").startswith("format: 1\n")
 

@@ -82,5 +82,5 @@ class LanguageModelExplainer(WritingExplainer[LanguageModel]):
             return log_probs[row_numbers(rows), target[rows]]
 
         lengths = torch.tensor([read.shape[1]], device=self.device)
-        (grid,) = input_x_gradient([(vectors, lengths)], len(target), output_log_probs)
-        return [Attribution(source="source", tokens=list(reads), values=grid)]
+        ((products, norms),) = input_x_gradient([(vectors, lengths)], len(target), output_log_probs)
+        return [Attribution(source="source", tokens=list(reads), values=products, norms=norms)]

@@ -25,6 +25,7 @@ class _Moment(NamedTuple):
     before: Layer
     after: Layer
     gates: dict[str, Tensor]
+    sums: dict[str, tuple[Tensor, Tensor]]
 
 
 class Observed(Generic[M]):
@@ -33,9 +34,10 @@ class Observed(Generic[M]):
     def __init__(self, model: M) -> None:
         self.model: M = copy.deepcopy(model, {id(value): value for value in model.parameters()}).eval()
         self._seen: dict[str, list[_Moment]] = {}
+        self._cells: dict[str, Cell] = {}
         for name, cell in self.model.named_modules():
             if isinstance(cell, Cell) and not _within_source(name):
-                self._seen[name] = []
+                self._seen[name], self._cells[name] = [], cell
                 cell.fused = None  # type: ignore[misc]
                 cell.advance = _recording(cell, self._seen[name])  # type: ignore[assignment, method-assign]
 
@@ -51,6 +53,9 @@ class Observed(Generic[M]):
             first = moments[0]
             series = {name: _stacked(step.after[place] for step in steps) for place, name in _names(first.after)}
             series |= {gate: _stacked(step.gates[gate] for step in steps) for gate in first.gates}
+            from_input, from_state = (
+                {block: _stacked(step.sums[block][side] for step in steps) for block in first.sums} for side in (0, 1)
+            )
             layers.append(
                 LayerTrace(
                     part=part,
@@ -60,6 +65,10 @@ class Observed(Generic[M]):
                     tokens=list(tokens),
                     start={name: rounded(first.before[place][0]) for place, name in _names(first.before)},
                     series=series,
+                    from_input=from_input,
+                    from_state=from_state,
+                    layer_norm=self._cells[name].input_norm is not None,
+                    zoneout=self._cells[name].zoneout,
                 )
             )
             moments.clear()
@@ -91,7 +100,7 @@ def _recording(cell: Cell, seen: list[_Moment]) -> Callable[[Tensor, Layer], Lay
 
     def recording(inputs: Tensor, state: Layer) -> Layer:
         after = advance(inputs, state)
-        seen.append(_Moment(state, after, cell.activations(inputs, state[0])))
+        seen.append(_Moment(state, after, cell.activations(inputs, state[0]), cell.sums(inputs, state[0])))
         return after
 
     return recording

@@ -47,6 +47,9 @@ class Cell(nn.Module, ABC):
     """
 
     gates: ClassVar[int]
+    names: ClassVar[
+        tuple[str, ...]
+    ] = ()  # the blocks of the weights, as in `activations`; for a cell without gates the state
     parts: ClassVar[int] = 1  # tensors in a state
     fused: ClassVar[Callable[..., Any] | None] = None  # torch's call for a whole sequence, where there is one
 
@@ -140,6 +143,16 @@ class Cell(nn.Module, ABC):
         """
         return {}
 
+    def sums(self, inputs: Tensor, before: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """W x + b and U h + d of each gate and the candidate, [..., hidden] each; of a cell without gates of the state.
+
+        inputs [..., inputs], and the outputs one step before [..., hidden]. Nothing if a cell does not name its blocks.
+        """
+        if len(self.names) != self.gates:
+            return {}
+        new, old = (values.chunk(self.gates, -1) for values in self._gates(inputs, before))
+        return dict(zip(self.names, zip(new, old, strict=True), strict=True))
+
     def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor | None:
         """The values of all gates (0 to 1) at inputs [..., inputs] and the outputs one step before, or None."""
         gates = [value for name, value in self.activations(inputs, before).items() if name != CANDIDATE]
@@ -188,6 +201,7 @@ class TanhCell(Cell):
     """h' = tanh(W x + b + U h + d) (Elman 1990)."""
 
     gates = 1
+    names = ("state",)
     fused = staticmethod(torch.rnn_tanh)
 
     def step(self, inputs: Tensor, state: Layer) -> Layer:
@@ -199,6 +213,7 @@ class ReluCell(Cell):
     """h' = max(0, W x + b + U h + d); U starts as the identity (Le et al. 2015, arXiv 1504.00941)."""
 
     gates = 1
+    names = ("state",)
     fused = staticmethod(torch.rnn_relu)
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -218,6 +233,7 @@ class GruCell(Cell):
     """
 
     gates = 3
+    names = ("reset", "update", CANDIDATE)
     fused = staticmethod(torch.gru)
 
     def activations(self, inputs: Tensor, before: Tensor) -> dict[str, Tensor]:
@@ -243,6 +259,7 @@ class LstmCell(Cell):
     """
 
     gates = 4
+    names = ("input", "forget", CANDIDATE, "output")
     parts = 2
     fused = staticmethod(torch.lstm)
 

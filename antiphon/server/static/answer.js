@@ -2,7 +2,8 @@
 
 import { html } from "./vendor/htm-preact.js";
 import { nats, percent, spelled, tokensRead } from "./drawing.js";
-import { Facts, usePage } from "./picture.js";
+import { Facts, Trouble, usePage } from "./picture.js";
+import { Scrolls } from "./scrolling.js";
 
 const SHOWN = 300; // tokens of an input
 const LONG = 120; // characters of an answer that is set small
@@ -22,9 +23,18 @@ export function Answer({ answer, live }) {
 }
 
 function Live({ live: { text, symbols, score, waits, problem } }) {
+  const { t } = usePage();
   return html`
     <p class="live" dir="auto">▸ ${text ?? symbols.join(" ")}${waits ? "▌" : ""} ${!waits && score != null && html`<small>log p = ${nats(score)}</small>`}</p>
-    ${problem && html`<p class="problem" role="alert">${problem.message}</p>`}`;
+    ${problem && html`<${Trouble} t=${t} problem=${problem} />`}`;
+}
+
+/** Why outputs stand in another order than that of log p. */
+function Ranking({ candidates }) {
+  const { t, card, state } = usePage();
+  const sorted = candidates.every(({ score }, rank) => rank === 0 || score <= candidates[rank - 1].score);
+  const penalty = Number(state.length_penalty ?? card.options.find(({ name }) => name === "length_penalty")?.default ?? 0);
+  return !sorted && html`<p class="hint" data-ranking>${penalty ? t("ranking.length", { penalty }) : t("ranking.rules")}</p>`;
 }
 
 function Prediction({ answer }) {
@@ -36,7 +46,7 @@ function Prediction({ answer }) {
   const believed = Array.isArray(probabilities) || !probabilities ? [] : Object.entries(probabilities);
   const best = believed.sort(([, left], [, right]) => right - left).slice(0, LABELS);
   return html`
-    <p class=${`best ${long ? "long" : ""}`} dir="auto" tabindex=${long ? 0 : undefined} data-answer>${words || t("answer.empty")}</p>
+    <${Scrolls} tag="p" class=${`best ${long ? "long" : ""}`} dir="auto" tabindex=${long ? 0 : undefined} data-answer>${words || t("answer.empty")}<//>
     <${Facts} facts=${[
       score != null && [t("score"), nats(score)],
       score != null && [t("probability"), percent(Math.exp(score))],
@@ -45,14 +55,15 @@ function Prediction({ answer }) {
       ...best.map(([name, share]) => [name, percent(share)]),
     ]} />
     ${all.length > 1 && html`
-      <div class="scroll" tabindex="0" role="region" aria-label=${t("n_best")}>
+      <${Scrolls} class="scroll" tabindex="0" role="region" aria-label=${t("n_best")}>
         <table class="n-best">
           <thead><tr><th scope="col">${t("rank")}</th><th scope="col">${t("output")}</th><th scope="col">log p</th><th scope="col">${t("probability")}</th></tr></thead>
           <tbody>${all.map((candidate, rank) => html`
             <tr><td>${rank + 1}</td><td dir="auto">${candidate.text || t("answer.empty")}</td><td>${nats(candidate.score)}</td>
               <td class="bar"><span class="gauge" aria-hidden="true"><span style=${{ width: `${100 * Math.exp(candidate.score)}%` }}></span></span>${percent(Math.exp(candidate.score))}</td></tr>`)}</tbody>
         </table>
-      </div>`}`;
+      <//>
+      <${Ranking} candidates=${all} />`}`;
 }
 
 /** The model's own output, and each branch with its prefix. */
@@ -92,10 +103,10 @@ export function Tokens({ trace }) {
   return html`
     <section class="card tokens" aria-label=${`${t("input")}, ${t("output")}`}>
       ${!plain && html`<h2>${t("input")}</h2>
-      <div class="row" dir="auto">${read.slice(0, SHOWN).map((token, place) => chip("token", token, place, light[place]))}${read.length > SHOWN && "…"}</div>`}
+      <${Scrolls} class="row" dir="auto">${read.slice(0, SHOWN).map((token, place) => chip("token", token, place, light[place]))}${read.length > SHOWN && "…"}<//>`}
       ${unknown.length > 0 && html`<p class="hint">${t("unknown", { tokens: unknown.map(spelled).join(" ") })}</p>`}
       ${steps[0]?.values == null && html`
         <h2>${state.branch ? t("branches") : t("output")}</h2>
-        <div class="row" dir="auto">${steps.map((step, place) => chip("step", step.token, place, Math.exp(step.log_prob)))}</div>`}
+        <${Scrolls} class="row" dir="auto">${steps.map((step, place) => chip("step", step.token, place, Math.exp(step.log_prob)))}<//>`}
     </section>`;
 }

@@ -3,8 +3,8 @@
 /** A request that was refused: the server's problem details (RFC 9457). */
 export class Problem extends Error {
   constructor({ title, detail, code }) {
-    super(detail ? `${title} ${detail}` : title);
-    this.code = code;
+    super(title);
+    Object.assign(this, { title, detail, code });
   }
 }
 
@@ -17,7 +17,9 @@ export function useToken(value) {
 
 async function ask(path, body, signal) {
   const headers = { ...(body && { "content-type": "application/json" }), ...(token && { authorization: `Bearer ${token}` }) };
-  const answer = await fetch(path, { method: body ? "POST" : "GET", body: body && JSON.stringify(body), headers, signal });
+  const answer = await fetch(path, { method: body ? "POST" : "GET", body: body && JSON.stringify(body), headers, signal }).catch((error) => {
+    throw signal?.aborted ? error : new Problem({ title: error.message, code: "unreachable" });
+  });
   if (!answer.ok) throw new Problem(await answer.json());
   return answer;
 }

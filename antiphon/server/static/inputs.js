@@ -1,71 +1,42 @@
 // How an input is entered, by the kind of each source: a text, a choice, numbers as JSON or drawn, picture files.
 
-import { html, useRef, useState } from "./vendor/htm-preact.js";
-import { usePage } from "./picture.js";
+import { html, useMemo, useState } from "./vendor/htm-preact.js";
+import { Curve, ImagePad, NumberPad } from "./pads.js";
+import { Choice, usePage } from "./picture.js";
+import { pictureOf } from "./shapes.js";
 import { parsed } from "./state.js";
 
 const LONGEST = 1 << 20; // characters of a picture in the address
+const COARSE = 64; // pixels of a side, up to which they are shown as squares
 const SIDE = 512; // pixels that larger ones are brought to
 
 // --- texts and numbers --------------------------------------------------------------------------------
 
-const Area = ({ id, value, set, rows = 3, hint }) => html`
-  <textarea id=${id} rows=${rows} dir="auto" value=${value} spellcheck=${false} aria-describedby=${hint && `${id}-hint`}
+const Area = ({ id, value, set, rows = 3, hint, lines }) => html`
+  <textarea id=${id} rows=${rows} dir="auto" value=${value} spellcheck=${false} aria-describedby=${hint && `${id}-hint`} data-lines=${lines}
     onInput=${(event) => set(event.currentTarget.value)}></textarea>
   ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}`;
+
+const Text = (props) => html`<${Area} ...${props} rows=${2} hint=${usePage().t("typed")} />`;
 
 const Line = ({ id, value, set }) =>
   html`<input id=${id} dir="auto" value=${value} onInput=${(event) => set(event.currentTarget.value)} />`;
 
-const Turns = (props) => html`<${Area} ...${props} hint=${usePage().t("turns.hint")} />`;
+const Turns = (props) => html`<${Area} ...${props} lines hint=${usePage().t("turns.hint")} />`;
 
-/** Numbers as JSON; vectors and frames can be drawn too. */
-function Numbers({ id, side, value, set }) {
+/** Numbers as JSON; vectors and frames can be drawn too, as a picture if they are one. */
+function Numbers({ id, side, value, set, examples }) {
   const { t } = usePage();
-  const shape = t(`numbers.${side.kind}`, { count: side.numbers ?? "?" });
+  const shape = useMemo(() => pictureOf(side, examples), [side, examples]);
+  const [way, choose] = useState(shape?.sure ? "picture" : "curve");
+  const hint = t(`numbers.${side.kind}`, { count: side.numbers ?? "?" });
   return html`
-    <${Area} id=${id} value=${value} set=${set} rows=${4} hint=${t("numbers.hint", { shape })} />
-    ${side.kind !== "grid" && html`<details><summary>${t("draw")}</summary><${Curve} side=${side} value=${value} set=${set} /></details>`}`;
-}
-
-/** A curve under the pointer: for a vector its numbers, for frames one number over all steps. */
-function Curve({ side, value, set }) {
-  const { t } = usePage();
-  const frames = side.kind === "frames";
-  const [number, setNumber] = useState(0);
-  const [[low, high], setRange] = useState([-1, 1]);
-  const [steps, setSteps] = useState(20);
-  const [width, height] = [300, 120];
-  const width_ = side.numbers ?? 1;
-  const held = parsed(value, undefined);
-  const rows = Array.isArray(held) ? held : frames ? Array.from({ length: steps }, () => Array(width_).fill(0)) : Array(width_).fill(0);
-  const values = frames ? rows.map((row) => row?.[number] ?? 0) : rows;
-  const across = width / values.length;
-  const y = (level) => height * (1 - (level - low) / (high - low || 1));
-  const drawn = (event) => {
-    if (!event.buttons) return;
-    const box = event.currentTarget.getBoundingClientRect();
-    const step = Math.max(0, Math.min(values.length - 1, Math.floor((event.clientX - box.left) / (box.width / values.length))));
-    const level = Number((low + (high - low) * (1 - (event.clientY - box.top) / box.height)).toFixed(3));
-    const next = rows.map((row, place) => (place !== step ? row : frames ? row.map((old, n) => (n === number ? level : old)) : level));
-    set(JSON.stringify(next));
-  };
-  const field = (label, current, change) => html`
-    <label>${label} <input type="number" value=${current} onInput=${(event) => change(Number(event.currentTarget.value))} /></label>`;
-  return html`
-    <div class="fields">
-      ${frames && field(t("draw.steps"), steps, (count) => {
-        setSteps(Math.max(1, count));
-        set(JSON.stringify(Array.from({ length: Math.max(1, count) }, (_, step) => rows[step] ?? Array(width_).fill(0))));
-      })}
-      ${frames && width_ > 1 && field(t("draw.number"), number + 1, (chosen) => setNumber(Math.max(0, Math.min(width_ - 1, chosen - 1))))}
-      ${field(t("draw.from"), low, (bottom) => setRange([bottom, high]))}
-      ${field(t("draw.to"), high, (top) => setRange([low, top]))}
-    </div>
-    <svg class="pad" viewBox=${`0 0 ${width} ${height}`} role="img" aria-label=${t("draw.pad")} onPointerDown=${drawn} onPointerMove=${drawn}>
-      ${values.map((level, step) => html`
-        <rect class="share" x=${step * across + 0.5} width=${Math.max(1, across - 1)} y=${Math.min(y(level), y(0))} height=${Math.max(1, Math.abs(y(level) - y(0)))} />`)}
-    </svg>`;
+    <${Area} id=${id} value=${value} set=${set} rows=${3} hint=${t("numbers.hint", { shape: hint })} />
+    ${side.kind !== "grid" && html`
+      <details open=${shape?.sure}><summary>${t("draw")}</summary>
+        ${shape && html`<${Choice} label=${t("draw.way")} value=${way} onChoose=${choose} options=${["picture", "curve"].map((key) => [key, t(`draw.${key}`)])} />`}
+        ${shape && way === "picture" ? html`<${NumberPad} shape=${shape} value=${value} set=${set} />` : html`<${Curve} side=${side} value=${value} set=${set} examples=${examples} />`}
+      </details>`}`;
 }
 
 // --- pictures -----------------------------------------------------------------------------------------
@@ -91,10 +62,10 @@ async function shrunk(file) {
 /** The media type that a file begins like, which a browser needs to show it. */
 const shown = (content) => `data:image/${{ i: "png", "/": "jpeg", R: "gif", U: "webp", Q: "bmp" }[content[0]] ?? "png"};base64,${content}`;
 
-const Thumb = ({ content }) => html`<img class="thumb" alt=${usePage().t("file.chosen")} src=${shown(content)} />`;
+export const Thumb = ({ content }) => html`<img class="thumb" alt="" src=${shown(content)} />`;
 
 /** One file, or several in order as a JSON list. */
-function Files({ id, side, value, set }) {
+function Files({ id, side, value, set, examples }) {
   const { t } = usePage();
   const [small, setSmall] = useState(false);
   const many = side.kind === "images";
@@ -108,62 +79,29 @@ function Files({ id, side, value, set }) {
   return html`
     <input id=${id} type="file" accept="image/png,image/jpeg,image/webp,image/gif,image/bmp" multiple=${many} onChange=${onChange} />
     ${small && html`<p class="hint">${t("file.shrunk", { side: SIDE })}</p>`}
-    <div class="thumbs">${chosen.map((content) => html`<${Thumb} content=${content} />`)}</div>
-    ${!many && html`<details><summary>${t("draw")}</summary><${Pad} side=${side} set=${set} /></details>`}`;
-}
-
-/** A picture drawn by hand, white on black, of the size that the model reads. */
-function Pad({ side, set }) {
-  const { t } = usePage();
-  const canvas = useRef();
-  const last = useRef();
-  const [height, width] = side.pixels ?? [28, 28];
-  const scale = Math.max(1, Math.ceil(224 / Math.max(height, width)));
-  const context = () => canvas.current.getContext("2d");
-  const drawn = (event) => {
-    if (!event.buttons) return;
-    const box = canvas.current.getBoundingClientRect();
-    const place = [((event.clientX - box.left) / box.width) * width * scale, ((event.clientY - box.top) / box.height) * height * scale];
-    const pen = context();
-    Object.assign(pen, { strokeStyle: "#fff", lineWidth: 1.8 * scale, lineCap: "round" });
-    pen.beginPath();
-    pen.moveTo(...(event.type === "pointerdown" ? place : (last.current ?? place)));
-    pen.lineTo(...place);
-    pen.stroke();
-    last.current = place;
-  };
-  const use = () => {
-    const small = Object.assign(document.createElement("canvas"), { width, height });
-    const pen = small.getContext("2d");
-    pen.fillRect(0, 0, width, height);
-    pen.drawImage(canvas.current, 0, 0, width, height);
-    set(small.toDataURL().split(",")[1]);
-  };
-  return html`
-    <canvas class="pad" ref=${canvas} width=${width * scale} height=${height * scale} role="img" aria-label=${t("draw.pad")}
-      onPointerDown=${drawn} onPointerMove=${drawn}></canvas>
-    <div class="fields">
-      <button type="button" class="quiet" onClick=${use}>${t("draw.use")}</button>
-      <button type="button" class="quiet" onClick=${() => context().clearRect(0, 0, width * scale, height * scale)}>${t("draw.clear")}</button>
-    </div>`;
+    <div class=${`thumbs ${Math.max(...(side.pixels ?? [])) <= COARSE ? "coarse" : ""}`}>${chosen.map((content) => html`<${Thumb} content=${content} />`)}</div>
+    ${!many && html`<details open><summary>${t("draw")}</summary><${ImagePad} side=${side} value=${value} set=${set} examples=${examples} /></details>`}`;
 }
 
 // --- by kind ------------------------------------------------------------------------------------------
 
 const same = (text) => text;
-const numbers = { Field: Numbers, read: JSON.parse };
+const numbers = { Field: Numbers, read: JSON.parse, write: JSON.stringify };
+const line = { Field: Line, read: same, write: String };
+const text = { Field: Text, read: (typed) => typed.replace(/[\r\n]+$/, ""), write: same }; // a line end ends what is typed
 
-/** By the kind of a source: its field, and what its text becomes when it is sent. */
+/** By the kind of a source: its field, what its text becomes when it is sent, and the text of a value. */
 const KINDS = {
-  text: { Field: Area, read: same },
-  long_text: { Field: Area, read: same },
-  turns: { Field: Turns, read: (text) => text.split("\n").filter(Boolean) },
-  category: { Field: Line, read: same },
+  text,
+  long_text: text,
+  turns: { Field: Turns, read: (typed) => typed.split("\n").filter(Boolean), write: (turns) => [turns].flat().join("\n") },
+  category: line,
+  tags: line,
   vector: numbers,
   frames: numbers,
   grid: numbers,
-  image: { Field: Files, read: same },
-  images: { Field: Files, read: (text) => JSON.parse(text || "[]") },
+  image: { Field: Files, read: same, write: same },
+  images: { Field: Files, read: (typed) => JSON.parse(typed || "[]"), write: JSON.stringify },
 };
 
 const kind = (side) => KINDS[side.turns ? "turns" : side.kind] ?? KINDS.text;
@@ -171,9 +109,15 @@ const kind = (side) => KINDS[side.turns ? "turns" : side.kind] ?? KINDS.text;
 /** The sources that an input has something for. */
 export const reading = (card) => card.sources.filter((side) => side.kind !== "none");
 
+/** An input, as the server takes it, as the values of its sources, and as the texts of their fields. */
+export const asParts = (card, input) => (reading(card).length > 1 ? input : [input]);
+export const asTexts = (card, input) => asParts(card, input).map((value, place) => kind(reading(card)[place]).write(value));
+
 /** A field for each source; `values` are their texts. */
-export function Fields({ name, sides, values, set, labelled = true }) {
+export function Fields({ name, card, values, set, labelled = true }) {
   const { t } = usePage();
+  const sides = reading(card);
+  const examples = useMemo(() => sides.map((_, place) => card.examples.map((input) => asParts(card, input)[place])), [card]);
   return sides.map((side, place) => {
     const { Field } = kind(side);
     const id = `${name}-${place}`;
@@ -181,7 +125,7 @@ export function Fields({ name, sides, values, set, labelled = true }) {
     return html`
       <div class="field" key=${id}>
         <label for=${id} class=${labelled || sides.length > 1 ? "" : "unseen"}>${sides.length > 1 ? `${side.name} (${side.kind})` : t(name)}</label>
-        <${Field} id=${id} side=${side} value=${values[place] ?? ""} set=${setPart} />
+        <${Field} id=${id} side=${side} value=${values[place] ?? ""} set=${setPart} examples=${examples[place]} />
       </div>`;
   });
 }

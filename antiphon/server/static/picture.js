@@ -2,6 +2,7 @@
 
 import { createContext, html, useContext, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { cut, heat, largest, rightward, wide, widest } from "./drawing.js";
+import { Scrolls, useEdges } from "./scrolling.js";
 import { saveCanvas, saveCsv, saveJson, savePng, saveSvg } from "./saving.js";
 
 /** What every part of the page has: `state`, `change`, `t` (words), `theme`, `card` (the model), `point`, `at`. */
@@ -42,12 +43,12 @@ export function Frame({ name, view, trace }) {
 /** Rows of texts and numbers under their names. */
 export function Table({ head, rows, label }) {
   return html`
-    <div class="scroll" tabindex="0" role="region" aria-label=${label}>
+    <${Scrolls} class="scroll" tabindex="0" role="region" aria-label=${label}>
       <table>
         <thead><tr>${head.map((cell) => html`<th scope="col" dir="auto">${cell}</th>`)}</tr></thead>
         <tbody>${rows.map((row) => html`<tr>${row.map((cell) => html`<td dir="auto">${cell}</td>`)}</tr>`)}</tbody>
       </table>
-    </div>`;
+    <//>`;
 }
 
 const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
@@ -59,6 +60,7 @@ const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], Arrow
 export function Picture({ label, width, height, caption, focus, onMove, onEnter, onPlace, onHover, children }) {
   const { t } = usePage();
   const frame = useRef();
+  useEdges(frame);
   useLayoutEffect(() => {
     if (!focus || !frame.current.matches(":focus")) return;
     const { scrollLeft, clientWidth } = frame.current;
@@ -213,6 +215,12 @@ export function Chart({ label, steps, series, at, onAt }) {
   return html`
     <div class="chart" ref=${room} tabindex="0" role="application" aria-label=${`${label}. ${t("keys")}`} onKeyDown=${onKeyDown}
       onClick=${() => chart.current.cursor.idx != null && onAt(chart.current.cursor.idx)}></div>`;
+}
+
+/** What went wrong with a request, in the page's language; the server's details, which are in English, follow. */
+export function Trouble({ t, problem: { code, detail, title, message } }) {
+  const known = t.has(`problem.${code}`);
+  return html`<p class="problem" role="alert">${known ? t(`problem.${code}`) : (title ?? message)}${detail && html` <span lang="en">(${detail})</span>`}</p>`;
 }
 
 /** Names and values in a line. */

@@ -6,6 +6,7 @@ import { cut, nats, spelled, wide, widest } from "../drawing.js";
 import { Picture, usePage } from "../picture.js";
 
 const LEAVES = 120; // with more, what was pruned is left out until it is chosen
+const CLOSE = 1e-4; // nats by which a rank score may differ, since it is rounded
 const [ACROSS, DOWN, SIZE] = [92, 19, 12]; // pixels: least width of a level, height of a node, of a letter
 
 const text = (node, t) => `${cut(spelled(node.data.token), 12)}  ${outcome(node, t)}`.trim();
@@ -27,8 +28,24 @@ const few = ({ nodes }) => {
 function outcome({ data }, t) {
   if (data.parent === null) return "";
   if (data.status !== "finished") return "";
-  return data.rank === null || data.rank === undefined ? t("beam.dropped") : `${data.rank + 1}.  ${data.log_prob.toFixed(2)}`;
+  if (data.rank === null || data.rank === undefined) return t("beam.dropped");
+  const ranked = Math.abs(data.rank_score - data.log_prob) < CLOSE ? "" : ` (${data.rank_score.toFixed(2)})`;
+  return `${data.rank + 1}.  ${data.log_prob.toFixed(2)}${ranked}`;
 }
+
+/** How a finished prefix is ranked, if by more than its log p. */
+function ranking({ data, depth }, { length_penalty: penalty }, t) {
+  if (data.rank_score == null || Math.abs(data.rank_score - data.log_prob) < CLOSE) return "";
+  const plain = Math.abs(data.rank_score - data.log_prob / depth ** penalty) < CLOSE;
+  const values = { rank: data.rank + 1, score: nats(data.rank_score), sum: nats(data.log_prob), length: depth, penalty };
+  return ` ${plain ? t("beam.ranked", values) : t("beam.ruled", values)}`;
+}
+
+/** Whether the ranks are not those of log p. */
+const reordered = ({ nodes }) => {
+  const finished = nodes.filter(({ rank }) => rank != null).sort((left, right) => left.rank - right.rank);
+  return finished.some(({ log_prob }, place) => place > 0 && log_prob > finished[place - 1].log_prob);
+};
 
 function Body({ trace }) {
   const { t, state, change } = usePage();
@@ -53,9 +70,10 @@ function Body({ trace }) {
   const lowest = Math.max(...nodes.map((node) => place(node)[1]));
   return html`
     <label class="choice"><input type="checkbox" checked=${all} onChange=${() => change({ pruned: all ? "0" : "1" })} /> ${t("beam.all")}</label>
+    ${trace.beam.length_penalty > 0 && html`<p class="hint">${t("beam.note", { penalty: trace.beam.length_penalty })}${reordered(trace.beam) && ` ${t("beam.reordered")}`}</p>`}
     <${Picture} label=${t("beam.title")} width=${ends} height=${lowest + 16} onMove=${onMove} onPlace=${onPlace}
       focus=${{ x: place(here)[0], width: across }}
-      caption=${here !== root && t("beam.told", { prefix: prefix(here), status: t(`beam.${here.data.status}`), score: nats(here.data.log_prob) })}>
+      caption=${here !== root && t("beam.told", { prefix: prefix(here), status: t(`beam.${here.data.status}`), score: nats(here.data.log_prob) }) + ranking(here, trace.beam, t)}>
       ${nodes.slice(1).map((node) => {
         const [[x, y], [px, py]] = [place(node), place(node.parent)];
         const start = node.parent === root ? px + 5 : px + (wide(text(node.parent, t), SIZE) + 8);
@@ -76,10 +94,10 @@ export const beam = {
   shows: ({ beam }) => Boolean(beam?.nodes.length > 1),
   Body,
   table: ({ beam }, { t }) => ({
-    head: ["id", t("beam.parent"), t("token"), t("log_prob"), t("beam.status"), t("rank")],
+    head: ["id", t("beam.parent"), t("token"), t("log_prob"), t("beam.status"), t("rank"), t("beam.rank_score")],
     rows: beam.nodes.map((node) => [
       node.id, node.parent ?? "", node.parent === null ? "" : spelled(node.token), nats(node.log_prob), t(`beam.${node.status}`),
-      node.rank == null ? "" : node.rank + 1,
+      node.rank == null ? "" : node.rank + 1, nats(node.rank_score),
     ]),
   }),
   data: ({ beam }) => beam,

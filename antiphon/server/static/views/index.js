@@ -10,11 +10,13 @@ import { answers, beliefs } from "./answers.js";
 import { beam } from "./beam.js";
 import { diagram } from "./diagram.js";
 import { overlay } from "./overlay.js";
+import { distance } from "./distance.js";
+import { play } from "./play.js";
 import { pooling } from "./pooling.js";
 import { prompt, steps } from "./steps.js";
 import { states } from "./states.js";
 import { strips } from "./strips.js";
 
 export const VIEWS = {
-  attention, overlay, compare, ablation, answers, beliefs, strips, steps, prompt, attribution, pooling, beam, states, diagram,
+  attention, overlay, answers, beliefs, play, compare, ablation, strips, steps, prompt, attribution, distance, pooling, beam, states, diagram,
 };

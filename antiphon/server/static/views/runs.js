@@ -3,6 +3,7 @@
 import { html } from "../vendor/htm-preact.js";
 import { cut, nats, probability, spelled, widest } from "../drawing.js";
 import { cursor, Facts, Picture, usePage } from "../picture.js";
+import { Scrolls } from "../scrolling.js";
 
 const [HIGH, GAP, TOP] = [34, 12, 24];
 
@@ -93,14 +94,14 @@ function Ablation({ trace }) {
   const runs = ablated(trace, t);
   return html`
     <${Runs} label=${t("ablation.title")} runs=${runs} />
-    <div class="scroll" tabindex="0" role="region" aria-label=${t("ablation.scores")}>
+    <${Scrolls} class="scroll" tabindex="0" role="region" aria-label=${t("ablation.scores")}>
       <table>
         <thead><tr><th scope="col">${t("ablation.context")}</th><th scope="col">${t("ablation.output")}</th>
           ${trace.reference && html`<th scope="col">${t("ablation.reference")}</th>`}</tr></thead>
         <tbody>${scores(trace).map(([output, reference], place) => html`
           <tr><th scope="row" dir="auto">${runs[place].name}</th><td>${nats(output)}</td>${trace.reference && html`<td>${nats(reference)}</td>`}</tr>`)}</tbody>
       </table>
-    </div>`;
+    <//>`;
 }
 
 export const ablation = {

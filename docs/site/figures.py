@@ -92,10 +92,10 @@ def structures(sheet: Sheet) -> None:
     """The five shapes of input and output."""
     names, examples = (sheet.word(name).split("|") for name in ("structures", "examples"))
     shapes = [([0], [0]), ([0], [0, 1, 2]), ([0, 1, 2], [2]), ([0, 1, 2], [2, 3]), ([0, 1, 2], [0, 1, 2])]
-    left = 20.0
+    left = 12.0
     for name, example, (inputs, answers) in zip(names, examples, shapes, strict=True):
         steps = max(*inputs, *answers) + 1
-        xs = [left + 34 + 62 * step for step in range(steps)]
+        xs = [left + 26 + 58 * step for step in range(steps)]
         chain(sheet, xs, 105, ["h"] * steps)
         for step in inputs:
             sheet.box(xs[step], 175, "x", INPUT)
@@ -106,7 +106,7 @@ def structures(sheet: Sheet) -> None:
         middle = (xs[0] + xs[-1]) / 2
         sheet.text(middle, 215, name, 14)
         sheet.text(middle, 237, example, 11, fill="#6a7180")
-        left = xs[-1] + 70
+        left = xs[-1] + 48
 
 
 def unrolled(sheet: Sheet) -> None:
@@ -232,7 +232,7 @@ def beam(sheet: Sheet) -> None:
 
 
 FIGURES: dict[str, tuple[Callable[[Sheet], None], int, int]] = {
-    "structures": (structures, 960, 250),
+    "structures": (structures, 900, 250),
     "unrolled": (unrolled, 440, 220),
     "encoder-decoder": (encoder_decoder, 545, 220),
     "context-forms": (context_forms, 680, 205),

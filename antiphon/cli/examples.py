@@ -34,6 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "inspect": (
         "antiphon inspect model knight --out knight.html",
         "antiphon inspect model knight --view attention --out knight.png",
+        "antiphon inspect model --out frames.html < frames.txt",
     ),
     "export": ("antiphon export model shipped", "antiphon export model small --int8 --data test.tsv"),
     "convert": ("antiphon convert checkpoint20.npz --out g2p",),

@@ -212,10 +212,11 @@ def _answers(
         yield answer
         unknown += getattr(answer, "unknown", 0) > 0
     if unknown:
+        fate = "the model can only copy them" if model.config.model.copy_ else "their predictions are guesses"
         sys.stdout.flush()
         count, advice = (
             f"{unknown:,} of {len(lines):,}",
-            "their predictions are guesses (--json counts them as unknown)",
+            f"{fate} (--json counts them as unknown)",
         )
         print(f"inputs with symbols that the training rows do not have: {count}; {advice}", file=sys.stderr)
 

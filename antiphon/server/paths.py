@@ -142,6 +142,7 @@ def add_models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", responses=problems(503))
     async def models() -> ModelList:
         """The models that are served, what each reads and predicts, and the options that it takes."""
+        service.check_loaded()
         cards: list[ModelCard] = [card(served) for served, _ in service.models.values()]
         names = ("max_body", "max_inputs", "max_steps", "max_pixels", "max_beam", "max_output")
         return ModelList(models=cards, limits={name: getattr(settings, name) for name in names})

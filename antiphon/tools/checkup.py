@@ -87,7 +87,9 @@ def check_config(config: Config) -> Report:
         notes = [note for problems in met.values() for note in problems.notes]
         raise DataError("\n".join([*(bad or [str(error)]), *notes])) from None
     prepared = assemble(config, parts)
-    codecs, rows, examples = parts.codecs, {"train": parts.rows}, {"train": parts.train}
+    of_the_data = {(row.file, row.line): row for row in reversed(parts.rows)}  # rows made of these follow them
+    train = [*reversed(of_the_data.values())]
+    codecs, rows, examples = parts.codecs, {"train": train}, {"train": parts.train}
     rows["valid"], examples["valid"] = parts.valid_rows, parts.valid
     if config.data.test is not None:
         read = load_rows(config, config.data.test, met["test"], codecs)
@@ -96,6 +98,8 @@ def check_config(config: Config) -> Report:
         report.write(_counted(config, codecs, part, part_rows))
         if part == "train":
             _show(config, codecs, part_rows, report)
+            if len(parts.rows) > len(train):
+                report.write(f"  and {len(parts.rows) - len(train):,} rows made of these (data.hallucinate)")
     for part, problems in met.items():
         for note in problems.notes:
             report.warn(note)

@@ -16,6 +16,7 @@ from antiphon.data.hallucinate import SHORTEST, hallucinated
 from antiphon.data.load import Codecs, train_codecs, untrained
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError
+from antiphon.tools.checkup import check
 from antiphon.training.prepare import prepare
 
 WORDS = ["walk", "talk", "jump", "climb", "laugh"]
@@ -89,6 +90,15 @@ def test_they_are_learned_from_and_never_validated(tmp_path: Path) -> None:
     assert len(prepared.valid) == 3
     plain = prepare(read_config(table, {}).config)
     assert prepared.codecs.to_json() == plain.codecs.to_json()
+
+
+def test_check_counts_the_rows_of_the_table(tmp_path: Path) -> None:
+    """Made rows may be alike, which is no fault of the table's."""
+    table = write_table(tmp_path / "t.tsv", [("abc", "abcd"), ("bcd", "bcde"), ("abcc", "abccd"), ("dab", "dabd")] * 2)
+    report = check(table, {"data.hallucinate": 400, "data.valid": str(table)})
+    assert "train: 8 rows, 4 distinct inputs" in report.lines
+    assert "  and 400 rows made of these (data.hallucinate)" in report.lines
+    assert "train: 4 rows repeat another row" in report.warnings
 
 
 @pytest.mark.parametrize("wish", [{"source.kind": "vector"}, {"target.kind": "label"}, {"source.turns": 2}])

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tasks import write_table
 from typer.testing import CliRunner
 
+import antiphon
 from antiphon import load
 from antiphon.api import read_config
 from antiphon.cli.main import app
@@ -130,6 +132,14 @@ def test_what_is_wrong_is_named_by_its_line(write: Write, model_folder: Path) ->
     empty = write("e.csv", '"abc",X\n"",Y\n"bad",Z\n')
     done = CliRunner().invoke(app, ["predict", str(model_folder), str(empty)])
     assert f"{empty}:2: the source is empty" in done.output
+
+
+def test_unknown_symbols_can_be_copied_where_a_model_copies(write: Write, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "copied.tsv", [("abc", "abcd"), ("cab", "cabd"), ("bca", "bcad")])
+    settings = {"model.copy": True, "model.attention": "general", "train.max_steps": 1, "data.valid": str(table)}
+    antiphon.train(table, tmp_path / "copies", settings)
+    done = CliRunner().invoke(app, ["predict", str(tmp_path / "copies"), str(write("t.txt", "abж\n"))])
+    assert done.stderr.endswith("1 of 1; the model can only copy them (--json counts them as unknown)\n")
 
 
 def test_unknown_symbols_are_told_once_and_counted(write: Write, model_folder: Path) -> None:

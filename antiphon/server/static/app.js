@@ -62,14 +62,14 @@ function TokenForm({ t, onToken }) {
 
 // --- the page -----------------------------------------------------------------------------------------
 
-/** The served models; while they are being loaded the request is sent again. */
+/** The served models; while they are being loaded they are asked for again. */
 function useCards() {
   const [served, setServed] = useState({ cards: [] });
   const [attempt, again] = useState(0);
   useEffect(() => {
     api.models().then(
-      ({ models }) => (models.length ? setServed({ cards: models }) : setTimeout(() => again(attempt + 1), RETRY)),
-      (problem) => setServed({ cards: [], problem }),
+      ({ models }) => setServed({ cards: models }),
+      (problem) => (problem.code === "loading" ? setTimeout(() => again(attempt + 1), RETRY) : setServed({ cards: [], problem })),
     );
   }, [attempt]);
   return { ...served, again: () => again(attempt + 1) };

@@ -18,7 +18,7 @@ class Shortlist(Section):
 
 
 class Decode(WithOptions):
-    """How outputs are decoded; the other keys are rules of decoding, checked where they are built."""
+    """How outputs are decoded; the other keys are rules of decoding, such as `no_repeat_ngram`."""
 
     model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, allow_inf_nan=False)
 

@@ -28,8 +28,8 @@ BAR_SECONDS = 0.5
 
 
 MEASURES = {  # further columns of a validation, where they were measured; the errors are token error rates
-    "error teacher": "token_error_rate_teacher",
-    "error free": "token_error_rate",
+    "teacher error": "token_error_rate_teacher",
+    "free-run error": "token_error_rate",
     "accuracy": "accuracy",
     "macro F1": "macro_f1",
     " span F1": "span_f1",

@@ -41,6 +41,7 @@ WORDS = {
     "table": ("table", "表"),
     "list": ("list, each item {}", "列表，每项为{}"),
     "any": ("value", "值"),
+    "unset": ("not set by default", "默认不设置"),
     "default": ("default `{}`", "默认 `{}`"),
     "required": ("required", "必填"),
     "ge": ("at least {}", "不小于 {}"),
@@ -135,8 +136,10 @@ def bounds(metadata: list[Any], code: str) -> str:
 
 
 def default_text(default: Any, code: str) -> str:
-    """A default value; empty for none."""
-    if default is None or default in (inspect.Parameter.empty, PydanticUndefined):
+    """A default value; empty where there is none to take."""
+    if default is None:
+        return word("comma", code) + word("unset", code)
+    if default in (inspect.Parameter.empty, PydanticUndefined):
         return ""
     return word("comma", code) + word("default", code, _plain(default))
 

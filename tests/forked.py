@@ -37,7 +37,10 @@ def forked(folder: Path) -> Iterator[Path]:
     shim = bin_folder / "antiphon"
     shim.write_text(SHIM.format(python=sys.executable, path=str(path)))
     shim.chmod(0o755)
-    server = subprocess.Popen([sys.executable, __file__, str(path)], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    runtime = str(Path(__file__).parents[1] / "runtime")  # which exported models are served with
+    paths = os.pathsep.join(filter(None, [runtime, os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    server = subprocess.Popen([sys.executable, __file__, str(path)], env=environment)
     try:
         while not path.exists():
             if server.poll() is not None:

@@ -8,13 +8,8 @@ from typing import Any
 import numpy as np
 
 from antiphon_runtime.codecs import Codec
+from antiphon_runtime.common.pictures import Pixels, decoded, from_array, in_memory, list_of_pictures, resized
 from antiphon_runtime.common.text import as_text
-from antiphon_runtime.errors import FolderError
-
-try:
-    from antiphon_runtime.common.pictures import Pixels, decoded, from_array, in_memory, list_of_pictures, resized
-except ImportError:
-    raise FolderError("a model that reads pictures needs pillow: pip install pillow") from None
 
 
 class Picture(Codec):

@@ -299,6 +299,7 @@ def test_lines_of_log_have_a_time_and_probes_are_left_out(tmp_path: Path, shippe
         with process(tmp_path, shipped, "--log-level", level, command=RUNTIME_ALONE) as server:
             for path in ("/healthz", "/readyz", "/metrics", "/v1/models"):
                 assert httpx2.get(f"{server.url}{path}", timeout=60).status_code == 200
+            server.until("request")  # a line is written once its request is answered
             routes = [line["route"] for line in server.lines if line["event"] == "request"]
             assert len(routes) == shown + 1
             assert "/v1/models" in routes

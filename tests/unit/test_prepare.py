@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare.py"
 
@@ -126,9 +127,28 @@ def test_shuffled_captions_are_all_of_another_image(folders: tuple[Path, Path]) 
 def test_every_language_has_a_row(folders: tuple[Path, Path]) -> None:
     source, out = folders
     captions(source, "image\ten\tzh\tde\tfr", ['images/a.png\t"a"\t一\tein A\tun a'])
+    Image.new("RGB", (4, 4), "red").save(source / "images/a.png")
     PREPARE.captions_emoji(source, out)
     lines = (out / "test.tsv").read_text(encoding="utf-8").splitlines()
     assert lines[1:] == ['images/a.png\ten\t"a"', "images/a.png\tzh\t一", "images/a.png\tde\tein A"]
+
+
+def test_an_icon_has_the_names_of_the_nearest_others(folders: tuple[Path, Path]) -> None:
+    source, out = folders
+    colors = {
+        "red": (255, 0, 0),
+        "dark red": (200, 0, 0),
+        "brown": (150, 50, 0),
+        "black": (0, 0, 0),
+        "blue": (0, 0, 255),
+    }
+    rows = [f"images/{number}.png\t{name}\t{name}\t{name}" for number, name in enumerate(colors)]
+    captions(source, "image\ten\tzh\tde", rows)
+    for number, color in enumerate(colors.values()):
+        Image.new("RGB", (4, 4), color).save(source / f"images/{number}.png")
+    PREPARE.captions_emoji(source, out)
+    near = [line.split("\t") for line in (out / "train-near.tsv").read_text(encoding="utf-8").splitlines()]
+    assert near[:2] == [["image", "near", "en"], ["images/0.png", "dark red / brown / black", "red"]]
 
 
 def test_reviews_are_words_and_marks(folders: tuple[Path, Path]) -> None:

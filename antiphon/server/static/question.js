@@ -42,6 +42,7 @@ function useDraft(card, state, change) {
     if (held.current === keyOf(state)) return;
     held.current = keyOf(state);
     typing.current = false;
+    clearTimeout(timer.current);
     setDraft(drafted(state));
   }, [card.name, state.input, state.other, state.reference]);
   useEffect(() => () => clearTimeout(timer.current), []);

@@ -13,7 +13,10 @@ export function useAddress() {
   const timer = useRef(0);
 
   useEffect(() => {
-    const follow = () => set((latest.current = read()));
+    const follow = () => {
+      clearTimeout(timer.current); // what waits to be written belongs to the entry that was left
+      set((latest.current = read()));
+    };
     addEventListener("popstate", follow);
     return () => removeEventListener("popstate", follow);
   }, []);

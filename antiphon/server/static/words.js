@@ -133,6 +133,9 @@ const en = {
   "problem.loading": "The models are being loaded.",
   "problem.draining": "The server is about to stop.",
   "problem.deadline_exceeded": "There was no answer in time.",
+  "problem.token_needed": "Only a server with a token loads its models again.",
+  "problem.too_many_requests": "This client sends too many requests; try again in a moment.",
+  "problem.reload_failed": "A model could not be loaded again; the log of the server says why.",
 
   "attention.title": "Where it looked (attention)",
   "attention.about": "Each row is a symbol that was written, each column one that was read; the darker a cell, the more the model looked there while it wrote. Numbers are per cent; a row adds up to 100.",
@@ -387,6 +390,9 @@ const zh = {
   "problem.loading": "模型正在加载。",
   "problem.draining": "服务器即将停止。",
   "problem.deadline_exceeded": "未能及时得到答复。",
+  "problem.token_needed": "只有设置了令牌的服务器才能重新加载模型。",
+  "problem.too_many_requests": "此客户端的请求过多，请稍后再试。",
+  "problem.reload_failed": "有模型未能重新加载，原因见服务器日志。",
 
   "attention.title": "它看向哪里（注意力）",
   "attention.about": "每行是写出的符号，每列是读入的符号；颜色越深，模型书写时越关注该处。数字为百分比，每行合计 100。",

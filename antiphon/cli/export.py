@@ -25,8 +25,11 @@ def export(
     if data is not None and not int8:
         raise typer.BadParameter("is what --int8 is measured on", param_hint="--data")
     from antiphon.export.folder import export as run
+    from antiphon.saved import examples
 
     written = run(folder, out, to, int8, None if data is None else str(data), settings_of(settings))
+    if (out / examples.FILE).exists():
+        print(f"{examples.FILE} goes with it: validation inputs, which its page shows; remove it if they are private")
     print(f"largest difference from PyTorch over 20 shapes: {written.difference:.1e}")
     print(f"graphs: {written.size / 1e6:,.2f} MB in float32")
     if written.quantized_size is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,11 @@ def write_card(
 
 A {kinds} model ({structure_of(config)}, {cell}{size:,} parameters) made with Antiphon {version}.
 
-    antiphon predict {folder.name}        # one input per line, one output per line
+    antiphon predict {shlex.quote(folder.resolve().name)}        # one input per line, one output per line
 
 ## Data
 
-- trained on {rows:,} rows of `{_names(config.data.train)}`
+- trained on {_rows(rows, config)}
 {sides}
 {_kept(folder)}
 - what the data did not show, the model does not know: rare symbols and other domains are where it fails first
@@ -103,11 +104,18 @@ Of the answers whose confidence lies in a range, the mean confidence and the sha
     write_text(path, f"{before.rstrip()}\n\n{section}{heading}{after}")
 
 
+def _rows(count: int, config: Config) -> str:
+    """How many training rows there were, and those made of them."""
+    made = config.data.hallucinate
+    names = f"`{_names(config.data.train)}`"
+    return f"{count - made:,} rows of {names} and {made:,} made of them" if made else f"{count:,} rows of {names}"
+
+
 def _kept(folder: Path) -> str:
     """What of the data is in the folder."""
     count = len(examples.read(folder))
     if not count:
-        return "- no rows are kept in this folder (`train.examples`)"
+        return "- no example inputs are kept in this folder (`train.examples`); vocabularies hold symbols of the data"
     return f"- `{examples.FILE}` keeps {count} validation inputs, for the page of `antiphon serve` (`train.examples`)"
 
 

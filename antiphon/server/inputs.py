@@ -138,7 +138,9 @@ def _plain(value: Any) -> np.ndarray[Any, Any] | None:
 
 def _packed(value: Mapping[Any, Any]) -> np.ndarray[Any, Any]:
     if set(value) != {"dtype", "shape", "data"} or value["dtype"] not in DTYPES or not isinstance(value["shape"], list):
-        raise ValueError(f"must be {{dtype, shape, data}}, with a dtype of {', '.join(DTYPES)}")
+        raise ValueError(
+            f"must be {{dtype, shape, data}}, with a dtype of {', '.join(DTYPES)}; a picture's file is its base64 alone"
+        )
     shape = value["shape"]
     if not 1 <= len(shape) <= 4 or not all(isinstance(length, int) and 0 < length < 1 << 31 for length in shape):
         raise ValueError("must have a shape of 1 to 4 whole numbers")

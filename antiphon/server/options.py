@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import ipaddress
+import signal
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -123,6 +124,8 @@ def command(start: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(start)
     def run(**values: Any) -> None:
+        if hasattr(signal, "SIGHUP"):  # it would end the process, and until the models are there nothing is to reload
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         further = {parameter.name: values.pop(parameter.name) for parameter in own}
         start(_wanted(**values), **further)
 

@@ -68,7 +68,7 @@ def student(
     )
     tree: dict[str, Any] = {
         "data": {name: getattr(first.data, name) for name in READING} | {"train": train_files},
-        "train": {"teachers": [str(path.absolute()) for path in folders]},
+        "train": {"teachers": [str(path.absolute()) for path in folders], "examples": first.train.examples},
     }
     if (valid := first.data.valid) is not None and _is_there(valid):
         tree["data"]["valid"] = valid

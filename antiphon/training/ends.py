@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from antiphon.errors import count_of
 from antiphon.files import write_atomically
 from antiphon.model.build import structure_of
+from antiphon.saved import examples
 from antiphon.saved import folder as bundle
 from antiphon.saved.card import write_card
 from antiphon.training.distributed import Ranks
@@ -44,6 +46,11 @@ def finish(
     write_card(out, prepared.config, prepared.codecs, kept, history[-1], len(prepared.train), prepared.model, command)
     log.warn(at_the_end(prepared, history, kept, ceiling))
     log.write(f"done: {_why_kept(prepared, history, kept)}; the model is in {out}")
+    if count := len(examples.read(out)):
+        advice = "of private rows keep none, with train.examples: 0"
+        log.write(
+            f"{examples.FILE} there has {count_of(count, 'validation input')} for the page of antiphon serve; {advice}"
+        )
 
 
 def _why_kept(prepared: Prepared, history: Sequence[dict[str, Any]], kept: dict[str, Any]) -> str:

@@ -250,7 +250,7 @@ def watching(port: int, folder: Path | None) -> Iterator[Watch]:
     level = LOG.level
     LOG.setLevel(logging.WARNING)  # no line for each request among those of the training
     thread.start()
-    OUTPUT.info("the training can be watched at %s", watch.address)
+    OUTPUT.warning("the training can be watched at %s", watch.address)  # also when only warnings are shown
     reason = "failed"
     try:
         yield watch

@@ -144,7 +144,7 @@ def test_all_that_is_typed_is_one_step_back(look: Open) -> None:
     before = page.locator("#input-0").input_value()
     for text in ("a", "ab", "abb"):
         page.fill("#input-0", text)
-        page.wait_for_function("text => decodeURIComponent(location.hash).includes(`[\"${text}\"]`)", arg=text)
+        page.wait_for_function('text => decodeURIComponent(location.hash).includes(`["${text}"]`)', arg=text)
     page.go_back()
     page.wait_for_function("text => document.querySelector('#input-0').value === text", arg=before)
 

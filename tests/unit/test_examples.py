@@ -19,6 +19,7 @@ from antiphon.errors import ModelFolderError
 from antiphon.saved import examples
 from antiphon.server.inputs import read_input
 from antiphon.server.settings import Settings
+from antiphon.tools.distill import student
 from antiphon.use.serving import load
 
 
@@ -98,13 +99,16 @@ def test_training_keeps_examples_and_saving_and_exporting_carry_them(tmp_path: P
     assert load(tmp_path / "exported").examples == kept
 
 
-def test_no_rows_are_kept_where_none_are_wanted(tmp_path: Path) -> None:
+def test_no_rows_are_kept_where_none_are_wanted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = tiny_config(tmp_path, train__max_steps=2)
-    antiphon.train(config, out=tmp_path / "model", threads=1)
+    with caplog.at_level("INFO", "antiphon"):
+        antiphon.train(config, out=tmp_path / "model", threads=1)
+    assert "there has 6 validation inputs for the page of antiphon serve" in caplog.text
     private = tiny_config(tmp_path, train__max_steps=2, train__examples=0)
     antiphon.train(private, out=tmp_path / "model", threads=1, overwrite=True)
     assert not (tmp_path / "model" / examples.FILE).exists()
     assert load(tmp_path / "model", "cpu").examples == []
+    assert student([tmp_path / "model"]).train.examples == 0
     assert not any(word in (tmp_path / "model" / "README.md").read_text() for word in words(5, 1, "shcteoamn"))
 
 

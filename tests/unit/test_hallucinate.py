@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tasks import write_table
 
+import antiphon
 from antiphon.api import read_config
 from antiphon.config.load import parse_config
 from antiphon.data.hallucinate import SHORTEST, hallucinated
@@ -90,6 +91,13 @@ def test_they_are_learned_from_and_never_validated(tmp_path: Path) -> None:
     assert len(prepared.valid) == 3
     plain = prepare(read_config(table, {}).config)
     assert prepared.codecs.to_json() == plain.codecs.to_json()
+
+
+def test_the_card_counts_made_rows_apart(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.tsv", [(f"{word}{n}", f"{word}{n}ed") for word in WORDS for n in "abcdef"])
+    settings = {"data.hallucinate": 70, "data.valid": str(table), "train.max_steps": 1}
+    antiphon.train(table, tmp_path / "model", settings)
+    assert "trained on 30 rows of `t.tsv` and 70 made of them" in (tmp_path / "model/README.md").read_text()
 
 
 def test_check_counts_the_rows_of_the_table(tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ STRUCTURES = {  # one of each structure, and more inputs
         {"x": TEXTS, "y": [" ".join(text.upper()) for text in TEXTS]},
     ),
 }  # fmt: skip
+WIDER = {"model": {"encoder": {"hidden": 7}}}
+STRUCTURES |= {  # further models that read the same as another, to stand beside it
+    f"second-{name}": STRUCTURES[name]._replace(tree={**STRUCTURES[name].tree, **WIDER})
+    for name in ("vector", "captioner", "reader")
+}
 
 
 def examined_models(root: Path) -> dict[str, Path]:

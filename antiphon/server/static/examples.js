@@ -39,12 +39,18 @@ export function Examples({ card, onChoose }) {
     <div class="examples" role="group" aria-label=${t("examples")}>
       <span>${t("examples")}</span>
       ${card.examples.map((example, place) => html`
-        <button type="button" class="quiet" data-example=${place} aria-label=${t("example", { place: place + 1, text: spoken(example) })}
+        <button type="button" class="quiet" data-example=${place} aria-label=${t("example", { place: place + 1, text: spoken(card, sides, example) })}
           onClick=${() => onChoose(asTexts(card, example))}>
           ${sides.map((side, part) => html`<${Value} key=${part} side=${side} card=${card} place=${part} value=${asParts(card, example)[part]} />`)}
         </button>`)}
     </div>`;
 }
 
-/** An example's texts, for those who hear the page. */
-const spoken = (example) => [example].flat().filter((part) => typeof part === "string" && part.length <= 200).join(" / ");
+/** An example's texts, for those who hear the page; pictures have none. */
+const spoken = (card, sides, example) =>
+  sides
+    .map(({ kind }, part) => (kind.startsWith("image") ? [] : [asParts(card, example)[part]].flat()))
+    .flat()
+    .filter((text) => typeof text === "string")
+    .map((text) => cut(text, 200))
+    .join(" / ");

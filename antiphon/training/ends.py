@@ -45,12 +45,12 @@ def finish(
     write_atomically(out / bundle.CURVES, lambda file: file.write(picture))
     write_card(out, prepared.config, prepared.codecs, kept, history[-1], len(prepared.train), prepared.model, command)
     log.warn(at_the_end(prepared, history, kept, ceiling))
-    log.write(f"done: {_why_kept(prepared, history, kept)}; the model is in {out}")
     if count := len(examples.read(out)):
-        advice = "of private rows keep none, with train.examples: 0"
         log.write(
-            f"{examples.FILE} there has {count_of(count, 'validation input')} for the page of antiphon serve; {advice}"
+            f"{examples.FILE} keeps {count_of(count, 'validation input')} for the page of antiphon serve; "
+            "if rows are private: train.examples: 0"
         )
+    log.write(f"done: {_why_kept(prepared, history, kept)}; the model is in {out}")
 
 
 def _why_kept(prepared: Prepared, history: Sequence[dict[str, Any]], kept: dict[str, Any]) -> str:

@@ -103,7 +103,7 @@ def test_no_rows_are_kept_where_none_are_wanted(tmp_path: Path, caplog: pytest.L
     config = tiny_config(tmp_path, train__max_steps=2)
     with caplog.at_level("INFO", "antiphon"):
         antiphon.train(config, out=tmp_path / "model", threads=1)
-    assert "there has 6 validation inputs for the page of antiphon serve" in caplog.text
+    assert "examples.json keeps 6 validation inputs for the page of antiphon serve" in caplog.text
     private = tiny_config(tmp_path, train__max_steps=2, train__examples=0)
     antiphon.train(private, out=tmp_path / "model", threads=1, overwrite=True)
     assert not (tmp_path / "model" / examples.FILE).exists()

@@ -1,17 +1,21 @@
 """How the server stops: told once without losing a request, told twice at once.
 
 First it only says that it will: `/readyz` answers 503, and every answer ends its connection, so that a client's next
-request comes over a new one. After the grace period it closes the listening socket, takes the connections that were
-waiting to be accepted, and answers what they ask. A connection is closed after its answer, or when it has been quiet:
-a client that has just been answered may be sending its next request.
+request comes over a new one. After the grace period it lets no new connection begin, takes those that wait to be
+accepted, closes the listening socket, and answers what they ask. A connection is closed after its answer, or when it
+has been quiet: a client that has just been answered may be sending its next request.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import socket
+import struct
+import sys
+from contextlib import suppress
 from time import monotonic
 from types import FrameType
 
@@ -22,6 +26,10 @@ from .logs import LOG
 from .service import Service
 
 QUIET = 1.0  # seconds without a request after which a connection is closed, once the server stops
+BEGUN = 0.1  # seconds in which connections that have begun are finished, before the listening socket is closed
+SO_ATTACH_FILTER = 26  # of Linux; it is in no module of Python
+NO_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+"""A filter of packets (classic BPF): of TCP's flags, the 13th byte, is SYN set? Then drop the packet, else take it."""
 CANCELLED = 1  # seconds for what is cancelled, once the time of requests is over
 
 
@@ -90,6 +98,9 @@ class Server(uvicorn.Server):
 
     async def _close(self, sockets: list[socket.socket]) -> None:
         """Close the listening sockets, but first take the connections that wait in them: the clients count on it."""
+        for listening in sockets:
+            begin_none(listening)
+        await asyncio.sleep(BEGUN)
         copies = [listening.dup() for listening in sockets]
         for server in self.servers:
             server.close()
@@ -107,6 +118,21 @@ class Server(uvicorn.Server):
 
     def _protocol(self) -> asyncio.Protocol:
         return Connection(self.config, self.server_state, self.lifespan.state)
+
+
+def begin_none(listening: socket.socket) -> None:
+    """Let no new connection begin at a listening socket, so that none is reset when it is closed.
+
+    The first packet of each is dropped; its client sends it again a second later, and is refused then. Only Linux does
+    that; elsewhere a connection that begins in the very moment of closing may be reset.
+    """
+    if sys.platform != "linux":
+        return
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in NO_SYN)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    with suppress(OSError):
+        filtering = struct.pack("HP", len(NO_SYN), ctypes.addressof(buffer))
+        listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, filtering)
 
 
 def _waiting(listening: socket.socket) -> socket.socket | None:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 from collections import Counter
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ from antiphon.server.errors import StartError
 from antiphon.server.limits import ClientLimit
 from antiphon.server.options import Wanted, command
 from antiphon.server.settings import Settings
+from antiphon.server.stopping import begin_none
 from antiphon.server.tracing import VARIABLES, tracer_of
 
 WORDS = ["shoe", "moon", "a", "shee"]
@@ -96,6 +98,26 @@ def test_no_request_is_lost_when_it_stops_under_load(tmp_path: Path, shipped: Pa
         outcomes = stopped_under_load(tmp_path, shipped, "--grace", grace)
         assert outcomes.keys() == {"right", "refused"}, outcomes
         assert outcomes["refused"] == 32
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can filter the packets of a listening socket")
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_before_a_socket_is_closed_no_connection_begins_and_those_that_have_begun_stay(family: int, host: str) -> None:
+    with socket.create_server((host, 0), family=family) as listening:
+        address = listening.getsockname()[:2]
+        with socket.create_connection(address) as waiting, socket.socket(family) as late:
+            begin_none(listening)
+            late.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                late.connect(address)
+            waiting.send(b"a")
+            accepted, _ = listening.accept()
+            listening.close()
+            waiting.send(b"b")
+            with accepted:
+                assert accepted.recv(1) + accepted.recv(1) == b"ab"
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(address)
 
 
 def test_it_is_not_ready_but_answers_until_the_grace_period_is_over(tmp_path: Path, shipped: Path) -> None:

@@ -137,6 +137,7 @@ def test_the_curves_end_at_the_figures_of_the_log(browser: Any, events: list[Eve
         assert legend("exposure") == pytest.approx([last[name] for name in names], rel=1e-3, abs=1e-9)
         assert legend("shares") == pytest.approx([last["exact_match"]], rel=1e-3)
         page.click("summary:has-text('table')")
+        page.wait_for_selector(".scroll tr")
         head, *table = [row.locator("th, td").all_inner_texts() for row in page.locator(".scroll tr").all()]
         assert [int(row[0]) for row in table] == [entry["step"] for entry in reversed(validations)]
         assert all(len(row) == len(head) for row in table)

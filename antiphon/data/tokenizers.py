@@ -19,8 +19,6 @@ from antiphon.registry import Table
 
 MOST_PIECES = 1_000_000
 
-MOST_PIECES = 1_000_000
-
 
 def normalizer(form: str, lowercase: bool) -> Callable[[str], str]:
     """The function that every text passes first, in training and in prediction."""

@@ -1,4 +1,4 @@
-"""The application: what all its parts are put together to."""
+"""The application: how its parts are put together."""
 
 from __future__ import annotations
 

@@ -120,17 +120,17 @@ def _wanted(
 def command(start: Callable[..., None]) -> Callable[..., None]:
     """A command for typer with the options of every server, which `start` gets read, beside its own options."""
     shared = inspect.signature(_wanted, eval_str=True).parameters.values()
-    _, *own = inspect.signature(start, eval_str=True).parameters.values()
+    _, *extra = inspect.signature(start, eval_str=True).parameters.values()
 
     @functools.wraps(start)
     def run(**values: Any) -> None:
         if hasattr(signal, "SIGHUP"):  # it would end the process, and until the models are there nothing is to reload
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        further = {parameter.name: values.pop(parameter.name) for parameter in own}
+        further = {parameter.name: values.pop(parameter.name) for parameter in extra}
         start(_wanted(**values), **further)
 
-    run.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*shared, *own)}
+    run.__signature__ = inspect.Signature([*shared, *extra])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*shared, *extra)}
     return run
 
 

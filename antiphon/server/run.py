@@ -22,9 +22,8 @@ from .stopping import CANCELLED, Connection, Server
 from .tracing import tracer_of
 
 SWITCH = 5e-5  # seconds after which a thread that waits for the interpreter gets it
-KEEP_ALIVE = (
-    75  # seconds until an unused connection is closed: later than proxies close theirs, so that none is surprised
-)
+# seconds until an unused connection is closed: later than proxies close theirs, so that none is surprised
+KEEP_ALIVE = 75
 
 
 def serve(folders: Sequence[Path], loader: Loader, host: str, port: int, settings: Settings, allow_open: bool) -> None:

@@ -1,4 +1,4 @@
-"""How the server stops: told once without losing a request, told twice at once.
+"""How the server stops: after a first signal without losing a request, after a second one at once.
 
 First it only says that it will: `/readyz` answers 503, and every answer ends its connection, so that a client's next
 request comes over a new one. After the grace period it lets no new connection begin, takes those that wait to be

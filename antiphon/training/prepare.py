@@ -83,8 +83,8 @@ def check_names(config: Config) -> None:
     if not isinstance(model, Writer) and config.train.feeding.kind != "teacher":
         raise ConfigError("train.feeding", f"is for decoders; a target of {config.target.kind} is not fed")
     if config.train.r_drop and (codecs.sources[0].whole or not isinstance(model.head, SymbolHead)):
-        reason = "compares what two passes of a row predict at each step, symbols or labels; that is not predicted here"
-        raise ConfigError("train.r_drop", f"{reason}; set 0")
+        reason = "needs rows whose target has a probability for each symbol or label at each step"
+        raise ConfigError("train.r_drop", f"{reason}, and here it has none; set it to 0")
     metric, metrics = config.train.metric, metrics_of(codecs.target)
     if metric is not None and metric not in metrics:
         raise ConfigError(

@@ -165,7 +165,6 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
     size = copying.target.size if copying is not None and hides else None
     copied = () if copying is None else [source is not None for source in copying.sources]
     chosen = (settings.label_smoothing, settings.precision, learner.weights, settings.teacher_share)
-    twice = settings.r_drop
     for rows in update.batches:
         batch = replace_unknown(collate(examples, rows), settings.unknown, generator, size, copied)
         whole = batch.part(ranks.rank, ranks.world)
@@ -177,7 +176,7 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
             if not len(batch.positions):
                 continue
             if layers is None:
-                objective, nll = batch_loss(learner.model, batch, reference, *chosen, twice)
+                objective, nll = batch_loss(learner.model, batch, reference, *chosen, settings.r_drop)
             else:
                 part_layers = _map_layers(layers, itemgetter(slice(number, None, parts)))
                 objective, nll, after = piece_loss(learner.model, batch, part_layers, *chosen)

@@ -40,8 +40,8 @@ def result_tables() -> dict[str, str]:
         marked = re.findall(r"<!-- (\w+) -->\n(.*?)\n<!-- /\1 -->", text, re.DOTALL)
         for name, table in marked:
             tables[f"{path.stem}-{name}"] = _with_addresses(re.split(r"\n\n", table)[0])
-        if not marked and (found := re.search(r"^\|.*?(?=\n(?!\|)|\Z)", text, re.DOTALL | re.MULTILINE)):
-            tables[path.stem] = _with_addresses(found[0])
+        if not marked and (first_table := re.search(r"^\|.*?(?=\n(?!\|)|\Z)", text, re.DOTALL | re.MULTILINE)):
+            tables[path.stem] = _with_addresses(first_table[0])
     return tables
 
 

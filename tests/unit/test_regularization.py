@@ -427,5 +427,8 @@ def test_the_gradient_of_the_divergence_is_its_slope() -> None:
 def test_r_drop_is_refused_where_no_step_has_a_distribution() -> None:
     sides = {"data": {"train": "rows.tsv"}, "target": {"kind": "number"}}
     config = Config.model_validate({**sides, "train": {"r_drop": 1.0}})
-    with pytest.raises(ConfigError, match=r"^train.r_drop: compares what two passes of a row predict"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^train.r_drop: needs rows whose target has a probability for each symbol or label at each step",
+    ):
         check_names(config)

@@ -47,9 +47,8 @@ class Cell(nn.Module, ABC):
     """
 
     gates: ClassVar[int]
-    names: ClassVar[
-        tuple[str, ...]
-    ] = ()  # the blocks of the weights, as in `activations`; for a cell without gates the state
+    # the blocks of the weights, as in `activations`; for a cell without gates the state
+    names: ClassVar[tuple[str, ...]] = ()
     parts: ClassVar[int] = 1  # tensors in a state
     fused: ClassVar[Callable[..., Any] | None] = None  # torch's call for a whole sequence, where there is one
 

@@ -150,4 +150,9 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {"source": {"column": "x"}, "target": {"kind": "next"}, "model": {"encoder": {"hidden": 6, "layers": 2}}},
         {"x": TEXTS},
     ),
+    "the next symbol, with a cache": (
+        {"source": {"column": "x"}, "target": {"kind": "next"},
+         "model": {"encoder": {"hidden": 6, "layers": 2}, "cache": {"size": 3, "scale": 0.5, "share": 0.4}}},
+        {"x": TEXTS},
+    ),
 }  # fmt: skip

@@ -171,6 +171,16 @@ class Image(Section):
     )
 
 
+class Cache(Section):
+    """What a language model has read lately becomes more probable (Grave et al. 2017, arXiv 1612.04426)."""
+
+    size: StrictInt = Field(500, ge=1, le=1_000_000, description="how many of the last symbols are kept")
+    scale: StrictFloat = Field(
+        0.3, ge=0, le=1_000, description="how much likeness of the states counts; 0: all kept symbols count alike"
+    )
+    share: StrictFloat = Field(0.1, ge=0, lt=1, description="the share of probability that the kept symbols have")
+
+
 class Model(Section):
     """The parts of the model and their sizes."""
 
@@ -193,6 +203,11 @@ class Model(Section):
         description="symbols of the source that attention looks at may be copied into the output, so that names and "
         "numbers never seen in training pass through (See et al. 2017); the target and at least one source have chars, "
         "or both words or split",
+    )
+    cache: Cache | None = Field(
+        None,
+        description="of a language model: symbols that it has read lately become more probable; used after training, "
+        "and for a trained model with `--resume`",
     )
     tie: StrictBool = Field(False, description="the target embedding is also the output matrix")
     dropout: StrictFloat = Field(

@@ -30,6 +30,7 @@ from antiphon.model.parts.encoders import Encoder, FeedForwardEncoder, Recurrent
 from antiphon.model.parts.heads.base import SymbolHead
 from antiphon.model.parts.heads.ctc import CTCHead
 from antiphon.model.parts.heads.mixture import MixtureHead
+from antiphon.model.parts.heads.recall import CacheHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.heads.table import HEADS
 from antiphon.model.parts.pooling import Pooling
@@ -101,7 +102,11 @@ def _language_model(model: Model, sources: Sequence[SideSizes]) -> LanguageModel
             f"the embedding is {model.embedding} wide and the output {memory}; make encoder.hidden equal to embedding"
         )
         raise ConfigError("model.tie", reason)
-    head = SoftmaxHead(memory, sources[0].size, source.embedding.weight if model.tie else None)
+    weight = source.embedding.weight if model.tie else None
+    if model.cache is None:
+        head = SoftmaxHead(memory, sources[0].size, weight)
+    else:
+        head = CacheHead(memory, sources[0].size, **model.cache.model_dump(), weight=weight)
     dropout = Dropout(model.dropout, model.locked_dropout)
     return LanguageModel(channels[0], head, dropout, sources[0].begin)
 
@@ -255,6 +260,8 @@ def build(config: Config, codecs: Codecs) -> Built:
     """An untrained model for what these codecs have learned."""
     copying = copying_of(config, codecs)  # refused here, before any data is read
     model = STRUCTURES[structure_of(config)](config.model, codecs.sources, codecs.target)
+    if config.model.cache is not None and not isinstance(model, LanguageModel):
+        raise ConfigError("model.cache", "is for a language model (target.kind: next); leave it out")
     if copying is not None and isinstance(model, Writer):
         model.copied = tuple(source is not None for source in copying.sources)
         if isinstance(model, AligningWriter) and not model.copied[0]:

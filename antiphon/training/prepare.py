@@ -235,7 +235,7 @@ HARMLESS: dict[str, set[str] | bool] = {  # keys that may change when a training
         "examples",
     },
     "data": {"test", "train", "valid"},  # the rows must not change, but the paths may
-    "model": {"embeddings"},  # read before the first update only
+    "model": {"embeddings", "cache"},  # read before the first update only; used after training only
     "decode": {*Decode.model_fields} - {"min_length", "max_length", "sample"},  # validation is greedy, without rules
     "evaluate": True,
 }

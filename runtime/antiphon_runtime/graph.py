@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+
+def zeros(part: Mapping[str, Any], rows: int) -> Array:
+    """A part of a state, as the manifest describes it, before the first step."""
+    return np.zeros((rows, *part["shape"][1:]), part["type"])
 
 
 class Graph(NamedTuple):

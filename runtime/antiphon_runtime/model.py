@@ -32,7 +32,7 @@ from antiphon_runtime.common.inputs import parts_of
 from antiphon_runtime.common.symbols import EOS
 from antiphon_runtime.copied import Copied
 from antiphon_runtime.errors import InputError, OptionError, TooLongError
-from antiphon_runtime.graph import Graph
+from antiphon_runtime.graph import Graph, zeros
 from antiphon_runtime.sampling import checked, chooser
 from antiphon_runtime.search import Hypothesis, Limits, State, beam, choices, greedy
 
@@ -188,7 +188,7 @@ class Model:
                 f"{self.folder}: cannot answer a stream step by step: that takes labels or numbers for each step, "
                 "judged one by one, and a model that reads in one direction"
             )
-        begin = {part["name"]: np.zeros((1, part["shape"][1]), np.float32) for part in self._state}
+        begin = {part["name"]: zeros(part, 1) for part in self._state}
         state = begin
         for number, value in enumerate(steps, 1):
             if isinstance(value, str) and not value:
@@ -359,13 +359,13 @@ class Model:
 
     def _prompted(self, ids: Array, lengths: Array) -> tuple[State, Array]:
         """The state after a prompt without its last symbol, and that symbol."""
-        state = State(tuple(np.zeros((len(ids), part["shape"][1]), np.float32) for part in self._changing.values()))
+        state = State(tuple(zeros(part, len(ids)) for part in self._changing.values()))
         read = np.concatenate([np.full((len(ids), 1), self._first), ids], 1)
         for place in range(int(lengths.max())):
-            going = (place < lengths)[:, None]
+            going = place < lengths
             _, after = self._step(read[:, place], state)
             kept = zip(after.changing, state.changing, strict=True)
-            state = State(tuple(np.where(going, new, old) for new, old in kept))
+            state = State(tuple(np.where(going.reshape(-1, *[1] * (new.ndim - 1)), new, old) for new, old in kept))
         return state, read[np.arange(len(ids)), lengths]
 
     @property

@@ -77,8 +77,10 @@ class LanguageModelExplainer(WritingExplainer[LanguageModel]):
         vectors = self.model.source.embedding(read).detach()
 
         def output_log_probs(vectors: list[Input], rows: Tensor) -> Tensor:
-            states, _ = self.model.encoder.run(vectors[0][0], self.model.begin(len(rows)))
-            log_probs = self.model.head.log_probs(states[row_numbers(rows), prompt + rows])
+            ids = read.expand(len(rows), -1)
+            features, _ = self.model.run_vectors(vectors[0][0], ids, self.model.begin(len(rows)))
+            places = row_numbers(rows) * read.shape[1] + prompt + rows
+            log_probs = self.model.head.log_probs(self.model.head.kept(features, places))
             return log_probs[row_numbers(rows), target[rows]]
 
         lengths = torch.tensor([read.shape[1]], device=self.device)

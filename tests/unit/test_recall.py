@@ -149,6 +149,11 @@ def test_names_that_return(tmp_path: Path) -> None:
         table, tmp_path / "recalling", {**settings, "model.cache": {"size": 12, "share": 0.5, "scale": 0.0}}, quiet=True
     )
     assert recalling.evaluate(table)["loss"] < plain.evaluate(table)["loss"] - 0.3
+    resumed = train(
+        table, tmp_path / "plain", {**settings, "model.cache": {"size": 12, "share": 0.5, "scale": 0.0}}, resume=True,
+        quiet=True,
+    )  # fmt: skip
+    assert resumed.evaluate(table)["loss"] == recalling.evaluate(table)["loss"]
     again = load(tmp_path / "recalling", "cpu")
     for prompt in ("w1", "w3 w4"):
         (answer,) = again.predict([prompt], token_scores=True)

@@ -21,7 +21,8 @@ from antiphon.errors import ConfigError
 from antiphon.model.build import many_to_many
 from antiphon.model.models import Writer
 from antiphon.model.parts.attention.table import ATTENTIONS
-from antiphon.model.parts.recurrent import CELLS, Cell
+from antiphon.model.parts.cells import CELLS
+from antiphon.model.parts.recurrent import Cell
 
 AXES: dict[str, Sequence[Any]] = {
     "cell": ("rnn_tanh", "rnn_relu", "gru", "lstm"),

@@ -15,7 +15,7 @@ from antiphon import metrics
 from antiphon.common.symbols import EOS
 from antiphon.data.batches import Batch, Examples, Padded, Sequences, collate
 from antiphon.errors import TrainingError
-from antiphon.model.parts.recurrent import CELLS
+from antiphon.model.parts.cells import CELLS
 from antiphon.saved import folder as bundle
 from antiphon.training import autotune as fit
 from antiphon.training import checkpoint, health, update

@@ -20,9 +20,10 @@ from antiphon.data.batches import Batch, Padded
 from antiphon.errors import ConfigError
 from antiphon.model.build import many_to_many
 from antiphon.model.models import Writer
+from antiphon.model.parts.cells import CELLS
 from antiphon.model.parts.dropout import Dropout, dropped
 from antiphon.model.parts.encoders import RecurrentEncoder
-from antiphon.model.parts.recurrent import CELLS, Cell, dropped_weights
+from antiphon.model.parts.recurrent import Cell, dropped_weights
 from antiphon.model.state import Layer
 from antiphon.training.prepare import check_names
 from antiphon.training.update import batch_loss

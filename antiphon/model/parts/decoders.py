@@ -94,11 +94,15 @@ class RecurrentDecoder(nn.Module):
         """Whether a step needs the one before: then a known target cannot be unrolled in one call."""
         return self.previous or self.input_feeding
 
+    def begin(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """The state of every layer before the first step, from what a bridge has made of C."""
+        return tuple(cell.begin(layer) for cell, layer in zip(self.cells, layers, strict=True))
+
     def draw(self, like: Tensor) -> tuple[Tensor, ...] | None:
         """What locked dropout does at every step to each layer's input and to the readout, for the rows of `like`."""
         if not self.dropout.draws:
             return None
-        widths = [*(cell.input_weight.shape[1] for cell in self.cells), self.features]
+        widths = [*(cell.inputs for cell in self.cells), self.features]
         return tuple(self.dropout.draw(like, width) for width in widths)
 
     def _dropped(self, values: Tensor, state: State, place: int) -> Tensor:

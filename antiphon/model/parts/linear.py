@@ -34,7 +34,7 @@ class Convolution(nn.Module):
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
         self.width, self.kernel = width, kernel
-        self.weight = nn.Parameter(torch.empty(kernel, width).uniform_(-1, 1) * kernel**-0.5)
+        self.weight = nn.Parameter(torch.empty(width, 1, kernel).uniform_(-1, 1) * kernel**-0.5)
         self.bias = nn.Parameter(torch.zeros(width))
 
     def initial(self, like: Tensor) -> Tensor:
@@ -45,8 +45,8 @@ class Convolution(nn.Module):
         """values [rows, T, width] and the inputs before them -> y [rows, T, width], the last inputs after them."""
         steps = values.shape[1]
         joined = torch.cat([last.to(values.dtype).view(-1, self.kernel - 1, self.width), values], 1)
-        mixed = self.bias + sum(joined[:, place : place + steps] * self.weight[place] for place in range(self.kernel))
-        return mixed, joined[:, steps:].flatten(1)
+        mixed = functional.conv1d(joined.transpose(1, 2), self.weight, self.bias, groups=self.width)
+        return mixed.transpose(1, 2), joined[:, steps:].flatten(1)
 
 
 class LinearCell(Cell):

@@ -18,6 +18,8 @@ from antiphon.model.parts.recurrent import CANDIDATE, Cell
 from antiphon.model.parts.scan import Slopes, scan_blocks
 from antiphon.model.state import Layer, at_least_float32
 
+LOWEST = -80.0  # below it a gate of minLSTM would be 0 in float32, and a share of two such gates undefined
+
 
 def check_range(name: str, value: int, most: int) -> None:
     """A size outside of 1 to `most` is an error of the option."""
@@ -126,13 +128,17 @@ def zoned(decay: Tensor, values: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]
 
 def positive(values: Tensor) -> Tensor:
     """g(x) = x + 0.5 for x >= 0, else sigmoid(x) (Feng et al. 2024, appendix B): positive, continuous, growing."""
-    return torch.sigmoid(values).clamp(max=0.5) + values.clamp(min=0)
+    return torch.sigmoid(values.clamp(max=0)) + functional.relu(values)
 
 
-def positive_slope(values: Tensor) -> Tensor:
-    """The derivative of g: 1 for x >= 0, else sigmoid(x) (1 - sigmoid(x))."""
-    low = torch.sigmoid(values)
-    return torch.where(values >= 0, 1.0, low * (1 - low))
+def interpolation_slopes(decay: Tensor, candidate: Tensor, slope: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of x and y in (1 - z) h + z g(y), z = sigmoid(x), from that of the whole: slope * z (1 - z) (g(y) -
+    h) and slope * z g'(y), where g' is 1 or g (1 - g)."""
+    moved = (1 - decay).mul_(slope)
+    low = torch.sigmoid(candidate.clamp(max=0))
+    steep = candidate.sign().clamp_(min=0).mul_(0.75).add_(low).addcmul_(low, low, value=-1)
+    of_share = low.add_(functional.relu(candidate)).sub_(before).mul_(moved).mul_(decay)
+    return of_share, moved.mul_(steep)
 
 
 class MinGruCell(LinearCell):
@@ -150,20 +156,20 @@ class MinGruCell(LinearCell):
 
     def coefficients(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         update, candidate = blocks.chunk(2, -1)
-        return torch.sigmoid(-update), torch.sigmoid(update) * positive(candidate)
+        new = torch.sigmoid(update)
+        return 1 - new, new * positive(candidate)
 
     @staticmethod
-    def slopes(blocks: Tensor, slope: Tensor, before: Tensor) -> Tensor:
-        update, candidate = blocks.chunk(2, -1)
-        return torch.cat(interpolated_slopes(update, candidate, slope, before), -1)
+    def slopes(blocks: Tensor, decay: Tensor, slope: Tensor, before: Tensor) -> Tensor:
+        _, candidate = blocks.chunk(2, -1)
+        return torch.cat(interpolation_slopes(decay, candidate, slope, before), -1)
 
 
 class MinLstmCell(LinearCell):
     """minLSTM (Feng et al. 2024, arXiv 2410.01201): f, i = sigmoid(W x), n = g(W_n x), h' = (f h + i n) / (f + i).
 
-    g(x) is x + 0.5 for x >= 0, else sigmoid(x). The share of what is new is computed as i / (f + i) =
-    sigmoid(log i - log f), so that both gates may be as near to zero as they like. The forget gate's bias starts at
-    `forget_bias`. `kernel` above 1 first mixes as many steps of the input, each number on its own.
+    g(x) is x + 0.5 for x >= 0, else sigmoid(x). The forget gate's bias starts at `forget_bias`. `kernel` above 1 first
+    mixes as many steps of the input, each number on its own.
     """
 
     gates = 3
@@ -180,21 +186,13 @@ class MinLstmCell(LinearCell):
 
     def coefficients(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         forget, update, candidate = blocks.chunk(3, -1)
-        share = functional.logsigmoid(update) - functional.logsigmoid(forget)
-        return torch.sigmoid(-share), torch.sigmoid(share) * positive(candidate)
+        kept, new = torch.sigmoid(forget.clamp(min=LOWEST)), torch.sigmoid(update.clamp(min=LOWEST))
+        share = new / (kept + new)
+        return 1 - share, share * positive(candidate)
 
     @staticmethod
-    def slopes(blocks: Tensor, slope: Tensor, before: Tensor) -> Tensor:
+    def slopes(blocks: Tensor, decay: Tensor, slope: Tensor, before: Tensor) -> Tensor:
         forget, update, candidate = blocks.chunk(3, -1)
-        share = functional.logsigmoid(update) - functional.logsigmoid(forget)
-        of_share, of_candidate = interpolated_slopes(share, candidate, slope, before)
-        parts = [of_share * -torch.sigmoid(-forget), of_share * torch.sigmoid(-update), of_candidate]
+        of_share, of_candidate = interpolation_slopes(decay, candidate, slope, before)
+        parts = [of_share * (torch.sigmoid(forget) - 1), of_share * (1 - torch.sigmoid(update)), of_candidate]
         return torch.cat(parts, -1)
-
-
-def interpolated_slopes(share: Tensor, candidate: Tensor, slope: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of x and y, given that of h' = (1 - sigmoid(x)) h + sigmoid(x) g(y)."""
-    new = torch.sigmoid(share)
-    moved = slope * new
-    of_share = positive(candidate).sub_(before).mul_(moved).mul_(1 - new)
-    return of_share, moved.mul_(positive_slope(candidate))

@@ -20,8 +20,8 @@ from torch.autograd.function import once_differentiable
 
 Coefficients: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 """[K, B, blocks * hidden] -> a and b, [K, B, hidden] each; neither is a view of what is given."""
-Slopes: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""What `Coefficients` is given, the gradient of h_t, and h_{t-1} -> the gradient of what it is given."""
+Slopes: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""What `Coefficients` is given, a, the gradient of h_t, and h_{t-1} -> the gradient of what it is given."""
 
 BLOCK = 1 << 17  # values of a state that a block of steps has
 WIDE = 1 << 11  # values of a state from which on a step is worth an operation
@@ -145,7 +145,7 @@ class _BlockScan(torch.autograd.Function):
             else:
                 decay, _ = ctx.coefficients(given)
                 carried = backwards(decay, slopes, carried)
-                made = ctx.slopes(given, slopes, before)
+                made = ctx.slopes(given, decay, slopes, before)
             gradient[:, place : place + size].transpose(0, 1).copy_(made)
         return gradient, carried, None, None
 

@@ -152,7 +152,7 @@ class MinGruCell(LinearCell):
 
     def activations(self, inputs: Tensor, before: Tensor) -> dict[str, Tensor]:
         update, candidate = self._blocks(inputs).chunk(2, -1)
-        return {"update": torch.sigmoid(update), CANDIDATE: positive(candidate)}
+        return {"input": torch.sigmoid(update), CANDIDATE: positive(candidate)}
 
     def coefficients(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         update, candidate = blocks.chunk(2, -1)

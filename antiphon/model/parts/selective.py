@@ -93,6 +93,9 @@ class SelectiveCell(Cell):
         share = (-steps.unsqueeze(-2) * self.log_rates.exp()).exp().mean(-2)
         return {KEEP: share.view(*share.shape[:-1], -1, self.hidden).mean(-2)}
 
+    def gate_values(self, inputs: Tensor, before: Tensor) -> None:
+        """None: a state that stays nearly as it is, is no gate that has stopped learning."""
+
     def _moves(self, like: Tensor) -> Tensor | None:
         """What share of their way the states of each channel go, None without zoneout."""
         return self._moved(torch.ones_like(like)) if self.zoneout else None

@@ -174,7 +174,7 @@ def test_layer_normalisation_of_a_linear_cell_is_that_of_its_product(kind: str) 
         inputs = torch.randn(2, 5, 3).double()
         before = made(inputs, made.initial(inputs))[0]
         with torch.no_grad():
-            made.input_weight *= 1000
+            made.input_weight.mul_(1000)
         assert torch.allclose(before, made(inputs, made.initial(inputs))[0], atol=1e-3) == option
 
 

@@ -48,7 +48,7 @@ class Convolution(nn.Module):
         steps = values.shape[1]
         joined = torch.cat([last.to(values.dtype).view(-1, self.kernel - 1, self.width), values], 1)
         mixed = functional.conv1d(joined.transpose(1, 2), self.weight, self.bias, groups=self.width)
-        return mixed.transpose(1, 2), joined[:, steps:].flatten(1)
+        return mixed.transpose(1, 2), joined[:, steps:].flatten(1).contiguous()
 
 
 class LinearCell(Cell):

@@ -26,10 +26,11 @@ from antiphon.inspection.views.table import VIEWS
 from antiphon.model.parts.attention.base import Attention, masked_softmax
 from antiphon.model.parts.attention.table import ATTENTIONS
 from antiphon.model.parts.bridges import BRIDGES, Bridge
+from antiphon.model.parts.cells import CELLS
 from antiphon.model.parts.heads.base import Head, SymbolHead
 from antiphon.model.parts.heads.combined import COMBINATIONS, Combine
 from antiphon.model.parts.heads.table import HEADS
-from antiphon.model.parts.recurrent import CELLS, Cell
+from antiphon.model.parts.recurrent import Cell
 from antiphon.model.parts.sources import SOURCES as SOURCE_PARTS
 from antiphon.model.parts.sources import Embedding, Source
 from antiphon.model.state import Encoded, Layer, Memory

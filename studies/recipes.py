@@ -82,6 +82,7 @@ RECIPES = {
     "sentiment-zh": Recipe("many_to_one", ("accuracy",), "at least 0.870"),
     "images-mnist-rows": Recipe("many_to_one", ("accuracy",), "at least 0.985"),
     "images-mnist-pixels": Recipe("many_to_one", ("accuracy",), "at least 0.950"),
+    "images-mnist-pixels-mingru": Recipe("many_to_one", ("accuracy",), "at least 0.985"),
     "couplets-zh": Recipe("many_to_many", GENERATED),
     "couplets-zh, without the source": Recipe(
         "many_to_many", GENERATED, of="couplets-zh", settings={**NO_SOURCE, "data.references": "rows"}
@@ -103,6 +104,7 @@ RECIPES = {
     "video-facial": Recipe("synchronous", ("macro_f1",), "at least 0.719", "", "EXPRESSION", EXPRESSIONS),
     "video-gesture": Recipe("synchronous", ("macro_f1",), "at least 0.462", "", "VIDEO", VIDEOS),
     "chars-shakespeare": Recipe("synchronous", ("loss",), "at most 1.48 nats", "small Transformer 1.4697"),
+    "chars-shakespeare-mingru": Recipe("synchronous", ("loss",), "at most 1.46 nats", "small Transformer 1.4697"),
     "words-ptb": Recipe("synchronous", ("perplexity",), "at most 88", "LSTM 78.93, GRU 92.48"),
     "music-nottingham": Recipe("synchronous", ("nll_per_frame",), "at most 3.29", "LSTM 3.29, GRU 3.46, RNN 4.05"),
     "music-jsb": Recipe("synchronous", ("nll_per_frame",), "at most 8.43"),

@@ -21,11 +21,12 @@ from antiphon.errors import ConfigError
 from antiphon.model.build import many_to_many
 from antiphon.model.models import Writer
 from antiphon.model.parts.attention.table import ATTENTIONS
-from antiphon.model.parts.recurrent import CELLS, Cell
+from antiphon.model.parts.cells import CELLS
+from antiphon.model.parts.recurrent import Cell
 
 AXES: dict[str, Sequence[Any]] = {
-    "cell": ("rnn_tanh", "rnn_relu", "gru", "lstm"),
-    "varied": (False, True),  # layer normalisation and zoneout
+    "cell": tuple(CELLS),
+    "varied": (False, True),  # layer normalisation and zoneout, and what stands between layers
     "encoder_layers": (1, 2),
     "decoder_layers": (1, 2, 3),
     "bidirectional": (True, False),
@@ -51,6 +52,7 @@ class SideSizes(NamedTuple):
     begin: int = BOS
 
 
+SCALES = {"rnn_relu": 0.35, "selective": 0.35}  # of weights of cells whose state is not bounded
 NAMES = list(AXES)
 Choice = tuple[Any, ...]
 
@@ -65,6 +67,7 @@ def settings(choice: Choice) -> Model:
     context = {"from": at["context"], "to": at["to"]}
     if at["context"] == "projected_all":
         context["pool"] = at["pool"]
+    between = {"norm": True, "feed_forward": 2} if at["varied"] else {}
     return Model.model_validate(
         {
             "cell": {"kind": at["cell"], "layer_norm": True, "zoneout": 0.2} if at["varied"] else at["cell"],
@@ -74,10 +77,11 @@ def settings(choice: Choice) -> Model:
                 "layers": at["encoder_layers"],
                 "bidirectional": at["bidirectional"],
                 "residual": at["residual"],
+                **between,
             },
             "context": context,
             "attention": {key: at[key] for key in ("query", "input_feeding", "layer")} | {"kind": at["attention"]},
-            "decoder": {"hidden": 6, "layers": at["decoder_layers"], "residual": at["residual"]},
+            "decoder": {"hidden": 6, "layers": at["decoder_layers"], "residual": at["residual"], **between},
             "tie": at["tie"],
             "dropout": 0.0,
         }
@@ -140,14 +144,16 @@ def make(choice: Choice, source_symbols: int = 9, target_symbols: int = 8, seed:
     """An untrained model with weights large enough that its outputs differ from row to row.
 
     A rectified state is not bounded: under such weights it dies or grows by orders of magnitude, and
-    rounding with it, so its weights are smaller and its biases positive.
+    rounding with it, so its weights are smaller and its biases positive. A selective cell multiplies what it makes of
+    its input three times with each other: its weights are smaller too.
     """
     torch.manual_seed(seed)
-    relu = choice[NAMES.index("cell")] == "rnn_relu"
+    kind = choice[NAMES.index("cell")]
+    relu, scale = kind == "rnn_relu", SCALES.get(kind, 0.6)
     model = many_to_many(settings(choice), [SideSizes("symbols", source_symbols)], SideSizes("symbols", target_symbols))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(torch.randn_like(parameter) * (0.35 if relu else 0.6))
+            parameter.copy_(torch.randn_like(parameter) * scale)
             if relu and parameter.dim() == 1:
                 parameter.add_(0.3)
         model.embedding.weight[PAD] = 0

@@ -57,6 +57,16 @@ CASES: dict[str, Case] = {
     "relu, varied": Case(
         PAIRS, text(), text("y"), {"model.cell": {"kind": "rnn_relu", "layer_norm": True, "zoneout": 0.2}}, "ab", "C"
     ),
+    "mingru, of two steps": Case(
+        PAIRS, text(), text("y"), {"model.cell": {"kind": "mingru", "kernel": 2}, "model.encoder.layers": 2}, "ab", "C"
+    ),
+    "minlstm": Case(PAIRS, text(), text("y"), {"model.cell": "minlstm", "decode.beam": 1}, "acb", "A B", "c"),
+    "selective": Case(
+        PAIRS, text(), text("y"), {"model.cell": {"kind": "selective", "expand": 2}, "decode.beam": 1}, "cb", "B", "c"
+    ),
+    "mingru, varied": Case(
+        PAIRS, text(), text("y"), {"model.cell": {"kind": "mingru", "layer_norm": True, "zoneout": 0.2}}, "ab", "C"
+    ),
     "lstm, varied": Case(
         PAIRS, text(), text("y"), {"model.cell": {"kind": "lstm", "layer_norm": True, "zoneout": 0.2}}, "ab", "C"
     ),

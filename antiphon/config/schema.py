@@ -112,6 +112,16 @@ class Encoder(Section):
     )
     bidirectional: StrictBool = Field(True, description="it reads in both directions; a live stream needs false")
     residual: StrictBool = Field(False, description="the input of each layer above the first is added to its output")
+    norm: StrictBool = Field(
+        False,
+        description="the input of each recurrent layer above the first, and the output of the last, are normalised",
+    )
+    feed_forward: StrictInt = Field(
+        0,
+        ge=0,
+        le=16,
+        description="a feed-forward network after each recurrent layer, so many times as wide as the layer; 0 is none",
+    )
 
 
 class Decoder(Section):
@@ -120,6 +130,16 @@ class Decoder(Section):
     hidden: StrictInt = Field(256, ge=1, le=WIDEST, description="the width of the states")
     layers: StrictInt = Field(1, ge=1, le=DEEPEST, description="the number of recurrent layers")
     residual: StrictBool = Field(False, description="the input of each layer above the first is added to its output")
+    norm: StrictBool = Field(
+        False,
+        description="the input of each recurrent layer above the first, and the output of the last, are normalised",
+    )
+    feed_forward: StrictInt = Field(
+        0,
+        ge=0,
+        le=16,
+        description="a feed-forward network after each recurrent layer, so many times as wide as the layer; 0 is none",
+    )
 
 
 class Context(WithOptions):

@@ -57,7 +57,7 @@ def begin_stream(model: AligningWriter) -> TextStream:
     assert isinstance(encoder, RecurrentEncoder)
     like = next(encoder.parameters()).new_zeros(1, 1)
     context = like.new_zeros(1, model.bridge.size)
-    state = State(model.bridge.start(context), context if model.context_every_step else None)
+    state = State(model.decoder.begin(model.bridge.start(context)), context if model.context_every_step else None)
     begin = torch.tensor([BOS], device=like.device)
     decoded = model.decoder.step(model.embedding(begin), state)
     return TextStream(encoder.begin(like), decoded.state, decoded.features)

@@ -249,7 +249,7 @@ def _fold_embedding(writer: Writer) -> None:
     cell = decoder.cells.at(0)
     symbols, size = table.weight.shape
     read_elsewhere = decoder.reads_input or decoder.gate is not None or cell.input_weight.shape[1] != size
-    if read_elsewhere or symbols > size or type(cell) not in OPERATORS or cell.input_norm is not None:
+    if read_elsewhere or symbols > size or type(cell) not in OPERATORS or not cell.plain:
         return
     shares = functional.linear(table.weight, cell.input_weight, cell.input_bias)
     writer.embedding = type(table)(*shares.shape)
@@ -282,7 +282,7 @@ def _looped(cell: Cell, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
 
 def _operator(cell: Cell, quantized: bool) -> Operator | None:
     """ONNX's operator for a cell, if it has one."""
-    plain = not cell.zoneout and cell.input_norm is None and not (quantized and type(cell) is not LstmCell)
+    plain = cell.plain and not (quantized and type(cell) is not LstmCell)
     return OPERATORS.get(type(cell)) if plain else None
 
 

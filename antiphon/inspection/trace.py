@@ -49,12 +49,13 @@ class Layer(Part):
     series: dict[str, Grid] = Field(
         description="[steps, hidden] each, in the order of `tokens`: `state` (the output h) after each step, of an "
         "LSTM `cell` (c) too; and its gates: `input`, `forget`, `output`, `candidate`; of a GRU `reset`, `update`, "
-        "`candidate`"
+        "`candidate`; of `mingru` `input` (what share of the state is replaced by the candidate), `candidate`; of "
+        "`minlstm` `forget`, `input`, `candidate`; of `selective` `keep` (the share of a unit's states that stays)"
     )
     from_input: dict[str, Grid] = Field(
         {},
         description="[steps, hidden] each: W x + b of each gate and the candidate, of a cell without gates of `state`; "
-        "with `layer_norm` LN(W x) + b",
+        "with `layer_norm` LN(W x) + b; empty for a cell whose gates do not depend on the state before",
     )
     from_state: dict[str, Grid] = Field(
         {}, description="U h + d in the same way, with the state h one step before; both together are what a gate is of"

@@ -24,6 +24,7 @@ from antiphon.model.parts.attention.alignment import HardAttention
 from antiphon.model.parts.attention.base import Attention
 from antiphon.model.parts.attention.table import ATTENTIONS
 from antiphon.model.parts.bridges import BRIDGES
+from antiphon.model.parts.cells import CELLS
 from antiphon.model.parts.decoders import RecurrentDecoder
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
@@ -34,7 +35,7 @@ from antiphon.model.parts.heads.recall import CacheHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.heads.table import HEADS
 from antiphon.model.parts.pooling import Pooling
-from antiphon.model.parts.recurrent import CELLS, Cell, MakeCell
+from antiphon.model.parts.recurrent import Cell, MakeCell
 from antiphon.model.parts.sources import SOURCES, Embedding, TextSource
 
 

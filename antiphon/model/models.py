@@ -313,7 +313,7 @@ class Writer(Model):
         if attention is not None:
             memory = Memory(encoded.states, attention.keys(encoded.states), encoded.mask, copy_ids)
             attended = attention.initial(memory)
-        layers = self.bridge.start(context)
+        layers = self.decoder.begin(self.bridge.start(context))
         fed = context.new_zeros(context.shape[0], self.decoder.features) if self.decoder.input_feeding else None
         drawn = self.decoder.draw(context)
         kept_context = context if self.context_every_step else None

@@ -51,7 +51,7 @@ def cell_health(model: Model, batch: Batch) -> dict[str, dict[str, float]]:
             assert isinstance(cell, Cell)
             inputs, state = arguments
             outputs, kept = answer[0], next(mask for part, mask in masks.items() if name.startswith(part))
-            gates = cell.gate_values(inputs, torch.cat([state[0][:, None], outputs[:, :-1]], 1))
+            gates = cell.gate_values(cell.read(inputs, state), torch.cat([state[0][:, None], outputs[:, :-1]], 1))
             beyond = (gates - 0.5).abs() > 0.5 - SATURATED if gates is not None else None
             shares[name] = {
                 "saturated": 0.0 if beyond is None else float(beyond[kept].float().mean()),

@@ -218,12 +218,19 @@ def test_gates_recombine_to_the_states(name: str) -> None:
             made_cells = gates["forget"] * earlier + gates["input"] * gates["candidate"]
             np.testing.assert_allclose(cells, made_cells, atol=1e-5)
             expected = gates["output"] * np.tanh(cells)
+        elif layer.cell == "mingru":
+            gates = {gate: values(layer, gate)[turn] for gate in ("input", "candidate")}
+            expected = (1 - gates["input"]) * before + gates["input"] * gates["candidate"]
+        elif layer.cell == "minlstm":
+            gates = {gate: values(layer, gate)[turn] for gate in ("forget", "input", "candidate")}
+            both = gates["forget"] + gates["input"]
+            expected = (gates["forget"] * before + gates["input"] * gates["candidate"]) / both
         else:
-            assert set(layer.series) == {"state"}
+            assert set(layer.series) == ({"state", "keep"} if layer.cell == "selective" else {"state"})
             continue
         np.testing.assert_allclose(after, expected, atol=1e-5)
         for gate, found_values in gates.items():
-            assert (np.abs(found_values) <= 1).all()
+            assert gate == "candidate" or (found_values <= 1).all()
             assert gate == "candidate" or (found_values >= 0).all()
 
 
@@ -243,7 +250,9 @@ def test_every_gate_is_that_of_its_sums(name: str) -> None:
         new, old = (
             {block: np.asarray(grid) for block, grid in part.items()} for part in (layer.from_input, layer.from_state)
         )
-        assert new.keys() == old.keys() == (set(layer.series) - {"state", "cell"} or {"state"})
+        linear = layer.cell in ("mingru", "minlstm", "selective")  # no sum of theirs has a share of the state
+        blocks = set() if linear else set(layer.series) - {"state", "cell"} or {"state"}
+        assert new.keys() == old.keys() == blocks
         assert (layer.zoneout, layer.layer_norm) == ((0.2, True) if name in VARIED else (0, False))
         for block in new.keys() - {"state"}:
             shown = values(layer, "reset") if layer.cell == "gru" and block == "candidate" else 1

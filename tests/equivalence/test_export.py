@@ -97,7 +97,7 @@ def test_a_writer_of_any_parts_says_what_it_says_in_pytorch(choice: Choice, tmp_
     parts["context"] = {"from": at["context"], "to": at["to"]}
     parts["context"] |= {"pool": at["pool"]} if at["context"] == "projected_all" else {}
     tree = {"source": {"column": "x"}, "target": {"column": "y", "tokens": "chars"}, "model": parts}
-    scale = 0.3 if at["cell"] == "rnn_relu" else 0.6
+    scale = {"rnn_relu": 0.3, "selective": 0.3}.get(at["cell"], 0.6)
     model = untrained(tmp_path, tree, rows_of(x=TEXTS, y=WORDS), scale)
     runtime, _ = shipped(model, tmp_path / "out")
     inputs = [*TEXTS, "", "zz a", "c"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from models import NAMES, Choice, SideSizes, assert_slopes, covering, name, settings
+from models import NAMES, SCALES, Choice, SideSizes, assert_slopes, covering, name, settings
 from torch import Tensor
 
 from antiphon.common.symbols import EOS, PAD, SPECIALS, UNK
@@ -34,7 +34,7 @@ def make(choice: Choice, seed: int = 0, symbols: int = SYMBOLS, characters: bool
     source = SideSizes("spelled_words", READ, part_options=spelling) if characters else SideSizes("symbols", READ)
     chosen = settings(choice).model_copy(update={"copy_": True})
     model = many_to_many(chosen, [source], SideSizes("symbols", symbols))
-    scale = 0.35 if choice[NAMES.index("cell")] == "rnn_relu" else 0.6
+    scale = SCALES.get(choice[NAMES.index("cell")], 0.6)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * scale)

@@ -11,9 +11,10 @@ from torch import nn
 
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS
 from antiphon.model.parts.bridges import Last, ProjectedAll, ProjectedLast
+from antiphon.model.parts.cells import CELLS
 from antiphon.model.parts.encoders import RecurrentEncoder, reverse_within
 from antiphon.model.parts.heads.softmax import LabelHead, SoftmaxHead
-from antiphon.model.parts.recurrent import CELLS, LstmCell, _runs_lowered
+from antiphon.model.parts.recurrent import LstmCell, _runs_lowered
 from antiphon.model.parts.sources import ImageSource, jittered
 from antiphon.model.state import Encoded, Memory, State
 

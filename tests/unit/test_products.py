@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from antiphon.model.parts.cells import CELLS
 from antiphon.model.parts.products import at_once
-from antiphon.model.parts.recurrent import CELLS, Cell
+from antiphon.model.parts.recurrent import Cell
 
 
 def walked(weights: list[Tensor], start: Tensor, steps: int, used: list[bool], together: bool) -> list[Tensor]:

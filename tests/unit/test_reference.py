@@ -25,7 +25,7 @@ from antiphon.data.tokenizers import TOKENIZERS  # noqa: E402
 from antiphon.decoding.rules import RULES  # noqa: E402
 from antiphon.model.parts.attention.table import ATTENTIONS  # noqa: E402
 from antiphon.model.parts.bridges import BRIDGES  # noqa: E402
-from antiphon.model.parts.recurrent import CELLS  # noqa: E402
+from antiphon.model.parts.cells import CELLS  # noqa: E402
 from antiphon.training.feeding import FEEDINGS  # noqa: E402
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES  # noqa: E402
 

@@ -20,14 +20,16 @@ from antiphon.data.batches import Batch, Padded
 from antiphon.errors import ConfigError
 from antiphon.model.build import many_to_many
 from antiphon.model.models import Writer
+from antiphon.model.parts.cells import CELLS
 from antiphon.model.parts.dropout import Dropout, dropped
 from antiphon.model.parts.encoders import RecurrentEncoder
-from antiphon.model.parts.recurrent import CELLS, Cell, dropped_weights
+from antiphon.model.parts.recurrent import Cell, dropped_weights
 from antiphon.model.state import Layer
 from antiphon.training.prepare import check_names
 from antiphon.training.update import batch_loss
 
 KINDS = ["rnn_tanh", "rnn_relu", "gru", "lstm"]
+LINEAR = ["mingru", "minlstm", "selective"]
 ALL = {"layer_norm": True, "zoneout": 0.3, "weight_drop": 0.4, "initial": "xavier"}
 
 
@@ -142,6 +144,61 @@ def test_options_that_are_off_are_not_there(kind: str, monkeypatch: pytest.Monke
     monkeypatch.delattr(type(off), "step")  # not needed: all steps are one call
     assert off(inputs, state)[0].equal(plain(inputs, state)[0])
     assert [name for name, _ in off.named_parameters()] == [name for name, _ in plain.named_parameters()]
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_zoneout_of_a_linear_cell_keeps_or_takes_every_unit(kind: str) -> None:
+    """As above, of the state that is carried; and in use all steps at once are one after the other."""
+    made = cell(kind, zoneout=0.3)
+    rows = 4000
+    inputs, start = torch.randn(1, 1, 3).double().expand(rows, -1, -1), torch.randn(1, 4).double().expand(rows, -1)
+    state = made.begin((start,))
+    place = -1 if kind == "selective" else 0
+    old, plain = state[place], made.step(inputs[:, 0], state)[place]
+    for drawn in (made.advance(inputs[:, 0], state)[place], made(inputs, state)[1][place]):
+        kept = torch.isclose(drawn, old)
+        assert (kept | torch.isclose(drawn, plain)).all()
+        torch.testing.assert_close(kept.double().mean(0), torch.full_like(old[0], 0.3), atol=0.04, rtol=0)
+    made.eval()
+    torch.testing.assert_close(made.advance(inputs[:, 0], state)[place], 0.3 * old + 0.7 * plain)
+    longer = torch.randn(2, 6, 3).double()
+    state = made.begin((torch.randn(2, 4).double(),))
+    torch.testing.assert_close(made(longer, state)[0], steps(made, longer, state))
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_layer_normalisation_of_a_linear_cell_is_that_of_its_product(kind: str) -> None:
+    """With it, W x times any number is the same; without it, it is not."""
+    for option in (True, False):
+        made = cell(kind, layer_norm=option)
+        inputs = torch.randn(2, 5, 3).double()
+        before = made(inputs, made.initial(inputs))[0]
+        with torch.no_grad():
+            made.input_weight.mul_(1000)
+        assert torch.allclose(before, made(inputs, made.initial(inputs))[0], atol=1e-3) == option
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+@pytest.mark.parametrize("option", [{"weight_drop": 0.5}, {"initial": "uniform"}])
+def test_options_of_recurrent_weights_need_recurrent_weights(kind: str, option: dict[str, object]) -> None:
+    (name,) = option
+    with pytest.raises(ConfigError, match=rf"^model\.cell\.{name}: this cell has no recurrent weights; leave this"):
+        CELLS.build(kind, option, "model.cell", inputs=3, hidden=4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "reason"),
+    [
+        ("mingru", {"kernel": 0}, "must lie between 1 and 64"),
+        ("minlstm", {"forget_bias": 1e3}, "must lie between -100 and 100"),
+        ("selective", {"state_size": 0}, "must lie between 1 and 256"),
+        ("selective", {"expand": 9}, "must lie between 1 and 8"),
+    ],
+)
+def test_sizes_of_a_linear_cell_are_checked(kind: str, option: dict[str, object], reason: str) -> None:
+    (name,) = option
+    with pytest.raises(ConfigError, match=rf"^model\.cell\.{name}: {reason}"):
+        CELLS.build(kind, option, "model.cell", inputs=3, hidden=4)
 
 
 # weight drop

@@ -100,7 +100,9 @@ def _recording(cell: Cell, seen: list[_Moment]) -> Callable[[Tensor, Layer], Lay
 
     def recording(inputs: Tensor, state: Layer) -> Layer:
         after = advance(inputs, state)
-        seen.append(_Moment(state, after, cell.activations(inputs, state[0]), cell.sums(inputs, state[0])))
+        read = cell.read(inputs, state)
+        shown = state[: cell.parts], after[: cell.parts]
+        seen.append(_Moment(*shown, cell.activations(read, state[0]), cell.sums(read, state[0])))
         return after
 
     return recording

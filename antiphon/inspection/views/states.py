@@ -20,8 +20,9 @@ MEANINGS = {
     "reset": "reset gate",
     "update": "update gate (1 keeps)",
     "candidate": "candidate",
+    "keep": "share of the states that stays",
 }
-GATES = ("input", "forget", "output", "reset", "update")
+GATES = ("input", "forget", "output", "reset", "update", "keep")
 
 
 def states(trace: Trace) -> View | None:

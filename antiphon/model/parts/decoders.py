@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from antiphon.errors import ConfigError
 from antiphon.model.parts.attention.base import Attention
+from antiphon.model.parts.between import Between
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.products import at_once
 from antiphon.model.parts.recurrent import Cells, MakeCell
@@ -68,8 +69,13 @@ class RecurrentDecoder(nn.Module):
         layer: Literal["first", "last"] = "last",
         locked_dropout: bool = False,
         copies: bool = False,
+        norm: bool = False,
+        feed_forward: int = 0,
     ) -> None:
-        """`context` is C's width if it enters at every step, else 0; `memory` the encoder states' width."""
+        """`context` is C's width if it enters at every step, else 0; `memory` the encoder states' width.
+
+        `norm` and `feed_forward`: see `Between`.
+        """
         super().__init__()
         if attention is None and (input_feeding or query == "previous" or layer == "first"):
             wish = "input_feeding" if input_feeding else "query: previous" if query == "previous" else "layer: first"
@@ -85,6 +91,7 @@ class RecurrentDecoder(nn.Module):
         bottom = inputs + context + (features if input_feeding else 0) + (read if self.previous else 0)
         above = hidden + (read if self.from_first else 0)
         self.cells = Cells(make_cell(bottom if depth == 0 else above, hidden) for depth in range(layers))
+        self.between = Between(hidden, layers, norm, feed_forward)
         self.reads_input = bool(context) or self.previous
         self.readout = nn.Linear(hidden + read + context + (inputs if self.reads_input else 0), features)
         self.gate = nn.Linear(hidden + read + inputs, 1) if copies else None
@@ -94,11 +101,15 @@ class RecurrentDecoder(nn.Module):
         """Whether a step needs the one before: then a known target cannot be unrolled in one call."""
         return self.previous or self.input_feeding
 
+    def begin(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """The state of every layer before the first step, from what a bridge has made of C."""
+        return tuple(cell.begin(layer) for cell, layer in zip(self.cells, layers, strict=True))
+
     def draw(self, like: Tensor) -> tuple[Tensor, ...] | None:
         """What locked dropout does at every step to each layer's input and to the readout, for the rows of `like`."""
         if not self.dropout.draws:
             return None
-        widths = [*(cell.input_weight.shape[1] for cell in self.cells), self.features]
+        widths = [*(cell.inputs for cell in self.cells), self.features]
         return tuple(self.dropout.draw(like, width) for width in widths)
 
     def _dropped(self, values: Tensor, state: State, place: int) -> Tensor:
@@ -159,12 +170,13 @@ class RecurrentDecoder(nn.Module):
         below = _joined(*bottom)
         layers: list[Layer] = []
         for depth, cell in enumerate(self.cells):
-            joined = below if depth == 0 or not self.from_first or read is None else torch.cat([below, read], -1)
+            given = self.between.before(depth, below)
+            joined = given if depth == 0 or not self.from_first or read is None else torch.cat([given, read], -1)
             layers.append(cell.advance(self._dropped(joined, state, depth), state.layers[depth]))
             output = layers[-1][0]
             if depth == 0 and self.from_first and not self.previous:
                 read, weights, attended = self._attend(output, state)
-            below = output + below if self.residual and depth > 0 else output
+            below = self.between.after(depth, output + below if self.residual and depth > 0 else output)
         if not self.previous and not self.from_first:
             read, weights, attended = self._attend(below, state)
         return below, read, weights, replace(state, layers=tuple(layers), attended=attended)
@@ -179,12 +191,13 @@ class RecurrentDecoder(nn.Module):
         read = weights = attended = None
         layers: list[Layer] = []
         for depth, cell in enumerate(self.cells):
-            joined = below if depth == 0 or read is None else torch.cat([below, read], -1)
+            given = self.between.before(depth, below)
+            joined = given if depth == 0 or read is None else torch.cat([given, read], -1)
             output, final = cell(self._dropped(joined, state, depth), state.layers[depth])
             layers.append(final)
             if depth == 0 and self.from_first:
                 read, weights, attended = self._attend(output, state)
-            below = output + below if self.residual and depth > 0 else output
+            below = self.between.after(depth, output + below if self.residual and depth > 0 else output)
         if not self.from_first:
             read, weights, attended = self._attend(below, state)
         features, gate = self._read_out(below, read, context, inputs, state)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from antiphon.model.parts.between import Between
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.recurrent import Cells, MakeCell
 from antiphon.model.state import Encoded, Layer
@@ -68,7 +69,8 @@ class RecurrentEncoder(Encoder):
 
     The backward direction reads every row from its own last symbol; nothing is packed. With
     `residual`, every layer but the first adds its input to its output. Dropout is applied to the input of
-    every layer (Zaremba et al. 2014, arXiv 1409.2329), so it works with one layer too.
+    every layer (Zaremba et al. 2014, arXiv 1409.2329), so it works with one layer too. `norm` and `feed_forward`:
+    see `Between`.
     `size` is the width of the states: `hidden` times the directions.
     """
 
@@ -82,6 +84,8 @@ class RecurrentEncoder(Encoder):
         residual: bool = False,
         dropout: float = 0.0,
         locked_dropout: bool = False,
+        norm: bool = False,
+        feed_forward: int = 0,
     ) -> None:
         super().__init__()
         self.hidden = hidden
@@ -91,6 +95,7 @@ class RecurrentEncoder(Encoder):
         widths = [inputs] + [self.size] * (layers - 1)
         self.forward_cells = Cells(make_cell(width, hidden) for width in widths)
         self.backward_cells = Cells(make_cell(width, hidden) for width in widths if bidirectional)
+        self.between = Between(self.size, layers, norm, feed_forward)
 
     @property
     def one_way(self) -> bool:
@@ -101,14 +106,18 @@ class RecurrentEncoder(Encoder):
         """The state of every layer before the first step, for the rows of `like` [rows, ...]."""
         return tuple(cell.initial(like) for cell in self.forward_cells)
 
+    def _above(self, depth: int, output: Tensor, below: Tensor) -> Tensor:
+        """A layer's output, from that of its cell and what the layer was given."""
+        return self.between.after(depth, output + below if self.residual and depth > 0 else output)
+
     def step(self, inputs: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
         """One step of a one-way encoder: inputs [R, inputs] and the layers' states -> the top state, new states."""
         after: list[Layer] = []
         states = inputs
         for depth, cell in enumerate(self.forward_cells):
             below = self.dropout(states)
-            after.append(cell.advance(below, layers[depth]))
-            states = after[-1][0] + below if self.residual and depth > 0 else after[-1][0]
+            after.append(cell.advance(self.between.before(depth, below), layers[depth]))
+            states = self._above(depth, after[-1][0], below)
         return states, tuple(after)
 
     def run(self, inputs: Tensor, layers: tuple[Layer, ...]) -> tuple[Tensor, tuple[Layer, ...]]:
@@ -117,9 +126,9 @@ class RecurrentEncoder(Encoder):
         states = inputs
         for depth, cell in enumerate(self.forward_cells):
             below = self.dropout(states)
-            output, final = cell(below, layers[depth])
+            output, final = cell(self.between.before(depth, below), layers[depth])
             after.append(final)
-            states = output + below if self.residual and depth > 0 else output
+            states = self._above(depth, output, below)
         return states, tuple(after)
 
     def layer(self, depth: int, inputs: Tensor, lengths: Tensor) -> Tensor:
@@ -138,9 +147,8 @@ class RecurrentEncoder(Encoder):
         states = inputs
         for depth in range(len(self.forward_cells)):
             below = self.dropout(states)
-            states = self.layer(depth, below, lengths)
-            if self.residual and depth > 0:
-                states = states + below
+            output = self.layer(depth, self.between.before(depth, below), lengths)
+            states = self._above(depth, output, below)
         states = states.masked_fill(~mask[..., None], 0.0)
         at_end = states[torch.arange(lengths.shape[0], device=lengths.device), lengths - 1]
         last = torch.cat([at_end[:, : self.hidden], states[:, 0, self.hidden :]], -1)

@@ -21,7 +21,6 @@ from antiphon.errors import ConfigError
 from antiphon.model.parts.dropout import dropped
 from antiphon.model.parts.products import at_once
 from antiphon.model.state import Layer
-from antiphon.registry import Table
 
 CANDIDATE = "candidate"  # the name of what a gated cell would write, among its activations
 
@@ -46,25 +45,30 @@ class Cell(nn.Module, ABC):
     (a block a gate), biases zero.
     """
 
-    gates: ClassVar[int]
+    gates: int  # the blocks of the weights
+    recurrent: ClassVar[bool] = True  # whether the blocks depend on the state before, through weights of their own
     # the blocks of the weights, as in `activations`; for a cell without gates the state
     names: ClassVar[tuple[str, ...]] = ()
-    parts: ClassVar[int] = 1  # tensors in a state
+    parts: ClassVar[int] = 1  # tensors [rows, hidden] that a state begins from
     fused: ClassVar[Callable[..., Any] | None] = None  # torch's call for a whole sequence, where there is one
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.hidden = hidden
+        self.inputs, self.hidden = inputs, hidden
         self.zoneout = self.weight_drop = 0.0
         self.input_norm: nn.LayerNorm | None = None
         self.state_norm: nn.LayerNorm | None = None
         self.input_weight = nn.Parameter(torch.empty(self.gates * hidden, inputs))
-        self.state_weight = nn.Parameter(torch.empty(self.gates * hidden, hidden))
+        if self.recurrent:
+            self.state_weight = nn.Parameter(torch.empty(self.gates * hidden, hidden))
         self.input_bias = nn.Parameter(torch.zeros(self.gates * hidden))
-        self.state_bias = nn.Parameter(torch.zeros(self.gates * hidden))
-        for weights, start in ((self.input_weight, nn.init.xavier_uniform_), (self.state_weight, nn.init.orthogonal_)):
-            for gate in weights.detach().chunk(self.gates):
-                start(gate)
+        if self.recurrent:
+            self.state_bias = nn.Parameter(torch.zeros(self.gates * hidden))
+        for gate in self.input_weight.detach().chunk(self.gates):
+            nn.init.xavier_uniform_(gate)
+        if self.recurrent:
+            for gate in self.state_weight.detach().chunk(self.gates):
+                nn.init.orthogonal_(gate)
 
     def configure(
         self,
@@ -78,11 +82,17 @@ class Cell(nn.Module, ABC):
         `layer_norm` normalises W x and U h, each over all its gates, before the biases (Ba et al. 2016, arXiv
         1607.06450). In training `zoneout` is the probability with which a unit of a state keeps its value (Krueger
         et al. 2017, 1606.01305), `weight_drop` that of a recurrent weight to be zero. `initial`
-        is how the recurrent weights start, by default in the cell's own way.
+        is how the recurrent weights start, by default in the cell's own way. A cell without recurrent weights refuses
+        the last two.
         """
         for name, rate in (("zoneout", zoneout), ("weight_drop", weight_drop)):
             if not 0 <= rate < 1:
                 raise ConfigError(name, f"must be at least 0 and less than 1 (is {rate:g})")
+        if not self.recurrent and (weight_drop or initial is not None):
+            option = "weight_drop" if weight_drop else "initial"
+            raise ConfigError(
+                option, "this cell has no recurrent weights; leave this option out, or choose lstm or gru"
+            )
         self.zoneout, self.weight_drop = zoneout, weight_drop
         if layer_norm:
             self._normalize()
@@ -93,20 +103,35 @@ class Cell(nn.Module, ABC):
     def _normalize(self) -> None:
         """Add the normalisations (the cell's own biases follow them); a cell with more to normalise adds its own."""
         self.input_norm = nn.LayerNorm(self.gates * self.hidden, bias=False)
-        self.state_norm = nn.LayerNorm(self.gates * self.hidden, bias=False)
+        if self.recurrent:
+            self.state_norm = nn.LayerNorm(self.gates * self.hidden, bias=False)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the equations are those of `fused`, without an option that changes them."""
+        return not self.zoneout and self.input_norm is None
 
     @property
     def matrices(self) -> list[Tensor]:
         """The weights that inputs and states are multiplied with."""
-        return [self.input_weight, self.state_weight]
+        return [self.input_weight, self.state_weight] if self.recurrent else [self.input_weight]
 
     @property
     def weights(self) -> list[Tensor]:
+        """The weights as `torch.nn` orders them, of a cell with recurrent weights."""
         return [*self.matrices, self.input_bias, self.state_bias]
+
+    def begin(self, start: Layer) -> Layer:
+        """The state that begins from `parts` tensors [rows, hidden]: these, and what else the cell keeps, at zero."""
+        return start
 
     def initial(self, like: Tensor) -> Layer:
         """The zero state for the rows of `like` [rows, ...]."""
-        return (like.new_zeros(like.shape[0], self.hidden),) * self.parts
+        return self.begin((like.new_zeros(like.shape[0], self.hidden),) * self.parts)
+
+    def read(self, inputs: Tensor, state: Layer) -> Tensor:
+        """What gates see of inputs [rows, inputs] or [rows, T, inputs], from the state before the first of them."""
+        return inputs
 
     def _gates(self, inputs: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """W x + b and U h + d, each [rows, gates * hidden]; with layer normalisation LN(W x) + b and LN(U h) + d."""
@@ -129,16 +154,18 @@ class Cell(nn.Module, ABC):
         after = self.step(inputs, state)
         if not self.zoneout:
             return after
-        share = 1 - self.zoneout
         moves = [new - old for new, old in zip(after, state, strict=True)]
-        if self.training:
-            moves = [dropped(move, self.zoneout) for move in moves]  # which scales by 1 / share
-        return tuple(old + share * move for old, move in zip(state, moves, strict=True))
+        return tuple(old + self._moved(move) for old, move in zip(state, moves, strict=True))
+
+    def _moved(self, moves: Tensor) -> Tensor:
+        """What zoneout leaves of the moves of units: in training all of some and none of others, in use a share."""
+        share = 1 - self.zoneout
+        return share * (dropped(moves, self.zoneout) if self.training else moves)  # `dropped` scales by 1 / share
 
     def activations(self, inputs: Tensor, before: Tensor) -> dict[str, Tensor]:
         """What a step computes on its way, by name: every gate (0 to 1) and the candidate, [..., hidden] each.
 
-        inputs [..., inputs], and the outputs one step before [..., hidden]. Nothing if a cell has no gates.
+        What `read` gives of the inputs, and the outputs one step before [..., hidden]. Nothing if a cell has no gates.
         """
         return {}
 
@@ -153,13 +180,13 @@ class Cell(nn.Module, ABC):
         return dict(zip(self.names, zip(new, old, strict=True), strict=True))
 
     def gate_values(self, inputs: Tensor, before: Tensor) -> Tensor | None:
-        """The values of all gates (0 to 1) at inputs [..., inputs] and the outputs one step before, or None."""
+        """The values of all gates (0 to 1), from what `activations` takes, or None if there are no gates."""
         gates = [value for name, value in self.activations(inputs, before).items() if name != CANDIDATE]
         return torch.cat(gates, -1) if gates else None
 
     def forward(self, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
         """All steps: inputs [rows, T, inputs] -> outputs [rows, T, hidden] and the state after the last."""
-        if self.fused is None or self.zoneout or self.input_norm is not None or not self._runs_fused(inputs):
+        if self.fused is None or not self.plain or not self._runs_fused(inputs):
             outputs = []
             with at_once(self.matrices):
                 for step in inputs.unbind(1):
@@ -285,11 +312,6 @@ class LstmCell(Cell):
         c = gates["forget"] * c + gates["input"] * gates[CANDIDATE]
         shown = c if self.cell_norm is None else self.cell_norm(c)
         return gates["output"] * torch.tanh(shown), c
-
-
-CELLS: Table[Cell] = Table(
-    "cell", {"rnn_tanh": TanhCell, "rnn_relu": ReluCell, "gru": GruCell, "lstm": LstmCell}, Cell.configure
-)
 
 
 def dropped_weights(model: nn.Module) -> dict[str, Tensor]:

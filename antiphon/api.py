@@ -24,6 +24,7 @@ from antiphon.training.callbacks import Callback
 from antiphon.training.defaults import Completed
 from antiphon.training.log import output
 from antiphon.training.loop import train as run
+from antiphon.training.resume import resumed_folder
 from antiphon.use import comparison
 from antiphon.use.comparison import Difference
 from antiphon.use.keeping import TemporaryFolder
@@ -236,7 +237,7 @@ def train(
     use_threads(threads)
     with naming(what):
         keys = with_sides(settings, source, target, valid, test)
-        completed = read_config(what, keys, base, folder if resume else None)
+        completed = read_config(what, keys, base, resumed_folder(folder, resume))
         if predicts is not None:
             refuse_other_class(untrained(completed.config).target, predicts, "predicts")
 

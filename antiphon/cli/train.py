@@ -53,6 +53,7 @@ def train(
     from antiphon.training.autotune import use_threads
     from antiphon.training.log import output
     from antiphon.training.loop import train as run
+    from antiphon.training.resume import resumed_folder
 
     _refuse_both(resume, overwrite)
     if watch_port is not None and not watch:
@@ -60,7 +61,7 @@ def train(
     use_threads(threads)
     page = watch if watch_port is None else watch_port
     with output(quiet, always=True), naming(what), watched(page, out) as callbacks:
-        completed = read_config(what, _wishes(settings, minutes), init_from, out if resume else None)
+        completed = read_config(what, _wishes(settings, minutes), init_from, resumed_folder(out, resume))
         run(
             completed.config, out, resume, overwrite, device, threads, _command(), init_from, completed.about,
             callbacks, began=began,
@@ -90,12 +91,13 @@ def distill(
     from antiphon.training.autotune import use_threads
     from antiphon.training.log import output
     from antiphon.training.loop import train as run
+    from antiphon.training.resume import resumed_folder
 
     _refuse_both(resume, overwrite)
     use_threads(threads)
     with output(quiet, always=True):
         config = student(teachers, _text(rows), _text(inputs), _wishes(settings, minutes))
-        completed = read_config(config, resumed=out if resume else None)
+        completed = read_config(config, resumed=resumed_folder(out, resume))
         run(completed.config, out, resume, overwrite, device, threads, _command(), None, completed.about, began=began)
 
 

@@ -302,6 +302,11 @@ class Train(Section):
         description="of the products in training; auto: bfloat16 where this machine is clearly faster in it, which is "
         "measured and kept with the model",
     )
+    reduce: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="of the gradients that several processes send each other; bfloat16: half as many bytes, for slow "
+        "connections; a process alone sends none",
+    )
     teachers: list[StrictStr] = Field(
         [], description="folders of trained models whose predictions are learned too, as `antiphon distill` sets them"
     )

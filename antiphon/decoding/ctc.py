@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from antiphon.common.symbols import EOS, UNK
-from antiphon.data.batches import Sequences, pad
-from antiphon.decoding.batches import batches_by_length, total_lengths
+from antiphon.data.batches import Ints, Sequences, pad
+from antiphon.decoding.batches import ALONE, Sharing, batches_by_length, by_row, total_lengths
 from antiphon.decoding.hypothesis import Hypothesis
 from antiphon.model.models import Aligner
 from antiphon.model.parts import ctc
@@ -19,17 +19,16 @@ from antiphon.model.parts.heads.ctc import BLANK, Aligned, CTCHead
 
 @torch.inference_mode()
 def search_labels(
-    model: Aligner, sources: Sequence[Sequences], width: int, device: torch.device
+    model: Aligner, sources: Sequence[Sequences], width: int, device: torch.device, sharing: Sharing = ALONE
 ) -> list[list[Hypothesis]]:
     """The labels that a beam over prefixes finds, with width 1 those of the best path; each with its whole log p."""
-    results: list[list[Hypothesis]] = [[]] * len(sources[0])
-    model.eval()
-    for rows in batches_by_length(total_lengths(sources), width):
+
+    def search_batch(rows: Ints) -> list[list[Hypothesis]]:
         features: Aligned = model([pad(source, rows).to(device) for source in sources])
-        searched = labels_of(model.head, model.head.log_probs(features), features.frames, width)
-        for row, hypotheses in zip(rows, searched, strict=True):
-            results[row] = hypotheses
-    return results
+        return labels_of(model.head, model.head.log_probs(features), features.frames, width)
+
+    model.eval()
+    return by_row(batches_by_length(total_lengths(sources), width), search_batch, sharing)
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from antiphon.common.symbols import EOS
 from antiphon.data.batches import Ints, Padded, Sequences, pad
-from antiphon.decoding.batches import batches_by_length, total_lengths
+from antiphon.decoding.batches import ALONE, Sharing, batches_by_length, by_row, total_lengths
 from antiphon.decoding.beam import Coverage, Extended, beam
 from antiphon.decoding.ctc import search_labels
 from antiphon.decoding.greedy import Choose, choices, greedy, sampler
@@ -49,20 +50,21 @@ def decode_sources(
     numbers: Sequence[int] | None = None,
     prefixes: Sequence[Sequence[int]] | None = None,
     watch: Watch | None = None,
+    sharing: Sharing = ALONE,
 ) -> list[list[Hypothesis]]:
     """The best outputs of every row, in order, or sampled ones. Batches and padding do not change them.
 
     What a row draws when it is sampled depends on the seed and on its number in `numbers` (by default its place).
     A language model's sources are prompts; its outputs go on behind them. `prefixes` are the prefixes of each row's
     outputs, as ids. A row for which the rules leave nothing has no output. `watch` is called at every step of a beam
-    (a greedy search is one of width 1).
+    (a greedy search is one of width 1). Of several processes each searches for a share of the batches.
     """
     if isinstance(model, Aligner):
-        return search_labels(model, sources, search.width, device)
+        return search_labels(model, sources, search.width, device, sharing)
     numbers = range(len(sources[0])) if numbers is None else numbers
     if search.utility is not None:
-        return _least_risk_of_draws(model, sources, search, device, numbers, prefixes, search.utility)
-    return _decode(model, sources, search, device, [[number] for number in numbers], prefixes, watch)
+        return _least_risk_of_draws(model, sources, search, device, numbers, prefixes, search.utility, sharing)
+    return _decode(model, sources, search, device, [[number] for number in numbers], prefixes, watch, sharing)
 
 
 def _least_risk_of_draws(
@@ -73,6 +75,7 @@ def _least_risk_of_draws(
     numbers: Sequence[int],
     prefixes: Sequence[Sequence[int]] | None,
     utility: Utility,
+    sharing: Sharing,
 ) -> list[list[Hypothesis]]:
     """Several outputs are drawn for every row; the best first is that of least risk."""
     assert search.settings.mbr is not None
@@ -81,7 +84,7 @@ def _least_risk_of_draws(
     sources = [source.take(rows) for source in sources]
     seeds = [[number, draw] for number in numbers for draw in range(draws)]
     prefixes = None if prefixes is None else [prefixes[row] for row in rows.tolist()]
-    drawn = _decode(model, sources, search, device, seeds, prefixes)
+    drawn = _decode(model, sources, search, device, seeds, prefixes, None, sharing)
     return [
         least_risk([hypothesis for hypotheses in drawn[start : start + draws] for hypothesis in hypotheses], utility)
         for start in range(0, len(rows), draws)
@@ -95,7 +98,8 @@ def _decode(
     device: torch.device,
     seeds: Sequence[Sequence[int]],
     prefixes: Sequence[Sequence[int]] | None,
-    watch: Watch | None = None,
+    watch: Watch | None,
+    sharing: Sharing,
 ) -> list[list[Hypothesis]]:
     """The outputs of every row, searched for batch by batch. `seeds` are those of each row's draws."""
 
@@ -107,12 +111,8 @@ def _decode(
     model.eval()
     # on the CPU one batch per thread: small products gain more from standing beside others than from being divided
     workers = min(torch.get_num_threads(), WORKERS) if device.type == "cpu" and watch is None else 1
-    batches = list(batches_by_length(total_lengths(sources), search.width * search.lanes.count, parts=workers))
-    results: list[list[Hypothesis]] = [[]] * len(sources[0])
-    for rows, outputs in zip(batches, side_by_side(decode_batch, batches, workers), strict=True):
-        for row, hypotheses in zip(rows, outputs, strict=True):
-            results[row] = hypotheses
-    return results
+    batches = batches_by_length(total_lengths(sources), search.width * search.lanes.count, parts=workers)
+    return by_row(batches, decode_batch, sharing, partial(side_by_side, workers=workers))
 
 
 @torch.inference_mode()

@@ -104,8 +104,8 @@ def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:
     if isinstance(codec, NextCodec):
         return _measure_next(task)
     assert isinstance(task.model, Reader)
-    answers = read_sources(task.model, task.examples.sources, task.codecs.sources[0].ends, task.device)
-    scores = score_rows(task.model, task.examples, task.device)
+    answers = read_sources(task.model, task.examples.sources, task.codecs.sources[0].ends, task.device, task.sharing)
+    scores = score_rows(task.model, task.examples, task.device, task.sharing)
     if isinstance(codec, LabelCodec):
         return _measure_labels(task, codec, scores, answers)
     assert isinstance(codec, ScaledCodec)
@@ -117,7 +117,7 @@ def _measure_text(task: Task, codec: TextCodec, decode: Decode, corpus: bool) ->
     assert isinstance(task.model, Speaker)
     groups = grouped_rows(task)
     references = [[task.rows[row].target for row in group] for group in groups]
-    scores = score_rows(task.model, task.examples, task.device)
+    scores = score_rows(task.model, task.examples, task.device, task.sharing)
     figures = _likelihood(scores)
     if codec.form == "any":  # nothing is fed to a reader
         figures["token_error_rate_teacher"] = token_rate(scores, groups)
@@ -140,7 +140,7 @@ def _likelihood(scores: RowScores) -> dict[str, float]:
 
 def _measure_next(task: Task) -> Measured:
     """For a language model the likelihood, the share of symbols it predicts, bits per character."""
-    scores = score_rows(task.model, task.examples, task.device)
+    scores = score_rows(task.model, task.examples, task.device, task.sharing)
     figures = _likelihood(scores) | {"accuracy": float(np.concatenate(scores.correct).mean())}
     source = task.codecs.sources[0]
     if isinstance(source, TextCodec) and source.tokens == "chars":

@@ -34,7 +34,7 @@ def best_outputs(
     firsts = [group[0] for group in groups]
     rows, sources = [task.rows[row] for row in firsts], [source.take(firsts) for source in task.examples.sources]
     search = plan(decode, task.model, task.codecs)
-    searched = decode_sources(task.model, sources, search, task.device)
+    searched = decode_sources(task.model, sources, search, task.device, sharing=task.sharing)
     best = [best_of(hypotheses, place(row.file, row.line)) for row, hypotheses in zip(rows, searched, strict=True)]
     values, tokens = [row.sources for row in rows], [output.tokens for output in best]
     return best, written(task.model, task.codecs, search, sources, values, tokens, task.device)

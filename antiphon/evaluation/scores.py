@@ -14,7 +14,7 @@ from torch import Tensor
 
 from antiphon.common.symbols import EOS
 from antiphon.data.batches import Batch, Examples, Ints, Padded, Sequences, collate, pad
-from antiphon.decoding.batches import TOKENS, batches_by_length, total_lengths
+from antiphon.decoding.batches import ALONE, TOKENS, Sharing, batches_by_length, by_row, total_lengths
 from antiphon.decoding.plan import Speaker
 from antiphon.evaluation.answering import Answer
 from antiphon.model.ensemble import Ensemble
@@ -43,20 +43,22 @@ class RowScores:
 
 
 @torch.inference_mode()
-def score_rows(model: Model | Ensemble, examples: Examples, device: torch.device) -> RowScores:
+def score_rows(
+    model: Model | Ensemble, examples: Examples, device: torch.device, sharing: Sharing = ALONE
+) -> RowScores:
     """The losses of every row's target, teacher-forced where a decoder is fed, in float32."""
-    losses: list[NDArray[np.float64]] = [np.empty(0)] * len(examples)
-    correct: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)] * len(examples)
+
+    def score(rows: Ints) -> list[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+        loss, hit = _judged(model, collate(examples, rows).to(device))
+        steps = examples.target.lengths[rows]
+        return [(row.astype(np.float64), right) for row, right in zip(_cut(loss, steps), _cut(hit, steps), strict=True)]
+
     model.eval()
     lengths = examples.source_lengths + examples.target.lengths
     any_length = model.goes_on  # a language model, which reads in pieces
-    for rows in batches_by_length(lengths, tokens=sys.maxsize if any_length else TOKENS):
-        batch = collate(examples, rows).to(device)
-        loss, hit = _judged(model, batch)
-        steps = examples.target.lengths[rows]
-        for row, row_loss, right in zip(rows, _cut(loss, steps), _cut(hit, steps), strict=True):
-            losses[row], correct[row] = row_loss.astype(np.float64), right
-    return RowScores(losses, correct)
+    batches = batches_by_length(lengths, tokens=sys.maxsize if any_length else TOKENS)
+    scored = by_row(batches, score, sharing)
+    return RowScores([loss for loss, _ in scored], [hit for _, hit in scored])
 
 
 def symbol_scores(
@@ -96,18 +98,20 @@ def _judged(model: Model | Ensemble, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def read_sources(model: Reader, sources: Sequence[Sequences], ends: int, device: torch.device) -> list[Answer]:
+def read_sources(
+    model: Reader, sources: Sequence[Sequences], ends: int, device: torch.device, sharing: Sharing = ALONE
+) -> list[Answer]:
     """The predictions for every row, in order; the last `ends` steps have none."""
-    results: list[Answer] = [Answer(np.empty(0), np.empty((0, 0), np.float32))] * len(sources[0])
-    model.eval()
-    for rows in batches_by_length(total_lengths(sources)):
+
+    def read(rows: Ints) -> list[Answer]:
         features = model.features([pad(source, rows).to(device) for source in sources])
         lengths = np.ones_like(rows) if model.pooling is not None else sources[0].lengths[rows] - ends
         positions = Padded(features, torch.from_numpy(lengths)).positions.to(device)
         predicted, values = model.head.answer(features, positions)
-        for row, *answer in zip(rows, _cut(predicted, lengths), _cut(values.float(), lengths), strict=True):
-            results[row] = Answer(*answer)
-    return results
+        return list(map(Answer, _cut(predicted, lengths), _cut(values.float(), lengths)))
+
+    model.eval()
+    return by_row(batches_by_length(total_lengths(sources)), read, sharing)
 
 
 def token_rate(scores: RowScores, groups: Sequence[Sequence[int]]) -> float:

@@ -13,6 +13,7 @@ from antiphon.data.batches import Examples
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, group_references
 from antiphon.data.rows import Row
+from antiphon.decoding.batches import ALONE, Sharing
 from antiphon.evaluation.scores import RowScores
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import Model
@@ -20,7 +21,8 @@ from antiphon.model.models import Model
 
 @dataclass(frozen=True)
 class Task:
-    """All that measuring takes: a model, its configuration and codecs, rows and their arrays."""
+    """All that measuring takes: a model, its configuration and codecs, rows and their arrays; and how several processes
+    that have all of these divide the work. Each then gets the whole result."""
 
     model: Model | Ensemble
     config: Config
@@ -28,6 +30,7 @@ class Task:
     rows: Sequence[Row]
     examples: Examples
     device: torch.device
+    sharing: Sharing = ALONE
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,31 @@
-"""Several processes as one: each takes a part of every batch's rows, gradients are summed.
+"""Several processes as one: each takes a part of every batch's rows, gradients are summed (`gradients.py`).
 
 `torchrun --nproc-per-node N -m antiphon train ...` is detected from the environment; a single process runs the same
-code with N = 1.
+code with N = 1. The processes may be on several machines, which need not share a disk: the first process alone reads
+and writes the model folder.
 """
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
+from antiphon.decoding.batches import Sharing
 from antiphon.devices import pick_device
+from antiphon.errors import AntiphonError, TrainingError
+
+T = TypeVar("T")
+WAIT = timedelta(hours=2)  # for the first process, which alone learns vocabularies or measures settings
+LOST = timedelta(minutes=10)  # an update in which another process is silent for so long has lost it
 
 
 @dataclass(frozen=True)
@@ -26,28 +35,20 @@ class Ranks:
     rank: int
     world: int
     device: torch.device
+    group: Any = None  # of torch.distributed, for the messages of updates
 
     @property
     def first(self) -> bool:
         """Whether this process validates, prints and writes."""
         return self.rank == 0
 
-    def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
-        """Add up every parameter's gradient over all processes, in one message."""
-        if self.world == 1:
-            return
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
-            parameter.grad = part.view_as(parameter)
-
     def sum(self, value: Tensor) -> Tensor:
         """A value added up over all processes."""
         if self.world == 1:
             return value
         value = value.clone()
-        dist.all_reduce(value)
+        with connected():
+            dist.all_reduce(value)
         return value
 
     def totals(self, *values: float) -> list[float]:
@@ -55,7 +56,8 @@ class Ranks:
         if self.world == 1:
             return list(values)
         box = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.all_reduce(box)
+        with connected():
+            dist.all_reduce(box)
         summed: list[float] = box.tolist()
         return summed
 
@@ -64,19 +66,81 @@ class Ranks:
         if self.world == 1:
             return text
         box = [text]
-        dist.broadcast_object_list(box, 0)
+        with connected():
+            dist.broadcast_object_list(box, 0)
         return box[0]
+
+    def by_first(self, work: Callable[[], T]) -> T | None:
+        """What `work` returns in the first process, None in the others. If it fails there, all end with status 1; the
+        first alone says why."""
+        result, error = None, None
+        if self.first:
+            try:
+                result = work()
+            except AntiphonError as raised:
+                error = raised
+        failed = self.agree(error is not None)
+        if error is not None:
+            raise error
+        if failed:
+            raise SystemExit(1)
+        return result
+
+    def share_state(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The first process's plain values and tensors, for all; the tensors are on the CPU."""
+        if self.world == 1:
+            return state
+        content = io.BytesIO()
+        if self.first:
+            torch.save(state, content)
+        [size] = self.totals(len(content.getbuffer()))
+        box = torch.zeros(int(size), dtype=torch.uint8, device=self.device)
+        if self.first:
+            box.copy_(torch.frombuffer(content.getbuffer(), dtype=torch.uint8))
+        with connected():
+            dist.broadcast(box, 0)
+        if not self.first:
+            state = torch.load(io.BytesIO(box.cpu().numpy().tobytes()), map_location="cpu", weights_only=True)
+        return state
+
+    def all_of(self, values: list[Any]) -> list[list[Any]]:
+        """The values of every process, in the order of the processes."""
+        if self.world == 1:
+            return [values]
+        parts: list[list[Any]] = [[]] * self.world
+        with connected():
+            dist.all_gather_object(parts, values)
+        return parts
+
+    @property
+    def sharing(self) -> Sharing:
+        """How the batches of a validation are divided among the processes."""
+        return Sharing(self.rank, self.world, self.all_of)
 
     def agree(self, decision: bool) -> bool:
         """The first process's decision, for all."""
         if self.world == 1:
             return decision
         box = torch.tensor([int(decision)], device=self.device)
-        dist.broadcast(box, 0)
+        with connected():
+            dist.broadcast(box, 0)
         return bool(box.item())
 
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Within it, a message that does not arrive is a `TrainingError` with advice."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # of gloo; those of torch.distributed are RuntimeErrors too
+        reason = str(error).strip().splitlines()[0]
+        advice = "with torchrun --max-restarts the training goes on by itself, and otherwise with --resume"
+        raise TrainingError(f"the connection to another process is lost ({reason}); {advice}") from None
 
 
 @contextmanager
@@ -91,8 +155,10 @@ def joined(device_name: str | None) -> Iterator[Ranks]:
     device = pick_device(device_name)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=2))
+    with connected():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=WAIT)
+        group = dist.new_group(timeout=LOST)
     try:
-        yield Ranks(dist.get_rank(), world, device)
+        yield Ranks(dist.get_rank(), world, device, group)
     finally:
         dist.destroy_process_group()

@@ -35,7 +35,16 @@ from antiphon.training.health import cell_health, gradient_norms, warnings
 from antiphon.training.interrupt import stop_asked
 from antiphon.training.log import TrainingLog, output
 from antiphon.training.plan import Update, steps_per_epoch, total_steps, updates
-from antiphon.training.prepare import Prepared, check_names, differences, identity, prepare
+from antiphon.training.prepare import (
+    Prepared,
+    as_the_first,
+    check_names,
+    differences,
+    identity,
+    prepare,
+    refuse_other_rows,
+)
+from antiphon.training.resume import begun_by_this_job, claim, saved_codecs, saved_state
 from antiphon.training.teachers import keep_outputs, load_teachers
 from antiphon.training.update import Learner, apply, enough_memory
 
@@ -75,18 +84,22 @@ def train(
     check_names(config)
     use_threads(threads)
     with output(quiet), joined(device) as ranks, enough_memory():
-        if ranks.first:  # other processes would see the first files of the new model
-            check_folder(out, resume, overwrite)
-        state = _state(out, init_from) if resume else None
+        config = as_the_first(config, ranks)
+        restarted = ranks.agree(begun_by_this_job(out))
+        if not restarted:  # by the first: others would see the first files of the new model
+            ranks.by_first(lambda: check_folder(out, resume, overwrite))
+        resume = resume or restarted
+        state = saved_state(out, ranks, restarted, bool(init_from), vars(Progress()).keys()) if resume else None
         if state and not threads:
             torch.set_num_threads(state["threads"])
         config = as_before(config, state["identity"]) if state else config
         base = bundle.load(init_from, torch.device("cpu")) if init_from and not state else None
         teachers = load_teachers(config, ranks, out / bundle.TRAINING if resume else None)
-        codecs = bundle.load_codecs(out, config) if state else teachers.codecs if teachers else None
+        codecs = saved_codecs(out, config, ranks) if state else teachers.codecs if teachers else None
         prepared = fitted(prepare(config, ranks, codecs, base, state is not None, teachers), ranks)
         if threads == 0 and not state:
             LOG.info("%d thread(s) are fastest here", fastest_threads(prepared, ranks.device))
+        refuse_other_rows(prepared, ranks)
         if state:
             other = differences(state["identity"], identity(prepared))
             if other:
@@ -95,6 +108,7 @@ def train(
         if ranks.first:
             if overwrite and not resume:
                 clear_folder(out)
+            claim(out)
             for folder in (out, out / bundle.TRAINING):
                 remove_partial(folder)
             bundle.save_description(out, prepared.config, prepared.codecs)
@@ -112,22 +126,6 @@ def train(
             ]
         _run(prepared, out, state, ranks, command, about, called, began)
     return out
-
-
-def _state(out: Path, init_from: Path | None) -> dict[str, Any] | None:
-    """The state to resume; None for a training that was stopped before it saved a state."""
-    begun = (out / bundle.CONFIG).is_file() and not (out / bundle.WEIGHTS).exists()
-    if begun and not checkpoint.states(out):
-        bundle.refuse_strange_files(out)
-        again = ", without --init-from unless it is given again" if not init_from else ""
-        LOG.warning("%s: nothing was saved yet; the training starts from its first update%s", out, again)
-        return None
-    state, damaged = checkpoint.load(out)
-    if state.get("progress", {}).keys() != vars(Progress()).keys():
-        raise TrainingError(f"{out}: its training was saved by another version; train again")
-    for message in damaged:
-        LOG.warning("%s; going on from update %d", message, state["progress"]["step"])
-    return state
 
 
 @dataclass
@@ -192,7 +190,7 @@ def _run(
     at = Progress.of(state["progress"]) if state else Progress()
     clock = None
     if settings.minutes is not None:
-        [cost] = ranks.totals(validation_cost(prepared, ranks.device) if ranks.first else 0.0)
+        [cost] = ranks.totals(validation_cost(prepared, ranks.device) / ranks.world if ranks.first else 0.0)
         prepared, at.checked, clock = within(
             prepared, time.monotonic() - at.seconds if state else began, cost, at.checked
         )
@@ -337,25 +335,24 @@ def _validate(training: Training) -> bool:
     at, ranks, learner, began = training.at, training.ranks, training.learner, time.monotonic()
     train_loss = float(ranks.sum(training.loss)) / at.tokens if at.tokens else None  # None: all updates failed
     learner.average.snapshot()
-    judgement, healthy = Verdict(False, False, 0.0), False
-    if ranks.first:
-        gradients = gradient_norms(learner.model, float(learner.norm))
-        with learner.average.shipped():
-            entry, judged = _measured(training, train_loss)
-            healthy = math.isfinite(entry["loss"])
-            if healthy:
-                judgement = verdict(judged, entry["loss"], at.best)
-                at.best = after(at.best, judgement, at.step, judged, entry["loss"])
-                entry |= {"gradients": gradients, "best": judgement.best, "kept": judgement.kept}
-                if judgement.kept:
-                    bundle.save_weights(training.out, bundle.parameters(learner.model))
-        if healthy:
-            at.history.append(entry)
-            training.log.validation(entry)
-            messages = warnings(entry)
-            training.log.warn(
-                messages if len(at.history) >= GRACE else {k: v for k, v in messages.items() if k == "skipped"}
-            )
+    judgement = Verdict(False, False, 0.0)
+    gradients = gradient_norms(learner.model, float(learner.norm)) if ranks.first else {}
+    with learner.average.shipped():
+        entry, judged = _measured(training, train_loss)  # by all processes; the first decides
+        healthy = math.isfinite(entry["loss"])
+        if ranks.first and healthy:
+            judgement = verdict(judged, entry["loss"], at.best)
+            at.best = after(at.best, judgement, at.step, judged, entry["loss"])
+            entry |= {"gradients": gradients, "best": judgement.best, "kept": judgement.kept}
+            if judgement.kept:
+                bundle.save_weights(training.out, bundle.parameters(learner.model))
+    if ranks.first and healthy:
+        at.history.append(entry)
+        training.log.validation(entry)
+        messages = warnings(entry)
+        training.log.warn(
+            messages if len(at.history) >= GRACE else {k: v for k, v in messages.items() if k == "skipped"}
+        )
     best, worse, healthy = ranks.agree(judgement.best), ranks.agree(judgement.impatience == 1), ranks.agree(healthy)
     doubtful = ranks.agree(judgement.impatience == 0.5)
     if healthy:
@@ -377,9 +374,10 @@ def _measured(training: Training, train_loss: float | None) -> tuple[dict[str, A
     """An entry of the history with validation metrics; and the watched metric, with the influence of each row."""
     prepared, at = training.prepared, training.at
     model, device, metric = training.learner.model, training.ranks.device, prepared.metric
-    task = Task(model, prepared.config, prepared.codecs, prepared.valid_rows, prepared.valid, device)
+    sharing = training.ranks.sharing
+    task = Task(model, prepared.config, prepared.codecs, prepared.valid_rows, prepared.valid, device, sharing)
     metrics, influence, measured = validate(task, metric)
-    training.samples = samples(task, measured, training.callbacks.samples)
+    training.samples = samples(task, measured, training.callbacks.samples if training.ranks.first else 0)
     sign = -1 if metric in HIGHER_IS_BETTER else 1
     few = max(1, min(64, SAMPLE // int(prepared.valid.source_lengths.max())))
     sample = collate(prepared.valid, range(min(len(prepared.valid), few))).to(device)

@@ -24,7 +24,7 @@ from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.decoding.plan import Speaker, plan, refuse_shortlist
 from antiphon.decoding.plan import check_names as check_decoding
-from antiphon.errors import ConfigError, nearest
+from antiphon.errors import ConfigError, TrainingError, nearest
 from antiphon.evaluation.baselines import baselines, constant_target
 from antiphon.evaluation.metric_names import metrics_of
 from antiphon.model.build import build
@@ -253,6 +253,30 @@ def identity(prepared: Prepared) -> dict[str, str]:
             digest.update(side.values.tobytes() + side.lengths.tobytes())
         entries[f"the {name} rows"] = f"{len(examples):,} with the digest {digest.hexdigest()}"
     return entries
+
+
+def as_the_first(config: Config, ranks: Ranks) -> Config:
+    """The configuration with what the first process chose for `train.minutes`; each would measure another time."""
+    if ranks.world == 1 or config.train.minutes is None:
+        return config
+    own = [part.model_dump(mode="json", by_alias=True) for part in (config.model, config.train)]
+    chosen = json.loads(ranks.share(json.dumps(own)))
+    model, train = type(config.model).model_validate(chosen[0]), type(config.train).model_validate(chosen[1])
+    return config.model_copy(update={"model": model, "train": train})
+
+
+def refuse_other_rows(prepared: Prepared, ranks: Ranks) -> None:
+    """Raise an error in a process whose settings or rows are not those of the first, and end the others."""
+    if ranks.world == 1:
+        return
+    here = identity(prepared)
+    other = differences(json.loads(ranks.share(json.dumps(here))), here)
+    [count] = ranks.totals(float(bool(other)))
+    if other:
+        reason = f"process {ranks.rank} of {ranks.world} has other settings or rows than the first"
+        raise TrainingError(f"{reason}: {'; '.join(other)}; give all machines the same files and the same command")
+    if count:
+        raise SystemExit(1)
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

@@ -25,6 +25,7 @@ from antiphon.saved import folder as bundle
 from antiphon.training.average import Average
 from antiphon.training.distributed import Ranks
 from antiphon.training.feeding import FEEDINGS, Feeding
+from antiphon.training.gradients import GradientSum
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
 from antiphon.training.plan import Update
 from antiphon.training.prepare import Prepared
@@ -41,6 +42,7 @@ class Learner:
     total: int  # updates in all
     model: Model
     parameters: list[nn.Parameter]
+    gradients: GradientSum
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     feeding: Feeding
@@ -67,6 +69,7 @@ class Learner:
             total,
             model,
             parameters,
+            GradientSum(parameters, ranks, settings.reduce),
             optimizer,
             SCHEDULES.build(course.kind, course.options, "train.schedule"),
             FEEDINGS.build(feeding.kind, feeding.options, "train.feeding"),
@@ -122,21 +125,21 @@ def apply(learner: Learner, update: Update, rate: float, parts: int, wishes: Seq
     learner.model.train()
     while True:
         learner.optimizer.zero_grad(set_to_none=True)
+        learner.gradients.begin()
         try:
             (nll, layers), full = _backward(learner, update, parts), False
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             nll, layers, full = torch.zeros((), device=ranks.device), None, True
-        anywhere, *wished = ranks.totals(full, *wishes)
+        total, anywhere, *wished = learner.gradients.finish((nll, full, *wishes))
         if not anywhere:
             break
         if parts >= max(map(len, update.batches)):
             raise MemoryError
         parts *= 2
-    ranks.sum_gradients(learner.parameters)
     learner.norm = nn.utils.clip_grad_norm_(learner.parameters, settings.clip or math.inf)
-    sound = bool(torch.isfinite(learner.norm + ranks.sum(nll)))
+    sound = bool(torch.isfinite(learner.norm + total))
     if sound:  # neither NaN nor infinite
         learner.layers = layers
         learner.optimizer.step()
@@ -181,6 +184,8 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
                 part_layers = _map_layers(layers, itemgetter(slice(number, None, parts)))
                 objective, nll, after = piece_loss(learner.model, batch, part_layers, *chosen)
                 layers = _merged(layers, after, number, parts)
+            if rows is update.batches[-1] and number == parts - 1:
+                learner.gradients.last_pass()
             (objective / weight).backward()  # type: ignore[no-untyped-call]
             nll_sum += nll
     return nll_sum, layers

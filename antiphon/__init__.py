@@ -29,15 +29,16 @@ if TYPE_CHECKING:
     from antiphon.inspection.trace import Trace
     from antiphon.tools.checkup import check
     from antiphon.tools.distill import distill
+    from antiphon.tools.lexicon import Lexicon, lexicon
     from antiphon.training.callbacks import Callback, Run
     from antiphon.use.loading import load
     from antiphon.use.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = [
-    "AntiphonError", "Callback", "Candidate", "LabelPrediction", "LabelsPrediction", "LiveEnd", "NumberPrediction",
-    "NumbersPrediction", "Prediction", "Predictor", "Run", "TextPrediction", "Trace", "__version__", "check", "compare",
-    "distill", "load", "track", "train",
+    "AntiphonError", "Callback", "Candidate", "LabelPrediction", "LabelsPrediction", "Lexicon", "LiveEnd",
+    "NumberPrediction", "NumbersPrediction", "Prediction", "Predictor", "Run", "TextPrediction", "Trace", "__version__",
+    "check", "compare", "distill", "lexicon", "load", "track", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -46,6 +47,7 @@ _HOMES = {
     "Candidate": "antiphon.common.answers",
     "LabelPrediction": "antiphon.common.answers",
     "LabelsPrediction": "antiphon.common.answers",
+    "Lexicon": "antiphon.tools.lexicon",
     "LiveEnd": "antiphon.common.answers",
     "NumberPrediction": "antiphon.common.answers",
     "NumbersPrediction": "antiphon.common.answers",
@@ -57,6 +59,7 @@ _HOMES = {
     "check": "antiphon.tools.checkup",
     "compare": "antiphon.api",
     "distill": "antiphon.tools.distill",
+    "lexicon": "antiphon.tools.lexicon",
     "load": "antiphon.use.loading",
     "train": "antiphon.api",
 }

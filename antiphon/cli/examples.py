@@ -36,6 +36,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "antiphon inspect model knight --view attention --out knight.png",
         "antiphon inspect model --out frames.html < frames.txt",
     ),
+    "lexicon": (
+        "antiphon lexicon model words.txt --to sherpa --inventory tokens.txt --out lexicon.txt",
+        "antiphon lexicon model words.txt --to mfa --n-best 3 --known known.dict --doubtful doubtful.tsv",
+    ),
     "export": ("antiphon export model shipped", "antiphon export model small --int8 --data test.tsv"),
     "convert": ("antiphon convert checkpoint20.npz --out g2p",),
     "serve": ("antiphon serve model", "antiphon serve model other --port 8080 --token-file token.txt"),

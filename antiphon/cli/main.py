@@ -22,6 +22,7 @@ from antiphon.cli.examples import EXAMPLES
 from antiphon.cli.experiments import sweep, table, tune
 from antiphon.cli.export import convert, export
 from antiphon.cli.inspect import inspect
+from antiphon.cli.lexicon import lexicon
 from antiphon.cli.predict import chat, predict, score
 from antiphon.cli.serve import serve
 from antiphon.cli.tools import bench, demo
@@ -40,7 +41,7 @@ app = typer.Typer(
 # in the order of the help
 COMMANDS = (
     train, distill, evaluate, compare, sweep, table, tune, report, predict, chat, score, calibrate, exceptions, inspect,
-    export, convert, serve, check, init, demo, bench,
+    lexicon, export, convert, serve, check, init, demo, bench,
 )  # fmt: skip
 
 

@@ -40,6 +40,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "antiphon lexicon model words.txt --to sherpa --inventory tokens.txt --out lexicon.txt",
         "antiphon lexicon model words.txt --to mfa --n-best 3 --known known.dict --doubtful doubtful.tsv",
     ),
+    "doubt": (
+        "antiphon doubt model pairs.tsv --top 100",
+        "antiphon doubt model pairs.tsv --folds 3 --set train.minutes=5 --out doubt.tsv",
+        "antiphon doubt model pairs.tsv --no-cross",
+    ),
+    "next": ("antiphon next model words.txt --count 500 --out to-label.tsv",),
     "export": ("antiphon export model shipped", "antiphon export model small --int8 --data test.tsv"),
     "convert": ("antiphon convert checkpoint20.npz --out g2p",),
     "serve": ("antiphon serve model", "antiphon serve model other --port 8080 --token-file token.txt"),

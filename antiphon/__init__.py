@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from antiphon.tools.choose import next_rows
     from antiphon.tools.distill import distill
     from antiphon.tools.doubt import doubt
+    from antiphon.tools.hub import pull, push
     from antiphon.tools.lexicon import Lexicon, lexicon
     from antiphon.training.callbacks import Callback, Run
     from antiphon.use.choosing import Chosen
@@ -42,7 +43,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AntiphonError", "Callback", "Candidate", "Chosen", "Doubt", "LabelPrediction", "LabelsPrediction", "Lexicon",
     "LiveEnd", "NumberPrediction", "NumbersPrediction", "Prediction", "Predictor", "Run", "TextPrediction", "Trace",
-    "__version__", "check", "compare", "distill", "doubt", "lexicon", "load", "next_rows", "track", "train",
+    "__version__", "check", "compare", "distill", "doubt", "lexicon", "load", "next_rows", "pull", "push", "track",
+    "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -69,6 +71,8 @@ _HOMES = {
     "lexicon": "antiphon.tools.lexicon",
     "load": "antiphon.use.loading",
     "next_rows": "antiphon.tools.choose",
+    "pull": "antiphon.tools.hub",
+    "push": "antiphon.tools.hub",
     "train": "antiphon.api",
 }
 

@@ -48,6 +48,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "next": ("antiphon next model words.txt --count 500 --out to-label.tsv",),
     "export": ("antiphon export model shipped", "antiphon export model small --int8 --data test.tsv"),
     "convert": ("antiphon convert checkpoint20.npz --out g2p",),
+    "pull": ("antiphon pull anna/french-g2p --out french",),
+    "push": ("antiphon push model anna/french-g2p --license cc-by-4.0 --language fr",),
     "serve": ("antiphon serve model", "antiphon serve model other --port 8080 --token-file token.txt"),
     "check": ("antiphon check pairs.tsv", "antiphon check pairs.tsv --yaml"),
     "init": ("antiphon init table.csv --out config.yaml",),

@@ -109,9 +109,8 @@ def run(language: str, minutes: float, folds: int, seed: int, rows: int | None) 
         "errors": len(errors), "taken": round(taken, 2),
         "measures": {name: shares(items, errors, measure) for name, measure in MEASURES.items()},
         "itself": shares(itself, errors, MEASURES["log p of the prediction - log p of the target"]),
-    lines = [f"| table | models | ranked by | {tops} | {' | '.join(KINDS)} |"]
-    lines.append("|---" * (3 + len(FIRST) + len(KINDS)) + "|")
-                  for item in items[:40]],
+        "not planted": [[item.sides["source"], item.sides["target"], item.prediction, round(item.doubt, 2)]
+                        for item in items if item.line not in errors][:20],
         "date": date.today().isoformat(), "hardware": hardware(1),
     }  # fmt: skip
 

@@ -35,8 +35,10 @@ class Repository:
 
 @dataclass
 class Hub:
-    """The state of the server. `cut` ends a download after so many bytes, and then nothing is answered any more; `damage`
-    is a file whose content is changed on its way."""
+    """The state of the server.
+
+    `cut` ends a download after so many bytes, and then nothing is answered any more; `damage` is
+    a file whose content is changed on its way."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)  # of LFS

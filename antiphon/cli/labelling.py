@@ -30,7 +30,8 @@ def doubt(
     no_cross: Annotated[
         bool,
         typer.Option(
-            "--no-cross", help="DIR itself judges, at once; weaker, as wrong rows that it has learned seem right to it"
+            "--no-cross",
+            help="DIR itself judges, at once; weaker, as rows that it has learned by heart seem right to it",
         ),
     ] = False,
     top: Annotated[int | None, typer.Option(min=1, help="only so many rows; by default all")] = None,
@@ -52,9 +53,7 @@ def doubt(
         tell=lambda line: print(line, file=sys.stderr, flush=True),
     )  # fmt: skip
     if no_cross:
-        note = (
-            "judged by the model itself, to which rows that it has learned seem right; without --no-cross others judge"
-        )
+        note = "judged by the model itself, to which rows learned by heart seem right; without --no-cross others judge"
         print(note, file=sys.stderr)
     _write((item.to_json() for item in rows[:top]), out)
 

@@ -44,7 +44,7 @@ def doubt(
     dotted keys: {"train.max_steps": 2000} makes it shorter) is trained on all other parts, and compares log p of the
     given targets with log p of its own predictions: cross-fitting, so that no model has learned a row that it judges
     (Northcutt et al. 2021, arXiv 1911.00068, section 3). Without `cross` the model itself judges all rows at once: in a
-    moment, but rows that it has learned from seem right to it, also the wrong ones. `tell` takes lines about the
+    moment, but rows that it has learned by heart seem right to it, also the wrong ones. `tell` takes lines about the
     progress. Errors are `AntiphonError`s.
     """
     folder = user_path(model)

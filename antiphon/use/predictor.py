@@ -276,7 +276,8 @@ class Predictor(Generic[P]):
 
     def doubt(self, data: Data = None) -> list[Doubt]:
         """The rows of `data`, by default the configured test set, those first whose target is least probable beside
-        the prediction. Rows that the model has learned seem right to it: `antiphon.doubt` judges them fairly."""
+        the prediction. Rows that the model has learned by heart seem right to it; `antiphon.doubt` lets models judge
+        that have not learned them."""
         return doubting.doubts(self._loaded, data)
 
     def next_rows(self, inputs: Iterable[Any] | str | Path, count: int, by: str = "confidence") -> list[Chosen]:

@@ -28,24 +28,34 @@ if TYPE_CHECKING:
     from antiphon.errors import AntiphonError
     from antiphon.inspection.trace import Trace
     from antiphon.tools.checkup import check
+    from antiphon.tools.choose import next_rows
     from antiphon.tools.distill import distill
+    from antiphon.tools.doubt import doubt
+    from antiphon.tools.hub import pull, push
+    from antiphon.tools.lexicon import Lexicon, lexicon
     from antiphon.training.callbacks import Callback, Run
+    from antiphon.use.choosing import Chosen
+    from antiphon.use.doubting import Doubt
     from antiphon.use.loading import load
     from antiphon.use.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = [
-    "AntiphonError", "Callback", "Candidate", "LabelPrediction", "LabelsPrediction", "LiveEnd", "NumberPrediction",
-    "NumbersPrediction", "Prediction", "Predictor", "Run", "TextPrediction", "Trace", "__version__", "check", "compare",
-    "distill", "load", "track", "train",
+    "AntiphonError", "Callback", "Candidate", "Chosen", "Doubt", "LabelPrediction", "LabelsPrediction", "Lexicon",
+    "LiveEnd", "NumberPrediction", "NumbersPrediction", "Prediction", "Predictor", "Run", "TextPrediction", "Trace",
+    "__version__", "check", "compare", "distill", "doubt", "lexicon", "load", "next_rows", "pull", "push", "track",
+    "train",
 ]  # fmt: skip
 
 _HOMES = {
     "AntiphonError": "antiphon.errors",
     "Callback": "antiphon.training.callbacks",
     "Candidate": "antiphon.common.answers",
+    "Chosen": "antiphon.use.choosing",
+    "Doubt": "antiphon.use.doubting",
     "LabelPrediction": "antiphon.common.answers",
     "LabelsPrediction": "antiphon.common.answers",
+    "Lexicon": "antiphon.tools.lexicon",
     "LiveEnd": "antiphon.common.answers",
     "NumberPrediction": "antiphon.common.answers",
     "NumbersPrediction": "antiphon.common.answers",
@@ -57,7 +67,12 @@ _HOMES = {
     "check": "antiphon.tools.checkup",
     "compare": "antiphon.api",
     "distill": "antiphon.tools.distill",
+    "doubt": "antiphon.tools.doubt",
+    "lexicon": "antiphon.tools.lexicon",
     "load": "antiphon.use.loading",
+    "next_rows": "antiphon.tools.choose",
+    "pull": "antiphon.tools.hub",
+    "push": "antiphon.tools.hub",
     "train": "antiphon.api",
 }
 

@@ -21,7 +21,10 @@ from antiphon.cli.evaluate import calibrate, compare, evaluate, report
 from antiphon.cli.examples import EXAMPLES
 from antiphon.cli.experiments import sweep, table, tune
 from antiphon.cli.export import convert, export
+from antiphon.cli.hub import pull, push
 from antiphon.cli.inspect import inspect
+from antiphon.cli.labelling import doubt, next_rows
+from antiphon.cli.lexicon import lexicon
 from antiphon.cli.predict import chat, predict, score
 from antiphon.cli.serve import serve
 from antiphon.cli.tools import bench, demo
@@ -40,7 +43,7 @@ app = typer.Typer(
 # in the order of the help
 COMMANDS = (
     train, distill, evaluate, compare, sweep, table, tune, report, predict, chat, score, calibrate, exceptions, inspect,
-    export, convert, serve, check, init, demo, bench,
+    lexicon, doubt, next_rows, export, convert, pull, push, serve, check, init, demo, bench,
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -25,14 +26,23 @@ class InMemory:
 
     `records` are the cells of each row; `names` those of the columns, if they have names. A saved configuration
     contains only `about`, a description: rows read from it have no `records`. `part` is the key they stand for, if
-    messages must name it: data.valid.
+    messages must name it: data.valid. `rows` are rows that the sides have read already, in place of records.
     """
+
+    rows: Sequence[Any] | None = None
 
     def __init__(
         self, records: Sequence[Sequence[object]] | None, names: Sequence[str] | None, about: str = "", part: str = ""
     ) -> None:
         self.records, self.names, self.part = records, names, part
         self.about = about or f"{len(records or ()):,} rows{_with_columns(names)}"
+
+    @classmethod
+    def read(cls, rows: Sequence[Any]) -> InMemory:
+        """Rows that the sides have read already."""
+        made = cls(None, None, f"{len(rows):,} rows")
+        made.rows = rows
+        return made
 
     def __str__(self) -> str:
         return f"{MEMORY} of {self.part}" if self.part else MEMORY

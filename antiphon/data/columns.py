@@ -28,7 +28,7 @@ SEPARATORS = {
     "\t": "tabs? Such a table ends in .tsv",
     ",": "commas? Such a table ends in .csv",
     "|": "bars? Replace them by tabs",
-    "  ": "blanks? They must be tabs: sed '/^;;;/d; s/([0-9]*)  /  /; s/   */\\t/' FILE > FILE.tsv",
+    "  ": "blanks? A pronunciation lexicon is read if its name ends in .dict; other columns need tabs",
 }
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from antiphon.common.numbers import DECIMAL_COMMA
 from antiphon.data.conllu import FIELDS, sentences
+from antiphon.data.lexicons import pronunciations
 from antiphon.errors import DataError, nearest
 
 NOT_UTF8 = "not UTF-8 text"
@@ -217,6 +218,12 @@ def _conll(path: str, layout: Layout) -> Numbered:
         yield first, sentence(), wrong
 
 
+def _lexicon(path: str, _: Layout) -> Numbered:
+    """Words and their pronunciations, symbols with a blank between; each pronunciation of a word is a record."""
+    for number, item, reason in pronunciations(read_lines(path)):
+        yield number, None if item is None else [item.word, " ".join(item.symbols)], reason
+
+
 def _fields(line: str, separator: str | None) -> list[str]:
     """The columns of a token's line, between tabs or blanks; white space within a column becomes "_"."""
     mark = separator or ("\t" if "\t" in line else " ")
@@ -321,6 +328,7 @@ FORMATS: dict[str, Callable[[str, Layout], Numbered]] = {
     ".ndjson": _jsonl,
     ".conllu": _conllu,
     ".conll": _conll,
+    ".dict": _lexicon,
     ".parquet": _parquet,
     ".npz": _array,
     ".npy": _array,

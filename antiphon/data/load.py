@@ -151,6 +151,8 @@ def load_rows(
 
 def _read(config: Config, files: Files, codecs: Codecs, problems: Problems, targets: bool) -> list[Row]:
     """The rows that can be read; others, and what is odd, are added to `problems`."""
+    if isinstance(files, InMemory) and files.rows is not None:
+        return list(files.rows)
     sides = sides_of(config, codecs)
     if not targets:
         sides[-1] = replace(sides[-1], columns=None, read=lambda content, folder: "", named=True)

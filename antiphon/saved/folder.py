@@ -50,6 +50,12 @@ CONFIG, WEIGHTS, METRICS, CARD, TRAINING = "config.yaml", "weights.safetensors",
 CURVES, ATTENTION = "curves.png", "attention.png"
 RATES, RATES_PICTURE = "learning_rate.json", "learning_rate.png"
 EVALUATION = "evaluation-"  # how the names of kept evaluations begin
+FILES = frozenset(  # of any model folder, beside its vocabularies
+    {
+        *(CONFIG, WEIGHTS, METRICS, CARD, CURVES, ATTENTION, RATES, RATES_PICTURE),
+        *(calibration.FILE, examples.FILE, exceptions.FILE, shortlist.FILE),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -128,9 +134,7 @@ def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
 def refuse_strange_files(folder: Path) -> None:
     """Refuse a folder that is not a model's, or that has other files in it, so that no other file is removed."""
     config = load_config(folder)
-    known = {CONFIG, WEIGHTS, METRICS, CARD, TRAINING, CURVES, ATTENTION, RATES, RATES_PICTURE}
-    known |= {calibration.FILE, examples.FILE, exceptions.FILE, shortlist.FILE}
-    known |= {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
+    known = {*FILES, TRAINING} | {_vocabulary(folder, side).name for side in side_names(len(config.sources))}
     names = [path.name for path in folder.iterdir() if PARTIAL not in path.name]
     strange = sorted(name for name in names if name not in known and not name.startswith(EVALUATION))
     if strange:

@@ -70,7 +70,7 @@ def student(
         "data": {name: getattr(first.data, name) for name in READING} | {"train": train_files},
         "train": {"teachers": [str(path.absolute()) for path in folders], "examples": first.train.examples},
     }
-    if (valid := first.data.valid) is not None and _is_there(valid):
+    if (valid := first.data.valid) is not None and is_there(valid):
         tree["data"]["valid"] = valid
     codecs = untrained(first)
     if codecs.target.form != "next":
@@ -86,10 +86,10 @@ def student(
     return parse_config(tree, Path.cwd())
 
 
-def _is_there(files: Any) -> bool:
+def is_there(files: Any) -> bool:
     """Whether validation rows are a fraction, or files that are still there."""
     if isinstance(files, Parallel):
-        return _is_there([files.source, files.target])
+        return is_there([files.source, files.target])
     if isinstance(files, list):
-        return all(map(_is_there, files))
+        return all(map(is_there, files))
     return isinstance(files, float) or Path(str(files)).exists()

@@ -52,7 +52,7 @@ def complete(
     data. Bad rows are errors; with `skip` they are skipped, and the caller reports them.
     """
     tree = user_config.user_keys if like is None else _started(user_config.user_keys, like)
-    tree = _of_sentences(tree) if teacher is None else _taught(tree, teacher)
+    tree = _of_formats(tree) if teacher is None else _taught(tree, teacher)
     target = tree.get("target", {})
     if "kind" in target or target.keys() - {"column"}:  # else it may become a label
         keys = Keys(tree)
@@ -112,13 +112,19 @@ def _timed(tree: Mapping[str, Any], facts: Facts) -> Config:
     return parse_config(_laid_over(keys.chosen, tree), Path())
 
 
-def _of_sentences(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree; of files with one token per line (.conll) the last column has the labels of the first, unless the user
-    sets another column."""
+def _of_formats(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree, with what the format of all training files says where the user does not.
+
+    Of files with one token per line (.conll) the last column has the labels of the first; in a pronunciation lexicon
+    (.dict) blanks separate the symbols of the target.
+    """
     train, target = tree["data"]["train"], tree.get("target", {})
     files = [train] if isinstance(train, str) else train if isinstance(train, list) else []
     source = tree.get("source", {})
-    if not files or {suffix_of(file) for file in files} != {".conll"} or isinstance(source, list):
+    suffixes = {suffix_of(file) for file in files}
+    if suffixes == {".dict"} and target.get("kind", "text") == "text":
+        return {**tree, "target": {"kind": "text", "tokens": "words", **target}}
+    if suffixes != {".conll"} or isinstance(source, list):
         return dict(tree)
     sides = [(source, 0), (target, -1)]
     placed = [side if {"column", "columns"} & side.keys() else {**side, "column": place} for side, place in sides]

@@ -52,7 +52,9 @@ def with_fields(lines: Iterable[Input], codecs: Codecs) -> Iterator[tuple[int, A
 def is_read_as_table(path: str, config: Config, codecs: Codecs) -> bool:
     """Whether a file is a table, of which the source columns are read, and not one input per line."""
     suffix = suffix_of(path)
-    return suffix in (".csv", ".conll", ".npz", ".npy", *KEYED) or (suffix in LINES and _is_table(path, config, codecs))
+    return suffix in (".csv", ".conll", ".dict", ".npz", ".npy", *KEYED) or (
+        suffix in LINES and _is_table(path, config, codecs)
+    )
 
 
 def inputs_of(inputs: Iterable[Any], config: Config, codecs: Codecs) -> Iterable[Any]:

@@ -28,7 +28,22 @@ from antiphon.model.models import Model
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.calibration import Report
 from antiphon.saved.folder import Bundle
-from antiphon.use import chat, describing, explaining, keeping, live, measuring, predicting, scores, tagging, texts
+from antiphon.use import (
+    chat,
+    choosing,
+    describing,
+    doubting,
+    explaining,
+    keeping,
+    live,
+    measuring,
+    predicting,
+    scores,
+    tagging,
+    texts,
+)
+from antiphon.use.choosing import Chosen
+from antiphon.use.doubting import Doubt
 from antiphon.use.inputs import Input, cells_of, inputs_of, lines_of, read_file
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Settings, most_outputs
@@ -258,6 +273,23 @@ class Predictor(Generic[P]):
         The target is what stands in the target's column; a language model reads the input alone.
         """
         return scores.scores(self._loaded, pairs)
+
+    def doubt(self, data: Data = None) -> list[Doubt]:
+        """The rows of `data`, by default the configured test set, those first whose target is least probable beside
+        the prediction. Rows that the model has learned by heart seem right to it; `antiphon.doubt` lets models judge
+        that have not learned them."""
+        return doubting.doubts(self._loaded, data)
+
+    def next_rows(self, inputs: Iterable[Any] | str | Path, count: int, by: str = "confidence") -> list[Chosen]:
+        """The `count` inputs that are worth a label most: those the model is least sure about, and few that are alike.
+
+        `inputs` are a file or values, as `predict` takes them. `by` is the uncertainty: confidence (1 - the probability
+        that the prediction is right; calibrated if the model is), margin (the two most probable candidates are close)
+        or entropy (of the candidates). Equal inputs are chosen once; empty ones and those with a known answer never.
+        """
+        if isinstance(inputs, str | Path):
+            return choosing.next_rows(self._loaded, self.file(inputs), count, by, f"{inputs}:")
+        return choosing.next_rows(self._loaded, enumerate(self._inputs(inputs), 1), count, by)
 
     def use_exceptions(self, table: str | Path, allow_unknown: bool = False) -> int:
         """Let the rows of a table, an input and its output each, win over the model, here and in its folder from now

@@ -29,6 +29,15 @@ def load(folder: Path, device: str | None = None, threads: int = 1) -> Served:
         raise ModelFolderError(str(error)) from None
 
 
+def load_exported(folder: Path, threads: int = 1) -> tuple[Any, type[Exception]]:
+    """An exported model as the runtime loads it, and the root of the runtime's errors."""
+    runtime = _runtime(folder)
+    try:
+        return runtime.load(folder, threads), runtime.RuntimeModelError
+    except runtime.RuntimeModelError as error:
+        raise ModelFolderError(str(error)) from None
+
+
 def check(folder: Path) -> None:
     """Refuse, before anything is loaded, a folder that is not a model, or for which a package is missing."""
     if (folder / MANIFEST).is_file():

@@ -30,7 +30,10 @@ TYPES = {
     "Numbered": "The type of a record with its number.",
     "Record": "The type of a record of a file.",
 }
-FIRST = ("train", "load", "check", "compare", "distill", "Predictor")
+FIRST = (
+    *("train", "load", "check", "compare", "distill", "lexicon", "doubt", "next_rows", "pull", "push"),
+    "Predictor",
+)
 
 
 def public() -> dict[str, Any]:

@@ -82,7 +82,7 @@ class Model:
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
         self._aligns = bool(manifest.get("aligns", False))  # whether all frames predict one text together (CTC)
-        self._calibration, self._known = calibration, known
+        self._calibration, self.known = calibration, known
 
     def predict(
         self,
@@ -234,7 +234,7 @@ class Model:
             parts = [""]
         try:
             values = [source.read_input(part) for source, part in zip(self.sources, parts, strict=True)]
-            known = self._known.get(exceptions.key(self.sources, values)) if self._known else None
+            known = self.known.get(exceptions.key(self.sources, values)) if self.known else None
             if known is not None:
                 return known
             arrays = [source.encode(value) for source, value in zip(self.sources, values, strict=True)]

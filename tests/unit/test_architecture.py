@@ -149,6 +149,7 @@ def test_public_names_are_the_documented_ones_and_import_is_light() -> None:
 
     predictions = ["Label", "Labels", "Number", "Numbers", "Text", ""]
     names = {f"{kind}Prediction" for kind in predictions} | {"AntiphonError", "Callback", "Candidate", "LiveEnd"}
+    names |= {"Chosen", "Doubt", "Lexicon", "doubt", "lexicon", "next_rows", "pull", "push"}
     assert set(antiphon.__all__) == names | {
         "Predictor",
         "Run",

@@ -25,7 +25,7 @@ Write = Callable[[str, str | bytes], Path]
 
 COMMANDS = [
     "train", "evaluate", "predict", "score", "chat", "inspect", "compare", "report", "check", "export", "exceptions",
-    "calibrate", "convert", "demo", "bench", "serve", "help",
+    "calibrate", "convert", "demo", "bench", "serve", "help", "lexicon", "doubt", "next", "pull", "push",
 ]  # fmt: skip
 CONFIG = "data: {train: pairs.tsv, valid: 0.2}\n"
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TUN_SET, TUN_PLAIN, NEW_NETWORK = 0x400454CA, 0x0001 | 0x1000, 0x40000000  # of Linux: TUNSETIFF, IFF_TUN | IFF_NO_PI
+ROOT = Path(__file__).parents[1]
 LARGEST = 65_536  # bytes of a packet
 
 
@@ -138,10 +139,14 @@ def _pass_on(devices: Sequence[int], delay: float, loss: float, chance: random.R
 
 
 def torchrun(
-    options: Sequence[str], command: Sequence[str], log: Path, node: Node | None = None
+    options: Sequence[str], command: Sequence[str], log: Path, node: Node | None = None, code: Path = ROOT
 ) -> subprocess.Popen[bytes]:
-    """Start torchrun with `options` and the arguments of antiphon, on a machine if one is given; it writes to `log`."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    """Start torchrun with `options` and the arguments of antiphon, on a machine if one is given; it writes to `log`.
+
+    `code` is the folder of the package's version.
+    """
+    paths = os.pathsep.join([str(code), str(code / "runtime"), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     place: list[str] = []
     if node is not None:
         environment |= {"GLOO_SOCKET_IFNAME": node.interface}
@@ -149,7 +154,7 @@ def torchrun(
         options = [*options, "--local-addr", node.address]
     run = [*place, sys.executable, "-m", "torch.distributed.run", *options, "-m", "antiphon", *command]
     with open(log, "ab") as file:
-        return subprocess.Popen(run, stdout=file, stderr=file, env=environment, start_new_session=True)
+        return subprocess.Popen(run, stdout=file, stderr=file, env=environment, cwd=code, start_new_session=True)
 
 
 def workers(launcher: subprocess.Popen[bytes]) -> list[int]:

@@ -104,7 +104,10 @@ def test_a_link_with_delay_and_loss_gives_the_same_model(tmp_path: Path) -> None
         arguments = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
         arguments += ["--rdzv-endpoint", f"{nodes[0].address}:29400", "--rdzv-id", "lossy"]
         logs = [tmp_path / f"{n}.log" for n in range(2)]
-        launchers = [torchrun(arguments, command, log, node) for log, node in zip(logs, nodes, strict=True)]
+        launchers = [
+            torchrun([*arguments, "--rdzv-conf", f"is_host={number == 0}"], command, logs[number], node)
+            for number, node in enumerate(nodes)
+        ]
         for launcher, log in zip(launchers, logs, strict=True):
             assert launcher.wait(SECONDS) == 0, log.read_text()[-3000:]
     alone, linked = (weights(tmp_path / name) for name in ("alone", "m"))

@@ -54,6 +54,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "check": ("antiphon check pairs.tsv", "antiphon check pairs.tsv --yaml"),
     "init": ("antiphon init table.csv --out config.yaml",),
     "demo": ("antiphon demo", "antiphon demo many_to_one --out tagger"),
-    "bench": ("antiphon bench", "antiphon bench --json --threads 2"),
+    "bench": ("antiphon bench", "antiphon bench --json --threads 2", "antiphon bench --scale"),
     "help": ("antiphon help train",),
 }

@@ -33,11 +33,18 @@ def demo(
 
 def bench(
     seconds: Annotated[float, typer.Option(min=0.01, max=600, help="seconds for each measurement")] = 3.0,
+    scale: Annotated[
+        bool,
+        typer.Option("--scale", help="predict the rates of 2 to 64 such machines"),
+    ] = False,
     as_json: Json = False,
     threads: Threads = None,
 ) -> None:
     """Measure how fast this machine multiplies, and how fast models learn and write on it."""
-    from antiphon.tools.bench import run
+    if scale:
+        from antiphon.tools.scale import run
+    else:
+        from antiphon.tools.bench import run
 
     rates = run((lambda line: print(line, file=sys.stderr, flush=True)) if as_json else show, threads, seconds)
     if as_json:

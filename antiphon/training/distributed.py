@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +21,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from antiphon.decoding.batches import Sharing
 from antiphon.devices import pick_device
@@ -138,9 +143,35 @@ def connected() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # of gloo; those of torch.distributed are RuntimeErrors too
-        reason = str(error).strip().splitlines()[0]
+        reason = re.sub(r"\[[^\]]*\.cc:\d+\] ", "", str(error).strip().splitlines()[0]).partition(". This is ")[0]
         advice = "with torchrun --max-restarts the training goes on by itself, and otherwise with --resume"
         raise TrainingError(f"the connection to another process is lost ({reason}); {advice}") from None
+
+
+def _met(store: Store, rank: int, world: int) -> Store:
+    """The part of torchrun's store that belongs to these processes alone.
+
+    After a restart the store may still hold the addresses of the processes before, and whoever reads these connects to
+    nobody. So the first process draws a number, and answers whoever asks for it under a name that was never used.
+    """
+    if rank:
+        name = uuid.uuid4().hex
+        store.set(f"antiphon/asks/{rank}", name)
+        number = store.get(f"antiphon/answer/{name}").decode()
+        store.set(f"antiphon/knows/{number}/{rank}", "")
+        return PrefixStore(f"antiphon/{number}", store)
+    number = str(store.add("antiphon/number", 1))
+    missing, ends = set(range(1, world)), time.monotonic() + LOST.total_seconds()
+    while missing:
+        if time.monotonic() > ends:
+            raise RuntimeError(f"process {min(missing)} of {world} does not answer")
+        for other in sorted(missing):
+            if store.check([f"antiphon/asks/{other}"]):  # it may be what a process before this one has asked
+                store.set(f"antiphon/answer/{store.get(f'antiphon/asks/{other}').decode()}", number)
+            if store.check([f"antiphon/knows/{number}/{other}"]):
+                missing.remove(other)
+        time.sleep(0.02)
+    return PrefixStore(f"antiphon/{number}", store)
 
 
 @contextmanager
@@ -156,7 +187,9 @@ def joined(device_name: str | None) -> Iterator[Ranks]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     with connected():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=WAIT)
+        store, rank, world = next(rendezvous("env://", timeout=LOST))
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=_met(store, rank, world), rank=rank, world_size=world, timeout=WAIT)
         group = dist.new_group(timeout=LOST)
     try:
         yield Ranks(dist.get_rank(), world, device, group)

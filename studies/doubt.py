@@ -69,8 +69,8 @@ def steps(item: Doubt) -> int:
 
 
 MEASURES: dict[str, Callable[[Doubt], float]] = {  # what could rank rows, the largest first
-    "log p of the prediction - log p of the target": lambda item: item.doubt,
-    "the same for each symbol": lambda item: item.doubt / steps(item),
+    "log p of the prediction - log p of the target": lambda item: (item.best or 0.0) - (item.score or 0.0),
+    "the same for each symbol": lambda item: item.doubt,
     "-log p of the target": lambda item: -(item.score or 0.0),
     "-log p for each symbol": lambda item: -(item.score or 0.0) / steps(item),
 }
@@ -108,7 +108,7 @@ def run(language: str, minutes: float, folds: int, seed: int, rows: int | None) 
         "language": language, "minutes": minutes, "folds": folds, "seed": seed, "rows": len(lines),
         "errors": len(errors), "taken": round(taken, 2),
         "measures": {name: shares(items, errors, measure) for name, measure in MEASURES.items()},
-        "itself": shares(itself, errors, MEASURES["log p of the prediction - log p of the target"]),
+        "itself": {name: shares(itself, errors, measure) for name, measure in MEASURES.items()},
         "not planted": [[item.sides["source"], item.sides["target"], item.prediction, round(item.doubt, 2)]
                         for item in items if item.line not in errors][:20],
         "date": date.today().isoformat(), "hardware": hardware(1),
@@ -126,7 +126,7 @@ def table(runs: Sequence[dict[str, Any]]) -> None:
         name = f"{item['language']}, {item['rows']:,} rows, {item['errors']} wrong"
         models = f"{item['folds']} of {item['minutes']:g} minutes"
         entries = [*((models, *entry) for entry in item["measures"].items())]
-        entries.append(("the model itself", next(iter(MEASURES)), item["itself"]))
+        entries += [("the model itself", *entry) for entry in item["itself"].items()]
         for how, measure, result in entries:
             cells = [f"{result[f'{first:g}']:.1%}" for first in FIRST] + [f"{result[kind]:.1%}" for kind in KINDS]
             lines.append(f"| {name} | {how} | {measure} | {' | '.join(cells)} |")

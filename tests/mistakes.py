@@ -537,6 +537,43 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake("a table on data that is not there", "table model --data none.tsv", model=True),
         Mistake("a search where no key is open", "tune c.yaml --minutes 1 --out t", {"c.yaml": CONFIG_OF_ALL}),
     ],
+    "Lexicons, labels, the hub": [
+        Mistake("a list of words with several columns", "lexicon model rows.tsv --to sherpa", model=True),
+        Mistake(
+            "a list of words that is empty", "lexicon model w.txt --to sherpa", {"w.txt": "\n;;; no word\n"}, model=True
+        ),
+        Mistake(
+            "a word that a lexicon cannot hold", "lexicon model w.txt --to mfa", {"w.txt": "ab\na b\n"}, model=True
+        ),
+        Mistake(
+            "a known lexicon with a word alone",
+            "lexicon model w.txt --to mfa --known k.dict",
+            {"w.txt": "ab\n", "k.dict": "ab  A B\nba\n"},
+            model=True,
+        ),
+        Mistake(
+            "an inventory that is none",
+            "lexicon model w.txt --to sherpa --inventory t.txt",
+            {"w.txt": "ab\n", "t.txt": "A B C\n"},
+            model=True,
+        ),
+        Mistake(
+            "doubtful words of a model that is not calibrated",
+            "lexicon model w.txt --to sherpa --doubtful d.tsv",
+            {"w.txt": "ab\n"},
+            model=True,
+        ),
+        Mistake("a lexicon of a model that does not exist", "lexicon none w.txt --to sherpa", {"w.txt": "ab\n"}),
+        Mistake("a lexicon to train from with a word alone", "check t.dict", {"t.dict": "ab  A B\nba\n"}),
+        Mistake("doubt about too few rows", "doubt model few.tsv", {"few.tsv": "ab\tA B\nba\tB A\n"}, model=True),
+        Mistake("doubt with an unknown key", "doubt model rows.tsv --set train.epoch=1", model=True),
+        Mistake("doubt about a table that does not exist", "doubt model none.tsv", model=True),
+        Mistake("an unknown uncertainty", "next model rows.tsv --count 2 --by luck", model=True),
+        Mistake("inputs to choose from that do not exist", "next model none.txt --count 2", model=True),
+        Mistake("a model on the hub without its user", "pull french"),
+        Mistake("a folder to pull into that exists", "pull anna/french --out f", {"f/precious": "x"}),
+        Mistake("a folder to push that is no model", "push f anna/french", {"f/precious": "x"}),
+    ],
 }
 
 

@@ -23,7 +23,7 @@ class Compared:
     """A row's target beside the prediction: the score of each, and the steps of the target.
 
     Scores are log p in nats, of numbers minus the squared error, which is 0 for the prediction. A language model
-    predicts no target for a row: it has no prediction.
+    predicts no target for a row: it has no prediction, and the best score 0.
     """
 
     score: float
@@ -33,11 +33,10 @@ class Compared:
 
     @property
     def doubt(self) -> float:
-        """best - score: how many times as probable as the target the prediction is, as a logarithm; of a language
-        model the mean -log p of a symbol."""
-        if self.prediction is None:
-            return -self.score / max(self.steps, 1)
-        return max(self.best - self.score, 0.0)
+        """(best - score) / steps: how many times as probable as the target the prediction is, as a logarithm, for each
+        step; of a language model the mean -log p of a symbol. 0 if the target is more probable than what greedy search
+        predicts."""
+        return max(self.best - self.score, 0.0) / max(self.steps, 1)
 
 
 def compared(task: Task) -> list[Compared]:

@@ -21,8 +21,9 @@ from antiphon.use.scores import Data, rows_of
 class Doubt:
     """A row and how doubtful its target is.
 
-    `doubt` is log p of the model's prediction less log p of the target, in nats: 0 where the model predicts the target.
-    It is infinite where the model cannot write the target, such as a label that no other row has; `reason` says why.
+    `doubt` is log p of the model's prediction less log p of the target, in nats, divided by the steps of the target
+    (its symbols and the end): 0 where the model predicts the target. It is infinite where the model cannot write the
+    target, such as a label that no other row has; `reason` says why.
     """
 
     file: str

@@ -323,6 +323,8 @@ TABLES: dict[str, tuple[Write, ...]] = {
     "start/first-model": (words,),
     "start/not-learning": (broken,),
     "do/pronunciation": (french,),
+    "do/lexicon": (french,),
+    "do/labels": (french,),
     "do/inflection": (forms,),
     "do/translation": (translations,),
     "do/tagging": (treebank, entities),

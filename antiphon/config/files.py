@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -23,16 +23,18 @@ MEMORY = "rows in memory"  # in place of the name of a file
 class InMemory:
     """Rows in memory in place of a file.
 
-    `records` are the cells of each row; `names` those of the columns, if they have names. A saved configuration
+    `records` are the cells of each row, in a list or in anything that can be iterated again and again; `names` those of
+    the columns, if they have names. A saved configuration
     contains only `about`, a description: rows read from it have no `records`. `part` is the key they stand for, if
     messages must name it: data.valid.
     """
 
     def __init__(
-        self, records: Sequence[Sequence[object]] | None, names: Sequence[str] | None, about: str = "", part: str = ""
+        self, records: Iterable[Sequence[object]] | None, names: Sequence[str] | None, about: str = "", part: str = ""
     ) -> None:
         self.records, self.names, self.part = records, names, part
-        self.about = about or f"{len(records or ()):,} rows{_with_columns(names)}"
+        count = f"{len(records):,} " if isinstance(records, Sized) else ""
+        self.about = about or f"{count if records else '0 '}rows{_with_columns(names)}"
 
     def __str__(self) -> str:
         return f"{MEMORY} of {self.part}" if self.part else MEMORY

@@ -20,11 +20,13 @@ from antiphon.data.hallucinate import have_stems
 from antiphon.data.load import load_rows, sides_of, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
+from antiphon.data.shards import is_streamed
 from antiphon.model.build import structure_of
 from antiphon.training import sides
 from antiphon.training.autotune import parts_to_time, seconds_of_update
 from antiphon.training.facts import FEW, FEWEST_ROWS, Facts, Keys, choose
 from antiphon.training.prepare import check_names
+from antiphon.training.streamed import rows_of_shards
 
 MEASURED = 4_000  # rows with which the time of an update is measured
 LEARNING = 0.85  # of the minutes; the rest is for reading, validation and saving
@@ -232,11 +234,14 @@ def _counted(config: Config, rows: Sequence[Row]) -> Facts:
         words = config.sources[0].options.get("tokens") not in (None, "chars")
         return replace(facts, steps=max(1, int(share * symbols / (5.5 if words else 1))))
     count = max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows)
+    streamed = is_streamed(config)
+    if streamed:
+        count = max(1, int(share * rows_of_shards(config)))
     if facts.form != "any":
         return replace(facts, rows=count)
     rearranged = sides.rearranged(rows)
     copied = not rearranged and sides.copied(untrained(config), rows)
-    stems = copied and len(rows) < 2 * FEW and have_stems(rows, untrained(config))
+    stems = copied and not streamed and len(rows) < 2 * FEW and have_stems(rows, untrained(config))
     return replace(facts, rows=count, rearranged=rearranged, copied=copied, stems=stems)
 
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from antiphon import __version__
-from antiphon.cli.data import check, exceptions, init
+from antiphon.cli.data import check, exceptions, init, prepare
 from antiphon.cli.evaluate import calibrate, compare, evaluate, report
 from antiphon.cli.examples import EXAMPLES
 from antiphon.cli.experiments import sweep, table, tune
@@ -40,7 +40,7 @@ app = typer.Typer(
 # in the order of the help
 COMMANDS = (
     train, distill, evaluate, compare, sweep, table, tune, report, predict, chat, score, calibrate, exceptions, inspect,
-    export, convert, serve, check, init, demo, bench,
+    export, convert, serve, check, prepare, init, demo, bench,
 )  # fmt: skip
 
 

@@ -24,14 +24,24 @@ class Sequences:
         self.ends: Ints = np.cumsum(self.lengths, dtype=np.int64)
 
     @classmethod
+    def of(cls, values: NDArray[Any], lengths: Ints) -> Sequences:
+        """Sequences of these lengths, one behind the other in `values`."""
+        made = cls([])
+        made.values, made.lengths = values, lengths
+        made.ends = np.cumsum(lengths, dtype=np.int64)
+        return made
+
+    def between(self, start: int, end: int) -> Sequences:
+        """The sequences from number `start` up to `end`, without a copy."""
+        first, last = (0 if place == 0 else int(self.ends[place - 1]) for place in (start, end))
+        return Sequences.of(self.values[first:last], self.lengths[start:end])
+
+    @classmethod
     def joined(cls, parts: Sequence[Sequences]) -> Sequences:
         """All sequences of the parts, in order."""
-        made = cls([])
-        if parts:
-            made.values = np.concatenate([part.values for part in parts])
-            made.lengths = np.concatenate([part.lengths for part in parts])
-            made.ends = np.cumsum(made.lengths, dtype=np.int64)
-        return made
+        if not parts:
+            return cls([])
+        return cls.of(np.concatenate([part.values for part in parts]), np.concatenate([part.lengths for part in parts]))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -99,6 +109,10 @@ class Examples:
     def empty(cls, sources: int) -> Examples:
         """No rows, with so many sources."""
         return cls(tuple(Sequences([]) for _ in range(sources)), Sequences([]))
+
+    def between(self, start: int, end: int) -> Examples:
+        """The rows from number `start` up to `end`, without a copy."""
+        return Examples(tuple(source.between(start, end) for source in self.sources), self.target.between(start, end))
 
     @classmethod
     def joined(cls, parts: Sequence[Examples]) -> Examples:

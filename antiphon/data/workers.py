@@ -28,7 +28,7 @@ from antiphon.config.load import parse_config
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.formats import FORMATS
 from antiphon.data.load import Codecs
-from antiphon.data.stream import Placed, Position, Stream, Tables, Window, dealt, in_turn, reader_of
+from antiphon.data.stream import Placed, Position, Readers, Stream, Tables, Window, dealt, in_turn, reader_of
 from antiphon.errors import AntiphonError, DataError
 
 MOST = 4  # processes, unless configured
@@ -118,13 +118,16 @@ class Worker:
         self.process.stdout.close()
 
 
-def windows_ahead(tables: Tables, workers: int, stream: Stream, at: Position) -> Iterator[Window]:
-    """The windows of a stream from a position on, read by so many processes."""
-    number = min(workers, len(dealt(len(tables), stream.seed, 0)))
-    processes = [Worker.begin(tables, stream.seed, at, each, number) for each in range(number)]
+@contextlib.contextmanager
+def working(
+    tables: Tables, workers: int, seed: int | None, at: Position
+) -> Iterator[tuple[Readers, Callable[[], None]]]:
+    """Within it, so many processes read and encode from a position on: the readers, and what ends the processes."""
+    number = min(workers, len(dealt(len(tables), seed, 0)))
+    processes = [Worker.begin(tables, seed, at, each, number) for each in range(number)]
 
     def readers(epoch: int, _: Position) -> Mapping[int, Iterator[Placed]]:
-        own = range(len(dealt(len(tables), stream.seed, epoch)))
+        own = range(len(dealt(len(tables), seed, epoch)))
         return {reader: processes[reader % number].frames(epoch, reader) for reader in own}
 
     def end() -> None:
@@ -132,9 +135,15 @@ def windows_ahead(tables: Tables, workers: int, stream: Stream, at: Position) ->
             process.end()
 
     try:
-        yield from ahead(stream.windows(at, readers), end)
+        yield readers, end
     finally:
         end()
+
+
+def windows_ahead(tables: Tables, workers: int, stream: Stream, at: Position) -> Iterator[Window]:
+    """The windows of a stream from a position on, read by so many processes."""
+    with working(tables, workers, stream.seed, at) as (readers, end):
+        yield from ahead(stream.windows(at, readers), end)
 
 
 def ahead(windows: Iterator[T], end: Callable[[], None]) -> Iterator[T]:

@@ -18,6 +18,7 @@ from antiphon.data import shortlist
 from antiphon.data.batches import Examples, cut_long, in_lanes
 from antiphon.data.codecs.labels import LabelsCodec
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.encoded_table import EncodedTable
 from antiphon.data.hallucinate import check_sides, hallucinated
 from antiphon.data.load import Codecs, encode_rows, load_parts, untrained
 from antiphon.data.problems import Problems
@@ -36,7 +37,7 @@ from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
 from antiphon.training.rate_curve import RateCurve
-from antiphon.training.streamed import check_streamed, codecs_of, stream_of
+from antiphon.training.streamed import check_streamed, codecs_of, encoded_table, stream_of, stream_of_encoded
 from antiphon.training.teachers import Teachers, guided, with_outputs
 from antiphon.training.warm_start import extended, freeze, take_vectors, take_weights
 
@@ -131,6 +132,8 @@ def read_parts(
     Bad rows are raised, or skipped as configured; or added to the entries "train" and "valid" of `met`.
     """
     met = met or {}
+    if (table := encoded_table(config)) is not None:
+        return _encoded_parts(config, table, codecs, base)
     reading = codecs or untrained(config)
     rows, valid_rows = load_parts(config, reading, met.get("train"), met.get("valid"))
     if codecs is None:  # one process learns them, since some tokenizers do not learn the same twice
@@ -147,6 +150,17 @@ def read_parts(
     rows, train = encode_rows(config, codecs, rows, met.get("train"))
     valid_rows, valid = encode_rows(config, codecs, valid_rows, met.get("valid"))
     return Parts(codecs, rows, train, valid_rows, valid, stream_of(config, codecs, rows, valid_rows, train))
+
+
+def _encoded_parts(config: Config, table: EncodedTable, codecs: Codecs | None, base: Bundle | None) -> Parts:
+    """The parts of an encoded table: nothing is read again or learned."""
+    if base is not None:
+        reason = "its rows are encoded with vocabularies of their own; to start from a model, train from the tables"
+        raise ConfigError("data.train", reason)
+    train = table.examples("sample")
+    stream = stream_of_encoded(config, table, train)
+    rows, valid_rows = table.read_rows("sample"), table.read_rows("valid")
+    return Parts(codecs or table.codecs, rows, train, valid_rows, table.examples("valid"), stream)
 
 
 def prepare(

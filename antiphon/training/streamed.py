@@ -26,7 +26,7 @@ def check_streamed(config: Config) -> None:
             key = "data.sample" if config.data.sample is not None else "data.workers"
             raise ConfigError(key, "is for a streamed table: a folder or a pattern in data.train, or set data.shuffle")
         return
-    reason = "needs all rows in memory, and this table is streamed; name its files in a list in data.train"
+    reason = "needs all rows in memory, and this table is streamed; name its files in a list in data.train, without data.shuffle"
     for key, used in (("data.hallucinate", config.data.hallucinate), ("train.teachers", config.train.teachers)):
         if used:
             raise ConfigError(key, reason)

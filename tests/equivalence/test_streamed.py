@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -147,35 +148,40 @@ def test_one_process_and_several_see_the_same_updates(world: int, tmp_path: Path
     assert max(float((alone[name] - together[name]).abs().max()) for name in alone) < 1e-5
 
 
-def killed_and_resumed(folder: Path, kills: int, seed: int) -> None:
-    """Kill a streamed training at random moments, with the processes that read for it left alone; then let it end."""
+def killed_and_resumed(folder: Path, kills: int, seed: int) -> int:
+    """Kill streamed trainings at random moments, with the processes that read for them left alone, until so many were
+    killed; each then ends as one that was not. How many trainings it took."""
     config = streamed(folder, data__workers=2)
     path = folder / "c.yaml"
     path.write_text(config.to_yaml())
     whole = weights(train(config, folder / "whole", threads=1))
-    chance, done, out = random.Random(seed), 0, folder / "killed"
-    while True:
-        process = FORKSERVER.Process(target=train_quietly, args=(path, out, (out / bundle.CONFIG).exists()))
-        process.start()
-        if done < kills:
-            before = checkpoint.states(out)
-            while process.is_alive() and checkpoint.states(out) == before and chance.random() > 0.001:
-                time.sleep(0.005)
-            process.join(chance.uniform(0.0, 0.4))
-            if process.is_alive():
-                assert process.pid is not None
-                os.kill(process.pid, signal.SIGKILL)
-                done += 1
-        process.join()
-        if process.exitcode == 0:
-            break
-    if done < kills:  # it ended before
-        shutil.rmtree(out)
-        killed_and_resumed(folder, kills - done, seed + 1)
-        return
-    assert weights(out) == whole
+    chance, killed, trainings = random.Random(seed), 0, 0
+    while killed < kills:
+        out, status = folder / f"killed-{trainings}", None
+        while status != 0:
+            process = FORKSERVER.Process(target=train_quietly, args=(path, out, (out / bundle.CONFIG).exists()))
+            process.start()
+            if killed < kills:
+                before = checkpoint.states(out)
+                while process.is_alive() and checkpoint.states(out) == before and chance.random() > 0.001:
+                    time.sleep(0.005)
+                process.join(chance.uniform(0.0, 0.4))
+                if process.is_alive():
+                    process.kill()
+            process.join()
+            status = process.exitcode
+            assert status in (0, -signal.SIGKILL)
+            killed += status != 0
+        trainings += 1
+        assert weights(out) == whole
+    return trainings
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_the_same_bit_for_bit(tmp_path: Path) -> None:
     killed_and_resumed(tmp_path, 6, seed=time.time_ns())
+
+
+if __name__ == "__main__":  # python tests/equivalence/test_streamed.py KILLS
+    with tempfile.TemporaryDirectory() as name:
+        print(killed_and_resumed(Path(name), int(sys.argv[1]), time.time_ns()), "trainings, all equal bit for bit")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.data import encoded_table, stream
 from antiphon.data.encoded_table import EncodedTable
-from antiphon.errors import ConfigError, DataError
+from antiphon.errors import ConfigError, DataError, ModelFolderError
 from antiphon.saved import folder as bundle
 from antiphon.tools.preparing import prepare_table
 from antiphon.training.loop import train
@@ -150,6 +152,22 @@ def test_all_bad_rows_are_told_and_no_table_is_written(tmp_path: Path) -> None:
     assert "2.tsv:61: column 1 is missing" in str(caught.value)
     assert not (tmp_path / "encoded/table.json").exists()
     prepare_table(changed(tree, data__on_error="skip"), tmp_path / "encoded", overwrite=True)
+
+
+def test_a_full_disk_is_named_and_leaves_no_table(tmp_path: Path) -> None:
+    """By a limit on the size of files, which needs no mounting."""
+    tree = tree_of(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(ModelFolderError, match=r"00000-000.safetensors: cannot be written: File too large"):
+            prepare_table(changed(tree), tmp_path / "encoded")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert not encoded_table.is_encoded(str(tmp_path / "encoded"))
+    prepare_table(changed(tree), tmp_path / "encoded", overwrite=True)
 
 
 def test_only_an_encoded_table_is_replaced(tmp_path: Path) -> None:

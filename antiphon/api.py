@@ -14,7 +14,7 @@ from antiphon.config.load import PATHS, parse_config, read_config_file, set_valu
 from antiphon.config.schema import Config
 from antiphon.data.formats import ENDINGS, is_table
 from antiphon.data.load import untrained
-from antiphon.data.memory import KINDS, files_or_rows, in_memory, plain
+from antiphon.data.memory import KINDS, files_or_rows, in_memory, plain, reread
 from antiphon.errors import AntiphonError, ConfigError, DataError, TrainingError, shown
 from antiphon.files import user_path
 from antiphon.saved import folder as bundle
@@ -42,7 +42,7 @@ def user_config(what: Any, settings: Mapping[str, Any] | None = None) -> Config:
     """
     if isinstance(what, Config):
         tree, folder = what.user_keys, Path.cwd()
-    elif (rows := in_memory(what)) is not None:
+    elif (rows := _rows_of(what, settings or {})) is not None:
         tree, folder = {"data": {"train": rows}}, Path.cwd()
     elif isinstance(what, list | tuple | Parallel | Mapping):
         tree, folder = {"data": {"train": files_or_rows(what)}}, Path.cwd()
@@ -59,6 +59,12 @@ def user_config(what: Any, settings: Mapping[str, Any] | None = None) -> Config:
     for key, value in (settings or {}).items():
         set_value(tree, key, value)
     return parse_config(tree, folder)
+
+
+def _rows_of(what: Any, settings: Mapping[str, Any]) -> InMemory | None:
+    """Rows from Python; they are streamed if `data.shuffle` is set and they are not in memory already."""
+    streamed = reread(what) if settings.get("data.shuffle") is not None else None
+    return streamed or in_memory(what)
 
 
 def with_sides(

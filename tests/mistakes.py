@@ -24,8 +24,10 @@ from tasks import tiny_config
 from typer.testing import CliRunner
 
 from antiphon.cli.main import app
+from antiphon.config.load import parse_config
 from antiphon.saved import folder as bundle
 from antiphon.saved.conversion import g2p_shapes
+from antiphon.tools.preparing import prepare_table
 from antiphon.training import checkpoint
 from antiphon.training.loop import train
 
@@ -120,6 +122,20 @@ def _inspect(what: str, arguments: str) -> Mistake:
     return Mistake(what, f"inspect model {arguments}", model=True)
 
 
+def _encode(path: Path) -> None:
+    """The rows of c.yaml, encoded as `antiphon prepare` does."""
+    tree = {"data": {"train": str(path.parent / "rows.tsv"), "valid": 0.5, "workers": 0, "shuffle": 2}}
+    with contextlib.redirect_stderr(io.StringIO()):
+        prepare_table(parse_config({**tree, "source": {"tokens": "chars"}}, path.parent), path)
+
+
+def _encoded(what: str, arguments: str, change: Callable[[Path], object] = bool) -> Mistake:
+    """A training from encoded rows, of which one file is changed."""
+    return Mistake(
+        what, f"train encoded --out m {arguments}".strip(), {"encoded": _encode, "encoded/valid.rows": change}
+    )
+
+
 def _report(what: str, files: dict[str, Content]) -> Mistake:
     return Mistake(what, "report model --out t.html", files, model=True)
 
@@ -129,6 +145,17 @@ SECTIONS: dict[str, list[Mistake]] = {
         Mistake("a file that does not exist", "train none.tsv --out m"),
         _rows("a file of an unsupported kind", ROWS, "rows.xlsx"),
         Mistake("a folder without tables", "train folder --out m", {"folder/notes.md": "no rows"}),
+        Mistake("a pattern that fits no table", "train 'parts/*.tsv' --out m", {"parts/notes.md": "no rows"}),
+        Mistake(
+            "two shards of which one has other columns",
+            "train parts --out m --set data.workers=0",
+            {"parts/a.tsv": ROWS, "parts/b.tsv": "one\ttwo\tthree\n"},
+        ),
+        _set("processes that read ahead, for rows in memory", "data.workers=2"),
+        _set("rows made of others, for a streamed table", "data.shuffle=2", "data.hallucinate=5"),
+        _encoded("encoded rows and another tokenizer", "--set source.tokens=words"),
+        _encoded("encoded rows of which a file is damaged", "", lambda path: path.write_text("[]")),
+        _encoded("encoded rows of which a file is missing", "", Path.unlink),
         _rows("an empty file", ""),
         _rows("only empty lines", "\n\n\n"),
         _rows("more columns than are needed", "ab\tX Y\tN\nba\tY X\tV\n"),

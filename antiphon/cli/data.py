@@ -36,6 +36,22 @@ def check(
         )
 
 
+def prepare(
+    what: ConfigOrTable,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where the encoded rows go")],
+    settings: Settings = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the encoded rows in DIR")] = False,
+) -> None:
+    """Encode all rows once into a folder, from which trainings start within seconds."""
+    from antiphon.api import naming, read_config
+    from antiphon.tools.preparing import prepare_table
+    from antiphon.training.log import output
+
+    with output(False, always=True), naming(what):
+        completed = read_config(what, settings_of(settings))
+        print(prepare_table(completed.config, out, overwrite))
+
+
 def exceptions(
     folder: Folder,
     table: Annotated[

@@ -52,6 +52,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "push": ("antiphon push model anna/french-g2p --license cc-by-4.0 --language fr",),
     "serve": ("antiphon serve model", "antiphon serve model other --port 8080 --token-file token.txt"),
     "check": ("antiphon check pairs.tsv", "antiphon check pairs.tsv --yaml"),
+    "prepare": (
+        "antiphon prepare 'shards/*.tsv' --out encoded",
+        "antiphon prepare config.yaml --out encoded --set data.sample=all",
+    ),
     "init": ("antiphon init table.csv --out config.yaml",),
     "demo": ("antiphon demo", "antiphon demo many_to_one --out tagger"),
     "bench": ("antiphon bench", "antiphon bench --json --threads 2", "antiphon bench --scale"),

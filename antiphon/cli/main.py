@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from antiphon import __version__
-from antiphon.cli.data import check, exceptions, init
+from antiphon.cli.data import check, exceptions, init, prepare
 from antiphon.cli.evaluate import calibrate, compare, evaluate, report
 from antiphon.cli.examples import EXAMPLES
 from antiphon.cli.experiments import sweep, table, tune
@@ -43,7 +43,7 @@ app = typer.Typer(
 # in the order of the help
 COMMANDS = (
     train, distill, evaluate, compare, sweep, table, tune, report, predict, chat, score, calibrate, exceptions, inspect,
-    lexicon, doubt, next_rows, export, convert, pull, push, serve, check, init, demo, bench,
+    lexicon, doubt, next_rows, export, convert, pull, push, serve, check, prepare, init, demo, bench,
 )  # fmt: skip
 
 

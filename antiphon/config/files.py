@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
@@ -24,7 +24,8 @@ MEMORY = "rows in memory"  # in place of the name of a file
 class InMemory:
     """Rows in memory in place of a file.
 
-    `records` are the cells of each row; `names` those of the columns, if they have names. A saved configuration
+    `records` are the cells of each row, in a list or in anything that can be iterated again and again; `names` those of
+    the columns, if they have names. A saved configuration
     contains only `about`, a description: rows read from it have no `records`. `part` is the key they stand for, if
     messages must name it: data.valid. `rows` are rows that the sides have read already, in place of records.
     """
@@ -32,10 +33,11 @@ class InMemory:
     rows: Sequence[Any] | None = None
 
     def __init__(
-        self, records: Sequence[Sequence[object]] | None, names: Sequence[str] | None, about: str = "", part: str = ""
+        self, records: Iterable[Sequence[object]] | None, names: Sequence[str] | None, about: str = "", part: str = ""
     ) -> None:
         self.records, self.names, self.part = records, names, part
-        self.about = about or f"{len(records or ()):,} rows{_with_columns(names)}"
+        count = f"{len(records):,} " if isinstance(records, Sized) else ""
+        self.about = about or f"{count if records else '0 '}rows{_with_columns(names)}"
 
     @classmethod
     def read(cls, rows: Sequence[Any]) -> InMemory:

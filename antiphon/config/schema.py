@@ -34,7 +34,8 @@ class Data(Section):
     `${VAR:-default}` expand, an unset variable without a default is an error."""
 
     train: Annotated[Files, BeforeValidator(files_of)] = Field(
-        description="the rows to learn from: a path, a list of paths, or {source: FILE, target: FILE}"
+        description="the rows to learn from: a path, a list of paths, or {source: FILE, target: FILE}; a folder of "
+        "tables or a pattern, such as shards/*.tsv, is streamed: its rows are never all in memory"
     )
     valid: Annotated[Files | float | None, BeforeValidator(files_or_fraction)] = Field(
         None,
@@ -70,6 +71,24 @@ class Data(Section):
     )
     on_error: Literal["fail", "skip"] = Field(
         "fail", description="what a bad row does: it stops the training, or it is left out"
+    )
+    shuffle: StrictInt | None = Field(
+        None,
+        ge=1,
+        description="rows that are shuffled together, and so many are in memory: if it is set the table is streamed; "
+        "100,000 for a folder or a pattern",
+    )
+    sample: Annotated[StrictInt, Field(ge=1)] | Literal["all"] | None = Field(
+        None,
+        description="of a streamed table, the rows that vocabularies and settings are chosen by, the first of every "
+        "shard: 100,000 unless it is set; all: vocabularies are learned from all rows, which are read for it",
+    )
+    workers: StrictInt | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="of a streamed table, the processes that read and encode rows ahead; by default one for each core "
+        "but one, at most 4; 0: none. The order of rows does not depend on it",
     )
 
 

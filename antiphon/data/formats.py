@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import gzip
 import json
 import re
@@ -10,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 from zipfile import BadZipFile, is_zipfile
@@ -28,6 +29,7 @@ NO_CHARACTER = "holds what is no character"
 TEXTS_OR_NUMBERS = "Uiufb"  # kinds of array that are read
 BROKEN = (OSError, EOFError, zlib.error)  # what reading a damaged file raises
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
+BLOCK = 1 << 20  # bytes that are read at once where only lines are counted
 LONGEST_LINE = 16 << 20  # bytes; a longer line is not text, and must not fill the memory
 
 Record: TypeAlias = Sequence[object] | Mapping[str, object]
@@ -238,20 +240,59 @@ def _parquet(path: str, layout: Layout) -> Numbered:
     except ImportError:
         raise DataError(f"{path}: reading Parquet needs the extra: pip install 'antiphon[parquet]'") from None
     try:
-        with ParquetFile(path) as file:
+        with ParquetFile(path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
             for column in layout.columns:
                 if not isinstance(column, str):
                     raise DataError(f"{path}: name source.column and target.column; it has {', '.join(names)}")
                 position_of(column, names, path)
-            numbers = count(1)
-            for batch in file.iter_batches(batch_size=64, columns=list(layout.columns) or None):  # a row may be large
-                for record in batch.to_pylist():
-                    yield next(numbers), record, ""
+            line = 0
+            for group in range(file.num_row_groups):
+                end = line + file.metadata.row_group(group).num_rows
+                try:
+                    batches = file.iter_batches(64, [group], list(layout.columns) or None)  # a row may be large
+                    for record in chain.from_iterable(batch.to_pylist() for batch in batches):
+                        line += 1
+                        yield line, record, ""
+                except (ArrowException, OSError, ValueError, OverflowError) as error:
+                    reason = f"is damaged: {str(error).splitlines()[0]}"
+                    raise DataError(f"{path}: row group {group} (rows up to {end:,}) {reason}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ArrowException, ValueError, OverflowError) as error:
         raise DataError(f"{path}: is not Parquet: {str(error).splitlines()[0]}") from None
+
+
+def _rows_of_parquet(path: str) -> int:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import read_metadata
+
+        return int(read_metadata(path).num_rows)
+    except (ImportError, ArrowException, OSError, ValueError):
+        return sum(1 for _ in _parquet(path, Layout()))  # which says what is wrong
+
+
+def _lines(path: str) -> int:
+    """How many lines a text has; much faster than reading them."""
+    lines, last = 0, b"\n"
+    with open_bytes(path) as file:
+        try:
+            while block := file.read(BLOCK):
+                lines, last = lines + block.count(b"\n"), block
+        except BROKEN as error:
+            raise DataError(f"{path}: is damaged: {error}") from None
+    return lines + (not last.endswith(b"\n"))
+
+
+def count_records(path: str) -> int:
+    """About how many records a table has, without reading them: blank lines, a header and line ends in quotes count."""
+    suffix = suffix_of(path)
+    if suffix == ".parquet":
+        return _rows_of_parquet(path)
+    if suffix in (".conllu", ".conll", ".npz", ".npy"):
+        return sum(1 for _ in FORMATS[suffix](path, Layout()))
+    return _lines(path)
 
 
 def load_array(path: str) -> NDArray[Any]:
@@ -348,18 +389,29 @@ def is_table(path: str) -> bool:
     return suffix_of(path) in FORMATS
 
 
+def is_pattern(path: str) -> bool:
+    """Whether a path is a pattern of several files, as shards/*.tsv is, and not a file of that very name."""
+    return glob.has_magic(path) and not Path(path).exists()
+
+
 def tables_in(path: str) -> list[str]:
-    """The tables of a folder, in the order of their names; a file alone."""
+    """The tables of a folder or of a pattern (`*`, `?`, `[0-9]`, `**`), in the order of their names; a file alone."""
+    if is_pattern(path):
+        tables = sorted(file for file in glob.glob(path, recursive=True) if _is_read(Path(file)))
+        if not tables:
+            raise DataError(f"{path}: no table has such a name ({ENDINGS}, text with .gz too)")
+        return tables
     if not Path(path).is_dir():
         return [path]
-    tables = sorted(
-        str(file)
-        for file in Path(path).iterdir()
-        if is_table(file.name) and file.is_file() and not file.name.startswith((".", "~"))  # files of other programs
-    )
+    tables = sorted(str(file) for file in Path(path).iterdir() if _is_read(file))
     if not tables:
         raise DataError(f"{path}: is a folder without tables ({ENDINGS}, text with .gz too)")
     return tables
+
+
+def _is_read(file: Path) -> bool:
+    """Whether a file of a folder is a table of the user's and not a file of another program."""
+    return is_table(file.name) and file.is_file() and not file.name.startswith((".", "~"))
 
 
 def position_of(column: Column, names: Sequence[str], where: str, place: str = "in the header") -> Column:

@@ -8,23 +8,27 @@ import json
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from antiphon.common.numbers import DECIMAL_COMMA
 from antiphon.common.symbols import UNK
 from antiphon.config.files import Files, InMemory, Parallel
 from antiphon.config.schema import Config, SideKeys
-from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.base import Array, Codec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.codecs.numbers import ScaledCodec
 from antiphon.data.copying import Copying
+from antiphon.data.encoded import Examples, Sequences
 from antiphon.data.oddities import header, quotes, white_space
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row, SideReader, read_rows, read_texts
-from antiphon.data.shortlist import Shortlist
+from antiphon.data.shards import is_streamed, read_sample
 from antiphon.errors import ConfigError, DataError, count_of
 from antiphon.registry import Table
+
+if TYPE_CHECKING:
+    from antiphon.data.shortlist import Shortlist  # which needs PyTorch
 
 AT_ONCE = 10_000  # rows whose ids are lists, which take ten times the memory of arrays
 DEFAULT_FRACTION = 0.05  # share of the training inputs for validation, unless configured
@@ -131,7 +135,8 @@ def load_rows(
     warn: bool = True,
     targets: bool = True,
 ) -> list[Row]:
-    """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so.
+    """All rows of `files`, of a streamed table its sample; bad ones are raised together at the end, or skipped if the
+    configuration says so.
 
     Without `targets` only their sources are read.
 
@@ -163,7 +168,10 @@ def _read(config: Config, files: Files, codecs: Codecs, problems: Problems, targ
     if codecs.sources[0].whole:
         return list(read_texts(tables, sides[0], problems))
     data = config.data
-    rows = list(read_rows(tables, parallel, sides, data.header, problems, data.group, data.separator))
+    if is_streamed(config) and files == data.train:
+        rows = list(read_sample(config, sides, problems))
+    else:
+        rows = list(read_rows(tables, parallel, sides, data.header, problems, data.group, data.separator))
     if not rows and files == config.data.train and problems.reasons.keys() == {"column 1 is missing"}:
         problems.hint = _hint_of_one_column(problems)
     problems.notes += oddities(config, codecs, rows)
@@ -223,15 +231,19 @@ def split_rows(
             f"{rows[0].file}: a fraction for validation needs at least 2 distinct inputs; give data.valid a file"
         )
 
-    def rank(value: Hashable) -> bytes:
-        text = value[0] if isinstance(value, tuple) and len(value) == 1 else value
-        return hashlib.blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest()
-
-    chosen = set(sorted(inputs, key=rank)[: min(max(1, round(len(inputs) * fraction)), len(inputs) - 1)])
+    chosen = set(
+        sorted(inputs, key=partial(rank_of, seed=seed))[: min(max(1, round(len(inputs) * fraction)), len(inputs) - 1)]
+    )
     sides: tuple[list[Row], list[Row]] = [], []
     for row in rows:
         sides[key(row) in chosen].append(row)
     return sides
+
+
+def rank_of(key: Hashable, seed: int) -> bytes:
+    """A digest of an input, by which inputs are drawn for validation."""
+    text = key[0] if isinstance(key, tuple) and len(key) == 1 else key
+    return hashlib.blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest()
 
 
 def split_text(row: Row, fraction: float) -> tuple[list[Row], list[Row]]:
@@ -267,10 +279,14 @@ def load_parts(
 
 def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
     """The codecs of all sides, learned from training rows only."""
+    return learned_codecs(config, lambda place: [(*row.sources, row.target)[place] for row in rows])
+
+
+def learned_codecs(config: Config, column: Callable[[int], Sequence[Any]]) -> Codecs:
+    """The codecs of all sides, learned from the training rows' values of each; the target's place is the last."""
     codecs = untrained(config)
-    for number, codec in enumerate(codecs.sources):
-        codec.learn([row.sources[number] for row in rows])
-    codecs.target.learn([row.target for row in rows])
+    for place, codec in enumerate((*codecs.sources, codecs.target)):
+        codec.learn(column(place))
     if codecs.target.form == "next":
         codecs.sources[0].trims = False  # a blank at the end of a prompt begins a word
     return codecs
@@ -296,24 +312,35 @@ def encode_rows(
     copying = copying_of(config, codecs)
     problems = met if met is not None else Problems(config.data.on_error == "skip")
     kept: list[Row] = []
-    sides: list[list[Sequences]] = [[] for _ in codecs.named]
+    parts: list[Examples] = []
     for start in range(0, len(rows), AT_ONCE):
-        encoded: list[list[Array | Sequence[int]]] = []
-        for row in rows[start : start + AT_ONCE]:
-            try:
-                encoded.append(encode_row(config, codecs, row, copying))
-            except ValueError as error:
-                problems.add(row.file, row.line, str(error))
-                continue
-            kept.append(row)
-        for side, arrays in zip(sides, zip(*encoded, strict=True), strict=False):  # empty if all are bad
-            side.append(Sequences(arrays))
+        some, examples = encode_some(config, codecs, rows[start : start + AT_ONCE], copying, problems)
+        kept += some
+        parts += [examples] if some else []
     if met is None:
         problems.raise_any()
         tell(problems)
     if rows and not kept:
         raise DataError(problems.summary())
-    *sources, target = map(Sequences.joined, sides)
+    return kept, Examples.joined(parts) if parts else Examples.empty(len(codecs.sources))
+
+
+def encode_some(
+    config: Config, codecs: Codecs, rows: Sequence[Row], copying: Copying | None, problems: Problems
+) -> tuple[list[Row], Examples]:
+    """A few rows and their arrays; those that cannot be encoded are added to `problems`."""
+    kept: list[Row] = []
+    encoded: list[list[Array | Sequence[int]]] = []
+    for row in rows:
+        try:
+            encoded.append(encode_row(config, codecs, row, copying))
+        except ValueError as error:
+            problems.add(row.file, row.line, str(error))
+            continue
+        kept.append(row)
+    if not kept:
+        return kept, Examples.empty(len(codecs.sources))
+    *sources, target = map(Sequences, zip(*encoded, strict=True))
     return kept, Examples(tuple(sources), target)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -130,15 +130,57 @@ def _of_columns(columns: Mapping[str, Sequence[object]]) -> InMemory:
 
 
 def _of_rows(rows: Sequence[Any]) -> InMemory:
-    first = rows[0] if rows else ()
-    keyed = isinstance(first, Mapping)
+    names = _names(rows)
+    return InMemory(list(_records(rows, names)), None if names is None else list(map(str, names)))
+
+
+def _names(rows: Iterable[Any]) -> Sequence[Any] | None:
+    """The names of the columns: those of all rows that are dicts, if their number is known, else of the first."""
+    first = next(iter(rows), ())
+    if not isinstance(first, Mapping):
+        return getattr(first, "_fields", None)  # named tuples
+    keyed = (row for row in rows if isinstance(row, Mapping)) if isinstance(rows, list) else [first]
+    return list(dict.fromkeys(name for row in keyed for name in row))
+
+
+def _records(rows: Iterable[Any], names: Sequence[Any] | None) -> Iterator[list[object]]:
+    """The cells of every row; a row that is unlike the first is a `DataError`."""
+    keyed: bool | None = None
     for number, row in enumerate(rows, 1):
+        keyed = isinstance(row, Mapping) if keyed is None else keyed
         if isinstance(row, Mapping) != keyed:
             raise DataError(f"row {number}: is {shown(row)}; all rows must be dicts, or none")
         if not isinstance(row, Mapping | list | tuple | np.ndarray):
             raise DataError(f"row {number}: is {shown(row)}; a row is a tuple of cells or a dict: rows are {KINDS}")
-    if keyed:
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        return InMemory([[plain(row.get(name)) for name in names] for row in rows], list(map(str, names)))
-    named = getattr(first, "_fields", None)  # named tuples
-    return InMemory([[plain(cell) for cell in row] for row in rows], named and list(named))
+        cells = [row.get(name) for name in names or ()] if isinstance(row, Mapping) else row
+        yield [plain(cell) for cell in cells]
+
+
+class Reread:
+    """The cells of the rows of an iterable, which is iterated anew each time: one row is in memory."""
+
+    def __init__(self, rows: Iterable[Any], names: Sequence[Any] | None) -> None:
+        self.rows, self.names = rows, names
+
+    def __iter__(self) -> Iterator[list[object]]:
+        return _records(self.rows, self.names)
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def reread(what: Any) -> InMemory | None:
+    """The rows of an iterable (a `Dataset` of datasets, an object with `__iter__`), never all in memory; None for what
+    is in memory already or names files. What can be iterated only once, such as a generator, is a `DataError`."""
+    if isinstance(what, InMemory | Parallel | Mapping | list | tuple | str | Path) or not isinstance(what, Iterable):
+        return None
+    if not hasattr(what, "with_format") and _frame(what) is not None:
+        return None
+    if iter(what) is what:
+        raise DataError(
+            "data.shuffle: these rows can be read only once, and each epoch reads them again; give an object whose "
+            "__iter__ begins anew, or leave data.shuffle out"
+        )
+    names = _names(what)
+    named = None if names is None else list(map(str, names))
+    return InMemory(Reread(what, names), named, f"rows of {type(what).__name__}")

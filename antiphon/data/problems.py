@@ -34,6 +34,17 @@ class Problems:
             self.first.append(f"{place(file, line, column)}: {reason}")
         self.reasons[reason.partition(":")[0]] += 1
 
+    def take(self) -> Problems:
+        """The bad rows met so far; those of later rows are met anew."""
+        met = Problems(self.skip, self.first, self.reasons)
+        self.first, self.reasons = [], Counter()
+        return met
+
+    def join(self, other: Problems) -> None:
+        """Add the bad rows that `other` met."""
+        self.first = [*self.first, *other.first][: self.SHOWN]
+        self.reasons += other.reasons
+
     def summary(self) -> str:
         """The first bad rows, and the count by reason if there are more."""
         total = self.reasons.total()

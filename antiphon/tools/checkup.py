@@ -13,17 +13,19 @@ from antiphon.api import naming, read_config, with_sides
 from antiphon.common.symbols import UNK
 from antiphon.config.files import Parallel
 from antiphon.config.schema import Config
-from antiphon.data.batches import Sequences
+from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
 from antiphon.data.problems import Problems, place
 from antiphon.data.rows import Row
+from antiphon.data.stream import Stream
 from antiphon.errors import DataError, count_of, shown
 from antiphon.training.defaults import Completed
 from antiphon.training.distributed import ALONE
 from antiphon.training.prepare import assemble, check_names, read_parts
+from antiphon.training.streamed import every_chunk
 from antiphon.training.teachers import load_teachers
 
 
@@ -89,14 +91,18 @@ def check_config(config: Config) -> Report:
     prepared = assemble(config, parts)
     of_the_data = {(row.file, row.line): row for row in reversed(parts.rows)}  # rows made of these follow them
     train = [*reversed(of_the_data.values())]
-    codecs, rows, examples = parts.codecs, {"train": train}, {"train": parts.train}
+    first = "train" if parts.stream is None else "sample"
+    codecs, rows, examples = parts.codecs, {first: train}, {first: parts.train}
     rows["valid"], examples["valid"] = parts.valid_rows, parts.valid
+    measured: dict[str, list[Lengths]] = {}
+    if parts.stream is not None:
+        measured["train"] = _visit(config, codecs, parts.stream, met["train"], report)
     if config.data.test is not None:
         read = load_rows(config, config.data.test, met["test"], codecs)
         rows["test"], examples["test"] = encode_rows(config, codecs, read, met["test"])
     for part, part_rows in rows.items():
         report.write(_counted(config, codecs, part, part_rows))
-        if part == "train":
+        if part == first:
             _show(config, codecs, part_rows, report)
             if len(parts.rows) > len(train):
                 report.write(f"  and {len(parts.rows) - len(train):,} rows made of these (data.hallucinate)")
@@ -108,13 +114,13 @@ def check_config(config: Config) -> Report:
             report.bad_rows += 0 if problems.skip else count
             skipped = " will be skipped" if problems.skip else ""
             report.warn(f"{part}: {count_of(count, 'bad row')}{skipped}:\n{problems.summary()}")
+    measured |= {part: _lengths(codecs, encoded) for part, encoded in examples.items()}
     for number, (side, codec) in enumerate(codecs.named.items()):
         report.write(f"{side}: {codec.about()}")
         if isinstance(codec, LabelCodec):
             _describe_labels(codec, [row.target for row in parts.rows], report)
         if codec.steps and codec.reads:
-            arrays = {part: (*encoded.sources, encoded.target)[number] for part, encoded in examples.items()}
-            _describe_side(side, codec, arrays, report)
+            _describe_side(side, codec, {part: sides[number] for part, sides in measured.items()}, report)
     _overlaps(config, codecs, rows, report)
     for note in prepared.notes:
         report.warn(note)
@@ -129,6 +135,8 @@ def _counted(config: Config, codecs: Codecs, part: str, rows: Sequence[Row]) -> 
         if codecs.sources[0].whole:
             return f"valid: the last {valid:.0%} of the training text"
         return f"valid: {len(rows):,} rows, held out of the training rows by distinct input"
+    if part == "sample":
+        return f"sample: {len(rows):,} of these rows, by which vocabularies and settings are chosen (data.sample)"
     return f"{part}: {len(rows):,} rows, {len(set(map(codecs.key_of, rows))):,} distinct inputs"
 
 
@@ -143,18 +151,69 @@ def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -
         report.warn("source.column and target.column are the same: the model will learn to copy")
 
 
-def _describe_side(side: str, codec: Codec, parts: Mapping[str, Sequences], report: Report) -> None:
-    """How long a side's rows are, and which of its symbols are unknown."""
-    for part, sequences in parts.items():
-        lengths = sequences.lengths - codec.ends
-        middle, high, longest = (int(np.percentile(lengths, q)) for q in (50, 99, 100))
-        line = f"  {part}: {codec.unit} per row: median {middle}, 99% at most {high}, longest {longest}"
+@dataclass
+class Lengths:
+    """How many rows of each length a side has, and how many of its symbols are unknown."""
+
+    rows: Counter[int] = field(default_factory=Counter)
+    unknown: int = 0
+    several: bool = False  # whether each step has further ids, which know what its own does not
+
+    def add(self, codec: Codec, sequences: Sequences) -> None:
+        """Count further rows."""
+        lengths, counts = np.unique(sequences.lengths - codec.ends, return_counts=True)
+        self.rows.update(dict(zip(lengths.tolist(), counts.tolist(), strict=True)))
         if isinstance(codec, TextCodec):
             ids = sequences.values  # for a spelled word its id, then the ids of its characters
-            spelled = ids.ndim == 2
-            unknown = float(((ids[:, 0] if spelled else ids) == UNK).sum()) / max(1, int(lengths.sum()))
+            self.several = ids.ndim == 2
+            self.unknown += int(((ids[:, 0] if self.several else ids) == UNK).sum())
+
+    def longest_of(self, percent: int) -> int:
+        """The longest of the shortest `percent` of all rows."""
+        lengths = sorted(self.rows)
+        reached = np.cumsum([self.rows[length] for length in lengths])
+        return lengths[int(np.searchsorted(reached, percent / 100 * reached[-1]))]
+
+
+def _lengths(codecs: Codecs, examples: Examples) -> list[Lengths]:
+    measured = [Lengths() for _ in codecs.named]
+    for codec, lengths, sequences in zip(
+        codecs.named.values(), measured, (*examples.sources, examples.target), strict=True
+    ):
+        lengths.add(codec, sequences)
+    return measured
+
+
+def _visit(config: Config, codecs: Codecs, stream: Stream, met: Problems, report: Report) -> list[Lengths]:
+    """Read all rows of a streamed table; bad ones are added to `met`. What is known of each side's lengths."""
+    measured, count = [Lengths() for _ in codecs.named], 0
+    met.take()  # those of the sample are met again
+    with every_chunk(config, stream.shards) as chunks:
+        for _, chunk in chunks:
+            if chunk is None:
+                continue
+            count += len(chunk.examples)
+            met.join(chunk.problems)
+            if len(chunk.examples):
+                sides = (*chunk.examples.sources, chunk.examples.target)
+                for codec, lengths, sequences in zip(codecs.named.values(), measured, sides, strict=True):
+                    lengths.add(codec, sequences)
+    report.write(f"train: {count:,} rows, streamed from {count_of(len(stream.shards), 'shard')}")
+    if not count:
+        raise DataError(met.summary() or "data.train: no row of the shards can be read")
+    return measured
+
+
+def _describe_side(side: str, codec: Codec, parts: Mapping[str, Lengths], report: Report) -> None:
+    """How long a side's rows are, and which of its symbols are unknown."""
+    for part, lengths in parts.items():
+        middle, high, longest = map(lengths.longest_of, (50, 99, 100))
+        line = f"  {part}: {codec.unit} per row: median {middle}, 99% at most {high}, longest {longest}"
+        if isinstance(codec, TextCodec):
+            steps = sum(length * count for length, count in lengths.rows.items())
+            unknown = lengths.unknown / max(1, steps)
             line += f"; unknown {unknown:.3%}"
-            if unknown > 0.02 and not spelled:
+            if unknown > 0.02 and not lengths.several:
                 report.warn(
                     f"{part}: {unknown:.1%} of {side} symbols are not in the vocabulary; other tokens may fit better"
                 )
@@ -170,17 +229,18 @@ def _describe_labels(codec: LabelCodec, values: Sequence[Any], report: Report) -
 
 
 def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], report: Report) -> None:
-    train = parts["train"]
+    first = next(iter(parts))  # train, or a sample of it
+    train = parts[first]
     pairs = {(codecs.key_of(row), codecs.target.key_of(row.target)) for row in train}
     if len(train) > len(pairs):
-        report.warn(f"train: {len(train) - len(pairs):,} rows repeat another row")
+        report.warn(f"{first}: {len(train) - len(pairs):,} rows repeat another row")
     several = sum(count > 1 for count in Counter(source for source, _ in pairs).values())
     if several:
         hint = "" if config.data.references == "group" else "; data.references: group counts any of them as right"
-        report.write(f"train: {several:,} inputs have several targets{hint}")
+        report.write(f"{first}: {several:,} inputs have several targets{hint}")
     known = set(map(codecs.key_of, train))
     for part, rows in parts.items():
-        shared = {codecs.key_of(row): row for row in rows if codecs.key_of(row) in known} if part != "train" else {}
+        shared = {codecs.key_of(row): row for row in rows if codecs.key_of(row) in known} if part != first else {}
         if shared:
             inputs = [[text for name, text in codecs.shown(row).items() if name != "target"] for row in shared.values()]
             such = " + ".join(map(shown, min(inputs)))

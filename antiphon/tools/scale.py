@@ -146,7 +146,7 @@ def measured(setup: Prepared, seconds: float) -> Costs:
     shares: list[float] = []
     share = seconds / ROUNDS
     learner.model.train()
-    updates = {size: _mean(lambda s=size: apply(learner, Update(next(steps), 0, [batches[s]]), 1.0, 1), share)  # type: ignore[misc]
+    updates = {size: _mean(lambda s=size: apply(learner, Update(next(steps), 0, [batches[s]], setup.train), 1.0, 1), share)  # type: ignore[misc]
                for size in (FEW, MANY)}  # fmt: skip
     reading = _mean(lambda: collate(setup.train, batches[MANY]), share / 4) / MANY
     _mean(passes, share)

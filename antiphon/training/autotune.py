@@ -174,8 +174,7 @@ def rate_curve(prepared: Prepared, device: torch.device) -> RateCurve:
     for update in updates(settings, prepared.train, 0):
         rate = LOWEST * (HIGHEST / LOWEST) ** ((update.step - 1) / (TRIALS - 1))
         done = apply(learner, update, rate, parts)
-        tokens = sum(int(prepared.train.target.lengths[rows].sum()) for rows in update.batches)
-        loss, parts = math.nan if done.nll is None else float(done.nll) / tokens, done.parts
+        loss, parts = math.nan if done.nll is None else float(done.nll) / update.tokens, done.parts
         mean = SMOOTH * mean + (1 - SMOOTH) * loss
         smoothed = mean / (1 - SMOOTH ** len([*losses, loss]))
         if not math.isfinite(smoothed) or smoothed > FAR * min([*losses, smoothed]):

@@ -15,16 +15,19 @@ from typing import Any
 
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
+from antiphon.data.encoded_table import EncodedTable, is_encoded
 from antiphon.data.formats import suffix_of
 from antiphon.data.hallucinate import have_stems
 from antiphon.data.load import load_rows, sides_of, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
+from antiphon.data.shards import is_streamed
 from antiphon.model.build import structure_of
 from antiphon.training import sides
 from antiphon.training.autotune import parts_to_time, seconds_of_update
 from antiphon.training.facts import FEW, FEWEST_ROWS, Facts, Keys, choose
 from antiphon.training.prepare import check_names
+from antiphon.training.streamed import rows_of_shards, sample_of_encoded
 
 MEASURED = 4_000  # rows with which the time of an update is measured
 LEARNING = 0.85  # of the minutes; the rest is for reading, validation and saving
@@ -52,6 +55,8 @@ def complete(
     data. Bad rows are errors; with `skip` they are skipped, and the caller reports them.
     """
     tree = user_config.user_keys if like is None else _started(user_config.user_keys, like)
+    if is_encoded(user_config.data.train):
+        tree = _of_encoded(tree)
     tree = _of_formats(tree) if teacher is None else _taught(tree, teacher)
     target = tree.get("target", {})
     if "kind" in target or target.keys() - {"column"}:  # else it may become a label
@@ -144,6 +149,15 @@ def _started(tree: Mapping[str, Any], like: Config) -> dict[str, Any]:
     return _laid_over(base, tree)
 
 
+def _of_encoded(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's keys over those that the rows of an encoded table were encoded by, which must not differ."""
+    table = EncodedTable.open(tree["data"]["train"])
+    table.refuse_changed(tree)
+    base = {name: table.tree[name] for name in ("data", "source", "target")}
+    base["data"] = {**base["data"], "shuffle": None, "workers": None}
+    return _laid_over({**base, "model": {"copy": table.tree["model"]["copy"]}}, tree)
+
+
 def _taught(tree: Mapping[str, Any], teacher: Config) -> dict[str, Any]:
     """The user's keys in place of those of a teacher's sides, which its student has, too."""
     sides = teacher.model_dump(by_alias=True, include={"sources", "target"})
@@ -186,7 +200,10 @@ def _with_sides(tree: Mapping[str, Any], skip: bool, chosen: bool) -> tuple[list
     codecs = untrained(config)
     problems = Problems(skip=True) if skip else None
     targets = tree.get("train", {}).get("teacher_outputs") != "only"
-    rows = load_rows(config, config.data.train, problems, codecs, warn=False, targets=targets)
+    if is_encoded(config.data.train):
+        rows = sample_of_encoded(config)
+    else:
+        rows = load_rows(config, config.data.train, problems, codecs, warn=False, targets=targets)
     if not chosen:
         return rows, dict(tree), about
     target = dict(tree.get("target", {}))
@@ -238,11 +255,14 @@ def _counted(config: Config, rows: Sequence[Row]) -> Facts:
         words = config.sources[0].options.get("tokens") not in (None, "chars")
         return replace(facts, steps=max(1, int(share * symbols / (5.5 if words else 1))))
     count = max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows)
+    streamed = is_streamed(config)
+    if streamed:
+        count = max(1, int(share * rows_of_shards(config)))
     if facts.form != "any":
         return replace(facts, rows=count)
     rearranged = sides.rearranged(rows)
     copied = not rearranged and sides.copied(untrained(config), rows)
-    stems = copied and len(rows) < 2 * FEW and have_stems(rows, untrained(config))
+    stems = copied and not streamed and len(rows) < 2 * FEW and have_stems(rows, untrained(config))
     return replace(facts, rows=count, rearranged=rearranged, copied=copied, stems=stems)
 
 

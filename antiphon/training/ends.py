@@ -24,11 +24,25 @@ def summary(prepared: Prepared, ranks: Ranks, total: int, every: int) -> str:
     size = sum(p.numel() for p in prepared.model.parameters())
     whole = prepared.train.lanes is not None
     counts = [len(part.target.values) if whole else len(part) for part in (prepared.train, prepared.valid)]
+    if prepared.stream is not None:
+        counts[0] = prepared.stream.rows
     what = "symbols" if whole else "rows"
     return (
-        f"{counts[0]:,} training {what}, {counts[1]:,} validation {what}; {sides}; "
+        f"{_about(prepared)}{counts[0]:,} training {what}, {counts[1]:,} validation {what}; {sides}; "
         f"{structure_of(prepared.config)}, {size:,} parameters, {ranks.device}, at most {total:,} updates, "
         f"validation every {every:,}"
+    )
+
+
+def _about(prepared: Prepared) -> str:
+    """What to know of a streamed table: whence its vocabularies are, and what is shuffled."""
+    if prepared.stream is None:
+        return ""
+    stream, all_rows = prepared.stream, prepared.config.data.sample == "all"
+    learned = "all rows" if all_rows else f"a sample of {len(stream.sample):,}, the first of each shard (data.sample)"
+    return (
+        f"streamed from {count_of(len(stream.shards), 'shard')}: vocabularies from {learned}; shuffled within "
+        f"{stream.window:,} rows (data.shuffle); about "
     )
 
 
@@ -43,7 +57,7 @@ def finish(
     bundle.save_metrics(out, {"valid": kept, "updates": history[-1]["step"], "minutes": history[-1]["minutes"]})
     picture = draw_curves(history)
     write_atomically(out / bundle.CURVES, lambda file: file.write(picture))
-    write_card(out, prepared.config, prepared.codecs, kept, history[-1], len(prepared.train), prepared.model, command)
+    write_card(out, prepared.config, prepared.codecs, kept, history[-1], prepared.rows, prepared.model, command)
     log.warn(at_the_end(prepared, history, kept, ceiling))
     if count := len(examples.read(out)):
         log.write(

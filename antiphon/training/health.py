@@ -100,7 +100,7 @@ def at_the_end(
     falls = before is None or (last["train_loss"] or before) < (1 - STILL_FALLING) * before
     if ceiling and last["best"] and falls:
         key = f"train.max_steps: {train.max_steps}" if train.max_steps else f"train.epochs: {train.epochs}"
-        most = total_steps(train, prepared.train)
+        most = total_steps(train, prepared.learned)
         if train.max_steps and most < train.max_steps:
             key = f"train.epochs: {train.epochs}"
         if train.minutes and last["step"] < most:

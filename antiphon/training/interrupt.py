@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from antiphon.errors import DataError
+from antiphon.training.distributed import Ranks
+
 
 @contextmanager
 def stop_asked() -> Iterator[Callable[[], bool]]:
@@ -32,3 +35,18 @@ def stop_asked() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def saved_on_bad_data(save: Callable[[], object], ranks: Ranks) -> Iterator[None]:
+    """Within it, a `DataError` (a streamed shard that is damaged or missing, a bad row) saves the training first.
+
+    Of several processes perhaps one alone meets it, so there the last saved state stays the last.
+    """
+    try:
+        yield
+    except DataError as error:
+        if ranks.world == 1:
+            save()
+        advice = "the training is saved; correct the data (or set data.on_error: skip, for bad rows) and give --resume"
+        raise DataError(f"{error}\n({advice}, in Python resume=True)") from None

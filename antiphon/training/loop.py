@@ -32,9 +32,9 @@ from antiphon.training.distributed import Ranks, joined
 from antiphon.training.ends import finish, summary
 from antiphon.training.folder import check_folder, clear_folder
 from antiphon.training.health import cell_health, gradient_norms, warnings
-from antiphon.training.interrupt import stop_asked
+from antiphon.training.interrupt import saved_on_bad_data, stop_asked
 from antiphon.training.log import TrainingLog, output
-from antiphon.training.plan import Update, steps_per_epoch, total_steps, updates
+from antiphon.training.plan import Place, Update, steps_per_epoch, total_steps, updates
 from antiphon.training.prepare import (
     Prepared,
     as_the_first,
@@ -134,6 +134,7 @@ class Progress:
 
     step: int = 0
     epoch: float = 0.0
+    place: Place | None = None  # of a streamed table, where the last update's window begins
     validated: int = -1  # the update of the last validation
     bad: float = 0.0  # validations since the best; those that are not clearly worse count half
     best: Best | None = None  # the best validation, known to the first process
@@ -185,7 +186,7 @@ def _run(
     callbacks: Callbacks, began: float,
 ) -> None:  # fmt: skip
     settings, names = prepared.config.train, identity(prepared)
-    total = total_steps(settings, prepared.train)
+    total = total_steps(settings, prepared.learned)
     resumed = state is not None
     at = Progress.of(state["progress"]) if state else Progress()
     clock = None
@@ -198,7 +199,7 @@ def _run(
     if state:
         learner.restore(state["learner"], str(out))
         state.clear()  # as large as the learner itself
-    every = settings.validate_every or min(max(steps_per_epoch(settings, prepared.train), 200), 2000)
+    every = settings.validate_every or min(max(steps_per_epoch(settings, prepared.learned), 200), 2000)
     log = TrainingLog(out, total, not ranks.first, settings.tensorboard, at.step, at.history)
     for line in [*about, *prepared.notes, summary(prepared, ranks, total, every)]:
         log.write(line)
@@ -209,7 +210,7 @@ def _run(
         callbacks, {name for name in METHODS if ranks.agree(callbacks.have(name))}, total, clock,
     )  # fmt: skip
     try:
-        with stop_asked() as stop_requested:
+        with stop_asked() as stop_requested, saved_on_bad_data(lambda: _save(training, planned=False), ranks):
             if not resumed:
                 _save(training)
             _call(training, "begin")
@@ -229,7 +230,7 @@ def _run(
 def _reaches_end(training: Training, stop_requested: Callable[[], bool]) -> bool:
     """Updates and validations up to the end; False if too many updates fail before."""
     settings, ranks, log = training.prepared.config.train, training.ranks, training.log
-    for update in updates(settings, training.prepared.train, training.at.step):
+    for update in updates(settings, training.prepared.learned, training.at.step, training.at.place):
         at = training.at
         if settings.patience is not None and at.bad >= settings.patience:
             break
@@ -313,14 +314,13 @@ def _learn(training: Training, update: Update, stop: bool) -> list[bool]:
         training.log.write(
             f"out of memory at update {update.step}: from here on every batch is computed in {at.parts} parts"
         )
-    at.step, at.epoch = update.step, update.epoch
+    at.step, at.epoch, at.place = update.step, update.epoch, update.place
     if done.nll is None:
         at.failed, at.skipped = at.failed + 1, at.skipped + 1
         return done.wishes
     at.failed = 0
     training.loss += done.nll
-    tokens = sum(int(training.prepared.train.target.lengths[rows].sum()) for rows in update.batches)
-    at.tokens, training.seen = at.tokens + tokens, training.seen + tokens
+    at.tokens, training.seen = at.tokens + update.tokens, training.seen + update.tokens
     return done.wishes
 
 

@@ -18,10 +18,12 @@ from antiphon.data import shortlist
 from antiphon.data.batches import Examples, cut_long, in_lanes
 from antiphon.data.codecs.labels import LabelsCodec
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.encoded_table import EncodedTable
 from antiphon.data.hallucinate import check_sides, hallucinated
-from antiphon.data.load import Codecs, encode_rows, load_parts, train_codecs, untrained
+from antiphon.data.load import Codecs, encode_rows, load_parts, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
+from antiphon.data.stream import Stream
 from antiphon.decoding.plan import Speaker, plan, refuse_shortlist
 from antiphon.decoding.plan import check_names as check_decoding
 from antiphon.errors import ConfigError, TrainingError, nearest
@@ -35,6 +37,7 @@ from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
 from antiphon.training.rate_curve import RateCurve
+from antiphon.training.streamed import check_streamed, codecs_of, encoded_table, stream_of, stream_of_encoded
 from antiphon.training.teachers import Teachers, guided, with_outputs
 from antiphon.training.warm_start import extended, freeze, take_vectors, take_weights
 
@@ -54,6 +57,17 @@ class Prepared:
     notes: list[str]  # messages for the user before the training begins
     baselines: dict[str, dict[str, float]]  # the scores of trivial predictions on the validation rows
     rate_curve: RateCurve | None = None  # of the range test, if there was one
+    stream: Stream | None = None  # of a streamed table, whose `train` is a sample of it
+
+    @property
+    def learned(self) -> Examples | Stream:
+        """What the updates go through."""
+        return self.train if self.stream is None else self.stream
+
+    @property
+    def rows(self) -> int:
+        """How many training rows there are; about, if they are streamed."""
+        return len(self.train) if self.stream is None else self.stream.rows
 
     @property
     def metric(self) -> str:
@@ -64,6 +78,7 @@ class Prepared:
 def check_names(config: Config) -> None:
     """Raise an error for a wrong choice before any data is read."""
     check_decoding(config.decode)
+    check_streamed(config)
     step = nn.Parameter(torch.zeros(1))
     OPTIMIZERS.build(
         config.train.optimizer.kind,
@@ -94,13 +109,14 @@ def check_names(config: Config) -> None:
 
 @dataclass(frozen=True)
 class Parts:
-    """Training and validation rows, and what was learned from the training rows."""
+    """Training and validation rows, and what was learned from the training rows; of a streamed table, its sample."""
 
     codecs: Codecs
     rows: list[Row]
     train: Examples
     valid_rows: list[Row]
     valid: Examples
+    stream: Stream | None = None
 
 
 def read_parts(
@@ -116,10 +132,12 @@ def read_parts(
     Bad rows are raised, or skipped as configured; or added to the entries "train" and "valid" of `met`.
     """
     met = met or {}
+    if (table := encoded_table(config)) is not None:
+        return _encoded_parts(config, table, codecs, base)
     reading = codecs or untrained(config)
     rows, valid_rows = load_parts(config, reading, met.get("train"), met.get("valid"))
     if codecs is None:  # one process learns them, since some tokenizers do not learn the same twice
-        learned = train_codecs(config, rows) if ranks.first else None
+        learned = codecs_of(config, rows, valid_rows) if ranks.first else None
         codecs = Codecs.from_json(ranks.share(learned.to_json() if learned else ""))
         if base is not None:
             codecs = extended(base.codecs, codecs)
@@ -131,7 +149,18 @@ def read_parts(
         rows = [*rows, *made]
     rows, train = encode_rows(config, codecs, rows, met.get("train"))
     valid_rows, valid = encode_rows(config, codecs, valid_rows, met.get("valid"))
-    return Parts(codecs, rows, train, valid_rows, valid)
+    return Parts(codecs, rows, train, valid_rows, valid, stream_of(config, codecs, rows, valid_rows, train))
+
+
+def _encoded_parts(config: Config, table: EncodedTable, codecs: Codecs | None, base: Bundle | None) -> Parts:
+    """The parts of an encoded table: nothing is read again or learned."""
+    if base is not None:
+        reason = "its rows are encoded with vocabularies of their own; to start from a model, train from the tables"
+        raise ConfigError("data.train", reason)
+    train = table.examples("sample")
+    stream = stream_of_encoded(config, table, train)
+    rows, valid_rows = table.read_rows("sample"), table.read_rows("valid")
+    return Parts(codecs or table.codecs, rows, train, valid_rows, table.examples("valid"), stream)
 
 
 def prepare(
@@ -174,7 +203,7 @@ def assemble(config: Config, parts: Parts, resumed: bool = False, base: Bundle |
         plan(config.decode, model, codecs)  # raises errors now, not at the first validation
     notes += [note for note in [constant_target(codecs, parts.rows)] if note]
     effortless = baselines(config, codecs, parts.rows, parts.valid_rows)
-    return Prepared(config, codecs, train, valid, parts.valid_rows, model, notes, effortless)
+    return Prepared(config, codecs, train, valid, parts.valid_rows, model, notes, effortless, stream=parts.stream)
 
 
 def _with_shortlist(decode: Decode, model: Speaker, codecs: Codecs, examples: Examples) -> Codecs:
@@ -234,7 +263,7 @@ HARMLESS: dict[str, set[str] | bool] = {  # keys that may change when a training
         "keep",
         "examples",
     },
-    "data": {"test", "train", "valid"},  # the rows must not change, but the paths may
+    "data": {"test", "train", "valid", "on_error", "workers"},  # the rows must not change, but the paths may
     "model": {"embeddings", "cache"},  # read before the first update only; used after training only
     "decode": {*Decode.model_fields} - {"min_length", "max_length", "sample"},  # validation is greedy, without rules
     "evaluate": True,
@@ -252,7 +281,7 @@ def identity(prepared: Prepared) -> dict[str, str]:
         for side in (*examples.sources, examples.target):
             digest.update(side.values.tobytes() + side.lengths.tobytes())
         entries[f"the {name} rows"] = f"{len(examples):,} with the digest {digest.hexdigest()}"
-    return entries
+    return entries if prepared.stream is None else entries | prepared.stream.shards.identity()
 
 
 def as_the_first(config: Config, ranks: Ranks) -> Config:

@@ -153,12 +153,9 @@ def _backward(learner: Learner, update: Update, parts: int) -> tuple[Tensor, tup
     The loss is divided by the tokens (or rows) of all micro-batches of all processes, so it does not
     depend on how they are split.
     """
-    settings, examples, ranks = learner.prepared.config.train, learner.prepared.train, learner.ranks
+    settings, examples, ranks = learner.prepared.config.train, update.examples, learner.ranks
     layers = learner.layers
-    if settings.normalize == "tokens":
-        weight = sum(int(examples.target.lengths[rows].sum()) for rows in update.batches)
-    else:
-        weight = sum(map(len, update.batches))
+    weight = update.tokens if settings.normalize == "tokens" else sum(map(len, update.batches))
     reference = learner.feeding(update.step - 1)
     nll_sum = torch.zeros((), device=ranks.device)
     generator = torch.Generator().manual_seed(_seed(settings.seed, update.step))

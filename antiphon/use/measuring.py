@@ -8,13 +8,14 @@ from antiphon.common.calibration import Calibration
 from antiphon.config.files import MEMORY
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.load import encode_rows, load_parts
+from antiphon.data.load import encode_rows
 from antiphon.errors import ModelFolderError
 from antiphon.evaluation.calibrate import judged, surest
 from antiphon.evaluation.measure import evaluate
 from antiphon.evaluation.task import Task
 from antiphon.model.ensemble import Ensemble
 from antiphon.saved.calibration import Report
+from antiphon.training.streamed import rows_of_parts
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Settings, decode_of
 from antiphon.use.scores import Data, rows_of
@@ -58,7 +59,7 @@ def calibrate(loaded: Loaded, data: Data) -> Report:
     if not isinstance(target, TextCodec | LabelCodec):
         reason = f"says {target.kind}, and a confidence is for a text, a label or labels"
         raise ModelFolderError(f"{loaded.folder}: {reason}")
-    rows = load_parts(loaded.config, loaded.codecs)[1] if data is None else rows_of(loaded, data)
+    rows = rows_of_parts(loaded.config, loaded.codecs)[1] if data is None else rows_of(loaded, data)
     files = ", ".join(sorted({Path(row.file).name for row in rows}))
     about = f"{len(rows):,} {'validation ' if data is None else ''}rows of {files}".replace(f"rows of {MEMORY}", MEMORY)
     return Report.of(judged(task_of(loaded, rows)), isinstance(target, TextCodec), about)

@@ -86,7 +86,7 @@ class LabelCodec(CategoryCodec):
         except (TypeError, ValueError) as error:
             raise ConfigError("weights", str(error)) from None
 
-    def learn(self, values: Sequence[Any]) -> None:
+    def learn(self, values: Iterable[Any]) -> None:
         counts = Counter(values)
         self.vocabulary = Vocabulary.build([counts.elements()])
         for label in self.weights:
@@ -158,8 +158,8 @@ class LabelsCodec(LabelCodec):
             raise ValueError("is empty")
         return tuple(map(_name, parts))
 
-    def learn(self, values: Sequence[Sequence[str]]) -> None:
-        super().learn([label for labels in values for label in labels])
+    def learn(self, values: Iterable[Sequence[str]]) -> None:
+        super().learn(label for labels in values for label in labels)
 
     def encode(self, value: Sequence[str]) -> list[int]:
         return self._known(value)

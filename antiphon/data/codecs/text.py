@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -66,7 +67,7 @@ class TextCodec(Codec):
 
     def learn(self, values: Sequence[Text]) -> None:
         """Learn tokenizer and vocabulary from the training side's texts."""
-        normal = [self.normalize(text) for value in values for text in turns_of(value)]
+        normal = _Normal(self.normalize, values)
         try:
             self.tokenizer.train(normal)
         except ConfigError as error:
@@ -167,6 +168,17 @@ class TextCodec(Codec):
             raise ConfigError(f"{self.where}.tokens", f"split at {here!r}, but the model to start from at {there!r}")
         self.vocabulary = base.vocabulary.extended(self.vocabulary)
         return self
+
+
+@dataclass(frozen=True)
+class _Normal:
+    """The texts of values, normalised; iterated anew each time, as there may be more than memory holds."""
+
+    normalize: Callable[[str], str]
+    values: Sequence[Text]
+
+    def __iter__(self) -> Iterator[str]:
+        return (self.normalize(text) for value in self.values for text in turns_of(value))
 
 
 class SourceTextCodec(TextCodec):

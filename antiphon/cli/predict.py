@@ -167,7 +167,7 @@ def _predict_on_ray(
     summary = predict(folder, inputs, out, address, Wish(**options), workers)
     print(f"{out}: {count_of(summary.files, 'file')}, {count_of(summary.rows, 'row')}", file=sys.stderr)
     if summary.unknown:
-        _tell_unknown(summary.unknown, summary.rows, copies=False)
+        _tell_unknown(summary.unknown, summary.rows, summary.copies)
     if summary.errors:
         raise DataError("\n".join(summary.errors))
 

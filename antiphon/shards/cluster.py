@@ -121,7 +121,6 @@ def predicted(
     `worker` is the class that predicts, by default the runtime's. Memory is bounded: a few blocks are held for each
     worker. A cluster that fails is an `AntiphonError`.
     """
-    import pyarrow as pa
     import ray
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -134,7 +133,7 @@ def predicted(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of ray_remote_args, which Ray has until 2.64
         rows = (
-            ray.data.from_arrow([pa.table({"shard": [number]}) for number in range(len(shards))])
+            ray.data.from_items([{"shard": number} for number in range(len(shards))], override_num_blocks=len(shards))
             .map_batches(
                 partial(read_blocks, shards=shards, reading=reading, folder=os.getcwd()), batch_size=1,
                 batch_format="pyarrow", num_cpus=0, scheduling_strategy=here,

@@ -26,10 +26,12 @@ Row: TypeAlias = tuple[int, Any, Sequence[Any]]
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model reads files; an exported one has no configuration, so it reads an input a line."""
+    """How a model reads files; an exported one has no configuration, so it reads an input a line. `copies` says whether
+    it copies unknown symbols."""
 
     codecs: Codecs
     config: Config | None = None
+    copies: bool = False
 
     @property
     def names(self) -> list[str]:

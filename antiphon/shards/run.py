@@ -39,12 +39,13 @@ class Wish:
 @dataclass(frozen=True)
 class Summary:
     """What came of it: the files of the output folder, how many of them were there before, their rows, the rows with
-    unknown symbols, and what was wrong with the files that are not written."""
+    unknown symbols and whether the model can copy these, and what was wrong with the files that are not written."""
 
     files: int
     before: int
     rows: int
     unknown: int
+    copies: bool
     errors: Sequence[str]
 
 
@@ -61,7 +62,7 @@ def predict(
     out = user_path(out)
     shards = shards_of(inputs, ".jsonl" if wish.as_json else ".tsv", out)
     check(folder)
-    reading = _reading(folder)
+    reading = reading_of(folder)
     with opened(out, digest_of_model(folder), asdict(wish)) as finished:
         written = {shard.name: _entry(finished, shard) for shard in shards}
         missing = [shard for shard in shards if written[shard.name] is None]
@@ -79,7 +80,7 @@ def predict(
                 entries, errors = write(missing, done, out, finished)
     total = [*before, *entries]
     rows, unknown = sum(entry.rows for entry in total), sum(entry.unknown for entry in total)
-    return Summary(len(total), len(before), rows, unknown, errors)
+    return Summary(len(total), len(before), rows, unknown, reading.copies, errors)
 
 
 def _entry(finished: Finished, shard: Shard) -> Entry | None:
@@ -89,14 +90,14 @@ def _entry(finished: Finished, shard: Shard) -> Entry | None:
         return None
 
 
-def _reading(folder: Path) -> Reading:
+def reading_of(folder: Path) -> Reading:
     """How the model in a folder, trained or exported, reads files."""
     if not (folder / MANIFEST).is_file():
         config = load_config(folder)
-        return Reading(load_codecs(folder, config), config)
+        return Reading(load_codecs(folder, config), config, bool(config.model.copy_))
     described = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     sides = [json.loads((folder / side["vocabulary"]).read_text("utf-8")) for side in _sides(described)]
-    return Reading(Codecs.from_json(json.dumps(sides)))
+    return Reading(Codecs.from_json(json.dumps(sides)), copies="copied" in described)
 
 
 def _sides(described: Mapping[str, Any]) -> list[Any]:

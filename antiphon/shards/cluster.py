@@ -27,6 +27,8 @@ from antiphon.use.serving import blocks
 LOCAL = "local"
 ANSWER_SECONDS = 3.0  # within which an address must answer
 RETRIES = 10  # of a block whose worker died; rows that kill every worker must come to an end
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: what a client sends
+SETTINGS = b"\x04"  # the kind of frame that a server answers with
 IN_FLIGHT = 2  # blocks that wait at a worker
 STORE = 512 << 20  # bytes of blocks that are held at once on this machine
 
@@ -100,10 +102,16 @@ def refuse_silent(address: str) -> None:
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise AntiphonError(f"--ray {address}: must be HOST:PORT, auto or local; `ray start --head` prints HOST:PORT")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS) as connection:
+            connection.settimeout(ANSWER_SECONDS)
+            connection.sendall(PREFACE)
+            first = b"" if os.environ.get("RAY_USE_TLS") == "1" else connection.recv(9)
     except OSError as error:
         reason = error.strerror or str(error)
         raise AntiphonError(f"--ray {address}: no cluster answers there: {reason}; `ray status` tells of one") from None
+    if first[3:4] != SETTINGS and os.environ.get("RAY_USE_TLS") != "1":
+        advice = "the port of `ray start --head` is 6379, unless another was chosen"
+        raise AntiphonError(f"--ray {address}: what answers there is not a Ray cluster; {advice}")
 
 
 def _reason(address: str, error: Exception) -> str:

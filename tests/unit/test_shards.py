@@ -9,6 +9,8 @@ import json
 import logging
 import os
 import random
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -450,6 +452,29 @@ def test_an_address_that_does_not_answer_is_told_in_seconds(address: str, reason
     with pytest.raises(AntiphonError) as raised:
         cluster.refuse_silent(address)
     assert reason in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not a Ray"), (None, "timed out")]
+)
+def test_what_is_no_cluster_is_told_in_seconds(
+    answer: bytes | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.2)
+    held: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            held.append(server.accept()[0])
+            if answer is not None:
+                held[0].sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(AntiphonError, match=reason):
+            cluster.refuse_silent(f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+        held[0].close()
 
 
 def test_progress_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

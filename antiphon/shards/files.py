@@ -10,6 +10,7 @@ from pathlib import Path
 from antiphon.data.formats import FORMATS, suffix_of
 from antiphon.errors import DataError, count_of
 from antiphon.files import user_path
+from antiphon.shards.finished import MANIFEST
 
 LOG = logging.getLogger("antiphon")
 LINES = ""  # the ending of a file of lines such as part-00000
@@ -18,10 +19,12 @@ HIDDEN = (".", "_", "~")  # how names of files begin that other programs keep fo
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of inputs, as the user named it, and where its predictions go in the output folder."""
+    """A file of inputs, as the user named it, where its predictions go in the output folder, and the digest that the
+    file had before it was read."""
 
     path: str
     name: str
+    digest: str = ""
 
 
 def shards_of(inputs: Sequence[Path], ending: str, out: Path) -> list[Shard]:
@@ -34,6 +37,8 @@ def shards_of(inputs: Sequence[Path], ending: str, out: Path) -> list[Shard]:
     for given in inputs:
         for path, place in _files(str(user_path(given)), out.resolve()):
             name = place + ending
+            if name == MANIFEST:
+                raise DataError(f"{path}: would be written over {MANIFEST}, which says what is finished; rename it")
             if name in shards and shards[name].path != path:
                 reason = f"would be written to {name}, as {shards[name].path}; rename one of them"
                 raise DataError(f"{path}: {reason}")

@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from antiphon.saved.folder import load_codecs, load_config
 from antiphon.server.exported import MANIFEST
 from antiphon.shards import cluster
 from antiphon.shards.files import Shard, shards_of
-from antiphon.shards.finished import Entry, Finished, digest, digest_of_model, opened
+from antiphon.shards.finished import Entry, digest, digest_of_model, opened
 from antiphon.shards.reading import Reading
 from antiphon.shards.writing import write
 from antiphon.use.serving import check, form_of
@@ -64,7 +64,8 @@ def predict(
     check(folder)
     reading = reading_of(folder)
     with opened(out, digest_of_model(folder), asdict(wish)) as finished:
-        written = {shard.name: _entry(finished, shard) for shard in shards}
+        shards = list(map(_digested, shards))
+        written = {shard.name: finished.get(shard.name, shard.digest) for shard in shards}
         missing = [shard for shard in shards if written[shard.name] is None]
         before = [entry for entry in written.values() if entry is not None]
         if before:
@@ -83,11 +84,12 @@ def predict(
     return Summary(len(total), len(before), rows, unknown, reading.copies, errors)
 
 
-def _entry(finished: Finished, shard: Shard) -> Entry | None:
+def _digested(shard: Shard) -> Shard:
+    """A shard with its digest, taken before it is read: one that changes meanwhile is computed again."""
     try:
-        return finished.get(shard.name, digest(Path(shard.path)))
+        return replace(shard, digest=digest(Path(shard.path)))
     except OSError:  # reading it says what is wrong
-        return None
+        return shard
 
 
 def reading_of(folder: Path) -> Reading:

@@ -86,17 +86,13 @@ def write(
     for progress.file, shard in enumerate(shards, 1):
         target = out / shard.name
         make_folder(target.parent)
-        try:
-            source = digest(Path(shard.path))
-        except OSError:  # the block has the error
-            source = ""
         lines = _Lines(blocks, progress)
         try:
             write_atomically(target, lines.write)
         except DataError as error:
             errors.append(str(error))
             continue
-        entries.append(Entry(shard.name, source, digest(target), lines.rows, lines.unknown))
+        entries.append(Entry(shard.name, shard.digest, digest(target), lines.rows, lines.unknown))
         finished.add(entries[-1])
     for _ in blocks:  # there is none, unless one was lost
         pass

@@ -67,6 +67,9 @@ def test_what_cannot_be_written_or_read_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text("")
     with pytest.raises(DataError, match=r"a\.csv: would be written to a\.tsv, as .*a\.tsv; rename one of them"):
         shards_of([tmp_path / "a.tsv", tmp_path / "a.csv"], ".tsv", tmp_path / "out")
+    (tmp_path / "manifest.txt").write_text("")
+    with pytest.raises(DataError, match=r"manifest\.txt: would be written over manifest\.jsonl"):
+        shards_of([tmp_path / "manifest.txt"], ".jsonl", tmp_path / "out")
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         shards_of([tmp_path / "nowhere"], ".tsv", tmp_path / "out")
     (tmp_path / "empty").mkdir()

@@ -58,11 +58,6 @@ def files_of(data: Path | None, source: Path | None, target: Path | None) -> Fil
     return None if data is None else str(data)
 
 
-def one_line(text: str, breaks: str = "\n\r") -> str:
-    """Plain output is one line per input: characters that would break it become spaces (JSON keeps them)."""
-    return text.translate({ord(character): " " for character in breaks})
-
-
 def show(text: str) -> None:
     """Print lines; on a terminal the long ones break between words, indented below their beginning."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -26,6 +26,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "echo knight | antiphon predict model",
         "antiphon predict model words.txt --json --n-best 3 --beam 4",
         "echo | antiphon predict names --sample --seed 1",
+        "antiphon predict model shards --ray local --out predictions",
     ),
     "chat": ("antiphon chat model",),
     "score": ("antiphon score model pairs.tsv",),

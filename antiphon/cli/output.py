@@ -5,16 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
+from antiphon.common.written import Record, as_text, tsv_line
 from antiphon.errors import DataError
-
-if TYPE_CHECKING:
-    from antiphon.common.answers import Prediction
-
-Record = Mapping[str, Any]
 
 
 class File(Protocol):
@@ -23,26 +19,19 @@ class File(Protocol):
     def write(self, data: bytes, /) -> int: ...
 
 
-PREDICTION = "prediction"
-
-
 def _tsv(records: Iterable[Record], file: File) -> None:
-    """Columns with tabs between and a header; characters that would break a line become blanks."""
-
-    def line(cells: Iterable[str]) -> bytes:
-        return ("\t".join(cell.translate(dict.fromkeys(map(ord, "\t\n\r"), " ")) for cell in cells) + "\n").encode()
-
+    """Columns with tabs between and a header."""
     for number, record in enumerate(records):
         if number == 0:
-            file.write(line(record))
-        file.write(line(map(_as_text, record.values())))
+            file.write(tsv_line(record))
+        file.write(tsv_line(record.values()))
 
 
 def _csv(records: Iterable[Record], file: File) -> None:
     for number, record in enumerate(records):
         lines = io.StringIO()
         csv.writer(lines, lineterminator="\n").writerows(
-            [*([list(record)] if number == 0 else []), list(map(_as_text, record.values()))]
+            [*([list(record)] if number == 0 else []), list(map(as_text, record.values()))]
         )
         file.write(lines.getvalue().encode())
 
@@ -70,14 +59,8 @@ def write_conll(records: Iterable[Record], file: File) -> None:
         if len(set(map(len, columns))) != 1:
             counts = ", ".join(f"{name} {len(cells):,}" for name, cells in zip(record, columns, strict=True))
             raise DataError(f"row {number}: has not one label for each word, as CoNLL needs ({counts}); write .tsv")
-        lines = (" ".join(map(_as_text, cells)) for cells in zip(*columns, strict=True))
+        lines = (" ".join(map(as_text, cells)) for cells in zip(*columns, strict=True))
         file.write(("".join(f"{line}\n" for line in lines) + "\n").encode())
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return " ".join(value)
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 WRITERS: dict[str, Callable[[Iterable[Record], File], None]] = {
@@ -94,24 +77,3 @@ def write_records(records: Iterable[Record], path: Path) -> None:
     from antiphon.files import write_atomically
 
     write_atomically(path, lambda file: WRITERS[path.suffix.lower()](records, file))
-
-
-def record_of(names: Sequence[str], cells: Sequence[Any], answer: Prediction | None, scores: bool) -> Record:
-    """A row: the cells of the sources, the prediction (None: none is given), and with `scores` how sure it is.
-
-    With `scores` a text has its log-probability, a label or labels their probabilities, and all of these their
-    confidence if the model is calibrated.
-    """
-    plain = {} if answer is None else answer.to_json()
-    value = next((plain[name] for name in ("text", "label", "labels", "value", "values") if name in plain), None)
-    record = {**dict(zip(names, map(_plain, cells), strict=True)), PREDICTION: value}
-    if not scores or answer is None:
-        return record
-    more: dict[str, Any] = {name: plain[name] for name in ("score", "probabilities", "confidence") if name in plain}
-    if "label" in plain:
-        more["probability"] = more.pop("probabilities")[plain["label"]]
-    return record | more
-
-
-def _plain(cell: object) -> object:
-    return cell.tolist() if hasattr(cell, "tolist") else cell  # arrays and scalars of numpy

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from antiphon.cli.common import STDIN, files_of, load, one_line, settings_of
+from antiphon.cli.common import STDIN, files_of, load, settings_of
 from antiphon.cli.options import (
     Abstain,
     Beam,
@@ -33,7 +33,9 @@ from antiphon.cli.options import (
     TopK,
     TopP,
 )
-from antiphon.cli.output import WRITERS, Record, record_of, write_conll, write_records
+from antiphon.cli.output import WRITERS, write_conll, write_records
+from antiphon.common.written import Record, json_line, one_line, record_of, text_line
+from antiphon.errors import DataError, count_of
 
 if TYPE_CHECKING:
     from antiphon.common.answers import Prediction
@@ -42,9 +44,12 @@ if TYPE_CHECKING:
 
 def predict(
     folder: Folder,
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="[FILE]", help="one input per line, or a table as training reads it; by default stdin"),
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="one input per line, or a table as training reads it; by default stdin; with --ray files and folders",
+        ),
     ] = None,
     as_json: Json = False,
     beam: Beam = None,
@@ -73,7 +78,8 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="a table of the inputs and their outputs: .tsv, .csv, .jsonl, .parquet or .conll"
+            metavar="FILE",
+            help="a table of the inputs and their outputs: .tsv, .csv, .jsonl, .parquet or .conll; with --ray a folder",
         ),
     ] = None,
     scores: Annotated[
@@ -83,8 +89,36 @@ def predict(
     combine: Combine = "log_linear",
     device: Device = None,
     threads: Threads = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|local",
+            help="predict with the workers of a Ray cluster, or of this machine: a file of outputs for each FILE",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="with --ray: worker processes; by default one per CPU")
+    ] = None,
 ) -> None:
     """Write the output of every input, in order."""
+    if ray is not None:
+        unused = {
+            "--mbr": mbr, "--prefix": prefix, "--align": align, "--stream": stream, "--ensemble": ensemble,
+            "--device": device, "--threads": threads,
+        }  # fmt: skip
+        _predict_on_ray(
+            folder, files or [], out, ray, workers, [name for name, value in unused.items() if value],
+            {
+                "as_json": as_json, "scores": scores, "n_best": n_best, "beam": beam, "abstain_below": abstain_below,
+                "sample": _drawing(sample, temperature, top_k, top_p, seed), "settings": settings_of(settings),
+            },
+        )  # fmt: skip
+        return
+    if workers is not None:
+        raise typer.BadParameter("needs --ray", param_hint="--workers")
+    if files and len(files) > 1:
+        raise typer.BadParameter(f"one file, not {len(files):,}; several need --ray (--ray local)", param_hint="FILE")
+    file = files[0] if files else None
     _check_out(out, scores, abstain_below is not None, as_json, stream)
     if n_best > 1 and not as_json:
         raise typer.BadParameter("needs --json", param_hint="--n-best")
@@ -113,6 +147,31 @@ def predict(
         _answer_inputs(model, file, decoding, output)
 
 
+def _predict_on_ray(
+    folder: Path, inputs: list[Path], out: Path | None, address: str, workers: int | None, refused: list[str],
+    options: dict[str, Any],
+) -> None:  # fmt: skip
+    """Write the outputs of every file into a folder, computed by the workers of a cluster."""
+    if refused:
+        raise typer.BadParameter("cannot be used with --ray", param_hint=refused[0])
+    if not inputs:
+        raise typer.BadParameter("--ray needs files or folders of inputs", param_hint="FILE")
+    if out is None:
+        raise typer.BadParameter("needs --out DIR, the folder of the outputs", param_hint="--ray")
+    if options["n_best"] > 1 and not options["as_json"]:
+        raise typer.BadParameter("needs --json", param_hint="--n-best")
+    if options["scores"] and options["as_json"]:
+        raise typer.BadParameter("adds columns to a table; --json has the scores anyway", param_hint="--scores")
+    from antiphon.shards.run import Wish, predict
+
+    summary = predict(folder, inputs, out, address, Wish(**options), workers)
+    print(f"{out}: {count_of(summary.files, 'file')}, {count_of(summary.rows, 'row')}", file=sys.stderr)
+    if summary.unknown:
+        _tell_unknown(summary.unknown, summary.rows, summary.copies)
+    if summary.errors:
+        raise DataError("\n".join(summary.errors))
+
+
 @dataclass(frozen=True)
 class Decoding:
     """The options of decoding."""
@@ -135,15 +194,9 @@ class Output:
 
     def line(self, answer: Prediction) -> str:
         """A prediction as a line. JSON also contains predictions below the threshold, and marks them."""
-        from antiphon.common.answers import abstains
-
-        silent = self.abstain_below is not None and abstains(answer, self.abstain_below)
-        if not self.as_json:
-            return "" if silent else one_line(answer.text)
-        value = answer.to_json() | ({"abstained": True} if silent else {})
-        if self.n_best > 1:
-            value["n_best"] = [candidate.to_json() for candidate in getattr(answer, "n_best", [])]
-        return json.dumps(value, ensure_ascii=False)
+        if self.as_json:
+            return json_line(answer, self.n_best, self.abstain_below)
+        return text_line(answer, self.abstain_below)
 
 
 def _tag(model: Predictor, path: str, output: Output) -> None:
@@ -174,7 +227,6 @@ def _answer_inputs(model: Predictor, file: Path | None, decoding: Decoding, outp
 
 def _records(model: Predictor, file: Path | None, decoding: Decoding, output: Output, scores: bool) -> Iterator[Record]:
     """The cells of every input with its prediction."""
-    from antiphon.common.answers import abstains
     from antiphon.use.inputs import with_fields
 
     name = str(file or STDIN)
@@ -186,11 +238,8 @@ def _records(model: Predictor, file: Path | None, decoding: Decoding, output: Ou
             waiting.append(cells)
             yield line, value
 
-    below = output.abstain_below
     for answer in _answers(model, name, inputs(), decoding, output, False, scores):
-        silent = below is not None and abstains(answer, below)
-        record = record_of(model.source_names, waiting.popleft(), None if silent else answer, scores)
-        yield record if below is None else {**record, "abstained": silent}  # else an empty output would look the same
+        yield record_of(model.source_names, waiting.popleft(), answer, scores, output.abstain_below)
 
 
 def _answers(
@@ -212,13 +261,18 @@ def _answers(
         yield answer
         unknown += getattr(answer, "unknown", 0) > 0
     if unknown:
-        fate = "the model can only copy them" if model.config.model.copy_ else "their predictions are guesses"
         sys.stdout.flush()
-        count, advice = (
-            f"{unknown:,} of {len(lines):,}",
-            f"{fate} (--json counts them as unknown)",
-        )
-        print(f"inputs with symbols that the training rows do not have: {count}; {advice}", file=sys.stderr)
+        _tell_unknown(unknown, len(lines), bool(model.config.model.copy_))
+
+
+def _tell_unknown(unknown: int, inputs: int, copies: bool) -> None:
+    """Tell how many inputs have unknown symbols; a model that copies can at least copy them."""
+    advice = "the model can only copy them" if copies else "their predictions are guesses"
+    print(
+        f"inputs with symbols that the training rows do not have: {unknown:,} of {inputs:,}; {advice} "
+        "(--json counts them as unknown)",
+        file=sys.stderr,
+    )
 
 
 def _check_out(out: Path | None, scores: bool, abstain: bool, as_json: bool, stream: bool) -> None:
@@ -293,7 +347,6 @@ def score(
 def _lines() -> Iterator[str]:
     """Lines of standard input."""
     from antiphon.data.formats import read_lines
-    from antiphon.errors import DataError
 
     for number, line, reason in read_lines(STDIN, sys.stdin.buffer):
         if line is None:

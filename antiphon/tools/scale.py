@@ -17,12 +17,13 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from antiphon.data.batches import collate
+from antiphon.data.batches import Ints, collate
 from antiphon.devices import processor
 from antiphon.tools.bench import REFERENCES, ROUNDS, prepared
 from antiphon.training.distributed import Ranks, joined
@@ -146,8 +147,11 @@ def measured(setup: Prepared, seconds: float) -> Costs:
     shares: list[float] = []
     share = seconds / ROUNDS
     learner.model.train()
-    updates = {size: _mean(lambda s=size: apply(learner, Update(next(steps), 0, [batches[s]], setup.train), 1.0, 1), share)  # type: ignore[misc]
-               for size in (FEW, MANY)}  # fmt: skip
+
+    def update(rows: Ints) -> object:
+        return apply(learner, Update(next(steps), 0, [rows], setup.train), 1.0, 1)
+
+    updates = {size: _mean(partial(update, rows), share) for size, rows in batches.items()}
     reading = _mean(lambda: collate(setup.train, batches[MANY]), share / 4) / MANY
     _mean(passes, share)
     row = max(0.0, (updates[MANY] - updates[FEW]) / (MANY - FEW) - reading)

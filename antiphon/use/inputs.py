@@ -21,6 +21,7 @@ from antiphon.errors import DataError
 
 LOG = logging.getLogger("antiphon")
 LINES = (".tsv", ".txt", "")  # files that may be a table or one input per line
+TABLES = (".csv", ".conll", ".dict", ".npz", ".npy", *KEYED)  # files that always are
 Input = tuple[int, Any]  # the line it stands on, and what it is
 
 
@@ -41,6 +42,12 @@ def cells_of(path: str, config: Config, codecs: Codecs) -> Iterator[tuple[int, A
         yield from with_fields(lines_of(path, codecs), codecs)
 
 
+def source_names(config: Config, codecs: Codecs) -> list[str]:
+    """The sources that are read, by the names of their columns, or else source, source-2 and so on."""
+    sides = zip(codecs.named.items(), config.sources, strict=False)
+    return [side.column if isinstance(side.column, str) else name for (name, codec), side in sides if codec.reads]
+
+
 def with_fields(lines: Iterable[Input], codecs: Codecs) -> Iterator[tuple[int, Any, list[Any]]]:
     """Lines with their fields, one for each source that reads; an empty line has empty ones."""
     count = sum(codec.reads for codec in codecs.sources)
@@ -52,9 +59,7 @@ def with_fields(lines: Iterable[Input], codecs: Codecs) -> Iterator[tuple[int, A
 def is_read_as_table(path: str, config: Config, codecs: Codecs) -> bool:
     """Whether a file is a table, of which the source columns are read, and not one input per line."""
     suffix = suffix_of(path)
-    return suffix in (".csv", ".conll", ".dict", ".npz", ".npy", *KEYED) or (
-        suffix in LINES and _is_table(path, config, codecs)
-    )
+    return suffix in TABLES or (suffix in LINES and _is_table(path, config, codecs))
 
 
 def inputs_of(inputs: Iterable[Any], config: Config, codecs: Codecs) -> Iterable[Any]:

@@ -44,7 +44,7 @@ from antiphon.use import (
 )
 from antiphon.use.choosing import Chosen
 from antiphon.use.doubting import Doubt
-from antiphon.use.inputs import Input, cells_of, inputs_of, lines_of, read_file
+from antiphon.use.inputs import Input, cells_of, inputs_of, lines_of, read_file, source_names
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Settings, most_outputs
 from antiphon.use.predicting import WINDOW
@@ -209,8 +209,7 @@ class Predictor(Generic[P]):
     @property
     def source_names(self) -> list[str]:
         """The sources that are read, by the names of their columns, or else source, source-2 and so on."""
-        sides = zip(self.codecs.named.items(), self.config.sources, strict=False)
-        return [side.column if isinstance(side.column, str) else name for (name, codec), side in sides if codec.reads]
+        return source_names(self.config, self.codecs)
 
     def lines(self, name: str, stream: BinaryIO | None = None) -> Iterator[Input]:
         """The lines of a file, or of an open stream called `name`, each one input."""

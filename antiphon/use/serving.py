@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,30 @@ def check(folder: Path) -> None:
         from antiphon.saved.folder import load_config
 
         load_config(folder)
+
+
+def blocks() -> Any:
+    """The runtime's module that predicts blocks of rows in the workers of a cluster, where the runtime is installed."""
+    try:
+        import antiphon_runtime.blocks as module
+    except ImportError:
+        advice = "pip install 'antiphon[runtime]', or in a clone pip install ./runtime"
+        raise AntiphonError(f"workers predict with the package antiphon-runtime: {advice}") from None
+    return module
+
+
+def form_of(files: Mapping[str, bytes], options: Mapping[str, Any]) -> Any:
+    """How the worker of an exported model, which consists of `files`, predicts and writes: a `Form` with these options.
+
+    What a worker would refuse is an `AntiphonError` now.
+    """
+    module = blocks()
+    form = module.Form(**options)
+    try:
+        module.Worker(files, form)
+    except module.RuntimeModelError as error:
+        raise AntiphonError(str(error)) from None
+    return form
 
 
 def _runtime(folder: Path) -> Any:

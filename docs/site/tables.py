@@ -318,6 +318,7 @@ TABLES: dict[str, tuple[Write, ...]] = {
     "reference/experiments": (pronunciations,),
     "reference/inspecting": (pronunciations,),
     "reference/python": (pronunciations,),
+    "reference/scale": (pronunciations,),
     "reference/shipping": (pronunciations,),
     "reference/using": (pronunciations,),
     "start/first-model": (words,),

@@ -142,16 +142,18 @@ class Model:
         sample: Mapping[str, Any] | None = None,
         numbers: Sequence[int] | None = None,
         token_scores: bool = False,
+        where: Callable[[int], str] = "input {}".format,
     ) -> list[Prediction | InputError]:
         """Like `predict`, but an input that is wrong has its error in its place, and the others are answered.
 
-        With sampling, the draws for an input depend on its number in `numbers`, by default its place.
+        With sampling, the draws for an input depend on its number in `numbers`, by default its place. Errors name an
+        input by `where` of its place, from 1.
         """
         width, drawn = self._width(beam, n_best), self._drawn(sample)
         held: list[Held] = []
         for place, value in enumerate(inputs):
             try:
-                held.append(self._held(value, f"input {place + 1}", drawn is not None))
+                held.append(self._held(value, where(place + 1), drawn is not None))
             except InputError as error:
                 held.append(error)
         return list(

@@ -26,6 +26,7 @@ FLOORS = {
         {"inspection"},
         {"export"},
         {"use"},
+        {"shards"},
         {"api", "track"},
         {"experiments"},
         {"tools"},
@@ -41,7 +42,7 @@ FLOORS = {
         {"kinds"},
         {"model"},
         {"loading"},
-        {"serving"},
+        {"serving", "blocks"},
         {"cli"},
     ],
 }

@@ -89,7 +89,7 @@ def check_config(config: Config) -> Report:
     prepared = assemble(config, parts)
     of_the_data = {(row.file, row.line): row for row in reversed(parts.rows)}  # rows made of these follow them
     train = [*reversed(of_the_data.values())]
-    codecs, rows, examples = parts.codecs, {"train": train}, {"train": parts.train}
+    codecs, rows, examples = parts.codecs, dict[str, Sequence[Row]](train=train), {"train": parts.train}
     rows["valid"], examples["valid"] = parts.valid_rows, parts.valid
     if config.data.test is not None:
         read = load_rows(config, config.data.test, met["test"], codecs)
@@ -169,7 +169,7 @@ def _describe_labels(codec: LabelCodec, values: Sequence[Any], report: Report) -
     report.write(f"  {spread}{', ...' if len(counts) > 10 else ''}")
 
 
-def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], report: Report) -> None:
+def _overlaps(config: Config, codecs: Codecs, parts: dict[str, Sequence[Row]], report: Report) -> None:
     train = parts["train"]
     pairs = {(codecs.key_of(row), codecs.target.key_of(row.target)) for row in train}
     if len(train) > len(pairs):

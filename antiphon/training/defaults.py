@@ -171,7 +171,7 @@ def _is_open(side: Mapping[str, Any]) -> bool:
     return "kind" not in side or (side["kind"] in ("text", "long_text") and "tokens" not in side)
 
 
-def _with_sides(tree: Mapping[str, Any], skip: bool, chosen: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
+def _with_sides(tree: Mapping[str, Any], skip: bool, chosen: bool) -> tuple[Sequence[Row], dict[str, Any], list[str]]:
     """The rows as they are read; the tree with the sides' kinds and tokens, which are `chosen` where they are open; a
     few lines with the reasons."""
     about: list[str] = []

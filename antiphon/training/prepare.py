@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +49,7 @@ class Prepared:
     codecs: Codecs
     train: Examples
     valid: Examples
-    valid_rows: list[Row]
+    valid_rows: Sequence[Row]
     model: Model
     notes: list[str]  # messages for the user before the training begins
     baselines: dict[str, dict[str, float]]  # the scores of trivial predictions on the validation rows
@@ -97,9 +97,9 @@ class Parts:
     """Training and validation rows, and what was learned from the training rows."""
 
     codecs: Codecs
-    rows: list[Row]
+    rows: Sequence[Row]
     train: Examples
-    valid_rows: list[Row]
+    valid_rows: Sequence[Row]
     valid: Examples
 
 

@@ -240,7 +240,7 @@ class Predictor(Generic[P]):
         """
         return explaining.explain(self._loaded, source, reference, other, force, top, beam, settings, begin)
 
-    def rows(self, data: Data) -> list[Row]:
+    def rows(self, data: Data) -> Sequence[Row]:
         """The rows of files or in memory, or of the configured test set; a list of `Row` as it is."""
         return scores.rows_of(self._loaded, data)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from antiphon.data.codecs.base import Codec, damaged
+from antiphon.data.codecs.calendar import CalendarCodec
 from antiphon.data.codecs.images import ImageCodec, ImagesCodec
 from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.data.codecs.nothing import NextCodec, NothingCodec
@@ -28,6 +29,7 @@ SOURCES: Table[Codec] = Table(
         "frames": FramesCodec,
         "images": ImagesCodec,
         "grid": GridCodec,
+        "calendar": CalendarCodec,
         "none": NothingCodec,
     },
 )

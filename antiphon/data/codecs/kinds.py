@@ -11,6 +11,7 @@ from antiphon.data.codecs.images import ImageCodec, ImagesCodec
 from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.data.codecs.nothing import NextCodec, NothingCodec
 from antiphon.data.codecs.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.tags import TagsCodec
 from antiphon.data.codecs.text import LongTextCodec, SourceTextCodec, TargetTextCodec
 from antiphon.errors import ModelFolderError
@@ -39,6 +40,7 @@ TARGETS: Table[Codec] = Table(
         "labels": LabelsCodec,
         "number": NumberCodec,
         "numbers": NumbersCodec,
+        "series": SeriesCodec,
         "next": NextCodec,
     },
 )

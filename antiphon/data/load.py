@@ -18,6 +18,7 @@ from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.base import Array, Codec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.codecs.numbers import ScaledCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.copying import Copying
 from antiphon.data.long_table import load_windows, parts_in_time, sides_of_windows
 from antiphon.data.oddities import header, quotes, white_space
@@ -93,7 +94,10 @@ def untrained(config: Config) -> Codecs:
         _untrained(SOURCES, side, f"source.{number}" if several else "source")
         for number, side in enumerate(config.sources)
     ]
-    return Codecs(tuple(sources), _untrained(TARGETS, config.target, "target"))
+    codecs = Codecs(tuple(sources), _untrained(TARGETS, config.target, "target"))
+    if isinstance(codecs.target, SeriesCodec):
+        codecs.target.relate(codecs.sources, [side.columns for side in config.sources], config.target.columns)
+    return codecs
 
 
 def _untrained(table: Table[Codec], side: SideKeys, key: str) -> Codec:
@@ -108,12 +112,14 @@ def sides_of(config: Config, codecs: Codecs) -> list[SideReader]:
         keys = config.target if name == "target" else config.sources[number]
         place = keys.place(number) if codec.reads else None
         named = not codec.reads or keys.column is not None or keys.columns is not None
-        gathers = codec.steps and codec.form not in ("any", "aligned")
+        gathers = codec.steps and (codec.form not in ("any", "aligned") or isinstance(codec, SeriesCodec))
         points = config.data.decimal == "," and isinstance(codec, ScaledCodec)
         read = _with_points(codec.read) if points else codec.read
         sides.append(SideReader(name.replace("-", " "), place, read, gathers, named, codec.fills, codec.kind == "text"))
     if config.data.group is not None and not any(side.gathers and side.columns is not None for side in sides):
-        raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
+        raise ConfigError(
+            "data.group", "makes one row of several for frames, labels, numbers or a series, and no side is these"
+        )
     return sides
 
 
@@ -299,6 +305,8 @@ def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
     for number, codec in enumerate(codecs.sources):
         codec.learn([row.sources[number] for row in rows])
     codecs.target.learn([row.target for row in rows])
+    if isinstance(codecs.target, SeriesCodec):
+        codecs.target.follow(codecs.sources)
     if codecs.target.form == "next":
         codecs.sources[0].trims = False  # a blank at the end of a prompt begins a word
     return codecs

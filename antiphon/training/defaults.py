@@ -232,7 +232,7 @@ def _counted(config: Config, rows: Sequence[Row]) -> Facts:
         words = config.sources[0].options.get("tokens") not in (None, "chars")
         return replace(facts, steps=max(1, int(share * symbols / (5.5 if words else 1))))
     count = max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows)
-    if facts.form != "any":
+    if facts.form != "any" or facts.target == "series":
         return replace(facts, rows=count)
     rearranged = sides.rearranged(rows)
     copied = not rearranged and sides.copied(untrained(config), rows)

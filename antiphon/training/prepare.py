@@ -17,6 +17,7 @@ from antiphon.config.schema import Config
 from antiphon.data import shortlist
 from antiphon.data.batches import Examples, cut_long, in_lanes
 from antiphon.data.codecs.labels import LabelsCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.hallucinate import check_sides, hallucinated
 from antiphon.data.load import Codecs, encode_rows, load_parts, train_codecs, untrained
@@ -30,6 +31,7 @@ from antiphon.evaluation.metric_names import metrics_of
 from antiphon.model.build import build
 from antiphon.model.models import Model, Writer
 from antiphon.model.parts.heads.base import SymbolHead
+from antiphon.model.series import SeriesWriter
 from antiphon.saved.folder import Bundle
 from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
@@ -80,8 +82,10 @@ def check_names(config: Config) -> None:
     with torch.device("meta"):  # no memory is taken
         model = build(config, codecs)
         freeze(model, config.train.freeze)
-    if not isinstance(model, Writer) and config.train.feeding.kind != "teacher":
-        raise ConfigError("train.feeding", f"is for decoders; a target of {config.target.kind} is not fed")
+    feeds = model.feeds if isinstance(model, SeriesWriter) else isinstance(model, Writer)
+    if not feeds and config.train.feeding.kind != "teacher":
+        kind = f"{config.target.kind}{' read by position' if isinstance(model, SeriesWriter) else ''}"
+        raise ConfigError("train.feeding", f"is for decoders; a target of {kind} is not fed")
     if config.train.r_drop and (codecs.sources[0].whole or not isinstance(model.head, SymbolHead)):
         reason = "needs rows whose target has a probability for each symbol or label at each step"
         raise ConfigError("train.r_drop", f"{reason}, and here it has none; set it to 0")
@@ -208,7 +212,8 @@ def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:
         raise ConfigError("train.metric", "span_f1 needs labels O, B-TYPE and I-TYPE; the training rows have others")
     if config.train.metric is None:
         config = config.model_copy(update={"train": config.train.model_copy(update={"metric": target.metric})})
-    if target.form in ("any", "next"):
+    fixed = isinstance(target, SeriesCodec) and target.horizon is not None
+    if target.form in ("any", "next") and not fixed:
         config = with_longest(config, int(examples.target.lengths.max()))
     return config
 

@@ -12,6 +12,7 @@ from antiphon.data.codecs.images import ImageCodec, ImagesCodec
 from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.data.codecs.nothing import NextCodec, NothingCodec
 from antiphon.data.codecs.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.tags import TagsCodec
 from antiphon.data.codecs.text import LongTextCodec, SourceTextCodec, TargetTextCodec
 from antiphon.errors import ModelFolderError
@@ -41,6 +42,7 @@ TARGETS: Table[Codec] = Table(
         "labels": LabelsCodec,
         "number": NumberCodec,
         "numbers": NumbersCodec,
+        "series": SeriesCodec,
         "next": NextCodec,
     },
 )

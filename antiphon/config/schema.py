@@ -28,7 +28,7 @@ from antiphon.common.options import Section
 from antiphon.config.decode import Decode, Evaluate
 from antiphon.config.files import Files, Parallel, files_of, files_or_fraction, optional_files, vectors
 from antiphon.config.sections import DEEPEST, WIDEST, Choice, WithOptions
-from antiphon.config.windows import border, with_source, wrong_windows
+from antiphon.config.windows import border, with_sides, wrong_windows
 
 
 class Window(Section):
@@ -375,8 +375,8 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _source_of_windows(cls, tree: object) -> object:
-        return with_source(tree) if isinstance(tree, Mapping) else tree
+    def _sides_of_windows(cls, tree: object) -> object:
+        return with_sides(tree) if isinstance(tree, Mapping) else tree
 
     @field_validator("sources", mode="before")
     @classmethod

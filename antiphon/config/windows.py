@@ -24,15 +24,21 @@ def border(value: object) -> object:
     return value
 
 
-def with_source(tree: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """The tree with what windows imply: where no source is named, the past of the target's columns is read."""
+def with_sides(tree: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The tree with what windows imply: the target is a series as long as the horizon, and where no source is named,
+    the past of the target's columns is read."""
     data, target = tree.get("data"), tree.get("target")
-    if not isinstance(data, Mapping) or data.get("window") is None or not isinstance(target, Mapping):
+    window = data.get("window") if isinstance(data, Mapping) else None
+    if not isinstance(window, Mapping) or not isinstance(target, Mapping):
         return tree
-    if "source" in tree or "sources" in tree:
-        return tree
+    target = {"kind": "series", **target}
+    if target["kind"] == "series":
+        target = {"horizon": window.get("horizon"), **target}
+    tree = {**tree, "target": target}
     places = {name: target[name] for name in ("column", "columns") if target.get(name) is not None}
-    return {**tree, "source": {"kind": "frames", **places}} if places else tree
+    if places and "source" not in tree and "sources" not in tree:
+        tree = {**tree, "source": {"kind": "frames", **places}}
+    return tree
 
 
 def wrong_windows(data: Any, sources: Sequence[Any], target: Any) -> str | None:
@@ -45,6 +51,10 @@ def wrong_windows(data: Any, sources: Sequence[Any], target: Any) -> str | None:
         return "data.window: parallel files have no columns; give a table"
     if target.column is None and target.columns is None:
         return "target.columns: is missing; with data.window it names the columns that are predicted"
+    if target.kind != "series":
+        return f"target.kind: is {target.kind}, but a window predicts a series; set target.kind: series"
+    if target.options.get("horizon") != data.window.horizon:
+        return f"target.horizon: must be that of data.window, {data.window.horizon}; leave it out"
     if data.references == "group":
         return "data.references: windows have one reference each; leave it out"
     order = [value for value in (data.window.valid_from, data.window.test_from, data.window.end) if value is not None]

@@ -298,13 +298,11 @@ def load_test(config: Config, codecs: Codecs) -> Sequence[Row] | None:
 def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
     """The codecs of all sides, learned from training rows only."""
     codecs = untrained(config)
-    if isinstance(rows, Windows):
-        for number, codec in enumerate(codecs.all):
+    for number, codec in enumerate(codecs.all):
+        if isinstance(rows, Windows):
             codec.learn(rows.covered(number))
-        return codecs
-    for number, codec in enumerate(codecs.sources):
-        codec.learn([row.sources[number] for row in rows])
-    codecs.target.learn([row.target for row in rows])
+        else:
+            codec.learn([(*row.sources, row.target)[number] for row in rows])
     if isinstance(codecs.target, SeriesCodec):
         codecs.target.follow(codecs.sources)
     if codecs.target.form == "next":

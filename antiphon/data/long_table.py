@@ -28,13 +28,12 @@ def sides_of_windows(config: Config, codecs: Sequence[Codec], readers: Sequence[
     """The sides, of which the target is predicted, so that it lies ahead."""
     ahead = [*(bool(side.ahead) for side in config.sources), True]
     sides = [Side(*parts) for parts in zip(codecs, readers, ahead, strict=True)]
-    for side, keys in zip(sides, [*config.sources, config.target], strict=True):
+    for side in sides:
         if side.reader.columns is not None and not side.reader.named and side.codec.kind != "calendar":
             raise ConfigError(f"{side.reader.name}.columns", "is missing; with data.window each side names its columns")
-        if keys is config.target and not side.gathers:
-            raise ConfigError(
-                "target.kind", f"is {side.codec.kind}, but windows are for series; set target.kind: series"
-            )
+        if getattr(side.codec, "width", None) is not None:
+            reason = "is for cells that have the numbers of many steps; with data.window each row is a step"
+            raise ConfigError(f"{side.reader.name}.width", f"{reason}; to read several at once set segment")
     return sides
 
 

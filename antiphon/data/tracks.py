@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -106,53 +106,83 @@ class Side:
         return self.codec.read(cells, "") if self.gathers else cells[0]
 
 
+class Faults:
+    """The bad rows of a table, each reported once with what was wrong first."""
+
+    def __init__(self, path: str, problems: Problems) -> None:
+        self.path, self.problems = path, problems
+        self.lines: set[int] = set()
+
+    def add(self, line: int, reason: str) -> None:
+        """Report a row, unless it has been."""
+        if line not in self.lines:
+            self.lines.add(line)
+            self.problems.add(self.path, line, reason)
+
+
 def load_tracks(
     tables: Sequence[str | InMemory], sides: Sequence[Side], layout: Layout, problems: Problems
 ) -> tuple[list[Track], Step | None]:
     """The groups of long tables, cut where rows are missing or bad, which are added to `problems`; and the step."""
-    tracks = [
-        track
-        for table in tables
-        for part in ([table] if isinstance(table, InMemory) else tables_in(table))
-        for track in _groups(part, sides, layout, problems)
-    ]
-    step = step_of([track.times for track in tracks if track.times is not None])
-    pieces = []
-    for track in tracks:
-        bad, breaks = np.zeros(len(track), bool), {0, len(track)}
-        if track.times is not None and step is not None:
-            for place, row_is_bad, reason in faults(track.times, step):
-                problems.add(track.file, int(track.lines[place]), reason)
-                bad[place] |= row_is_bad
-                breaks.add(place)
-        bad |= _incomplete(track, sides, problems)
-        breaks |= {place for row in np.flatnonzero(bad) for place in (int(row), int(row) + 1)}
-        ordered = sorted(breaks)
-        pieces += [track.piece(start, stop) for start, stop in pairwise(ordered) if not bad[start]]
-    return pieces, step
+    groups: list[tuple[Track, Faults]] = []
+    for table in tables:
+        for part in [table] if isinstance(table, InMemory) else tables_in(table):
+            met = Faults(str(part), problems)
+            groups += [(track, met) for track in _groups(part, sides, layout, met)]
+    step = step_of([track.times for track, _ in groups if track.times is not None])
+    return [piece for track, met in groups for piece in _pieces(track, sides, step, met)], step
 
 
-def _groups(table: str | InMemory, sides: Sequence[Side], layout: Layout, problems: Problems) -> list[Track]:
+def _pieces(track: Track, sides: Sequence[Side], step: Step | None, met: Faults) -> list[Track]:
+    """A group cut where rows are missing, and without the bad ones."""
+    breaks = {0, len(track)}
+    if track.times is not None and step is not None:
+        for place, row_is_bad, reason in faults(track.times, step):
+            breaks.add(place)
+            if row_is_bad:
+                met.add(int(track.lines[place]), reason)
+            else:
+                met.problems.add(track.file, int(track.lines[place]), reason)
+    _report_missing(track, sides, met)
+    bad = np.isin(track.lines, list(met.lines))
+    breaks |= {place for row in np.flatnonzero(bad).tolist() for place in (row, row + 1)}
+    return [track.piece(start, stop) for start, stop in pairwise(sorted(breaks)) if not bad[start]]
+
+
+def _groups(table: str | InMemory, sides: Sequence[Side], layout: Layout, met: Faults) -> list[Track]:
     """The rows of a table by their group, in the order of the table."""
-    path = str(table)
-    reading = [side for side in sides if side.codec.reads]
     columns: list[Column] = [column for column in (layout.time, layout.group) if column is not None]
-    extra = len(columns)
-    columns += [column for side in reading for column in _columns(side, layout)]
+    columns += [column for side in sides if side.codec.reads for column in _columns(side, layout)]
+    names = list(dict.fromkeys(columns))
     if isinstance(table, InMemory):
-        fills = columns  # an empty cell is judged below
-        records = read_memory(table, columns, problems, True, fills)
+        records = read_memory(table, names, met.problems, True, names)  # an empty cell is judged below
     else:
-        records = read_table(table, columns, any(isinstance(c, str) for c in columns), problems, True, layout.separator)
+        header = any(isinstance(name, str) for name in names)
+        records = read_table(table, names, header, met.problems, True, layout.separator)
+    place = None if layout.group is None else names.index(layout.group)
     lines: dict[str, list[int]] = {}
-    cells: dict[str, list[list[object]]] = {}
+    rows: dict[str, list[list[object]]] = {}
     for line, values in records:
-        name = str(values[extra - 1]) if layout.group is not None else ""
-        lines.setdefault(name, []).append(line)
-        cells.setdefault(name, []).append(values)
+        group = "" if place is None else str(values[place])
+        lines.setdefault(group, []).append(line)
+        rows.setdefault(group, []).append(values)
     return [
-        _track(path, name, lines[name], list(zip(*cells[name], strict=True)), sides, layout, problems) for name in lines
+        _track(
+            Cells(group, lines[group], dict(zip(names, zip(*rows[group], strict=True), strict=True))),
+            sides,
+            layout,
+            met,
+        )
+        for group in lines
     ]
+
+
+class Cells(NamedTuple):
+    """The cells of a group: its lines, and what stands in each column."""
+
+    group: str
+    lines: Sequence[int]
+    columns: Mapping[Column, Sequence[object]]
 
 
 def _columns(side: Side, layout: Layout) -> Sequence[Column]:
@@ -165,72 +195,55 @@ def _columns(side: Side, layout: Layout) -> Sequence[Column]:
     return columns if isinstance(columns, tuple) else (columns,)
 
 
-def _track(
-    path: str,
-    group: str,
-    lines: Sequence[int],
-    columns: Sequence[Sequence[object]],
-    sides: Sequence[Side],
-    layout: Layout,
-    problems: Problems,
-) -> Track:
-    """A group's rows. Cells that cannot be read are added to `problems`."""
-    rest = iter(columns)
-    times = None if layout.time is None else _times(path, lines, next(rest), problems, str(layout.time))
-    if layout.group is not None:
-        next(rest)
+def _track(cells: Cells, sides: Sequence[Side], layout: Layout, met: Faults) -> Track:
+    """A group's rows. Cells that cannot be read are reported."""
+    times = None if layout.time is None else _times(cells, layout.time, met)
+    numbers: dict[Column, NDArray[np.float32]] = {}
     values: list[Any] = []
     for side in sides:
-        if not side.codec.reads:
-            values.append([""] * len(lines))
-            continue
-        names = _columns(side, layout)
-        cells = [next(rest) for _ in names]
-        if isinstance(side.codec, CalendarCodec) and side.gathers:
-            same = times is not None and list(names) == [layout.time]
-            values.append(times if same else _times(path, lines, cells[0], problems, str(names[0])))
+        names = _columns(side, layout) if side.codec.reads else ()
+        if isinstance(side.codec, CalendarCodec):
+            values.append(times if list(names) == [layout.time] else _times(cells, names[0], met))
         elif side.gathers:
-            numbers = [
-                _numbers(path, lines, column, problems, name, layout.commas)
-                for column, name in zip(cells, names, strict=True)
-            ]
-            values.append(np.stack(numbers, 1))
+            for name in names:
+                if name not in numbers:
+                    numbers[name] = _numbers(cells, name, layout.commas, met)
+            values.append(np.stack([numbers[name] for name in names], 1))
+        elif side.codec.reads:
+            values.append(_static(cells, names, side, met))
         else:
-            values.append(_static(path, lines, cells, side, problems))
+            values.append([""] * len(cells.lines))
     known = np.flatnonzero(~np.isnan(values[-1]).all(1))
-    return Track(
-        group, path, np.asarray(lines, np.int64), times, tuple(values), 0, len(lines),
-        int(known[-1]) + 1 if len(known) else 0,
-    )  # fmt: skip
+    lines, total = np.asarray(cells.lines, np.int64), len(cells.lines)
+    return Track(cells.group, met.path, lines, times, tuple(values), 0, total, int(known[-1]) + 1 if len(known) else 0)
 
 
-def _times(path: str, lines: Sequence[int], cells: Sequence[object], problems: Problems, name: str) -> Times:
+def _times(cells: Cells, name: Column, met: Faults) -> Times:
     """The times of a column; where one cannot be read, that of the row before."""
     times: list[np.datetime64] = []
-    for line, cell in zip(lines, cells, strict=True):
+    for line, cell in zip(cells.lines, cells.columns[name], strict=True):
         try:
-            times.append(read_time(written(cell) if not isinstance(cell, str) else cell))
+            times.append(read_time(cell if isinstance(cell, str) else written(cell)))
         except ValueError as error:
-            problems.add(path, line, f"column {name!r}: {error}")
+            met.add(line, f"column {name!r}: {error}")
             times.append(times[-1] if times else np.datetime64(0, "s"))
     return np.asarray(times, "datetime64[s]")
 
 
-def _numbers(
-    path: str, lines: Sequence[int], cells: Sequence[object], problems: Problems, name: Column, commas: bool
-) -> NDArray[np.float32]:
+def _numbers(cells: Cells, name: Column, commas: bool, met: Faults) -> NDArray[np.float32]:
     """The numbers of a column [T]; missing ones are NaN, and so are those that cannot be read."""
+    column = cells.columns[name]
     try:
-        values = np.asarray(cells, np.float64)
+        values = np.asarray(column, np.float64)
     except (ValueError, TypeError):
-        values = np.full(len(cells), np.nan)
-        for place, (line, cell) in enumerate(zip(lines, cells, strict=True)):
+        values = np.full(len(column), np.nan)
+        for place, (line, cell) in enumerate(zip(cells.lines, column, strict=True)):
             try:
                 values[place] = _number(cell, commas)
             except ValueError as error:
-                problems.add(path, line, f"column {name!r}: {error}")
+                met.add(line, f"column {name!r}: {error}")
     for place in np.flatnonzero(np.isinf(values)).tolist():
-        problems.add(path, lines[place], f"column {name!r}: is infinite")
+        met.add(cells.lines[place], f"column {name!r}: is infinite")
         values[place] = np.nan
     return values.astype(np.float32)
 
@@ -249,45 +262,30 @@ def _number(cell: object, commas: bool) -> float:
         raise ValueError(f"must be a number, but is {text[:40]!r}") from None
 
 
-def _static(
-    path: str, lines: Sequence[int], cells: Sequence[Sequence[object]], side: Side, problems: Problems
-) -> list[Any]:
+def _static(cells: Cells, names: Sequence[Column], side: Side, met: Faults) -> list[Any]:
     """The values of a side that takes one cell of a window, as its codec reads them, one for each row."""
     values: list[Any] = []
     several = isinstance(side.reader.columns, tuple)
-    for place, line in enumerate(lines):
-        content = [column[place] for column in cells] if several else cells[0][place]
+    columns = [cells.columns[name] for name in names]
+    for place, line in enumerate(cells.lines):
+        content = [column[place] for column in columns] if several else columns[0][place]
         try:
             values.append(side.reader.read(content, ""))
         except ValueError as error:
-            problems.add(path, line, f"the {side.reader.name} {error}")
+            met.add(line, f"the {side.reader.name} {error}")
             values.append(None)
     return values
 
 
-def _incomplete(track: Track, sides: Sequence[Side], problems: Problems) -> NDArray[np.bool_]:
-    """Which rows [T] lack a number that is not filled; they are added to `problems`.
-
-    Behind the last row with a target only what is known ahead must be there.
-    """
-    bad = np.zeros(len(track), bool)
+def _report_missing(track: Track, sides: Sequence[Side], met: Faults) -> None:
+    """Report the rows that lack a number which is not filled. Behind the last row with a target only what is known
+    ahead must be there."""
     for side, values in zip(sides, track.sides, strict=True):
-        if isinstance(values, list):
-            bad |= [value is None for value in values]
+        if isinstance(values, list) or values.dtype.kind == "M" or side.codec.fills:
             continue
-        if values.dtype.kind == "M" or side.codec.fills:
-            continue
-        needed = len(track) if side.ahead else track.known
-        for row in np.flatnonzero(np.isnan(values[:needed]).any(1)):
-            columns = side.reader.columns
-            names = columns if isinstance(columns, tuple) else (columns,)
-            missing = ", ".join(repr(name) for name, gone in zip(names, np.isnan(values[row]), strict=True) if gone)
-            if not bad[row]:
-                problems.add(
-                    track.file,
-                    int(track.lines[row]),
-                    f"has no number in the column {missing}; fill it, or set "
-                    f"missing: previous at the {side.reader.name}",
-                )
-            bad[row] = True
-    return bad
+        needed = track.known if side is sides[-1] or not side.ahead else len(track)
+        columns = side.reader.columns if isinstance(side.reader.columns, tuple) else (side.reader.columns,)
+        for row in np.flatnonzero(np.isnan(values[:needed]).any(1)).tolist():
+            missing = ", ".join(repr(name) for name, gone in zip(columns, np.isnan(values[row]), strict=True) if gone)
+            advice = "" if side is sides[-1] else f", or set missing: previous at the {side.reader.name}"
+            met.add(int(track.lines[row]), f"has no number in the column {missing}; fill it{advice}")

@@ -142,9 +142,10 @@ class LazySequences(Sequences):
 
     @property
     def values(self) -> NDArray[Any]:  # type: ignore[override]
-        """The encoded values that all windows read, each row of the table once."""
-        codec = self.windows.sides[self.side].codec
-        parts = [np.asarray(codec.encode(value)) for value in self.windows.covered(self.side)]
+        """What all windows read, each row of the table once: numbers and times as they are, names as ids."""
+        side, parts = self.windows.sides[self.side], self.windows.covered(self.side)
+        if not side.gathers:
+            parts = [np.asarray(side.codec.encode(value), np.int32) for value in parts]
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
     def __len__(self) -> int:

@@ -18,8 +18,10 @@ from antiphon.config.schema import Config
 from antiphon.data.formats import suffix_of
 from antiphon.data.hallucinate import have_stems
 from antiphon.data.load import load_rows, sides_of, untrained
+from antiphon.data.long_table import parts_in_time
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
+from antiphon.data.windows import Windows
 from antiphon.model.build import structure_of
 from antiphon.training import sides
 from antiphon.training.autotune import parts_to_time, seconds_of_update
@@ -231,6 +233,8 @@ def _counted(config: Config, rows: Sequence[Row]) -> Facts:
         symbols = sum(len(row.sources[0]) for row in rows)
         words = config.sources[0].options.get("tokens") not in (None, "chars")
         return replace(facts, steps=max(1, int(share * symbols / (5.5 if words else 1))))
+    if isinstance(rows, Windows):
+        return replace(facts, rows=len(parts_in_time(config, rows)["train"]))
     count = max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows)
     if facts.form != "any" or facts.target == "series":
         return replace(facts, rows=count)
@@ -246,12 +250,16 @@ def _summary(config: Config, facts: Facts) -> list[str]:
     kinds = " and ".join(facts.kinds)
     valid = config.data.valid
     held = f"{valid:.0%} of the inputs" if isinstance(valid, float) else str(valid)
+    window = config.data.window
+    if window is not None and isinstance(valid, float):
+        held = f"the last {valid:.0%} of the rows" if window.valid_from is None else f"from {window.valid_from}"
     cell = model.cell.kind + "".join(f", {name} {value}" for name, value in model.cell.options.items() if value)
     widths = [f"embedding {model.embedding}", f"encoder {model.encoder.hidden}"]
     if facts.form == "any":
         copies = " with copying" if model.copy_ else ""
         widths += [f"decoder {model.decoder.hidden}", f"attention {model.attention.kind}{copies}"]
     size = f"{facts.steps:,} symbols" if facts.steps > 1 else f"about {facts.rows:,} rows"
+    size = size if window is None else f"{facts.rows:,} windows"
     batch = f"{train.batch_size:,} rows" if train.batch_tokens is None else f"{train.batch_tokens} tokens"
     made = f", and {config.data.hallucinate:,} made of them with other stems" if config.data.hallucinate else ""
     ceilings = [f"{train.max_steps:,} updates"] if train.max_steps else []

@@ -135,10 +135,12 @@ class NumbersPrediction:
 class SeriesPrediction:
     """A series of numbers [steps, size]: of each step the mean or the median, or numbers that were drawn.
 
-    `samples` are all series that were drawn, each [steps, size], the first of which are the `values`.
+    `samples` are all series that were drawn, each [steps, size], the first of which are the `values`. For each
+    probability of `decode.quantiles`, `quantiles` has the numbers [steps, size] below which they lie with it.
     """
 
     values: NDArray[np.float32]
+    quantiles: dict[float, NDArray[np.float32]] | None = None
     samples: list[NDArray[np.float32]] | None = None
     unknown: int = 0
 
@@ -148,7 +150,9 @@ class SeriesPrediction:
 
     def to_json(self) -> dict[str, Any]:
         samples = {} if self.samples is None else {"samples": [series_json(values) for values in self.samples]}
-        return {"values": series_json(self.values)} | samples | _further(None, self.unknown)
+        named = {} if self.quantiles is None else {f"{p:g}": series_json(row) for p, row in self.quantiles.items()}
+        quantiles = {"quantiles": named} if named else {}
+        return {"values": series_json(self.values)} | quantiles | samples | _further(None, self.unknown)
 
 
 def series_json(values: NDArray[np.float32]) -> list[Any]:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon.common.options import Sample
+from antiphon.common.series import Floats, noise, uniform
+from antiphon.config.decode import Decode
 from antiphon.data.batches import Padded, Sequences, pad
 from antiphon.data.codecs.series import SeriesCodec
 from antiphon.decoding.batches import batches_by_length, total_lengths
@@ -18,9 +19,7 @@ from antiphon.decoding.step import Limits
 from antiphon.errors import ConfigError
 from antiphon.model.series import SeriesWriter
 
-Floats = NDArray[np.float32]
 MOST_PATHS = 10_000  # series drawn for an input
-NEAREST = 2.0**-24  # of a random number to 0 and to 1, which it never is
 
 
 class Steps(NamedTuple):
@@ -40,16 +39,18 @@ def limits_of(codec: SeriesCodec, min_length: int, max_length: int | None) -> Li
     return Limits(max_length=max_length, min_length=max(min_length, 1))
 
 
-def check_sampling(model: SeriesWriter, sample: Sample | None, key: str = "decode.sample") -> None:
+def check_decoding(model: SeriesWriter, decode: Decode) -> None:
     """Refuse to draw numbers where there is no distribution, and options that are for symbols."""
+    sample = decode.sample
+    for key, asked in (("sample", sample is not None), ("quantiles", bool(decode.quantiles))):
+        if asked and not model.head.likelihood.draws:
+            reason = "this model has no distribution of its numbers; train with target.likelihood: gaussian"
+            raise ConfigError(f"decode.{key}", reason)
     if sample is None:
         return
-    if not model.head.likelihood.draws:
-        reason = "this model has no distribution to draw from; train with target.likelihood: gaussian"
-        raise ConfigError(key, reason)
     for name, changed in (("top_k", sample.top_k != 0), ("top_p", sample.top_p != 1)):
         if changed:
-            raise ConfigError(f"{key}.{name}", "is for symbols, and this model writes numbers; leave it out")
+            raise ConfigError(f"decode.sample.{name}", "is for symbols, and this model writes numbers; leave it out")
 
 
 def write_series(
@@ -67,17 +68,16 @@ def write_series(
     probability of having ended reaches 1/2. What a row draws depends on the seed, on its number in `numbers` (by
     default its place) and on the path, never on the rows beside it.
     """
-    check_sampling(model, sample)
     places = range(len(sources[0])) if numbers is None else numbers
     results: list[list[Floats]] = [[] for _ in range(len(sources[0]))]
     model.eval()
     for rows in batches_by_length(total_lengths(sources), paths):
         inputs = [pad(source, rows).to(device) for source in sources]
-        noise = None
+        random = None
         if sample is not None:
-            seeds = [[sample.seed, places[row], path] for row in rows.tolist() for path in range(paths)]
-            noise = Noise(list(map(np.random.default_rng, seeds)), sample.temperature)
-        written = _write_batch(model, inputs, limits, paths, noise)
+            drawn = [noise(sample.seed, places[row], path) for row in rows.tolist() for path in range(paths)]
+            random = Noise(drawn, sample.temperature)
+        written = _write_batch(model, inputs, limits, paths, random)
         for place, row in enumerate(rows.tolist()):
             results[row] = written[place * paths : (place + 1) * paths]
     return results
@@ -91,8 +91,27 @@ class Noise(NamedTuple):
 
     def uniform(self, like: Tensor, *shape: int) -> Tensor:
         """Random numbers [R, *shape] in the open interval (0, 1)."""
-        drawn = np.stack([generator.random(shape, np.float32) for generator in self.generators])
-        return torch.from_numpy(np.clip(drawn, NEAREST, 1 - NEAREST).astype(np.float32)).to(like.device)
+        return torch.from_numpy(uniform(self.generators, *shape)).to(like.device)
+
+
+def step_quantiles(
+    model: SeriesWriter, sources: Sequence[Sequences], limits: Limits, device: torch.device, levels: Sequence[float]
+) -> list[Floats]:
+    """The quantiles [levels, steps, numbers], scaled, of every row, for a decoder that reads positions."""
+    results: list[Floats] = [np.empty((0, 0, 0), np.float32)] * len(sources[0])
+    model.eval()
+    for rows in batches_by_length(total_lengths(sources)):
+        with torch.inference_mode():
+            start = model.start([pad(source, rows).to(device) for source in sources])
+            readout, _ = model.at_once(start.state, -(-limits.max_length // model.head.segment))
+            parameters = model.head.parameters_of(readout)[:, : limits.max_length]
+            values = model.head.likelihood.quantiles(parameters, levels).transpose(1, 2)
+            if start.scaling is not None:
+                shift, unit = start.scaling
+                values = values * unit[:, None, None] + shift[:, None, None]
+        for row, quantiles in zip(rows.tolist(), values, strict=True):
+            results[row] = quantiles.cpu().numpy()
+    return results
 
 
 @torch.inference_mode()

@@ -9,10 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from antiphon.common.answers import SeriesPrediction
+from antiphon.common.options import Sample
+from antiphon.common.series import Floats, path_quantiles
 from antiphon.config.decode import Decode
 from antiphon.data.batches import Sequences
 from antiphon.data.codecs.series import SeriesCodec
-from antiphon.decoding.series import limits_of, write_series
+from antiphon.decoding.series import limits_of, step_quantiles, write_series
+from antiphon.decoding.step import Limits
 from antiphon.evaluation.answering import Answer
 from antiphon.evaluation.scores import RowScores
 from antiphon.evaluation.task import Measured, Task
@@ -31,11 +34,34 @@ def predict_series(
     """The series of every row, in the unit of the data; where `decode` draws numbers, so many `paths` of each."""
     limits = limits_of(codec, decode.min_length, decode.max_length)
     written = write_series(model, sources, limits, device, decode.sample, paths, numbers)
+    quantiles = quantiles_of(model, sources, limits, device, decode, [row[0] for row in written], numbers)
     predictions = []
-    for row in written:
+    for row, levels in zip(written, quantiles, strict=True):
         series = [codec.restored(values) for values in row]
-        predictions.append(SeriesPrediction(series[0], None if decode.sample is None else series))
+        restored = {level: codec.restored(values) for level, values in levels.items()}
+        predictions.append(SeriesPrediction(series[0], restored or None, None if decode.sample is None else series))
     return predictions
+
+
+def quantiles_of(
+    model: SeriesWriter,
+    sources: Sequence[Sequences],
+    limits: Limits,
+    device: torch.device,
+    decode: Decode,
+    answers: Sequence[Floats],
+    numbers: Sequence[int] | None,
+) -> list[dict[float, Floats]]:
+    """For every row the quantiles [steps, numbers] of `decode`, as long as its answer: those of the distribution of
+    each step, where these do not depend on each other, else of series that are drawn."""
+    if not decode.quantiles:
+        return [{} for _ in answers]
+    if not model.feeds:
+        rows = step_quantiles(model, sources, limits, device, decode.quantiles)
+        return [dict(zip(decode.quantiles, row, strict=True)) for row in rows]
+    sample = Sample(seed=1 if decode.sample is None else decode.sample.seed)
+    drawn = write_series(model, sources, limits, device, sample, decode.paths, numbers)
+    return [path_quantiles(paths, decode.quantiles, answer) for paths, answer in zip(drawn, answers, strict=True)]
 
 
 def measure_series(task: Task, codec: SeriesCodec, scores: RowScores) -> Measured:

@@ -30,11 +30,11 @@ from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
 from antiphon.model.parts.heads.base import SymbolHead
 from antiphon.model.parts.heads.ctc import CTCHead
-from antiphon.model.parts.heads.likelihoods import LIKELIHOODS
 from antiphon.model.parts.heads.mixture import MixtureHead
 from antiphon.model.parts.heads.series import SeriesHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.heads.table import HEADS
+from antiphon.model.parts.likelihoods.table import LIKELIHOODS
 from antiphon.model.parts.pooling import Pooling
 from antiphon.model.parts.recurrent import CELLS, Cell, MakeCell
 from antiphon.model.parts.sources import SOURCES, Embedding, TextSource

@@ -25,6 +25,7 @@ from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.decoding.plan import Speaker, plan, refuse_shortlist
 from antiphon.decoding.plan import check_names as check_decoding
+from antiphon.decoding.series import check_decoding as check_series
 from antiphon.errors import ConfigError, nearest
 from antiphon.evaluation.baselines import baselines, constant_target
 from antiphon.evaluation.metric_names import metrics_of
@@ -173,6 +174,8 @@ def assemble(config: Config, parts: Parts, resumed: bool = False, base: Bundle |
             if path is not None:
                 notes.append(take_vectors(model, name, path, codecs))
     freeze(model, config.train.freeze)
+    if isinstance(model, SeriesWriter):
+        check_series(model, config.decode)
     if isinstance(model, Speaker):
         codecs = _with_shortlist(config.decode, model, codecs, train)
         plan(config.decode, model, codecs)  # raises errors now, not at the first validation

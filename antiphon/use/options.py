@@ -12,7 +12,7 @@ from antiphon.config.load import sample_settings, with_decode_settings
 from antiphon.data.codecs.text import TextCodec
 from antiphon.decoding.plan import Search, Speaker, check_names, plan, refuse_alignment, written_side
 from antiphon.decoding.rules import ids_of
-from antiphon.decoding.series import MOST_PATHS, check_sampling
+from antiphon.decoding.series import MOST_PATHS, check_decoding
 from antiphon.errors import ConfigError
 from antiphon.model.models import Aligner
 from antiphon.model.series import SeriesWriter
@@ -64,7 +64,7 @@ def request_of(loaded: Loaded, options: Options) -> Request:
         raise ConfigError("n_best", f"must lie between 1 and {what}, {most} (is {options.n_best})")
     model = loaded.model
     if isinstance(model, SeriesWriter):
-        check_sampling(model, decode.sample)
+        check_decoding(model, decode)
     search = plan(decode, model, loaded.codecs) if isinstance(model, Speaker) else None
     if options.align:
         refuse_alignment(model, loaded.codecs, "align")

@@ -19,7 +19,7 @@ from antiphon.data.tokenizers import TOKENIZERS
 from antiphon.decoding.rules import RULES
 from antiphon.model.parts.attention.table import ATTENTIONS
 from antiphon.model.parts.bridges import BRIDGES
-from antiphon.model.parts.heads.likelihoods import LIKELIHOODS
+from antiphon.model.parts.likelihoods.table import LIKELIHOODS
 from antiphon.model.parts.recurrent import CELLS
 from antiphon.registry import Table
 from antiphon.training.feeding import FEEDINGS

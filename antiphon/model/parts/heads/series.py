@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.model.parts.heads.base import Head, at_positions
-from antiphon.model.parts.heads.likelihoods import Likelihood
+from antiphon.model.parts.likelihoods.base import Likelihood
 from antiphon.model.state import at_least_float32
 
 

@@ -76,23 +76,30 @@ class Windows(Sequence[Row]):
         return replace(self, places=self.places[np.asarray(numbers, np.int64)])
 
     def covered(self, side: int) -> list[Any]:
-        """What the windows read of a side, each row of the table once: to learn from."""
-        one = self.sides[side]
-        parts: list[Any] = []
-        for track in np.unique(self.places[:, 0]):
-            origins = self.places[self.places[:, 0] == track, 1]
-            first, last = (one.span(int(origin), self.layout) for origin in (origins.min(), origins.max()))
-            cells = self.tracks[track].sides[side][first.start : last.stop]
-            parts += [one.codec.read(cells, "")] if one.gathers else cells
-        return parts
+        """The values of a side in the rows that windows read or predict, each row of the table once: to learn from."""
+        values: list[Any] = []
+        for cells in self._covered(side):
+            values += [self.sides[side].codec.read(cells, "")] if self.sides[side].gathers else cells
+        return values
 
     def covered_numbers(self) -> list[Any]:
         """The target's numbers [T, C] in the rows that windows read or predict, of each track."""
+        return self._covered(-1)
+
+    def _covered(self, side: int) -> list[Any]:
         parts = []
         for number in np.unique(self.places[:, 0]).tolist():
             origins = self.places[self.places[:, 0] == number, 1]
             first, last = int(origins.min()) - self.layout.past, int(origins.max()) + self.layout.horizon
-            parts.append(self.tracks[number].sides[-1][first:last])
+            parts.append(self.tracks[number].sides[side][first:last])
+        return parts
+
+    def history(self) -> list[Any]:
+        """The target's numbers [T, C] before the first window of each track, with that window's past."""
+        parts = []
+        for number in np.unique(self.places[:, 0]).tolist():
+            first = int(self.places[self.places[:, 0] == number, 1].min())
+            parts.append(self.tracks[number].sides[-1][:first])
         return parts
 
     def target_of(self, number: int) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ All read the past of the windows [N, P, C] and predict [N, H, C], in the unit of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,12 +41,11 @@ def seasonal_naive(horizon: int, season: int) -> Forecast:
     return lambda past: past[:, places]
 
 
-def season_of(windows: Windows) -> int | None:
-    """The number of rows after which the target repeats itself, from 2 to the length of the past: the highest peak of
-    the autocorrelation of the rows that the windows read, the mean over the columns; None if there is none."""
-    longest = windows.layout.past
+def season_of(tracks: Iterable[NDArray[Any]], longest: int) -> int | None:
+    """The number of rows, from 2 to `longest`, after which tracks of numbers [T, C] repeat themselves: the highest peak
+    of the autocorrelation, the mean over columns and tracks; None if there is none."""
     total, count = np.zeros(longest + 2), 0
-    for values in windows.covered_numbers():
+    for values in tracks:
         if len(values) < 2 * (longest + 2):
             continue
         for column in values.T.astype(np.float64):
@@ -64,13 +63,11 @@ def season_of(windows: Windows) -> int | None:
     return int(peaks[mean[peaks].argmax()]) if len(peaks) else None
 
 
-def seasonal_errors(windows: Windows, season: int) -> Floats:
-    """The mean absolute difference of values one season apart, of each column [C], in the rows that windows read."""
-    total, count = np.zeros(()), 0
-    for values in windows.covered_numbers():
-        differences = np.abs(values[season:].astype(np.float64) - values[:-season])
-        total, count = total + differences.sum(0), count + len(differences)
-    return np.asarray(total / max(count, 1))
+def seasonal_errors(tracks: Iterable[NDArray[Any]], season: int) -> Floats:
+    """The mean absolute difference of values one season apart, of each column [C], in tracks of numbers [T, C]."""
+    parts = [np.abs(values[season:].astype(np.float64) - values[:-season]) for values in tracks]
+    result: Floats = np.concatenate(parts).mean(0)
+    return result
 
 
 class Linear(NamedTuple):
@@ -125,16 +122,17 @@ def _ridge(past: Floats, future: Floats, tested_past: Floats, tested_future: Flo
     return best[1], mean_output - mean_input @ best[1]
 
 
-def scores_of(forecast: Forecast, windows: Windows, seasonal: NDArray[Any] | None = None) -> dict[str, float]:
-    """The measures of a forecast's points on windows."""
-    return point_scores(point_sums(forecast(past), future, seasonal) for past, future in arrays(windows))
+def scores_of(forecast: Forecast, windows: Windows, deviation: NDArray[Any] | None = None) -> dict[str, float]:
+    """The measures of a forecast's points on windows; with the training rows' `deviation` [C] also the scaled ones."""
+    return point_scores(point_sums(forecast(past), future, deviation=deviation) for past, future in arrays(windows))
 
 
 def forecasts(train: Windows, valid: Windows, season: int | None) -> dict[str, Forecast]:
     """All controls by name, fitted to training windows; `season` None: found on them."""
     horizon = train.layout.horizon
-    season = season or season_of(train)
+    season = season or season_of(train.covered_numbers(), train.layout.past)
     made: dict[str, Forecast] = {"last value": naive(horizon)}
     if season is not None and season <= train.layout.past:
         made[f"last season of {season} rows"] = seasonal_naive(horizon, season)
-    return made | {"linear": linear(train, valid)}
+    made["linear"] = linear(train, valid)
+    return made

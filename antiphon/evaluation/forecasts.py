@@ -18,10 +18,14 @@ LEVELS = tuple(round(level / 20, 2) for level in range(1, 20))  # 0.05, 0.1, ...
 
 
 def point_sums(
-    points: NDArray[Any], references: NDArray[Any], seasonal: NDArray[Any] | None = None
+    points: NDArray[Any],
+    references: NDArray[Any],
+    seasonal: NDArray[Any] | None = None,
+    deviation: NDArray[Any] | None = None,
 ) -> Mapping[str, Any]:
-    """What rows add to the measures of points: sums of squares and of absolute errors, of sMAPE's terms, and with the
-    mean `seasonal` error of each column [C] or row and column [N, C] those of MASE; and how many numbers there are."""
+    """What rows add to the measures of points: sums of squares and of absolute errors and of sMAPE's terms, and how
+    many numbers there are; with the mean `seasonal` error of each column [C] also MASE's terms, and with the
+    `deviation` [C] of the training rows both errors in it."""
     truth = references.astype(np.float64)
     errors = np.abs(points - truth)
     size = np.abs(points) + np.abs(truth)
@@ -33,16 +37,18 @@ def point_sums(
         "count": errors.size,
     }
     if seasonal is not None:
-        scale = np.asarray(seasonal, np.float64)
-        sums["scaled"] = (errors / np.where(scale > 0, scale, np.nan)[..., None, :]).sum()
+        sums["seasonal"] = (errors / np.where(seasonal > 0, seasonal, np.nan)).sum()
+    if deviation is not None:
+        sums["scaled"], sums["scaled_squares"] = (errors / deviation).sum(), np.square(errors / deviation).sum()
     return sums
 
 
 def point_scores(sums: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """mse, rmse, mae, smape and mase of all rows from what parts of them add (`point_sums`).
+    """mse, rmse, mae, smape, mase, mse_scaled and mae_scaled of all rows from what parts of them add (`point_sums`).
 
     smape is the mean of 2 |y - f| / (|y| + |f|), from 0 to 2 (0 where both are 0; Makridakis 1993). mase is the mean
-    absolute error over that of the seasonal naive forecast within the training rows (Hyndman & Koehler 2006).
+    absolute error over that of the seasonal naive forecast in the rows before (Hyndman & Koehler 2006). The scaled
+    errors are in deviations of the training rows, column by column, as papers on several columns report them.
     """
     parts = list(sums)
     count = max(sum(part["count"] for part in parts), 1)
@@ -53,10 +59,10 @@ def point_scores(sums: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         "mae": mean["absolute"],
         "smape": mean["relative"],
     }
-    if parts and all("scaled" in part for part in parts):
-        mase = float(sum(part["scaled"] for part in parts) / count)
-        if math.isfinite(mase):
-            scores["mase"] = mase
+    for name, term in (("mase", "seasonal"), ("mse_scaled", "scaled_squares"), ("mae_scaled", "scaled")):
+        total = sum(part.get(term, math.nan) for part in parts) / count
+        if math.isfinite(total):
+            scores[name] = float(total)
     return scores
 
 

@@ -17,6 +17,7 @@ from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
 from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.rows import Row
+from antiphon.data.windows import Windows
 from antiphon.decoding.plan import Speaker, plain
 from antiphon.errors import DataError
 from antiphon.evaluation.answering import Answer
@@ -26,6 +27,7 @@ from antiphon.evaluation.outputs import best_outputs, output_metrics
 from antiphon.evaluation.scores import RowScores, read_sources, score_rows, token_rate
 from antiphon.evaluation.series import measure_series
 from antiphon.evaluation.task import Measured, Task, grouped_rows
+from antiphon.evaluation.windows import window_scores
 from antiphon.model.models import Reader
 
 
@@ -74,6 +76,8 @@ def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
 
 def _all_scores(task: Task, measured: Measured) -> dict[str, float]:
     scores = dict(measured.scores)
+    if isinstance(task.rows, Windows):
+        scores |= window_scores(task, measured)
     if isinstance(task.codecs.target, TextCodec):
         if all(isinstance(row.sources[0], str) and len(row.sources[0].split()) == 1 for row in task.rows):
             scores["wer"] = 1.0 - scores["exact_match"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from antiphon.common.intervals import Intervals
 from antiphon.config.schema import Config
 from antiphon.data.batches import Examples
 from antiphon.data.codecs.text import TextCodec
@@ -28,6 +29,7 @@ class Task:
     rows: Sequence[Row]
     examples: Examples
     device: torch.device
+    intervals: Intervals | None = None  # of a calibrated forecast
 
 
 @dataclass(frozen=True)

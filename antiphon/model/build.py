@@ -11,6 +11,7 @@ synchronous     a sequence -> one label or vector per step               source,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from antiphon.config.schema import Config, Model
@@ -19,6 +20,7 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, copying_of, untrained
 from antiphon.errors import ConfigError
 from antiphon.model.aligning import AligningWriter
+from antiphon.model.apart import ApartWriter
 from antiphon.model.models import Aligner, Channel, LanguageModel, Reader, Writer
 from antiphon.model.models import Model as Built
 from antiphon.model.parts.attention.alignment import HardAttention
@@ -28,10 +30,10 @@ from antiphon.model.parts.bridges import BRIDGES, Bridge
 from antiphon.model.parts.decoders import RecurrentDecoder
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
+from antiphon.model.parts.heads.apart import Apart, ApartHead
 from antiphon.model.parts.heads.base import SymbolHead
 from antiphon.model.parts.heads.ctc import CTCHead
 from antiphon.model.parts.heads.mixture import MixtureHead
-from antiphon.model.parts.heads.series import SeriesHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.heads.table import HEADS
 from antiphon.model.parts.likelihoods.table import LIKELIHOODS
@@ -155,7 +157,7 @@ def _writer(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Wr
 
 def series_writer(model: Model, sources: Sequence[SideSizes], target: SeriesCodec) -> SeriesWriter:
     """Anything -> a series: a writer whose decoder has numbers in place of symbols."""
-    channels = _channels(model, sources)
+    channels = _channels(model, with_one_number(sources, target))
     memory, hidden, positions = channels[0].encoder.size, model.decoder.hidden, target.reading == "position"
     attention = _attention(model, hidden, hidden, memory)
     for key, chosen in (("tie", model.tie), ("copy", model.copy_)):
@@ -170,20 +172,41 @@ def series_writer(model: Model, sources: Sequence[SideSizes], target: SeriesCode
     bridge = _bridge(model, channels, attention)
     decoder = _decoder(model, hidden, bridge, attention, memory)
     likelihood = LIKELIHOODS.build(
-        target.likelihood, target.likelihood_options, "target.likelihood", numbers=target.size
+        target.likelihood, target.likelihood_options, "target.likelihood", numbers=1 if target.separate else target.size
     )
-    head = HEADS.build(
-        target.part, {}, "target.kind", features=hidden, symbols=target.size, likelihood=likelihood,
-        segment=target.segment, stops=target.horizon is None, log_unit=target.log_unit,
-    )  # fmt: skip
-    assert isinstance(head, SeriesHead)
+    head: Any
+    if target.separate:
+        head = ApartHead(hidden, Apart(likelihood, target.size), target.segment, target.log_unit)
+    else:
+        head = HEADS.build(
+            target.part, {}, "target.kind", features=hidden, symbols=target.size, likelihood=likelihood,
+            segment=target.segment, stops=target.horizon is None, log_unit=target.log_unit,
+        )  # fmt: skip
     steps = -(-target.horizon // target.segment) if positions and target.horizon else None
     past = None
     if target.window is not None:
         places = tuple(range(target.size)) if target.past is None else target.past
         past = Past(target.past_source, places, target.window)
     every_step = model.context.to == "every_step"
-    return SeriesWriter(channels, bridge, decoder, head, model.embedding, every_step, steps, past)
+    make = ApartWriter if target.separate else SeriesWriter
+    return make(channels, bridge, decoder, head, model.embedding, every_step, steps, past)
+
+
+@dataclass(frozen=True)
+class _OneNumber:
+    """A source of frames of which the model reads one column at a time."""
+
+    side: SideSizes
+    size: int = 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.side, name)
+
+
+def with_one_number(sources: Sequence[SideSizes], target: SeriesCodec) -> list[Any]:
+    """The sources, of which the past of a target whose columns are separate has one number in a step."""
+    past = target.past_source if target.separate else None
+    return [_OneNumber(side) if number == past else side for number, side in enumerate(sources)]
 
 
 def _bridge(model: Model, channels: Sequence[Channel], attention: Attention | None) -> Bridge:

@@ -109,13 +109,13 @@ def keep_outputs(teachers: Teachers | None, folder: Path) -> None:
 # --- outputs as targets -------------------------------------------------------------------------------
 
 
-def with_outputs(teachers: Teachers | None, rows: Sequence[Row], name: str) -> list[Row]:
+def with_outputs(teachers: Teachers | None, rows: Sequence[Row], name: str) -> Sequence[Row]:
     """Training rows with the teachers' outputs: as further rows where they differ, or in place of missing answers.
 
     Outputs that are known by `name` are not computed again.
     """
     if teachers is None or teachers.config.train.teacher_outputs == "none":
-        return list(rows)
+        return rows
     if teachers.ranks.first and name not in teachers.outputs:
         teachers.outputs[name] = json.dumps(_outputs(teachers, rows), ensure_ascii=False)
     outputs = json.loads(teachers.ranks.share(teachers.outputs.get(name, "")))

@@ -96,6 +96,8 @@ VARIED: list[dict[str, Any]] = [
     {"window": "standard", "likelihood": {"kind": "mixture", "correlation": True}},
     {"window": "standard", "reads": "position", "horizon": 4, "likelihood": "quantiles"},
     {"likelihood": "student_t"},
+    {"window": "last", "horizon": 5, "segment": 2, "separate": True},
+    {"window": "standard", "horizon": 6, "segment": 2, "reads": "position", "separate": True, "likelihood": "mixture"},
 ]
 
 

@@ -31,13 +31,16 @@ NUMBER = st.floats(-50, 50)
 @given(st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=12))
 def test_errors_of_points_as_they_are_defined(pairs: list[tuple[float, float]]) -> None:
     points, truth = (np.asarray(side)[:, None, None] for side in zip(*pairs, strict=True))
-    scores = point_scores([point_sums(points[:3], truth[:3], np.asarray([2.0])),
-                           point_sums(points[3:], truth[3:], np.asarray([2.0]))])  # fmt: skip
+    scale, deviation = np.asarray([2.0]), np.asarray([4.0])
+    parts = [(points[:3], truth[:3]), (points[3:], truth[3:])]
+    scores = point_scores(point_sums(*part, scale, deviation) for part in parts)
     count = len(pairs)
     assert scores["mse"] == pytest.approx(sum((f - y) ** 2 for f, y in pairs) / count)
     assert scores["rmse"] == pytest.approx(math.sqrt(scores["mse"]))
     assert scores["mae"] == pytest.approx(sum(abs(f - y) for f, y in pairs) / count)
     assert scores["mase"] == pytest.approx(scores["mae"] / 2)
+    assert scores["mse_scaled"] == pytest.approx(scores["mse"] / 16)
+    assert scores["mae_scaled"] == pytest.approx(scores["mae"] / 4)
     terms = [2 * abs(f - y) / (abs(f) + abs(y)) if f or y else 0.0 for f, y in pairs]
     assert scores["smape"] == pytest.approx(sum(terms) / count)
 

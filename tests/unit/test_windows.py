@@ -252,8 +252,8 @@ def test_arrays_made_on_demand_are_those_of_single_rows(
             alone = codecs.all[side].encode((*whole.sources, whole.target)[side])
             assert np.array_equal(padded[place], alone)
             assert np.array_equal(taken[place], alone)
-    row = windows[rows[0]]
-    assert row.sources[2][:, 0].tolist() == [value + 4 for value in row.sources[0][:, 1].tolist()]
+    first = windows[rows[0]]
+    assert first.sources[2][:, 0].tolist() == [value + 4 for value in first.sources[0][:, 1].tolist()]
 
 
 def test_missing_numbers_are_filled_within_a_window(tmp_path: Path) -> None:

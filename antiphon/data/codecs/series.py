@@ -29,6 +29,8 @@ class SeriesCodec(ScaledCodec):
     With `window` a source of frames is the past of the same numbers: they are the target's columns of the source, or
     all of as many. Then the `last` value of the past, or its `mean`, is subtracted from past and target, or both are
     made `standard`: less the mean, divided by the deviation of the past. In what is predicted this is undone.
+    With `separate` each of several columns is read and predicted alone, with the same weights and a learned vector for
+    each column (channel independence; Nie et al. 2023, arXiv 2211.14730).
     """
 
     kind = "series"
@@ -46,6 +48,7 @@ class SeriesCodec(ScaledCodec):
         segment: int = 1,
         window: Window | None = None,
         scale: Scale = "each",
+        separate: bool = False,
     ) -> None:
         super().__init__(where, scale)
         if horizon is not None and horizon < 1:
@@ -62,6 +65,9 @@ class SeriesCodec(ScaledCodec):
         self.horizon, self.segment = horizon, segment
         self.reading: Read = read
         self.window: Window | None = window
+        if separate and (window is None or horizon is None):
+            raise ConfigError("separate", "reads the past of each column, so it needs target.window and target.horizon")
+        self.separate = separate
         self.past_source = 0  # with a window: the number of the source that is the target's past
         self.past: tuple[int, ...] | None = None  # and which of its numbers are the target's; None: all of them
 
@@ -88,6 +94,9 @@ class SeriesCodec(ScaledCodec):
                 reason = f"column {missing[0]!r} of the target is not among the columns of the source"
                 raise ConfigError(f"{self.where}.window", f"{reason}, which are its past; add it there")
             self.past = tuple(map(listed.index, target))
+        if self.separate and len(listed or ()) != len(target or ()):
+            reason = "needs a source of frames with the columns of the target and no others"
+            raise ConfigError(f"{self.where}.separate", reason)
 
     def follow(self, sources: Sequence[Codec]) -> None:
         """After all sides have learned: take the scale of the source that is the past, if there is a window. Its
@@ -123,6 +132,7 @@ class SeriesCodec(ScaledCodec):
             "read": self.reading,
             "segment": self.segment,
             "window": self.window,
+            **({"separate": True} if self.separate else {}),
             "past_source": self.past_source,
             "past": None if self.past is None else list(self.past),
         }
@@ -131,7 +141,7 @@ class SeriesCodec(ScaledCodec):
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
         names = ("horizon", "likelihood", "read", "segment", "window", "scale")
-        made = cls(where, **{name: value[name] for name in names})
+        made = cls(where, **{name: value[name] for name in names}, separate=value.get("separate", False))
         made._restore(value)
         past = value["past"]
         if past is not None and (not isinstance(past, list) or len(past) != made.size):

@@ -55,6 +55,7 @@ def cell_health(model: Model, batch: Batch) -> dict[str, dict[str, float]]:
             assert isinstance(cell, Cell)
             inputs, state = arguments
             outputs, kept = answer[0], next(mask for part, mask in masks.items() if name.startswith(part))
+            kept = kept.repeat(len(outputs) // len(kept), 1)  # where a row's columns are rows of their own
             gates = cell.gate_values(inputs, torch.cat([state[0][:, None], outputs[:, :-1]], 1))
             beyond = (gates - 0.5).abs() > 0.5 - SATURATED if gates is not None else None
             shares[name] = {

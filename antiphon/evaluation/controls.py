@@ -134,5 +134,5 @@ def forecasts(train: Windows, valid: Windows, season: int | None) -> dict[str, F
     made: dict[str, Forecast] = {"last value": naive(horizon)}
     if season is not None and season <= train.layout.past:
         made[f"last season of {season} rows"] = seasonal_naive(horizon, season)
-    made["linear"] = linear(train, valid)
+    made["linear"] = linear(train, valid).__call__
     return made

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon.common.intervals import Intervals, offsets_of
 from antiphon.data.codecs.series import SeriesCodec
-from antiphon.data.load import Codecs
+from antiphon.data.load import Codecs, encode_rows
 from antiphon.data.rows import Row
 from antiphon.data.windows import Windows
 from antiphon.decoding.series import limits_of, write_series
@@ -19,6 +21,7 @@ from antiphon.evaluation.series import quantiles_of
 from antiphon.evaluation.task import Measured, Task
 from antiphon.model.series import SeriesWriter
 
+FEWEST = 20  # windows: with fewer no interval that covers 90% is known
 AT_ONCE = 512  # windows whose quantiles are held at once
 Floats = NDArray[np.float64]
 
@@ -64,6 +67,7 @@ def window_scores(task: Task, measured: Measured) -> dict[str, float]:
     season = season_of(history, windows.layout.past) or 1
     longer = [numbers for numbers in history if len(numbers) > season]
     seasonal = seasonal_errors(longer, season) if longer else None
+    rolls = task.intervals is not None and task.intervals.recent > 0
     sums, distributions = [], has_distribution(task) or task.intervals is not None
     quantile_sums: list[tuple[dict[str, float], int]] = []
     for start in range(0, len(windows), AT_ONCE):
@@ -71,28 +75,88 @@ def window_scores(task: Task, measured: Measured) -> dict[str, float]:
         points = codec.restored(np.stack([measured.computed[row].predicted for row in numbers]))
         references = codec.restored(np.stack([task.examples.target[row] for row in numbers]))
         sums.append(point_sums(points, references, seasonal, codec.deviation))
-        if distributions:
+        if distributions and not rolls:
             quantile_sums.append((_quantile_scores(task, numbers), len(numbers)))
-    return point_scores(sums) | _weighted(quantile_sums)
+    if rolls:
+        quantile_sums += [(scores_of_quantiles(*part), len(part[1])) for part in rolling(task)]
+    return point_scores(sums) | weighted(quantile_sums)
 
 
 def _quantile_scores(task: Task, numbers: Sequence[int]) -> dict[str, float]:
     made = forecast(task, numbers, task.intervals is None or task.intervals.around == "quantiles")
     quantiles = made.quantiles if task.intervals is None else task.intervals.quantiles(made.points, made.quantiles)
     assert quantiles is not None
+    return scores_of_quantiles(quantiles, made.references)
+
+
+def scores_of_quantiles(quantiles: NDArray[Any], references: NDArray[Any]) -> dict[str, float]:
+    """crps, pinball, coverage and width of quantiles [N, Q, H, C] of `LEVELS`."""
     levels = np.asarray(LEVELS)
     ordered = np.moveaxis(quantiles, 1, -1)  # [N, H, C, Q]
     return {
-        "crps": float(crps_of_quantiles(ordered, made.references, levels).mean()),
-        "pinball": float(pinball(ordered, made.references, levels).mean()),
-    } | interval_scores(ordered, made.references, levels)
+        "crps": float(crps_of_quantiles(ordered, references, levels).mean()),
+        "pinball": float(pinball(ordered, references, levels).mean()),
+    } | interval_scores(ordered, references, levels)
 
 
-def _weighted(parts: Sequence[tuple[dict[str, float], int]]) -> dict[str, float]:
+def weighted(parts: Sequence[tuple[dict[str, float], int]]) -> dict[str, float]:
     """The mean of scores of parts with so many rows."""
     total = sum(count for _, count in parts)
     names = parts[0][0] if parts else {}
     return {name: sum(scores[name] * count for scores, count in parts) / total for name in names}
+
+
+def rolling(task: Task) -> Iterator[tuple[Floats, Floats]]:
+    """Quantiles [n, Q, H, C] and references [n, H, C] of a task's windows, some at a time, where the intervals are made
+    anew every `horizon` rows from the last windows whose references are known by then."""
+    windows = task.rows
+    assert isinstance(windows, Windows)
+    for track in np.unique(windows.places[:, 0]).tolist():
+        origins = windows.places[windows.places[:, 0] == track, 1]
+        yield from _rolling(task, windows, track, origins)
+
+
+def _rolling(task: Task, windows: Windows, track: int, origins: NDArray[Any]) -> Iterator[tuple[Floats, Floats]]:
+    intervals, layout = task.intervals, windows.layout
+    assert intervals is not None
+    with_quantiles = intervals.around == "quantiles"
+    reach = intervals.recent * layout.stride + layout.horizon
+    earlier = np.arange(origins[0] - layout.stride, max(layout.past, origins[0] - reach) - 1, -layout.stride)[::-1]
+    every = np.concatenate([earlier, origins])
+    whole = replace(windows, places=np.stack([np.full(len(every), track), every], 1))
+    rows, examples = encode_rows(task.config, task.codecs, whole)
+    every_task = replace(task, rows=rows, examples=examples)
+    chunk = max(1, layout.horizon // layout.stride)
+    known: list[Floats] = []  # the residuals of windows, in order
+    places: list[int] = []  # and their origins
+    starts = [*range(0, len(earlier), chunk), *range(len(earlier), len(every), chunk)]
+    for start, stop in zip(starts, [*starts[1:], len(every)], strict=True):
+        made = forecast(every_task, range(start, stop), with_quantiles)
+        base = made.points[:, None] if made.quantiles is None else made.quantiles
+        if start >= len(earlier):
+            usable = sum(origin + layout.horizon <= every[start] for origin in places)
+            last = known[max(0, usable - intervals.recent) : usable]
+            renewed = intervals
+            if len(last) >= FEWEST:
+                renewed = replace(intervals, offsets=offsets_of(np.stack(last), intervals.levels))
+            yield renewed.quantiles(made.points, made.quantiles), made.references
+        known += list(made.references[:, None] - base)
+        places += every[start:stop].tolist()
+        surplus = max(0, len(known) - intervals.recent - 2 * chunk - layout.horizon)
+        del known[:surplus], places[:surplus]
+
+
+def renewed(task: Task, track: int) -> Intervals:
+    """The intervals of a task, made anew from the last windows of a track, if it has enough."""
+    intervals, windows = task.intervals, task.rows
+    assert intervals is not None
+    assert isinstance(windows, Windows)
+    numbers = np.flatnonzero(windows.places[:, 0] == track)[-intervals.recent :]
+    if len(numbers) < FEWEST:
+        return intervals
+    made = forecast(task, numbers.tolist(), intervals.around == "quantiles")
+    base = made.points[:, None] if made.quantiles is None else made.quantiles
+    return replace(intervals, offsets=offsets_of(made.references[:, None] - base, intervals.levels))
 
 
 def control_scores(codecs: Codecs, train: Sequence[Row], valid: Sequence[Row]) -> dict[str, dict[str, float]]:

@@ -64,7 +64,8 @@ def request_of(loaded: Loaded, options: Options) -> Request:
         raise ConfigError("n_best", f"must lie between 1 and {what}, {most} (is {options.n_best})")
     model = loaded.model
     if isinstance(model, SeriesWriter):
-        check_decoding(model, decode)
+        calibrated = loaded.intervals is not None  # then there are quantiles, whatever the model has
+        check_decoding(model, decode.model_copy(update={"quantiles": []}) if calibrated else decode)
     search = plan(decode, model, loaded.codecs) if isinstance(model, Speaker) else None
     if options.align:
         refuse_alignment(model, loaded.codecs, "align")

@@ -8,14 +8,13 @@ from typing import Any
 
 from antiphon.common.answers import Prediction
 from antiphon.data.batches import EncodedInput, Sequences
-from antiphon.data.codecs.series import SeriesCodec
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.evaluation.answering import answered, empty
 from antiphon.evaluation.scores import read_sources
-from antiphon.evaluation.series import predict_series
 from antiphon.model.models import Reader
 from antiphon.model.series import SeriesWriter
 from antiphon.use.encoding import Entry, encode
+from antiphon.use.forecasting import series_predictions
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Request, prefixes_of, request_of
 from antiphon.use.texts import Where, counting, search_texts
@@ -98,9 +97,8 @@ def _answers_of(
     read = [number for number, entry in zip(numbers, entries, strict=True) if isinstance(entry, EncodedInput)]
     if request.search is not None:
         predictions = search_texts(loaded, inputs, sources, request, read, where)
-    elif isinstance(loaded.model, SeriesWriter) and isinstance(codecs.target, SeriesCodec):
-        series = (loaded.model, codecs.target, sources, request.decode, loaded.device, request.n_best, read)
-        predictions = iter(predict_series(*series))
+    elif isinstance(loaded.model, SeriesWriter):
+        predictions = iter(series_predictions(loaded, sources, request.decode, request.n_best, read))
     else:
         assert isinstance(loaded.model, Reader)
         results = read_sources(loaded.model, sources, codecs.sources[0].ends, loaded.device)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         NumberPrediction,
         NumbersPrediction,
         Prediction,
+        SeriesPrediction,
         TextPrediction,
     )
     from antiphon.errors import AntiphonError
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AntiphonError", "Callback", "Candidate", "LabelPrediction", "LabelsPrediction", "LiveEnd", "NumberPrediction",
-    "NumbersPrediction", "Prediction", "Predictor", "Run", "TextPrediction", "Trace", "__version__", "check", "compare",
-    "distill", "load", "track", "train",
+    "NumbersPrediction", "Prediction", "Predictor", "Run", "SeriesPrediction", "TextPrediction", "Trace", "__version__",
+    "check", "compare", "distill", "load", "track", "train",
 ]  # fmt: skip
 
 _HOMES = {
@@ -52,6 +53,7 @@ _HOMES = {
     "Prediction": "antiphon.common.answers",
     "Predictor": "antiphon.use.predictor",
     "Run": "antiphon.training.callbacks",
+    "SeriesPrediction": "antiphon.common.answers",
     "TextPrediction": "antiphon.common.answers",
     "Trace": "antiphon.inspection.trace",
     "check": "antiphon.tools.checkup",

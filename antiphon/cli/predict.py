@@ -137,13 +137,13 @@ class Output:
 
     def line(self, answer: Prediction) -> str:
         """A prediction as a line. JSON also contains predictions below the threshold, and marks them."""
-        from antiphon.common.answers import abstains
+        from antiphon.common.answers import SeriesPrediction, abstains
 
         silent = self.abstain_below is not None and abstains(answer, self.abstain_below)
         if not self.as_json:
             return "" if silent else one_line(answer.text)
         value = answer.to_json() | ({"abstained": True} if silent else {})
-        if self.n_best > 1:
+        if self.n_best > 1 and not isinstance(answer, SeriesPrediction):  # whose samples it has already
             value["n_best"] = [candidate.to_json() for candidate in getattr(answer, "n_best", [])]
         return json.dumps(value, ensure_ascii=False)
 

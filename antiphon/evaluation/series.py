@@ -64,14 +64,19 @@ def quantiles_of(
     return [path_quantiles(paths, decode.quantiles, answer) for paths, answer in zip(drawn, answers, strict=True)]
 
 
+def series_of(
+    model: SeriesWriter, codec: SeriesCodec, sources: Sequence[Sequences], decode: Decode, device: torch.device
+) -> list[Answer]:
+    """The scaled series of every row that is not drawn."""
+    limits = limits_of(codec, decode.min_length, decode.max_length)
+    return [Answer(values, values) for [values] in write_series(model, sources, limits, device)]
+
+
 def measure_series(task: Task, codec: SeriesCodec, scores: RowScores) -> Measured:
     """The errors, in their own unit, of the steps that an output and its reference both have, and where the model
     learns where to stop, by how many steps outputs are too long or too short."""
     assert isinstance(task.model, SeriesWriter)
-    decode = task.config.decode
-    limits = limits_of(codec, decode.min_length, decode.max_length)
-    written = write_series(task.model, task.examples.sources, limits, task.device)
-    answers = [Answer(values, values) for [values] in written]
+    answers = series_of(task.model, codec, task.examples.sources, task.config.decode, task.device)
     squares, absolutes, counts = row_errors(task, codec, answers)
     figures = {
         "loss": scores.mean,

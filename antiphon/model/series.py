@@ -13,7 +13,7 @@ from antiphon.model.models import Channel, Input, Model, decoding_state
 from antiphon.model.parts.bridges import Bridge
 from antiphon.model.parts.decoders import RecurrentDecoder
 from antiphon.model.parts.heads.series import Scaling, SeriesFeatures, SeriesHead
-from antiphon.model.state import State
+from antiphon.model.state import Encoded, State
 
 SMALLEST = 1e-5  # added to the variance of a window, whose numbers may all be equal (Kim et al. 2022, RevIN)
 
@@ -79,16 +79,20 @@ class SeriesWriter(Model):
 
     def start(self, sources: Sequence[Input]) -> Start:
         """The sources of B rows -> what their series begin with."""
-        scaling = None
-        if self.past is not None:
-            sources, scaling = self._scaled(sources, self.past)
+        sources, scaling = self.scaled(sources)
         encoded = self.encode(sources)
-        context = self.bridge.context(encoded)
-        state = decoding_state(self.decoder, self.bridge, encoded, context, self.context_every_step)
-        return Start(state, self._first(sources, context), scaling)
+        return Start(self.state_of(encoded), self._first(sources, encoded.last), scaling)
 
-    def _scaled(self, sources: Sequence[Input], past: Past) -> tuple[list[Input], Scaling]:
-        """The sources with their past in the scale of its window, and the scaling."""
+    def state_of(self, encoded: Encoded) -> State:
+        """The decoder's state before its first step."""
+        context = self.bridge.context(encoded)
+        return decoding_state(self.decoder, self.bridge, encoded, context, self.context_every_step)
+
+    def scaled(self, sources: Sequence[Input]) -> tuple[Sequence[Input], Scaling | None]:
+        """The sources, with the past of the target in the scale of its window, and the scaling, if there is one."""
+        past = self.past
+        if past is None:
+            return sources, None
         values, lengths = sources[past.source]
         places = torch.tensor(past.places, device=values.device)
         window = values.index_select(2, places)
@@ -108,14 +112,14 @@ class SeriesWriter(Model):
         scaled = [(changed, lengths) if number == past.source else side for number, side in enumerate(sources)]
         return scaled, Scaling(shift, unit)
 
-    def _first(self, sources: Sequence[Input], context: Tensor) -> Tensor:
+    def _first(self, sources: Sequence[Input], like: Tensor) -> Tensor:
         """What the first step reads [B, inputs]: the learned vector, or the last segment of the scaled past."""
         if self.project is None:
             assert self.positions is not None
-            return self.positions[0].expand(context.shape[0], -1)
+            return self.positions[0].expand(like.shape[0], -1)
         if self.past is None:
             assert self.begin is not None
-            return self.begin.expand(context.shape[0], -1)
+            return self.begin.expand(like.shape[0], -1)
         values, lengths = sources[self.past.source]
         segment = self.head.segment
         padded = functional.pad(values, (0, 0, segment, 0))  # a past shorter than a segment begins with zeros

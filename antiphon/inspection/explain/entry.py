@@ -10,9 +10,11 @@ from antiphon.decoding.plan import Search
 from antiphon.errors import ConfigError
 from antiphon.inspection.explain.language_model import LanguageModelExplainer
 from antiphon.inspection.explain.reader import ReaderExplainer
+from antiphon.inspection.explain.series import SeriesExplainer
 from antiphon.inspection.explain.writer import WriterExplainer
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import LanguageModel, Model, Reader, Writer
+from antiphon.model.series import SeriesWriter
 
 
 def unexplained(model: Model | Ensemble) -> str | None:
@@ -22,7 +24,7 @@ def unexplained(model: Model | Ensemble) -> str | None:
 
 def explainer_of(
     model: Model, config: Config, codecs: Codecs, device: torch.device, search: Search | None
-) -> ReaderExplainer | WriterExplainer | LanguageModelExplainer:
+) -> ReaderExplainer | WriterExplainer | LanguageModelExplainer | SeriesExplainer:
     """The explainer of a model; one that writes needs a search. There is none yet for one
     that is trained with CTC: a `ConfigError`."""
     if (key := unexplained(model)) is not None:
@@ -33,5 +35,7 @@ def explainer_of(
     if isinstance(model, LanguageModel):
         assert search is not None
         return LanguageModelExplainer(model, config, codecs, device, search)
+    if isinstance(model, SeriesWriter):
+        return SeriesExplainer(model, config, codecs, device)
     assert isinstance(model, Reader)
     return ReaderExplainer(model, config, codecs, device)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from antiphon.model.models import Input, decoding_state
+from antiphon.model.models import Input
 from antiphon.model.parts.heads.apart import ApartHead
 from antiphon.model.series import SeriesWriter, Start
 from antiphon.model.state import State
@@ -40,13 +40,9 @@ class ApartWriter(SeriesWriter):
         return self.project.out_features
 
     def start(self, sources: Sequence[Input]) -> Start:
-        assert self.past is not None
-        scaled, scaling = self._scaled(sources, self.past)
-        apart = self._apart(scaled)
-        encoded = self.encode(apart)
-        context = self.bridge.context(encoded)
-        state = decoding_state(self.decoder, self.bridge, encoded, context, self.context_every_step)
-        return Start(state, self._first_input(scaled), scaling)
+        scaled, scaling = self.scaled(sources)
+        encoded = self.encode(self._apart(scaled))
+        return Start(self.state_of(encoded), self._first_input(scaled), scaling)
 
     def _apart(self, sources: Sequence[Input]) -> list[Input]:
         """The sources of B rows as those of C * B rows, of which each has one column of the past."""

@@ -283,14 +283,14 @@ def load_parts(
     return rows, load_rows(config, files, valid, codecs)
 
 
-def load_test(config: Config, codecs: Codecs) -> Sequence[Row] | None:
+def load_test(config: Config, codecs: Codecs, problems: Problems | None = None) -> Sequence[Row] | None:
     """The rows to test with: of the configured files, or the part of a long table behind `data.window.test_from`."""
     window = config.data.window
     if config.data.test is not None:
-        return load_rows(config, config.data.test, codecs=codecs)
+        return load_rows(config, config.data.test, problems, codecs)
     if window is None or window.test_from is None:
         return None
-    windows = load_rows(config, config.data.train, codecs=codecs)
+    windows = load_rows(config, config.data.train, None if problems is None else Problems(skip=True), codecs)
     assert isinstance(windows, Windows)
     return parts_in_time(config, windows)["test"]
 

@@ -62,6 +62,21 @@ class Windows(Sequence[Row]):
         track, origin = self._place(number)
         return self.sides[side].value(track, side, origin, self.layout)
 
+    def about(self) -> str:
+        """How many windows there are, of how many groups, and which times they predict."""
+        groups = {self.tracks[number].group for number in np.unique(self.places[:, 0]).tolist()}
+        several = f" of {len(groups):,} groups" if len(groups) > 1 else ""
+        times = [
+            self.tracks[number].times[origin : origin + self.layout.horizon]  # type: ignore[index]
+            for number, origin in self.places.tolist()
+            if self.tracks[number].times is not None
+        ]
+        if not times:
+            return f"{len(self):,} windows{several}"
+        first, last = min(part[0] for part in times), max(part[-1] for part in times)
+        step = "" if self.step is None else f"; the step is {self.step}"
+        return f"{len(self):,} windows{several}, which predict {written(first)} to {written(last)}{step}"
+
     def group(self, number: int) -> str:
         """The group of a window."""
         return self._place(number)[0].group

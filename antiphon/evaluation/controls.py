@@ -19,7 +19,7 @@ Forecast = Callable[[Floats], Floats]
 AT_ONCE = 2048  # windows
 MOST = 20_000  # windows that a linear map is fitted to, evenly spread
 PENALTIES = tuple(10.0**power for power in range(-6, 6))
-FAINT = 0.3  # a weaker correlation is no season
+FAINT = 0.1  # a weaker correlation is no season
 
 
 def arrays(windows: Windows) -> Iterator[tuple[Floats, Floats]]:
@@ -43,12 +43,13 @@ def seasonal_naive(horizon: int, season: int) -> Forecast:
 
 def season_of(tracks: Iterable[NDArray[Any]], longest: int) -> int | None:
     """The number of rows, from 2 to `longest`, after which tracks of numbers [T, C] repeat themselves: the highest peak
-    of the autocorrelation, the mean over columns and tracks; None if there is none."""
+    of the autocorrelation of differences, in which trends do not count, the mean over columns and tracks; None if there
+    is none."""
     total, count = np.zeros(longest + 2), 0
     for values in tracks:
         if len(values) < 2 * (longest + 2):
             continue
-        for column in values.T.astype(np.float64):
+        for column in np.diff(values.T.astype(np.float64)):
             ordinary = column - column.mean()
             power = np.abs(np.fft.rfft(ordinary, 2 * len(ordinary))) ** 2
             correlation = np.fft.irfft(power)[: longest + 2]

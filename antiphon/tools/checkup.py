@@ -17,9 +17,10 @@ from antiphon.data.batches import Sequences
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
+from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_test
 from antiphon.data.problems import Problems, place
 from antiphon.data.rows import Row
+from antiphon.data.windows import Windows
 from antiphon.errors import DataError, count_of, shown
 from antiphon.training.defaults import Completed
 from antiphon.training.distributed import ALONE
@@ -87,12 +88,12 @@ def check_config(config: Config) -> Report:
         notes = [note for problems in met.values() for note in problems.notes]
         raise DataError("\n".join([*(bad or [str(error)]), *notes])) from None
     prepared = assemble(config, parts)
-    of_the_data = {(row.file, row.line): row for row in reversed(parts.rows)}  # rows made of these follow them
-    train = [*reversed(of_the_data.values())]
+    train = _of_the_data(parts.rows)
     codecs, rows, examples = parts.codecs, dict[str, Sequence[Row]](train=train), {"train": parts.train}
     rows["valid"], examples["valid"] = parts.valid_rows, parts.valid
-    if config.data.test is not None:
-        read = load_rows(config, config.data.test, met["test"], codecs)
+    window = config.data.window
+    if config.data.test is not None or (window is not None and window.test_from is not None):
+        read = load_test(config, codecs, met["test"]) or []
         rows["test"], examples["test"] = encode_rows(config, codecs, read, met["test"])
     for part, part_rows in rows.items():
         report.write(_counted(config, codecs, part, part_rows))
@@ -115,7 +116,8 @@ def check_config(config: Config) -> Report:
         if codec.steps and codec.reads:
             arrays = {part: (*encoded.sources, encoded.target)[number] for part, encoded in examples.items()}
             _describe_side(side, codec, arrays, report)
-    _overlaps(config, codecs, rows, report)
+    if window is None:  # of windows every one overlaps with the next
+        _overlaps(config, codecs, rows, report)
     for note in prepared.notes:
         report.warn(note)
     for name, scores in prepared.baselines.items():
@@ -123,7 +125,16 @@ def check_config(config: Config) -> Report:
     return report
 
 
+def _of_the_data(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows without those that were made of them, which follow."""
+    if isinstance(rows, Windows):
+        return rows
+    return [*reversed({(row.file, row.line): row for row in reversed(rows)}.values())]
+
+
 def _counted(config: Config, codecs: Codecs, part: str, rows: Sequence[Row]) -> str:
+    if isinstance(rows, Windows):
+        return f"{part}: {rows.about()}"
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if part == "valid" and isinstance(valid, float):
         if codecs.sources[0].whole:
@@ -139,7 +150,8 @@ def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -
         target = sides.pop("target", codecs.target.kind)
         report.write(f"  {place(row.file, row.line)}: {' + '.join(sides.values())} -> {target}")
     places = [side.place(number) for number, side in enumerate([*config.sources, config.target])]
-    if not isinstance(config.data.train, Parallel) and places[-1] in places[:-1]:
+    plain = config.data.window is None and not isinstance(config.data.train, Parallel)
+    if plain and places[-1] in places[:-1]:
         report.warn("source.column and target.column are the same: the model will learn to copy")
 
 

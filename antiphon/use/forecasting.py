@@ -119,5 +119,6 @@ def unfinished(ahead: Ahead, config: Config) -> Forecast:
     """The forecast of a group, without its prediction."""
     times = None if ahead.times is None else list(map(written, ahead.times))
     group = None if config.data.group is None else ahead.group
-    columns = config.target.columns or [config.target.place(0)]
-    return Forecast(group, ahead.line, times, list(map(str, columns)), SeriesPrediction(np.empty((0, 0), np.float32)))
+    place = config.target.place(0)
+    columns = list(map(str, place)) if isinstance(place, tuple) else [str(place)]
+    return Forecast(group, ahead.line, times, columns, SeriesPrediction(np.empty((0, 0), np.float32)))

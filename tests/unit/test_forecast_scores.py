@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from antiphon.common.intervals import fitted, from_json
-from antiphon.evaluation.controls import Linear, _ridge, naive, seasonal_naive
+from antiphon.evaluation.controls import Linear, _ridge, naive, season_of, seasonal_naive
 from antiphon.evaluation.forecasts import (
     LEVELS,
     crps_of_laplace,
@@ -142,6 +142,16 @@ def test_simple_controls() -> None:
     past = np.arange(12.0).reshape(1, 6, 2)
     assert naive(3)(past)[0].tolist() == [[10.0, 11.0]] * 3
     assert seasonal_naive(5, 3)(past)[0, :, 0].tolist() == [6.0, 8.0, 10.0, 6.0, 8.0]
+
+
+@pytest.mark.parametrize("season", [7, 24])
+def test_the_season_is_seen_through_a_trend(season: int) -> None:
+    draw = np.random.default_rng(2)
+    steps = np.arange(40 * season)
+    waves = np.sin(2 * np.pi * steps / season) + 0.5 * np.cos(4 * np.pi * steps / season)
+    values = waves + 0.03 * steps + draw.normal(0, 0.2, len(steps))
+    assert season_of([values[:, None]], 3 * season + 2) == season
+    assert season_of([draw.normal(size=(2000, 1)).cumsum(0)], 60) is None
 
 
 def test_linear_finds_a_linear_rule() -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         NumberPrediction,
         NumbersPrediction,
         Prediction,
+        SeriesPrediction,
         TextPrediction,
     )
     from antiphon.errors import AntiphonError
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AntiphonError", "Callback", "Candidate", "Chosen", "Doubt", "LabelPrediction", "LabelsPrediction", "Lexicon",
-    "LiveEnd", "NumberPrediction", "NumbersPrediction", "Prediction", "Predictor", "Run", "TextPrediction", "Trace",
-    "__version__", "check", "compare", "distill", "doubt", "lexicon", "load", "next_rows", "pull", "push", "track",
+    "LiveEnd", "NumberPrediction", "NumbersPrediction", "Prediction", "Predictor", "Run", "SeriesPrediction",
+    "TextPrediction", "Trace", "__version__", "check", "compare", "distill", "doubt", "lexicon", "load", "next_rows", "pull", "push", "track",
     "train",
 ]  # fmt: skip
 
@@ -62,6 +63,7 @@ _HOMES = {
     "Prediction": "antiphon.common.answers",
     "Predictor": "antiphon.use.predictor",
     "Run": "antiphon.training.callbacks",
+    "SeriesPrediction": "antiphon.common.answers",
     "TextPrediction": "antiphon.common.answers",
     "Trace": "antiphon.inspection.trace",
     "check": "antiphon.tools.checkup",

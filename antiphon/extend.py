@@ -30,6 +30,8 @@ from antiphon.model.parts.cells import CELLS
 from antiphon.model.parts.heads.base import Head, SymbolHead
 from antiphon.model.parts.heads.combined import COMBINATIONS, Combine
 from antiphon.model.parts.heads.table import HEADS
+from antiphon.model.parts.likelihoods.base import Likelihood
+from antiphon.model.parts.likelihoods.table import LIKELIHOODS
 from antiphon.model.parts.recurrent import Cell
 from antiphon.model.parts.sources import SOURCES as SOURCE_PARTS
 from antiphon.model.parts.sources import Embedding, Source
@@ -39,10 +41,11 @@ from antiphon.training.feeding import FEEDINGS, Feeding
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES, Schedule
 
 __all__ = [
-    "ATTENTIONS", "BOS", "BRIDGES", "CELLS", "COMBINATIONS", "EOS", "FEEDINGS", "FORMATS", "HEADS", "OPTIMIZERS", "PAD",
-    "RULES", "SCHEDULES", "SOURCES", "SOURCE_PARTS", "TARGETS", "TOKENIZERS", "UNK", "VIEWS", "Array", "Attention",
-    "Bridge", "CategoryCodec", "Cell", "Codec", "Column", "Combine", "ConfigError", "DataError", "Draw", "Embedding",
-    "Encoded", "Feeding", "FramesCodec", "Head", "ImageCodec", "LabelCodec", "LabelsCodec", "Layer", "Memory",
-    "NumberCodec", "Numbered", "NumbersCodec", "Record", "Rule", "Schedule", "Source", "SymbolHead", "Table",
-    "TextCodec", "Tokenizer", "Trace", "VectorCodec", "View", "as_text", "ids_of", "masked_softmax", "within",
+    "ATTENTIONS", "BOS", "BRIDGES", "CELLS", "COMBINATIONS", "EOS", "FEEDINGS", "FORMATS", "HEADS", "LIKELIHOODS",
+    "OPTIMIZERS", "PAD", "RULES", "SCHEDULES", "SOURCES", "SOURCE_PARTS", "TARGETS", "TOKENIZERS", "UNK", "VIEWS",
+    "Array", "Attention", "Bridge", "CategoryCodec", "Cell", "Codec", "Column", "Combine", "ConfigError", "DataError",
+    "Draw", "Embedding", "Encoded", "Feeding", "FramesCodec", "Head", "ImageCodec", "LabelCodec", "LabelsCodec",
+    "Layer", "Likelihood", "Memory", "NumberCodec", "Numbered", "NumbersCodec", "Record", "Rule", "Schedule", "Source",
+    "SymbolHead", "Table", "TextCodec", "Tokenizer", "Trace", "VectorCodec", "View", "as_text", "ids_of",
+    "masked_softmax", "within",
 ]  # fmt: skip

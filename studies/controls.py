@@ -26,7 +26,7 @@ from antiphon.data.load import load_rows
 from antiphon.data.rows import Row
 from antiphon.metrics import accuracy, corpus_scores, macro_f1
 
-Rows = tuple[list[Row], list[Row]]  # to learn from, and of the test
+Rows = tuple[Sequence[Row], Sequence[Row]]  # to learn from, and of the test
 
 
 def tables(name: str, data_set: str = "") -> Rows:

@@ -139,6 +139,16 @@ CASES: dict[str, Case] = {
         [{"x": row["x"], "y": (np.asarray(row["x"]) > 0).astype(int).tolist()} for row in WALK], FRAMES,
         {"kind": "numbers", "column": "y"}, {}, [[0.5, 0.5], [1.0, 2.0]], [[1, 1], [0, 1]],
     ),
+    "series": Case(
+        [{"x": row["x"], "y": (np.asarray(row["x"]) * 3).tolist()} for row in WALK], FRAMES,
+        {"kind": "series", "column": "y", "window": "last", "segment": 2}, {}, [[0.5, 0.5], [1.0, 2.0]],
+        [[1.0, 2.0], [0.0, 1.0], [0.5, 0.5]],
+    ),
+    "series by positions": Case(
+        [{"x": row["x"], "y": [1.0, 2.0, 0.5]} for row in WALK], FRAMES,
+        {"kind": "series", "column": "y", "horizon": 3, "read": "position"}, {"model.attention": "none"},
+        [[0.5, 0.5], [1.0, 2.0]], [1.0, 2.0, 1.0],
+    ),
     "next": Case(PAIRS, text(), {"kind": "next"}, {"model.encoder.layers": 2}, "ab", "ca"),
 }  # fmt: skip
 

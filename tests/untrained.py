@@ -28,6 +28,7 @@ FRAMES = [CHANCE.normal(size=(steps, 3)).round(3).tolist() for steps in LENGTHS]
 VECTORS = [CHANCE.normal(size=3).round(3).tolist() for _ in LENGTHS]
 WORDS = [" ".join(CHANCE.choice(["ab", "ba", "abba", "c"], steps)) for steps in LENGTHS]
 LABELS = [CHANCE.choice(["O", "B-x", "I-x"], steps).tolist() for steps in LENGTHS]
+SERIES = [CHANCE.normal(size=(4, 3)).round(3).tolist() for _ in LENGTHS]
 BITS = [CHANCE.integers(0, 2, (steps, 2)).tolist() for steps in LENGTHS]
 SMALL = {"embedding": 6, "encoder": {"hidden": 5}, "decoder": {"hidden": 7}, "image": {"channels": [4, 6]}}
 
@@ -141,6 +142,24 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {"source": {"column": "x", "tokens": "words"}, "target": {"kind": "numbers", "column": "y"},
          "model": {**ONE_WAY, "cell": "rnn_tanh"}},
         {"x": WORDS, "y": FRAMES},
+    ),
+    "frames to a series": (
+        {"source": {"kind": "frames", "column": "x", "segment": 2},
+         "target": {"kind": "series", "column": "y", "horizon": 4, "segment": 2, "window": "standard"},
+         "model": {"cell": "gru", "attention": "additive"}},
+        {"x": FRAMES, "y": SERIES},
+    ),
+    "frames to a series by positions": (
+        {"source": {"kind": "frames", "column": "x"},
+         "target": {"kind": "series", "column": "y", "horizon": 4, "read": "position", "window": "last",
+                    "likelihood": "student_t"}},
+        {"x": FRAMES, "y": SERIES},
+    ),
+    "category to a series": (
+        {"source": {"kind": "category", "column": "x"},
+         "target": {"kind": "series", "column": "y", "likelihood": {"kind": "mixture", "components": 3}},
+         "model": {"attention": "none", "decoder": {"hidden": 6, "layers": 2}}},
+        {"x": ["u", "v", "u", "w", "v", "u"], "y": BITS},
     ),
     "frames to text with CTC": (
         {"source": {"kind": "frames", "column": "x"}, "target": {"column": "y", "tokens": "chars", "ctc": True}},

@@ -117,12 +117,25 @@ def calibrate(
     ] = None,
     source: Source = None,
     target: Target = None,
+    rolling: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="forecasts of a long table: make the intervals anew from the last N windows before each forecast",
+        ),
+    ] = 0,
     device: Device = None,
     threads: Threads = None,
 ) -> None:
-    """Fit a confidence on validation data: the probability that a prediction is right, kept in the model's folder."""
+    """Fit a confidence on validation data, the probability that a prediction is right, or of a forecast the intervals;
+    kept in the model's folder."""
     files = files_of(data, source, target)
-    fitted = load(folder, device, threads).calibrate(files)
+    model = load(folder, device, threads)
+    if rolling and model.codecs.target.kind != "series":
+        raise typer.BadParameter("is for models that predict a series", param_hint="--rolling")
+    series = model.codecs.target.kind == "series"
+    fitted = model.calibrate_intervals(files, rolling) if series else model.calibrate(files)
     show(f"{fitted.rows}: {fitted.summary()}\n\n{fitted.table()}")
     for message in fitted.warnings():
         print(f"warning: {message}", file=sys.stderr)

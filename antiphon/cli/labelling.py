@@ -70,7 +70,7 @@ def next_rows(
     threads: Threads = None,
 ) -> None:
     """List the inputs that are worth a label most: those the model is unsure about, and few that are alike."""
-    from antiphon.cli.output import record_of
+    from antiphon.common.written import record_of
 
     _check_ending(out)
     model = load(folder, device, threads)

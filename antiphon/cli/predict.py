@@ -135,7 +135,9 @@ def predict(
     decoding = Decoding(beam, drawn, chosen, prefix, align)
     output = Output(as_json, n_best, abstain_below, stream)
     plain = not (as_json or stream or abstain_below is not None)
-    if out is not None:
+    if file is not None and model.continues_tables and not stream and model.is_table(file):
+        _continue(model, file, decoding, output, out)
+    elif out is not None:
         write_records(_records(model, file, decoding, output, scores), out)
     elif name.removesuffix(".gz").endswith(".conll") and plain and model.codecs.target.kind == "labels":
         write_conll(_records(model, file, decoding, output, False), sys.stdout.buffer)
@@ -197,6 +199,20 @@ class Output:
         if self.as_json:
             return json_line(answer, self.n_best, self.abstain_below)
         return text_line(answer, self.abstain_below)
+
+
+def _continue(model: Predictor, file: Path, decoding: Decoding, output: Output, out: Path | None) -> None:
+    """Continue each group of a long table behind its last row: a line for each group, or in a file a row for each
+    predicted row."""
+    forecasts = model.forecast(file, decoding.sample, output.n_best, decoding.settings)
+    if out is not None:
+        data = model.config.data
+        time = data.time if isinstance(data.time, str) else "time"
+        group = data.group if isinstance(data.group, str) else "group"
+        write_records((record for made in forecasts for record in made.records(time, group)), out)
+        return
+    for made in forecasts:
+        print(json.dumps(made.to_json(), ensure_ascii=False) if output.as_json else made.text)
 
 
 def _tag(model: Predictor, path: str, output: Output) -> None:

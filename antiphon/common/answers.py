@@ -132,6 +132,38 @@ class NumbersPrediction:
 
 
 @dataclass(frozen=True)
+class SeriesPrediction:
+    """A series of numbers [steps, size]: of each step the mean or the median, or numbers that were drawn.
+
+    `samples` are all series that were drawn, each [steps, size], the first of which are the `values`. For each
+    probability of `decode.quantiles`, `quantiles` has the numbers [steps, size] below which they lie with it.
+    """
+
+    values: NDArray[np.float32]
+    quantiles: dict[float, NDArray[np.float32]] | None = None
+    samples: list[NDArray[np.float32]] | None = None
+    unknown: int = 0
+
+    @property
+    def text(self) -> str:
+        return json.dumps(series_json(self.values)) if len(self.values) else ""
+
+    def to_json(self) -> dict[str, Any]:
+        samples = {} if self.samples is None else {"samples": [series_json(values) for values in self.samples]}
+        named = {} if self.quantiles is None else {f"{p:g}": series_json(row) for p, row in self.quantiles.items()}
+        quantiles = {"quantiles": named} if named else {}
+        return {"values": series_json(self.values)} | quantiles | samples | _further(None, self.unknown)
+
+
+def series_json(values: NDArray[np.float32]) -> list[Any]:
+    """A series [steps, size] as lists of numbers, with a size of 1 as one list."""
+    plain = [float(f"{number:.6g}") for number in values.flatten()]
+    shape = (len(values),) if values.shape[1] == 1 else values.shape
+    listed: list[Any] = np.asarray(plain, dtype=object).reshape(shape).tolist()
+    return listed
+
+
+@dataclass(frozen=True)
 class LiveEnd:
     """The end of a sequence in a live stream."""
 

@@ -59,7 +59,10 @@ def read(path: Path) -> Calibration | None:
     if not path.is_file():
         return None
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))["calibration"]
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        if "intervals" in tree:  # of a forecast, which has no confidence
+            return None
+        value = tree["calibration"]
         temperature, bias = float(value["temperature"]), float(value["bias"])
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise ValueError(reason_of(error)) from None

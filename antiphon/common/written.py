@@ -33,7 +33,7 @@ def text_line(answer: Prediction, below: float | None = None) -> str:
 def json_line(answer: Prediction, n_best: int = 1, below: float | None = None) -> str:
     """A prediction as one line of JSON; one whose confidence is less than `below` is marked, not left out."""
     value = answer.to_json() | ({"abstained": True} if is_silent(answer, below) else {})
-    if n_best > 1:
+    if n_best > 1 and "samples" not in value:  # a series has its samples already
         value["n_best"] = [candidate.to_json() for candidate in getattr(answer, "n_best", [])]
     return json.dumps(value, ensure_ascii=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
@@ -57,6 +57,18 @@ class Decode(WithOptions):
         None,
         description="search only the symbols that the source is likely to need, faster with a large vocabulary; "
         "learned in training, for a trained model with `--resume`",
+    )
+
+    quantiles: list[Annotated[StrictFloat, Field(gt=0, lt=1)]] = Field(
+        [],
+        description="of a series: probabilities; for each of them every step also has the number below which it lies "
+        "with this probability",
+    )
+    paths: StrictInt = Field(
+        200,
+        ge=1,
+        le=10_000,
+        description="of a series that is fed its own output: random series from which `quantiles` are computed",
     )
 
     @property

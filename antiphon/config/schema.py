@@ -7,6 +7,7 @@ which names exist and which options each takes; here they are a `Choice`.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -27,6 +28,26 @@ from antiphon.common.options import Section
 from antiphon.config.decode import Decode, Evaluate
 from antiphon.config.files import Files, Parallel, files_of, files_or_fraction, optional_files, vectors
 from antiphon.config.sections import DEEPEST, WIDEST, Choice, WithOptions
+from antiphon.config.windows import border, with_sides, wrong_windows
+
+
+class Window(Section):
+    """One long table, cut into windows: rows that are read, and behind them rows that are predicted."""
+
+    past: StrictInt = Field(..., ge=1, le=1_000_000, description="how many rows are read before each prediction")
+    horizon: StrictInt = Field(..., ge=1, le=1_000_000, description="how many rows are predicted")
+    stride: StrictInt = Field(1, ge=1, description="rows from the start of a window to that of the next")
+    valid_from: Annotated[StrictInt | StrictFloat | StrictStr | None, BeforeValidator(border)] = Field(
+        None,
+        description="the first row to validate with: a time, a share of the rows (0.8), or the number of a row of each "
+        "group from 0; by default data.valid is the share at the end",
+    )
+    test_from: Annotated[StrictInt | StrictFloat | StrictStr | None, BeforeValidator(border)] = Field(
+        None, description="the first row to test with, which ends training and validation, given as valid_from is"
+    )
+    end: Annotated[StrictInt | StrictFloat | StrictStr | None, BeforeValidator(border)] = Field(
+        None, description="the first row that is not used at all, given as valid_from is"
+    )
 
 
 class Data(Section):
@@ -60,6 +81,14 @@ class Data(Section):
         None,
         description="a column; neighbouring rows with the same value in it are one row, each a step of its frames, "
         "labels or numbers",
+    )
+    time: StrictInt | StrictStr | None = Field(
+        None, description="the column of the time of each row of one long table, such as 2016-07-01 13:00"
+    )
+    window: Window | None = Field(
+        None,
+        description="one long table is cut into windows, to forecast: {past: 96, horizon: 24} reads 96 rows and "
+        "predicts the next 24; with data.group each group is a series of its own",
     )
     max_length: StrictInt = Field(500, ge=1, description="the longest row in tokens; a longer one is a bad row")
     hallucinate: StrictInt = Field(
@@ -120,6 +149,17 @@ class SideKeys(WithOptions):
         if self.columns is not None:
             return tuple(self.columns)
         return otherwise if self.column is None else self.column
+
+
+class SourceKeys(SideKeys):
+    """The kind of a source, its columns, and which rows of a window it reads; the other keys are options of the
+    kind."""
+
+    ahead: StrictBool | None = Field(
+        None,
+        description="with data.window: it is known beforehand, as a calendar is, and read over the rows that are "
+        "predicted, not over the past",
+    )
 
 
 class Encoder(Section):
@@ -381,14 +421,21 @@ class Config(Section):
         None, description="inferred from the kinds of source and target; if stated, checked"
     )
     data: Data
-    sources: list[SideKeys] = Field(
-        [SideKeys()], alias="source", description="what the model reads: one source, or a list of several, read as one"
+    sources: list[SourceKeys] = Field(
+        [SourceKeys()],
+        alias="source",
+        description="what the model reads: one source, or a list of several, read as one",
     )
     target: SideKeys = Field(SideKeys(), description="what the model predicts")
     model: Model = Model()
     train: Train = Train()
     decode: Decode = Decode()
     evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sides_of_windows(cls, tree: object) -> object:
+        return with_sides(tree) if isinstance(tree, Mapping) else tree
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -398,7 +445,7 @@ class Config(Section):
         return value if isinstance(value, list) else [value]
 
     @field_serializer("sources")
-    def _one_alone(self, sources: list[SideKeys], info: SerializationInfo) -> object:
+    def _one_alone(self, sources: list[SourceKeys], info: SerializationInfo) -> object:
         tables = [side.model_dump(exclude_none=True, exclude_unset=info.exclude_unset) for side in sources]
         return tables[0] if len(tables) == 1 else tables
 
@@ -412,6 +459,9 @@ class Config(Section):
             raise ValueError("data.header: parallel files have no header")
         if self.data.group is not None and isinstance(self.data.train, Parallel):
             raise ValueError("data.group: parallel files have no columns; give a table")
+        reason = wrong_windows(self.data, self.sources, self.target)
+        if reason:
+            raise ValueError(reason)
         return self
 
     @property

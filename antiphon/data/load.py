@@ -18,12 +18,16 @@ from antiphon.config.schema import Config, SideKeys
 from antiphon.data.codecs.base import Array, Codec
 from antiphon.data.codecs.kinds import SOURCES, TARGETS, codec_from_json
 from antiphon.data.codecs.numbers import ScaledCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.copying import Copying
 from antiphon.data.encoded import Examples, Sequences
+from antiphon.data.long_table import load_windows, parts_in_time, sides_of_windows
 from antiphon.data.oddities import header, quotes, white_space
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row, SideReader, read_rows, read_texts
 from antiphon.data.shards import is_streamed, read_sample
+from antiphon.data.shortlist import Shortlist
+from antiphon.data.windows import Windows
 from antiphon.errors import ConfigError, DataError, count_of
 from antiphon.registry import Table
 
@@ -52,9 +56,14 @@ class Codecs:
     shortlist: Shortlist | None = None
 
     @property
+    def all(self) -> tuple[Codec, ...]:
+        """The codecs of the sources, and behind them the target's."""
+        return (*self.sources, self.target)
+
+    @property
     def named(self) -> dict[str, Codec]:
         """Every codec by its side's name: source, source-2, ..., target."""
-        return dict(zip(side_names(len(self.sources)), (*self.sources, self.target), strict=True))
+        return dict(zip(side_names(len(self.sources)), self.all, strict=True))
 
     def to_json(self) -> str:
         """All codecs as one JSON text."""
@@ -90,7 +99,10 @@ def untrained(config: Config) -> Codecs:
         _untrained(SOURCES, side, f"source.{number}" if several else "source")
         for number, side in enumerate(config.sources)
     ]
-    return Codecs(tuple(sources), _untrained(TARGETS, config.target, "target"))
+    codecs = Codecs(tuple(sources), _untrained(TARGETS, config.target, "target"))
+    if isinstance(codecs.target, SeriesCodec):
+        codecs.target.relate(codecs.sources, [side.columns for side in config.sources], config.target.columns)
+    return codecs
 
 
 def _untrained(table: Table[Codec], side: SideKeys, key: str) -> Codec:
@@ -105,12 +117,14 @@ def sides_of(config: Config, codecs: Codecs) -> list[SideReader]:
         keys = config.target if name == "target" else config.sources[number]
         place = keys.place(number) if codec.reads else None
         named = not codec.reads or keys.column is not None or keys.columns is not None
-        gathers = codec.steps and codec.form not in ("any", "aligned")
+        gathers = codec.steps and (codec.form not in ("any", "aligned") or isinstance(codec, SeriesCodec))
         points = config.data.decimal == "," and isinstance(codec, ScaledCodec)
         read = _with_points(codec.read) if points else codec.read
         sides.append(SideReader(name.replace("-", " "), place, read, gathers, named, codec.fills, codec.kind == "text"))
     if config.data.group is not None and not any(side.gathers and side.columns is not None for side in sides):
-        raise ConfigError("data.group", "makes one row of several for frames, labels or numbers, and no side is these")
+        raise ConfigError(
+            "data.group", "makes one row of several for frames, labels, numbers or a series, and no side is these"
+        )
     return sides
 
 
@@ -134,7 +148,7 @@ def load_rows(
     codecs: Codecs | None = None,
     warn: bool = True,
     targets: bool = True,
-) -> list[Row]:
+) -> Sequence[Row]:
     """All rows of `files`, of a streamed table its sample; bad ones are raised together at the end, or skipped if the
     configuration says so.
 
@@ -154,11 +168,13 @@ def load_rows(
     return rows
 
 
-def _read(config: Config, files: Files, codecs: Codecs, problems: Problems, targets: bool) -> list[Row]:
+def _read(config: Config, files: Files, codecs: Codecs, problems: Problems, targets: bool) -> Sequence[Row]:
     """The rows that can be read; others, and what is odd, are added to `problems`."""
     if isinstance(files, InMemory) and files.rows is not None:
         return list(files.rows)
     sides = sides_of(config, codecs)
+    if config.data.window is not None:
+        return load_windows(config, _tables(files), sides_of_windows(config, codecs.all, sides), problems)
     if not targets:
         sides[-1] = replace(sides[-1], columns=None, read=lambda content, folder: "", named=True)
     tables = [] if isinstance(files, Parallel) else _tables(files)
@@ -257,7 +273,9 @@ def split_text(row: Row, fraction: float) -> tuple[list[Row], list[Row]]:
     ]
 
 
-def held_out(config: Config, codecs: Codecs, rows: list[Row], fraction: float) -> tuple[list[Row], list[Row]]:
+def held_out(
+    config: Config, codecs: Codecs, rows: Sequence[Row], fraction: float
+) -> tuple[Sequence[Row], Sequence[Row]]:
     """Training and validation rows, where validation is a fraction of the inputs, or the tail of one long text."""
     if codecs.sources[0].whole:
         if len(rows) > 1:
@@ -268,13 +286,28 @@ def held_out(config: Config, codecs: Codecs, rows: list[Row], fraction: float) -
 
 def load_parts(
     config: Config, codecs: Codecs, train: Problems | None = None, valid: Problems | None = None
-) -> tuple[list[Row], list[Row]]:
+) -> tuple[Sequence[Row], Sequence[Row]]:
     """Training and validation rows, as configured; with `Problems` for each, nothing is raised."""
     rows = load_rows(config, config.data.train, train, codecs, targets=config.train.teacher_outputs != "only")
     files = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
+    if isinstance(rows, Windows):
+        parts = parts_in_time(config, rows)
+        return parts["train"], parts["valid"] if isinstance(files, float) else load_rows(config, files, valid, codecs)
     if isinstance(files, float):
         return held_out(config, codecs, rows, files)
     return rows, load_rows(config, files, valid, codecs)
+
+
+def load_test(config: Config, codecs: Codecs, problems: Problems | None = None) -> Sequence[Row] | None:
+    """The rows to test with: of the configured files, or the part of a long table behind `data.window.test_from`."""
+    window = config.data.window
+    if config.data.test is not None:
+        return load_rows(config, config.data.test, problems, codecs)
+    if window is None or window.test_from is None:
+        return None
+    windows = load_rows(config, config.data.train, None if problems is None else Problems(skip=True), codecs)
+    assert isinstance(windows, Windows)
+    return parts_in_time(config, windows)["test"]
 
 
 def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
@@ -285,8 +318,10 @@ def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
 def learned_codecs(config: Config, column: Callable[[int], Sequence[Any]]) -> Codecs:
     """The codecs of all sides, learned from the training rows' values of each; the target's place is the last."""
     codecs = untrained(config)
-    for place, codec in enumerate((*codecs.sources, codecs.target)):
+    for place, codec in enumerate(codecs.all):
         codec.learn(column(place))
+    if isinstance(codecs.target, SeriesCodec):
+        codecs.target.follow(codecs.sources)
     if codecs.target.form == "next":
         codecs.sources[0].trims = False  # a blank at the end of a prompt begins a word
     return codecs
@@ -304,11 +339,13 @@ def copying_of(config: Config, codecs: Codecs) -> Copying | None:
 
 def encode_rows(
     config: Config, codecs: Codecs, rows: Sequence[Row], met: Problems | None = None
-) -> tuple[list[Row], Examples]:
+) -> tuple[Sequence[Row], Examples]:
     """Rows and their arrays. Rows longer than `data.max_length` steps are bad rows.
 
     They are added to `met`, unless it is None; then they are raised together at the end, or skipped.
     """
+    if isinstance(rows, Windows):
+        return rows, _encoded_windows(config, codecs, rows)
     copying = copying_of(config, codecs)
     problems = met if met is not None else Problems(config.data.on_error == "skip")
     kept: list[Row] = []
@@ -342,6 +379,19 @@ def encode_some(
         return kept, Examples.empty(len(codecs.sources))
     *sources, target = map(Sequences, zip(*encoded, strict=True))
     return kept, Examples(tuple(sources), target)
+
+
+def _encoded_windows(config: Config, codecs: Codecs, windows: Windows) -> Examples:
+    """Windows, all of one length, so that what is wrong with the first is wrong with all."""
+    windows = replace(
+        windows, sides=[replace(side, codec=codec) for side, codec in zip(windows.sides, codecs.all, strict=True)]
+    )
+    try:
+        encode_row(config, codecs, windows[0], None)
+    except ValueError as error:
+        raise DataError(f"{windows[0].file}: {error}") from None
+    *sources, target = (windows.arrays(side) for side in range(len(codecs.all)))
+    return Examples(tuple(sources), target)
 
 
 def encode_row(config: Config, codecs: Codecs, row: Row, copying: Copying | None) -> list[Array | Sequence[int]]:

@@ -13,6 +13,7 @@ from antiphon.common.answers import (
     NumberPrediction,
     NumbersPrediction,
     Prediction,
+    SeriesPrediction,
     TextPrediction,
     label_prediction,
     labels_prediction,
@@ -21,12 +22,13 @@ from antiphon.common.calibration import Calibration
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
+from antiphon.data.codecs.series import SeriesCodec
 
 
 class Answer(NamedTuple):
-    """The output of a reader's head for one row.
+    """The output of a reader's head for one row, or a series that was written for it.
 
-    `predicted`: ids of labels [steps], or numbers [steps, size]. `values` [steps, size]: log p of every label,
+    `predicted`: ids of labels [steps], or scaled numbers [steps, size]. `values` [steps, size]: log p of every label,
     or again the numbers.
     """
 
@@ -41,6 +43,8 @@ def answered(codec: Codec, answer: Answer, calibration: Calibration | None = Non
             return _label(codec, answer.values[0], calibration)
         return labels_prediction(codec.names, answer.predicted, answer.values, calibration)
     values = _values(codec, answer.predicted)
+    if isinstance(codec, SeriesCodec):
+        return SeriesPrediction(values)
     return NumbersPrediction(values) if codec.steps else NumberPrediction(float(values[0, 0]))
 
 
@@ -64,6 +68,8 @@ def empty(codec: Codec) -> Prediction:
     """The prediction for an empty input."""
     if isinstance(codec, LabelCodec):
         return LabelsPrediction([], []) if codec.steps else LabelPrediction("", {})
+    if isinstance(codec, SeriesCodec):
+        return SeriesPrediction(np.empty((0, codec.size), np.float32))
     if isinstance(codec, ScaledCodec):
         return NumbersPrediction(np.empty((0, codec.size), np.float32)) if codec.steps else NumberPrediction(None)
     return TextPrediction("", [], None, [], [])

@@ -12,18 +12,23 @@ from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, group_references
 from antiphon.data.rows import Row
+from antiphon.data.windows import Windows
 from antiphon.errors import shown
 from antiphon.evaluation.outputs import output_metrics
+from antiphon.evaluation.windows import control_scores
 
 
 def baselines(
     config: Config, codecs: Codecs, train: Sequence[Row], valid: Sequence[Row]
 ) -> dict[str, dict[str, float]]:
-    """The scores of trivial predictions on validation rows, by name: the most frequent training target, and the input.
+    """The scores of trivial predictions on validation rows, by name: the most frequent training target, and the input;
+    of windows simple forecasts.
 
-    For texts and labels; numbers and the next symbol have none.
+    For texts, labels and windows; other numbers and the next symbol have none.
     """
     codec = codecs.target
+    if isinstance(valid, Windows) and isinstance(train, Windows):
+        return control_scores(codecs, train, valid)
     if isinstance(codec, TextCodec):
         groups = group_references(config, codecs, valid)
         references = [[valid[row].target for row in group] for group in groups]

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from antiphon import metrics
 from antiphon.data.codecs.numbers import ScaledCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.evaluation.metric_names import CORPUS
 from antiphon.evaluation.scores import teacher_errors
+from antiphon.evaluation.series import row_errors
 from antiphon.evaluation.task import Measured, Task, grouped_rows
 
 
@@ -85,6 +87,9 @@ def influences(task: Task, measured: Measured, metric: str) -> NDArray[np.float6
             for output, choices in zip(measured.outputs, measured.references, strict=True)
         ]
         sums[named] = Sums(*np.asarray(pairs, np.float64).reshape(-1, 2).T)
+    elif named in ("mse", "mae") and isinstance(task.codecs.target, SeriesCodec):
+        squares, absolutes, counts = row_errors(task, task.codecs.target, measured.computed)
+        sums[named] = Sums(squares if named == "mse" else absolutes, counts)
     elif named in ("mse", "mae"):
         number = task.codecs.target
         assert isinstance(number, ScaledCodec)

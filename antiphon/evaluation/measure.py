@@ -14,8 +14,10 @@ from antiphon.config.decode import Decode
 from antiphon.data.codecs.labels import LabelCodec, LabelsCodec
 from antiphon.data.codecs.nothing import NextCodec
 from antiphon.data.codecs.numbers import NumbersCodec, ScaledCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.rows import Row
+from antiphon.data.windows import Windows
 from antiphon.decoding.plan import Speaker, plain
 from antiphon.errors import DataError
 from antiphon.evaluation.answering import Answer
@@ -23,7 +25,9 @@ from antiphon.evaluation.influences import Sums, influences, quotients
 from antiphon.evaluation.metric_names import CORPUS
 from antiphon.evaluation.outputs import best_outputs, output_metrics
 from antiphon.evaluation.scores import RowScores, read_sources, score_rows, token_rate
+from antiphon.evaluation.series import measure_series
 from antiphon.evaluation.task import Measured, Task, grouped_rows
+from antiphon.evaluation.windows import window_scores
 from antiphon.model.models import Reader
 
 
@@ -72,6 +76,8 @@ def evaluate(task: Task) -> tuple[dict[str, float], dict[str, str]]:
 
 def _all_scores(task: Task, measured: Measured) -> dict[str, float]:
     scores = dict(measured.scores)
+    if isinstance(task.rows, Windows):
+        scores |= window_scores(task, measured)
     if isinstance(task.codecs.target, TextCodec):
         if all(isinstance(row.sources[0], str) and len(row.sources[0].split()) == 1 for row in task.rows):
             scores["wer"] = 1.0 - scores["exact_match"]
@@ -103,9 +109,11 @@ def _measure(task: Task, decode: Decode, corpus: bool) -> Measured:
         return _measure_text(task, codec, decode, corpus)
     if isinstance(codec, NextCodec):
         return _measure_next(task)
+    scores = score_rows(task.model, task.examples, task.device)
+    if isinstance(codec, SeriesCodec):
+        return measure_series(task, codec, scores)
     assert isinstance(task.model, Reader)
     answers = read_sources(task.model, task.examples.sources, task.codecs.sources[0].ends, task.device, task.sharing)
-    scores = score_rows(task.model, task.examples, task.device, task.sharing)
     if isinstance(codec, LabelCodec):
         return _measure_labels(task, codec, scores, answers)
     assert isinstance(codec, ScaledCodec)

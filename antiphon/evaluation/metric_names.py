@@ -5,6 +5,7 @@ from __future__ import annotations
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.nothing import NextCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.text import TextCodec
 
 CORPUS = ("bleu", "chrf", "ter")
@@ -22,4 +23,6 @@ def metrics_of(target: Codec) -> set[str]:
         return {"loss", "perplexity", "accuracy", "macro_f1"} | ({"exact_match", "span_f1"} if target.steps else set())
     if isinstance(target, NextCodec):
         return {"loss", "perplexity", "accuracy"}
+    if isinstance(target, SeriesCodec):
+        return {"loss", "mse", "mae"}
     return {"loss"} if target.steps else {"loss", "mse", "mae"}

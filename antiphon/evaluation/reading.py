@@ -10,6 +10,7 @@ import torch
 from antiphon.common.symbols import UNK
 from antiphon.data.batches import Padded
 from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.numbers import FramesCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.model.parts.sources import ImageSource, ImagesSource, Source
 
@@ -43,4 +44,7 @@ def tokens_read(
         return [str(value)], np.flatnonzero(np.asarray(array) == UNK).tolist()
     if codec.kind == "tags":
         return [codec.shown(value)], [0] if codec.unknown(array) else []
-    return [str(step) for step in range(1, len(array) + 1)], []
+    segment = codec.segment if isinstance(codec, FramesCodec) else 1
+    starts = range(1, len(array) + 1, segment)
+    ends = [min(start + segment - 1, len(array)) for start in starts]
+    return [str(end) if end == start else f"{start}-{end}" for start, end in zip(starts, ends, strict=True)], []

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from antiphon.common.intervals import Intervals
 from antiphon.config.schema import Config
 from antiphon.data.batches import Examples
 from antiphon.data.codecs.text import TextCodec
@@ -31,6 +32,7 @@ class Task:
     examples: Examples
     device: torch.device
     sharing: Sharing = ALONE
+    intervals: Intervals | None = None  # of a calibrated forecast
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def evaluation_of(folder: Path, files: Files | None = None, device: str | None =
     if kept is not None:
         return kept
     model = load(folder, device)
-    loaded = Loaded(model.model, model.config, model.codecs, model.device, folder, model.exceptions, None, None)
+    loaded = Loaded(model.model, model.config, model.codecs, model.device, folder, model.exceptions, None, None, None)
     scores, rows, sums = evaluate_with_rows(task_of(loaded, files))
     places = hashlib.blake2b(repr([(row.file, row.line) for row in rows]).encode(), digest_size=16).hexdigest()
     evaluation = Evaluation(scores, places, sums)

@@ -31,10 +31,15 @@ class Choice(Part):
 class Step(Part):
     """One symbol, label or vector of a run."""
 
-    token: Token = Field(None, description="the symbol or label; null is the end symbol")
+    token: Token = Field(
+        None, description="the symbol or label; null is the end symbol; of a series the number of the step, from 1"
+    )
     log_prob: float | None = Field(None, description="log p of it; absent (null) for numbers")
     top: list[Choice] = Field([], description="the most probable symbols at this step, the best first; up to 50 labels")
     values: list[float] | None = Field(None, description="the prediction, if it is numbers")
+    quantiles: dict[str, list[float]] | None = Field(
+        None, description="of a series: for a probability the numbers below which they lie with it"
+    )
 
 
 class Layer(Part):
@@ -173,6 +178,9 @@ class Trace(Part):
     forced: list[Forced] | None = Field(None, description="for a writer, if asked for")
     beliefs: list[Step] | None = Field(
         None, description="many to one: the answer to the first 1, 2, ... steps of the (first) source alone"
+    )
+    past: Grid | None = Field(
+        None, description="for a series: the numbers of the source of frames that it goes on from, if there is one"
     )
     attribution: list[Attribution] | None = Field(None, description="what the output depends on, for each source")
 

@@ -11,32 +11,38 @@ synchronous     a sequence -> one label or vector per step               source,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from antiphon.config.schema import Config, Model
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, copying_of, untrained
 from antiphon.errors import ConfigError
 from antiphon.model.aligning import AligningWriter
+from antiphon.model.apart import ApartWriter
 from antiphon.model.models import Aligner, Channel, LanguageModel, Reader, Writer
 from antiphon.model.models import Model as Built
 from antiphon.model.parts.attention.alignment import HardAttention
 from antiphon.model.parts.attention.base import Attention
 from antiphon.model.parts.attention.table import ATTENTIONS
-from antiphon.model.parts.bridges import BRIDGES
+from antiphon.model.parts.bridges import BRIDGES, Bridge
 from antiphon.model.parts.cells import CELLS
 from antiphon.model.parts.decoders import RecurrentDecoder
 from antiphon.model.parts.dropout import Dropout
 from antiphon.model.parts.encoders import Encoder, FeedForwardEncoder, RecurrentEncoder
+from antiphon.model.parts.heads.apart import Apart, ApartHead
 from antiphon.model.parts.heads.base import SymbolHead
 from antiphon.model.parts.heads.ctc import CTCHead
 from antiphon.model.parts.heads.mixture import MixtureHead
 from antiphon.model.parts.heads.recall import CacheHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.heads.table import HEADS
+from antiphon.model.parts.likelihoods.table import LIKELIHOODS
 from antiphon.model.parts.pooling import Pooling
 from antiphon.model.parts.recurrent import Cell, MakeCell
 from antiphon.model.parts.sources import SOURCES, Embedding, TextSource
+from antiphon.model.series import Past, SeriesWriter
 
 
 class SideSizes(Protocol):
@@ -124,24 +130,10 @@ def _reader(model: Model, sources: Sequence[SideSizes], target: SideSizes, poole
 def _writer(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Writer:
     channels = _channels(model, sources)
     memory, hidden = channels[0].encoder.size, model.decoder.hidden
-    bridge = BRIDGES.build(
-        model.context.from_,
-        model.context.options,
-        "model.context",
-        also=model.context.own_keys(),
-        memory=memory,
-        last=memory * len(channels),
-        hidden=hidden,
-        layers=model.decoder.layers,
-        state_parts=CELLS.row(model.cell.kind, "model.cell").parts,  # type: ignore[attr-defined]
-    )
-    every_step = model.context.to == "every_step"
     features = model.embedding if model.tie else hidden
     attention = _attention(model, hidden, features, memory)
     marginal = attention is not None and attention.marginal
-    if attention is None and model.context.from_ == "none":
-        reason = "without attention the decoder would know nothing of its source; choose projected_last or an attention"
-        raise ConfigError("model.context.from", f"is none: {reason}")
+    bridge = _bridge(model, channels, attention)
     if model.copy_ and attention is None:
         raise ConfigError("model.copy", "needs an attention; choose model.attention: general, additive or dot")
     if model.copy_ and attention is not None and attention.hard:
@@ -155,26 +147,9 @@ def _writer(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Wr
         )
         raise ConfigError("model.attention", reason)
     embedding = Embedding(target.size, model.embedding)
-    try:
-        decoder = RecurrentDecoder(
-            model.embedding,
-            _cells(model),
-            features=features,
-            dropout=model.dropout,
-            locked_dropout=model.locked_dropout,
-            context=bridge.size if every_step else 0,
-            attention=None if marginal else attention,
-            memory=memory,
-            query=model.attention.query,
-            input_feeding=model.attention.input_feeding,
-            layer=model.attention.layer,
-            copies=model.copy_ and not marginal,
-            **model.decoder.model_dump(),
-        )
-    except ConfigError as error:
-        if error.key.startswith("model."):
-            raise
-        raise ConfigError(f"model.{error.key}", error.reason) from None
+    copies = model.copy_ and not marginal
+    decoder = _decoder(model, features, bridge, None if marginal else attention, memory, copies)
+    every_step = model.context.to == "every_step"
     sizes: dict[str, Any] = {
         "features": features, "symbols": target.size, "weight": embedding.weight if model.tie else None
     }  # fmt: skip
@@ -184,6 +159,103 @@ def _writer(model: Model, sources: Sequence[SideSizes], target: SideSizes) -> Wr
     head = HEADS.build("pointers" if model.copy_ else target.part, {}, "target.kind", **sizes)
     assert isinstance(head, SymbolHead)
     return Writer(channels, bridge, embedding, decoder, head, every_step)
+
+
+def series_writer(model: Model, sources: Sequence[SideSizes], target: SeriesCodec) -> SeriesWriter:
+    """Anything -> a series: a writer whose decoder has numbers in place of symbols."""
+    channels = _channels(model, with_one_number(sources, target))
+    memory, hidden, positions = channels[0].encoder.size, model.decoder.hidden, target.reading == "position"
+    attention = _attention(model, hidden, hidden, memory)
+    for key, chosen in (("tie", model.tie), ("copy", model.copy_)):
+        if chosen:
+            raise ConfigError(f"model.{key}", "is for symbols, and a series has numbers; set it to false")
+    if attention is not None and attention.marginal:
+        reason = f"{model.attention.kind} attention is for symbols; choose general, additive or dot"
+        raise ConfigError("model.attention", reason)
+    if positions and model.attention.input_feeding:
+        reason = "with target.read: position no step is fed the one before; set it to false"
+        raise ConfigError("model.attention.input_feeding", reason)
+    bridge = _bridge(model, channels, attention)
+    decoder = _decoder(model, hidden, bridge, attention, memory)
+    likelihood = LIKELIHOODS.build(
+        target.likelihood, target.likelihood_options, "target.likelihood", numbers=1 if target.separate else target.size
+    )
+    head: Any
+    if target.separate:
+        head = ApartHead(hidden, Apart(likelihood, target.size), target.segment, target.log_unit)
+    else:
+        head = HEADS.build(
+            target.part, {}, "target.kind", features=hidden, symbols=target.size, likelihood=likelihood,
+            segment=target.segment, stops=target.horizon is None, log_unit=target.log_unit,
+        )  # fmt: skip
+    steps = -(-target.horizon // target.segment) if positions and target.horizon else None
+    past = None
+    if target.window is not None:
+        places = tuple(range(target.size)) if target.past is None else target.past
+        past = Past(target.past_source, places, target.window)
+    every_step = model.context.to == "every_step"
+    make = ApartWriter if target.separate else SeriesWriter
+    return make(channels, bridge, decoder, head, model.embedding, every_step, steps, past)
+
+
+@dataclass(frozen=True)
+class _OneNumber:
+    """A source of frames of which the model reads one column at a time."""
+
+    side: SideSizes
+    size: int = 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.side, name)
+
+
+def with_one_number(sources: Sequence[SideSizes], target: SeriesCodec) -> list[Any]:
+    """The sources, of which the past of a target whose columns are separate has one number in a step."""
+    past = target.past_source if target.separate else None
+    return [_OneNumber(side) if number == past else side for number, side in enumerate(sources)]
+
+
+def _bridge(model: Model, channels: Sequence[Channel], attention: Attention | None) -> Bridge:
+    if attention is None and model.context.from_ == "none":
+        reason = "without attention the decoder would know nothing of its source; choose projected_last or an attention"
+        raise ConfigError("model.context.from", f"is none: {reason}")
+    memory = channels[0].encoder.size
+    return BRIDGES.build(
+        model.context.from_,
+        model.context.options,
+        "model.context",
+        also=model.context.own_keys(),
+        memory=memory,
+        last=memory * len(channels),
+        hidden=model.decoder.hidden,
+        layers=model.decoder.layers,
+        state_parts=CELLS.row(model.cell.kind, "model.cell").parts,  # type: ignore[attr-defined]
+    )
+
+
+def _decoder(
+    model: Model, features: int, bridge: Bridge, attention: Attention | None, memory: int, copies: bool = False
+) -> RecurrentDecoder:
+    try:
+        return RecurrentDecoder(
+            model.embedding,
+            _cells(model),
+            features=features,
+            dropout=model.dropout,
+            locked_dropout=model.locked_dropout,
+            context=bridge.size if model.context.to == "every_step" else 0,
+            attention=attention,
+            memory=memory,
+            query=model.attention.query,
+            input_feeding=model.attention.input_feeding,
+            layer=model.attention.layer,
+            copies=copies,
+            **model.decoder.model_dump(),
+        )
+    except ConfigError as error:
+        if error.key.startswith("model."):
+            raise
+        raise ConfigError(f"model.{error.key}", error.reason) from None
 
 
 def _cells(model: Model) -> MakeCell:
@@ -260,7 +332,11 @@ def structure_of(config: Config) -> str:
 def build(config: Config, codecs: Codecs) -> Built:
     """An untrained model for what these codecs have learned."""
     copying = copying_of(config, codecs)  # refused here, before any data is read
-    model = STRUCTURES[structure_of(config)](config.model, codecs.sources, codecs.target)
+    structure = STRUCTURES[structure_of(config)]
+    if isinstance(codecs.target, SeriesCodec):
+        model: Built = series_writer(config.model, codecs.sources, codecs.target)
+    else:
+        model = structure(config.model, codecs.sources, codecs.target)
     if config.model.cache is not None and not isinstance(model, LanguageModel):
         raise ConfigError("model.cache", "is for a language model (target.kind: next); leave it out")
     if copying is not None and isinstance(model, Writer):

@@ -308,16 +308,7 @@ class Writer(Model):
 
     def start_from(self, encoded: Encoded, context: Tensor, copy_ids: Tensor | None = None) -> State:
         """`start` of encoded sources, a context C [B, size], and the ids that their steps copy [B, S] if it copies."""
-        attention = self.decoder.attention
-        memory = attended = None
-        if attention is not None:
-            memory = Memory(encoded.states, attention.keys(encoded.states), encoded.mask, copy_ids)
-            attended = attention.initial(memory)
-        layers = self.decoder.begin(self.bridge.start(context))
-        fed = context.new_zeros(context.shape[0], self.decoder.features) if self.decoder.input_feeding else None
-        drawn = self.decoder.draw(context)
-        kept_context = context if self.context_every_step else None
-        return State(layers, kept_context, memory, fed, attended, drawn=drawn)
+        return decoding_state(self.decoder, self.bridge, encoded, context, self.context_every_step, copy_ids)
 
     def first_read(self, sources: Sequence[Input]) -> Tensor | None:
         """What the first step reads: the begin symbol."""
@@ -379,6 +370,27 @@ class Writer(Model):
 def _beside(rows: Tensor, values: Tensor) -> Tensor:
     """What holds for rows [R] in the shape of values [R, ...], with sizes of 1."""
     return rows.view(-1, *[1] * (values.dim() - 1))
+
+
+def decoding_state(
+    decoder: RecurrentDecoder,
+    bridge: Bridge,
+    encoded: Encoded,
+    context: Tensor,
+    every_step: bool,
+    copy_ids: Tensor | None = None,
+) -> State:
+    """A decoder's state before its first step: of encoded sources, a context C [B, size] that enters at `every_step` or
+    only here, and the ids that their steps copy [B, S] if it copies."""
+    attention = decoder.attention
+    memory = attended = None
+    if attention is not None:
+        memory = Memory(encoded.states, attention.keys(encoded.states), encoded.mask, copy_ids)
+        attended = attention.initial(memory)
+    fed = context.new_zeros(context.shape[0], decoder.features) if decoder.input_feeding else None
+    drawn = decoder.draw(context)
+    kept_context = context if every_step else None
+    return State(decoder.begin(bridge.start(context)), kept_context, memory, fed, attended, drawn=drawn)
 
 
 def _side_by_side(steps: Sequence[Any]) -> Any:

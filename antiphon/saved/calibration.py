@@ -145,6 +145,15 @@ class Report:
             lines.append(f"| {span} | {before.cells()} | {after.cells()} |")
         return "\n".join(lines)
 
+    def section(self) -> str:
+        """What the card of the model says."""
+        figures = f"on which these figures are measured too: {self.summary()}."
+        return f"""The confidence of an answer was fitted to {self.rows}, {figures}
+Of the answers whose confidence lies in a range, the mean confidence and the share that is right:
+
+{self.table()}
+"""
+
     def warnings(self) -> list[str]:
         """Reasons not to trust the calibration, each with what to do; empty if there is none."""
         answers = sum(interval.answers for interval in self.before)

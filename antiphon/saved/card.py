@@ -18,6 +18,7 @@ from antiphon.model.parts.recurrent import Cell
 from antiphon.saved import examples
 from antiphon.saved.calibration import Report
 from antiphon.saved.folder import CARD
+from antiphon.saved.intervals import IntervalReport
 
 SHOWN = (
     *("loss", "perplexity", "token_error_rate", "token_error_rate_teacher", "exact_match", "exposure_gap"),
@@ -88,19 +89,14 @@ than the best; {last["minutes"]:.1f} minutes in all.
 SECTION = "## Calibration\n"
 
 
-def add_calibration(folder: Path, report: Report) -> None:
+def add_calibration(folder: Path, report: Report | IntervalReport) -> None:
     """Put a calibration into the card of a model folder, if it has a card; it replaces an earlier calibration."""
     path = folder / CARD
     if not path.is_file():
         return
     before, _, rest = path.read_text(encoding="utf-8").partition(SECTION)
     _, heading, after = rest.partition("\n## ")
-    section = f"""{SECTION}
-The confidence of an answer was fitted to {report.rows}, on which these figures are measured too: {report.summary()}.
-Of the answers whose confidence lies in a range, the mean confidence and the share that is right:
-
-{report.table()}
-"""
+    section = f"{SECTION}\n{report.section()}"
     write_text(path, f"{before.rstrip()}\n\n{section}{heading}{after}")
 
 

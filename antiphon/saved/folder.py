@@ -40,6 +40,7 @@ from antiphon.errors import ConfigError, ModelFolderError
 from antiphon.files import PARTIAL, make_folder, write_atomically, write_text
 from antiphon.model.build import build
 from antiphon.model.models import LanguageModel, Model, Writer
+from antiphon.model.series import SeriesWriter
 from antiphon.registry import Table
 from antiphon.saved import calibration, examples
 from antiphon.saved import known_answers as exceptions
@@ -181,12 +182,19 @@ def load(folder: Path, device: torch.device) -> Bundle:
             check_weights(build(config, codecs), weights, where)
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn, though they are replaced
             model = build(config, codecs)
-        if isinstance(model, Writer | LanguageModel) and config.decode.max_length is None:
+        if _needs_longest(model) and config.decode.max_length is None:
             raise ConfigError("decode.max_length", "is missing; every trained model that writes has one")
     except ConfigError as error:
         raise ModelFolderError(str(error.within(str(folder / CONFIG)))) from None
     copy_weights(model, weights, where)
     return Bundle(config, codecs, model.to(device), _json(folder / METRICS) if (folder / METRICS).is_file() else {})
+
+
+def _needs_longest(model: Model) -> bool:
+    """Whether its outputs have no length that is given."""
+    return isinstance(model, Writer | LanguageModel) or (
+        isinstance(model, SeriesWriter) and model.head.stop is not None
+    )
 
 
 def check_weights(model: Model, weights: Mapping[str, Tensor], where: str) -> None:

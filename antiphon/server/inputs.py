@@ -215,6 +215,7 @@ READERS: dict[str, Callable[[Any, Settings], Any]] = {
     "grid": _array,
     "number": _array,
     "numbers": _array,
+    "series": _array,
     "image": _picture,
     "images": _pictures,
     "none": _nothing,

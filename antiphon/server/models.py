@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 CTC_OPTIONS = ("beam", "n_best")
+SERIES_OPTIONS = ("n_best", "sample", "min_length", "max_length", "quantiles")
 
 
 class Predictor(Protocol):

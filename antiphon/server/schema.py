@@ -21,7 +21,7 @@ Target: TypeAlias = Annotated[
     Any,
     Field(
         description="for `text` and `label` a string; for `labels` a list of strings; for `number` a number; for "
-        "`numbers` lists of numbers or an array; for a language model (`next`) null"
+        "`numbers` and `series` lists of numbers or an array; for a language model (`next`) null"
     ),
 ]
 ModelName: TypeAlias = Annotated[str | None, Field(None, description="may be left out if one model is served")]
@@ -51,6 +51,11 @@ class Options(Sent):
     no_repeat_ngram: int | None = Field(None, ge=1, description="no sequence of this many symbols occurs twice")
     eos_penalty: float | None = Field(None, ge=-1000, le=1000, description="nats taken from the end symbol")
     replace_unknown: bool | None = Field(None, description="a source symbol stands in for an unknown one")
+    quantiles: list[Annotated[float, Field(gt=0, lt=1)]] | None = Field(
+        None,
+        max_length=99,
+        description="of a series: probabilities, each with the number below which a step lies with it",
+    )
     token_scores: bool = Field(False, description="tell log p of each symbol and of the end symbol")
     align: bool = Field(False, description="tell the source symbol that each symbol has looked at most")
     attention: bool = Field(False, description="tell the attention of each symbol to the source's")
@@ -73,7 +78,7 @@ class Options(Sent):
     @property
     def width(self) -> int:
         """How many outputs are looked at for one input."""
-        return max(self.beam or 1, self.mbr.samples if self.mbr else 1)
+        return max(self.beam or 1, self.mbr.samples if self.mbr else 1, self.n_best)
 
 
 class PredictRequest(Sent):
@@ -169,9 +174,12 @@ class NumberResult(Read):
 
 
 class NumbersResult(Read):
-    """For a target `numbers`: a vector for each step; for one step of a stream the vector."""
+    """For a target `numbers`: a vector for each step; for one step of a stream the vector. For a target `series` the
+    numbers of each step, their quantiles by probability if asked for, and all series that were drawn."""
 
     values: list[Any]
+    quantiles: dict[str, list[Any]] | None = None
+    samples: list[list[Any]] | None = None
 
 
 class ErrorResult(BaseModel):
@@ -265,7 +273,7 @@ def answer_json(answer: Any, n_best: int = 1) -> dict[str, Any]:
     """An answer as JSON, as `antiphon predict --json` writes it: with all outputs if several are asked for, and with
     the attention of a text if it has any."""
     result: dict[str, Any] = answer.to_json()
-    if n_best > 1:
+    if n_best > 1 and hasattr(answer, "n_best"):
         result["n_best"] = [candidate.to_json() for candidate in answer.n_best]
     attention = getattr(answer, "attention", None)  # only texts have it
     if attention is not None:

@@ -17,10 +17,11 @@ from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_rows
+from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_test
 from antiphon.data.problems import Problems, place
 from antiphon.data.rows import Row
 from antiphon.data.stream import Stream
+from antiphon.data.windows import Windows
 from antiphon.errors import DataError, count_of, shown
 from antiphon.training.defaults import Completed
 from antiphon.training.distributed import ALONE
@@ -89,16 +90,15 @@ def check_config(config: Config) -> Report:
         notes = [note for problems in met.values() for note in problems.notes]
         raise DataError("\n".join([*(bad or [str(error)]), *notes])) from None
     prepared = assemble(config, parts)
-    of_the_data = {(row.file, row.line): row for row in reversed(parts.rows)}  # rows made of these follow them
-    train = [*reversed(of_the_data.values())]
+    train, window = _of_the_data(parts.rows), config.data.window
     first = "train" if parts.stream is None else "sample"
-    codecs, rows, examples = parts.codecs, {first: train}, {first: parts.train}
+    codecs, rows, examples = parts.codecs, dict[str, Sequence[Row]]({first: train}), {first: parts.train}
     rows["valid"], examples["valid"] = parts.valid_rows, parts.valid
     measured: dict[str, list[Lengths]] = {}
     if parts.stream is not None:
         measured["train"] = _visit(config, codecs, parts.stream, met["train"], report)
-    if config.data.test is not None:
-        read = load_rows(config, config.data.test, met["test"], codecs)
+    if config.data.test is not None or (window is not None and window.test_from is not None):
+        read = load_test(config, codecs, met["test"]) or []
         rows["test"], examples["test"] = encode_rows(config, codecs, read, met["test"])
     for part, part_rows in rows.items():
         report.write(_counted(config, codecs, part, part_rows))
@@ -106,6 +106,24 @@ def check_config(config: Config) -> Report:
             _show(config, codecs, part_rows, report)
             if len(parts.rows) > len(train):
                 report.write(f"  and {len(parts.rows) - len(train):,} rows made of these (data.hallucinate)")
+    _tell_problems(met, report)
+    measured |= {part: _lengths(codecs, encoded) for part, encoded in examples.items()}
+    for number, (side, codec) in enumerate(codecs.named.items()):
+        report.write(f"{side}: {codec.about()}")
+        if isinstance(codec, LabelCodec):
+            _describe_labels(codec, [row.target for row in parts.rows], report)
+        if codec.steps and codec.reads:
+            _describe_side(side, codec, {part: sides[number] for part, sides in measured.items()}, report)
+    if window is None:  # of windows every one overlaps with the next
+        _overlaps(config, codecs, rows, report)
+    for note in prepared.notes:
+        report.warn(note)
+    for name, scores in prepared.baselines.items():
+        report.write(f"baseline, {name}: {', '.join(f'{metric} {value:.4f}' for metric, value in scores.items())}")
+    return report
+
+
+def _tell_problems(met: Mapping[str, Problems], report: Report) -> None:
     for part, problems in met.items():
         for note in problems.notes:
             report.warn(note)
@@ -114,22 +132,18 @@ def check_config(config: Config) -> Report:
             report.bad_rows += 0 if problems.skip else count
             skipped = " will be skipped" if problems.skip else ""
             report.warn(f"{part}: {count_of(count, 'bad row')}{skipped}:\n{problems.summary()}")
-    measured |= {part: _lengths(codecs, encoded) for part, encoded in examples.items()}
-    for number, (side, codec) in enumerate(codecs.named.items()):
-        report.write(f"{side}: {codec.about()}")
-        if isinstance(codec, LabelCodec):
-            _describe_labels(codec, [row.target for row in parts.rows], report)
-        if codec.steps and codec.reads:
-            _describe_side(side, codec, {part: sides[number] for part, sides in measured.items()}, report)
-    _overlaps(config, codecs, rows, report)
-    for note in prepared.notes:
-        report.warn(note)
-    for name, scores in prepared.baselines.items():
-        report.write(f"baseline, {name}: {', '.join(f'{metric} {value:.4f}' for metric, value in scores.items())}")
-    return report
+
+
+def _of_the_data(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows without those that were made of them, which follow."""
+    if isinstance(rows, Windows):
+        return rows
+    return [*reversed({(row.file, row.line): row for row in reversed(rows)}.values())]
 
 
 def _counted(config: Config, codecs: Codecs, part: str, rows: Sequence[Row]) -> str:
+    if isinstance(rows, Windows):
+        return f"{part}: {rows.about()}"
     valid = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if part == "valid" and isinstance(valid, float):
         if codecs.sources[0].whole:
@@ -147,7 +161,8 @@ def _show(config: Config, codecs: Codecs, rows: Sequence[Row], report: Report) -
         target = sides.pop("target", codecs.target.kind)
         report.write(f"  {place(row.file, row.line)}: {' + '.join(sides.values())} -> {target}")
     places = [side.place(number) for number, side in enumerate([*config.sources, config.target])]
-    if not isinstance(config.data.train, Parallel) and places[-1] in places[:-1]:
+    plain = config.data.window is None and not isinstance(config.data.train, Parallel)
+    if plain and places[-1] in places[:-1]:
         report.warn("source.column and target.column are the same: the model will learn to copy")
 
 
@@ -228,7 +243,7 @@ def _describe_labels(codec: LabelCodec, values: Sequence[Any], report: Report) -
     report.write(f"  {spread}{', ...' if len(counts) > 10 else ''}")
 
 
-def _overlaps(config: Config, codecs: Codecs, parts: dict[str, list[Row]], report: Report) -> None:
+def _overlaps(config: Config, codecs: Codecs, parts: dict[str, Sequence[Row]], report: Report) -> None:
     first = next(iter(parts))  # train, or a sample of it
     train = parts[first]
     pairs = {(codecs.key_of(row), codecs.target.key_of(row.target)) for row in train}

@@ -68,7 +68,7 @@ def doubt(
 
 def _rows_of(
     config: Config, folder: Path, files: Any, settings: Mapping[str, Any] | None
-) -> tuple[Config, Codecs, list[Row]]:
+) -> tuple[Config, Codecs, Sequence[Row]]:
     """The configuration of the models, what reads their rows, and all rows."""
     tree = config.model_dump(by_alias=True)
     if files is not None:

@@ -19,9 +19,11 @@ from antiphon.data.encoded_table import EncodedTable, is_encoded
 from antiphon.data.formats import suffix_of
 from antiphon.data.hallucinate import have_stems
 from antiphon.data.load import load_rows, sides_of, untrained
+from antiphon.data.long_table import parts_in_time
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.data.shards import is_streamed
+from antiphon.data.windows import Windows
 from antiphon.model.build import structure_of
 from antiphon.training import sides
 from antiphon.training.autotune import parts_to_time, seconds_of_update
@@ -191,7 +193,7 @@ def _is_open(side: Mapping[str, Any]) -> bool:
     return "kind" not in side or (side["kind"] in ("text", "long_text") and "tokens" not in side)
 
 
-def _with_sides(tree: Mapping[str, Any], skip: bool, chosen: bool) -> tuple[list[Row], dict[str, Any], list[str]]:
+def _with_sides(tree: Mapping[str, Any], skip: bool, chosen: bool) -> tuple[Sequence[Row], dict[str, Any], list[str]]:
     """The rows as they are read; the tree with the sides' kinds and tokens, which are `chosen` where they are open; a
     few lines with the reasons."""
     about: list[str] = []
@@ -200,6 +202,7 @@ def _with_sides(tree: Mapping[str, Any], skip: bool, chosen: bool) -> tuple[list
     codecs = untrained(config)
     problems = Problems(skip=True) if skip else None
     targets = tree.get("train", {}).get("teacher_outputs") != "only"
+    rows: Sequence[Row]
     if is_encoded(config.data.train):
         rows = sample_of_encoded(config)
     else:
@@ -254,11 +257,13 @@ def _counted(config: Config, rows: Sequence[Row]) -> Facts:
         symbols = sum(len(row.sources[0]) for row in rows)
         words = config.sources[0].options.get("tokens") not in (None, "chars")
         return replace(facts, steps=max(1, int(share * symbols / (5.5 if words else 1))))
+    if isinstance(rows, Windows):
+        return replace(facts, rows=len(parts_in_time(config, rows)["train"]))
     count = max(1, math.floor(len(rows) * share) - 1) if share < 1 else len(rows)
     streamed = is_streamed(config)
     if streamed:
         count = max(1, int(share * rows_of_shards(config)))
-    if facts.form != "any":
+    if facts.form != "any" or facts.target == "series":
         return replace(facts, rows=count)
     rearranged = sides.rearranged(rows)
     copied = not rearranged and sides.copied(untrained(config), rows)
@@ -272,12 +277,16 @@ def _summary(config: Config, facts: Facts) -> list[str]:
     kinds = " and ".join(facts.kinds)
     valid = config.data.valid
     held = f"{valid:.0%} of the inputs" if isinstance(valid, float) else str(valid)
+    window = config.data.window
+    if window is not None and isinstance(valid, float):
+        held = f"the last {valid:.0%} of the rows" if window.valid_from is None else f"from {window.valid_from}"
     cell = model.cell.kind + "".join(f", {name} {value}" for name, value in model.cell.options.items() if value)
     widths = [f"embedding {model.embedding}", f"encoder {model.encoder.hidden}"]
     if facts.form == "any":
         copies = " with copying" if model.copy_ else ""
         widths += [f"decoder {model.decoder.hidden}", f"attention {model.attention.kind}{copies}"]
     size = f"{facts.steps:,} symbols" if facts.steps > 1 else f"about {facts.rows:,} rows"
+    size = size if window is None else f"{facts.rows:,} windows"
     batch = f"{train.batch_size:,} rows" if train.batch_tokens is None else f"{train.batch_tokens} tokens"
     made = f", and {config.data.hallucinate:,} made of them with other stems" if config.data.hallucinate else ""
     ceilings = [f"{train.max_steps:,} updates"] if train.max_steps else []

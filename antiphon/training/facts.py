@@ -94,6 +94,8 @@ def choose(keys: Keys, facts: Facts) -> None:
     """Choose the open keys of `model` and `train`. Which keys are chosen depends only on the kinds of the sides."""
     if facts.kinds == ("long_text",):
         _long_text(keys, facts)
+    elif facts.target == "series":
+        _series(keys, facts)
     elif facts.form == "any":
         _written(keys, facts)
     elif facts.form == "aligned":
@@ -135,6 +137,22 @@ def _written(keys: Keys, facts: Facts) -> None:
     # pronunciations; from 300 rows it loses up to 8 points, and with two sources it is not better
     halved = facts.kinds == ("text",) and facts.rows < FEW
     _learning(keys, facts, rate=2e-3 if small and not halved else 1e-3, smoothing=0.1, average=0.999, unknown=0.01)
+
+
+def _series(keys: Keys, facts: Facts) -> None:
+    """A decoder writes numbers, with attention to the steps of a sequence or to the places of a picture."""
+    sequence, pictures = facts.structure == "many_to_many", {"image", "grid"} & {*facts.kinds}
+    keys("model.embedding", facts.width(64))
+    hidden = _recurrent(keys, facts, 128, weight_drop=0.0)
+    memory = hidden * 2 if sequence and keys("model.encoder.bidirectional", True) else hidden
+    keys("model.decoder.hidden", memory * _joined(keys, facts))
+    keys("model.dropout", facts.drop(0.1))
+    keys("model.context.from", "projected_all" if pictures else "projected_last")
+    keys("model.context.to", "every_step")
+    keys("model.attention", "general" if sequence or pictures else "none")
+    batch = 16 if facts.rows < 2_000 else 32 if facts.small else 64
+    _budget(keys, facts, batch, least=2_000, epochs=20 if facts.small else 12, patience=1_000)
+    _learning(keys, facts, rate=2e-3, smoothing=0.0, average=0.998, unknown=0.01)
 
 
 def _joined(keys: Keys, facts: Facts) -> int:

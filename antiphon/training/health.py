@@ -14,6 +14,7 @@ from antiphon.evaluation.metric_names import HIGHER_IS_BETTER
 from antiphon.model.models import Model
 from antiphon.model.parts.encoders import length_mask
 from antiphon.model.parts.recurrent import Cell
+from antiphon.model.series import SeriesWriter
 from antiphon.training.plan import total_steps
 from antiphon.training.prepare import Prepared
 
@@ -43,14 +44,18 @@ def gradient_norms(model: Model, before_clipping: float) -> dict[str, float]:
 def cell_health(model: Model, batch: Batch) -> dict[str, dict[str, float]]:
     """For every cell that runs over whole sequences, by its name: the shares of saturated gates and of dead units."""
     shares: dict[str, dict[str, float]] = {}
-    masks = {"encoder.": _inside(batch.sources[0]), "decoder.": _inside(batch.target)}
-    masks |= {f"others.{number}.encoder.": _inside(source) for number, source in enumerate(batch.sources[1:])}
+    segments = [source.segment for source, _ in model.channels]
+    written = model.head.segment if isinstance(model, SeriesWriter) else 1
+    masks = {"encoder.": _inside(batch.sources[0], segments[0]), "decoder.": _inside(batch.target, written)}
+    others = zip(batch.sources[1:], segments[1:], strict=True)
+    masks |= {f"others.{number}.encoder.": _inside(*other) for number, other in enumerate(others)}
 
     def watch(name: str) -> Any:
         def hook(cell: nn.Module, arguments: tuple[Any, ...], answer: tuple[Tensor, Any]) -> None:
             assert isinstance(cell, Cell)
             inputs, state = arguments
             outputs, kept = answer[0], next(mask for part, mask in masks.items() if name.startswith(part))
+            kept = kept.repeat(len(outputs) // len(kept), 1)  # where a row's columns are rows of their own
             gates = cell.gate_values(cell.read(inputs, state), torch.cat([state[0][:, None], outputs[:, :-1]], 1))
             beyond = (gates - 0.5).abs() > 0.5 - SATURATED if gates is not None else None
             shares[name] = {
@@ -74,8 +79,9 @@ def cell_health(model: Model, batch: Batch) -> dict[str, dict[str, float]]:
     return shares
 
 
-def _inside(side: Padded) -> Tensor:
-    return length_mask(side.lengths, side.values.shape[1])
+def _inside(side: Padded, segment: int) -> Tensor:
+    """Which steps of a cell are not padding; each takes a segment of so many steps of the side."""
+    return length_mask(-(-side.lengths // segment), -(-side.values.shape[1] // segment))
 
 
 def at_the_end(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from antiphon.config.schema import Config
 from antiphon.data import shortlist
 from antiphon.data.batches import Examples, cut_long, in_lanes
 from antiphon.data.codecs.labels import LabelsCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.encoded_table import EncodedTable
 from antiphon.data.hallucinate import check_sides, hallucinated
@@ -26,12 +27,14 @@ from antiphon.data.rows import Row
 from antiphon.data.stream import Stream
 from antiphon.decoding.plan import Speaker, plan, refuse_shortlist
 from antiphon.decoding.plan import check_names as check_decoding
+from antiphon.decoding.series import check_decoding as check_series
 from antiphon.errors import ConfigError, TrainingError, nearest
 from antiphon.evaluation.baselines import baselines, constant_target
 from antiphon.evaluation.metric_names import metrics_of
 from antiphon.model.build import build
 from antiphon.model.models import Model, Writer
 from antiphon.model.parts.heads.base import SymbolHead
+from antiphon.model.series import SeriesWriter
 from antiphon.saved.folder import Bundle
 from antiphon.training.distributed import ALONE, Ranks
 from antiphon.training.feeding import FEEDINGS
@@ -52,7 +55,7 @@ class Prepared:
     codecs: Codecs
     train: Examples
     valid: Examples
-    valid_rows: list[Row]
+    valid_rows: Sequence[Row]
     model: Model
     notes: list[str]  # messages for the user before the training begins
     baselines: dict[str, dict[str, float]]  # the scores of trivial predictions on the validation rows
@@ -95,8 +98,10 @@ def check_names(config: Config) -> None:
     with torch.device("meta"):  # no memory is taken
         model = build(config, codecs)
         freeze(model, config.train.freeze)
-    if not isinstance(model, Writer) and config.train.feeding.kind != "teacher":
-        raise ConfigError("train.feeding", f"is for decoders; a target of {config.target.kind} is not fed")
+    feeds = model.feeds if isinstance(model, SeriesWriter) else isinstance(model, Writer)
+    if not feeds and config.train.feeding.kind != "teacher":
+        kind = f"{config.target.kind}{' read by position' if isinstance(model, SeriesWriter) else ''}"
+        raise ConfigError("train.feeding", f"is for decoders; a target of {kind} is not fed")
     if config.train.r_drop and (codecs.sources[0].whole or not isinstance(model.head, SymbolHead)):
         reason = "needs rows whose target has a probability for each symbol or label at each step"
         raise ConfigError("train.r_drop", f"{reason}, and here it has none; set it to 0")
@@ -112,9 +117,9 @@ class Parts:
     """Training and validation rows, and what was learned from the training rows; of a streamed table, its sample."""
 
     codecs: Codecs
-    rows: list[Row]
+    rows: Sequence[Row]
     train: Examples
-    valid_rows: list[Row]
+    valid_rows: Sequence[Row]
     valid: Examples
     stream: Stream | None = None
 
@@ -198,6 +203,8 @@ def assemble(config: Config, parts: Parts, resumed: bool = False, base: Bundle |
             if path is not None:
                 notes.append(take_vectors(model, name, path, codecs))
     freeze(model, config.train.freeze)
+    if isinstance(model, SeriesWriter):
+        check_series(model, config.decode)
     if isinstance(model, Speaker):
         codecs = _with_shortlist(config.decode, model, codecs, train)
         plan(config.decode, model, codecs)  # raises errors now, not at the first validation
@@ -237,7 +244,8 @@ def _filled_in(config: Config, codecs: Codecs, examples: Examples) -> Config:
         raise ConfigError("train.metric", "span_f1 needs labels O, B-TYPE and I-TYPE; the training rows have others")
     if config.train.metric is None:
         config = config.model_copy(update={"train": config.train.model_copy(update={"metric": target.metric})})
-    if target.form in ("any", "next"):
+    fixed = isinstance(target, SeriesCodec) and target.horizon is not None
+    if target.form in ("any", "next") and not fixed:
         config = with_longest(config, int(examples.target.lengths.max()))
     return config
 

@@ -134,7 +134,7 @@ def sample_of_encoded(config: Config) -> list[Row]:
     return sorted([*table.read_rows("sample"), *drawn], key=lambda row: (row.file, row.line))
 
 
-def rows_of_parts(config: Config, codecs: Codecs) -> tuple[list[Row], list[Row]]:
+def rows_of_parts(config: Config, codecs: Codecs) -> tuple[Sequence[Row], Sequence[Row]]:
     """Training and validation rows, as configured, of an encoded table too; of a streamed one the sample's."""
     if is_encoded(config.data.train):
         table = EncodedTable.open(str(config.data.train))

@@ -23,6 +23,7 @@ from antiphon.config.schema import Config
 from antiphon.data.batches import Examples, Guide, Ints, Sequences, collate
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import NumbersCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs, copying_of
 from antiphon.data.rows import Row
@@ -31,12 +32,14 @@ from antiphon.errors import ConfigError, DataError, TrainingError
 from antiphon.evaluation.answering import Answer, answered
 from antiphon.evaluation.outputs import best_outputs
 from antiphon.evaluation.scores import read_sources
+from antiphon.evaluation.series import series_of
 from antiphon.evaluation.task import Task
 from antiphon.files import make_folder, write_text
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import LanguageModel, Reader, Writer
 from antiphon.model.parts.heads.base import SymbolHead
 from antiphon.model.parts.heads.combined import log_linear
+from antiphon.model.series import SeriesWriter
 from antiphon.saved import folder as bundle
 from antiphon.saved.folder import Bundle
 from antiphon.training.distributed import Ranks
@@ -109,13 +112,13 @@ def keep_outputs(teachers: Teachers | None, folder: Path) -> None:
 # --- outputs as targets -------------------------------------------------------------------------------
 
 
-def with_outputs(teachers: Teachers | None, rows: Sequence[Row], name: str) -> list[Row]:
+def with_outputs(teachers: Teachers | None, rows: Sequence[Row], name: str) -> Sequence[Row]:
     """Training rows with the teachers' outputs: as further rows where they differ, or in place of missing answers.
 
     Outputs that are known by `name` are not computed again.
     """
     if teachers is None or teachers.config.train.teacher_outputs == "none":
-        return list(rows)
+        return rows
     if teachers.ranks.first and name not in teachers.outputs:
         teachers.outputs[name] = json.dumps(_outputs(teachers, rows), ensure_ascii=False)
     outputs = json.loads(teachers.ranks.share(teachers.outputs.get(name, "")))
@@ -166,20 +169,26 @@ def _inputs(teachers: Teachers, rows: Sequence[Row]) -> Examples:
 
 
 def _answers(member: Bundle, examples: Examples, device: torch.device) -> list[Answer]:
+    if isinstance(member.model, SeriesWriter):
+        target = member.codecs.target
+        assert isinstance(target, SeriesCodec)
+        return series_of(member.model, target, examples.sources, member.config.decode, device)
     assert isinstance(member.model, Reader)
     return read_sources(member.model, examples.sources, member.codecs.sources[0].ends, device)
 
 
 def _content(codecs: Codecs, answers: Sequence[Answer]) -> Any:
-    """The prediction of several teachers together: the label with the highest mean of p, or the mean of the numbers."""
+    """The prediction of several teachers together: the label with the highest mean of p, or the mean of the numbers; of
+    series that end at different steps the first teacher's."""
     first, target = answers[0], codecs.target
     if isinstance(target, LabelCodec):
         chances = np.mean([np.exp(answer.values) for answer in answers], 0)
         log_probs = np.log(np.maximum(chances, np.finfo(np.float32).tiny)).astype(np.float32)
         together = first if len(answers) == 1 else Answer(chances.argmax(-1), log_probs)
     else:
-        numbers = np.mean([answer.predicted for answer in answers], 0)
-        bits = isinstance(target, NumbersCodec) and target.bits
+        alike = {answer.predicted.shape for answer in answers} == {first.predicted.shape}
+        numbers = np.mean([answer.predicted for answer in answers], 0) if alike else first.predicted
+        bits = isinstance(target, NumbersCodec | SeriesCodec) and target.bits
         together = Answer(numbers.round() if bits else numbers, first.values)
     plain = answered(target, together).to_json()
     return next(plain[name] for name in ("label", "labels", "value", "values") if name in plain)

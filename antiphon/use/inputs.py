@@ -12,12 +12,13 @@ from antiphon.config.files import InMemory
 from antiphon.config.schema import Config
 from antiphon.data.codecs.labels import CategoryCodec
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.formats import KEYED, Column, position_of, read_lines, suffix_of
+from antiphon.data.formats import KEYED, Column, is_table, position_of, read_lines, suffix_of
 from antiphon.data.load import Codecs, sides_of, tell
 from antiphon.data.memory import plain, table_of
 from antiphon.data.problems import Problems
 from antiphon.data.rows import SideReader, read_rows
 from antiphon.errors import DataError
+from antiphon.use.forecasting import continued_inputs
 
 LOG = logging.getLogger("antiphon")
 LINES = (".tsv", ".txt", "")  # files that may be a table or one input per line
@@ -59,6 +60,8 @@ def with_fields(lines: Iterable[Input], codecs: Codecs) -> Iterator[tuple[int, A
 def is_read_as_table(path: str, config: Config, codecs: Codecs) -> bool:
     """Whether a file is a table, of which the source columns are read, and not one input per line."""
     suffix = suffix_of(path)
+    if config.data.window is not None:
+        return suffix != ".txt" and is_table(path)
     return suffix in TABLES or (suffix in LINES and _is_table(path, config, codecs))
 
 
@@ -137,6 +140,10 @@ def _warn_of_tokens(path: str, codecs: Codecs) -> None:
 
 
 def _of_table(table: str | InMemory, config: Config, codecs: Codecs) -> Iterator[tuple[int, Any, list[Any]]]:
+    if config.data.window is not None:
+        for value, ahead, parts in continued_inputs(table, config, codecs):
+            yield ahead.line, value, parts
+        return
     *sources, target = sides_of(config, codecs)
     named = [column for side in (*config.sources, config.target) for column in (side.column, *(side.columns or ()))]
     header = config.data.header or any(isinstance(column, str) for column in named)

@@ -17,6 +17,7 @@ from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.calibration import Report
 from antiphon.saved.card import add_calibration
+from antiphon.saved.intervals import IntervalReport
 from antiphon.use.loaded import Loaded
 
 
@@ -47,7 +48,7 @@ def keep_exceptions(folder: Path, table: Path) -> None:
         write_text(folder / exceptions.FILE, table.read_text(encoding="utf-8-sig"))
 
 
-def keep_calibration(folder: Path, report: Report) -> None:
+def keep_calibration(folder: Path, report: Report | IntervalReport) -> None:
     """Write a calibration into a model's folder, and into its card."""
     write_text(folder / calibration.FILE, report.to_json())
     add_calibration(folder, report)

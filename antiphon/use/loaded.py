@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from antiphon.common.calibration import Calibration
+from antiphon.common.intervals import Intervals
 from antiphon.config.schema import Config
 from antiphon.data.copying import Copying
 from antiphon.data.load import Codecs
@@ -28,6 +29,7 @@ class Loaded:
     folder: Path
     exceptions: Exceptions  # answers that are known and win over the model
     calibration: Calibration | None
+    intervals: Intervals | None  # of a forecast that is calibrated
     copying: Copying | None  # how the sides share ids if the model copies
 
     @property

@@ -14,7 +14,7 @@ from antiphon.files import user_path
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import LanguageModel, Writer
 from antiphon.model.parts.heads.combined import COMBINATIONS
-from antiphon.saved import calibration
+from antiphon.saved import calibration, intervals
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.folder import Bundle
@@ -67,7 +67,9 @@ def load(
     path = folders[0] / exceptions.FILE
     known = exceptions.read(path, first.codecs) if path.is_file() else exceptions.NONE
     calibrated = None if others else calibration.read(folders[0] / calibration.FILE)  # for one model, not for several
-    return Predictor(first, folders[0], place, ensemble, known, calibrated)
+    made: Predictor[Any] = Predictor(first, folders[0], place, ensemble, known, calibrated)
+    made.intervals = None if others else intervals.read(folders[0] / calibration.FILE)
+    return made
 
 
 def refuse_other_class(target: Codec, predicts: type[Any] | None, where: str) -> None:

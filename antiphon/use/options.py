@@ -12,8 +12,10 @@ from antiphon.config.load import sample_settings, with_decode_settings
 from antiphon.data.codecs.text import TextCodec
 from antiphon.decoding.plan import Search, Speaker, check_names, plan, refuse_alignment, written_side
 from antiphon.decoding.rules import ids_of
+from antiphon.decoding.series import MOST_PATHS, check_decoding
 from antiphon.errors import ConfigError
 from antiphon.model.models import Aligner
+from antiphon.model.series import SeriesWriter
 from antiphon.use.loaded import Loaded
 
 Settings: TypeAlias = Mapping[str, Any] | None  # keys and their values, if any
@@ -54,11 +56,16 @@ class Request:
 def request_of(loaded: Loaded, options: Options) -> Request:
     """What the options ask of a model; what it cannot do is a `ConfigError`."""
     decode = decode_of(loaded, options.beam, options.sample, options.settings)
-    most = _most_outputs(decode)
+    most = _most_outputs(loaded, decode)
     if not 1 <= options.n_best <= most:
         what = "the beam's width" if decode.mbr is None else "the number of samples"
+        if isinstance(loaded.model, SeriesWriter):
+            what = "the most samples" if decode.sample else "without sampling"
         raise ConfigError("n_best", f"must lie between 1 and {what}, {most} (is {options.n_best})")
     model = loaded.model
+    if isinstance(model, SeriesWriter):
+        calibrated = loaded.intervals is not None  # then there are quantiles, whatever the model has
+        check_decoding(model, decode.model_copy(update={"quantiles": []}) if calibrated else decode)
     search = plan(decode, model, loaded.codecs) if isinstance(model, Speaker) else None
     if options.align:
         refuse_alignment(model, loaded.codecs, "align")
@@ -79,10 +86,12 @@ def decode_of(loaded: Loaded, beam: int | None, sample: Settings = None, setting
 
 def most_outputs(loaded: Loaded, beam: int | None, settings: Settings) -> int:
     """How many outputs can be asked for: the beam's width, or the number of samples."""
-    return _most_outputs(decode_of(loaded, beam, None, settings))
+    return _most_outputs(loaded, decode_of(loaded, beam, None, settings))
 
 
-def _most_outputs(decode: Decode) -> int:
+def _most_outputs(loaded: Loaded, decode: Decode) -> int:
+    if isinstance(loaded.model, SeriesWriter):
+        return MOST_PATHS if decode.sample else 1
     return decode.beam if decode.mbr is None else decode.mbr.samples
 
 

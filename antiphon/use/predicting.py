@@ -12,7 +12,9 @@ from antiphon.errors import AntiphonError, ConfigError
 from antiphon.evaluation.answering import answered, empty
 from antiphon.evaluation.scores import read_sources
 from antiphon.model.models import Reader
+from antiphon.model.series import SeriesWriter
 from antiphon.use.encoding import Entry, encode
+from antiphon.use.forecasting import series_predictions
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Request, prefixes_of, request_of
 from antiphon.use.texts import Where, counting, search_texts
@@ -92,9 +94,11 @@ def _answers_of(
     columns = zip(*(entry.arrays for entry in inputs), strict=True) if inputs else [()] * len(codecs.sources)
     sources = [Sequences(column) for column in columns]
     predictions: Iterator[Prediction | AntiphonError]
+    read = [number for number, entry in zip(numbers, entries, strict=True) if isinstance(entry, EncodedInput)]
     if request.search is not None:
-        read = [number for number, entry in zip(numbers, entries, strict=True) if isinstance(entry, EncodedInput)]
         predictions = search_texts(loaded, inputs, sources, request, read, where)
+    elif isinstance(loaded.model, SeriesWriter):
+        predictions = iter(series_predictions(loaded, sources, request.decode, request.n_best, read))
     else:
         assert isinstance(loaded.model, Reader)
         results = read_sources(loaded.model, sources, codecs.sources[0].ends, loaded.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic
 
@@ -12,13 +13,14 @@ from typing_extensions import TypeVar
 
 from antiphon.common.answers import Prediction
 from antiphon.common.calibration import Calibration
-from antiphon.config.files import Files
+from antiphon.common.intervals import Intervals
+from antiphon.config.files import Files, InMemory
 from antiphon.config.schema import Config
 from antiphon.data.load import copying_of
 from antiphon.data.memory import files_or_rows
 from antiphon.data.rows import Row
 from antiphon.devices import pick_device
-from antiphon.errors import AntiphonError, ModelFolderError
+from antiphon.errors import AntiphonError, DataError, ModelFolderError
 from antiphon.evaluation.influences import Sums
 from antiphon.evaluation.measure import confusion, row_sums
 from antiphon.files import user_path
@@ -28,6 +30,7 @@ from antiphon.model.models import Model
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.calibration import Report
 from antiphon.saved.folder import Bundle
+from antiphon.saved.intervals import IntervalReport
 from antiphon.use import (
     chat,
     choosing,
@@ -44,7 +47,8 @@ from antiphon.use import (
 )
 from antiphon.use.choosing import Chosen
 from antiphon.use.doubting import Doubt
-from antiphon.use.inputs import Input, cells_of, inputs_of, lines_of, read_file, source_names
+from antiphon.use.forecasting import Forecast, continued_inputs, last_intervals, unfinished
+from antiphon.use.inputs import Input, cells_of, inputs_of, is_read_as_table, lines_of, read_file, source_names
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Settings, most_outputs
 from antiphon.use.predicting import WINDOW
@@ -80,6 +84,7 @@ class Predictor(Generic[P]):
         self.device = device
         self.exceptions = known
         self.calibration = calibrated
+        self.intervals: Intervals | None = None  # of a forecast that is calibrated
         self.temporary: keeping.TemporaryFolder | None = None  # that holds `folder`, if nobody named one
         self._copying = copying_of(self.config, self.codecs)
 
@@ -110,7 +115,7 @@ class Predictor(Generic[P]):
         """What the functions of this folder take, as it is now."""
         return Loaded(
             self.model, self.config, self.codecs, self.device, self.folder,
-            self.exceptions, self.calibration, self._copying,
+            self.exceptions, self.calibration, self.intervals, self._copying,
         )  # fmt: skip
 
     def predict(
@@ -202,6 +207,33 @@ class Predictor(Generic[P]):
         """The inputs of a file with their lines: of a table its source columns, as training reads them; else lines."""
         return read_file(str(user_path(path)), self.config, self.codecs)
 
+    def is_table(self, path: str | Path) -> bool:
+        """Whether a file is read as a table, not as one input per line."""
+        return is_read_as_table(str(user_path(path)), self.config, self.codecs)
+
+    @property
+    def continues_tables(self) -> bool:
+        """Whether it continues long tables, as `forecast` does."""
+        return self.config.data.window is not None
+
+    def forecast(
+        self, table: Any, sample: Settings = None, n_best: int = 1, settings: Settings = None
+    ) -> list[Forecast]:
+        """The rows behind the last row of each group of a long table (a file, or rows in memory as `predict` takes a
+        table), for a model that was trained with `data.window`; other arguments are those of `predict`."""
+        if not self.continues_tables:
+            raise ModelFolderError(f"{self.folder}: was trained on rows, not on windows of a long table; use predict")
+        files = files_or_rows(table)
+        if not isinstance(files, str | InMemory):
+            raise DataError("forecast takes one table: the name of a file, or rows in memory")
+        inputs, places, _ = zip(*continued_inputs(files, self.config, self.codecs), strict=True)
+        loaded, options = self._loaded, Options(sample=sample, n_best=n_best, settings=settings)
+        made: list[Any] = []
+        for value, intervals in zip(inputs, last_intervals(loaded, files, places), strict=True):
+            made += predicting.stream(replace(loaded, intervals=intervals), [value], options)
+        pairs = zip(places, made, strict=True)
+        return [replace(unfinished(ahead, self.config), prediction=row) for ahead, row in pairs]
+
     def cells(self, path: str | Path) -> Iterator[tuple[int, Any, list[Any]]]:
         """As `file`, and for each input what stands in the columns of its sources."""
         return cells_of(str(user_path(path)), self.config, self.codecs)
@@ -254,7 +286,7 @@ class Predictor(Generic[P]):
         """
         return explaining.explain(self._loaded, source, reference, other, force, top, beam, settings, begin)
 
-    def rows(self, data: Data) -> list[Row]:
+    def rows(self, data: Data) -> Sequence[Row]:
         """The rows of files or in memory, or of the configured test set; a list of `Row` as it is."""
         return scores.rows_of(self._loaded, data)
 
@@ -308,6 +340,15 @@ class Predictor(Generic[P]):
         report = measuring.calibrate(self._loaded, data)
         keeping.keep_calibration(self.folder, report)
         self.calibration = report.calibration
+        return report
+
+    def calibrate_intervals(self, data: Data = None, rolling: int = 0) -> IntervalReport:
+        """Fit the intervals of a series with a horizon to the rows of `data` by conformal prediction, as `calibrate`
+        does with confidences. With `rolling` the intervals of windows are made anew from so many last windows of a
+        table, in `evaluate` before each forecast and in `forecast` at its end."""
+        report = measuring.calibrate_intervals(self._loaded, data, rolling)
+        keeping.keep_calibration(self.folder, report)
+        self.intervals = report.intervals
         return report
 
     def evaluate(self, data: Data = None, beam: int | None = None, settings: Settings = None) -> dict[str, float]:

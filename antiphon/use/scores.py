@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from antiphon.data.batches import Examples, Sequences
-from antiphon.data.load import encode_rows, load_rows
+from antiphon.data.load import encode_rows, load_rows, load_test
 from antiphon.data.memory import files_or_rows
 from antiphon.data.rows import Row
+from antiphon.data.windows import Windows
 from antiphon.errors import AntiphonError, DataError, shown
 from antiphon.evaluation.scores import score_rows
 from antiphon.use.encoding import encode_pair
@@ -19,14 +20,18 @@ Data: TypeAlias = Any
 the configured rows."""
 
 
-def rows_of(loaded: Loaded, data: Data) -> list[Row]:
-    """The rows of files or in memory, or of the configured test set; a list of `Row` as it is."""
+def rows_of(loaded: Loaded, data: Data) -> Sequence[Row]:
+    """The rows of files or in memory, or of the configured test set; a list of `Row` or windows as they are."""
+    if isinstance(data, Windows):
+        return data
     if isinstance(data, list) and data and isinstance(data[0], Row):
         return [row for row in data if isinstance(row, Row)]
-    files = loaded.config.data.test if data is None else files_or_rows(data)
-    if files is None:
-        raise DataError(f"{loaded.folder}: its configuration has no data.test; name the data")
-    return load_rows(loaded.config, files, codecs=loaded.codecs)
+    if data is None:
+        rows = load_test(loaded.config, loaded.codecs)
+        if rows is None:
+            raise DataError(f"{loaded.folder}: its configuration has no data.test; name the data")
+        return rows
+    return load_rows(loaded.config, files_or_rows(data), codecs=loaded.codecs)
 
 
 def scored(loaded: Loaded, data: Data) -> list[tuple[Row, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, SilentError, TooLongError
 from antiphon.server.exported import MANIFEST, served
-from antiphon.server.models import CTC_OPTIONS, Loader, Served, example_of, name_of, side_of, size_of
+from antiphon.server.models import CTC_OPTIONS, SERIES_OPTIONS, Loader, Served, example_of, name_of, side_of, size_of
 
 
 def loader(device: str | None = None, threads: int = 1) -> Loader:
@@ -101,6 +101,7 @@ def _trained(folder: Path, device: str | None) -> Served:
     live = model.answers_steps and built.streams and built.head.stepwise
     contents = {side: codec.to_json() for side, codec in model.codecs.named.items()}
     *sources, target = (side_of(side, content) for side, content in contents.items())
+    series = target.kind == "series"
     return Served(
         name=name_of(folder),
         format="pytorch",
@@ -109,8 +110,8 @@ def _trained(folder: Path, device: str | None) -> Served:
         target=target,
         size=size_of(folder, "*.safetensors"),
         max_length=model.config.data.max_length,
-        options=None if writes else CTC_OPTIONS if built.aligns else (),
-        defaults=model.config.decode.model_dump(exclude_none=True) if writes else {},
+        options=None if writes else CTC_OPTIONS if built.aligns else SERIES_OPTIONS if series else (),
+        defaults=model.config.decode.model_dump(exclude_none=True) if writes or series else {},
         streams="tokens" if writes else "steps" if live else None,
         predictor=model,
         wrong=(AntiphonError,),

@@ -20,6 +20,7 @@ from antiphon.decoding.rules import RULES
 from antiphon.model.parts.attention.table import ATTENTIONS
 from antiphon.model.parts.bridges import BRIDGES
 from antiphon.model.parts.cells import CELLS
+from antiphon.model.parts.likelihoods.table import LIKELIHOODS
 from antiphon.registry import Table
 from antiphon.training.feeding import FEEDINGS
 from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
@@ -27,7 +28,7 @@ from antiphon.training.optimizer import OPTIMIZERS, SCHEDULES
 # what the program gives a part; all other parameters are the user's options
 FILLED_IN = {
     "inputs", "hidden", "query", "memory", "last", "layers", "state_parts", "parameters", "learning_rate", "where",
-    "codec", "max_length",
+    "codec", "max_length", "numbers",
 }  # fmt: skip
 
 
@@ -47,6 +48,7 @@ PARTS = {
     "cells": Parts(CELLS, "Cells", "循环单元", "model.cell"),
     "contexts": Parts(BRIDGES, "Contexts", "上下文", "model.context.from"),
     "attentions": Parts(ATTENTIONS, "Attentions", "注意力", "model.attention.kind"),
+    "likelihoods": Parts(LIKELIHOODS, "Likelihoods of a series", "序列的分布", "target.likelihood"),
     "optimizers": Parts(OPTIMIZERS, "Optimizers", "优化器", "train.optimizer"),
     "schedules": Parts(SCHEDULES, "Schedules of the learning rate", "学习率调度", "train.schedule"),
     "feedings": Parts(FEEDINGS, "Feedings", "训练时解码器的输入", "train.feeding"),

@@ -148,7 +148,7 @@ def test_public_names_are_the_documented_ones_and_import_is_light() -> None:
     import subprocess
     import sys
 
-    predictions = ["Label", "Labels", "Number", "Numbers", "Text", ""]
+    predictions = ["Label", "Labels", "Number", "Numbers", "Series", "Text", ""]
     names = {f"{kind}Prediction" for kind in predictions} | {"AntiphonError", "Callback", "Candidate", "LiveEnd"}
     names |= {"Chosen", "Doubt", "Lexicon", "doubt", "lexicon", "next_rows", "pull", "push"}
     assert set(antiphon.__all__) == names | {

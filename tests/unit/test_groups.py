@@ -92,7 +92,9 @@ def test_a_bad_group_is_named_by_its_line(write: Write, configure: Configure, ro
 def test_groups_are_for_sides_with_steps_of_their_own(write: Write, configure: Configure) -> None:
     path = write("t.csv", TABLE)
     config = configure(data__group="walk", source={"column": "x"}, target={"column": "y"})
-    with pytest.raises(ConfigError, match=r"^data\.group: makes one row of several for frames, labels or numbers"):
+    with pytest.raises(
+        ConfigError, match=r"^data\.group: makes one row of several for frames, labels, numbers or a series"
+    ):
         load_rows(config, str(path))
     with pytest.raises(ConfigError, match=r"data\.group: parallel files have no columns; give a table$"):
         configure(data__group="walk", data__train={"source": "a", "target": "b"})

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from antiphon.data.codecs.base import Codec, damaged
+from antiphon.data.codecs.calendar import CalendarCodec
 from antiphon.data.codecs.images import ImageCodec, ImagesCodec
 from antiphon.data.codecs.labels import CategoryCodec, LabelCodec, LabelsCodec
 from antiphon.data.codecs.nothing import NextCodec, NothingCodec
 from antiphon.data.codecs.numbers import FramesCodec, GridCodec, NumberCodec, NumbersCodec, VectorCodec
+from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.tags import TagsCodec
 from antiphon.data.codecs.text import LongTextCodec, SourceTextCodec, TargetTextCodec
 from antiphon.errors import ModelFolderError
@@ -28,6 +30,7 @@ SOURCES: Table[Codec] = Table(
         "frames": FramesCodec,
         "images": ImagesCodec,
         "grid": GridCodec,
+        "calendar": CalendarCodec,
         "none": NothingCodec,
     },
 )
@@ -39,6 +42,7 @@ TARGETS: Table[Codec] = Table(
         "labels": LabelsCodec,
         "number": NumberCodec,
         "numbers": NumbersCodec,
+        "series": SeriesCodec,
         "next": NextCodec,
     },
 )

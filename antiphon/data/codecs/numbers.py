@@ -27,6 +27,7 @@ from antiphon.errors import ConfigError, DataError
 
 Scale = Literal["each", "all", "none"]
 Missing = Literal["refuse", "mean", "previous"]
+SEVERAL = "for several, set target.kind: numbers (one vector for each step of the source) or series (of its own length)"
 FILL = "to fill missing numbers, set missing: mean, or with frames missing: previous"
 
 
@@ -42,6 +43,7 @@ class ScaledCodec(Codec):
 
     part = "numbers"
     can_fill: ClassVar[bool] = True  # whether it has the option `missing`
+    clips: bool = True  # whether outliers are clipped; those of a target's past are not
 
     def __init__(self, where: str, scale: Scale = "each", missing: Missing = "refuse") -> None:
         super().__init__(where)
@@ -96,7 +98,7 @@ class ScaledCodec(Codec):
         self.mean, self.deviation = mean.astype(np.float32), deviation.astype(np.float32)
 
     def encode(self, value: Floats) -> Floats:
-        return clipped(self._scaled(value))
+        return clipped(self._scaled(value)) if self.clips else self._scaled(value)
 
     def _scaled(self, value: Floats) -> Floats:
         return scaled(filled(value, self.missing, self.means), self.mean, self.deviation, self.steps)
@@ -120,6 +122,7 @@ class ScaledCodec(Codec):
             "mean": self.mean.tolist(),
             "deviation": self.deviation.tolist(),
             **fills,
+            **({} if self.clips else {"clips": False}),
         }
 
     @classmethod
@@ -132,6 +135,7 @@ class ScaledCodec(Codec):
         self.bits = bool(value["bits"])
         self.mean, self.deviation = (np.asarray(value[name], np.float32) for name in ("mean", "deviation"))
         self.missing = value.get("missing", "refuse")
+        self.clips = bool(value.get("clips", True))
         self.fills = self.missing != "refuse"
         self.means = np.asarray(value.get("means", self.mean), np.float32)
         shapes = {array.shape for array in (self.mean, self.deviation, self.means)}
@@ -164,19 +168,29 @@ class FramesCodec(ScaledCodec):
     """A sequence of vectors: a JSON list of lists, the name of an .npy file, an item of an array.
 
     With `width`, the numbers of a row are divided into steps of this size: an image [28, 28] with
-    `width: 1` is read pixel by pixel.
+    `width: 1` is read pixel by pixel. The model reads a `segment` of so many steps at once.
     """
 
     kind = "frames"
     steps = True
 
     def __init__(
-        self, where: str, scale: Scale = "each", width: int | None = None, missing: Missing = "refuse"
+        self,
+        where: str,
+        scale: Scale = "each",
+        width: int | None = None,
+        missing: Missing = "refuse",
+        segment: int = 1,
     ) -> None:
         super().__init__(where, scale, missing)
-        if width is not None and width < 1:
-            raise ConfigError("width", f"must be at least 1 (is {width})")
-        self.width = width
+        for name, value in (("width", width), ("segment", segment)):
+            if value is not None and value < 1:
+                raise ConfigError(name, f"must be at least 1 (is {value})")
+        self.width, self.segment = width, segment
+
+    @property
+    def part_options(self) -> dict[str, int]:
+        return {} if self.segment == 1 else {"segment": self.segment}
 
     def _shaped(self, values: Array) -> Floats:
         return as_frames(values, self.width)
@@ -185,11 +199,11 @@ class FramesCodec(ScaledCodec):
         return self.encode(refuse_gaps(self._numbers(step, "").reshape(1, -1), self.missing))
 
     def to_json(self) -> dict[str, Any]:
-        return super().to_json() | {"width": self.width}
+        return super().to_json() | {"width": self.width} | self.part_options
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], where: str) -> Self:
-        made = cls(where, scale=value["scale"], width=value["width"])
+        made = cls(where, scale=value["scale"], width=value["width"], segment=value.get("segment", 1))
         made._restore(value)
         return made
 
@@ -218,7 +232,7 @@ class NumberCodec(ScaledCodec):
 
     def _shaped(self, values: Array) -> Floats:
         if values.size != 1:
-            raise ValueError(f"must be one number, but has {values.size:,}")
+            raise ValueError(f"must be one number, but has {values.size:,}; {SEVERAL}")
         return values.reshape(1, 1)
 
     def learn(self, values: Sequence[Floats]) -> None:

@@ -16,7 +16,7 @@ from antiphon.inspection.views.texts import nats
 
 def steps(trace: Trace) -> View | None:
     """The most probable symbols at each step, free-running beside teacher-forced."""
-    if trace.context is None and trace.prompt is None:
+    if (trace.context is None and trace.prompt is None) or any(step.values is not None for step in trace.output.steps):
         return None
     runs = [("free-running: fed its own output", trace.output)]
     if trace.reference is not None:

@@ -12,6 +12,7 @@ from antiphon.inspection.views.answers import answers, beliefs
 from antiphon.inspection.views.attention import attention, attribution, pooling
 from antiphon.inspection.views.beam import beam
 from antiphon.inspection.views.drawing import View
+from antiphon.inspection.views.series import series
 from antiphon.inspection.views.states import states
 from antiphon.inspection.views.steps import prompt, steps
 from antiphon.inspection.views.texts import ablation, forced, summary
@@ -20,6 +21,7 @@ VIEWS: dict[str, Callable[[Trace], View | None]] = {
     "summary": summary,
     "attention": attention,
     "answers": answers,
+    "series": series,
     "beliefs": beliefs,
     "prompt": prompt,
     "steps": steps,

@@ -152,6 +152,10 @@ class RecurrentDecoder(nn.Module):
         gate = None if self.gate is None else self.gate(_joined(top, read, inputs)).squeeze(-1)
         return self._dropped(features, state, -1), gate
 
+    def features_of(self, top: Tensor, state: State) -> Tensor:
+        """The readout features [R, K, features] of outputs [R, K, hidden] without context or attention."""
+        return self._dropped(torch.tanh(self.readout(top)), state, -1)
+
     def step(self, inputs: Tensor, state: State) -> Decoded:
         """One step: embedded inputs [R, inputs] and the state before."""
         context = self._context(state, inputs)

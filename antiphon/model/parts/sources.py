@@ -37,6 +37,7 @@ class Source(nn.Module):
     """Values [B, steps, ...] and lengths [B] -> vectors [B, S, size] and lengths [B]; S may differ from the steps."""
 
     size: int
+    segment: int = 1  # steps of the values that make one step of the vectors
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
@@ -79,15 +80,25 @@ class SpelledWordSource(Source):
 
 
 class NumbersSource(Source):
-    """Numbers [B, S, inputs] -> W x + b [B, S, size]."""
+    """Numbers [B, S, inputs] -> W x + b [B, S, size].
 
-    def __init__(self, inputs: int, size: int) -> None:
+    With a `segment` x are the numbers of so many steps, and for each of these steps 1, or 0 if the last segment of a
+    row does not have it.
+    """
+
+    def __init__(self, inputs: int, size: int, segment: int = 1) -> None:
         super().__init__()
-        self.project = nn.Linear(inputs, size)
-        self.size = size
+        self.project = nn.Linear(inputs if segment == 1 else segment * (inputs + 1), size)
+        self.size, self.segment = size, segment
 
     def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        return self.project(values), lengths
+        if self.segment == 1:
+            return self.project(values), lengths
+        rows, steps, numbers = values.shape
+        inside = (torch.arange(steps, device=values.device) < lengths[:, None]).to(values.dtype)[..., None]
+        marked = functional.pad(torch.cat([values * inside, inside], 2), (0, 0, 0, -steps % self.segment))
+        segments = marked.reshape(rows, -1, self.segment * (numbers + 1))
+        return self.project(segments), (lengths + self.segment - 1) // self.segment
 
 
 class TagsSource(NumbersSource):

@@ -34,6 +34,9 @@ export const nats = (value) => (value == null ? "" : value.toFixed(3));
 export const percent = (share) => (share > 0 && share < 0.001 ? "<0.1%" : `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)}%`);
 export const probability = (logProb) => percent(Math.exp(logProb));
 
+/** Whether a model wrote symbols: a series has numbers, and a view of its own. */
+export const writesSymbols = (trace) => Boolean((trace.context || trace.prompt) && !trace.output.steps[0]?.values);
+
 /** The colours of heat: of values above and below zero, as red, green and blue. */
 const HEAT = { light: { above: [33, 102, 172], below: [178, 24, 43] }, dark: { above: [96, 165, 232], below: [240, 113, 104] } };
 

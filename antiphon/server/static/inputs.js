@@ -137,4 +137,4 @@ export const valuesOf = (sides, texts) => sides.map((side, place) => kind(side).
 export const asInput = (values) => (values.length === 0 ? null : values.length === 1 ? values[0] : values);
 
 /** A reference as the server takes a target. */
-export const asTarget = (side, text) => (["number", "numbers"].includes(side.kind) ? JSON.parse(text) : text);
+export const asTarget = (side, text) => (["number", "numbers", "series"].includes(side.kind) ? JSON.parse(text) : text);

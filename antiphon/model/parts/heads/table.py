@@ -10,6 +10,7 @@ from antiphon.model.parts.heads.ctc import CTCHead
 from antiphon.model.parts.heads.mixture import MixtureHead
 from antiphon.model.parts.heads.numbers import BitsHead, NumbersHead
 from antiphon.model.parts.heads.pointer import PointerHead
+from antiphon.model.parts.heads.series import SeriesHead
 from antiphon.model.parts.heads.softmax import LabelHead, SoftmaxHead
 from antiphon.registry import Table
 
@@ -24,5 +25,6 @@ HEADS: Table[Head[Any]] = Table(
         "ctc": CTCHead,
         "numbers": NumbersHead,
         "bits": BitsHead,
+        "series": SeriesHead,
     },
 )

@@ -14,9 +14,10 @@ import { distance } from "./distance.js";
 import { play } from "./play.js";
 import { pooling } from "./pooling.js";
 import { prompt, steps } from "./steps.js";
+import { series } from "./series.js";
 import { states } from "./states.js";
 import { strips } from "./strips.js";
 
 export const VIEWS = {
-  attention, overlay, answers, beliefs, play, compare, ablation, strips, steps, prompt, attribution, distance, pooling, beam, states, diagram,
+  attention, overlay, answers, series, beliefs, play, compare, ablation, strips, steps, prompt, attribution, distance, pooling, beam, states, diagram,
 };

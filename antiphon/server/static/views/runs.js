@@ -1,7 +1,7 @@
 // Runs beside each other, step under step: fed with its own output and teacher-forced, and with other contexts.
 
 import { html } from "../vendor/htm-preact.js";
-import { cut, nats, probability, spelled, widest } from "../drawing.js";
+import { cut, nats, probability, spelled, widest, writesSymbols } from "../drawing.js";
 import { cursor, Facts, Picture, usePage } from "../picture.js";
 import { Scrolls } from "../scrolling.js";
 
@@ -69,7 +69,7 @@ function Compare({ trace }) {
 }
 
 export const compare = {
-  shows: (trace) => Boolean(trace.context || trace.prompt),
+  shows: writesSymbols,
   Body: Compare,
   table: (trace, { t }) => runsTable(compared(trace, t), t),
   data: ({ output, reference, divergence }) => ({ output: slim(output), reference: slim(reference), divergence }),

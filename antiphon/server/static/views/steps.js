@@ -1,7 +1,7 @@
 // The most probable symbols of each step as bars; from another symbol the model goes on, in a branch.
 
 import { html, useState } from "../vendor/htm-preact.js";
-import { cut, nats, probability, spelled, widest } from "../drawing.js";
+import { cut, nats, probability, spelled, widest, writesSymbols } from "../drawing.js";
 import { cursor, Picture, usePage } from "../picture.js";
 
 const HIGH = 26;
@@ -82,7 +82,7 @@ const topTable = (runs, { t }) => ({
 
 export const steps = {
   wide: true,
-  shows: (trace) => Boolean(trace.context || trace.prompt),
+  shows: writesSymbols,
   Body: Steps,
   table: ({ output, reference }, page) => topTable([["free", output], ...(reference ? [["teacher", reference]] : [])], page),
   data: ({ output, reference }) => ({ output: output.steps, reference: reference?.steps }),

@@ -4,6 +4,7 @@ import { html, useMemo } from "../vendor/htm-preact.js";
 import { percent, transposed } from "../drawing.js";
 import { Chart, Heat, usePage } from "../picture.js";
 import { shares } from "./answers.js";
+import { series } from "./series.js";
 
 const LINES = 6; // with more numbers per step, a strip is a grid
 const COLORS = { light: ["#2166ac", "#b35806", "#1b7837", "#762a83", "#b2182b", "#555"], dark: ["#7db8f0", "#f0a35e", "#7fc98f", "#c9a0dc", "#f2837b", "#bbb"] };
@@ -78,7 +79,7 @@ function Body({ trace }) {
 export const strips = {
   wide: true,
   painted: true, // on a canvas, which has no SVG
-  shows: (trace, sourceValues) => Boolean(signal(trace, sourceValues) || numbers(trace.beliefs ?? trace.output.steps)),
+  shows: (trace, sourceValues) => !series.shows(trace) && Boolean(signal(trace, sourceValues) || numbers(trace.beliefs ?? trace.output.steps)),
   Body,
   table: (trace, { sourceValues, t }) => {
     const columns = stripsOf(trace, sourceValues, t).flatMap(({ key, names, values, reference }) => [

@@ -1,0 +1,292 @@
+"""One long table as windows: what they read, their parts in time, and the faults of tables."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from antiphon.config.load import parse_config
+from antiphon.config.schema import Config
+from antiphon.data.load import Codecs, encode_rows, load_parts, load_rows, load_test, train_codecs, untrained
+from antiphon.data.problems import Problems
+from antiphon.data.times import Step, step_of
+from antiphon.data.windows import Windows
+from antiphon.errors import ConfigError, DataError
+
+START = np.datetime64("2024-02-27 00:00:00", "s")
+
+
+def table(path: Path, columns: dict[str, Sequence[Any]], hours: Sequence[int] | None = None) -> str:
+    """A table with a row for each hour."""
+    count = len(next(iter(columns.values())))
+    times = [str(START + np.timedelta64(hour, "h")).replace("T", " ") for hour in hours or range(count)]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["date", *columns])
+        writer.writerows(zip(times, *columns.values(), strict=True))
+    return str(path)
+
+
+def config_of(file: str, past: int = 4, horizon: int = 4, target: Any = None, **data: Any) -> Config:
+    """A configuration of windows over the column `y`."""
+    window = {"past": past, "horizon": horizon} | data.pop("window", {})
+    source = data.pop("source", None)
+    tree = {
+        "data": {"train": file, "time": "date", "window": window, **data},
+        "target": {"kind": "series", "columns": ["y"], "horizon": horizon, **(target or {})},
+    }
+    return parse_config(tree | ({} if source is None else {"source": source}), Path())
+
+
+def windows_of(config: Config) -> Windows:
+    windows = load_rows(config, config.data.train)
+    assert isinstance(windows, Windows)
+    return windows
+
+
+@given(rows=st.integers(8, 40), past=st.integers(1, 5), horizon=st.integers(1, 3), stride=st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_windows_are_neighbouring_rows(
+    tmp_path_factory: pytest.TempPathFactory, rows: int, past: int, horizon: int, stride: int
+) -> None:
+    file = table(tmp_path_factory.mktemp("windows") / "long.csv", {"y": range(rows)})
+    windows = windows_of(config_of(file, past, horizon, window={"stride": stride}))
+    assert len(windows) == len(range(past, rows - horizon + 1, stride))
+    for number, row in enumerate(windows):
+        origin = past + number * stride
+        assert row.sources[0][:, 0].tolist() == list(range(origin - past, origin))
+        assert row.target[:, 0].tolist() == list(range(origin, origin + horizon))
+        assert row.line == origin + 2  # the header is line 1
+
+
+@given(place=st.integers(0, 39), value=st.floats(-1e6, 1e6, width=32))
+@settings(max_examples=40, deadline=None)
+def test_nothing_behind_the_origin_changes_what_is_read(
+    tmp_path_factory: pytest.TempPathFactory, place: int, value: float
+) -> None:
+    folder = tmp_path_factory.mktemp("future")
+    numbers = [float(number) for number in range(40)]
+    before = windows_of(config_of(table(folder / "a.csv", {"y": numbers})))
+    numbers[place] = value
+    after = windows_of(config_of(table(folder / "b.csv", {"y": numbers})))
+    for old, new, (_, origin) in zip(before, after, before.places, strict=True):
+        if place >= origin:
+            assert np.array_equal(old.sources[0], new.sources[0])
+        if not origin <= place < origin + 4:
+            assert np.array_equal(old.target, new.target)
+
+
+def test_parts_are_spans_of_time_and_only_the_past_reaches_back(tmp_path: Path) -> None:
+    file = table(tmp_path / "long.csv", {"y": range(100)})
+    config = config_of(file, 6, 3, window={"valid_from": 60, "test_from": 80, "end": 95})
+    codecs = untrained(config)
+    train, valid = load_parts(config, codecs)
+    test = load_test(config, codecs)
+    assert test is not None
+    assert [row.target[0, 0] for row in train] == list(range(6, 58))
+    assert [row.target[0, 0] for row in valid] == list(range(60, 78))
+    assert [row.target[0, 0] for row in test] == list(range(80, 93))
+    assert valid[0].sources[0][:, 0].tolist() == list(range(54, 60))  # the past lies before the border
+
+
+@pytest.mark.parametrize("border", [0.6, 60, "2024-02-29 12:00"])
+def test_a_border_is_a_share_a_row_or_a_time(tmp_path: Path, border: Any) -> None:
+    file = table(tmp_path / "long.csv", {"y": range(100)})
+    config = config_of(file, window={"valid_from": border})
+    train, valid = load_parts(config, untrained(config))
+    assert train[len(train) - 1].target[-1, 0] == 59
+    assert valid[0].target[0, 0] == 60
+
+
+def test_a_fraction_takes_the_last_rows_at_one_time_for_all_groups(tmp_path: Path) -> None:
+    """Groups of different lengths: no group may be learned from behind the border of another."""
+    hours = [*range(100), *range(50, 100)]
+    file = table(tmp_path / "long.csv", {"y": range(150), "sensor": ["a"] * 100 + ["b"] * 50}, hours)
+    config = config_of(file, group="sensor", valid=0.1)
+    train, valid = load_parts(config, untrained(config))
+    assert isinstance(train, Windows)
+    assert isinstance(valid, Windows)
+    last = max(train.times(number)[-1] for number in range(len(train)))  # type: ignore[index]
+    first = min(valid.times(number)[0] for number in range(len(valid)))  # type: ignore[index]
+    assert last < first
+    assert {train.group(number) for number in range(len(train))} == {"a", "b"}
+
+
+def test_without_times_each_group_is_divided_by_its_rows(tmp_path: Path) -> None:
+    file = table(tmp_path / "long.csv", {"y": range(60), "sensor": ["a"] * 40 + ["b"] * 20})
+    config = config_of(file, 2, 2, group="sensor", time=None, valid=0.25)
+    train, valid = load_parts(config, untrained(config))
+    assert valid[0].target[0, 0] == 30
+    assert max(row.target[-1, 0] for row in train if row.target[0, 0] >= 40) == 54
+
+
+def test_groups_may_be_mixed_and_no_window_crosses_them(tmp_path: Path) -> None:
+    names = ["a", "b"] * 20
+    hours = [number // 2 for number in range(40)]
+    file = table(tmp_path / "long.csv", {"y": range(40), "sensor": names}, hours)
+    windows = windows_of(config_of(file, group="sensor"))
+    for number, row in enumerate(windows):
+        both = np.concatenate([row.sources[0], row.target])[:, 0]
+        assert set(np.diff(both)) == {2.0}
+        assert windows.group(number) == "ab"[int(both[0]) % 2]
+
+
+FAULTS = {
+    "gap": ([0, 1, 2, 5, 6, 7, 8, 9, 10, 11], "5: the time 2024-02-27 05:00 comes 3 hours after", "2 rows missing"),
+    "same": ([0, 1, 2, 2, 3, 4, 5, 6, 7, 8], "5: the time 2024-02-27 02:00 is also that of an earlier row", "keep one"),
+    "disorder": ([0, 1, 2, 1, 3, 4, 5, 6, 7, 8], "5: the time goes back from 2024-02-27 02:00 to", "sort the table"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults_of_times_have_their_line(tmp_path: Path, name: str) -> None:
+    hours, first, second = FAULTS[name]
+    file = table(tmp_path / "long.csv", {"y": range(10)}, hours)
+    with pytest.raises(DataError) as raised:
+        windows_of(config_of(file, 2, 2))
+    assert f"{file}:{first}" in str(raised.value)
+    assert second in str(raised.value)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_with_skip_no_window_crosses_a_fault(tmp_path: Path, name: str) -> None:
+    hours, _, _ = FAULTS[name]
+    file = table(tmp_path / "long.csv", {"y": hours}, hours)
+    config = config_of(file, 2, 2, on_error="skip")
+    windows = load_rows(config, file, warn=False)
+    assert len(windows)
+    for row in windows:
+        assert set(np.diff(np.concatenate([row.sources[0], row.target])[:, 0])) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["1", "2", "x", *"456789"], "4: column 'y': must be a number, but is 'x'"),
+        (["1", "2", "", *"456789"], "4: has no number in the column 'y'"),
+        (["1", "2", "1,5", *"456789"], "4: column 'y': '1,5' has a decimal comma; set data.decimal to ','"),
+        (["1", "2", "inf", *"456789"], "4: column 'y': is infinite"),
+    ],
+)
+def test_faults_of_numbers_have_their_line(tmp_path: Path, cells: list[str], message: str) -> None:
+    file = table(tmp_path / "long.csv", {"y": cells})
+    with pytest.raises(DataError, match=r"long\.csv") as raised:
+        windows_of(config_of(file, 2, 2))
+    assert f"{file}:{message}" in str(raised.value)
+
+
+def test_a_wrong_time_has_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "long.csv"
+    file.write_text("date,y\n2024-01-01,1\n01.02.2024,2\n2024-01-03,3\n2024-01-04,4\n")
+    with pytest.raises(DataError, match=r"long.csv:3: column 'date': '01.02.2024' is not a time such as 2016-07-01"):
+        windows_of(config_of(str(file), 1, 1))
+
+
+def test_too_few_rows_are_an_error(tmp_path: Path) -> None:
+    file = table(tmp_path / "long.csv", {"y": range(7)})
+    with pytest.raises(DataError, match="need 8 rows without a gap, and the longest group has 7"):
+        windows_of(config_of(file))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"window": {"valid_from": 0.9, "test_from": 0.8}}, "must follow each other"),
+        ({"window": {"valid_from": "tomorrow"}}, "is not a time"),
+        ({"window": {"valid_from": 1.5}}, "a share must be greater than 0"),
+        ({"source": {"kind": "text", "column": "y", "ahead": 3}}, "source.ahead"),
+    ],
+)
+def test_wrong_keys_are_refused(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_of("long.csv", **data)
+
+
+def test_a_time_without_windows_is_refused() -> None:
+    tree = {"data": {"train": "x.csv", "time": "date"}, "target": {"kind": "series"}}
+    with pytest.raises(ConfigError, match=r"data\.time: is for one long table"):
+        parse_config(tree, Path())
+
+
+def codecs_of(config: Config) -> tuple[Codecs, Windows]:
+    rows, _ = load_parts(config, untrained(config))
+    assert isinstance(rows, Windows)
+    return train_codecs(config, rows), rows
+
+
+def test_scales_are_learned_from_the_rows_that_training_reads(tmp_path: Path) -> None:
+    numbers = [*map(float, range(80)), *[1e6] * 20]
+    file = table(tmp_path / "long.csv", {"y": numbers})
+    codecs, _ = codecs_of(config_of(file, window={"valid_from": 80}))
+    for codec in codecs.all:
+        assert np.allclose(codec.mean, np.mean(range(80)))  # type: ignore[attr-defined]
+
+
+@given(rows=st.lists(st.integers(0, 30), min_size=1, max_size=8))
+@settings(max_examples=20, deadline=None)
+def test_arrays_made_on_demand_are_those_of_single_rows(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[int]
+) -> None:
+    file = table(tmp_path_factory.mktemp("lazy") / "long.csv", {"y": np.sin(np.arange(60.0)), "x": range(60)})
+    source = [
+        {"kind": "frames", "columns": ["y", "x"]},
+        {"kind": "calendar", "parts": ["hour", "weekday"], "ahead": True},
+        {"kind": "frames", "columns": ["x"], "ahead": True},
+    ]
+    config = config_of(file, source=source)
+    codecs, windows = codecs_of(config)
+    kept, examples = encode_rows(config, codecs, windows)
+    assert len(kept) == len(examples) == len(windows)
+    for side, sequences in enumerate((*examples.sources, examples.target)):
+        padded = sequences.padded(rows)
+        taken = sequences.take(rows)
+        for place, row in enumerate(rows):
+            whole = windows[row]
+            alone = codecs.all[side].encode((*whole.sources, whole.target)[side])
+            assert np.array_equal(padded[place], alone)
+            assert np.array_equal(taken[place], alone)
+    first = windows[rows[0]]
+    assert first.sources[2][:, 0].tolist() == [value + 4 for value in first.sources[0][:, 1].tolist()]
+
+
+def test_missing_numbers_are_filled_within_a_window(tmp_path: Path) -> None:
+    cells: list[Any] = list(range(30))
+    cells[10] = ""
+    file = table(tmp_path / "long.csv", {"y": range(30), "x": cells})
+    config = config_of(file, source={"kind": "frames", "columns": ["x"], "missing": "previous"}, valid=0.2)
+    codecs, windows = codecs_of(config)
+    _, examples = encode_rows(config, codecs, windows)
+    array = examples.sources[0][windows.places[:, 1].tolist().index(12)]  # reads rows 8 to 11
+    codec: Any = codecs.sources[0]
+    assert np.allclose(codec.restored(array)[:, 0], [8, 9, 9, 11], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("times", "step", "following"),
+    [
+        (["2024-01-31", "2024-02-29", "2024-03-31"], Step(months=1, from_end=True), "2024-04-30"),
+        (["2024-01-01", "2024-02-01", "2024-03-01"], Step(months=1), "2024-04-01"),
+        (["2023-01-01", "2024-01-01", "2025-01-01"], Step(months=12), "2026-01-01"),
+        (["2024-01-01", "2024-01-08", "2024-01-15"], Step(7 * 86_400), "2024-01-22"),
+        (["2024-01-01 00:00", "2024-01-01 00:15"], Step(900), "2024-01-01 00:30"),
+    ],
+)
+def test_steps_of_times(times: list[str], step: Step, following: str) -> None:
+    values = np.asarray(times, "datetime64[s]")
+    assert step_of([values]) == step
+    assert step.after(values[-1], 2)[0] == np.datetime64(following, "s")
+
+
+def test_problems_are_told_together(tmp_path: Path) -> None:
+    file = table(tmp_path / "long.csv", {"y": ["a", "b", *range(20)]})
+    problems = Problems()
+    config = config_of(file)
+    load_rows(config, file, problems)
+    assert problems.reasons.total() == 2  # and not again as missing numbers

@@ -44,7 +44,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AntiphonError", "Callback", "Candidate", "Chosen", "Doubt", "LabelPrediction", "LabelsPrediction", "Lexicon",
     "LiveEnd", "NumberPrediction", "NumbersPrediction", "Prediction", "Predictor", "Run", "SeriesPrediction",
-    "TextPrediction", "Trace", "__version__", "check", "compare", "distill", "doubt", "lexicon", "load", "next_rows", "pull", "push", "track",
+    "TextPrediction", "Trace", "__version__", "check", "compare", "distill", "doubt",
+    "lexicon", "load", "next_rows", "pull", "push", "track",
     "train",
 ]  # fmt: skip
 

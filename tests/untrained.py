@@ -133,6 +133,12 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
          "model": {**ONE_WAY, "cell": {"kind": "lstm", "layer_norm": True}}},
         {"x": FRAMES, "y": LABELS},
     ),
+    "frames to labels by a selective cell, live": (
+        {"source": {"kind": "frames", "column": "x"}, "target": {"kind": "labels", "column": "y"},
+         "model": {"encoder": {**ONE_WAY["encoder"], "residual": True, "norm": True, "feed_forward": 2},
+                   "cell": {"kind": "selective", "state_size": 3}}},
+        {"x": FRAMES, "y": LABELS},
+    ),
     "frames to bits": (
         {"source": {"kind": "frames", "column": "x", "scale": "all"}, "target": {"kind": "numbers", "column": "y"},
          "model": {"cell": "gru"}},

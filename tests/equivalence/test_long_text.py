@@ -105,8 +105,8 @@ def test_a_literal_unk_is_an_ordinary_word() -> None:
     assert UNK not in codec.encode("<unk> sat\n")
 
 
-@pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
-def test_scoring_in_pieces_is_scoring_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str) -> None:
+@pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm", {"kind": "mingru", "kernel": 3}, "selective"], ids=str)
+def test_scoring_in_pieces_is_scoring_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: Any) -> None:
     prepared = prepare(long_config(tmp_path, model__cell=cell))
     ids = [prepared.train.target.values, prepared.train.target.values[:50]]
     rows = Sequences(ids)
@@ -164,6 +164,8 @@ def update_plan(config: Config, prepared: Any, count: int) -> list[Any]:
     [
         {"model__cell": "gru", "train__accumulate": 2},
         {"model__cell": {"kind": "lstm", "weight_drop": 0.3}, "model__locked_dropout": True},
+        {"model__cell": {"kind": "minlstm", "kernel": 2}, "model__encoder__norm": True, "model__encoder__layers": 2},
+        {"model__cell": {"kind": "selective", "zoneout": 0.1}, "model__encoder__feed_forward": 2},
     ],
 )
 def test_resumed_in_the_middle_of_the_text_equals_uninterrupted(tmp_path: Path, extra: dict[str, Any]) -> None:

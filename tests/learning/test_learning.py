@@ -57,6 +57,19 @@ def test_copying_is_learned_with_what_regularizes(tmp_path: Path, options: dict[
     assert accuracy(tmp_path, [(word, word) for word in words(1200, 1, "abcdef", 4)], 160, **options) >= 0.9
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model__cell": "mingru"},
+        {"model__cell": {"kind": "minlstm", "kernel": 2}},
+        {"model__cell": "selective"},
+    ],
+    ids=["mingru", "minlstm", "selective"],
+)
+def test_copying_is_learned_by_linear_cells(tmp_path: Path, options: dict[str, Any]) -> None:
+    assert accuracy(tmp_path, [(word, word) for word in words(1200, 1, "abcdef", 4)], 300, **options) >= 0.9
+
+
 # updates, and the share of rows that must be right; plain gradient descent needs more, its mean even more
 PACE = {"adamw": (200, 0.9), "adam": (200, 0.9), "muon": (200, 0.9), "sgd": (500, 0.9), "asgd": (500, 0.25)}
 

@@ -190,7 +190,7 @@ def test_options_of_recurrent_weights_need_recurrent_weights(kind: str, option: 
     ("kind", "option", "reason"),
     [
         ("mingru", {"kernel": 0}, "must lie between 1 and 64"),
-        ("minlstm", {"forget_bias": 1e3}, "must lie between -100 and 100"),
+        ("minlstm", {"horizon": 1}, "must lie between 2 and 1000000"),
         ("selective", {"state_size": 0}, "must lie between 1 and 256"),
         ("selective", {"expand": 9}, "must lie between 1 and 8"),
     ],

@@ -10,6 +10,7 @@ from models import cell_of
 from torch import Tensor
 
 from antiphon.model.parts import scan as scanning
+from antiphon.model.parts.cells import CELLS
 from antiphon.model.parts.linear import LinearCell, positive
 from antiphon.model.parts.scan import scan, scan_blocks
 from antiphon.model.parts.selective import SelectiveCell
@@ -147,3 +148,35 @@ def test_memory_of_the_selective_cell_is_bounded() -> None:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda values: values):
         cell(inputs, cell.initial(inputs))
     assert kept < 16 * 400 * 64 * 64 / 2
+
+
+@pytest.mark.parametrize("kind", ["mingru", "minlstm"])
+def test_units_begin_with_keeping_their_state_for_up_to_a_horizon(kind: str) -> None:
+    cell = CELLS.build(kind, {"horizon": 200}, "cell", inputs=3, hidden=50)
+    assert isinstance(cell, LinearCell)
+    decay, _ = cell.coefficients(cell.input_bias.detach())
+    steps = 1 / (1 - decay)
+    assert steps[0] == pytest.approx(2, rel=1e-3)
+    assert steps[-1] == pytest.approx(200, rel=1e-3)
+    torch.testing.assert_close(steps[1:] / steps[:-1], torch.full((49,), 100 ** (1 / 49)), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+def test_in_bfloat16_states_are_float32(kind: str) -> None:
+    """Products are rounded, what follows them over many steps is not."""
+    torch.manual_seed(0)
+    cell = cell_of(kind, 6, 8)
+    inputs = torch.randn(3, 100, 6, requires_grad=True)
+    computed = []
+    for lower in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            outputs, final = cell(inputs, cell.initial(inputs))
+            state = cell.initial(inputs)
+            for step in inputs[:, :30].unbind(1):
+                state = cell.advance(step, state)
+        assert outputs.dtype == state[0].dtype == final[-1].dtype == torch.float32
+        torch.testing.assert_close(outputs[:, 29], state[0], rtol=0.02, atol=0.02)
+        slopes = torch.autograd.grad(outputs.square().sum(), [inputs, *cell.parameters()])
+        computed.append((outputs.detach(), *slopes))
+    for exact, rounded in zip(*computed, strict=True):
+        assert float((exact - rounded).norm() / exact.norm()) < 0.05

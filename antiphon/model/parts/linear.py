@@ -7,6 +7,7 @@ causal convolution, whose last inputs are a part of the state.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import torch
@@ -25,6 +26,17 @@ def check_range(name: str, value: int, most: int) -> None:
     """A size outside of 1 to `most` is an error of the option."""
     if not 1 <= value <= most:
         raise ConfigError(name, f"must lie between 1 and {most} (is {value})")
+
+
+def log_odds(horizon: int, units: int) -> Tensor:
+    """The logarithm of what a unit keeps over what it replaces, where it keeps its state for t steps on average.
+
+    t goes from 2 for the first unit to `horizon` for the last in equal ratios; a gate of sigmoid(-log_odds) is 1 / t
+    (Tallec & Ollivier 2018, arXiv 1804.11188, who draw t at random).
+    """
+    if not 2 <= horizon <= 1_000_000:
+        raise ConfigError("horizon", f"must lie between 2 and 1000000 (is {horizon})")
+    return (torch.linspace(math.log(2), math.log(horizon), units).exp() - 1).log()
 
 
 class Convolution(nn.Module):
@@ -144,11 +156,16 @@ def interpolation_slopes(decay: Tensor, candidate: Tensor, slope: Tensor, before
 class MinGruCell(LinearCell):
     """minGRU (Feng et al. 2024, arXiv 2410.01201): z = sigmoid(W_z x), n = g(W_n x), h' = (1 - z) * h + z * n.
 
-    g(x) is x + 0.5 for x >= 0, else sigmoid(x). Neither the gate nor the candidate depends on the state before.
-    `kernel` above 1 first mixes as many steps of the input, each number on its own.
+    g(x) is x + 0.5 for x >= 0, else sigmoid(x). Neither the gate nor the candidate depends on the state before. The
+    gates' biases start so that units keep their state for 2 to `horizon` steps. `kernel` above 1 first mixes as many
+    steps of the input, each number on its own.
     """
 
     gates = 2
+
+    def __init__(self, inputs: int, hidden: int, horizon: int = 32, kernel: int = 1) -> None:
+        super().__init__(inputs, hidden, kernel)
+        self.input_bias.detach()[:hidden] = -log_odds(horizon, hidden)
 
     def activations(self, inputs: Tensor, before: Tensor) -> dict[str, Tensor]:
         update, candidate = self._blocks(inputs).chunk(2, -1)
@@ -168,17 +185,16 @@ class MinGruCell(LinearCell):
 class MinLstmCell(LinearCell):
     """minLSTM (Feng et al. 2024, arXiv 2410.01201): f, i = sigmoid(W x), n = g(W_n x), h' = (f h + i n) / (f + i).
 
-    g(x) is x + 0.5 for x >= 0, else sigmoid(x). The forget gate's bias starts at `forget_bias`. `kernel` above 1 first
-    mixes as many steps of the input, each number on its own.
+    g(x) is x + 0.5 for x >= 0, else sigmoid(x). The gates' biases start so that units keep their state for 2 to
+    `horizon` steps. `kernel` above 1 first mixes as many steps of the input, each number on its own.
     """
 
     gates = 3
 
-    def __init__(self, inputs: int, hidden: int, forget_bias: float = 1.0, kernel: int = 1) -> None:
+    def __init__(self, inputs: int, hidden: int, horizon: int = 32, kernel: int = 1) -> None:
         super().__init__(inputs, hidden, kernel)
-        if abs(forget_bias) > 100:
-            raise ConfigError("forget_bias", f"must lie between -100 and 100 (is {forget_bias:g})")
-        nn.init.constant_(self.input_bias.detach()[:hidden], forget_bias)
+        start = log_odds(horizon, hidden)
+        self.input_bias.detach()[: 2 * hidden] = torch.cat([start, -start])
 
     def activations(self, inputs: Tensor, before: Tensor) -> dict[str, Tensor]:
         forget, update, candidate = self._blocks(inputs).chunk(3, -1)

@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ import torch
 
 from antiphon import __version__, metrics
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
-from antiphon.config.decode import Decode
 from antiphon.config.files import Files, InMemory
 from antiphon.config.load import with_decode_settings
 from antiphon.data.batches import Examples, Ints, cut_long, pad
@@ -43,8 +42,11 @@ from antiphon.decoding.scoring import forced
 from antiphon.errors import AntiphonError, ModelFolderError
 from antiphon.evaluation.outputs import output_metrics
 from antiphon.export.comparing import CLOSE, compare
+from antiphon.export.formats import FORMATS, format_of, wrong_option
 from antiphon.export.graphs import Graphs, example_of, graphs_of
+from antiphon.export.refusals import RUNTIME
 from antiphon.export.running import Session, Steps, Written, given_sources
+from antiphon.export.shipped import Shipped
 from antiphon.export.tracing import (
     AFTER,
     ATTENDED,
@@ -57,6 +59,7 @@ from antiphon.export.tracing import (
     parts_of,
     quietly,
 )
+from antiphon.export.weights import narrowed
 from antiphon.files import make_folder, write_atomically, write_text
 from antiphon.model.build import structure_of
 from antiphon.model.models import Aligner, LanguageModel, Reader, Writer
@@ -67,25 +70,20 @@ from antiphon.saved import known_answers as exceptions
 from antiphon.saved.folder import Bundle
 
 FORMAT = 1
-SEARCH = {"beam", "length_penalty", "min_length", "max_length", "sample"}  # the keys of `decode` that the runtime knows
-FORMATS = ("onnx",)
 MANIFEST = "antiphon.json"
-KINDS = {
-    "text", "long_text", "category", "tags", "vector", "image", "frames", "images", "grid", "none",
-    "label", "labels", "number", "numbers", "next",
-}  # fmt: skip
-TOKENS = {"chars", "words", "split", "bpe", "unigram"}
 PIECE, PIECES = 200, 64  # a language model's test text: symbols of a piece, and pieces
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the largest difference from PyTorch, bytes of the graphs, and what int8 changes."""
+    """What was written and where: the largest difference from PyTorch, bytes of the graphs, and what int8 changes."""
 
+    path: Path
     difference: float
     size: int
     quantized_size: int | None = None
     changes: Mapping[str, tuple[float, float]] | None = None
+    examples: str | None = None  # the file of kept inputs that goes with it
 
 
 def export(
@@ -95,71 +93,61 @@ def export(
     int8: bool = False,
     data: Files | None = None,
     settings: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Exported:
-    """Write the model in `folder` into the new folder `out`, in the format `to`.
+    """Write the model in `folder` in the format `to`: into the new folder `out`, or as a new file in it.
 
-    With `int8` the weights of products, LSTMs and embeddings are whole numbers of 8 bits; what that changes is measured
-    on `data`, by default the configured test set if it is there. `settings` are dotted keys of `decode` that the
-    exported model has in place of its configured ones: {"decode.beam": 1}.
+    With `int8` the weights are whole numbers of 8 bits; what that changes is measured on `data`, by default the
+    configured test set if it is there. `settings` are dotted keys of `decode` that the exported model has in place of
+    its configured ones: {"decode.beam": 1}. `options` are those of the format: {"name": "my-g2p"} of a wheel.
     """
-    target = Path(out)
-    if to not in FORMATS:
-        raise AntiphonError(f"--to {to}: unknown; choose {', '.join(FORMATS)}")
+    row, given = format_of(to), dict(options or {})
+    wrong = wrong_option(to, given)
+    if wrong is not None:
+        raise AntiphonError(f"--{wrong[0]}: {wrong[1]}")
+    target = row.place(Path(out), **given)
     if target.exists():
-        raise ModelFolderError(f"{target}: exists; name a new folder")
+        raise ModelFolderError(f"{target}: exists; name a new {'file' if target.suffix == '.whl' else 'folder'}")
     loaded = bundle.load(Path(folder), torch.device("cpu"))
     if settings:
         loaded = replace(loaded, config=with_decode_settings(loaded.config, settings))
         check_names(loaded.config.decode)
     loaded.model.eval()
-    _refuse_unknown(loaded)
+    refusal = next(row.support.refusals(loaded), None)
+    if refusal is not None:
+        raise AntiphonError(refusal)
     known, sure, kept = (Path(folder) / name for name in (exceptions.FILE, calibration.FILE, examples.FILE))
     if known.is_file():
         exceptions.read(known, loaded.codecs)  # a wrong file is reported now
     calibration.read(sure)
     if not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         raise AntiphonError("export needs the extra: pip install 'antiphon[export]'")
-    graphs = graphs_of(loaded, int8)
+    graphs = graphs_of(loaded)
     difference = compare(loaded, graphs)
     if difference > CLOSE:
         raise AntiphonError(f"{folder}: its graphs differ from PyTorch by {difference:.1e}; nothing is written")
-    exported = Exported(difference, _size(graphs))
+    exported = Exported(target, difference, _size(graphs), examples=kept.name if kept.is_file() else None)
     if int8:
         small = {name: quantized(graph) for name, graph in graphs.items()}
         exported = replace(exported, quantized_size=_size(small), changes=_changes(loaded, graphs, small, data))
         graphs = small
-    _write(loaded, graphs, target, int8, [path for path in (known, sure, kept) if path.is_file()])
+    with TemporaryDirectory() as temporary:
+        shipped = Shipped(loaded, Path(folder), Path(temporary) / "model", manifest(loaded, graphs, int8))
+        _write(shipped, graphs, [path for path in (known, sure, kept) if path.is_file()])
+        _put(target, lambda unfinished: row.write(shipped, unfinished, **given))
     return exported
 
 
-def _refuse_unknown(loaded: Bundle) -> None:
-    """Refuse what the runtime does not have, such as kinds and tokenizers that a user has added to the tables."""
-    for side, codec in loaded.codecs.named.items():
-        if codec.kind not in KINDS:
-            raise AntiphonError(f"{side}: the kind {codec.kind} is not part of Antiphon, so the runtime cannot read it")
-        if isinstance(codec, TextCodec) and codec.tokens not in TOKENS:
-            raise AntiphonError(
-                f"{side}: the tokenizer {codec.tokens} is not part of Antiphon, so the runtime does not have it"
-            )
-    for key, value in loaded.config.decode.model_dump(exclude_defaults=True).items():
-        if key not in SEARCH and value is not None:
-            default = Decode.model_fields[key].default if key in Decode.model_fields else None
-            reason = f"is {value!r}, which the runtime does not support; it supports {', '.join(sorted(SEARCH))}"
-            raise AntiphonError(f"decode.{key}: {reason}; export without it: --set decode.{key}={json.dumps(default)}")
+def exportable(folder: Path) -> dict[str, list[str]]:
+    """For each format why the model in `folder` cannot be exported to it; nothing if it can."""
+    loaded = bundle.load(folder, torch.device("cpu"))
+    return {name: list(row.support.refusals(loaded)) for name, row in FORMATS.items()}
 
 
 def quantized(graph: Graph) -> Graph:
-    """A graph whose weights of products, LSTMs and embeddings have 8 bits (dynamic quantisation)."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with tempfile.TemporaryDirectory() as folder:
-        full, small = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
-        full.write_bytes(graph.content)
-        options = {"EnableSubgraph": True}
-        kinds = ["MatMul", "LSTM", "Gather"]
-        with quietly():
-            quantize_dynamic(full, small, kinds, weight_type=QuantType.QInt8, extra_options=options)
-        return replace(graph, content=small.read_bytes())
+    """A graph whose weights have 8 bits."""
+    with quietly():
+        return replace(graph, content=narrowed(graph.content))
 
 
 def _size(graphs: Graphs) -> int:
@@ -251,26 +239,39 @@ def _labelled(
     return results
 
 
-def _write(loaded: Bundle, graphs: Graphs, target: Path, int8: bool, added: Sequence[Path]) -> None:
-    """All of the folder, or nothing; `added` are files that are shipped as they are."""
+def _write(shipped: Shipped, graphs: Graphs, added: Sequence[Path]) -> None:
+    """Write the folder of an exported model; `added` are files that are shipped as they are."""
+    make_folder(shipped.folder)
+    for name, graph in graphs.items():
+        content = graph.content
+        write_atomically(shipped.folder / f"{name}.onnx", lambda file, content=content: file.write(content))  # type: ignore[misc]
+    for side, codec in shipped.loaded.codecs.named.items():
+        write_text(shipped.folder / f"vocabulary-{side}.json", codec_to_text(codec))
+    for path in added:
+        shutil.copyfile(path, shipped.folder / path.name)
+    write_text(shipped.folder / MANIFEST, json.dumps(shipped.manifest, indent=1) + "\n")
+
+
+def _put(target: Path, write: Callable[[Path], None]) -> None:
+    """All of what `write` writes, or nothing."""
     make_folder(target.parent)
     unfinished = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    make_folder(unfinished)
     try:
-        for name, graph in graphs.items():
-            content = graph.content
-            write_atomically(unfinished / f"{name}.onnx", lambda file, content=content: file.write(content))  # type: ignore[misc]
-        for side, codec in loaded.codecs.named.items():
-            write_text(unfinished / f"vocabulary-{side}.json", codec_to_text(codec))
-        for path in added:
-            shutil.copyfile(path, unfinished / path.name)
-        write_text(unfinished / MANIFEST, json.dumps(manifest(loaded, graphs, int8), indent=1) + "\n")
+        _remove(unfinished)
+        write(unfinished)
         os.replace(unfinished, target)
     except OSError as error:
         raise ModelFolderError(f"{target}: cannot be written: {error.strerror or error}") from None
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove(unfinished)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
@@ -280,7 +281,7 @@ def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
         {"name": name, "vocabulary": f"vocabulary-{name}.json", "ends": codec.ends}
         for name, codec in codecs.named.items()
     ]
-    decode = config.decode.model_dump(include=SEARCH) if model.writes or model.aligns else None
+    decode = config.decode.model_dump(include=set(RUNTIME.decode)) if model.writes or model.aligns else None
     return {
         "format": FORMAT,
         "made_by": f"antiphon {__version__}",

@@ -32,8 +32,8 @@ from antiphon.saved.folder import Bundle
 Graphs = dict[str, Graph]
 
 
-def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:
-    """The graphs of a model by their names; with `quantized`, of operators that have a quantised form."""
+def graphs_of(loaded: Bundle) -> Graphs:
+    """The graphs of a model by their names."""
     model, codecs = loaded.model, loaded.codecs
     names = side_names(len(codecs.sources))[:-1]
     example = example_of(loaded, [4, 3, 1], np.random.default_rng(0))
@@ -41,16 +41,16 @@ def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:
         with torch.no_grad():
             state = model.start(example)
         return {
-            "encode": encode_graph(model, names, example, quantized),
-            "step": step_graph(model, state, quantized),
+            "encode": encode_graph(model, names, example),
+            "step": step_graph(model, state),
         }
     if isinstance(model, LanguageModel):
-        return {"step": step_graph(model, State(model.begin(ROWS)), quantized)}
+        return {"step": step_graph(model, State(model.begin(ROWS)))}
     assert isinstance(model, Reader)
     labels = isinstance(codecs.target, LabelCodec)
-    graphs = {"read": read_graph(model, names, example, codecs.sources[0].ends, labels, quantized)}
+    graphs = {"read": read_graph(model, names, example, codecs.sources[0].ends, labels)}
     if is_live(model):
-        graphs["step"] = live_graph(model, names[0], example, labels, quantized)
+        graphs["step"] = live_graph(model, names[0], example, labels)
     return graphs
 
 

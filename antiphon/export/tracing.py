@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from antiphon.common.symbols import PAD, SPECIALS
 from antiphon.errors import AntiphonError
+from antiphon.export.weights import remove_notes
 from antiphon.model.models import Aligner, Input, LanguageModel, Reader, Writer
 from antiphon.model.parts.attention.soft import AdditiveAttention
 from antiphon.model.parts.encoders import RecurrentEncoder
@@ -171,15 +172,15 @@ def source_inputs(names: Sequence[str]) -> list[str]:
     return [name for source in names for name in (source, f"{source}_lengths")]
 
 
-def encode_graph(model: Writer, names: Sequence[str], sources: Sequence[Input], quantized: bool) -> Graph:
+def encode_graph(model: Writer, names: Sequence[str], sources: Sequence[Input]) -> Graph:
     """The sources [B, steps, ...] and their lengths [B] -> the state's parts by their names."""
     with torch.no_grad():
         changing, fixed = parts_of(model.start(sources))
-    return _traced(_Encode(traceable(model, quantized)), _plain(sources), _dims(sources), source_inputs(names),
+    return _traced(_Encode(traceable(model)), _plain(sources), _dims(sources), source_inputs(names),
                    [*changing, *fixed])  # fmt: skip
 
 
-def step_graph(model: Writer | LanguageModel, state: State, quantized: bool) -> Graph:
+def step_graph(model: Writer | LanguageModel, state: State) -> Graph:
     """The last symbols and the state (an example) -> log-probabilities, what changes of the state, and attention."""
     changing, fixed = map(_apart, parts_of(state))
     rows, steps = _dim("prefixes"), _dim("memory")
@@ -194,44 +195,39 @@ def step_graph(model: Writer | LanguageModel, state: State, quantized: bool) -> 
     dims = {0: rows}, free(changing), free(fixed)
     example = torch.full((state.rows,), SPECIALS), changing, fixed
     outputs = [LOG_PROBS, *(AFTER + name for name in changing), *([ATTENTION] if state.memory is not None else [])]
-    stepping = traceable(model, quantized)
+    stepping = traceable(model)
     if isinstance(stepping, Writer):
         _fold_embedding(stepping)
     return _traced(_Step(stepping), example, dims, [TOKENS, *changing, *fixed], outputs)
 
 
-def read_graph(
-    model: Reader, names: Sequence[str], sources: Sequence[Input], ends: int, labels: bool, quantized: bool
-) -> Graph:
+def read_graph(model: Reader, names: Sequence[str], sources: Sequence[Input], ends: int, labels: bool) -> Graph:
     """The sources [B, steps, ...] and their lengths [B] -> the answers [B, steps or 1, ...]."""
-    copied = traceable(model, quantized)
+    copied = traceable(model)
     module = _Align(copied) if isinstance(model, Aligner) else _Read(copied, ends)
     return _traced(module, _plain(sources), _dims(sources), source_inputs(names), read_outputs(model, labels))
 
 
-def live_graph(model: Reader, name: str, sources: Sequence[Input], labels: bool, quantized: bool) -> Graph:
+def live_graph(model: Reader, name: str, sources: Sequence[Input], labels: bool) -> Graph:
     """A step [R, ...] of live streams and their states -> the answers [R, size] and the states after it."""
     parts = _apart(parts_of(State(model.begin(ROWS)))[0])
     rows = _dim("streams")
     dims = {0: rows}, {part: {0: rows} for part in parts}
     outputs = [*read_outputs(model, labels), *(AFTER + part for part in parts)]
     example = sources[0][0][:, 0].clone(), parts
-    return _traced(_Live(traceable(model, quantized)), example, dims, [name, *parts], outputs)
+    return _traced(_Live(traceable(model)), example, dims, [name, *parts], outputs)
 
 
-def traceable(model: Any, quantized: bool) -> Any:
-    """A copy of the model that PyTorch's exporter can follow.
-
-    The LSTM is the only recurrent operator with a quantised form; with `quantized`, other cells are written out.
-    """
+def traceable(model: Any) -> Any:
+    """A copy of the model that PyTorch's exporter can follow."""
     copied = copy.deepcopy(model).eval().requires_grad_(False)
     for module in copied.modules():
         if isinstance(module, Cell):
-            operator = _operator(module, quantized)
+            operator = _operator(module)
             run: Any = partial(_looped, module) if operator is None else _operated(module, operator)
             module.forward = run  # type: ignore[method-assign]
         elif isinstance(module, RecurrentEncoder):
-            if module.backward_cells and (operator := _operator(module.forward_cells.at(0), quantized)):
+            if module.backward_cells and (operator := _operator(module.forward_cells.at(0))):
                 module.layer = _both_ways(module, operator)  # type: ignore[assignment, method-assign]
         elif isinstance(module, AdditiveAttention):
             module._in_pieces = module._pairs  # type: ignore[method-assign]
@@ -280,10 +276,9 @@ def _looped(cell: Cell, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
     return outputs.transpose(0, 1), tuple(final)
 
 
-def _operator(cell: Cell, quantized: bool) -> Operator | None:
+def _operator(cell: Cell) -> Operator | None:
     """ONNX's operator for a cell, if it has one."""
-    plain = cell.plain and not (quantized and type(cell) is not LstmCell)
-    return OPERATORS.get(type(cell)) if plain else None
+    return OPERATORS.get(type(cell)) if cell.plain else None
 
 
 def _arranged(cells: Sequence[Cell], operator: Operator) -> tuple[Tensor, Tensor, Tensor]:
@@ -415,7 +410,9 @@ def _traced(
             exported = torch.export.export(module.eval(), example, dynamic_shapes=dims, strict=False)
             program = torch.onnx.export(exported, dynamo=True, input_names=inputs, output_names=outputs, verbose=False)
             assert program is not None
-            return Graph(program.model_proto.SerializeToString(), inputs, outputs)
+            written = program.model_proto
+            remove_notes(written)
+            return Graph(written.SerializeToString(deterministic=True), inputs, outputs)
         except Exception as error:  # a part of the user's own may fail in any way
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise AntiphonError(f"a part of this model cannot be put into an ONNX graph: {reason}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic
@@ -381,14 +381,21 @@ class Predictor(Generic[P]):
         keeping.save(self._loaded, self.metrics, user_path(folder))
 
     def export(
-        self, folder: str | Path, to: str = "onnx", int8: bool = False, data: str | Path | Files | None = None
+        self,
+        folder: str | Path,
+        to: str = "onnx",
+        int8: bool = False,
+        data: str | Path | Files | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Exported:
         """Write the model into a new folder that runs without PyTorch (extra: export), as `antiphon export` does.
 
-        `int8` makes weights 8 bits wide; what that changes is measured on `data`, by default the configured test set.
+        `to` is `onnx`, `wheel` or `web`, and `options` are those of the format: {"name": "my-g2p"} of a wheel. `int8`
+        makes weights 8 bits wide; what that changes is measured on `data`, by default the configured test set.
         """
         if isinstance(self.model, Ensemble):
             raise ModelFolderError("an ensemble is several models; export each of them")
         from antiphon.export.folder import export
 
-        return export(self.folder, user_path(folder), to, int8, None if data is None else files_or_rows(data))
+        files = None if data is None else files_or_rows(data)
+        return export(self.folder, user_path(folder), to, int8, files, options=options)

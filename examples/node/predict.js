@@ -8,7 +8,7 @@ import { loadFolder, ModelError } from "antiphon-runtime/node";
 
 /** A prediction as a line. */
 function line({ text, score, label, labels, value, values }) {
-  if (text !== undefined) return `${text}\t${(score ?? 0).toFixed(4)}`;
+  if (text !== undefined) return `${text}\t${score === null ? "" : score.toFixed(4)}`;
   return label ?? labels?.join(" ") ?? JSON.stringify(value ?? values);
 }
 

@@ -28,7 +28,7 @@ export async function explain(model, value, options = {}, { top = 5, begin = [],
     tokens: codec.tokensRead(entry.values[place], entry.arrays[place]),
     unknown: codec.unknownPlaces(entry.arrays[place]),
   }));
-  const trace = { format: 1, structure: model.structure, sources };
+  const trace = { format: 1, exported: true, structure: model.structure, sources };
   if (!model.decode) return { ...trace, output: await readerRun(model, entry) };
   if (model.aligns) throw new OptionError("a model with CTC has no steps to show");
   const start = await model.begun([entry.arrays]);

@@ -5,4 +5,5 @@ export { FolderError, InputError, ModelError, OptionError, TooLongError } from "
 export { explain } from "./explaining.js";
 export { fromAddress, load } from "./loading.js";
 export { Model } from "./model.js";
+export { thumbnail } from "./pictures.js";
 export { TOKENIZERS } from "./text.js";

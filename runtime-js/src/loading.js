@@ -61,8 +61,9 @@ export async function load(files, ort, options = {}) {
   return new Model(manifest, sides, graphs, fitted ? new Calibration(fitted) : null, answers);
 }
 
-/** The files below an address, by `fetch`. @param {string | URL} base @returns {Files} */
-export const fromAddress = (base) => async (name) => {
+/** The files below an address, by `fetch`; of `names`, if they are known, no other is asked for. @param {string | URL} base @param {readonly string[]} [names] @returns {Files} */
+export const fromAddress = (base, names) => async (name) => {
+  if (names && !names.includes(name)) return undefined;
   const answer = await fetch(new URL(name, base));
   if (answer.status === 404) return undefined;
   if (!answer.ok) throw new FolderError(`${name}: cannot be fetched: ${answer.status} ${answer.statusText}`);

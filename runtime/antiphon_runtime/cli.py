@@ -1,4 +1,7 @@
-"""`antiphon-runtime FOLDER < inputs`: a prediction for each line. `antiphon-runtime serve FOLDER`: a server."""
+"""`antiphon-runtime FOLDER < inputs`: a prediction for each line. `antiphon-runtime serve FOLDER`: a server.
+
+A package that holds a model has the same command without a folder: `answer`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 from antiphon_runtime.codecs import Category, Text
 from antiphon_runtime.common.answers import abstains
@@ -27,13 +31,25 @@ def main() -> None:
         except ModuleNotFoundError as error:
             print(f"serve needs {error.name}: pip install 'antiphon-runtime[serve]'", file=sys.stderr)
             raise SystemExit(1) from None
-        return serve(sys.argv[2:])
-    parser = argparse.ArgumentParser(
-        "antiphon-runtime",
-        description="Write a prediction for every line of standard input.",
-        epilog="antiphon-runtime serve FOLDER... answers over HTTP; antiphon-runtime serve --help shows how.",
-    )
+        serve(sys.argv[2:])
+        return
+    parser = _parser("antiphon-runtime")
+    parser.epilog = "antiphon-runtime serve FOLDER... answers over HTTP; antiphon-runtime serve --help shows how."
     parser.add_argument("folder", metavar="FOLDER", help="what `antiphon export` has written")
+    _answer(parser, parser.parse_args())
+
+
+def answer(folder: Path, name: str, version: str) -> None:
+    """The command `name` of a package of this version that holds the model in `folder`: as `main`."""
+    parser = _parser(name)
+    parser.set_defaults(folder=folder)
+    parser.add_argument("--version", action="version", version=version)
+    _answer(parser, parser.parse_args())
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    """The options of both."""
+    parser = argparse.ArgumentParser(name, description="Write a prediction for every line of standard input.")
     parser.add_argument("--json", action="store_true", help="JSON Lines, one object per input")
     parser.add_argument("--beam", type=int, help="beam width; 1 is greedy")
     parser.add_argument("--n-best", type=int, default=1, help="how many candidates for each input; needs --json")
@@ -57,7 +73,11 @@ def main() -> None:
         help="predict for each line as soon as it is read; for labels and numbers a line is a step",
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; by default 1")
-    arguments = parser.parse_args()
+    return parser
+
+
+def _answer(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Answer standard input as the arguments say."""
     if arguments.n_best > 1 and not arguments.json:
         parser.error("--n-best needs --json")
     drawn = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p", "seed")}

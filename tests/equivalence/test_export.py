@@ -408,6 +408,45 @@ def test_a_damaged_folder_is_told(
 # --- int8, and what is refused --------------------------------------------------------------------------
 
 
+LETTERS = ["".join(CHANCE.choice(list("abcdefghijklmnopqrstuvwxyz"), 8)) for _ in range(40)]
+SIGNS = ["".join(map(chr, CHANCE.integers(0x4E00, 0x5000, 10))) for _ in range(40)]
+WIDE = {"embedding": 48, "encoder": {"hidden": 48}, "decoder": {"hidden": 48}, "image": {"channels": [16, 48]}}
+
+
+@pytest.mark.parametrize(
+    ("case", "share"),
+    [("lstm", 0.34), ("gru", 0.34), ("tied", 0.34), pytest.param("image", 0.4, marks=pytest.mark.slow),
+     pytest.param("layer norm", 0.45, marks=pytest.mark.slow)],
+)  # fmt: skip
+def test_int8_narrows_every_weight_and_a_shared_table_once(case: str, share: float, tmp_path: Path) -> None:
+    """Recurrent layers, convolutions and tables alike, and answers stay near."""
+    import onnx
+
+    cell: Any = {"gru": "gru", "layer norm": {"kind": "gru", "layer_norm": True}}.get(case, "lstm")
+    kind = {"kind": "image", "column": "x", "size": 12} if case == "image" else {"column": "x"}
+    tree = {"source": kind, "target": {"column": "y", "tokens": "chars"}}
+    tree["model"] = {**WIDE, "cell": cell, "tie": case == "tied"}
+    names = picture_files(tmp_path) if case == "image" else LETTERS
+    model = untrained(tmp_path, tree, rows_of(x=names, y=SIGNS[: len(names)]), 0.15)
+    runtime, exported = shipped(model, tmp_path / "out", int8=True)
+    assert exported.quantized_size is not None
+    assert exported.quantized_size < share * exported.size
+    step = onnx.load(tmp_path / "out" / "step.onnx").graph
+    tables = [item for item in step.initializer if len(item.dims) == 2 and model.codecs.target.size in item.dims]
+    assert len([item for item in tables if min(item.dims) > 1]) == (1 if case == "tied" else 2)
+    inputs: list[Any] = [str(tmp_path / name) for name in names] if case == "image" else LETTERS[:10]
+    plain = [item.score for item in model.predict(inputs)]
+    narrow = [item.score for item in runtime.predict(inputs)]
+    assert np.mean(np.abs(np.subtract(plain, narrow))) < 0.02 * np.mean(np.abs(plain))
+
+
+def test_graphs_hold_no_notes_of_the_exporter(golden: tuple[Predictor, Path]) -> None:
+    for file in ("encode.onnx", "step.onnx"):
+        content = (golden[1] / file).read_bytes()
+        assert b"stack_trace" not in content
+        assert b"antiphon/" not in content, "a path of this computer"
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_int8_is_smaller_and_keeps_most_answers(cell: str, tmp_path: Path) -> None:
     from tasks import tiny_config, words
@@ -435,7 +474,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "there").mkdir()
     with pytest.raises(AntiphonError, match="there: exists; name a new folder"):
         export(folder, tmp_path / "there")
-    with pytest.raises(AntiphonError, match="--to tflite: unknown; choose onnx"):
+    with pytest.raises(AntiphonError, match="--to tflite: unknown; choose onnx, wheel, web"):
         export(folder, tmp_path / "out", "tflite")
     monkeypatch.setattr("antiphon.export.folder.compare", lambda *_: 1e-3)
     with pytest.raises(AntiphonError, match=r"its graphs differ from PyTorch by 1.0e-03; nothing is written"):

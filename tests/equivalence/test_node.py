@@ -64,7 +64,7 @@ def test_the_example_in_node_says_what_the_runtime_says(
         for line, item in zip(done.stdout.removesuffix("\n").split("\n"), expected, strict=True):
             text, score = line.split("\t")
             assert text == item.text
-            assert float(score) == pytest.approx(item.score, abs=1e-3)
+            assert (float(score) if score else None) == pytest.approx(item.score, abs=1e-3)
     if chosen is None:
         assert len({item.text for item in expected}) > 5
     refused = subprocess.run(

@@ -81,7 +81,8 @@ def inputs_of(case: str, columns: dict[str, list[Any]]) -> list[Any]:
     if not several:
         return ["", ""]
     inputs = list(zip(*(columns[key] for key in several), strict=True)) if len(several) > 1 else columns[several[0]]
-    return [*inputs, *STRANGE] if len(several) == 1 and isinstance(inputs[0], str) else list(inputs)
+    texts = len(several) == 1 and isinstance(inputs[0], str) and "image" not in case
+    return [*inputs, *STRANGE] if texts else list(inputs)
 
 
 @pytest.mark.parametrize(

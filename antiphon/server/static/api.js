@@ -8,6 +8,8 @@ export class Problem extends Error {
   }
 }
 
+export const DOCS = "docs"; // where its paths are explained
+
 let token = "";
 
 /** The token for a server that needs one. It is kept as long as the page is open, and nowhere else. */

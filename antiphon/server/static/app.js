@@ -28,7 +28,7 @@ function Head({ cards, card, state, change, t, language }) {
             onChoose=${(model) => change({ ...FORGOTTEN, model, input: null, reference: null, other: null, with: null }, true)} />
           <${BesideChoice} cards=${cards} card=${card} state=${state} change=${change} t=${t} />`}
         <${Appearance} state=${state} change=${change} t=${t} language=${language} />
-        <a href="docs">${t("docs")}</a>
+        ${api.DOCS && html`<a href=${api.DOCS}>${t("docs")}</a>`}
       </div>
     </header>`;
 }

@@ -98,7 +98,7 @@ export function Question({ card, state, change, t, onStream, problem }) {
   };
   const options = card.options.filter(({ name }) => name in OPTIONS);
   const taken = optionsOf(card, state);
-  const contextual = card.explains && card.streams === "tokens" && card.target.kind !== "next" && sides.length > 0;
+  const contextual = card.explains && card.format === "pytorch" && card.streams === "tokens" && card.target.kind !== "next" && sides.length > 0;
   return html`
     <form class="ask card" novalidate aria-label=${t("input")} onSubmit=${(event) => (event.preventDefault(), send(draft))} onKeyDown=${onKeyDown}
       oncompositionstart=${begun} oncompositionend=${composed}>

@@ -110,6 +110,8 @@ const en = {
   "unknown.count": "symbols of the input that are not in the vocabulary",
 
   "problem.unreachable": "The server cannot be reached.",
+  "problem.runtime_missing": "ONNX Runtime is not there; run npm install in the folder of this page.",
+  "problem.invalid_folder": "The files of the model cannot be read.",
   "problem.invalid_json": "The request is not JSON.",
   "problem.invalid_host": "This server does not answer to this host name.",
   "problem.unauthorized": "A token is needed, and the right one.",
@@ -371,6 +373,8 @@ const zh = {
   "unknown.count": "输入中不在词表里的符号数",
 
   "problem.unreachable": "无法连接服务器。",
+  "problem.runtime_missing": "缺少 ONNX Runtime；请在本页面的文件夹中运行 npm install。",
+  "problem.invalid_folder": "无法读取模型的文件。",
   "problem.invalid_json": "请求不是 JSON。",
   "problem.invalid_host": "此服务器不接受该主机名。",
   "problem.unauthorized": "需要正确的令牌。",

@@ -130,7 +130,7 @@ function Body({ trace }) {
 
 export const diagram = {
   wide: true,
-  shows: () => true,
+  shows: (trace) => !trace.exported, // of an exported model the layers are not seen
   Body,
   table: (trace, page) => ({ head: [page.t("diagram.part"), page.t("diagram.kind"), page.t("diagram.shape")], rows: parts(trace, page) }),
   data: ({ encoder, context, output, sources }) => ({ sources, encoder, context, output }),

@@ -26,7 +26,7 @@ from antiphon.model.parts.recurrent import Cell
 
 AXES: dict[str, Sequence[Any]] = {
     "cell": tuple(CELLS),
-    "varied": (False, True),  # layer normalisation and zoneout, and what stands between layers
+    "varied": (False, True),  # layer normalisation, zoneout and an LSTM's rounds, and what stands between layers
     "encoder_layers": (1, 2),
     "decoder_layers": (1, 2, 3),
     "bidirectional": (True, False),
@@ -61,6 +61,14 @@ def cell_of(kind: str, inputs: int, hidden: int) -> Cell:
     return CELLS.build(kind, {}, "cell", inputs=inputs, hidden=hidden)
 
 
+def cell_choice(at: Mapping[str, Any]) -> Any:
+    """The cell of a choice by axis: with options if it is varied."""
+    if not at["varied"]:
+        return at["cell"]
+    rounds = {"mogrifier": 2} if at["cell"] == "lstm" else {}
+    return {"kind": at["cell"], "layer_norm": True, "zoneout": 0.2, **rounds}
+
+
 def settings(choice: Choice) -> Model:
     """The configuration of a choice; dot and last need decoder states as wide as the encoder's."""
     at = dict(zip(NAMES, choice, strict=True))
@@ -70,7 +78,7 @@ def settings(choice: Choice) -> Model:
     between = {"norm": True, "feed_forward": 2} if at["varied"] else {}
     return Model.model_validate(
         {
-            "cell": {"kind": at["cell"], "layer_norm": True, "zoneout": 0.2} if at["varied"] else at["cell"],
+            "cell": cell_choice(at),
             "embedding": 5,
             "encoder": {
                 "hidden": 3 if at["bidirectional"] else 6,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from models import NAMES, Choice, covering, name, settings
+from models import NAMES, Choice, cell_choice, covering, name, settings
 from typer.testing import CliRunner
 from untrained import CHANCE, FRAMES, KINDS, TEXTS, WORDS, picture_files, rows_of, untrained
 
@@ -93,7 +93,7 @@ CHOICES = [
 def test_a_writer_of_any_parts_says_what_it_says_in_pytorch(choice: Choice, tmp_path: Path) -> None:
     parts = settings(choice).model_dump(by_alias=True, exclude={"image", "embeddings"})
     at = dict(zip(NAMES, choice, strict=True))
-    parts["cell"] = {"kind": at["cell"], "layer_norm": True, "zoneout": 0.2} if at["varied"] else at["cell"]
+    parts["cell"] = cell_choice(at)
     parts["context"] = {"from": at["context"], "to": at["to"]}
     parts["context"] |= {"pool": at["pool"]} if at["context"] == "projected_all" else {}
     tree = {"source": {"column": "x"}, "target": {"column": "y", "tokens": "chars"}, "model": parts}

@@ -10,6 +10,7 @@ from models import cell_of
 from torch import nn
 
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS
+from antiphon.errors import ConfigError
 from antiphon.model.parts.bridges import Last, ProjectedAll, ProjectedLast
 from antiphon.model.parts.cells import CELLS
 from antiphon.model.parts.encoders import RecurrentEncoder, reverse_within
@@ -78,6 +79,11 @@ def test_a_processor_without_a_fused_call_in_bfloat16_goes_step_by_step(
         cell(inputs, cell.initial(inputs))  # in float32 there is no other way
 
 
+def test_a_rank_needs_rounds() -> None:
+    with pytest.raises(ConfigError, match=r"^model\.cell\.mogrifier_rank: needs mogrifier, the number of rounds$"):
+        CELLS.build("lstm", {"mogrifier_rank": 2}, "model.cell", inputs=3, hidden=4)
+
+
 @pytest.mark.parametrize("kind", list(CELLS))
 def test_a_sequence_equals_its_steps(kind: str) -> None:
     cell = cell_of(kind, 3, 4)
@@ -96,6 +102,31 @@ def test_forget_gates_start_open() -> None:
     cell = LstmCell(3, 4, forget_bias=2.0)
     assert cell.input_bias.detach().chunk(4)[1].tolist() == [2.0] * 4
     assert sum(cell.input_bias.detach().chunk(4)[i].abs().sum() for i in (0, 2, 3)) == 0
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_mogrifier_rounds_are_their_equations_at_every_step(rank: int | None) -> None:
+    """The cell with rounds equals the plain one on inputs and states that were scaled before."""
+    options = {} if rank is None else {"mogrifier_rank": rank}
+    cell = CELLS.build("lstm", {"mogrifier": 3, **options}, "cell", inputs=3, hidden=4)
+    plain = cell_of("lstm", 3, 4)
+    randomize(cell)
+    plain.load_state_dict({name: value for name, value in cell.state_dict().items() if "rounds" not in name})
+    assert isinstance(cell, LstmCell)
+    inputs = torch.randn(2, 6, 3)
+    state = cell.initial(inputs)
+    whole, final = cell(inputs, state)
+    q1, r, q2 = cell.rounds
+    for step, output in zip(inputs.unbind(1), whole.unbind(1), strict=True):
+        h, c = state
+        x = 2 * torch.sigmoid(q1(h)) * step
+        h = 2 * torch.sigmoid(r(x)) * h
+        x = 2 * torch.sigmoid(q2(h)) * x
+        state = plain.step(x, (h, c))
+        torch.testing.assert_close(output, state[0])
+    torch.testing.assert_close(final, state)
+    if rank is not None:
+        assert cell.get_parameter("rounds.0.0.weight").shape == (2, 4)
 
 
 def test_reversal_stays_within_each_length_and_undoes_itself() -> None:

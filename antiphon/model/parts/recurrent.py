@@ -281,7 +281,9 @@ class LstmCell(Cell):
 
     i, f, o = sigmoid(W x + U h), g = tanh(W_g x + U_g h), c' = f * c + i * g, h' = o * tanh(c').
     The forget gate's bias starts at `forget_bias` (Jozefowicz et al. 2015). With layer normalisation
-    h' = o * tanh(LN(c')).
+    h' = o * tanh(LN(c')). `mogrifier` is in how many rounds input and state first scale each other, in turn, x = 2
+    sigmoid(Q h) * x and h = 2 sigmoid(R x) * h (Melis et al. 2020, arXiv 1909.01792); `mogrifier_rank` is the rank of Q
+    and R, by default full. With it all steps are taken one after the other, which is much slower.
     """
 
     gates = 4
@@ -289,12 +291,42 @@ class LstmCell(Cell):
     parts = 2
     fused = staticmethod(torch.lstm)
 
-    def __init__(self, inputs: int, hidden: int, forget_bias: float = 1.0) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        forget_bias: float = 1.0,
+        mogrifier: int = 0,
+        mogrifier_rank: int | None = None,
+    ) -> None:
         super().__init__(inputs, hidden)
         self.cell_norm: nn.LayerNorm | None = None
+        if not 0 <= mogrifier <= 16:
+            raise ConfigError("mogrifier", f"must lie between 0 and 16 (is {mogrifier})")
+        if mogrifier_rank is not None and (mogrifier_rank < 1 or not mogrifier):
+            reason = (
+                "needs mogrifier, the number of rounds"
+                if not mogrifier
+                else f"must be at least 1 (is {mogrifier_rank})"
+            )
+            raise ConfigError("mogrifier_rank", reason)
+        ways = [(hidden, inputs), (inputs, hidden)]
+        self.rounds = nn.ModuleList(_product(*ways[place % 2], mogrifier_rank) for place in range(mogrifier))
         if abs(forget_bias) > 100:
             raise ConfigError("forget_bias", f"must lie between -100 and 100 (is {forget_bias:g})")
         nn.init.constant_(self.input_bias.detach()[hidden : 2 * hidden], forget_bias)
+
+    @property
+    def plain(self) -> bool:
+        return super().plain and not self.rounds
+
+    def _gates(self, inputs: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        for place, scale in enumerate(self.rounds):
+            if place % 2:
+                h = 2 * torch.sigmoid(scale(inputs)) * h
+            else:
+                inputs = 2 * torch.sigmoid(scale(h)) * inputs
+        return super()._gates(inputs, h)
 
     def _normalize(self) -> None:
         super()._normalize()
@@ -312,6 +344,13 @@ class LstmCell(Cell):
         c = gates["forget"] * c + gates["input"] * gates[CANDIDATE]
         shown = c if self.cell_norm is None else self.cell_norm(c)
         return gates["output"] * torch.tanh(shown), c
+
+
+def _product(inputs: int, outputs: int, rank: int | None) -> nn.Module:
+    """A linear map, or one of a lower rank."""
+    if rank is None:
+        return nn.Linear(inputs, outputs)
+    return nn.Sequential(nn.Linear(inputs, rank, bias=False), nn.Linear(rank, outputs))
 
 
 def dropped_weights(model: nn.Module) -> dict[str, Tensor]:

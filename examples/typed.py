@@ -18,8 +18,11 @@ from antiphon import (
     AntiphonError,
     Callback,
     Candidate,
+    Chosen,
+    Doubt,
     LabelPrediction,
     LabelsPrediction,
+    Lexicon,
     LiveEnd,
     Predictor,
     Run,
@@ -75,8 +78,16 @@ def use(model: Predictor[TextPrediction], folder: Path) -> None:
     metrics: dict[str, float] = model.evaluate(table)
     print(len(scores), metrics["token_error_rate"], model.scores([("abed", "A B E D")]), len(model.scored(table)))
     print(model.calibrate(table).summary(), model.predict(["abed"])[0].confidence)
+    doubtful: list[Doubt] = model.doubt(table)
+    chosen: list[Chosen] = model.next_rows(["abed", "cede", "cedd"], 2)
+    print(doubtful[0].doubt, doubtful[0].prediction, [(item.value, item.uncertainty) for item in chosen])
+    lexicon: Lexicon = antiphon.lexicon(model, ["abed", "cede"], n_best=2)
+    print(*lexicon.lines("mfa"), [word.word for word in lexicon.doubtful()], sep="\n")
     trace: Trace = model.explain("abed", reference="A B E D")
     print(len(trace.to_json()))
+
+    print(antiphon.doubt(folder / "spelling", table, folds=2, quiet=True)[0].to_json())
+    print(len(antiphon.next_rows(folder / "spelling", ["abed", "cede"], 1)))
 
     rows = [(word, " ".join(word.upper())) for word in WORDS[:20]]
     report = antiphon.check(rows, valid=0.2)

@@ -80,14 +80,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def repository(self, name: str) -> Repository | None:
         """A repository that may be seen; otherwise the answer is sent."""
-        found = self.hub.repositories.get(name)
-        if found is None or (found.private and not self.knows):
-            self.answer(404 if self.knows else 401, {"error": "Repository not found"}, "RepoNotFound")
+        place = self.hub.repositories.get(name)
+        if place is None or (place.private and not self.knows):
+            self.answer(404 if self.knows else 401, {"error": "Repository not place"}, "RepoNotFound")
             return None
-        if found.gated and not self.knows:
+        if place.gated and not self.knows:
             self.answer(403, {"error": "gated"}, "GatedRepo")
             return None
-        return found
+        return place
 
     def handle_any(self) -> None:
         path = unquote(urlsplit(self.path).path)

@@ -41,10 +41,10 @@ class Compared:
 
 def compared(task: Task) -> list[Compared]:
     """The target of every row beside what the model predicts for its input, greedily."""
-    given = score_rows(task.model, task.examples, task.device)
+    targets = score_rows(task.model, task.examples, task.device)
     best, texts = _best(task)
-    steps = [len(losses) for losses in given.losses]
-    return [Compared(*entry) for entry in zip(given.totals, best, texts, steps, strict=True)]
+    steps = [len(losses) for losses in targets.losses]
+    return [Compared(*entry) for entry in zip(targets.totals, best, texts, steps, strict=True)]
 
 
 def _best(task: Task) -> tuple[list[float], Sequence[str | None]]:

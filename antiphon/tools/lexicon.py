@@ -109,17 +109,17 @@ def lexicon(
         format_of(to)
         refuse_words(listed, to, where)
     allowed = None if inventory is None else read_inventory(inventory)
-    asked = model if isinstance(model, Pronouncer) else pronouncer(model, device, threads)
-    before = {} if known is None else _read_known(user_path(known), asked)
-    answered = _known_words(listed, before, asked)
+    predictor = model if isinstance(model, Pronouncer) else pronouncer(model, device, threads)
+    before = {} if known is None else _read_known(user_path(known), predictor)
+    answered = _known_words(listed, before, predictor)
     rest = [(line, word) for line, word in listed if line not in answered]
     for start in range(0, len(rest), WINDOW):
         part = rest[start : start + WINDOW]
-        answered |= {word.line: word for word in _predicted(asked, part, where, beam, n_best)}
+        answered |= {word.line: word for word in _predicted(predictor, part, where, beam, n_best)}
     result = [answered[line] for line, _ in listed]
     if allowed is not None:
         _refuse_outside(result, allowed, "the inventory" if not isinstance(inventory, str | Path) else str(inventory))
-    notes += _notes(result, before, asked, where)
+    notes += _notes(result, before, predictor, where)
     if to == "sherpa" and any(len(word.pronunciations) > 1 for word in result):
         notes.append("sherpa-onnx takes the first pronunciation of a word alone when it speaks")
     if n_best == 1 and to is not None:  # a column of probabilities only where there is a choice
@@ -203,7 +203,7 @@ def read_inventory(inventory: str | Path | Iterable[str]) -> set[str]:
     return symbols
 
 
-def _read_known(path: Path, asked: Pronouncer) -> dict[tuple[str, ...], list[Pronunciation]]:
+def _read_known(path: Path, predictor: Pronouncer) -> dict[tuple[str, ...], list[Pronunciation]]:
     """The pronunciations of a lexicon by the symbols of their words; a wrong line is a `DataError`."""
     read = LEXICONS["tsv"].read if path.name.removesuffix(".gz").endswith(".tsv") else read_any
     items: dict[tuple[str, ...], list[Pronunciation]] = {}
@@ -212,7 +212,7 @@ def _read_known(path: Path, asked: Pronouncer) -> dict[tuple[str, ...], list[Pro
         if item is None:
             wrong.append(f"{path}:{number}: {reason}")
         else:
-            entries = items.setdefault(asked.key(item.word), [])
+            entries = items.setdefault(predictor.key(item.word), [])
             if item.symbols not in [entry.symbols for entry in entries]:
                 entries.append(item)
     if wrong:
@@ -221,29 +221,29 @@ def _read_known(path: Path, asked: Pronouncer) -> dict[tuple[str, ...], list[Pro
 
 
 def _known_words(
-    listed: Sequence[tuple[int, str]], before: Mapping[tuple[str, ...], list[Pronunciation]], asked: Pronouncer
+    listed: Sequence[tuple[int, str]], before: Mapping[tuple[str, ...], list[Pronunciation]], predictor: Pronouncer
 ) -> dict[int, Word]:
     """The words that the known lexicon has, by their lines; the known answers of the model win over it."""
     answered = {}
     for line, word in listed if before else ():
-        key = asked.key(word)
-        if key in before and (key,) not in asked.known:
+        key = predictor.key(word)
+        if key in before and (key,) not in predictor.known:
             items = [Pronunciation(word, item.symbols, item.probability or 1.0) for item in before[key]]
             answered[line] = Word(word, line, items, 1.0, known=True)
     return answered
 
 
 def _predicted(
-    asked: Pronouncer, part: Sequence[tuple[int, str]], where: str, beam: int | None, n_best: int
+    predictor: Pronouncer, part: Sequence[tuple[int, str]], where: str, beam: int | None, n_best: int
 ) -> Iterator[Word]:
     """The model's pronunciations of words. Where it predicts no symbol, a wider beam looks for the best that has some.
 
     Words that it cannot read are a `DataError` with all of them.
     """
-    answers = _answers(asked, [word for _, word in part], beam, n_best)
+    answers = _answers(predictor, [word for _, word in part], beam, n_best)
     silent = [place for place, answer in enumerate(answers) if not getattr(answer, "tokens", True)]
     if silent:
-        wider = _answers(asked, [part[place][1] for place in silent], max(beam or 1, n_best, WIDTH), WIDTH)
+        wider = _answers(predictor, [part[place][1] for place in silent], max(beam or 1, n_best, WIDTH), WIDTH)
         for place, answer in zip(silent, wider, strict=True):
             answers[place] = answer
     wrong = [
@@ -257,17 +257,17 @@ def _predicted(
         items = [
             Pronunciation(word, symbols, math.exp(candidate.score))
             for candidate in answer.n_best
-            if (symbols := asked.symbols(candidate.text, candidate.tokens))
+            if (symbols := predictor.symbols(candidate.text, candidate.tokens))
         ]
         distinct = list({item.symbols: item for item in reversed(items)}.values())[::-1]
-        known = (asked.key(word),) in asked.known
+        known = (predictor.key(word),) in predictor.known
         confidence = answer.confidence if distinct else 0.0
-        unknown = asked.unknown(word) if answer.unknown else []
+        unknown = predictor.unknown(word) if answer.unknown else []
         yield Word(word, line, distinct[:n_best], confidence, unknown, known)
 
 
-def _answers(asked: Pronouncer, words: Sequence[str], beam: int | None, n_best: int) -> list[Any]:
-    return asked.answers(words, beam if n_best == 1 else max(beam or 1, n_best), n_best)
+def _answers(predictor: Pronouncer, words: Sequence[str], beam: int | None, n_best: int) -> list[Any]:
+    return predictor.answers(words, max(beam or predictor.width, n_best), n_best)
 
 
 def _refuse_outside(words: Sequence[Word], allowed: set[str], where: str) -> None:
@@ -290,7 +290,7 @@ def _refuse_outside(words: Sequence[Word], allowed: set[str], where: str) -> Non
 
 
 def _notes(
-    words: Sequence[Word], before: Mapping[tuple[str, ...], list[Pronunciation]], asked: Pronouncer, where: str
+    words: Sequence[Word], before: Mapping[tuple[str, ...], list[Pronunciation]], predictor: Pronouncer, where: str
 ) -> list[str]:
     """What was known, what has unknown letters, and what has no pronunciation."""
     notes = []
@@ -299,7 +299,7 @@ def _notes(
         notes.append(f"{count:,} of {len(words):,} words were known before")
     if before:
         folded = {"".join(key).lower() for key in before}
-        other = [word.word for word in words if not word.known and "".join(asked.key(word.word)).lower() in folded]
+        other = [word.word for word in words if not word.known and "".join(predictor.key(word.word)).lower() in folded]
         if other:
             such = ", ".join(map(repr, other[:3]))
             notes.append(f"{count_of(len(other), 'word')} known only in other upper and lower case, such as {such}")

@@ -30,6 +30,7 @@ class Pronouncer:
     letters: Collection[str]  # those that it knows
     separated: bool  # whether blanks separate the symbols of a pronunciation, and its tokens are not these symbols
     known: Collection[Any]  # keys of its known answers: the symbols of each source
+    width: int  # of the configured beam
     refuse_unsure: Callable[[], object]  # an error if it is not calibrated
     answers: Callable[[Sequence[str], int | None, int], list[Any]]
 
@@ -65,7 +66,7 @@ def _trained(model: Predictor[Any]) -> Pronouncer:
     letters, separated = frozenset(source.vocabulary.symbols), _are_separated(target.vocabulary.symbols)
     known, refuse_unsure = model.exceptions.answers, model.refuse_unsure
     return Pronouncer(
-        str(model.folder), source.split, letters, separated, known, refuse_unsure,
+        str(model.folder), source.split, letters, separated, known, model.config.decode.beam, refuse_unsure,
         lambda words, beam, n_best: model.answers(words, beam, n_best),
     )  # fmt: skip
 
@@ -90,8 +91,9 @@ def _exported(folder: Path, threads: int) -> Pronouncer:
             raise ModelFolderError(str(error)) from None
 
     separated = _are_separated(model.target.vocabulary.symbols)
+    letters = frozenset(source.vocabulary.symbols)
     return Pronouncer(
-        str(folder), source.split, frozenset(source.vocabulary.symbols), separated, model.known, refuse_unsure, answers
+        str(folder), source.split, letters, separated, model.known, model.width, refuse_unsure, answers
     )  # fmt: skip
 
 

@@ -80,6 +80,7 @@ class Model:
         self._copied = Copied.of(manifest.get("copied", []), self.sources, self.target)
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
+        self.width = int((self._decode or {"beam": 1})["beam"])  # of the configured beam
         self._continues = "encode" not in graphs and "read" not in graphs  # a language model
         self._aligns = bool(manifest.get("aligns", False))  # whether all frames predict one text together (CTC)
         self._calibration, self.known = calibration, known
@@ -218,7 +219,7 @@ class Model:
     def _width(self, beam: int | None, n_best: int) -> int:
         if beam is not None and beam < 1:
             raise OptionError(f"beam: must be at least 1 (is {beam})")
-        width = beam if beam is not None else int((self._decode or {"beam": 1})["beam"])
+        width = beam if beam is not None else self.width
         if not 1 <= n_best <= width:
             raise OptionError(f"n_best: must lie between 1 and the beam's width, {width} (is {n_best})")
         return width

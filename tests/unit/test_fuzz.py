@@ -53,7 +53,7 @@ def read(name: str, content: bytes, columns: Any, header: bool) -> None:
             assert str(path) in str(error)
 
 
-@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.conllu", "a.npz", "a.npy", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.jsonl", "a.conllu", "a.dict", "a.npz", "a.npy", "a.parquet"])
 @pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_every_reader_reads_or_refuses(name: str, count: int) -> None:
     @tries(count)

@@ -171,6 +171,8 @@ def test_probabilities_are_those_of_the_candidates(folder: Path, write: Write) -
     assert [line[2] for line in lines] == [candidate.text for candidate in answer.n_best]
     for line, candidate in zip(lines, answer.n_best, strict=True):
         assert float(line[1]) == pytest.approx(max(math.exp(candidate.score), 0.0001), abs=6e-5)
+    two = run(folder, words, "--to", "mfa", "--n-best", 2).stdout.splitlines()
+    assert two == done.stdout.splitlines()[:2], "the best do not depend on how many are asked for"
     variants = run(folder, words, "--to", "cmudict", "--n-best", 3).stdout.splitlines()
     assert [line.split("  ")[0] for line in variants] == ["cab", "cab(1)", "cab(2)"]
 

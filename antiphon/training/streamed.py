@@ -22,11 +22,14 @@ from antiphon.errors import ConfigError
 def check_streamed(config: Config) -> None:
     """Refuse what needs all rows in memory, if the table is streamed."""
     if not is_streamed(config):
+        if config.data.shuffle is not None:
+            raise ConfigError("data.shuffle", "one long text is read from its beginning to its end; leave it out")
         if config.data.sample is not None or config.data.workers is not None:
             key = "data.sample" if config.data.sample is not None else "data.workers"
             raise ConfigError(key, "is for a streamed table: a folder or a pattern in data.train, or set data.shuffle")
         return
-    reason = "needs all rows in memory, and this table is streamed; name its files in a list in data.train, without data.shuffle"
+    advice = "name its files in a list in data.train, without data.shuffle"
+    reason = f"needs all rows in memory, and this table is streamed; {advice}"
     for key, used in (("data.hallucinate", config.data.hallucinate), ("train.teachers", config.train.teachers)):
         if used:
             raise ConfigError(key, reason)

@@ -148,9 +148,11 @@ def load_rows(
     codecs: Codecs | None = None,
     warn: bool = True,
     targets: bool = True,
+    sample: bool = False,
 ) -> Sequence[Row]:
-    """All rows of `files`, of a streamed table its sample; bad ones are raised together at the end, or skipped if the
-    configuration says so.
+    """All rows of `files`; bad ones are raised together at the end, or skipped if the configuration says so.
+
+    With `sample` they are those of the sample of the streamed table that the configuration trains from.
 
     Without `targets` only their sources are read.
 
@@ -158,7 +160,7 @@ def load_rows(
     unless `warn` is false.
     """
     met = problems if problems is not None else Problems(config.data.on_error == "skip")
-    rows = _read(config, files, codecs or untrained(config), met, targets)
+    rows = _read(config, files, codecs or untrained(config), met, targets, sample)
     if problems is None:
         met.raise_any()
         if warn:
@@ -168,7 +170,9 @@ def load_rows(
     return rows
 
 
-def _read(config: Config, files: Files, codecs: Codecs, problems: Problems, targets: bool) -> Sequence[Row]:
+def _read(
+    config: Config, files: Files, codecs: Codecs, problems: Problems, targets: bool, sample: bool
+) -> Sequence[Row]:
     """The rows that can be read; others, and what is odd, are added to `problems`."""
     if isinstance(files, InMemory) and files.rows is not None:
         return list(files.rows)
@@ -184,7 +188,7 @@ def _read(config: Config, files: Files, codecs: Codecs, problems: Problems, targ
     if codecs.sources[0].whole:
         return list(read_texts(tables, sides[0], problems))
     data = config.data
-    if is_streamed(config) and files == data.train:
+    if sample:
         rows = list(read_sample(config, sides, problems))
     else:
         rows = list(read_rows(tables, parallel, sides, data.header, problems, data.group, data.separator))
@@ -287,8 +291,10 @@ def held_out(
 def load_parts(
     config: Config, codecs: Codecs, train: Problems | None = None, valid: Problems | None = None
 ) -> tuple[Sequence[Row], Sequence[Row]]:
-    """Training and validation rows, as configured; with `Problems` for each, nothing is raised."""
-    rows = load_rows(config, config.data.train, train, codecs, targets=config.train.teacher_outputs != "only")
+    """Training and validation rows, as configured, of a streamed table its sample; with `Problems` for each, nothing is
+    raised."""
+    targets = config.train.teacher_outputs != "only"
+    rows = load_rows(config, config.data.train, train, codecs, targets=targets, sample=is_streamed(config))
     files = config.data.valid if config.data.valid is not None else DEFAULT_FRACTION
     if isinstance(rows, Windows):
         parts = parts_in_time(config, rows)

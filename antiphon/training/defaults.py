@@ -206,7 +206,9 @@ def _with_sides(tree: Mapping[str, Any], skip: bool, chosen: bool) -> tuple[Sequ
     if is_encoded(config.data.train):
         rows = sample_of_encoded(config)
     else:
-        rows = load_rows(config, config.data.train, problems, codecs, warn=False, targets=targets)
+        rows = load_rows(
+            config, config.data.train, problems, codecs, warn=False, targets=targets, sample=is_streamed(config)
+        )
     if not chosen:
         return rows, dict(tree), about
     target = dict(tree.get("target", {}))

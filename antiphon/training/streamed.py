@@ -22,6 +22,8 @@ from antiphon.errors import ConfigError
 def check_streamed(config: Config) -> None:
     """Refuse what needs all rows in memory, if the table is streamed."""
     if not is_streamed(config):
+        if config.data.shuffle is not None:
+            raise ConfigError("data.shuffle", "one long text is read from its beginning to its end; leave it out")
         if config.data.sample is not None or config.data.workers is not None:
             key = "data.sample" if config.data.sample is not None else "data.workers"
             raise ConfigError(key, "is for a streamed table: a folder or a pattern in data.train, or set data.shuffle")

@@ -182,6 +182,6 @@ def test_killed_at_random_moments_it_ends_the_same_bit_for_bit(tmp_path: Path) -
     killed_and_resumed(tmp_path, 6, seed=time.time_ns())
 
 
-if __name__ == "__main__":  # python tests/equivalence/test_streamed.py KILLS
+if __name__ == "__main__":  # PYTHONPATH=tests python tests/equivalence/test_streamed.py KILLS
     with tempfile.TemporaryDirectory() as name:
         print(killed_and_resumed(Path(name), int(sys.argv[1]), time.time_ns()), "trainings, all equal bit for bit")

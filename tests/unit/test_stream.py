@@ -24,7 +24,7 @@ from antiphon.config.schema import Config
 from antiphon.data import stream as streams
 from antiphon.data import workers
 from antiphon.data.encoded import Sequences
-from antiphon.data.load import train_codecs
+from antiphon.data.load import load_rows, train_codecs
 from antiphon.data.stream import Position, Stream, Tables, Window, dealt, in_turn
 from antiphon.errors import AntiphonError, ConfigError, DataError
 from antiphon.training.plan import Update, updates
@@ -302,6 +302,21 @@ def test_what_needs_all_rows_is_refused_for_a_stream(keys: dict[str, Any], messa
         set_value(tree, key, value)
     with pytest.raises(ConfigError, match=message):
         check_names(parse_config(tree, tmp_path))
+
+
+def test_one_long_text_has_no_window(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("once upon a time\n" * 9)
+    data = {"train": "book.txt", "valid": 0.2, "shuffle": 5}
+    tree = {"data": data, "source": "long_text", "target": "next"}
+    with pytest.raises(ConfigError, match=r"data.shuffle: one long text"):
+        check_names(parse_config(tree, tmp_path))
+
+
+def test_another_command_reads_all_rows_of_a_streamed_table(tmp_path: Path) -> None:
+    rows = in_shards(tmp_path / "shards", [30, 30])
+    config = config_of(tmp_path, "shards", sample=10)
+    assert len(read_parts(config).rows) == 10
+    assert len(load_rows(config, config.data.train)) == len(rows)
 
 
 def test_keys_of_streams_are_refused_in_memory(tmp_path: Path) -> None:

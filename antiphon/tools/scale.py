@@ -146,10 +146,10 @@ def measured(setup: Prepared, seconds: float) -> Costs:
     shares: list[float] = []
     share = seconds / ROUNDS
     learner.model.train()
-    updates = {size: _mean(lambda s=size: apply(learner, Update(next(steps), 0, [batches[s]]), 1.0, 1), share)  # type: ignore[misc]
+    updates = {size: _least(lambda s=size: apply(learner, Update(next(steps), 0, [batches[s]]), 1.0, 1), share)  # type: ignore[misc]
                for size in (FEW, MANY)}  # fmt: skip
-    reading = _mean(lambda: collate(setup.train, batches[MANY]), share / 4) / MANY
-    _mean(passes, share)
+    reading = _least(lambda: collate(setup.train, batches[MANY]), share / 4) / MANY
+    _least(passes, share)
     row = max(0.0, (updates[MANY] - updates[FEW]) / (MANY - FEW) - reading)
     forward = statistics.median(shares) * row
     fixed = max(0.0, updates[MANY] - MANY * (row + reading))
@@ -158,15 +158,15 @@ def measured(setup: Prepared, seconds: float) -> Costs:
     return Costs(size, tokens, fixed, reading, forward, row - forward)
 
 
-def _mean(call: Callable[[], object], seconds: float) -> float:
-    """Median seconds of a call, after one that warms up."""
+def _least(call: Callable[[], object], seconds: float) -> float:
+    """The least seconds of a call, after one that warms up: other programs can only add to it."""
     call()
     taken: list[float] = []
     while sum(taken) < seconds or len(taken) < ROUNDS:
         began = time.perf_counter()
         call()
         taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+    return min(taken)
 
 
 def measured_link(ranks: Ranks, seconds: float) -> Link:

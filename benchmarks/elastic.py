@@ -42,7 +42,8 @@ def train(folder: Path, name: str, seed: int, updates: int, kills: int) -> tuple
     chance = random.Random(seed)
     for number in range(kills):
         time.sleep(chance.uniform(2, LONGEST))
-        running = workers(launcher)
+        while not (running := workers(launcher)) and launcher.poll() is None:
+            time.sleep(0.1)  # torchrun is starting them
         if not running or launcher.poll() is not None:
             raise SystemExit(f"it ended after {number} kills; give more --updates")
         kill(chance.choice(running))

@@ -151,9 +151,9 @@ def measured(setup: Prepared, seconds: float) -> Costs:
     def update(rows: Ints) -> object:
         return apply(learner, Update(next(steps), 0, [rows], setup.train), 1.0, 1)
 
-    updates = {size: _mean(partial(update, rows), share) for size, rows in batches.items()}
-    reading = _mean(lambda: collate(setup.train, batches[MANY]), share / 4) / MANY
-    _mean(passes, share)
+    updates = {size: _least(partial(update, rows), share) for size, rows in batches.items()}
+    reading = _least(lambda: collate(setup.train, batches[MANY]), share / 4) / MANY
+    _least(passes, share)
     row = max(0.0, (updates[MANY] - updates[FEW]) / (MANY - FEW) - reading)
     forward = statistics.median(shares) * row
     fixed = max(0.0, updates[MANY] - MANY * (row + reading))
@@ -162,15 +162,15 @@ def measured(setup: Prepared, seconds: float) -> Costs:
     return Costs(size, tokens, fixed, reading, forward, row - forward)
 
 
-def _mean(call: Callable[[], object], seconds: float) -> float:
-    """Median seconds of a call, after one that warms up."""
+def _least(call: Callable[[], object], seconds: float) -> float:
+    """The least seconds of a call, after one that warms up: other programs can only add to it."""
     call()
     taken: list[float] = []
     while sum(taken) < seconds or len(taken) < ROUNDS:
         began = time.perf_counter()
         call()
         taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+    return min(taken)
 
 
 def measured_link(ranks: Ranks, seconds: float) -> Link:

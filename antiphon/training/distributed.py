@@ -136,8 +136,8 @@ ALONE = Ranks(0, 1, torch.device("cpu"))
 
 
 @contextmanager
-def connected() -> Iterator[None]:
-    """Within it, a message that does not arrive is a `TrainingError` with advice."""
+def connected(problem: str = "the connection to another process is lost") -> Iterator[None]:
+    """Within it, a message that does not arrive is a `TrainingError` that names the problem, with advice."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -145,7 +145,7 @@ def connected() -> Iterator[None]:
     except RuntimeError as error:  # of gloo; those of torch.distributed are RuntimeErrors too
         reason = re.sub(r"\[[^\]]*\.cc:\d+\] ", "", str(error).strip().splitlines()[0]).partition(". This is ")[0]
         advice = "with torchrun --max-restarts the training goes on by itself, and otherwise with --resume"
-        raise TrainingError(f"the connection to another process is lost ({reason}); {advice}") from None
+        raise TrainingError(f"{problem} ({reason}); {advice}") from None
 
 
 def _met(store: Store, rank: int, world: int) -> Store:
@@ -186,7 +186,8 @@ def joined(device_name: str | None) -> Iterator[Ranks]:
     device = pick_device(device_name)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    with connected():
+    place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    with connected(f"the other processes are not reached at {place}; is a firewall between the machines?"):
         store, rank, world = next(rendezvous("env://", timeout=LOST))
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=_met(store, rank, world), rank=rank, world_size=world, timeout=WAIT)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -52,16 +53,8 @@ def train(folder: Path, code: Path, nodes: list[Node], settings: list[str], upda
     """Target tokens per second of a training by one process for each of the nodes."""
     length = [f"train.validate_every={updates}", f"train.max_steps={PARTS * updates}", *settings]
     keys = [word for setting in length for word in ("--set", setting)]
-    command = [
-        "train",
-        str(folder / "config.yaml"),
-        "--out",
-        str(folder / "model"),
-        "--overwrite",
-        "--threads",
-        "1",
-        *keys,
-    ]
+    shutil.rmtree(folder / "model", ignore_errors=True)  # the older code may not know all keys of its configuration
+    command = ["train", str(folder / "config.yaml"), "--out", str(folder / "model"), *keys, "--threads", "1"]
     options = ["--nnodes", str(len(nodes)), "--nproc-per-node", "1", "--rdzv-backend", "c10d"]
     options += ["--rdzv-endpoint", f"{nodes[0].address}:29400", "--rdzv-id", os.urandom(4).hex()]
     running = [

@@ -336,4 +336,6 @@ TABLES: dict[str, tuple[Write, ...]] = {
     "do/lines": (scans,),
     "do/dialogue": (dialogues,),
     "do/generation": (spellings,),
+    "do/wheel": (pronunciations,),
+    "do/page": (pronunciations,),
 }

@@ -186,6 +186,9 @@ def test_each_has_its_files_and_no_others(built: dict[str, Built], package: str)
     static = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file()}
     assert "index.html" in static
     expected |= {f"{package}/server/static/{name}" for name in static}
+    if package == "antiphon":  # the page of an exported model, and the JavaScript that runs it
+        expected |= {f"antiphon/export/page/{path.name}" for path in (ROOT / "antiphon/export/page").iterdir()}
+        expected |= {f"antiphon/export/runtime_js/{path.name}" for path in (ROOT / "runtime-js/src").iterdir()}
     assert {name for name in wheel if not name.startswith(information)} == expected
     assert {name for name in sdist if name.startswith(f"{package}/")} == expected
     others = {name for name in sdist - expected if not name.startswith(f"{package}.egg-info/")}

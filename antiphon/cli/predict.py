@@ -101,7 +101,7 @@ def predict(
     decoding = Decoding(beam, drawn, chosen, prefix, align)
     output = Output(as_json, n_best, abstain_below, stream)
     plain = not (as_json or stream or abstain_below is not None)
-    if file is not None and model.continues_tables and not stream and model.is_table(file):
+    if file is not None and not stream and _is_long_table(model, file):
         _continue(model, file, decoding, output, out)
     elif out is not None:
         write_records(_records(model, file, decoding, output, scores), out)
@@ -146,6 +146,13 @@ class Output:
         if self.n_best > 1 and not isinstance(answer, SeriesPrediction):  # whose samples it has already
             value["n_best"] = [candidate.to_json() for candidate in getattr(answer, "n_best", [])]
         return json.dumps(value, ensure_ascii=False)
+
+
+def _is_long_table(model: Predictor, file: Path) -> bool:
+    """Whether a model continues the table in a file."""
+    from antiphon.use.inputs import is_read_as_table
+
+    return model.config.data.window is not None and is_read_as_table(str(file), model.config, model.codecs)
 
 
 def _continue(model: Predictor, file: Path, decoding: Decoding, output: Output, out: Path | None) -> None:

@@ -276,7 +276,8 @@ def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
         codec.learn([row.sources[number] for row in rows])
     codecs.target.learn([row.target for row in rows])
     if isinstance(codecs.target, SeriesCodec):
-        codecs.target.follow(codecs.sources)
+        place = codecs.target.past_source
+        codecs.target.follow(codecs.sources, ((row.sources[place], row.target) for row in rows))
     if codecs.target.form == "next":
         codecs.sources[0].trims = False  # a blank at the end of a prompt begins a word
     return codecs

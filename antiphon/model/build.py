@@ -169,11 +169,11 @@ def series_writer(model: Model, sources: Sequence[SideSizes], target: SeriesCode
         raise ConfigError("model.attention.input_feeding", reason)
     bridge = _bridge(model, channels, attention)
     decoder = _decoder(model, hidden, bridge, attention, memory)
-    likelihood = LIKELIHOODS.build(
-        target.likelihood, target.likelihood_options, "target.likelihood", numbers=target.size
-    )
+    numbers = target.size if target.learned else 2  # all that a likelihood can be of: how many is not known yet
+    options = target.likelihood_options
+    likelihood = LIKELIHOODS.build(target.likelihood, options, "target.likelihood", numbers=numbers)
     head = HEADS.build(
-        target.part, {}, "target.kind", features=hidden, symbols=target.size, likelihood=likelihood,
+        target.part, {}, "target.kind", features=hidden, symbols=numbers, likelihood=likelihood,
         segment=target.segment, stops=target.horizon is None, log_unit=target.log_unit,
     )  # fmt: skip
     assert isinstance(head, SeriesHead)

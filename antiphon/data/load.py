@@ -304,7 +304,9 @@ def train_codecs(config: Config, rows: Sequence[Row]) -> Codecs:
         else:
             codec.learn([(*row.sources, row.target)[number] for row in rows])
     if isinstance(codecs.target, SeriesCodec):
-        codecs.target.follow(codecs.sources)
+        place = codecs.target.past_source
+        pairs = () if isinstance(rows, Windows) else ((row.sources[place], row.target) for row in rows)
+        codecs.target.follow(codecs.sources, pairs)  # windows keep the deviations of their table, which they report
     if codecs.target.form == "next":
         codecs.sources[0].trims = False  # a blank at the end of a prompt begins a word
     return codecs

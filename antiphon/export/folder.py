@@ -1,7 +1,8 @@
 """A trained model as a folder that runs without PyTorch: graphs, vocabularies, and how they go together.
 
 antiphon.json             the structure, the graphs with their inputs and outputs, the state, how to decode
-encode.onnx, step.onnx    of a writer; of a language model `step` alone
+encode.onnx, step.onnx    of a writer, of text or of series; of a language model `step` alone
+write.onnx                of a writer of series that reads positions
 read.onnx                 of a reader, and `step.onnx` if it answers a live stream; with CTC log p of every frame
 vocabulary-*.json         as in the model's folder, and so exceptions.tsv, calibration.json and examples.json
 
@@ -45,6 +46,7 @@ from antiphon.evaluation.outputs import output_metrics
 from antiphon.export.comparing import CLOSE, compare
 from antiphon.export.graphs import Graphs, example_of, graphs_of
 from antiphon.export.running import Session, Steps, Written, given_sources
+from antiphon.export.series import error_of, manifest_of
 from antiphon.export.tracing import (
     AFTER,
     ATTENDED,
@@ -60,6 +62,7 @@ from antiphon.export.tracing import (
 from antiphon.files import make_folder, write_atomically, write_text
 from antiphon.model.build import structure_of
 from antiphon.model.models import Aligner, LanguageModel, Reader, Writer
+from antiphon.model.series import SeriesWriter
 from antiphon.model.state import State
 from antiphon.saved import calibration, examples
 from antiphon.saved import folder as bundle
@@ -68,11 +71,12 @@ from antiphon.saved.folder import Bundle
 
 FORMAT = 1
 SEARCH = {"beam", "length_penalty", "min_length", "max_length", "sample"}  # the keys of `decode` that the runtime knows
+WRITES = {"quantiles", "paths"}  # and for series
 FORMATS = ("onnx",)
 MANIFEST = "antiphon.json"
 KINDS = {
     "text", "long_text", "category", "tags", "vector", "image", "frames", "images", "grid", "none",
-    "label", "labels", "number", "numbers", "next",
+    "label", "labels", "number", "numbers", "series", "next",
 }  # fmt: skip
 TOKENS = {"chars", "words", "split", "bpe", "unigram"}
 PIECE, PIECES = 200, 64  # a language model's test text: symbols of a piece, and pieces
@@ -142,9 +146,10 @@ def _refuse_unknown(loaded: Bundle) -> None:
                 f"{side}: the tokenizer {codec.tokens} is not part of Antiphon, so the runtime does not have it"
             )
     for key, value in loaded.config.decode.model_dump(exclude_defaults=True).items():
-        if key not in SEARCH and value is not None:
+        known = SEARCH | WRITES if isinstance(loaded.model, SeriesWriter) else SEARCH
+        if key not in known and value is not None:
             default = Decode.model_fields[key].default if key in Decode.model_fields else None
-            reason = f"is {value!r}, which the runtime does not support; it supports {', '.join(sorted(SEARCH))}"
+            reason = f"is {value!r}, which the runtime does not support; it supports {', '.join(sorted(known))}"
             raise AntiphonError(f"decode.{key}: {reason}; export without it: --set decode.{key}={json.dumps(default)}")
 
 
@@ -207,6 +212,8 @@ def _measured(loaded: Bundle, graphs: Graphs, rows: Sequence[Any], examples: Exa
         assert isinstance(codecs.target, TextCodec)
         symbols = [codecs.target.symbols(row) for row in labels]
         return output_metrics(codecs.target, symbols, [[row.target] for row in rows])
+    if isinstance(model, SeriesWriter):
+        return {"mse": error_of(loaded, graphs, examples)}
     predicted = _predicted(loaded, Session(graphs["read"]), names, examples)
     expected = np.concatenate([examples.target[row] for row in range(len(examples))])
     if isinstance(codecs.target, LabelCodec):
@@ -289,6 +296,7 @@ def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
         "symbols": {"padding": PAD, "begin": BOS, "end": EOS, "unknown": UNK, "first": SPECIALS},
         "sources": sides[:-1],
         **({"aligns": True} if model.aligns else {}),
+        **({"series": manifest_of(loaded)} if isinstance(model, SeriesWriter) else {}),
         **({"copied": list(model.copied)} if isinstance(model, Writer) and model.copies else {}),
         "target": sides[-1],
         "graphs": {
@@ -306,8 +314,9 @@ def _state(loaded: Bundle) -> list[dict[str, Any]]:
     """Each part of the state that `step` takes: its shape, a name where a size may vary, and the output that comes
     in its place; a part without `after` stays as it is. Where `encode` does not make them, they begin as zeros."""
     model = loaded.model
-    if isinstance(model, Writer):
-        state = model.start(example_of(loaded, [2, 1], np.random.default_rng(0)))
+    if isinstance(model, Writer | SeriesWriter):
+        started = model.start(example_of(loaded, [2, 1], np.random.default_rng(0)))
+        state = started if isinstance(started, State) else started.state
     else:
         assert isinstance(model, Reader)
         state = State(model.begin(1))

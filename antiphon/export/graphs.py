@@ -17,6 +17,7 @@ from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
 from antiphon.data.codecs.tags import TagsCodec
 from antiphon.data.codecs.text import SourceTextCodec
 from antiphon.data.load import side_names
+from antiphon.export.series import series_graphs
 from antiphon.export.tracing import (
     ROWS,
     Graph,
@@ -26,6 +27,7 @@ from antiphon.export.tracing import (
     step_graph,
 )
 from antiphon.model.models import Input, LanguageModel, Reader, Writer
+from antiphon.model.series import SeriesWriter
 from antiphon.model.state import State
 from antiphon.saved.folder import Bundle
 
@@ -46,6 +48,8 @@ def graphs_of(loaded: Bundle, quantized: bool = False) -> Graphs:
         }
     if isinstance(model, LanguageModel):
         return {"step": step_graph(model, State(model.begin(ROWS)), quantized)}
+    if isinstance(model, SeriesWriter):
+        return series_graphs(loaded, example, quantized)
     assert isinstance(model, Reader)
     labels = isinstance(codecs.target, LabelCodec)
     graphs = {"read": read_graph(model, names, example, codecs.sources[0].ends, labels, quantized)}

@@ -223,13 +223,13 @@ class Nothing(Codec):
 
 
 class Numbers(Codec):
-    """Arrays of scaled numbers: `vector`, `frames`, `grid`; as targets `number`, `numbers`."""
+    """Arrays of scaled numbers: `vector`, `frames`, `grid`; as targets `number`, `numbers`, `series`."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.kind = value["kind"]
-        self.steps = self.kind in ("frames", "numbers")
+        self.steps = self.kind in ("frames", "numbers", "series")
         self.bits = bool(value["bits"])
-        self.width = value.get("width")
+        self.width, self.clips = value.get("width"), bool(value.get("clips", True))
         self.mean, self.deviation = (np.asarray(value[name], np.float32) for name in ("mean", "deviation"))
         self.missing = value.get("missing", "refuse")
         self.means = np.asarray(value.get("means", self.mean), np.float32)
@@ -248,7 +248,8 @@ class Numbers(Codec):
 
     def encode(self, value: Array) -> Array:
         """As `Codec.encode`."""
-        return clipped(scaled(filled(value, self.missing, self.means), self.mean, self.deviation, self.steps))
+        result = scaled(filled(value, self.missing, self.means), self.mean, self.deviation, self.steps)
+        return clipped(result) if self.clips else result
 
     def read_step(self, step: Any) -> Array:
         """As `Codec.read_step`."""

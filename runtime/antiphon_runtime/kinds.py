@@ -23,7 +23,7 @@ def side(value: Mapping[str, Any]) -> Codec:
         return Labels(value)
     if kind in ("none", "next"):
         return Nothing(value)
-    if kind in ("vector", "frames", "grid", "number", "numbers"):
+    if kind in ("vector", "frames", "grid", "number", "numbers", "series"):
         return Numbers(value)
     if kind in ("image", "images"):
         from antiphon_runtime.pictures import Picture, Pictures  # needs pillow

@@ -56,6 +56,9 @@ def close(expected: Any, computed: Any) -> None:
         assert expected.keys() == computed.keys()
         for key, value in expected.items():
             close(value, computed[key])
+    elif isinstance(expected, list) and expected and isinstance(expected[0], np.ndarray):
+        for item, other in zip(expected, computed, strict=True):
+            close(item, other)
     elif isinstance(expected, float | np.ndarray) or (
         isinstance(expected, list) and isinstance((expected or [""])[0], float)
     ):
@@ -160,7 +163,7 @@ def test_few_symbols_are_looked_up_as_the_cells_share_of_them(cell: str, tmp_pat
 
 OFTEN = {"frames to text with CTC", "unigram, two sources", "dialogue", "image to text",
          "spelled words to labels of a CRF", "frames to labels, live", "vector to number",
-         "the next symbol"}  # fmt: skip
+         "the next symbol", "frames to a series"}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", [pytest.param(k, marks=[] if k in OFTEN else pytest.mark.slow) for k in KINDS])
@@ -172,7 +175,8 @@ def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: 
         nested = isinstance(columns["x"][0], list)
         columns = {**columns, "x": [files[: n + 1] if nested else file for n, file in enumerate(files)]}
     model = untrained(tmp_path, tree, rows_of(**columns))
-    runtime, _ = shipped(model, tmp_path / "out")
+    asked = SERIES if "series" in case else None
+    runtime, _ = shipped(model, tmp_path / "out", settings=asked)
     several = [key for key in columns if key != "y"]
     inputs: list[Any] = list(zip(*(columns[key] for key in several), strict=True)) if len(several) > 1 else []
     inputs = inputs or list(columns[several[0]] if several else ["", ""])
@@ -180,8 +184,10 @@ def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: 
         inputs += ["zé a\ten", "\t"] if len(several) > 1 else ["zé a", ""]
     if case in ("text to label", "spelled words to labels of a CRF", "the next symbol", "words to numbers, live"):
         inputs += ["zé ab", "", "c"]
-    same(model.predict(inputs), runtime.predict(inputs))
-    if runtime.structure in ("one_to_many", "many_to_many") or case == "the next symbol":
+    same(model.predict(inputs, settings=asked), runtime.predict(inputs))
+    if "series" in case:
+        _same_series(model, runtime, [*inputs, ""])
+    elif runtime.structure in ("one_to_many", "many_to_many") or case == "the next symbol":
         arguments: dict[str, Any] = {"beam": 3, "n_best": 2, "token_scores": True}
         same(model.predict(inputs, **arguments), runtime.predict(inputs, **arguments))
         for item in runtime.predict(inputs, token_scores=True):
@@ -200,6 +206,21 @@ def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: 
         steps: list[Any] = [*(inputs[0].split() if isinstance(inputs[0], str) else inputs[0]), ""]
         steps += inputs[2].split() if isinstance(inputs[2], str) else inputs[2]
         same(list(model.live(steps)), list(runtime.live(steps)))
+
+
+SERIES = {"decode.quantiles": [0.1, 0.5, 0.8], "decode.paths": 30, "decode.min_length": 2}
+
+
+def _same_series(model: Predictor, runtime: antiphon_runtime.Model, inputs: list[Any]) -> None:
+    """Also where they are drawn, several of each, and with quantiles."""
+    for sample in ({}, {"seed": 3, "temperature": 0.5}):
+        expected = model.predict(inputs, sample=sample, n_best=3, settings=SERIES)
+        assert all(len(answer.samples) == 3 for answer in expected[:-1])
+        same(expected, runtime.predict(inputs, sample=sample, n_best=3))
+    with pytest.raises(antiphon_runtime.OptionError, match="top_k and top_p are for symbols"):
+        runtime.predict(inputs, sample={"top_k": 3})
+    with pytest.raises(antiphon_runtime.OptionError, match="without sampling it is 1"):
+        runtime.predict(inputs, n_best=2)
 
 
 def test_one_long_text_goes_on_as_in_pytorch(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Located(Likelihood):
     def center(self, parameters: Tensor) -> Tensor:
         return self._parts(parameters)[0]
 
-    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         place, spread = self._parts(parameters)
         return place + temperature * spread * self.standard_draw(parameters, uniform)
 
@@ -123,16 +123,19 @@ class StudentT(Located):
         return radius * (2 * math.pi * uniform[..., 1]).cos()
 
     def standard_quantile(self, parameters: Tensor, probability: float) -> Tensor:
-        """By halving an interval of angles a, t = sqrt(n) tan a, in which the density is c sqrt(n) cos(a)^(n - 1)."""
+        """By halving an interval of angles a, t = sqrt(n) tan a, in which the density is as cos(a)^(n - 1)."""
         freedom = self.freedom(parameters)
         nodes, weights = _legendre(self.NODES, parameters)
-        wanted = abs(probability - 0.5)
-        constant = _log_t_constant(freedom).exp() * freedom.sqrt()
         low, high = torch.zeros_like(freedom), torch.full_like(freedom, math.pi / 2)
+
+        def within(angle: Tensor) -> Tensor:
+            density = (angle[..., None] * nodes).cos().clamp(min=0) ** (freedom[..., None] - 1)
+            return angle * (density * weights).sum(-1)
+
+        wanted = 2 * abs(probability - 0.5) * within(high)
         for _ in range(self.HALVINGS):
             middle = (low + high) / 2
-            density = (middle[..., None] * nodes).cos() ** (freedom[..., None] - 1)
-            below = constant * middle * (density * weights).sum(-1) < wanted
+            below = within(middle) < wanted
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return math.copysign(1.0, probability - 0.5) * freedom.sqrt() * low.tan()
 

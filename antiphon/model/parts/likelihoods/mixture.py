@@ -63,7 +63,7 @@ class Mixture(Likelihood):
         logits, means, _, _ = self._parts(parameters)
         return (torch.softmax(logits, -1)[..., None] * means).sum(-2)
 
-    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         """As by Graves a `temperature` below 1 also makes the greatest shares greater."""
         logits, means, deviations, correlations = self._parts(parameters)
         upper = torch.softmax(logits / temperature, -1).cumsum(-1)[..., :-1]

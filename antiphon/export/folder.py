@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from antiphon import __version__, metrics
+from antiphon.common.intervals import ENDS
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.config.decode import Decode
 from antiphon.config.files import Files, InMemory
@@ -60,11 +61,12 @@ from antiphon.export.tracing import (
     quietly,
 )
 from antiphon.files import make_folder, write_atomically, write_text
+from antiphon.model.apart import ApartWriter
 from antiphon.model.build import structure_of
 from antiphon.model.models import Aligner, LanguageModel, Reader, Writer
 from antiphon.model.series import SeriesWriter
 from antiphon.model.state import State
-from antiphon.saved import calibration, examples
+from antiphon.saved import calibration, examples, intervals
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.folder import Bundle
@@ -75,7 +77,7 @@ WRITES = {"quantiles", "paths"}  # and for series
 FORMATS = ("onnx",)
 MANIFEST = "antiphon.json"
 KINDS = {
-    "text", "long_text", "category", "tags", "vector", "image", "frames", "images", "grid", "none",
+    "text", "long_text", "category", "tags", "vector", "image", "frames", "images", "grid", "calendar", "none",
     "label", "labels", "number", "numbers", "series", "next",
 }  # fmt: skip
 TOKENS = {"chars", "words", "split", "bpe", "unigram"}
@@ -121,6 +123,10 @@ def export(
     if known.is_file():
         exceptions.read(known, loaded.codecs)  # a wrong file is reported now
     calibration.read(sure)
+    held = intervals.read(sure)
+    if held is not None and held.around == "quantiles" and not loaded.config.decode.quantiles:
+        ends = {"decode.quantiles": list(ENDS)}  # which the runtime calibrates
+        loaded = replace(loaded, config=with_decode_settings(loaded.config, ends))
     if not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         raise AntiphonError("export needs the extra: pip install 'antiphon[export]'")
     graphs = graphs_of(loaded, int8)
@@ -145,6 +151,8 @@ def _refuse_unknown(loaded: Bundle) -> None:
             raise AntiphonError(
                 f"{side}: the tokenizer {codec.tokens} is not part of Antiphon, so the runtime does not have it"
             )
+    if isinstance(loaded.model, ApartWriter) and loaded.model.feeds:
+        raise AntiphonError("target.read: output cannot be exported with separate columns; train with read: position")
     for key, value in loaded.config.decode.model_dump(exclude_defaults=True).items():
         known = SEARCH | WRITES if isinstance(loaded.model, SeriesWriter) else SEARCH
         if key not in known and value is not None:

@@ -11,6 +11,7 @@ import torch
 from antiphon.common.symbols import EOS, PAD, SPECIALS, UNK
 from antiphon.data.batches import Sequences, pad
 from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.calendar import CalendarCodec
 from antiphon.data.codecs.images import ImageCodec, ImagesCodec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
@@ -91,7 +92,7 @@ def random_sources(codec: Codec, lengths: Sequence[int], noise: np.random.Genera
 
 
 def _values(codec: Codec, steps: int, noise: np.random.Generator) -> Any:
-    if isinstance(codec, ScaledCodec):
+    if isinstance(codec, ScaledCodec | CalendarCodec):
         return noise.normal(size=(steps, codec.size)).astype(np.float32)
     if isinstance(codec, ImageCodec | ImagesCodec):
         each = codec.each if isinstance(codec, ImagesCodec) else codec

@@ -29,6 +29,7 @@ from antiphon_runtime.common.answers import (
 )
 from antiphon_runtime.common.calibration import Calibration
 from antiphon_runtime.common.inputs import parts_of
+from antiphon_runtime.common.intervals import Intervals
 from antiphon_runtime.common.symbols import EOS
 from antiphon_runtime.copied import Copied
 from antiphon_runtime.errors import InputError, OptionError, TooLongError
@@ -66,6 +67,7 @@ class Model:
         calibration: Calibration | None,
         known: Mapping[exceptions.Key, Prediction],
         threads: int = 1,
+        intervals: Intervals | None = None,
     ) -> None:
         self.folder, self.structure, self.threads = folder, str(manifest["structure"]), threads
         *self.sources, self.target = sides
@@ -86,7 +88,7 @@ class Model:
         self._series: Series | None = None
         if "series" in manifest:
             assert isinstance(self.target, Numbers)
-            self._series = Series(manifest["series"], graphs, self._state, self.target, self._named, threads)
+            self._series = Series(manifest["series"], graphs, self._state, self.target, self._named, threads, intervals)
 
     def predict(
         self,

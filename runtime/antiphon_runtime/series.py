@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from antiphon_runtime.batches import each_row, padded_rows
 from antiphon_runtime.codecs import Numbers
 from antiphon_runtime.common.answers import SeriesPrediction
+from antiphon_runtime.common.intervals import ENDS, Intervals
 from antiphon_runtime.common.series import noise, path_quantiles, uniform
 from antiphon_runtime.errors import OptionError
 from antiphon_runtime.graph import Graph
@@ -39,7 +40,9 @@ class Series:
         target: Numbers,
         named: Callable[[Sequence[tuple[Array, Array]]], dict[str, Array]],
         threads: int,
+        intervals: Intervals | None = None,
     ) -> None:
+        self.intervals = intervals
         self.graphs, self.target, self.named, self.threads = graphs, target, named, threads
         self.numbers, self.segment, self.draws = (int(about[name]) for name in ("numbers", "segment", "draws"))
         self.shortest, self.longest = int(about["min_length"]), int(about["max_length"])
@@ -78,6 +81,8 @@ class Series:
                 levels = dict(zip(self.levels, row.quantiles, strict=True))
             series = [restored(path) for path in row.paths]
             quantiles = {level: restored(values) for level, values in levels.items()}
+            if self.intervals is not None and sample is None:
+                quantiles = self.intervals.of(self.levels or ENDS, series[0], quantiles)
             predictions.append(SeriesPrediction(series[0], quantiles or None, None if sample is None else series))
         return predictions
 

@@ -67,7 +67,7 @@ class Windows(Sequence[Row]):
         groups = {self.tracks[number].group for number in np.unique(self.places[:, 0]).tolist()}
         several = f" of {len(groups):,} groups" if len(groups) > 1 else ""
         times = [
-            self.tracks[number].times[origin : origin + self.layout.horizon]  # type: ignore[index]
+            self.tracks[number].times[origin : origin + self.layout.horizon]
             for number, origin in self.places.tolist()
             if self.tracks[number].times is not None
         ]

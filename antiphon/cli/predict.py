@@ -95,8 +95,10 @@ def predict(
     if abstain_below is not None:
         model.refuse_unsure()
     chosen = settings_of(settings) | ({} if mbr is None else {"decode.mbr.samples": mbr})
-    if n_best > model.most_outputs(beam, chosen):
-        raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
+    if n_best > model.most_outputs(beam, chosen, drawn):
+        series = model.codecs.target.kind == "series"
+        reason = "of a series needs --sample" if series else "cannot be more than the beam's width"
+        raise typer.BadParameter(reason, param_hint="--n-best")
     name = str(file or STDIN)
     decoding = Decoding(beam, drawn, chosen, prefix, align)
     output = Output(as_json, n_best, abstain_below, stream)

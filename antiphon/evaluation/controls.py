@@ -19,6 +19,7 @@ Forecast = Callable[[Floats], Floats]
 AT_ONCE = 2048  # windows
 MOST = 20_000  # windows that a linear map is fitted to, evenly spread
 PENALTIES = tuple(10.0**power for power in range(-6, 6))
+SHORTEST = 4  # rows: differences of noise look like a season of 2 or 3
 FAINT, NEARLY = 0.1, 0.7  # a weaker correlation is no season; a share of the highest peak
 
 
@@ -42,7 +43,7 @@ def seasonal_naive(horizon: int, season: int) -> Forecast:
 
 
 def season_of(tracks: Iterable[NDArray[Any]], longest: int) -> int | None:
-    """The number of rows, from 2 to `longest`, after which tracks of numbers [T, C] repeat themselves: the highest peak
+    """The number of rows, from 4 to `longest`, after which tracks of numbers [T, C] repeat themselves: the highest peak
     of the autocorrelation, or the first that is nearly as high; None if there is none.
 
     The autocorrelation is the mean over columns and tracks, and over two ways to leave out a trend: less a moving mean,
@@ -62,7 +63,7 @@ def season_of(tracks: Iterable[NDArray[Any]], longest: int) -> int | None:
     mean = total / count
     inner = mean[1:-1]
     peaks = 1 + np.flatnonzero((inner > mean[:-2]) & (inner >= mean[2:]) & (inner > FAINT))
-    peaks = peaks[peaks >= 2]
+    peaks = peaks[peaks >= SHORTEST]
     return int(peaks[mean[peaks] >= NEARLY * mean[peaks].max()][0]) if len(peaks) else None
 
 

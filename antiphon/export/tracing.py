@@ -404,6 +404,7 @@ def apart(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def dim(name: str) -> Any:
+    """A size that may vary, by its name."""
     return torch.export.Dim(name, min=1)
 
 
@@ -422,6 +423,7 @@ def dims_of(sources: Sequence[Input]) -> tuple[Any]:
 def traced(
     module: nn.Module, example: tuple[Any, ...], dims: tuple[Any, ...], inputs: list[str], outputs: list[str]
 ) -> Graph:
+    """A module as a graph, by an example of its arguments and the sizes of them that may vary."""
     with torch.no_grad(), quietly():
         try:
             exported = torch.export.export(module.eval(), example, dynamic_shapes=dims, strict=False)

@@ -184,9 +184,9 @@ class Predictor(Generic[P]):
         """
         return self._typed(texts.write(self._loaded, source, prefix, Options(sample=sample, settings=settings)))
 
-    def most_outputs(self, beam: int | None = None, settings: Settings = None) -> int:
+    def most_outputs(self, beam: int | None = None, settings: Settings = None, sample: Settings = None) -> int:
         """How many outputs can be asked for: the beam's width, or the number of samples."""
-        return most_outputs(self._loaded, beam, settings)
+        return most_outputs(self._loaded, beam, settings, sample)
 
     def file(self, path: str | Path) -> Iterator[Input]:
         """The inputs of a file with their lines: of a table its source columns, as training reads them; else lines."""

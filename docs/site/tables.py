@@ -333,4 +333,5 @@ TABLES: dict[str, tuple[Write, ...]] = {
     "do/lines": (scans,),
     "do/dialogue": (dialogues,),
     "do/generation": (spellings,),
+    "do/drawing": (),
 }

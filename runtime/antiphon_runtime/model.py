@@ -82,7 +82,7 @@ class Model:
         self._copied = Copied.of(manifest.get("copied", []), self.sources, self.target)
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
-        self._continues = "encode" not in graphs and "read" not in graphs  # a language model
+        self._continues = not {"encode", "read", "write"} & graphs.keys()  # a language model
         self._aligns = bool(manifest.get("aligns", False))  # whether all frames predict one text together (CTC)
         self._calibration, self._known = calibration, known
         self._series: Series | None = None

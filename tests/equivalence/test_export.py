@@ -14,6 +14,7 @@ import pytest
 from models import NAMES, Choice, covering, name, settings
 from typer.testing import CliRunner
 from untrained import CHANCE, FRAMES, KINDS, TEXTS, WORDS, picture_files, rows_of, untrained
+from untrained import SERIES as SERIES_ROWS
 
 from antiphon.cli.main import app
 
@@ -25,6 +26,7 @@ import antiphon_runtime
 from antiphon.errors import AntiphonError
 from antiphon.export.comparing import CLOSE
 from antiphon.export.folder import Exported, export
+from antiphon.model.parts.likelihoods.table import LIKELIHOODS
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
 
@@ -221,6 +223,26 @@ def _same_series(model: Predictor, runtime: antiphon_runtime.Model, inputs: list
         runtime.predict(inputs, sample={"top_k": 3})
     with pytest.raises(antiphon_runtime.OptionError, match="without sampling it is 1"):
         runtime.predict(inputs, n_best=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("likelihood", list(LIKELIHOODS))
+@pytest.mark.parametrize("read", ["output", "position"])
+def test_every_likelihood_is_drawn_without_pytorch(likelihood: str, read: str, tmp_path: Path) -> None:
+    targets = [(np.asarray(rows) > 0).astype(int).tolist() for rows in SERIES_ROWS]
+    target = {"kind": "series", "column": "y", "horizon": 4, "likelihood": likelihood, "read": read}
+    tree = {"source": {"kind": "frames", "column": "x"}, "target": target, "model": {"cell": "gru"}}
+    rows = rows_of(x=FRAMES, y=targets if likelihood == "bernoulli" else SERIES_ROWS)
+    model = untrained(tmp_path, tree, rows)
+    draws = likelihood not in ("mse", "mae")
+    asked = SERIES if draws else None
+    runtime, _ = shipped(model, tmp_path / "out", settings=asked)
+    same(model.predict(FRAMES, settings=asked), runtime.predict(FRAMES))
+    if draws:
+        same(model.predict(FRAMES, sample={}, settings=asked), runtime.predict(FRAMES, sample={}))
+    else:
+        with pytest.raises(antiphon_runtime.OptionError, match="has no distribution of its numbers"):
+            runtime.predict(FRAMES, sample={})
 
 
 def test_one_long_text_goes_on_as_in_pytorch(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from grid import ROOT, hardware, insert
 from torch import Tensor
 
 from antiphon.common.symbols import FIRST_OUTPUT
-from antiphon.data.load import encode_rows
+from antiphon.data.encode import encode_rows
 from antiphon.model.models import LanguageModel
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor

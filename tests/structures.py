@@ -57,6 +57,14 @@ def pictures(folder: Path) -> list[str]:
     return rows
 
 
+def drawings(folder: Path) -> list[str]:
+    return [f"{'ab'[n % 2]}\t{[[n % 3, step / 2] for step in range(3 + n % 2)]}" for n in range(40)]
+
+
+def futures(folder: Path) -> list[str]:
+    return [f"{[n + step for step in range(4)]}\t{[n + 4, n + 5, n + 6]}" for n in range(40)]
+
+
 def play(folder: Path) -> list[str]:
     return [f"{item}: {two} {item}." for item, two in zip(WORDS, reversed(WORDS), strict=True)]
 
@@ -70,6 +78,12 @@ STRUCTURES: dict[str, tuple[Callable[[Path], list[str]], dict[str, Any], str]] =
     "words to tags": (tagged, {}, "synchronous"),
     "frames to labels": (walks, {"source": {"kind": "frames"}, "target": {"kind": "labels"}}, "synchronous"),
     "frames to text with CTC": (spoken, {"source": {"kind": "frames"}, "target": {"ctc": True}}, "synchronous"),
+    "category to a series": (drawings, {"source": {"kind": "category"}, "target": {"kind": "series"}}, "one_to_many"),
+    "frames to a series": (
+        futures,
+        {"source": {"kind": "frames"}, "target": {"kind": "series", "horizon": 3, "window": "last"}},
+        "many_to_many",
+    ),
     "next symbol": (words, {"source": {"column": 0}, "target": {"kind": "next"}}, "synchronous"),
     "long text": (play, {"source": {"kind": "long_text"}, "target": {"kind": "next"}}, "synchronous"),
 }

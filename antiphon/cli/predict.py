@@ -129,13 +129,15 @@ def predict(
     if abstain_below is not None:
         model.refuse_unsure()
     chosen = settings_of(settings) | ({} if mbr is None else {"decode.mbr.samples": mbr})
-    if n_best > model.most_outputs(beam, chosen):
-        raise typer.BadParameter("cannot be more than the beam's width", param_hint="--n-best")
+    if n_best > model.most_outputs(beam, chosen, drawn):
+        series = model.codecs.target.kind == "series"
+        reason = "of a series needs --sample" if series else "cannot be more than the beam's width"
+        raise typer.BadParameter(reason, param_hint="--n-best")
     name = str(file or STDIN)
     decoding = Decoding(beam, drawn, chosen, prefix, align)
     output = Output(as_json, n_best, abstain_below, stream)
     plain = not (as_json or stream or abstain_below is not None)
-    if file is not None and model.continues_tables and not stream and model.is_table(file):
+    if file is not None and not stream and _is_long_table(model, file):
         _continue(model, file, decoding, output, out)
     elif out is not None:
         write_records(_records(model, file, decoding, output, scores), out)
@@ -199,6 +201,13 @@ class Output:
         if self.as_json:
             return json_line(answer, self.n_best, self.abstain_below)
         return text_line(answer, self.abstain_below)
+
+
+def _is_long_table(model: Predictor, file: Path) -> bool:
+    """Whether a model continues the table in a file."""
+    from antiphon.use.inputs import is_read_as_table
+
+    return model.config.data.window is not None and is_read_as_table(str(file), model.config, model.codecs)
 
 
 def _continue(model: Predictor, file: Path, decoding: Decoding, output: Output, out: Path | None) -> None:

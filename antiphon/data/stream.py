@@ -17,8 +17,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from antiphon.config.schema import Config
+from antiphon.data.encode import encode_some
 from antiphon.data.encoded import Examples
-from antiphon.data.load import Codecs, copying_of, encode_some, rank_of, sides_of, tell, untrained
+from antiphon.data.load import Codecs, copying_of, rank_of, sides_of, tell, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.shards import Shard, digests, read_shard
 from antiphon.errors import DataError

@@ -133,7 +133,7 @@ def _write_batch(
         values = scaling.back(values)
     lengths = torch.full(values.shape[:1], limits.max_length)
     if steps.stops is not None:
-        lengths = _lengths(steps, limits)
+        lengths = ends_of(steps.stops, steps.drawn, limits)
     return [row[:length].cpu().numpy() for row, length in zip(values, lengths.tolist(), strict=True)]
 
 
@@ -169,16 +169,14 @@ def _going(part: Steps, before: Tensor | None, steps: int, limits: Limits) -> Te
     if part.stops is None:
         return None
     going = torch.ones_like(part.stops[:, 0]) if before is None else before
-    going = going * _goes_on(part, steps, limits).prod(1)
+    going = going * _goes_on(part.stops, part.drawn, steps, limits).prod(1)
     return torch.where(going > 0.5, going, 0.0)
 
 
-def _goes_on(part: Steps, before: int, limits: Limits) -> Tensor:
+def _goes_on(stops: Tensor, drawn: Tensor | None, before: int, limits: Limits) -> Tensor:
     """The probability [R, steps] of not stopping after each step, or 1 and 0 where that is drawn."""
-    assert part.stops is not None
-    allowed = torch.arange(before + 1, before + 1 + part.stops.shape[1], device=part.stops.device) >= limits.min_length
-    stops = part.stops if part.drawn is None else (part.drawn < part.stops).to(part.stops.dtype)
-    return 1 - stops * allowed
+    allowed = torch.arange(before + 1, before + 1 + stops.shape[1], device=stops.device) >= limits.min_length
+    return 1 - (stops if drawn is None else (drawn < stops).to(stops.dtype)) * allowed
 
 
 def _joined(parts: Sequence[Steps]) -> Steps:
@@ -186,9 +184,13 @@ def _joined(parts: Sequence[Steps]) -> Steps:
     return Steps(torch.cat(values, 1), *(None if part[0] is None else torch.cat(part, 1) for part in (stops, drawn)))
 
 
-def _lengths(steps: Steps, limits: Limits) -> Tensor:
-    """The steps of each row [R]: up to the first after which it has ended, or all."""
-    ended = torch.cumprod(_goes_on(steps, 0, limits), 1) <= 0.5
+def ends_of(stops: Tensor, drawn: Tensor | None, limits: Limits) -> Tensor:
+    """The steps of each row [R]: up to the first after which it has ended, or all.
+
+    `stops` [R, steps] are the probabilities of stopping after each step, `drawn` the random numbers that decide it;
+    without these it has ended where that has a probability of 1/2.
+    """
+    ended = torch.cumprod(_goes_on(stops, drawn, 0, limits), 1) <= 0.5
     count = ended.shape[1]
     numbers = torch.arange(1, count + 1, device=ended.device)
     return torch.where(ended, numbers, count).amin(1).clamp(max=limits.max_length).cpu()

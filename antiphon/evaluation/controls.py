@@ -19,7 +19,8 @@ Forecast = Callable[[Floats], Floats]
 AT_ONCE = 2048  # windows
 MOST = 20_000  # windows that a linear map is fitted to, evenly spread
 PENALTIES = tuple(10.0**power for power in range(-6, 6))
-FAINT = 0.1  # a weaker correlation is no season
+SHORTEST = 4  # rows: differences of noise look like a season of 2 or 3
+FAINT, NEARLY = 0.1, 0.7  # a weaker correlation is no season; a share of the highest peak
 
 
 def arrays(windows: Windows) -> Iterator[tuple[Floats, Floats]]:
@@ -42,26 +43,36 @@ def seasonal_naive(horizon: int, season: int) -> Forecast:
 
 
 def season_of(tracks: Iterable[NDArray[Any]], longest: int) -> int | None:
-    """The number of rows, from 2 to `longest`, after which tracks of numbers [T, C] repeat themselves: the highest peak
-    of the autocorrelation of differences, in which trends do not count, the mean over columns and tracks; None if there
-    is none."""
+    """The number of rows, from 4 to `longest`, after which tracks of numbers [T, C] repeat themselves: the highest peak
+    of the autocorrelation, or the first that is nearly as high; None if there is none.
+
+    The autocorrelation is the mean over columns and tracks, and over two ways to leave out a trend: less a moving mean,
+    which shows a weak season in noise, and differences, which show it beside slow changes.
+    """
     total, count = np.zeros(longest + 2), 0
     for values in tracks:
         if len(values) < 2 * (longest + 2):
             continue
-        for column in np.diff(values.T.astype(np.float64)):
-            ordinary = column - column.mean()
-            power = np.abs(np.fft.rfft(ordinary, 2 * len(ordinary))) ** 2
-            correlation = np.fft.irfft(power)[: longest + 2]
-            if correlation[0] > 0:
-                total, count = total + correlation / correlation[0], count + 1
+        for column in values.T.astype(np.float64):
+            trend = np.convolve(column, np.full(longest, 1 / longest), "valid")
+            level = column[longest // 2 : longest // 2 + len(trend)] - trend
+            parts = [_correlation(part, longest + 2) for part in (level, np.diff(column))]
+            total, count = total + sum(parts), count + len(parts)
     if not count:
         return None
     mean = total / count
     inner = mean[1:-1]
     peaks = 1 + np.flatnonzero((inner > mean[:-2]) & (inner >= mean[2:]) & (inner > FAINT))
-    peaks = peaks[peaks >= 2]
-    return int(peaks[mean[peaks].argmax()]) if len(peaks) else None
+    peaks = peaks[peaks >= SHORTEST]
+    return int(peaks[mean[peaks] >= NEARLY * mean[peaks].max()][0]) if len(peaks) else None
+
+
+def _correlation(values: Floats, count: int) -> Floats:
+    """The autocorrelation of values [T] at the lags 0 to `count` - 1; zeros if they never change."""
+    ordinary = values - values.mean()
+    products = np.fft.irfft(np.abs(np.fft.rfft(ordinary, 2 * len(ordinary))) ** 2)[:count]
+    result: Floats = products / products[0] if products[0] > 0 else np.zeros(count)
+    return result
 
 
 def seasonal_errors(tracks: Iterable[NDArray[Any]], season: int) -> Floats:

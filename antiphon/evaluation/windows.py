@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from antiphon.common.intervals import Intervals, offsets_of
 from antiphon.data.codecs.series import SeriesCodec
-from antiphon.data.load import Codecs, encode_rows
+from antiphon.data.encode import encode_rows
+from antiphon.data.load import Codecs
 from antiphon.data.rows import Row
 from antiphon.data.windows import Windows
 from antiphon.decoding.series import limits_of, write_series

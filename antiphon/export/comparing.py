@@ -12,6 +12,7 @@ from antiphon.common.symbols import BOS
 from antiphon.data.load import side_names
 from antiphon.export.graphs import Graphs, example_of
 from antiphon.export.running import Session, Steps, Written, given_sources
+from antiphon.export.series import difference_of
 from antiphon.export.tracing import (
     AFTER,
     LOG_PROBS,
@@ -19,6 +20,7 @@ from antiphon.export.tracing import (
     parts_of,
 )
 from antiphon.model.models import Aligner, Input, LanguageModel, Reader, Writer
+from antiphon.model.series import SeriesWriter
 from antiphon.model.state import State, Step
 from antiphon.saved.folder import Bundle
 
@@ -59,6 +61,8 @@ def _comparison(loaded: Bundle, graphs: Graphs) -> Difference:
             return _stepped(model, steps, state, state, noise)
 
         return begun
+    if isinstance(model, SeriesWriter):
+        return difference_of(loaded, graphs)
     assert isinstance(model, Reader)
     read = Session(graphs["read"])
     live = Session(graphs["step"]) if "step" in graphs else None

@@ -1,7 +1,8 @@
 """A trained model as a folder that runs without PyTorch: graphs, vocabularies, and how they go together.
 
 antiphon.json             the structure, the graphs with their inputs and outputs, the state, how to decode
-encode.onnx, step.onnx    of a writer; of a language model `step` alone
+encode.onnx, step.onnx    of a writer, of text or of series; of a language model `step` alone
+write.onnx                of a writer of series that reads positions
 read.onnx                 of a reader, and `step.onnx` if it answers a live stream; with CTC log p of every frame
 vocabulary-*.json         as in the model's folder, and so exceptions.tsv, calibration.json and examples.json
 
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 
 from antiphon import __version__, metrics
+from antiphon.common.intervals import ENDS
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.config.files import Files, InMemory
 from antiphon.config.load import with_decode_settings
@@ -32,7 +34,8 @@ from antiphon.data.codecs.kinds import codec_to_text
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import ScaledCodec
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.load import encode_rows, group_references, load_rows, side_names
+from antiphon.data.encode import encode_rows
+from antiphon.data.load import group_references, load_rows, side_names
 from antiphon.decoding.alignment import written
 from antiphon.decoding.batches import batches_by_length
 from antiphon.decoding.ctc import labels_of
@@ -46,6 +49,7 @@ from antiphon.export.formats import FORMATS, format_of, wrong_option
 from antiphon.export.graphs import Graphs, example_of, graphs_of
 from antiphon.export.refusals import RUNTIME
 from antiphon.export.running import Session, Steps, Written, given_sources
+from antiphon.export.series import error_of, manifest_of
 from antiphon.export.shipped import Shipped
 from antiphon.export.tracing import (
     AFTER,
@@ -63,8 +67,9 @@ from antiphon.export.weights import narrowed
 from antiphon.files import make_folder, write_atomically, write_text
 from antiphon.model.build import structure_of
 from antiphon.model.models import Aligner, LanguageModel, Reader, Writer
+from antiphon.model.series import SeriesWriter
 from antiphon.model.state import State
-from antiphon.saved import calibration, examples
+from antiphon.saved import calibration, examples, intervals
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.folder import Bundle
@@ -120,6 +125,10 @@ def export(
     if known.is_file():
         exceptions.read(known, loaded.codecs)  # a wrong file is reported now
     calibration.read(sure)
+    held = intervals.read(sure)
+    if held is not None and held.around == "quantiles" and not loaded.config.decode.quantiles:
+        ends = {"decode.quantiles": list(ENDS)}  # which the runtime calibrates
+        loaded = replace(loaded, config=with_decode_settings(loaded.config, ends))
     if not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         raise AntiphonError("export needs the extra: pip install 'antiphon[export]'")
     graphs = graphs_of(loaded)
@@ -195,6 +204,8 @@ def _measured(loaded: Bundle, graphs: Graphs, rows: Sequence[Any], examples: Exa
         assert isinstance(codecs.target, TextCodec)
         symbols = [codecs.target.symbols(row) for row in labels]
         return output_metrics(codecs.target, symbols, [[row.target] for row in rows])
+    if isinstance(model, SeriesWriter):
+        return {"mse": error_of(loaded, graphs, examples)}
     predicted = _predicted(loaded, Session(graphs["read"]), names, examples)
     expected = np.concatenate([examples.target[row] for row in range(len(examples))])
     if isinstance(codecs.target, LabelCodec):
@@ -290,6 +301,7 @@ def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
         "symbols": {"padding": PAD, "begin": BOS, "end": EOS, "unknown": UNK, "first": SPECIALS},
         "sources": sides[:-1],
         **({"aligns": True} if model.aligns else {}),
+        **({"series": manifest_of(loaded)} if isinstance(model, SeriesWriter) else {}),
         **({"copied": list(model.copied)} if isinstance(model, Writer) and model.copies else {}),
         "target": sides[-1],
         "graphs": {
@@ -307,8 +319,9 @@ def _state(loaded: Bundle) -> list[dict[str, Any]]:
     """Each part of the state that `step` takes: its shape, a name where a size may vary, and the output that comes
     in its place; a part without `after` stays as it is. Where `encode` does not make them, they begin as zeros."""
     model = loaded.model
-    if isinstance(model, Writer):
-        state = model.start(example_of(loaded, [2, 1], np.random.default_rng(0)))
+    if isinstance(model, Writer | SeriesWriter):
+        started = model.start(example_of(loaded, [2, 1], np.random.default_rng(0)))
+        state = started if isinstance(started, State) else started.state
     else:
         assert isinstance(model, Reader)
         state = State(model.begin(1))

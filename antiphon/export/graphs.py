@@ -11,12 +11,14 @@ import torch
 from antiphon.common.symbols import EOS, PAD, SPECIALS, UNK
 from antiphon.data.batches import Sequences, pad
 from antiphon.data.codecs.base import Codec
+from antiphon.data.codecs.calendar import CalendarCodec
 from antiphon.data.codecs.images import ImageCodec, ImagesCodec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
 from antiphon.data.codecs.tags import TagsCodec
 from antiphon.data.codecs.text import SourceTextCodec
 from antiphon.data.load import side_names
+from antiphon.export.series import series_graphs
 from antiphon.export.tracing import (
     ROWS,
     Graph,
@@ -26,6 +28,7 @@ from antiphon.export.tracing import (
     step_graph,
 )
 from antiphon.model.models import Input, LanguageModel, Reader, Writer
+from antiphon.model.series import SeriesWriter
 from antiphon.model.state import State
 from antiphon.saved.folder import Bundle
 
@@ -46,6 +49,8 @@ def graphs_of(loaded: Bundle) -> Graphs:
         }
     if isinstance(model, LanguageModel):
         return {"step": step_graph(model, State(model.begin(ROWS)))}
+    if isinstance(model, SeriesWriter):
+        return series_graphs(loaded, example)
     assert isinstance(model, Reader)
     labels = isinstance(codecs.target, LabelCodec)
     graphs = {"read": read_graph(model, names, example, codecs.sources[0].ends, labels)}
@@ -87,7 +92,7 @@ def random_sources(codec: Codec, lengths: Sequence[int], noise: np.random.Genera
 
 
 def _values(codec: Codec, steps: int, noise: np.random.Generator) -> Any:
-    if isinstance(codec, ScaledCodec):
+    if isinstance(codec, ScaledCodec | CalendarCodec):
         return noise.normal(size=(steps, codec.size)).astype(np.float32)
     if isinstance(codec, ImageCodec | ImagesCodec):
         each = codec.each if isinstance(codec, ImagesCodec) else codec

@@ -13,6 +13,7 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.data.load import Codecs
 from antiphon.data.tokenizers import TOKENIZERS
 from antiphon.decoding.rules import RULES
+from antiphon.model.apart import ApartWriter
 from antiphon.saved.folder import Bundle
 
 
@@ -29,6 +30,8 @@ class Support:
         """Why a model does not run there; nothing if it does."""
         yield from self._of_sides(loaded.codecs)
         yield from self._of_search(loaded.config)
+        if isinstance(loaded.model, ApartWriter) and loaded.model.feeds:
+            yield "target.read: output cannot be exported with separate columns; train with read: position"
 
     def missing(self) -> Mapping[str, list[str]]:
         """What of the package's tables, with what users have added to them, does not run there."""
@@ -63,5 +66,5 @@ KINDS = frozenset({
 TOKENS = frozenset({"chars", "words", "split", "bpe", "unigram"})
 SEARCH = frozenset({"beam", "length_penalty", "min_length", "max_length"})
 
-RUNTIME = Support("the runtime", KINDS, TOKENS, SEARCH | {"sample"})
+RUNTIME = Support("the runtime", KINDS | {"calendar", "series"}, TOKENS, SEARCH | {"sample", "quantiles", "paths"})
 JAVASCRIPT = Support("the JavaScript runtime", KINDS, TOKENS, SEARCH)

@@ -32,7 +32,7 @@ from antiphon.model.parts.encoders import RecurrentEncoder
 from antiphon.model.parts.heads.crf import CRFHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.model.parts.recurrent import Cell, GruCell, LstmCell, ReluCell, TanhCell
-from antiphon.model.parts.sources import SpelledWordSource
+from antiphon.model.parts.sources import NumbersSource, SpelledWordSource
 from antiphon.model.state import Layer, Memory, State
 
 ROWS = 3  # rows of an example that is traced: 0 and 1 would be special
@@ -176,14 +176,14 @@ def encode_graph(model: Writer, names: Sequence[str], sources: Sequence[Input]) 
     """The sources [B, steps, ...] and their lengths [B] -> the state's parts by their names."""
     with torch.no_grad():
         changing, fixed = parts_of(model.start(sources))
-    return _traced(_Encode(traceable(model)), _plain(sources), _dims(sources), source_inputs(names),
+    return traced(_Encode(traceable(model)), plain(sources), dims_of(sources), source_inputs(names),
                    [*changing, *fixed])  # fmt: skip
 
 
 def step_graph(model: Writer | LanguageModel, state: State) -> Graph:
     """The last symbols and the state (an example) -> log-probabilities, what changes of the state, and attention."""
-    changing, fixed = map(_apart, parts_of(state))
-    rows, steps = _dim("prefixes"), _dim("memory")
+    changing, fixed = map(apart, parts_of(state))
+    rows, steps = dim("prefixes"), dim("memory")
 
     def free(parts: Mapping[str, Tensor]) -> dict[str, dict[int, Any]]:
         long = {name for name in (ATTENDED, EMITTED, *MEMORY) if name in parts and parts[name].shape[1] > 1}
@@ -198,24 +198,24 @@ def step_graph(model: Writer | LanguageModel, state: State) -> Graph:
     stepping = traceable(model)
     if isinstance(stepping, Writer):
         _fold_embedding(stepping)
-    return _traced(_Step(stepping), example, dims, [TOKENS, *changing, *fixed], outputs)
+    return traced(_Step(stepping), example, dims, [TOKENS, *changing, *fixed], outputs)
 
 
 def read_graph(model: Reader, names: Sequence[str], sources: Sequence[Input], ends: int, labels: bool) -> Graph:
     """The sources [B, steps, ...] and their lengths [B] -> the answers [B, steps or 1, ...]."""
     copied = traceable(model)
     module = _Align(copied) if isinstance(model, Aligner) else _Read(copied, ends)
-    return _traced(module, _plain(sources), _dims(sources), source_inputs(names), read_outputs(model, labels))
+    return traced(module, plain(sources), dims_of(sources), source_inputs(names), read_outputs(model, labels))
 
 
 def live_graph(model: Reader, name: str, sources: Sequence[Input], labels: bool) -> Graph:
     """A step [R, ...] of live streams and their states -> the answers [R, size] and the states after it."""
-    parts = _apart(parts_of(State(model.begin(ROWS)))[0])
-    rows = _dim("streams")
+    parts = apart(parts_of(State(model.begin(ROWS)))[0])
+    rows = dim("streams")
     dims = {0: rows}, {part: {0: rows} for part in parts}
     outputs = [*read_outputs(model, labels), *(AFTER + part for part in parts)]
     example = sources[0][0][:, 0].clone(), parts
-    return _traced(_Live(traceable(model)), example, dims, [name, *parts], outputs)
+    return traced(_Live(traceable(model)), example, dims, [name, *parts], outputs)
 
 
 def traceable(model: Any) -> Any:
@@ -231,6 +231,8 @@ def traceable(model: Any) -> Any:
                 module.layer = _both_ways(module, operator)  # type: ignore[assignment, method-assign]
         elif isinstance(module, AdditiveAttention):
             module._in_pieces = module._pairs  # type: ignore[method-assign]
+        elif isinstance(module, NumbersSource) and module.segment > 1:
+            module.forward = MethodType(_segmented, module)  # type: ignore[method-assign]
         elif isinstance(module, SpelledWordSource):
             module.forward = MethodType(_spelled, module)  # type: ignore[method-assign]
         elif isinstance(module, SoftmaxHead):
@@ -339,6 +341,16 @@ def _spelled(source: SpelledWordSource, values: Tensor, lengths: Tensor) -> tupl
     return torch.cat([source.embedding(words), spelling.unflatten(0, words.shape)], -1), lengths
 
 
+def _segmented(source: NumbersSource, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Segments as a convolution, whose steps the exporter counts, and one more of padding: a single one would be a
+    special case."""
+    inside = (torch.arange(values.shape[1]) < lengths[:, None]).to(values.dtype)[..., None]
+    marked = functional.pad(torch.cat([values * inside, inside], 2), (0, 0, 0, 2 * source.segment - 1)).transpose(1, 2)
+    kernel = source.project.weight.reshape(source.size, source.segment, -1).transpose(1, 2)
+    vectors = functional.conv1d(marked, kernel, source.project.bias, stride=source.segment)
+    return vectors.transpose(1, 2), (lengths + source.segment - 1) // source.segment
+
+
 def _logits(head: SoftmaxHead, features: Tensor) -> Tensor:
     """With biases of -inf for ids that are not classes."""
     return functional.linear(features, head.weight, head.bias)
@@ -381,30 +393,32 @@ def _chosen(head: CRFHead, features: Tensor, lengths: Tensor) -> tuple[Tensor, T
     return labels.transpose(0, 1) + SPECIALS, log_probs
 
 
-def _apart(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def apart(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Parts of an example, none of which is another's alias: the exporter would take both for one input."""
     return {name: value.clone() for name, value in parts.items()}
 
 
-def _dim(name: str) -> Any:
+def dim(name: str) -> Any:
+    """A size that may vary, by its name."""
     return torch.export.Dim(name, min=1)
 
 
-def _plain(sources: Sequence[Input]) -> tuple[list[Input]]:
+def plain(sources: Sequence[Input]) -> tuple[list[Input]]:
     """Sources as a module's one argument, of plain tuples."""
     return ([(values, lengths) for values, lengths in sources],)
 
 
-def _dims(sources: Sequence[Input]) -> tuple[Any]:
+def dims_of(sources: Sequence[Input]) -> tuple[Any]:
     """Rows of any number, and steps where the example has several."""
-    rows = _dim("sources")
-    steps = [{1: _dim(f"steps_{number}")} if values.shape[1] > 1 else {} for number, (values, _) in enumerate(sources)]
+    rows = dim("sources")
+    steps = [{1: dim(f"steps_{number}")} if values.shape[1] > 1 else {} for number, (values, _) in enumerate(sources)]
     return ([({0: rows} | some, {0: rows}) for some in steps],)
 
 
-def _traced(
+def traced(
     module: nn.Module, example: tuple[Any, ...], dims: tuple[Any, ...], inputs: list[str], outputs: list[str]
 ) -> Graph:
+    """A module as a graph, by an example of its arguments and the sizes of them that may vary."""
     with torch.no_grad(), quietly():
         try:
             exported = torch.export.export(module.eval(), example, dynamic_shapes=dims, strict=False)

@@ -177,15 +177,15 @@ def series_writer(model: Model, sources: Sequence[SideSizes], target: SeriesCode
         raise ConfigError("model.attention.input_feeding", reason)
     bridge = _bridge(model, channels, attention)
     decoder = _decoder(model, hidden, bridge, attention, memory)
-    likelihood = LIKELIHOODS.build(
-        target.likelihood, target.likelihood_options, "target.likelihood", numbers=1 if target.separate else target.size
-    )
+    numbers = target.size if target.learned else 2  # all that a likelihood can be of: how many is not known yet
+    options, together = target.likelihood_options, 1 if target.separate else numbers
+    likelihood = LIKELIHOODS.build(target.likelihood, options, "target.likelihood", numbers=together)
     head: Any
     if target.separate:
-        head = ApartHead(hidden, Apart(likelihood, target.size), target.segment, target.log_unit)
+        head = ApartHead(hidden, Apart(likelihood, numbers), target.segment, target.log_unit)
     else:
         head = HEADS.build(
-            target.part, {}, "target.kind", features=hidden, symbols=target.size, likelihood=likelihood,
+            target.part, {}, "target.kind", features=hidden, symbols=numbers, likelihood=likelihood,
             segment=target.segment, stops=target.horizon is None, log_unit=target.log_unit,
         )  # fmt: skip
     steps = -(-target.horizon // target.segment) if positions and target.horizon else None

@@ -11,6 +11,7 @@ from .models import CTC_OPTIONS, Served, example_of, name_of, side_of, size_of
 
 MANIFEST = "antiphon.json"  # the file that only an exported folder has
 WRITER_OPTIONS = ("beam", "n_best", "sample", "token_scores")
+DRAWING_OPTIONS = ("n_best", "sample")  # of a model that writes series
 
 
 def served(folder: Path, runtime: Any, threads: int = 1) -> Served:
@@ -28,6 +29,7 @@ def served(folder: Path, runtime: Any, threads: int = 1) -> Served:
     *sources, target = (side_of(side, content) for side, content in contents.items())
     aligns = manifest.get("aligns", False)
     writes = manifest["decode"] is not None and not aligns
+    series = "series" in manifest
     live = {"read", "step"} <= manifest["graphs"].keys()
     return Served(
         name=name_of(folder),
@@ -37,7 +39,7 @@ def served(folder: Path, runtime: Any, threads: int = 1) -> Served:
         target=target,
         size=size_of(folder, "*.onnx"),
         max_length=manifest["max_length"],
-        options=WRITER_OPTIONS if writes else CTC_OPTIONS if aligns else (),
+        options=WRITER_OPTIONS if writes else CTC_OPTIONS if aligns else DRAWING_OPTIONS if series else (),
         defaults=(manifest["decode"] or {}) if writes else {},
         streams="tokens" if writes else "steps" if live else None,
         predictor=model,

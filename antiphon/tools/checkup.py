@@ -17,7 +17,8 @@ from antiphon.data.batches import Examples, Sequences
 from antiphon.data.codecs.base import Codec
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.load import DEFAULT_FRACTION, Codecs, encode_rows, load_test
+from antiphon.data.encode import encode_rows
+from antiphon.data.load import DEFAULT_FRACTION, Codecs, load_test
 from antiphon.data.problems import Problems, place
 from antiphon.data.rows import Row
 from antiphon.data.stream import Stream

@@ -20,7 +20,8 @@ import torch
 from antiphon.config.schema import Config
 from antiphon.config.sections import Choice
 from antiphon.data.batches import collate, only
-from antiphon.data.load import encode_rows, train_codecs
+from antiphon.data.encode import encode_rows
+from antiphon.data.load import train_codecs
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.devices import pick_device

@@ -19,9 +19,10 @@ from antiphon.data.batches import Examples, cut_long, in_lanes
 from antiphon.data.codecs.labels import LabelsCodec
 from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.text import TextCodec
+from antiphon.data.encode import encode_rows
 from antiphon.data.encoded_table import EncodedTable
 from antiphon.data.hallucinate import check_sides, hallucinated
-from antiphon.data.load import Codecs, encode_rows, load_parts, untrained
+from antiphon.data.load import Codecs, load_parts, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.data.stream import Stream

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antiphon.data.load import encode_row, encode_rows
+from antiphon.data.encode import encode_row, encode_rows
 from antiphon.data.rows import Row
 from antiphon.errors import ModelFolderError
 from antiphon.evaluation.doubts import Compared, compared

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from antiphon.common.answers import Prediction
 from antiphon.common.inputs import parts_of
 from antiphon.data.batches import EncodedInput
-from antiphon.data.load import encode_row
+from antiphon.data.encode import encode_row
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, DataError, TooLongError
 from antiphon.saved import known_answers as exceptions

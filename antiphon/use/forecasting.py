@@ -16,7 +16,8 @@ from antiphon.config.files import InMemory
 from antiphon.config.schema import Config
 from antiphon.data.batches import Sequences
 from antiphon.data.codecs.series import SeriesCodec
-from antiphon.data.load import Codecs, encode_rows, load_rows, sides_of
+from antiphon.data.encode import encode_rows
+from antiphon.data.load import Codecs, load_rows, sides_of
 from antiphon.data.long_table import load_continued, sides_of_windows
 from antiphon.data.problems import Problems
 from antiphon.data.windows import Ahead, Windows

@@ -11,7 +11,7 @@ from antiphon.config.files import MEMORY
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.load import encode_rows
+from antiphon.data.encode import encode_rows
 from antiphon.data.rows import Row
 from antiphon.data.windows import Windows
 from antiphon.errors import ModelFolderError

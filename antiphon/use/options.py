@@ -84,9 +84,9 @@ def decode_of(loaded: Loaded, beam: int | None, sample: Settings = None, setting
     return decode if sample is None else decode.model_copy(update={"sample": sample_settings(sample)})
 
 
-def most_outputs(loaded: Loaded, beam: int | None, settings: Settings) -> int:
+def most_outputs(loaded: Loaded, beam: int | None, settings: Settings, sample: Settings = None) -> int:
     """How many outputs can be asked for: the beam's width, or the number of samples."""
-    return _most_outputs(loaded, decode_of(loaded, beam, None, settings))
+    return _most_outputs(loaded, decode_of(loaded, beam, sample, settings))
 
 
 def _most_outputs(loaded: Loaded, decode: Decode) -> int:

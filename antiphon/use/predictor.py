@@ -48,7 +48,7 @@ from antiphon.use import (
 from antiphon.use.choosing import Chosen
 from antiphon.use.doubting import Doubt
 from antiphon.use.forecasting import Forecast, continued_inputs, last_intervals, unfinished
-from antiphon.use.inputs import Input, cells_of, inputs_of, is_read_as_table, lines_of, read_file, source_names
+from antiphon.use.inputs import Input, cells_of, inputs_of, lines_of, read_file, source_names
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Settings, most_outputs
 from antiphon.use.predicting import WINDOW
@@ -199,29 +199,20 @@ class Predictor(Generic[P]):
         """
         return self._typed(texts.write(self._loaded, source, prefix, Options(sample=sample, settings=settings)))
 
-    def most_outputs(self, beam: int | None = None, settings: Settings = None) -> int:
+    def most_outputs(self, beam: int | None = None, settings: Settings = None, sample: Settings = None) -> int:
         """How many outputs can be asked for: the beam's width, or the number of samples."""
-        return most_outputs(self._loaded, beam, settings)
+        return most_outputs(self._loaded, beam, settings, sample)
 
     def file(self, path: str | Path) -> Iterator[Input]:
         """The inputs of a file with their lines: of a table its source columns, as training reads them; else lines."""
         return read_file(str(user_path(path)), self.config, self.codecs)
-
-    def is_table(self, path: str | Path) -> bool:
-        """Whether a file is read as a table, not as one input per line."""
-        return is_read_as_table(str(user_path(path)), self.config, self.codecs)
-
-    @property
-    def continues_tables(self) -> bool:
-        """Whether it continues long tables, as `forecast` does."""
-        return self.config.data.window is not None
 
     def forecast(
         self, table: Any, sample: Settings = None, n_best: int = 1, settings: Settings = None
     ) -> list[Forecast]:
         """The rows behind the last row of each group of a long table (a file, or rows in memory as `predict` takes a
         table), for a model that was trained with `data.window`; other arguments are those of `predict`."""
-        if not self.continues_tables:
+        if self.config.data.window is None:
             raise ModelFolderError(f"{self.folder}: was trained on rows, not on windows of a long table; use predict")
         files = files_or_rows(table)
         if not isinstance(files, str | InMemory):

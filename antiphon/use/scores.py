@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from antiphon.data.batches import Examples, Sequences
-from antiphon.data.load import encode_rows, load_rows, load_test
+from antiphon.data.encode import encode_rows
+from antiphon.data.load import load_rows, load_test
 from antiphon.data.memory import files_or_rows
 from antiphon.data.rows import Row
 from antiphon.data.windows import Windows

@@ -336,6 +336,7 @@ TABLES: dict[str, tuple[Write, ...]] = {
     "do/lines": (scans,),
     "do/dialogue": (dialogues,),
     "do/generation": (spellings,),
+    "do/drawing": (),
     "do/wheel": (pronunciations,),
     "do/page": (pronunciations,),
 }

@@ -12,6 +12,7 @@ from antiphon_runtime.common.answers import (
     LiveEnd,
     NumberPrediction,
     NumbersPrediction,
+    SeriesPrediction,
     TextPrediction,
 )
 from antiphon_runtime.errors import FolderError, InputError, OptionError, RuntimeModelError
@@ -31,6 +32,7 @@ __all__ = [
     "NumbersPrediction",
     "OptionError",
     "RuntimeModelError",
+    "SeriesPrediction",
     "TextPrediction",
     "__version__",
     "load",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+T = TypeVar("T")
 Array = NDArray[Any]
 ROWS, TOKENS = 256, 16_384  # rows and padded source steps of a batch, at most
 FEW = 16  # rows that are too few for a second thread
@@ -25,6 +27,22 @@ def batches_by_length(sources: Sequence[Sequence[Array]], width: int = 1, parts:
         rows = max(1, min(most, TOKENS // max(1, lengths[order[start]])) // width)
         yield order[start : start + rows]
         start += rows
+
+
+def each_row(work: Callable[[Array], list[T]], sources: Sequence[Sequence[Array]], width: int, threads: int) -> list[T]:
+    """What `work` makes of the rows of each batch, in the order of the rows; `threads` batches at once."""
+    batches = list(batches_by_length(sources, width, threads)) if sources else []
+    if threads == 1 or len(batches) <= 1:
+        made = list(map(work, batches))
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            made = list(pool.map(work, batches))
+    values = {
+        int(row): value
+        for rows, batch in zip(batches, made, strict=True)
+        for row, value in zip(rows, batch, strict=True)
+    }
+    return [values[row] for row in sorted(values)]
 
 
 def padded_rows(arrays: Sequence[Array]) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 from antiphon_runtime.codecs import Category, Text
-from antiphon_runtime.common.answers import abstains
+from antiphon_runtime.common.answers import SeriesPrediction, abstains
 from antiphon_runtime.errors import InputError, RuntimeModelError
 from antiphon_runtime.loading import load
 from antiphon_runtime.model import WINDOW, Model
@@ -102,7 +102,7 @@ def _answer(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> N
             silent = arguments.abstain_below is not None and abstains(answer, arguments.abstain_below)
             if arguments.json:
                 value = answer.to_json() | ({"abstained": True} if silent else {})
-                if arguments.n_best > 1:
+                if arguments.n_best > 1 and not isinstance(answer, SeriesPrediction):  # whose samples it has already
                     value["n_best"] = [candidate.to_json() for candidate in getattr(answer, "n_best", [])]
                 line = json.dumps(value, ensure_ascii=False)
             else:

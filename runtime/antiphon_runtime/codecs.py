@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon_runtime.common.calendar import PARTS, calendar_numbers, read_times
 from antiphon_runtime.common.numbers import (
     as_frames,
     as_grid,
@@ -223,13 +224,13 @@ class Nothing(Codec):
 
 
 class Numbers(Codec):
-    """Arrays of scaled numbers: `vector`, `frames`, `grid`; as targets `number`, `numbers`."""
+    """Arrays of scaled numbers: `vector`, `frames`, `grid`; as targets `number`, `numbers`, `series`."""
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         self.kind = value["kind"]
-        self.steps = self.kind in ("frames", "numbers")
+        self.steps = self.kind in ("frames", "numbers", "series")
         self.bits = bool(value["bits"])
-        self.width = value.get("width")
+        self.width, self.clips = value.get("width"), bool(value.get("clips", True))
         self.mean, self.deviation = (np.asarray(value[name], np.float32) for name in ("mean", "deviation"))
         self.missing = value.get("missing", "refuse")
         self.means = np.asarray(value.get("means", self.mean), np.float32)
@@ -248,7 +249,8 @@ class Numbers(Codec):
 
     def encode(self, value: Array) -> Array:
         """As `Codec.encode`."""
-        return clipped(scaled(filled(value, self.missing, self.means), self.mean, self.deviation, self.steps))
+        result = scaled(filled(value, self.missing, self.means), self.mean, self.deviation, self.steps)
+        return clipped(result) if self.clips else result
 
     def read_step(self, step: Any) -> Array:
         """As `Codec.read_step`."""
@@ -260,6 +262,30 @@ class Numbers(Codec):
     def restored(self, values: Array) -> Array:
         """Numbers of a graph in the scale of the data; for bits the probabilities."""
         return values if self.kind == "numbers" and self.bits else values * self.deviation + self.mean
+
+
+class Calendar(Codec):
+    """Times as parts of the calendar: `calendar`."""
+
+    steps = True
+
+    def __init__(self, value: Mapping[str, Any]) -> None:
+        self.kind = value["kind"]
+        self.parts = [str(part) for part in value["parts"]]
+        if unknown := set(self.parts) - set(PARTS):
+            raise ValueError(f"unknown part {min(unknown)!r}")
+
+    def read_input(self, content: Any) -> Array:
+        """As `Codec.read_input`."""
+        return read_times(content)
+
+    def encode(self, value: Array) -> Array:
+        """As `Codec.encode`."""
+        return calendar_numbers(value, self.parts)
+
+    def read_step(self, step: Any) -> Array:
+        """As `Codec.read_step`."""
+        return self.encode(read_times([step]))
 
 
 def _splits(value: Mapping[str, Any]) -> Splits:

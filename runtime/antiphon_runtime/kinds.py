@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from antiphon_runtime.codecs import Category, Codec, Labels, LongText, Nothing, Numbers, Tags, Text
+from antiphon_runtime.codecs import Calendar, Category, Codec, Labels, LongText, Nothing, Numbers, Tags, Text
 
 
 def side(value: Mapping[str, Any]) -> Codec:
@@ -23,7 +23,9 @@ def side(value: Mapping[str, Any]) -> Codec:
         return Labels(value)
     if kind in ("none", "next"):
         return Nothing(value)
-    if kind in ("vector", "frames", "grid", "number", "numbers"):
+    if kind == "calendar":
+        return Calendar(value)
+    if kind in ("vector", "frames", "grid", "number", "numbers", "series"):
         return Numbers(value)
     if kind in ("image", "images"):
         from antiphon_runtime.pictures import Picture, Pictures  # needs pillow

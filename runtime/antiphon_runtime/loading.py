@@ -9,8 +9,9 @@ from typing import Any
 
 from antiphon_runtime import exceptions
 from antiphon_runtime.codecs import Codec, Nothing, Text
-from antiphon_runtime.common import calibration
+from antiphon_runtime.common import calibration, intervals
 from antiphon_runtime.common.calibration import Calibration
+from antiphon_runtime.common.intervals import Intervals
 from antiphon_runtime.common.messages import reason_of
 from antiphon_runtime.errors import FolderError, OptionError
 from antiphon_runtime.graph import Graph
@@ -30,6 +31,14 @@ def read_calibration(path: Path) -> Calibration | None:
         raise FolderError(f"{path}: is damaged: {error}") from None
 
 
+def read_intervals(path: Path) -> Intervals | None:
+    """The calibrated intervals in a file; None if there are none."""
+    try:
+        return intervals.read(path)
+    except ValueError as error:
+        raise FolderError(f"{path}: is damaged: {error}") from None
+
+
 def load(folder: str | Path, threads: int = 1) -> Model:
     """Load what `antiphon export` has written. With many inputs `threads` batches run at once, each in one thread.
 
@@ -44,7 +53,8 @@ def load(folder: str | Path, threads: int = 1) -> Model:
         graphs = {name: _graph(place, graph) for name, graph in manifest["graphs"].items()}
         calibrated = read_calibration(place / calibration.FILE)
         known = exceptions.read(place / exceptions.FILE, sides[:-1], sides[-1])
-        model = Model(place, manifest, sides, graphs, calibrated, known, threads)
+        held = read_intervals(place / calibration.FILE)
+        model = Model(place, manifest, sides, graphs, calibrated, known, threads, held)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FolderError(f"{place / MANIFEST}: is damaged: {reason_of(error)}") from None
     if model._decode is not None and not isinstance(model.target, Text | Nothing):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_runtime import ctc, exceptions
-from antiphon_runtime.batches import batches_by_length, padded_rows
+from antiphon_runtime.batches import each_row, padded_rows
 from antiphon_runtime.codecs import Category, Codec, Numbers, Text
 from antiphon_runtime.common.answers import (
     Candidate,
@@ -23,20 +22,22 @@ from antiphon_runtime.common.answers import (
     NumberPrediction,
     NumbersPrediction,
     Prediction,
+    SeriesPrediction,
     TextPrediction,
     label_prediction,
     labels_prediction,
 )
 from antiphon_runtime.common.calibration import Calibration
 from antiphon_runtime.common.inputs import parts_of
+from antiphon_runtime.common.intervals import Intervals
 from antiphon_runtime.common.symbols import EOS
 from antiphon_runtime.copied import Copied
 from antiphon_runtime.errors import InputError, OptionError, TooLongError
 from antiphon_runtime.graph import Graph, zeros
 from antiphon_runtime.sampling import checked, chooser
 from antiphon_runtime.search import Hypothesis, Limits, State, beam, choices, greedy
+from antiphon_runtime.series import series_of
 
-T = TypeVar("T")
 Array = NDArray[Any]
 
 
@@ -66,6 +67,7 @@ class Model:
         calibration: Calibration | None,
         known: Mapping[exceptions.Key, Prediction],
         threads: int = 1,
+        intervals: Intervals | None = None,
     ) -> None:
         self.folder, self.structure, self.threads = folder, str(manifest["structure"]), threads
         *self.sources, self.target = sides
@@ -81,9 +83,10 @@ class Model:
         self._max_length = int(manifest["max_length"])
         self._decode: Mapping[str, Any] | None = manifest["decode"]
         self.width = int((self._decode or {"beam": 1})["beam"])  # of the configured beam
-        self._continues = "encode" not in graphs and "read" not in graphs  # a language model
+        self._continues = not {"encode", "read", "write"} & graphs.keys()  # a language model
         self._aligns = bool(manifest.get("aligns", False))  # whether all frames predict one text together (CTC)
         self._calibration, self.known = calibration, known
+        self._series = series_of(manifest, graphs, self.target, self._named, threads, intervals)
 
     def predict(
         self,
@@ -116,7 +119,8 @@ class Model:
         number, from 1; the inputs before a bad one are still answered."""
         if isinstance(inputs, str):
             raise TypeError("inputs must be a list of texts; for one text give [text]")
-        width, drawn = self._width(beam, n_best), self._drawn(sample)
+        drawn = self._drawn(sample)
+        width = self._width(beam, n_best, drawn)
         encoded = (self._held(value, f"{origin}{number}", drawn is not None) for number, value in enumerate(inputs, 1))
         failed: InputError | None = None
         answered = 0
@@ -150,7 +154,8 @@ class Model:
         With sampling, the draws for an input depend on its number in `numbers`, by default its place. Errors name an
         input by `where` of its place, from 1.
         """
-        width, drawn = self._width(beam, n_best), self._drawn(sample)
+        drawn = self._drawn(sample)
+        width = self._width(beam, n_best, drawn)
         held: list[Held] = []
         for place, value in enumerate(inputs):
             try:
@@ -216,9 +221,14 @@ class Model:
             )
             raise OptionError(f"{self.folder}: {reason}")
 
-    def _width(self, beam: int | None, n_best: int) -> int:
+    def _width(self, beam: int | None, n_best: int, sample: Mapping[str, Any] | None) -> int:
         if beam is not None and beam < 1:
             raise OptionError(f"beam: must be at least 1 (is {beam})")
+        if self._series is not None:
+            most = self._series.most(sample)
+            if not 1 <= n_best <= most:
+                raise OptionError(f"n_best: must lie between 1 and {most:,}; without sampling it is 1 (is {n_best})")
+            return 1
         width = beam if beam is not None else self.width
         if not 1 <= n_best <= width:
             raise OptionError(f"n_best: must lie between 1 and the beam's width, {width} (is {n_best})")
@@ -227,7 +237,11 @@ class Model:
     def _drawn(self, sample: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         if sample is not None and self._aligns:
             raise OptionError("sample: cannot be used with CTC, which predicts all symbols together")
-        return checked(sample if sample is not None else (self._decode or {}).get("sample"))
+        configured = (self._decode or {}).get("sample") if self._series is None else self._series.sample
+        drawn = checked(sample if sample is not None else configured)
+        if self._series is not None:
+            self._series.refuse(drawn)
+        return drawn
 
     def _held(self, user_input: Any, where: str, draws: bool) -> Held:
         parts, from_nothing = self._parts(user_input, where), draws and self._continues
@@ -277,12 +291,12 @@ class Model:
     ) -> Iterator[Prediction | InputError]:
         filled = [entry for entry in held if isinstance(entry, Unanswered)]
         sources = list(zip(*(entry.arrays for entry in filled), strict=True)) if filled else []
-        if self._decode is None:
+        filled_numbers = [number for number, entry in zip(numbers, held, strict=True) if isinstance(entry, Unanswered)]
+        if self._series is not None:
+            answers: Iterator[Prediction] = iter(self._series.predict(sources, sample, n_best, filled_numbers))
+        elif self._decode is None:
             answers = iter(self._read(sources))
         else:
-            filled_numbers = [
-                number for number, entry in zip(numbers, held, strict=True) if isinstance(entry, Unanswered)
-            ]
             outputs = iter(self._decoded(sources, width, sample, filled_numbers))
         for entry in held:
             if not isinstance(entry, Unanswered):
@@ -316,7 +330,7 @@ class Model:
                 return greedy(self._step, state, first, limits)
             return beam(self._step, state, first, limits, width, penalty)
 
-        return self._each_row(search, sources, width)
+        return each_row(search, sources, width, self.threads)
 
     def _labelled(self, sources: Sequence[Sequence[Array]], width: int) -> list[list[Hypothesis]]:
         """With CTC: the labels of every row."""
@@ -326,24 +340,7 @@ class Model:
             log_probs = self._graphs["read"].run(self._named(padded))["log_probs"]
             return [ctc.outputs(row[:frames], width) for row, frames in zip(log_probs, padded[0][1], strict=True)]
 
-        return self._each_row(search, sources)
-
-    def _each_row(
-        self, work: Callable[[Array], list[T]], sources: Sequence[Sequence[Array]], width: int = 1
-    ) -> list[T]:
-        """What `work` makes of the rows of each batch, in the order of the rows; `threads` batches at once."""
-        batches = list(batches_by_length(sources, width, self.threads)) if sources else []
-        if self.threads == 1 or len(batches) <= 1:
-            made = list(map(work, batches))
-        else:
-            with ThreadPoolExecutor(self.threads) as pool:
-                made = list(pool.map(work, batches))
-        values = {
-            int(row): value
-            for rows, batch in zip(batches, made, strict=True)
-            for row, value in zip(rows, batch, strict=True)
-        }
-        return [values[row] for row in sorted(values)]
+        return each_row(search, sources, 1, self.threads)
 
     @property
     def _limits(self) -> Limits:
@@ -423,7 +420,7 @@ class Model:
                 answers.append(self._answer(row_labels, values[place, :steps]))
             return answers
 
-        return self._each_row(read, sources)
+        return each_row(read, sources, 1, self.threads)
 
     def _answer(self, labels: Array | None, values: Array) -> Prediction:
         if labels is None:
@@ -447,5 +444,7 @@ class Model:
         if isinstance(target, Category):
             return LabelsPrediction([], []) if target.steps else LabelPrediction("", {})
         if isinstance(target, Numbers):
+            if target.kind == "series":
+                return SeriesPrediction(np.empty((0, target.size), np.float32))
             return NumbersPrediction(np.empty((0, target.size), np.float32)) if target.steps else NumberPrediction(None)
         return TextPrediction("", [], None, [], [])

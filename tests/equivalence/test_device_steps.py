@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from untrained import KINDS, picture_files, rows_of, untrained
 
 from antiphon.data.batches import Examples, Sequences, collate
-from antiphon.data.load import encode_rows
+from antiphon.data.encode import encode_rows
 from antiphon.training.update import batch_loss
 
 ASKS = {"_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2", "unique_dim", "bincount"}

@@ -21,6 +21,7 @@ from antiphon.inspection.explain.observe import Observed
 from antiphon.inspection.trace import Layer, Run, Trace
 from antiphon.model.models import LanguageModel, Writer
 from antiphon.model.parts.recurrent import Cell
+from antiphon.model.series import SeriesWriter
 from antiphon.use.explaining import read_input
 from antiphon.use.predictor import Predictor
 
@@ -84,7 +85,8 @@ def test_a_readers_scores_are_those_of_predict_and_score(name: str) -> None:
     assert explanation.reference.score == pytest.approx(score(name, case.reference), abs=1e-5)
     check_run(explanation.output)
     if not isinstance(codec, LabelCodec):
-        expected = best.to_json().get("values", [[best.to_json().get("value")]])
+        plain = best.to_json().get("values", [[best.to_json().get("value")]])
+        expected = np.reshape(plain, (len(explanation.output.steps), -1))  # a series of one number is a flat list
         np.testing.assert_allclose(
             np.asarray([step.values for step in explanation.output.steps], float), expected, rtol=1e-4, atol=1e-5
         )
@@ -505,6 +507,12 @@ def _output_log_probs(
                 given = [(target, torch.tensor([target.shape[1]]))] if own.goes_on else sources
                 log_probs = own.head.log_probs(own(given, target))[0, len(prompt) :]
                 return log_probs[torch.arange(len(ids)), torch.tensor(ids)].numpy()  # type: ignore[no-any-return]
+            if isinstance(own, SeriesWriter):  # in the scale of the row
+                values = np.asarray([step.values for step in explanation.output.steps], np.float32)
+                codec = model.codecs.target
+                scaled = torch.from_numpy((values - codec.mean) / codec.deviation)[None].double()  # type: ignore[attr-defined]
+                readout = own(sources, scaled).readout
+                return own.head.likelihood.center(own.head.parameters_of(readout))[0].sum(-1)[: len(values)].numpy()
             features = own.features(sources)[:, : len(explanation.output.steps)]
             answer = own.head.answer(features, torch.arange(features.shape[1]))[1]
             if isinstance(model.codecs.target, LabelCodec):

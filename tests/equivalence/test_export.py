@@ -14,6 +14,7 @@ import pytest
 from models import NAMES, Choice, cell_choice, covering, name, settings
 from typer.testing import CliRunner
 from untrained import CHANCE, FRAMES, KINDS, TEXTS, WORDS, picture_files, rows_of, untrained
+from untrained import SERIES as SERIES_ROWS
 
 from antiphon.cli.main import app
 
@@ -25,6 +26,7 @@ import antiphon_runtime
 from antiphon.errors import AntiphonError
 from antiphon.export.comparing import CLOSE
 from antiphon.export.folder import Exported, export
+from antiphon.model.parts.likelihoods.table import LIKELIHOODS
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
 
@@ -56,6 +58,9 @@ def close(expected: Any, computed: Any) -> None:
         assert expected.keys() == computed.keys()
         for key, value in expected.items():
             close(value, computed[key])
+    elif isinstance(expected, list) and expected and isinstance(expected[0], np.ndarray):
+        for item, other in zip(expected, computed, strict=True):
+            close(item, other)
     elif isinstance(expected, float | np.ndarray) or (
         isinstance(expected, list) and isinstance((expected or [""])[0], float)
     ):
@@ -160,7 +165,7 @@ def test_few_symbols_are_looked_up_as_the_cells_share_of_them(cell: str, tmp_pat
 
 OFTEN = {"frames to text with CTC", "unigram, two sources", "dialogue", "image to text",
          "spelled words to labels of a CRF", "frames to labels, live", "vector to number",
-         "the next symbol"}  # fmt: skip
+         "the next symbol", "frames to a series"}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", [pytest.param(k, marks=[] if k in OFTEN else pytest.mark.slow) for k in KINDS])
@@ -172,7 +177,8 @@ def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: 
         nested = isinstance(columns["x"][0], list)
         columns = {**columns, "x": [files[: n + 1] if nested else file for n, file in enumerate(files)]}
     model = untrained(tmp_path, tree, rows_of(**columns))
-    runtime, _ = shipped(model, tmp_path / "out")
+    asked = SERIES if "series" in case else None
+    runtime, _ = shipped(model, tmp_path / "out", settings=asked)
     several = [key for key in columns if key != "y"]
     inputs: list[Any] = list(zip(*(columns[key] for key in several), strict=True)) if len(several) > 1 else []
     inputs = inputs or list(columns[several[0]] if several else ["", ""])
@@ -180,8 +186,10 @@ def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: 
         inputs += ["zé a\ten", "\t"] if len(several) > 1 else ["zé a", ""]
     if case in ("text to label", "spelled words to labels of a CRF", "the next symbol", "words to numbers, live"):
         inputs += ["zé ab", "", "c"]
-    same(model.predict(inputs), runtime.predict(inputs))
-    if runtime.structure in ("one_to_many", "many_to_many") or case == "the next symbol":
+    same(model.predict(inputs, settings=asked), runtime.predict(inputs))
+    if "series" in case:
+        _same_series(model, runtime, [*inputs, ""])
+    elif runtime.structure in ("one_to_many", "many_to_many") or case == "the next symbol":
         arguments: dict[str, Any] = {"beam": 3, "n_best": 2, "token_scores": True}
         same(model.predict(inputs, **arguments), runtime.predict(inputs, **arguments))
         for item in runtime.predict(inputs, token_scores=True):
@@ -200,6 +208,41 @@ def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: 
         steps: list[Any] = [*(inputs[0].split() if isinstance(inputs[0], str) else inputs[0]), ""]
         steps += inputs[2].split() if isinstance(inputs[2], str) else inputs[2]
         same(list(model.live(steps)), list(runtime.live(steps)))
+
+
+SERIES = {"decode.quantiles": [0.1, 0.5, 0.8], "decode.paths": 30, "decode.min_length": 2}
+
+
+def _same_series(model: Predictor, runtime: antiphon_runtime.Model, inputs: list[Any]) -> None:
+    """Also where they are drawn, several of each, and with quantiles."""
+    for sample in ({}, {"seed": 3, "temperature": 0.5}):
+        expected = model.predict(inputs, sample=sample, n_best=3, settings=SERIES)
+        assert all(len(answer.samples) == 3 for answer in expected[:-1])
+        same(expected, runtime.predict(inputs, sample=sample, n_best=3))
+    with pytest.raises(antiphon_runtime.OptionError, match="top_k and top_p are for symbols"):
+        runtime.predict(inputs, sample={"top_k": 3})
+    with pytest.raises(antiphon_runtime.OptionError, match="without sampling it is 1"):
+        runtime.predict(inputs, n_best=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("likelihood", list(LIKELIHOODS))
+@pytest.mark.parametrize("read", ["output", "position"])
+def test_every_likelihood_is_drawn_without_pytorch(likelihood: str, read: str, tmp_path: Path) -> None:
+    targets = [(np.asarray(rows) > 0).astype(int).tolist() for rows in SERIES_ROWS]
+    target = {"kind": "series", "column": "y", "horizon": 4, "likelihood": likelihood, "read": read}
+    tree = {"source": {"kind": "frames", "column": "x"}, "target": target, "model": {"cell": "gru"}}
+    rows = rows_of(x=FRAMES, y=targets if likelihood == "bernoulli" else SERIES_ROWS)
+    model = untrained(tmp_path, tree, rows)
+    draws = likelihood not in ("mse", "mae")
+    asked = SERIES if draws else None
+    runtime, _ = shipped(model, tmp_path / "out", settings=asked)
+    same(model.predict(FRAMES, settings=asked), runtime.predict(FRAMES))
+    if draws:
+        same(model.predict(FRAMES, sample={}, settings=asked), runtime.predict(FRAMES, sample={}))
+    else:
+        with pytest.raises(antiphon_runtime.OptionError, match="has no distribution of its numbers"):
+            runtime.predict(FRAMES, sample={})
 
 
 def test_one_long_text_goes_on_as_in_pytorch(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from untrained import KINDS, picture_files, rows_of, untrained
 
 from antiphon.config.load import read_config_file
-from antiphon.data.load import encode_rows, load_rows
+from antiphon.data.encode import encode_rows
+from antiphon.data.load import load_rows
 from antiphon.decoding import batches
 from antiphon.evaluation.measure import validate
 from antiphon.evaluation.task import Task

@@ -154,3 +154,19 @@ def test_commands_agree(model: antiphon.Predictor, tmp_path: Path, capsys: pytes
     assert list(records[0]) == ["date", "sensor", "y", "y_0.05", "y_0.1", "y_0.9", "y_0.95"]
     values = [float(record["y"]) for record in records]
     np.testing.assert_allclose(values, forecast.prediction.values[:, 0], rtol=1e-5)
+
+
+def test_without_pytorch_a_window_has_the_same_forecast(model: antiphon.Predictor, tmp_path: Path) -> None:
+    import antiphon_runtime
+
+    from antiphon.export.folder import export
+
+    export(model.folder, tmp_path / "shipped")
+    runtime = antiphon_runtime.load(tmp_path / "shipped")
+    times = [f"2024-03-01 {hour:02}:00" for hour in range(HORIZON)]
+    window = ([[10.0 + hour % 5, 1] for hour in range(PAST)], times, [[1]] * HORIZON)
+    [expected], [actual] = model.predict([window]), runtime.predict([window])
+    np.testing.assert_allclose(actual.values, expected.values, atol=1e-4)
+    assert actual.quantiles.keys() == expected.quantiles.keys()
+    for level, numbers in expected.quantiles.items():
+        np.testing.assert_allclose(actual.quantiles[level], numbers, atol=1e-4)

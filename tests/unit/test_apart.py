@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import antiphon_runtime
 import numpy as np
 import pytest
 import torch
 
+import antiphon
+from antiphon.config.load import parse_config
 from antiphon.config.schema import Model
 from antiphon.data.batches import Padded
 from antiphon.data.codecs.numbers import FramesCodec
 from antiphon.data.codecs.series import SeriesCodec
 from antiphon.errors import ConfigError
+from antiphon.export.folder import export
 from antiphon.model.apart import ApartWriter
 from antiphon.model.build import series_writer
+from antiphon.training.loop import train
 
 COLUMNS, ROWS, PAST = 3, 4, 6
 SIZES = {"embedding": 5, "encoder": {"hidden": 6, "bidirectional": False}, "decoder": {"hidden": 6}, "dropout": 0.0}
@@ -118,3 +124,27 @@ def test_separate_columns_are_those_of_the_source() -> None:
     target = SeriesCodec("target", horizon=5, window="last", separate=True)
     with pytest.raises(ConfigError, match="needs a source of frames with the columns of the target and no others"):
         target.relate([FramesCodec("source")], [["a", "b"]], ["a"])
+
+
+def test_separate_columns_are_exported(tmp_path: Path) -> None:
+    """From a small table to a folder without PyTorch: the same numbers."""
+    table, numbers = tmp_path / "t.csv", np.random.default_rng(0).normal(size=(60, 2)).cumsum(0)
+    table.write_text("a,b\n" + "\n".join(f"{a:.3f},{b:.3f}" for a, b in numbers))
+    tree = {
+        "data": {"train": str(table), "window": {"past": 6, "horizon": 4}, "valid": 0.3},
+        "target": {
+            "columns": ["a", "b"], "window": "last", "read": "position", "segment": 2, "separate": True,
+            "likelihood": "mae",
+        },
+        "model": SIZES | {"attention": "none"},
+        "train": {"max_steps": 3, "examples": 0},
+    }  # fmt: skip
+    model = antiphon.load(train(parse_config(tree, tmp_path), tmp_path / "model", quiet=True))
+    model.calibrate_intervals()
+    export(tmp_path / "model", tmp_path / "shipped")
+    runtime = antiphon_runtime.load(tmp_path / "shipped")
+    window = numbers[:6].tolist()
+    [expected], [actual] = model.predict([window]), runtime.predict([window])
+    np.testing.assert_allclose(actual.values, expected.values, atol=1e-4)
+    for level, values in expected.quantiles.items():
+        np.testing.assert_allclose(actual.quantiles[level], values, atol=1e-4)

@@ -39,6 +39,7 @@ FLOORS = {
         {"errors", "server"},
         {"batches", "search", "codecs"},
         {"copied", "ctc", "exceptions", "graph", "pictures", "sampling"},
+        {"series"},
         {"kinds"},
         {"model"},
         {"loading"},

@@ -20,7 +20,7 @@ from antiphon.common.symbols import EOS, FIRST_OUTPUT, PAD, SPECIALS, UNK
 from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config, Model
 from antiphon.data.batches import Examples, Sequences, collate
-from antiphon.data.load import frames_needed
+from antiphon.data.encode import frames_needed
 from antiphon.data.rows import Row
 from antiphon.decoding.ctc import search_labels
 from antiphon.errors import ConfigError, DataError, ModelFolderError

@@ -14,7 +14,8 @@ from antiphon.config.files import Parallel
 from antiphon.config.schema import Config
 from antiphon.data import load as dataset
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.load import encode_rows, group_references, load_rows, split_rows, train_codecs, untrained
+from antiphon.data.encode import encode_rows
+from antiphon.data.load import group_references, load_rows, split_rows, train_codecs, untrained
 from antiphon.data.rows import Row
 from antiphon.errors import ConfigError, DataError
 

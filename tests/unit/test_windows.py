@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
-from antiphon.data.load import Codecs, encode_rows, load_parts, load_rows, load_test, train_codecs, untrained
+from antiphon.data.encode import encode_rows
+from antiphon.data.load import Codecs, load_parts, load_rows, load_test, train_codecs, untrained
 from antiphon.data.problems import Problems
 from antiphon.data.times import Step, step_of
 from antiphon.data.windows import Windows

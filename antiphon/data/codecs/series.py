@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -68,6 +68,7 @@ class SeriesCodec(ScaledCodec):
         if separate and (window is None or horizon is None):
             raise ConfigError("separate", "reads the past of each column, so it needs target.window and target.horizon")
         self.separate = separate
+        self.learned = False  # whether its numbers are known
         self.past_source = 0  # with a window: the number of the source that is the target's past
         self.past: tuple[int, ...] | None = None  # and which of its numbers are the target's; None: all of them
 
@@ -98,9 +99,17 @@ class SeriesCodec(ScaledCodec):
             reason = "needs a source of frames with the columns of the target and no others"
             raise ConfigError(f"{self.where}.separate", reason)
 
-    def follow(self, sources: Sequence[Codec]) -> None:
+    def learn(self, values: Sequence[Floats]) -> None:
+        super().learn(values)
+        self.learned = True
+
+    def follow(self, sources: Sequence[Codec], pairs: Iterable[tuple[Floats, Floats]] = ()) -> None:
         """After all sides have learned: take the scale of the source that is the past, if there is a window. Its
-        outliers then stay as they are, so that what is predicted can be undone exactly."""
+        outliers then stay as they are, so that what is predicted can be undone exactly.
+
+        `pairs` are pasts and targets of training rows: where a window subtracts a value, the deviation is that of what
+        is left, which may be far smaller than that of the numbers.
+        """
         if self.window is None:
             return
         source = sources[self.past_source]
@@ -111,8 +120,21 @@ class SeriesCodec(ScaledCodec):
                 raise ConfigError(f"{self.where}.window", f"{reason}; list the columns of both in source and target")
             self.past = tuple(range(self.size))
         places = list(self.past)
+        if self.window != "standard" and source.scale == "each" and not source.bits:
+            source.deviation[places] = self._left(places, pairs, source.deviation[places])
         self.mean, self.deviation, self.bits = source.mean[places], source.deviation[places], source.bits
         self.means, self.scale, source.clips = self.mean, source.scale, False
+
+    def _left(self, places: Sequence[int], pairs: Iterable[tuple[Floats, Floats]], otherwise: Floats) -> Floats:
+        """The deviation of numbers from what their window subtracts; `otherwise` where they never differ from it."""
+        squares, count = np.zeros(len(places)), 0
+        for read, target in pairs:
+            past = read[:, places].astype(np.float64)
+            subtracted = past[-1] if self.window == "last" else np.nanmean(past, 0)
+            left = np.concatenate([past, target]) - subtracted
+            squares, count = squares + np.nansum(left**2, 0), count + len(left)
+        deviation = np.sqrt(squares / max(count, 1))
+        return np.where(deviation > 1e-6 * np.maximum(1, otherwise), deviation, otherwise).astype(np.float32)
 
     def encode(self, value: Floats) -> Floats:
         if self.horizon is not None and len(value) != self.horizon:
@@ -143,6 +165,7 @@ class SeriesCodec(ScaledCodec):
         names = ("horizon", "likelihood", "read", "segment", "window", "scale")
         made = cls(where, **{name: value[name] for name in names}, separate=value.get("separate", False))
         made._restore(value)
+        made.learned = True
         past = value["past"]
         if past is not None and (not isinstance(past, list) or len(past) != made.size):
             raise ValueError("past must have a place for each number of the target")

@@ -96,8 +96,9 @@ class NumbersSource(Source):
             return self.project(values), lengths
         rows, steps, numbers = values.shape
         inside = (torch.arange(steps, device=values.device) < lengths[:, None]).to(values.dtype)[..., None]
-        marked = functional.pad(torch.cat([values * inside, inside], 2), (0, 0, 0, -steps % self.segment))
-        segments = marked.reshape(rows, -1, self.segment * (numbers + 1))
+        count = (steps + self.segment - 1) // self.segment
+        marked = functional.pad(torch.cat([values * inside, inside], 2), (0, 0, 0, self.segment - 1))
+        segments = marked[:, : count * self.segment].reshape(rows, count, self.segment * (numbers + 1))
         return self.project(segments), (lengths + self.segment - 1) // self.segment
 
 

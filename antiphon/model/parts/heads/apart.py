@@ -41,7 +41,7 @@ class Apart(Likelihood):
     def center(self, parameters: Tensor) -> Tensor:
         return self.each.center(self._of_each(parameters))[..., 0]
 
-    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         return self.each.draw(self._of_each(parameters), uniform[..., None, :], temperature)[..., 0]
 
     def quantiles(self, parameters: Tensor, probabilities: Sequence[float]) -> Tensor:

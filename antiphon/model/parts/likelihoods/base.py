@@ -48,7 +48,7 @@ class Likelihood:
         """The answer [..., numbers]: the mean or the median."""
         raise NotImplementedError
 
-    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         """Random numbers [..., numbers] from `uniform` [..., numbers, draws], each in the open interval (0, 1).
 
         `temperature` is a factor of their distance to the center.

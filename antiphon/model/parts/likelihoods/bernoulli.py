@@ -26,7 +26,7 @@ class Bernoulli(Likelihood):
     def center(self, parameters: Tensor) -> Tensor:
         return torch.sigmoid(parameters)
 
-    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         return (uniform[..., 0] < torch.sigmoid(parameters / temperature)).to(parameters.dtype)
 
     def quantiles(self, parameters: Tensor, probabilities: Sequence[float]) -> Tensor:

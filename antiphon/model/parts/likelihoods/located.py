@@ -38,8 +38,8 @@ class Located(Likelihood):
         """Random numbers [..., numbers] with the place 0 and the spread 1."""
         raise NotImplementedError
 
-    def standard_quantile(self, parameters: Tensor, probability: float) -> Tensor:
-        """The quantile with the place 0 and the spread 1, [..., numbers] or one for all."""
+    def standard_quantiles(self, parameters: Tensor, probabilities: Sequence[float]) -> Tensor:
+        """The quantiles with the place 0 and the spread 1, [..., Q, numbers] or [Q, 1] for all."""
         raise NotImplementedError
 
     def loss(self, parameters: Tensor, targets: Tensor, unit: Tensor | None) -> Tensor:
@@ -50,14 +50,13 @@ class Located(Likelihood):
     def center(self, parameters: Tensor) -> Tensor:
         return self._parts(parameters)[0]
 
-    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         place, spread = self._parts(parameters)
         return place + temperature * spread * self.standard_draw(parameters, uniform)
 
     def quantiles(self, parameters: Tensor, probabilities: Sequence[float]) -> Tensor:
         place, spread = self._parts(parameters)
-        standard = (self.standard_quantile(parameters, probability) for probability in probabilities)
-        return torch.stack([place + spread * value for value in standard], -2)
+        return place[..., None, :] + spread[..., None, :] * self.standard_quantiles(parameters, probabilities)
 
 
 class Gaussian(Located):
@@ -71,8 +70,8 @@ class Gaussian(Located):
     def standard_draw(self, parameters: Tensor, uniform: Tensor) -> Tensor:
         return standard_normal(uniform[..., 0], uniform[..., 1])
 
-    def standard_quantile(self, parameters: Tensor, probability: float) -> Tensor:
-        return parameters.new_tensor(NormalDist().inv_cdf(probability))
+    def standard_quantiles(self, parameters: Tensor, probabilities: Sequence[float]) -> Tensor:
+        return parameters.new_tensor([[NormalDist().inv_cdf(probability)] for probability in probabilities])
 
 
 class Laplace(Located):
@@ -90,9 +89,9 @@ class Laplace(Located):
         centered = uniform[..., 0] - 0.5
         return -torch.sign(centered) * torch.log1p(-2 * centered.abs())
 
-    def standard_quantile(self, parameters: Tensor, probability: float) -> Tensor:
-        centered = probability - 0.5
-        return parameters.new_tensor(math.copysign(math.log1p(-2 * abs(centered)), centered))
+    def standard_quantiles(self, parameters: Tensor, probabilities: Sequence[float]) -> Tensor:
+        centered = [probability - 0.5 for probability in probabilities]
+        return parameters.new_tensor([[math.copysign(math.log1p(-2 * abs(value)), value)] for value in centered])
 
 
 class StudentT(Located):
@@ -101,7 +100,7 @@ class StudentT(Located):
     """
 
     draws = 2
-    NODES, HALVINGS = 48, 40  # of the integral for a quantile, and of the interval that it lies in
+    NODES, HALVINGS = 48, 30  # of the integral for a quantile, and of the interval that it lies in
 
     @property
     def size(self) -> int:
@@ -122,19 +121,23 @@ class StudentT(Located):
         radius = (freedom * torch.expm1(-2 / freedom * uniform[..., 0].log())).sqrt()
         return radius * (2 * math.pi * uniform[..., 1]).cos()
 
-    def standard_quantile(self, parameters: Tensor, probability: float) -> Tensor:
-        """By halving an interval of angles a, t = sqrt(n) tan a, in which the density is c sqrt(n) cos(a)^(n - 1)."""
-        freedom = self.freedom(parameters)
+    def standard_quantiles(self, parameters: Tensor, probabilities: Sequence[float]) -> Tensor:
+        """By halving an interval of angles a, t = sqrt(n) tan a, in which the density is as cos(a)^(n - 1)."""
+        freedom = self.freedom(parameters)[..., None, :].expand(*parameters.shape[:-1], len(probabilities), -1)
         nodes, weights = _legendre(self.NODES, parameters)
-        wanted = abs(probability - 0.5)
-        constant = _log_t_constant(freedom).exp() * freedom.sqrt()
         low, high = torch.zeros_like(freedom), torch.full_like(freedom, math.pi / 2)
+
+        def within(angle: Tensor) -> Tensor:
+            density = (angle[..., None] * nodes).cos().clamp(min=0) ** (freedom[..., None] - 1)
+            return angle * (density * weights).sum(-1)
+
+        centered = parameters.new_tensor([[probability - 0.5] for probability in probabilities])
+        wanted = 2 * centered.abs() * within(high)
         for _ in range(self.HALVINGS):
             middle = (low + high) / 2
-            density = (middle[..., None] * nodes).cos() ** (freedom[..., None] - 1)
-            below = constant * middle * (density * weights).sum(-1) < wanted
+            below = within(middle) < wanted
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return math.copysign(1.0, probability - 0.5) * freedom.sqrt() * low.tan()
+        return torch.sign(centered) * freedom.sqrt() * low.tan()
 
 
 def _log_t_constant(freedom: Tensor) -> Tensor:

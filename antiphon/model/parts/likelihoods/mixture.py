@@ -22,7 +22,7 @@ class Mixture(Likelihood):
     """
 
     draws = 3
-    HALVINGS = 40  # of the interval in which a quantile lies
+    HALVINGS = 30  # of the interval in which a quantile lies
 
     def __init__(self, numbers: int, components: int = 10, correlation: bool = False, least: float = 1e-3) -> None:
         super().__init__(numbers)
@@ -63,7 +63,7 @@ class Mixture(Likelihood):
         logits, means, _, _ = self._parts(parameters)
         return (torch.softmax(logits, -1)[..., None] * means).sum(-2)
 
-    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         """As by Graves a `temperature` below 1 also makes the greatest shares greater."""
         logits, means, deviations, correlations = self._parts(parameters)
         upper = torch.softmax(logits / temperature, -1).cumsum(-1)[..., :-1]
@@ -80,16 +80,15 @@ class Mixture(Likelihood):
     def quantiles(self, parameters: Tensor, probabilities: Sequence[float]) -> Tensor:
         """Of each number by itself, by halving the interval in which it lies."""
         logits, means, deviations, _ = self._parts(parameters)
-        shares = torch.softmax(logits, -1)[..., None]
-        rows = []
-        for probability in probabilities:
-            standard = NormalDist().inv_cdf(probability)
-            ends = means + deviations * standard
-            low, high = ends.amin(-2), ends.amax(-2)  # every component has its quantile in between
-            for _ in range(self.HALVINGS):
-                middle = (low + high) / 2
-                reached = torch.special.ndtr((middle[..., None, :] - means) / deviations)
-                below = (shares * reached).sum(-2) < probability
-                low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-            rows.append(middle)
-        return torch.stack(rows, -2)
+        shares = torch.softmax(logits, -1)[..., None, None]
+        means, deviations = means[..., None, :], deviations[..., None, :]  # [..., K, 1, numbers]
+        standard = [[NormalDist().inv_cdf(probability)] for probability in probabilities]
+        ends = means + deviations * means.new_tensor(standard)
+        low, high = ends.amin(-3), ends.amax(-3)  # every component has its quantile in between
+        wanted = means.new_tensor([[probability] for probability in probabilities])
+        for _ in range(self.HALVINGS):
+            middle = (low + high) / 2
+            reached = torch.special.ndtr((middle[..., None, :, :] - means) / deviations)
+            below = (shares * reached).sum(-3) < wanted
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return (low + high) / 2

@@ -56,7 +56,7 @@ class Quantiles(Likelihood):
     def center(self, parameters: Tensor) -> Tensor:
         return self.values(parameters)[..., self.middle]
 
-    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+    def draw(self, parameters: Tensor, uniform: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         values = self.values(parameters)
         median = values[..., self.middle]
         return median + temperature * (self._between(values, uniform[..., 0]) - median)

@@ -1,6 +1,7 @@
 """Every public function of Antiphon in a program that `mypy --strict` accepts: python typed.py FOLDER
 
-It writes small tables into the folder, trains a model that spells words out and one that tags letters, and uses both.
+It writes small tables into the folder, trains a model that spells words out, one that tags letters and one that
+continues a table of hours, and uses them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from antiphon import (
     LiveEnd,
     Predictor,
     Run,
+    SeriesPrediction,
     TextPrediction,
     Trace,
 )
@@ -128,11 +130,31 @@ def tag(folder: Path) -> Predictor[LabelsPrediction]:
     return model
 
 
+def forecast(folder: Path) -> Predictor[SeriesPrediction]:
+    """A model that continues a long table, with intervals."""
+    table = folder / "hours.csv"
+    hours = "".join(f"2024-01-{1 + hour // 24:02} {hour % 24:02}:00,{hour % 24}\n" for hour in range(24 * 20))
+    table.write_text(f"time,load\n{hours}", encoding="utf-8")
+    settings = {
+        **QUICK,
+        "data.time": "time",
+        "data.window": {"past": 24, "horizon": 6},
+        "source.columns": ["load"],
+        "target.columns": ["load"],
+    }
+    model = antiphon.train(table, settings=settings, quiet=True, predicts=SeriesPrediction)
+    print(model.calibrate_intervals().summary())
+    for made in model.forecast(table):
+        print(made.times, made.prediction.values.tolist(), made.prediction.quantiles)
+    return model
+
+
 def main(folder: Path) -> None:
-    """Train both models in a folder, and use them."""
+    """Train the models in a folder, and use them."""
     print("Antiphon", antiphon.__version__)
     use(spell(folder), folder)
     tag(folder)
+    forecast(folder)
     try:
         antiphon.load(folder / "spelling", predicts=LabelPrediction)
     except AntiphonError as error:

@@ -25,8 +25,8 @@ def border(value: object) -> object:
 
 
 def with_sides(tree: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """The tree with what windows imply: the target is a series as long as the horizon, and where no source is named,
-    the past of the target's columns is read."""
+    """The tree with what windows imply: the target is a series as long as the horizon; where no source is named, the
+    past of the target's columns is read; and a source whose kind is not named is one of frames."""
     data, target = tree.get("data"), tree.get("target")
     window = data.get("window") if isinstance(data, Mapping) else None
     if not isinstance(window, Mapping) or not isinstance(target, Mapping):
@@ -37,7 +37,13 @@ def with_sides(tree: Mapping[Any, Any]) -> Mapping[Any, Any]:
     tree = {**tree, "target": target}
     places = {name: target[name] for name in ("column", "columns") if target.get(name) is not None}
     if places and "source" not in tree and "sources" not in tree:
-        tree = {**tree, "source": {"kind": "frames", **places}}
+        return {**tree, "source": {"kind": "frames", **places}}
+    for name in ("source", "sources"):
+        sides = tree.get(name)
+        if isinstance(sides, Mapping):
+            tree = {**tree, name: {"kind": "frames", **sides}}
+        elif isinstance(sides, list):
+            tree = {**tree, name: [{"kind": "frames", **side} if isinstance(side, Mapping) else side for side in sides]}
     return tree
 
 

@@ -106,7 +106,8 @@ class SeriesWriter(Model):
         if past.window == "standard":
             squares = ((window - shift[:, None]) * inside[..., None]).square().sum(1) / lengths[:, None]
             unit = (squares + SMALLEST).sqrt()
-        spread = functional.one_hot(places, values.shape[2]).to(values.dtype)  # exact: each column has at most one 1
+        columns = torch.arange(values.shape[2], device=values.device)
+        spread = (places[:, None] == columns).to(values.dtype)  # exact: each column has at most one 1
         shifts, units = shift @ spread, unit @ spread + (1 - spread.sum(0))
         changed = Scaling(shifts, units).into(values) * inside[..., None]
         scaled = [(changed, lengths) if number == past.source else side for number, side in enumerate(sources)]

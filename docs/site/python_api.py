@@ -86,7 +86,8 @@ def page(code: str) -> str:
         if "." in name and not inspect.isclass(value):
             blocks.append(f"({name})=\n\n" + definition(f"`{_signature(name, value)}`", described))
         else:
-            blocks += [f"(antiphon.{name})=", f"### antiphon.{name}", _code(name, value), described, _fields(value)]
+            label = name if inspect.isclass(value) else f"{name}-function"  # antiphon.Doubt is not antiphon.doubt
+            blocks += [f"(antiphon.{label})=", f"### antiphon.{name}", _code(name, value), described, _fields(value)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

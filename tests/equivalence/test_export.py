@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ import antiphon_runtime
 from antiphon.errors import AntiphonError
 from antiphon.export.comparing import CLOSE
 from antiphon.export.folder import Exported, export
+from antiphon.export.formats import FORMATS
+from antiphon.export.refusals import Support
 from antiphon.model.parts.likelihoods.table import LIKELIHOODS
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
@@ -103,6 +106,8 @@ def test_a_writer_of_any_parts_says_what_it_says_in_pytorch(choice: Choice, tmp_
     parts["context"] |= {"pool": at["pool"]} if at["context"] == "projected_all" else {}
     tree = {"source": {"column": "x"}, "target": {"column": "y", "tokens": "chars"}, "model": parts}
     scale = {"rnn_relu": 0.3, "selective": 0.3}.get(at["cell"], 0.6)
+    if at["cell"] == "lstm" and at["varied"]:
+        scale = 0.4  # normalised Mogrifier rounds of larger random weights amplify what rounding does in a few steps
     model = untrained(tmp_path, tree, rows_of(x=TEXTS, y=WORDS), scale)
     runtime, _ = shipped(model, tmp_path / "out")
     inputs = [*TEXTS, "", "zz a", "c"]
@@ -525,7 +530,8 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("antiphon.export.folder.find_spec", lambda _: None)
     with pytest.raises(AntiphonError, match=r"export needs the extra: pip install 'antiphon\[export\]'"):
         export(folder, tmp_path / "out")
-    monkeypatch.setattr("antiphon.export.folder.KINDS", {"image"})
+    support = Support("the runtime", frozenset({"image"}), frozenset(), frozenset())
+    monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], support=support))
     with pytest.raises(AntiphonError, match="source: the kind text is not part of Antiphon"):
         export(folder, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from antiphon.common.symbols import EOS, UNK
 from antiphon.config.files import Parallel
 from antiphon.config.schema import Config
-from antiphon.data import load as dataset
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.encode import encode_rows
 from antiphon.data.load import group_references, load_rows, split_rows, train_codecs, untrained
@@ -135,7 +134,7 @@ def test_rows_are_the_same_however_many_are_encoded_at_once(
     rows = [row(source, "x y", line) for line, source in enumerate(sources, 1)]
     config = configure(data__max_length=3, data__on_error="skip")
     codecs = train_codecs(config, rows)
-    monkeypatch.setattr(dataset, "AT_ONCE", at_once)
+    monkeypatch.setattr("antiphon.data.encode.AT_ONCE", at_once)
     kept, examples = encode_rows(config, codecs, rows)
     assert [item.line for item in kept] == [1, 3, 7]
     assert len(examples) == 3

@@ -61,10 +61,10 @@ def test_a_student_of_every_kind_of_model(tmp_path: Path, case: str) -> None:
     ]
     guide = model.config.train.teacher_share
     assert guide == (0.5 if isinstance(teacher.model.head, SymbolHead) else 0.0)
-    assert model.config.train.teacher_outputs == ("none" if case == "the next symbol" else "add")
+    assert model.config.train.teacher_outputs == ("none" if case.startswith("the next symbol") else "add")
 
 
-@pytest.mark.parametrize("case", [case for case in KINDS if case not in ("the next symbol", "nothing to text")])
+@pytest.mark.parametrize("case", [case for case in KINDS if case != "nothing to text" and "next symbol" not in case])
 def test_inputs_without_answers_for_every_kind(tmp_path: Path, case: str) -> None:
     """The targets in the table are not read: they are the teacher's outputs."""
     teacher = teacher_of(tmp_path / "t", case, scale=1.5)

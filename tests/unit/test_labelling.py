@@ -59,7 +59,7 @@ def test_every_kind_of_model_doubts_rows_by_its_own_scores(tmp_path: Path, case:
     for item in items:
         assert item.score == pytest.approx(scores[item.line - 1], abs=1e-4)
         assert item.doubt >= 0
-        if case != "the next symbol":
+        if not case.startswith("the next symbol"):
             assert item.best is not None
             assert item.score is not None
             assert (item.doubt == 0) == (item.best <= item.score)
@@ -104,7 +104,7 @@ def test_planted_errors_come_first_when_others_judge(tmp_path: Path) -> None:
     assert [line[:11] for line in lines] == ["part 1 of 2", "part 2 of 2"]
 
 
-@pytest.mark.parametrize("name", [name for name in STRUCTURES if name != "long text"])
+@pytest.mark.parametrize("name", [name for name in STRUCTURES if name not in ("long text", "category to a series")])
 def test_every_structure_is_judged_by_models_that_did_not_learn_its_rows(tmp_path: Path, name: str) -> None:
     rows, sides, _ = STRUCTURES[name]
     table = tmp_path / "rows.tsv"
@@ -196,7 +196,10 @@ def test_what_cannot_be_doubted_is_one_message(model_folder: Path, tmp_path: Pat
 
 # --- next ---------------------------------------------------------------------------------------------
 
-UNLABELLED = ("vector to number", "frames to bits", "words to numbers, live", "the next symbol", "nothing to text")
+UNLABELLED = (
+    "vector to number", "frames to bits", "words to numbers, live", "the next symbol", "the next symbol, with a cache",
+    "nothing to text", "category to a series", "frames to a series", "frames to a series by positions",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("case", [case for case in KINDS if case not in UNLABELLED])

@@ -27,7 +27,7 @@ import httpx2
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
-from load import Client, under_load
+from load import Client, finished, under_load
 from serving import GOLDEN, RUNTIME_ALONE, Echo, Process, asking, echoing, events, post, process, run
 from typer.testing import CliRunner
 
@@ -75,7 +75,7 @@ def stopped_under_load(folder: Path, shipped: Path, *options: object) -> Counter
             server.process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(server.process.wait, 60) is not None
 
-        outcomes = asyncio.run(
+        outcomes = finished(
             under_load(
                 port_of(server), WORDS, lambda word, result: "right" if result["text"] == expected[word] else None, stop
             )
@@ -174,7 +174,7 @@ def test_a_connection_that_has_not_asked_yet_is_answered_after_the_end(tmp_path:
         return [(await client.post("/v1/predict", {"inputs": ["a"]}))[0] for client in (early, late)]
 
     with process(tmp_path, shipped, command=RUNTIME_ALONE) as server:
-        assert asyncio.run(ask(server)) == [200, 200]
+        assert finished(ask(server)) == [200, 200]
         assert server.process.wait(30) == 0
 
 
@@ -222,7 +222,7 @@ def test_models_are_loaded_again_under_load_without_an_error(tmp_path: Path, shi
                 assert right("shoe", answer["results"][0]) == ("new" if number % 2 else "old")
             client.close()
 
-        outcomes = asyncio.run(under_load(port_of(server), WORDS, right, reload))
+        outcomes = finished(under_load(port_of(server), WORDS, right, reload))
     assert outcomes.keys() == {"old", "new"}, outcomes
 
 

@@ -7,6 +7,7 @@ import gc
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def test_export_writes_what_the_command_writes(tmp_path: Path, monkeypatch: pyte
     model = untrained(tmp_path, tree, rows_of(x=["a", "ab", "b"], y=["u", "v", "u"]))
     monkeypatch.setenv("HOME", str(tmp_path))
     exported = model.export("~/python")
-    assert export(model.folder, tmp_path / "command") == exported
+    assert replace(export(model.folder, tmp_path / "command"), path=exported.path) == exported
     for path in (tmp_path / "command").iterdir():
         assert (tmp_path / "python" / path.name).read_bytes() == path.read_bytes()
 

@@ -340,7 +340,7 @@ def test_a_folder_holds_tables(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(DataError) as caught:
         read(path)
-    endings = ".tsv, .txt, .csv, .jsonl, .ndjson, .conllu, .conll, .parquet, .npz, .npy, text with .gz too"
+    endings = ".tsv, .txt, .csv, .jsonl, .ndjson, .conllu, .conll, .dict, .parquet, .npz, .npy, text with .gz too"
     assert str(caught.value) == f"{path}: is a folder without tables ({endings})"
 
 

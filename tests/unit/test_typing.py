@@ -26,7 +26,7 @@ print(best.label)  # attr-defined
 print(best.score + 1)  # operator
 count: int = best.text  # assignment
 model.predict(5)  # arg-type
-model.forecast(["shoe"])  # attr-defined
+model.guess(["shoe"])  # attr-defined
 tagger: antiphon.Predictor[LabelPrediction] = model  # assignment
 antiphon.load("model", predicts=str)  # type-var
 antiphon.train("pairs.tsv", quiet="yes")  # call-overload

@@ -49,6 +49,7 @@ class Convolution(nn.Module):
         super().__init__()
         self.width, self.kernel = width, kernel
         self.weight = nn.Parameter(torch.empty(width, 1, kernel).uniform_(-1, 1) * kernel**-0.5)
+        self.weight.detach()[:, :, -1] = 1.0  # each step begins with its own input
         self.bias = nn.Parameter(torch.zeros(width))
 
     def initial(self, like: Tensor) -> Tensor:

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 
+def refuse_other_length(steps: int, expected: int | None) -> None:
+    """Refuse an input with another number of steps than the model reads, if that number is fixed."""
+    if expected is not None and steps != expected:
+        raise ValueError(f"has {steps:,} steps, but the model reads {expected:,}")
+
+
 def parts_of(value: Any, reads: Sequence[bool]) -> Sequence[Any] | None:
     """The part of an input for each source, "" for a source that reads nothing; None for an empty input.
 

@@ -29,6 +29,7 @@ from antiphon.common.intervals import ENDS
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.config.files import Files, InMemory
 from antiphon.config.load import with_decode_settings
+from antiphon.config.windows import steps_of
 from antiphon.data.batches import Examples, Ints, cut_long, pad
 from antiphon.data.codecs.kinds import codec_to_text
 from antiphon.data.codecs.labels import LabelCodec
@@ -288,10 +289,12 @@ def _remove(path: Path) -> None:
 def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
     """The content of `antiphon.json`, for programs that run the graphs."""
     model, codecs, config = loaded.model, loaded.codecs, loaded.config
-    sides = [
+    sides: list[dict[str, Any]] = [
         {"name": name, "vocabulary": f"vocabulary-{name}.json", "ends": codec.ends}
         for name, codec in codecs.named.items()
     ]
+    for side, steps in zip(sides, steps_of(config), strict=False):
+        side |= {} if steps is None else {"steps": steps}
     decode = config.decode.model_dump(include=set(RUNTIME.decode)) if model.writes or model.aligns else None
     return {
         "format": FORMAT,

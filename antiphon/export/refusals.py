@@ -45,10 +45,9 @@ class Support:
     def _of_sides(self, codecs: Codecs) -> Iterator[str]:
         for side, codec in codecs.named.items():
             if codec.kind not in self.kinds:
-                yield f"{side}: the kind {codec.kind} is not part of Antiphon, so {self.program} cannot read it"
+                yield f"{side}: the kind {codec.kind} is not among those that {self.program} reads"
             if isinstance(codec, TextCodec) and codec.tokens not in self.tokens:
-                reason = f"is not part of Antiphon, so {self.program} does not have it"
-                yield f"{side}: the tokenizer {codec.tokens} {reason}"
+                yield f"{side}: the tokenizer {codec.tokens} is not among those that {self.program} has"
 
     def _of_search(self, config: Config) -> Iterator[str]:
         for key, value in config.decode.model_dump(exclude_defaults=True).items():

@@ -40,7 +40,7 @@ TAG = "py3-none-any"
 TAKEN = {"antiphon", "antiphon_runtime", "numpy", "onnxruntime", "tokenizers", "PIL", *sys.stdlib_module_names}
 PREDICTIONS = {
     "label": "LabelPrediction", "labels": "LabelsPrediction", "number": "NumberPrediction",
-    "numbers": "NumbersPrediction",
+    "numbers": "NumbersPrediction", "series": "SeriesPrediction",
 }  # fmt: skip
 PICTURES = ("image", "images")
 PIECES = ("bpe", "unigram")

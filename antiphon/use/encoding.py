@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from antiphon.common.answers import Prediction
-from antiphon.common.inputs import parts_of
+from antiphon.common.inputs import parts_of, refuse_other_length
+from antiphon.config.windows import steps_of
 from antiphon.data.batches import EncodedInput
 from antiphon.data.encode import encode_row
 from antiphon.data.rows import Row
@@ -40,6 +41,8 @@ def encode(
         parts = [""]
     try:
         values = [codec.read_input(part) for codec, part in zip(sources, parts, strict=True)]
+        for value, steps in zip(values, steps_of(loaded.config), strict=True):
+            refuse_other_length(len(value) if steps is not None else 0, steps)
         if (answer := known.answer(loaded.codecs, values)) is not None:
             return answer
         arrays = [codec.encode(value) for codec, value in zip(sources, values, strict=True)]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_runtime.common.calendar import PARTS, calendar_numbers, read_times
+from antiphon_runtime.common.inputs import refuse_other_length
 from antiphon_runtime.common.numbers import (
     as_frames,
     as_grid,
@@ -50,6 +51,7 @@ class Codec:
     ends = 0
     unit = "steps"
     reads = True
+    expected: int | None = None  # steps, if the model reads always so many
 
     def read_input(self, content: Any) -> Any:
         """The value of an input; a `ValueError` says what is wrong, as the end of a sentence."""
@@ -249,6 +251,7 @@ class Numbers(Codec):
 
     def encode(self, value: Array) -> Array:
         """As `Codec.encode`."""
+        refuse_other_length(len(value), self.expected)
         result = scaled(filled(value, self.missing, self.means), self.mean, self.deviation, self.steps)
         return clipped(result) if self.clips else result
 
@@ -281,6 +284,7 @@ class Calendar(Codec):
 
     def encode(self, value: Array) -> Array:
         """As `Codec.encode`."""
+        refuse_other_length(len(value), self.expected)
         return calendar_numbers(value, self.parts)
 
     def read_step(self, step: Any) -> Array:

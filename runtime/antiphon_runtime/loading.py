@@ -99,7 +99,9 @@ def _side(folder: Path, described: Mapping[str, Any]) -> Codec:
     path = _inside(folder, described["vocabulary"])
     value = _json(path)
     try:
-        return side(value)
+        codec = side(value)
+        codec.expected = described.get("steps")
+        return codec
     except ModuleNotFoundError as error:
         advice = "pip install 'antiphon-runtime[images]'"
         raise FolderError(f"{folder}: reads pictures, which needs {error.name}: {advice}") from None

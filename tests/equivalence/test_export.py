@@ -532,7 +532,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
         export(folder, tmp_path / "out")
     support = Support("the runtime", frozenset({"image"}), frozenset(), frozenset())
     monkeypatch.setitem(FORMATS, "onnx", replace(FORMATS["onnx"], support=support))
-    with pytest.raises(AntiphonError, match="source: the kind text is not part of Antiphon"):
+    with pytest.raises(AntiphonError, match="source: the kind text is not among those that the runtime reads"):
         export(folder, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 

@@ -170,3 +170,12 @@ def test_without_pytorch_a_window_has_the_same_forecast(model: antiphon.Predicto
     assert actual.quantiles.keys() == expected.quantiles.keys()
     for level, numbers in expected.quantiles.items():
         np.testing.assert_allclose(actual.quantiles[level], numbers, atol=1e-4)
+    past, _, ahead = window
+    for wrong, message in (
+        ((past[1:], times, ahead), f"has {PAST - 1} steps, but the model reads {PAST}"),
+        ((past, times[1:], ahead), f"has {HORIZON - 1} steps, but the model reads {HORIZON}"),
+    ):
+        with pytest.raises(DataError, match=message):
+            model.predict([wrong])
+        with pytest.raises(antiphon_runtime.InputError, match=message):
+            runtime.predict([wrong])

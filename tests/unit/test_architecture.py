@@ -45,6 +45,7 @@ FLOORS = {
         {"loading"},
         {"serving", "blocks"},
         {"cli"},
+        {"__main__"},
     ],
 }
 FOLDERS = {"antiphon": ROOT / "antiphon", "antiphon_runtime": ROOT / "runtime/antiphon_runtime"}

@@ -12,6 +12,7 @@ import typer
 from antiphon.cli.common import load, settings_of
 from antiphon.cli.options import Device, Folder, Settings, Threads
 from antiphon.cli.output import WRITERS, write_records
+from antiphon.errors import DataError
 
 OutTable = Annotated[
     Path | None,
@@ -75,6 +76,8 @@ def next_rows(
     _check_ending(out)
     model = load(folder, device, threads)
     chosen = model.next_rows(inputs, count, by)
+    if not chosen:
+        raise DataError(f"{inputs}: has no inputs without a known answer")
     if len(chosen) < count:
         print(f"{inputs}: has only {len(chosen):,} distinct inputs without a known answer", file=sys.stderr)
     cells = {line: fields for line, _, fields in model.cells(inputs)}

@@ -19,7 +19,7 @@ def read_time(text: str) -> np.datetime64:
     """A time in ISO 8601 (2016-07, 2016-07-01, 2016-07-01 13:00:00); one with an offset (+02:00, Z) as UTC."""
     plain = text.strip()
     if not plain[:4].isdecimal() or (len(plain) > 4 and plain[4] not in "-"):
-        raise ValueError(f"{text!r} is not a time such as {EXAMPLE}")
+        raise ValueError(f"{text!r} is not a time such as {EXAMPLE}; write the year first")
     try:
         if len(plain) > 10 and (plain.endswith(("Z", "z")) or plain[-6] in "+-"):
             aware = datetime.fromisoformat(plain)
@@ -55,6 +55,14 @@ def written(time: object) -> str:
         clock = clock.removesuffix(":00")
         return date if clock in ("", "00:00") else f"{date} {clock}"
     return str(time)
+
+
+def written_alike(times: Sequence[np.datetime64] | Times) -> list[str]:
+    """Times as texts of one form: with the time of the day if one of them is not midnight."""
+    texts = [written(time) for time in times]
+    if all(" " not in text for text in texts):
+        return texts
+    return [text if " " in text else f"{text} 00:00" for text in texts]
 
 
 def _hour(times: Times) -> Shares:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from antiphon.common.answers import SeriesPrediction
-from antiphon.common.calendar import written
+from antiphon.common.calendar import written_alike
 from antiphon.common.intervals import ENDS, Intervals
 from antiphon.config.decode import Decode
 from antiphon.config.files import InMemory
@@ -118,7 +118,7 @@ def last_intervals(loaded: Loaded, table: str | InMemory, groups: Sequence[Ahead
 
 def unfinished(ahead: Ahead, config: Config) -> Forecast:
     """The forecast of a group, without its prediction."""
-    times = None if ahead.times is None else list(map(written, ahead.times))
+    times = None if ahead.times is None else written_alike(ahead.times)
     group = None if config.data.group is None else ahead.group
     place = config.target.place(0)
     columns = list(map(str, place)) if isinstance(place, tuple) else [str(place)]

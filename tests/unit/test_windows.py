@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from antiphon.common.calendar import written_alike
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.encode import encode_rows
@@ -186,7 +187,8 @@ def test_faults_of_numbers_have_their_line(tmp_path: Path, cells: list[str], mes
 def test_a_wrong_time_has_its_line(tmp_path: Path) -> None:
     file = tmp_path / "long.csv"
     file.write_text("date,y\n2024-01-01,1\n01.02.2024,2\n2024-01-03,3\n2024-01-04,4\n")
-    with pytest.raises(DataError, match=r"long.csv:3: column 'date': '01.02.2024' is not a time such as 2016-07-01"):
+    message = r"long.csv:3: column 'date': '01.02.2024' is not a time such as 2016-07-01 13:00; write the year first"
+    with pytest.raises(DataError, match=message):
         windows_of(config_of(str(file), 1, 1))
 
 
@@ -291,3 +293,9 @@ def test_problems_are_told_together(tmp_path: Path) -> None:
     config = config_of(file)
     load_rows(config, file, problems)
     assert problems.reasons.total() == 2  # and not again as missing numbers
+
+
+def test_predicted_times_have_one_form() -> None:
+    hours = np.arange("2024-01-17T22", "2024-01-18T02", dtype="datetime64[h]").astype("datetime64[s]")
+    assert written_alike(hours) == ["2024-01-17 22:00", "2024-01-17 23:00", "2024-01-18 00:00", "2024-01-18 01:00"]
+    assert written_alike(hours.astype("datetime64[D]").astype("datetime64[s]")[:1]) == ["2024-01-17"]

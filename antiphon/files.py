@@ -12,6 +12,11 @@ from typing import IO
 
 from antiphon.errors import ModelFolderError
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
 DIGEST = 32  # bytes of a digest
 PARTIAL = ".partial"  # how the names of files being written end
 
@@ -104,3 +109,13 @@ def make_folder(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_atomically` for text."""
     write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def locked(file: IO[bytes]) -> bool:
+    """Whether the lock of a file was free, and is now held; always true on Windows, which has no such locks."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True

@@ -23,7 +23,6 @@ from antiphon.data.encode import encode_rows
 from antiphon.model.models import LanguageModel
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
-from antiphon.use.scores import rows_of
 
 TABLE = ROOT / "docs/results/recall.md"
 SIZES, SCALES = (100, 500, 1_000, 2_000, 4_000), (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
@@ -35,7 +34,7 @@ BLOCK = 256  # steps that look back together
 @torch.inference_mode()
 def states(model: Predictor, data: object) -> tuple[Tensor, Tensor, Tensor]:
     """The readout features before each symbol of a text [T, features], the symbols [T], and log p of each [T]."""
-    _, examples = encode_rows(model.config, model.codecs, rows_of(model._loaded, data))
+    _, examples = encode_rows(model.config, model.codecs, model.rows(data))
     reader = model.model.eval()
     assert isinstance(reader, LanguageModel)
     assert len(examples) == 1, "one long text"

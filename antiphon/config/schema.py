@@ -162,6 +162,20 @@ class SourceKeys(SideKeys):
     )
 
 
+Norm = Annotated[
+    StrictBool,
+    Field(description="the input of each recurrent layer above the first, and the output of the last, are normalised"),
+]
+FeedForward = Annotated[
+    StrictInt,
+    Field(
+        ge=0,
+        le=16,
+        description="a feed-forward network after each recurrent layer, so many times as wide as the layer; 0 is none",
+    ),
+]
+
+
 class Encoder(Section):
     """What reads the sources."""
 
@@ -171,16 +185,8 @@ class Encoder(Section):
     )
     bidirectional: StrictBool = Field(True, description="it reads in both directions; a live stream needs false")
     residual: StrictBool = Field(False, description="the input of each layer above the first is added to its output")
-    norm: StrictBool = Field(
-        False,
-        description="the input of each recurrent layer above the first, and the output of the last, are normalised",
-    )
-    feed_forward: StrictInt = Field(
-        0,
-        ge=0,
-        le=16,
-        description="a feed-forward network after each recurrent layer, so many times as wide as the layer; 0 is none",
-    )
+    norm: Norm = False
+    feed_forward: FeedForward = 0
 
 
 class Decoder(Section):
@@ -189,16 +195,8 @@ class Decoder(Section):
     hidden: StrictInt = Field(256, ge=1, le=WIDEST, description="the width of the states")
     layers: StrictInt = Field(1, ge=1, le=DEEPEST, description="the number of recurrent layers")
     residual: StrictBool = Field(False, description="the input of each layer above the first is added to its output")
-    norm: StrictBool = Field(
-        False,
-        description="the input of each recurrent layer above the first, and the output of the last, are normalised",
-    )
-    feed_forward: StrictInt = Field(
-        0,
-        ge=0,
-        le=16,
-        description="a feed-forward network after each recurrent layer, so many times as wide as the layer; 0 is none",
-    )
+    norm: Norm = False
+    feed_forward: FeedForward = 0
 
 
 class Context(WithOptions):

@@ -16,17 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from antiphon.devices import pick_device
-from antiphon.files import make_folder, writing
+from antiphon.files import locked, make_folder, writing
 from antiphon.saved import folder as bundle
 from antiphon.training.interrupt import stop_asked
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: there nothing guards a run whose sweep was killed
-    fcntl = None  # type: ignore[assignment]
 
 POLL = 0.1  # seconds between two looks at the processes
 PATIENCE = 120.0  # seconds in which a process that is asked to stop saves its state
@@ -170,7 +165,7 @@ def _begin(shared: Command, run: Run) -> subprocess.Popen[bytes] | None:
     """
     make_folder(run.folder.parent)
     with writing(run.log), open(run.log, "ab") as log:
-        if not _locked(log):
+        if not locked(log):
             return None
         return subprocess.Popen(
             shared.arguments(run),
@@ -179,16 +174,6 @@ def _begin(shared: Command, run: Run) -> subprocess.Popen[bytes] | None:
             stderr=log,
             start_new_session=True,  # Ctrl-C of the terminal reaches this process alone, which asks them to stop, once
         )
-
-
-def _locked(log: IO[bytes]) -> bool:
-    """Whether the lock of a log was free, and is now held."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-    return True
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -58,21 +58,10 @@ class ApartWriter(SeriesWriter):
 
     def _first_input(self, sources: Sequence[Input]) -> Tensor:
         """What the first step reads [C * B, inputs]: the last segment of the scaled past, or the first position."""
-        assert self.past is not None
-        values, lengths = sources[self.past.source]
         if self.positions is not None:
-            rows = values.shape[0]
+            rows = sources[0][0].shape[0]
             return (self.positions[:1] + self.columns).repeat_interleave(rows, 0)
-        return self.read(self._last_segment(values, lengths))
-
-    def _last_segment(self, values: Tensor, lengths: Tensor) -> Tensor:
-        """The last segment of the past of each row [B, segment * C]."""
-        assert self.past is not None
-        segment = self.head.segment
-        padded = torch.nn.functional.pad(values, (0, 0, segment, 0))  # a past shorter than a segment begins with zeros
-        steps = lengths[:, None] + torch.arange(segment, device=values.device)
-        taken = padded.gather(1, steps[..., None].expand(-1, -1, values.shape[2]))
-        return torch.stack([taken[..., place] for place in self.past.places], -1).flatten(1)
+        return self.read(self.last_segment(sources))
 
     def read(self, segment: Tensor) -> Tensor:
         """Segments [B, ..., segment * C] of all columns -> inputs [C * B, ..., inputs]."""

@@ -178,13 +178,13 @@ class LanguageModel(Reader):
         self.first = begin
 
     @property
-    def recalls(self) -> bool:
-        """Whether it has a cache of what it has read; in training it has none."""
-        return isinstance(self.head, CacheHead) and not self.training
+    def _cache(self) -> CacheHead | None:
+        """The head that has a cache of what is read; None without one, and in training."""
+        return self.head if isinstance(self.head, CacheHead) and not self.training else None
 
     def begin(self, rows: int) -> tuple[Layer, ...]:
-        layers = super().begin(rows)
-        return (*layers, self.head.begin(rows)) if self.recalls and isinstance(self.head, CacheHead) else layers
+        layers, cache = super().begin(rows), self._cache
+        return layers if cache is None else (*layers, cache.begin(rows))
 
     def features(self, sources: Sequence[Input]) -> Any:
         ((ids, _),) = sources
@@ -205,25 +205,22 @@ class LanguageModel(Reader):
 
     def run_vectors(self, vectors: Tensor, ids: Tensor, layers: tuple[Layer, ...]) -> tuple[Any, tuple[Layer, ...]]:
         """`run` of symbols read [B, S] whose embeddings are the vectors [B, S, embedding]."""
-        if not self.recalls:
+        cache = self._cache
+        if cache is None:
             states, layers = self.encoder.run(vectors, layers)
             return self.dropout(states), layers
-        assert isinstance(self.head, CacheHead)
-        *layers_read, cache = layers
-        states, after = self.encoder.run(vectors, tuple(layers_read))
-        features, cache = self.head.run(ids, states, cache)
-        return features, (*after, cache)
+        states, after = self.encoder.run(vectors, layers[:-1])
+        features, kept = cache.run(ids, states, layers[-1])
+        return features, (*after, kept)
 
     def _step(self, tokens: Tensor, layers: tuple[Layer, ...]) -> tuple[Any, tuple[Layer, ...]]:
         """A symbol read [R]: the readout features after it, as the head takes them, and the states after."""
-        vectors = self.source.embedding(tokens)
-        if not self.recalls:
+        vectors, cache = self.source.embedding(tokens), self._cache
+        if cache is None:
             return self.encoder.step(vectors, layers)
-        assert isinstance(self.head, CacheHead)
-        *layers_read, cache = layers
-        states, after = self.encoder.step(vectors, tuple(layers_read))
-        features, cache = self.head.step(tokens, states, cache)
-        return features, (*after, cache)
+        states, after = self.encoder.step(vectors, layers[:-1])
+        features, kept = cache.step(tokens, states, layers[-1])
+        return features, (*after, kept)
 
     def start(self, sources: Sequence[Input]) -> State:
         """Prompts [B, S], padded, of lengths [B] -> the state after all of a prompt but its last symbol."""

@@ -121,13 +121,18 @@ class SeriesWriter(Model):
         if self.past is None:
             assert self.begin is not None
             return self.begin.expand(like.shape[0], -1)
+        return self.read(self.last_segment(sources))
+
+    def last_segment(self, sources: Sequence[Input]) -> Tensor:
+        """The last segment of the scaled past [B, segment * numbers]."""
+        assert self.past is not None
         values, lengths = sources[self.past.source]
         segment = self.head.segment
         padded = functional.pad(values, (0, 0, segment, 0))  # a past shorter than a segment begins with zeros
         steps = lengths[:, None] + torch.arange(segment, device=values.device)
         taken = padded.gather(1, steps[..., None].expand(-1, -1, values.shape[2]))
         places = torch.tensor(self.past.places, device=values.device)
-        return self.read(taken.index_select(2, places).flatten(1))
+        return taken.index_select(2, places).flatten(1)
 
     def read(self, segment: Tensor) -> Tensor:
         """The decoder's input [..., inputs] after a segment [..., segment * numbers] in the scale of its row."""

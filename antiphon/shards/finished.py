@@ -11,13 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 from antiphon.errors import ModelFolderError
-from antiphon.files import PARTIAL, make_folder, remove_partial, writing
+from antiphon.files import PARTIAL, locked, make_folder, remove_partial, writing
 
 MANIFEST = "manifest.jsonl"
 FORMAT = 1
@@ -89,7 +84,7 @@ def opened(folder: Path, model: str, options: Mapping[str, Any]) -> Iterator[Fin
     with writing(path):
         file = open(path, "a+b")  # noqa: SIM115 closed below
     with file:
-        if not _locked(file):
+        if not locked(file):
             raise ModelFolderError(f"{folder}: another process writes predictions there; wait until it is done")
         with writing(path):
             file.seek(0)
@@ -114,16 +109,6 @@ def _refuse_others(folder: Path, head: Mapping[str, Any] | None, about: Mapping[
     if head is not None and head.get("options") != json.loads(json.dumps(about["options"])):
         reason = f"its predictions were made with other options, {json.dumps(head.get('options'), ensure_ascii=False)}"
         raise ModelFolderError(f"{folder}: {reason}; give the same, or name a new folder")
-
-
-def _locked(file: IO[bytes]) -> bool:
-    """Whether the lock of a file was free, and is now held."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-    return True
 
 
 def _read(path: Path, content: bytes) -> tuple[dict[str, Any] | None, dict[str, Entry]]:

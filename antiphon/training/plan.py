@@ -53,14 +53,19 @@ def updates(settings: Train, data: Rows, start: int, place: Place | None = None)
     step, total = 0, total_steps(settings, data)
     for epoch in count():
         batches = epoch_batches(data, settings.batch_size, settings.token_budget, settings.seed, epoch)
-        groups = math.ceil(len(batches) / settings.accumulate)
-        for index in range(groups):
+        for share, group in _groups(settings, batches):
             if step >= total:
                 return
             step += 1
             if step > start:
-                group = batches[index * settings.accumulate : (index + 1) * settings.accumulate]
-                yield Update(step, epoch + (index + 1) / groups, group, data)
+                yield Update(step, epoch + share, group, data)
+
+
+def _groups(settings: Train, batches: list[Ints]) -> Iterator[tuple[float, list[Ints]]]:
+    """The micro-batches of each update, and the share of all updates of these batches that are made with it."""
+    groups = math.ceil(len(batches) / settings.accumulate)
+    for index in range(groups):
+        yield (index + 1) / groups, batches[index * settings.accumulate : (index + 1) * settings.accumulate]
 
 
 def _streamed(settings: Train, stream: Stream, start: int, place: Place | None) -> Iterator[Update]:
@@ -71,15 +76,13 @@ def _streamed(settings: Train, stream: Stream, start: int, place: Place | None) 
         batches = epoch_batches(
             examples, settings.batch_size, settings.token_budget, settings.seed, at.epoch, at.window
         )
-        groups = math.ceil(len(batches) / settings.accumulate)
-        for index in range(groups):
+        for share, group in _groups(settings, batches):
             if step >= total:
                 return
             step += 1
             if step > start:
-                group = batches[index * settings.accumulate : (index + 1) * settings.accumulate]
-                share = (at.rows + len(examples) * (index + 1) / groups) / max(stream.rows, 1)
-                yield Update(step, at.epoch + min(share, 1.0), group, examples, here)
+                read = (at.rows + len(examples) * share) / max(stream.rows, 1)
+                yield Update(step, at.epoch + min(read, 1.0), group, examples, here)
 
 
 def steps_per_epoch(settings: Train, data: Rows) -> int:

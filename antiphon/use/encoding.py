@@ -42,7 +42,8 @@ def encode(
     try:
         values = [codec.read_input(part) for codec, part in zip(sources, parts, strict=True)]
         for value, steps in zip(values, steps_of(loaded.config), strict=True):
-            refuse_other_length(len(value) if steps is not None else 0, steps)
+            if steps is not None:
+                refuse_other_length(len(value), steps)
         if (answer := known.answer(loaded.codecs, values)) is not None:
             return answer
         arrays = [codec.encode(value) for codec, value in zip(sources, values, strict=True)]

@@ -33,6 +33,7 @@ from antiphon.experiments.statistics import difference_p, half_interval, holm, s
 from antiphon.experiments.sweep import name_of
 from antiphon.experiments.table import Setting, find_settings, make_table, parameters_of, table_of
 from antiphon.experiments.writing import FORMATS
+from antiphon.files import locked
 from antiphon.saved import folder as bundle
 from antiphon.training.loop import train
 from antiphon.use.loading import load
@@ -192,7 +193,7 @@ def test_runs_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     parent.wait()
     until = time.monotonic() + 20
     with open(run.log, "ab") as log:
-        while not runs._locked(log):
+        while not locked(log):
             time.sleep(0.05)
             assert time.monotonic() < until, "the process lives on"
 

@@ -18,6 +18,7 @@ from antiphon.data.memory import KINDS, files_or_rows, in_memory, plain, reread
 from antiphon.errors import AntiphonError, ConfigError, DataError, TrainingError, shown
 from antiphon.files import user_path
 from antiphon.saved import folder as bundle
+from antiphon.saved.ready import model_path
 from antiphon.training import defaults
 from antiphon.training.autotune import use_threads
 from antiphon.training.callbacks import Callback
@@ -237,7 +238,7 @@ def train(
     extra serve, and changes nothing in the training.
     """
     began = time.monotonic()
-    folder, base = (None if path is None else user_path(path) for path in (out, init_from))
+    folder, base = None if out is None else user_path(out), None if init_from is None else model_path(init_from)
     if folder is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise TrainingError("several processes need one folder for the model: name out")
     use_threads(threads)

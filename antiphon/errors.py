@@ -6,7 +6,8 @@ AntiphonError            the root: anything that a user can fix (exit status 1)
 │   └── SilentError      the rules of decoding allow no output for an input
 ├── ConfigError          a configuration key or value is wrong: "FILE: key.sub: reason"
 ├── ModelFolderError     a saved model cannot be read or written
-└── TrainingError        a training cannot start or go on
+├── TrainingError        a training cannot start or go on
+└── UsageError           an option has a value that it cannot have (exit status 2)
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 100, 100
 
 class AntiphonError(Exception):
     """What all errors of this package are: the message says what is wrong, where, and what to do. The command line
-    prints it and exits with status 1."""
+    prints it and exits with status 1, or 2 if it is a `UsageError`."""
 
 
 class DataError(AntiphonError):
@@ -55,6 +56,10 @@ class ModelFolderError(AntiphonError):
 
 class TrainingError(AntiphonError):
     """A training cannot start or cannot go on."""
+
+
+class UsageError(AntiphonError):
+    """An option has a value that it cannot have, whatever the data and the model are."""
 
 
 IMPORT = "; if a module of yours adds it, name that module: antiphon --import MODULE"

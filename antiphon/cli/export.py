@@ -8,11 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from antiphon.cli.common import settings_of
-from antiphon.cli.options import DecodeSettings, Out
+from antiphon.cli.options import DecodeSettings, Out, or_ready
 
 
 def export(
-    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="a model folder", show_default=False)] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="a model folder", show_default=False, callback=or_ready)
+    ] = None,
     out: Annotated[Path | None, typer.Argument(metavar="OUT", help="what to write", show_default=False)] = None,
     to: Annotated[str, typer.Option(metavar="onnx|wheel|web", help="the format; --list explains them")] = "onnx",
     int8: Annotated[bool, typer.Option("--int8", help="weights of 8 bits: smaller, a little less exact")] = False,

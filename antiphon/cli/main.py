@@ -29,7 +29,7 @@ from antiphon.cli.predict import chat, predict, score
 from antiphon.cli.serve import serve
 from antiphon.cli.tools import bench, demo
 from antiphon.cli.train import distill, train
-from antiphon.errors import AntiphonError, nearest
+from antiphon.errors import AntiphonError, UsageError, nearest
 from antiphon.server.errors import StartError
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
             sys.stdout.flush()
         except (AntiphonError, StartError) as error:
             print(_printable(str(error)), file=sys.stderr)
-            raise typer.Exit(1) from None
+            raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
         except typer.Exit:  # a RuntimeError, by its base
             raise
         except (MemoryError, RuntimeError) as error:

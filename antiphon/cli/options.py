@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from antiphon.saved.ready import model_path
+
+
+def or_ready(path: Path | None) -> Path | None:
+    """The folder that an option names, or the ready model of this name."""
+    return None if path is None else model_path(path)
+
+
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU if there is one")]
 Threads = Annotated[int | None, typer.Option(min=1, max=1024, help="CPU threads; by default all cores")]
 Beam = Annotated[int | None, typer.Option(min=1, help="beam width; 1 is greedy")]
@@ -38,7 +46,9 @@ Settings = Annotated[
 DecodeSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="decode.KEY=VALUE", help="set a key of decode")
 ]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a model folder")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="a model folder, or the name of a ready model", callback=or_ready)
+]
 Data = Annotated[Path | None, typer.Argument(metavar="[DATA]", help="by default the configured test set")]
 Source = Annotated[Path | None, typer.Option(help="source lines, with --target")]
 Target = Annotated[Path | None, typer.Option(help="target lines, with --source")]

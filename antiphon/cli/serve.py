@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from antiphon.errors import AntiphonError
+from antiphon.saved.ready import model_path
 from antiphon.server.options import Wanted, command, option
 
 
@@ -32,4 +33,5 @@ def serve(
         from antiphon.server.run import serve as run
     except ModuleNotFoundError as error:
         raise AntiphonError(f"serve needs {error.name}: pip install 'antiphon[serve]'") from None
-    run(wanted.folders, loader(device, threads or 1), wanted.host, wanted.port, wanted.settings, wanted.allow_open)
+    folders = [model_path(folder) for folder in wanted.folders]
+    run(folders, loader(device, threads or 1), wanted.host, wanted.port, wanted.settings, wanted.allow_open)

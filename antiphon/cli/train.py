@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from antiphon.cli.common import settings_of
-from antiphon.cli.options import ConfigOrTable, Device, Out, Overwrite, Settings
+from antiphon.cli.options import ConfigOrTable, Device, Out, Overwrite, Settings, or_ready
 
 Minutes = Annotated[
     float | None,
@@ -39,7 +39,10 @@ def train(
     resume: Resume = False,
     overwrite: Overwrite = False,
     init_from: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="start from the weights of a trained model, where they fit")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="start from the weights of a trained model, where they fit", callback=or_ready
+        ),
     ] = None,
     device: Device = None,
     threads: ThreadsToo = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -14,6 +15,12 @@ def place(file: str, line: int, column: int | str | None = None) -> str:
     if file != MEMORY and not file.startswith(f"{MEMORY} of "):
         return f"{file}:{line}"
     return f"row {line}{file.removeprefix(MEMORY)}" + ("" if column is None else f", column {column!r}")
+
+
+def _kind(reason: str) -> str:
+    """A reason without the value that it ends with: up to its first colon that does not follow a key alone."""
+    kind = re.match(r"(?:\S+: )*[^:]*", reason)
+    return kind[0] if kind else reason
 
 
 @dataclass
@@ -32,7 +39,7 @@ class Problems:
         """Note a bad row."""
         if len(self.first) < self.SHOWN:
             self.first.append(f"{place(file, line, column)}: {reason}")
-        self.reasons[reason.partition(":")[0]] += 1
+        self.reasons[_kind(reason)] += 1
 
     def take(self) -> Problems:
         """The bad rows met so far; those of later rows are met anew."""

@@ -43,7 +43,7 @@ from antiphon.decoding.ctc import labels_of
 from antiphon.decoding.plan import check_names, plan
 from antiphon.decoding.run import decode_sources
 from antiphon.decoding.scoring import forced
-from antiphon.errors import AntiphonError, ModelFolderError
+from antiphon.errors import AntiphonError, ModelFolderError, UsageError
 from antiphon.evaluation.outputs import output_metrics
 from antiphon.export.comparing import CLOSE, compare
 from antiphon.export.formats import FORMATS, format_of, wrong_option
@@ -110,7 +110,7 @@ def export(
     row, given = format_of(to), dict(options or {})
     wrong = wrong_option(to, given)
     if wrong is not None:
-        raise AntiphonError(f"--{wrong[0]}: {wrong[1]}")
+        raise UsageError(f"--{wrong[0]}: {wrong[1]}")
     target = row.place(Path(out), **given)
     if target.exists():
         raise ModelFolderError(f"{target}: exists; name a new {'file' if target.suffix == '.whl' else 'folder'}")

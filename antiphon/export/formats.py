@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from antiphon.errors import AntiphonError
+from antiphon.errors import UsageError
 from antiphon.export import web, wheel
 from antiphon.export.refusals import JAVASCRIPT, RUNTIME, Support
 from antiphon.export.shipped import Shipped
@@ -53,7 +53,7 @@ FORMATS = {
 def format_of(to: str) -> Format:
     """The format called `to`."""
     if to not in FORMATS:
-        raise AntiphonError(f"--to {to}: unknown; choose {', '.join(FORMATS)}")
+        raise UsageError(f"--to {to}: unknown; choose {', '.join(FORMATS)}")
     return FORMATS[to]
 
 

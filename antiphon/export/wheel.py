@@ -27,7 +27,7 @@ from packaging.version import InvalidVersion, Version
 
 from antiphon import __version__
 from antiphon.data.codecs.text import TextCodec
-from antiphon.errors import AntiphonError
+from antiphon.errors import UsageError
 from antiphon.export.shipped import Shipped
 from antiphon.files import make_folder, write_atomically
 from antiphon.model.build import structure_of
@@ -141,27 +141,25 @@ def names_of(name: str, version: str = "0.1.0", licence: Sequence[str] = ()) -> 
         normal = canonicalize_name(name, validate=True)
     except InvalidName:
         reason = "is not a name of a package: letters, digits, and single - between them"
-        raise AntiphonError(f"--name {name}: {reason}, such as my-g2p") from None
+        raise UsageError(f"--name {name}: {reason}, such as my-g2p") from None
     module = normal.replace("-", "_")
     if not module.isidentifier() or keyword.iskeyword(module):
-        raise AntiphonError(f"--name {name}: Python cannot import {module}; begin with a letter")
+        raise UsageError(f"--name {name}: Python cannot import {module}; begin with a letter")
     if module in TAKEN:
-        raise AntiphonError(f"--name {name}: there is a module {module} already; choose another name")
+        raise UsageError(f"--name {name}: there is a module {module} already; choose another name")
     try:
         number = str(Version(version))
     except InvalidVersion:
-        raise AntiphonError(f"--version {version}: is not a version, such as 1.0.0 (PEP 440)") from None
+        raise UsageError(f"--version {version}: is not a version, such as 1.0.0 (PEP 440)") from None
     files = [Path(item) for item in licence if Path(item).is_file()]
     expressions = [item for item in licence if not Path(item).is_file()]
     if len(expressions) > 1:
-        raise AntiphonError(
-            f"--licence: {' and '.join(expressions)}; give one expression, such as 'MIT AND BSD-3-Clause'"
-        )
+        raise UsageError(f"--licence: {' and '.join(expressions)}; give one expression, such as 'MIT AND BSD-3-Clause'")
     try:
         expression = canonicalize_license_expression(expressions[0]) if expressions else None
     except InvalidLicenseExpression:
         reason = "is neither a file nor an SPDX licence expression, such as MIT or LicenseRef-Own"
-        raise AntiphonError(f"--licence {expressions[0]}: {reason}") from None
+        raise UsageError(f"--licence {expressions[0]}: {reason}") from None
     return Names(normal, number, module, expression, files)
 
 

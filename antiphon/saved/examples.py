@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from antiphon.common.calendar import written
 from antiphon.common.examples import FILE as FILE
 from antiphon.common.examples import read_examples
 from antiphon.common.text import LINE_END
@@ -127,6 +128,10 @@ def _numbers(values: Any) -> list[Any]:
     return [int(number) if number.is_integer() else number for number in numbers]
 
 
+def _times(codec: Codec, value: Any) -> list[str]:
+    return [written(time) for time in value]
+
+
 def _image(codec: Codec, value: Any) -> str:
     return _png(np.asarray(codec.encode(value))[0])
 
@@ -150,6 +155,7 @@ VALUES: dict[str, Callable[[Codec, Any], Any]] = {
     "vector": _vector,
     "frames": _frames,
     "grid": _frames,
+    "calendar": _times,
     "image": _image,
     "images": _images,
 }

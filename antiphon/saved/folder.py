@@ -44,8 +44,10 @@ from antiphon.model.series import SeriesWriter
 from antiphon.registry import Table
 from antiphon.saved import calibration, examples
 from antiphon.saved import known_answers as exceptions
+from antiphon.server.exported import MANIFEST
 
 FORMAT = 1
+PRECISIONS = (torch.float32, torch.float16)  # of stored weights; a loaded model computes in float32
 ABOUT = "antiphon"  # the entry of the weights' header that holds digests
 CONFIG, WEIGHTS, METRICS, CARD, TRAINING = "config.yaml", "weights.safetensors", "metrics.json", "README.md", "training"
 CURVES, ATTENTION = "curves.png", "attention.png"
@@ -74,9 +76,9 @@ def parameters(model: Model) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in model.named_parameters()}
 
 
-def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+def save_weights(folder: Path, weights: Mapping[str, Tensor], precision: torch.dtype = torch.float32) -> None:
     """Write `weights.safetensors`, with digests of the weights and of their vocabularies."""
-    plain = {name: value.detach().to("cpu", torch.float32).contiguous() for name, value in weights.items()}
+    plain = {name: value.detach().to("cpu", precision).contiguous() for name, value in weights.items()}
     # one entry, since the library writes several in no particular order, and equal models should be equal files
     about = json.dumps({"format": FORMAT, "weights": _digest(plain)} | _vocabulary_digests(folder))
     write_atomically(folder / WEIGHTS, lambda file: file.write(save(plain, {ABOUT: about})))
@@ -107,8 +109,8 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ModelFolderError(f"{path}: is damaged: {error}") from None
     for name, value in weights.items():
-        if value.dtype != torch.float32 or not value.isfinite().all():
-            raise ModelFolderError(f"{path}: {name} must hold finite float32 numbers")
+        if value.dtype not in PRECISIONS or not value.isfinite().all():
+            raise ModelFolderError(f"{path}: {name} must hold finite numbers, float32 or float16")
     if not isinstance(about, dict) or ("weights" in about and about["weights"] != _digest(weights)):
         raise ModelFolderError(f"{path}: is damaged: its content is not what was written")
     for name, digest in _vocabulary_digests(folder).items():
@@ -147,6 +149,11 @@ def load_config(folder: Path) -> Config:
     if not folder.is_dir():
         raise ModelFolderError(f"{folder}: no such model folder")
     refuse_links(folder)
+    if (folder / MANIFEST).is_file():
+        advice = (
+            "antiphon serve and lexicon, and antiphon-runtime, use it; give here the folder that it was exported from"
+        )
+        raise ModelFolderError(f"{folder}: is an exported model: {advice}")
     if not (folder / CONFIG).is_file():
         raise ModelFolderError(f"{folder}: is not a complete model: {CONFIG} is missing")
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..common.calendar import Times, read_times
 from .models import Served, Side
 from .problems import Problem
 from .schema import Options, Pair
@@ -202,6 +203,10 @@ def _tags(value: Any, settings: Settings) -> Any:
     return _labels(value, settings) if isinstance(value, list) else _name(value, settings)
 
 
+def _times(value: Any, settings: Settings) -> Times:
+    return read_times(_turns(value, settings))
+
+
 READERS: dict[str, Callable[[Any, Settings], Any]] = {
     "text": _text,
     "turns": _turns,
@@ -216,6 +221,7 @@ READERS: dict[str, Callable[[Any, Settings], Any]] = {
     "number": _array,
     "numbers": _array,
     "series": _array,
+    "calendar": _times,
     "image": _picture,
     "images": _pictures,
     "none": _nothing,

@@ -13,6 +13,7 @@ from .problems import Details
 INPUT = (
     "for `text` and `long_text` a string (for a dialogue also the list of its turns); for `category` a string or "
     "number; for `vector`, `frames` and `grid` (nested) lists of numbers, or an array {dtype, shape, data: base64}; "
+    "for `calendar` a list of times such as 2016-07-01 13:00; "
     "for `image` the base64 of a PNG, JPEG, WebP, GIF or BMP file, or an array of pixels; for `images` a list of "
     "these; with several sources a list in their order, or an object by their names; without a source null"
 )

@@ -15,10 +15,10 @@ from antiphon.config.schema import Config
 from antiphon.data.load import untrained
 from antiphon.data.memory import files_or_rows
 from antiphon.errors import TrainingError
-from antiphon.files import user_path
 from antiphon.model.build import build
 from antiphon.model.parts.heads.base import SymbolHead
 from antiphon.saved import folder as bundle
+from antiphon.saved.ready import model_path
 from antiphon.use.predictor import Predictor
 
 READING = ("header", "separator", "decimal", "references", "group", "max_length", "on_error")
@@ -57,7 +57,7 @@ def student(
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
     """The configuration of a student, with the keys that the user leaves open still open; see `distill`."""
-    folders = [user_path(path) for path in ([teachers] if isinstance(teachers, str | Path) else teachers)]
+    folders = [model_path(path) for path in ([teachers] if isinstance(teachers, str | Path) else teachers)]
     if not folders:
         raise TrainingError("a student needs a teacher: name the folder of a trained model")
     if rows is not None and inputs is not None:

@@ -15,8 +15,8 @@ from antiphon.data.load import Codecs, load_rows, untrained
 from antiphon.data.memory import files_or_rows
 from antiphon.data.rows import Row
 from antiphon.errors import DataError, TrainingError
-from antiphon.files import user_path
 from antiphon.saved import folder as bundle
+from antiphon.saved.ready import model_path
 from antiphon.tools.distill import is_there
 from antiphon.training.autotune import use_threads
 from antiphon.training.log import output
@@ -47,7 +47,7 @@ def doubt(
     moment, but rows that it has learned by heart seem right to it, also the wrong ones. `tell` takes lines about the
     progress. Errors are `AntiphonError`s.
     """
-    folder = user_path(model)
+    folder = model_path(model)
     files = None if data is None else files_or_rows(data)
     config = bundle.load_config(folder)
     if not cross:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from antiphon import __version__
-from antiphon.errors import AntiphonError, ModelFolderError, count_of
+from antiphon.errors import AntiphonError, ModelFolderError, UsageError, count_of
 from antiphon.files import make_folder, user_path, writing
 from antiphon.saved import examples
 from antiphon.saved import folder as bundle
@@ -185,7 +185,7 @@ def push(
 
 def _checked(name: str) -> str:
     if not NAME.fullmatch(name):
-        raise AntiphonError(f"{name}: a model on the hub is named USER/MODEL, as in anna/french-g2p")
+        raise UsageError(f"{name}: a model on the hub is named USER/MODEL, as in anna/french-g2p")
     return name
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from antiphon.data.formats import read_lines
 from antiphon.data.lexicons import LEXICONS, Pronunciation, pronunciations, read_any, refused_symbol
-from antiphon.errors import AntiphonError, DataError, count_of, nearest
+from antiphon.errors import AntiphonError, DataError, UsageError, count_of, nearest
 from antiphon.files import user_path
 from antiphon.use.pronouncing import WINDOW, Pronouncer, pronouncer
 
@@ -74,9 +74,9 @@ class Lexicon:
 
 
 def format_of(to: str) -> Any:
-    """A row of `LEXICONS`; an unknown name is an `AntiphonError`."""
+    """A row of `LEXICONS`; an unknown name is a `UsageError`."""
     if to not in LEXICONS:
-        raise AntiphonError(f"--to {to}: unknown format; {nearest(to, LEXICONS)}")
+        raise UsageError(f"--to {to}: unknown format; {nearest(to, LEXICONS)}")
     return LEXICONS[to]
 
 
@@ -103,7 +103,7 @@ def lexicon(
     format cannot hold is refused before anything is predicted. Errors are `AntiphonError`s.
     """
     if n_best < 1:
-        raise AntiphonError(f"n_best: must be at least 1 (is {n_best})")
+        raise UsageError(f"n_best: must be at least 1 (is {n_best})")
     where, listed, notes = _read_words(words)
     if to is not None:
         format_of(to)

@@ -17,7 +17,7 @@ from antiphon.common.answers import LabelPrediction, LabelsPrediction, Predictio
 from antiphon.data.batches import EncodedInput
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
-from antiphon.errors import ConfigError, ModelFolderError, nearest
+from antiphon.errors import ConfigError, ModelFolderError, UsageError, nearest
 from antiphon.model.models import Aligner
 from antiphon.use.encoding import encode
 from antiphon.use.loaded import Loaded
@@ -92,9 +92,9 @@ def next_rows(
 ) -> list[Chosen]:
     """The `count` inputs that are worth a label most, the first the most; see `Predictor.next_rows`."""
     if by not in UNCERTAINTIES:
-        raise ConfigError("by", f"unknown uncertainty {by!r}; {nearest(by, UNCERTAINTIES)}")
+        raise UsageError(f"by: unknown uncertainty {by!r}; {nearest(by, UNCERTAINTIES)}")
     if count < 1:
-        raise ConfigError("count", f"must be at least 1 (is {count})")
+        raise UsageError(f"count: must be at least 1 (is {count})")
     _refuse_others(loaded, by)
     candidates: list[Chosen] = []
     features: list[list[Hashable]] = []

@@ -10,7 +10,6 @@ from antiphon.data.codecs.base import Codec
 from antiphon.devices import pick_device
 from antiphon.errors import ConfigError, ModelFolderError, nearest, shown
 from antiphon.evaluation.answering import prediction_class
-from antiphon.files import user_path
 from antiphon.model.ensemble import Ensemble
 from antiphon.model.models import LanguageModel, Writer
 from antiphon.model.parts.heads.combined import COMBINATIONS
@@ -18,6 +17,7 @@ from antiphon.saved import calibration, intervals
 from antiphon.saved import folder as bundle
 from antiphon.saved import known_answers as exceptions
 from antiphon.saved.folder import Bundle
+from antiphon.saved.ready import model_path
 from antiphon.use.predictor import P, Predictor
 
 
@@ -44,7 +44,7 @@ def load(
     *,
     predicts: type[Any] | None = None,
 ) -> Predictor[Any]:
-    """Load a model folder for use, onto the GPU if there is one or onto the named device.
+    """Load a model folder, or a ready model by its name, onto the GPU if there is one or onto the named device.
 
     Several folders are loaded as one model, an ensemble: with `log_linear` a symbol's log p is the mean of theirs,
     normalised again, with `mean` its p is the mean of theirs. Their vocabularies must be the same; the
@@ -53,7 +53,7 @@ def load(
     is an error.
     """
     place = pick_device(device)
-    folders = [user_path(path) for path in ([folder] if isinstance(folder, str | Path) else folder)]
+    folders = [model_path(path) for path in ([folder] if isinstance(folder, str | Path) else folder)]
     if not folders:
         raise ModelFolderError("an ensemble needs at least one model folder")
     if combine not in COMBINATIONS:

@@ -11,7 +11,7 @@ import torch
 
 from antiphon.data.codecs.text import TextCodec
 from antiphon.errors import AntiphonError, DataError, ModelFolderError
-from antiphon.files import user_path
+from antiphon.saved.ready import model_path
 from antiphon.server.exported import MANIFEST
 from antiphon.use.loading import load
 from antiphon.use.predictor import Predictor
@@ -51,7 +51,7 @@ def pronouncer(model: Predictor[Any] | str | Path, device: str | None = None, th
     """A loaded model, or the model in a folder, trained or exported, with one text as source and a text as target."""
     if isinstance(model, Predictor):
         return _trained(model)
-    folder = user_path(model)
+    folder = model_path(model)
     if (folder / MANIFEST).is_file():
         return _exported(folder, threads or 1)
     if threads:

@@ -7,13 +7,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import antiphon_runtime
 import numpy as np
 import pytest
+from serving import asking, post, run
 
 import antiphon
 from antiphon.config.load import parse_config
 from antiphon.errors import DataError
+from antiphon.export.folder import export
+from antiphon.server.models import Served
 from antiphon.training.loop import train
+from antiphon.use.serving import load
 
 HOURS, PAST, HORIZON = 600, 24, 12
 START = np.datetime64("2024-01-01", "s")
@@ -157,10 +162,6 @@ def test_commands_agree(model: antiphon.Predictor, tmp_path: Path, capsys: pytes
 
 
 def test_without_pytorch_a_window_has_the_same_forecast(model: antiphon.Predictor, tmp_path: Path) -> None:
-    import antiphon_runtime
-
-    from antiphon.export.folder import export
-
     export(model.folder, tmp_path / "shipped")
     runtime = antiphon_runtime.load(tmp_path / "shipped")
     times = [f"2024-03-01 {hour:02}:00" for hour in range(HORIZON)]
@@ -179,3 +180,21 @@ def test_without_pytorch_a_window_has_the_same_forecast(model: antiphon.Predicto
             model.predict([wrong])
         with pytest.raises(antiphon_runtime.InputError, match=message):
             runtime.predict([wrong])
+
+
+def test_a_server_is_sent_the_times_of_a_calendar_as_texts(model: antiphon.Predictor, tmp_path: Path) -> None:
+    export(model.folder, tmp_path / "shipped")
+    models = [load(folder) for folder in (model.folder, tmp_path / "shipped")]
+    assert models[0].examples == models[1].examples != []
+    sent = [*models[0].examples, [models[0].examples[0][0], ["March"], [[1]] * HORIZON]]
+    expected = model.predict([tuple(example) for example in sent[:-1]])
+    for served in models:
+
+        async def ask(served: Served = served) -> Any:
+            async with asking([served]) as client:
+                return await post(client, "/v1/predict", {"inputs": sent})
+
+        *results, refused = run(ask)["results"]
+        for result, prediction in zip(results, expected, strict=True):
+            np.testing.assert_allclose(result["values"], prediction.values[:, 0], atol=1e-4)
+        assert "'March' is not a time such as" in refused["error"]["message"]

@@ -24,6 +24,8 @@ const Line = ({ id, value, set }) =>
 
 const Turns = (props) => html`<${Area} ...${props} lines hint=${usePage().t("turns.hint")} />`;
 
+const Times = (props) => html`<${Area} ...${props} lines hint=${usePage().t("times.hint")} />`;
+
 /** Numbers as JSON; vectors and frames can be drawn too, as a picture if they are one. */
 function Numbers({ id, side, value, set, examples }) {
   const { t } = usePage();
@@ -88,13 +90,15 @@ function Files({ id, side, value, set, examples }) {
 const same = (text) => text;
 const numbers = { Field: Numbers, read: JSON.parse, write: JSON.stringify };
 const line = { Field: Line, read: same, write: String };
+const lines = { read: (typed) => typed.split("\n").filter(Boolean), write: (values) => [values].flat().join("\n") };
 const text = { Field: Text, read: (typed) => typed.replace(/[\r\n]+$/, ""), write: same }; // a line end ends what is typed
 
 /** By the kind of a source: its field, what its text becomes when it is sent, and the text of a value. */
 const KINDS = {
   text,
   long_text: text,
-  turns: { Field: Turns, read: (typed) => typed.split("\n").filter(Boolean), write: (turns) => [turns].flat().join("\n") },
+  turns: { ...lines, Field: Turns },
+  calendar: { ...lines, Field: Times },
   category: line,
   tags: line,
   vector: numbers,

@@ -93,7 +93,7 @@ def finished(folder: Path) -> bool:
 
 
 def trained(work: Path, teachers: int, threads: int, updates: int | None) -> Path:
-    """The folder of the student, after its teachers."""
+    """The folder of the student, after its teachers; without any it learns from the rows alone."""
     shorter = {} if updates is None else {"train.max_steps": updates, "train.validate_every": updates}
     data = {f"data.{part}": str((work / f"{part}.tsv").resolve()) for part in ("train", "valid", "test")}
     folders = [work / f"teacher-{seed}" for seed in range(1, teachers + 1)]
@@ -102,7 +102,9 @@ def trained(work: Path, teachers: int, threads: int, updates: int | None) -> Pat
             settings = {**data, **shorter, "train.seed": seed}
             antiphon.train(TEACHER, folder, settings, threads=threads, resume=folder.exists())
     student = work / "student"
-    if not finished(student):
+    if not finished(student) and not folders:
+        antiphon.train(STUDENT, student, {**data, **shorter}, threads=threads, resume=student.exists())
+    elif not finished(student):
         tree = read_tree(STUDENT)
         train = {f"train.{key}": value for key, value in tree["train"].items()}
         settings = {

@@ -177,9 +177,9 @@ def test_what_the_hub_refuses_is_one_message(
     published(hub, folder, "anna/open")
     hub.repositories["anna/other"] = stand_in.Repository({"README.md": b"# other\n", "model.safetensors": b"x"})
 
-    def message(*arguments: object) -> str:
+    def message(*arguments: object, status: int = 1) -> str:
         done = run(*arguments)
-        assert done.exit_code == 1, done.output
+        assert done.exit_code == status, done.output
         assert "Traceback" not in done.output
         return str(done.stderr)
 
@@ -187,7 +187,7 @@ def test_what_the_hub_refuses_is_one_message(
     assert "anna/none: is not on the hub, or it is private" in message("pull", "anna/none", *out)
     assert "anna/other: is no Antiphon model: it has neither config.yaml" in message("pull", "anna/other", *out)
     assert "anna/open: has no such revision" in message("pull", "anna/open", *out, "--revision", "v9")
-    assert "french: a model on the hub is named USER/MODEL" in message("pull", "french", *out)
+    assert "french: a model on the hub is named USER/MODEL" in message("pull", "french", *out, status=2)
     assert f"{folder}: exists; name another folder with --out" in message("pull", "anna/open", "--out", folder)
     assert "no such model folder" in message("push", tmp_path / "none", "anna/new")
     assert '"license" must be one of' in message("push", folder, "anna/new", "--license", "nonsense")

@@ -6,7 +6,8 @@ python models/english-g2p/build.py --hold-out WORDS --work DIR [--teachers 3] [-
 python models/english-g2p/build.py --hold-out WORDS --work DIR --compare FOLDER
     beside g2p_en 2.1.0, unpacked in FOLDER (`pip download --no-deps g2p_en==2.1.0`), on the same words in one run
 python models/english-g2p/build.py --work DIR --publish
-    writes antiphon/ready/english-g2p, the folder that the name english-g2p stands for, from what DIR has
+    writes antiphon/ready/english-g2p, the folder that the name english-g2p stands for, from what DIR has, and the wheel
+    antiphon-english-g2p into DIR/dist
 
 WORDS is a table whose first column names the words that no training may see: the test words of the standard split
 (../shared/data/g2p-cmudict/test.tsv). Their pronunciations are those of CMUdict's own file, so that stress is known.
@@ -216,6 +217,10 @@ def publish(student: Path, work: Path) -> None:
     bundle.save_metrics(PLACE, loaded.metrics)
     shutil.copyfile(student / calibration.FILE, PLACE / calibration.FILE)
     write_text(PLACE / bundle.CARD, card(loaded, work))
+    licence = ["BSD-2-Clause", str(package_folder("cmudict") / "data" / "LICENSE")]
+    options = {"name": f"antiphon-{HERE.name}", "version": antiphon.__version__, "licence": licence}
+    shutil.rmtree(work / "dist", ignore_errors=True)
+    print(f"written: {PLACE} and {export(PLACE, work / 'dist', 'wheel', True, options=options).path}")
 
 
 def card(loaded: bundle.Bundle, work: Path) -> str:
@@ -278,7 +283,6 @@ def main() -> None:
     given = parser.parse_args()
     if given.publish:
         publish(given.work / "student", given.work)
-        print(f"written: {PLACE}")
     elif given.compare:
         keep(given.work / BESIDE, compared(given.work / "exported", given.work, given.compare))
     else:

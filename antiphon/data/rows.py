@@ -13,7 +13,7 @@ import numpy as np
 from antiphon.common.text import LINE_END
 from antiphon.config.files import MEMORY, InMemory
 from antiphon.data.columns import read_memory, read_table
-from antiphon.data.formats import Column, Layout, read_items, read_lines, tables_in
+from antiphon.data.formats import Column, Layout, read_items, read_lines, refuse_pipe, tables_in
 from antiphon.data.problems import Problems
 from antiphon.errors import DataError
 
@@ -94,6 +94,7 @@ def read_texts(paths: Sequence[str | InMemory], side: SideReader, problems: Prob
         if isinstance(path, InMemory):
             yield from _texts_in_memory(path, side, problems)
             continue
+        refuse_pipe(path)
         lines = []
         for number, line, reason in read_lines(path):
             if line is None:

@@ -29,6 +29,8 @@ def prepare_table(config: Config, out: Path, overwrite: bool = False) -> str:
     check_names(config)
     if is_encoded(config.data.train):
         raise ConfigError("data.train", f"{config.data.train} is an encoded table already; give the tables")
+    if config.data.window is not None:
+        raise ConfigError("data.window", "the windows of a long table are cut while it trains, and are not prepared")
     if config.sources[0].kind == "long_text":
         raise ConfigError("source.kind", "one long text is encoded in a moment, and is not prepared")
     _empty(out, overwrite)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from antiphon.api import read_config
 from antiphon.common.calendar import written_alike
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
@@ -21,6 +22,8 @@ from antiphon.data.problems import Problems
 from antiphon.data.times import Step, step_of
 from antiphon.data.windows import Windows
 from antiphon.errors import ConfigError, DataError
+from antiphon.tools.preparing import prepare_table
+from antiphon.training.prepare import prepare
 
 START = np.datetime64("2024-02-27 00:00:00", "s")
 
@@ -205,11 +208,38 @@ def test_too_few_rows_are_an_error(tmp_path: Path) -> None:
         ({"window": {"valid_from": "tomorrow"}}, "is not a time"),
         ({"window": {"valid_from": 1.5}}, "a share must be greater than 0"),
         ({"source": {"kind": "text", "column": "y", "ahead": 3}}, "source.ahead"),
+        *(
+            (
+                {"time": None, "window": {name: "2024-02-28"}},
+                rf"data\.window\.{name}: is a time, '2024-02-28'; name the",
+            )
+            for name in ("valid_from", "test_from", "end")
+        ),
+        *(({name: 5}, rf"data\.{name}: is for streamed rows") for name in ("shuffle", "sample", "workers")),
     ],
 )
 def test_wrong_keys_are_refused(data: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config_of("long.csv", **data)
+
+
+def test_a_folder_of_long_tables_is_windows_in_memory(tmp_path: Path) -> None:
+    """It is read whole, as a list of its files is, and not streamed row by row."""
+    (tmp_path / "many").mkdir()
+    starts = {"a": 0, "b": 90}
+    files = [table(tmp_path / f"many/{name}.csv", {"y": range(at, at + 30)}) for name, at in starts.items()]
+    settings = {"train.max_steps": 1, "train.epochs": 1, "model.encoder.hidden": 4}
+    for train in (str(tmp_path / "many"), str(tmp_path / "many/*.csv")):
+        config = config_of(train, horizon=1)
+        prepared = prepare(read_config(config, settings).config)
+        listed = prepare(read_config(config_of(files, horizon=1), settings).config)  # type: ignore[arg-type]
+        assert prepared.stream is None
+        for part, other in ((prepared.train, listed.train), (prepared.valid, listed.valid)):
+            assert np.array_equal(part.sources[0].values, other.sources[0].values)
+            assert len(part.target) == len(other.target)
+    with pytest.raises(ConfigError, match=r"data\.window: the windows of a long table are cut while it trains"):
+        prepare_table(prepared.config, tmp_path / "encoded", overwrite=True)
+    assert not (tmp_path / "encoded").exists()
 
 
 def test_a_time_without_windows_is_refused() -> None:

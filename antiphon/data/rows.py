@@ -179,12 +179,12 @@ def _table_entries(
     named = group is not None or all(side.named for side in sides)
     columns = columns if group is None else [group, *columns]
     names = table.names if isinstance(table, InMemory) else None
+    fills = [column for side in sides if side.fills for column in _columns_of(side)]
     if isinstance(table, InMemory):
-        fills = [column for side in sides if side.fills for column in _columns_of(side)]
         spells = [column for side in sides if side.spells for column in _columns_of(side)]
         rows = read_memory(table, columns, problems, named, fills, spells)
     else:
-        rows = read_table(table, columns, layout.header, problems, named, layout.separator)
+        rows = read_table(table, columns, layout.header, problems, named, layout.separator, fills)
     if group is None:
         for line, values in rows:
             yield _Entry(files, [line], _by_side(sides, values), names)

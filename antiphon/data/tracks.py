@@ -154,11 +154,12 @@ def _groups(table: str | InMemory, sides: Sequence[Side], layout: Layout, met: F
     columns: list[Column] = [column for column in (layout.time, layout.group) if column is not None]
     columns += [column for side in sides if side.codec.reads for column in _columns(side, layout)]
     names = list(dict.fromkeys(columns))
+    fills = [name for name in names if name in _fillable(sides, layout)]
     if isinstance(table, InMemory):
-        records = read_memory(table, names, met.problems, True, names)  # an empty cell is judged below
+        records = read_memory(table, names, met.problems, True, fills)
     else:
         header = any(isinstance(name, str) for name in names)
-        records = read_table(table, names, header, met.problems, True, layout.separator)
+        records = read_table(table, names, header, met.problems, True, layout.separator, fills)
     place = None if layout.group is None else names.index(layout.group)
     lines: dict[str, list[int]] = {}
     rows: dict[str, list[list[object]]] = {}
@@ -175,6 +176,14 @@ def _groups(table: str | InMemory, sides: Sequence[Side], layout: Layout, met: F
         )
         for group in lines
     ]
+
+
+def _fillable(sides: Sequence[Side], layout: Layout) -> set[Column]:
+    """The columns whose cells may be empty: those of numbers, which are judged when a whole group is known, since
+    behind its last known row only some are needed."""
+    numbers = [side for side in sides if side.codec.reads and not isinstance(side.codec, CalendarCodec)]
+    columns = {name for side in numbers if side.gathers or side.codec.fills for name in _columns(side, layout)}
+    return columns - {layout.time, layout.group}
 
 
 class Cells(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.encode import encode_rows
 from antiphon.data.load import Codecs, load_parts, load_rows, load_test, train_codecs, untrained
+from antiphon.data.memory import in_memory
 from antiphon.data.problems import Problems
 from antiphon.data.times import Step, step_of
 from antiphon.data.windows import Windows
 from antiphon.errors import ConfigError, DataError
 from antiphon.tools.preparing import prepare_table
 from antiphon.training.prepare import prepare
+from antiphon.use.forecasting import continued_inputs
 
 START = np.datetime64("2024-02-27 00:00:00", "s")
 
@@ -299,6 +302,57 @@ def test_missing_numbers_are_filled_within_a_window(tmp_path: Path) -> None:
     array = examples.sources[0][windows.places[:, 1].tolist().index(12)]  # reads rows 8 to 11
     codec: Any = codecs.sources[0]
     assert np.allclose(codec.restored(array)[:, 0], [8, 9, 9, 11], atol=1e-4)
+
+
+def in_format(form: str, path: Path, columns: dict[str, list[Any]]) -> Any:
+    """Columns, in which None is an empty cell, as a file or as rows in memory."""
+    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    file = path.with_suffix(f".{form}")
+    if form == "memory":
+        return in_memory(columns)
+    if form == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), file)
+    elif form == "jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        with file.open("w", newline="") as out:
+            csv.writer(out).writerows([list(columns), *([*row.values()] for row in rows)])  # None becomes ""
+    return str(file)
+
+
+def test_empty_cells_are_alike_in_every_format(tmp_path: Path) -> None:
+    """They are filled, or stand in the target's column behind the last known row; a time and a group must be there."""
+    hours = [str(START + np.timedelta64(hour, "h")) for hour in range(24)]
+    numbers = [None if place == 7 else float(place) for place in range(24)]
+    columns: dict[str, list[Any]] = {
+        "date": hours,
+        "g": ["a"] * 24,
+        "x": numbers,
+        "y": [*map(float, range(20)), *[None] * 4],
+    }
+    sides = [
+        {"kind": "frames", "columns": ["x"], "missing": "previous", "ahead": True},
+        {"kind": "frames", "columns": ["y"]},
+    ]
+    read = []
+    for form in ("csv", "jsonl", "parquet", "memory"):
+        data = in_format(form, tmp_path / "long", columns)
+        config = config_of(data, source=sides, group="g", valid=0.4)
+        codecs, windows = codecs_of(config)
+        ahead = list(continued_inputs(data, config, codecs))
+        read.append(([*windows.covered(0), *windows.covered(1)], [values for values, _, _ in ahead]))
+        for name in ("date", "g"):
+            cells = [*columns[name][:4], None, *columns[name][5:]]
+            problems = Problems(skip=True)
+            load_rows(config, in_format(form, tmp_path / name, {**columns, name: cells}), problems)
+            line = {"csv": "csv:6", "jsonl": "jsonl:5", "parquet": "parquet:5", "memory": "row 5"}[form]
+            if (form, name) != ("csv", "g"):  # there the empty text is a name
+                assert line in problems.first[0]
+    for other in read[1:]:
+        for values, expected in zip(other, read[0], strict=True):
+            for value, wanted in zip(values, expected, strict=True):
+                np.testing.assert_array_equal(value, wanted)
 
 
 @pytest.mark.parametrize(

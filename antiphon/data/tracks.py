@@ -37,6 +37,7 @@ class Layout(NamedTuple):
     stride: int = 1
     separator: str | None = None
     commas: bool = False  # decimal commas
+    header: bool = False  # whether the first line has names, even if columns are positions
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Track:
     """Rows of a group that follow each other without a gap.
 
     `sides` has for each side numbers [T, size], times [T], or a list of T values. The first row is number `offset` of
-    `total` in its group. The target is known for the first `known` rows.
+    `total` in its group. The target is known for the first `known` rows. Before the places in `cuts` stood lines that
+    could not be read.
     """
 
     group: str
@@ -55,6 +57,7 @@ class Track:
     offset: int
     total: int
     known: int
+    cuts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -135,7 +138,7 @@ def load_tracks(
 
 def _pieces(track: Track, sides: Sequence[Side], step: Step | None, met: Faults) -> list[Track]:
     """A group cut where rows are missing, and without the bad ones."""
-    breaks = {0, len(track)}
+    breaks = {0, len(track), *track.cuts}
     if track.times is not None and step is not None:
         for place, row_is_bad, reason in faults(track.times, step):
             breaks.add(place)
@@ -158,18 +161,21 @@ def _groups(table: str | InMemory, sides: Sequence[Side], layout: Layout, met: F
     if isinstance(table, InMemory):
         records = read_memory(table, names, met.problems, True, fills)
     else:
-        header = any(isinstance(name, str) for name in names)
+        header = layout.header or any(isinstance(name, str) for name in names)
         records = read_table(table, names, header, met.problems, True, layout.separator, fills)
     place = None if layout.group is None else names.index(layout.group)
     lines: dict[str, list[int]] = {}
     rows: dict[str, list[list[object]]] = {}
+    unread: dict[str, list[int]] = {}  # how many lines before each row could not be read, of whichever group
+    before = met.problems.reasons.total()
     for line, values in records:
         group = "" if place is None else str(values[place])
         lines.setdefault(group, []).append(line)
+        unread.setdefault(group, []).append(met.problems.reasons.total() - before)
         rows.setdefault(group, []).append(values)
     return [
         _track(
-            Cells(group, lines[group], dict(zip(names, zip(*rows[group], strict=True), strict=True))),
+            Cells(group, lines[group], dict(zip(names, zip(*rows[group], strict=True), strict=True)), unread[group]),
             sides,
             layout,
             met,
@@ -187,11 +193,13 @@ def _fillable(sides: Sequence[Side], layout: Layout) -> set[Column]:
 
 
 class Cells(NamedTuple):
-    """The cells of a group: its lines, and what stands in each column."""
+    """The cells of a group: its lines, what stands in each column, and how many lines of the table before each row
+    could not be read."""
 
     group: str
     lines: Sequence[int]
     columns: Mapping[Column, Sequence[object]]
+    unread: Sequence[int]
 
 
 def _columns(side: Side, layout: Layout) -> Sequence[Column]:
@@ -224,7 +232,10 @@ def _track(cells: Cells, sides: Sequence[Side], layout: Layout, met: Faults) -> 
             values.append([""] * len(cells.lines))
     known = np.flatnonzero(~np.isnan(values[-1]).all(1))
     lines, total = np.asarray(cells.lines, np.int64), len(cells.lines)
-    return Track(cells.group, met.path, lines, times, tuple(values), 0, total, int(known[-1]) + 1 if len(known) else 0)
+    last = int(known[-1]) + 1 if len(known) else 0
+    # with times, a gap between them tells which group a line was of that could not be read
+    cuts = tuple((np.flatnonzero(np.diff(cells.unread)) + 1).tolist()) if times is None else ()
+    return Track(cells.group, met.path, lines, times, tuple(values), 0, total, last, cuts)
 
 
 def _times(cells: Cells, name: Column, met: Faults) -> Times:

@@ -304,6 +304,27 @@ def test_missing_numbers_are_filled_within_a_window(tmp_path: Path) -> None:
     assert np.allclose(codec.restored(array)[:, 0], [8, 9, 9, 11], atol=1e-4)
 
 
+@pytest.mark.parametrize("bad", [b"a\n", b"a,\xff\n", b'a,"5"x\n', b"a,x\n"])
+def test_without_times_no_window_crosses_a_line_that_is_left_out(tmp_path: Path, bad: bytes) -> None:
+    """Whether a cell cannot be read, or the whole line, of which the group is not known."""
+    lines = [f"{'ab'[place // 20]},{place}\n".encode() for place in range(40)]
+    lines[10] = bad
+    file = tmp_path / "long.csv"
+    file.write_bytes(b"g,y\n" + b"".join(lines))
+    windows = load_rows(config_of(str(file), 3, 2, time=None, group="g", on_error="skip"), str(file), warn=False)
+    first = [int(row.sources[0][0, 0]) for row in windows]
+    assert first == [*range(6), *range(11, 16), *range(20, 36)]
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_columns_may_be_positions_with_a_header_above(tmp_path: Path, header: bool) -> None:
+    file = tmp_path / "long.csv"
+    names = "when,what\n" if header else ""
+    file.write_text(names + "".join(f"{START + np.timedelta64(hour, 'h')},{hour}\n" for hour in range(20)))
+    config = config_of(str(file), time=0, target={"columns": [1]}, header=header)
+    assert windows_of(config)[0].sources[0][:, 0].tolist() == [0, 1, 2, 3]
+
+
 def in_format(form: str, path: Path, columns: dict[str, list[Any]]) -> Any:
     """Columns, in which None is an empty cell, as a file or as rows in memory."""
     rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.api import read_config
-from antiphon.common.calendar import written_alike
+from antiphon.common.calendar import read_time, written_alike
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.encode import encode_rows
@@ -404,3 +405,35 @@ def test_predicted_times_have_one_form() -> None:
     hours = np.arange("2024-01-17T22", "2024-01-18T02", dtype="datetime64[h]").astype("datetime64[s]")
     assert written_alike(hours) == ["2024-01-17 22:00", "2024-01-17 23:00", "2024-01-18 00:00", "2024-01-18 01:00"]
     assert written_alike(hours.astype("datetime64[D]").astype("datetime64[s]")[:1]) == ["2024-01-17"]
+    ends = np.asarray(["2024-01-01T23:59:00", "2024-01-01T23:59:30", "2024-01-02T00:00:00"], "datetime64[s]")
+    assert written_alike(ends) == ["2024-01-01 23:59:00", "2024-01-01 23:59:30", "2024-01-02 00:00:00"]
+    assert written_alike(ends[::2]) == ["2024-01-01 23:59", "2024-01-02 00:00"]
+
+
+TIMES = {
+    "2016-07-01 13": "2016-07-01T13:00:00",
+    "2016-07-01T13": "2016-07-01T13:00:00",
+    "2016-07-01 13:00": "2016-07-01T13:00:00",
+    "2016-07": "2016-07-01T00:00:00",
+    "2016-07-01 13:00:05.5": "2016-07-01T13:00:05",
+    "2016-07-01 13Z": "2016-07-01T13:00:00",
+    "2016-07-01T13:00:00z": "2016-07-01T13:00:00",
+    "2016-07-01 13:00+02:00": "2016-07-01T11:00:00",
+    "2016-07-01 13:00:00+0200": "2016-07-01T11:00:00",
+    "2016-07-01 13:00+02": "2016-07-01T11:00:00",
+    "2016-07-01 13-03:30": "2016-07-01T16:30:00",
+    "2016-07-01 13:00:00 +0200": "2016-07-01T11:00:00",
+}
+
+
+@pytest.mark.filterwarnings("error")
+def test_times_do_not_depend_on_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for zone in ("UTC", "Europe/Berlin", "Asia/Shanghai"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        assert {text: str(read_time(text)) for text in TIMES} == TIMES
+    monkeypatch.undo()
+    time.tzset()
+    for text in ("2016-07-01 13:00+25:00", "2016-07-01 13:00+02:75", "2016-07-01-05", "2016-07-01 25", "2016-13-01"):
+        with pytest.raises(ValueError, match="is not a time such as 2016-07-01 13:00"):
+            read_time(text)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon.common.calendar import Times, read_time, written
-from antiphon.common.numbers import DECIMAL_COMMA, MISSING
+from antiphon.common.numbers import DECIMAL_COMMA, MISSING, with_point
 from antiphon.config.files import InMemory
 from antiphon.data.batches import Ints
 from antiphon.data.codecs.base import Codec
@@ -254,6 +254,8 @@ def _numbers(cells: Cells, name: Column, commas: bool, met: Faults) -> NDArray[n
     """The numbers of a column [T]; missing ones are NaN, and so are those that cannot be read."""
     column = cells.columns[name]
     try:
+        if commas and any(isinstance(cell, str) and "." in cell for cell in column):
+            raise ValueError  # numpy reads each point as a decimal mark
         values = np.asarray(column, np.float64)
     except (ValueError, TypeError):
         values = np.full(len(column), np.nan)
@@ -271,11 +273,9 @@ def _numbers(cells: Cells, name: Column, commas: bool, met: Faults) -> NDArray[n
 def _number(cell: object, commas: bool) -> float:
     if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
         return float("nan")
-    text = str(cell)
+    text = with_point(cell) if commas and isinstance(cell, str) else str(cell)
     if DECIMAL_COMMA.fullmatch(text):
-        if not commas:
-            raise ValueError(f"{text!r} has a decimal comma; set data.decimal to ','")
-        text = text.replace(".", "").replace(",", ".")
+        raise ValueError(f"{text!r} has a decimal comma; set data.decimal to ','")
     try:
         return float(text)
     except ValueError:

@@ -317,6 +317,22 @@ def test_without_times_no_window_crosses_a_line_that_is_left_out(tmp_path: Path,
     assert first == [*range(6), *range(11, 16), *range(20, 36)]
 
 
+@pytest.mark.parametrize("with_commas", [True, False])
+def test_points_between_thousands_are_read_where_commas_are_decimal_marks(tmp_path: Path, with_commas: bool) -> None:
+    cells = ["1.234", "0.125", "12", "-1.234.567", *["5"] * 8]
+    numbers = [1234.0, 0.125, 12.0, -1234567.0]
+    if with_commas:
+        cells[2], numbers[2] = "1.234,5", 1234.5
+    file = table(tmp_path / "long.csv", {"y": cells})
+    windows = windows_of(config_of(file, decimal=","))
+    assert windows[0].sources[0][:, 0].tolist() == numbers
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {"date": [str(START + np.timedelta64(hour, "h")) for hour in range(8)], "y": [1.234] * 8}
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), tmp_path / "long.parquet")
+    numbers_of_file = windows_of(config_of(str(tmp_path / "long.parquet"), decimal=","))[0].target
+    np.testing.assert_array_equal(numbers_of_file, np.full((4, 1), 1.234, np.float32))
+
+
 @pytest.mark.parametrize("header", [True, False])
 def test_columns_may_be_positions_with_a_header_above(tmp_path: Path, header: bool) -> None:
     file = tmp_path / "long.csv"

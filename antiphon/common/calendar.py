@@ -24,6 +24,7 @@ def read_time(text: str) -> np.datetime64:
     if not plain[:4].isdecimal() or (len(plain) > 4 and plain[4] not in "-"):
         raise ValueError(f"{text!r} is not a time such as {EXAMPLE}; write the year first")
     rest = OFFSET.fullmatch(plain[HOUR:])
+    value: np.datetime64
     try:
         value = np.datetime64("NaT" if rest is None else plain[:HOUR] + rest[1], "s")
     except ValueError:

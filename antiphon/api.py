@@ -12,7 +12,7 @@ from typing import Any, overload
 from antiphon.config.files import InMemory, Parallel
 from antiphon.config.load import PATHS, parse_config, read_config_file, set_value
 from antiphon.config.schema import Config
-from antiphon.data.formats import ENDINGS, is_table
+from antiphon.data.formats import ENDINGS, is_table, refuse_pipe
 from antiphon.data.load import untrained
 from antiphon.data.memory import KINDS, files_or_rows, in_memory, plain, reread
 from antiphon.errors import AntiphonError, ConfigError, DataError, TrainingError, shown
@@ -52,8 +52,7 @@ def user_config(what: Any, settings: Mapping[str, Any] | None = None) -> Config:
     elif (path := user_path(what)).suffix in (".yaml", ".yml"):
         return read_config_file(path, settings)
     elif path.is_dir() or is_table(str(path)):
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise DataError(f"{path}: is a pipe or a device, which cannot be read twice; give a file")
+        refuse_pipe(str(path))
         tree, folder = {"data": {"train": str(path.resolve())}}, Path.cwd()
     else:
         raise DataError(f"{path}: is neither a configuration (.yaml) nor a table ({ENDINGS}, text with .gz too)")

@@ -84,7 +84,7 @@ def next_rows(
     _write(
         (
             {"line": item.line}
-            | dict(record_of(model.source_names, cells[item.line], item.prediction, False))
+            | dict(record_of(model.source_names, cells[item.line], item.prediction))
             | {"uncertainty": round(item.uncertainty, 4)}
             for item in chosen
         ),

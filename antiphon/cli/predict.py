@@ -264,7 +264,8 @@ def _records(model: Predictor, file: Path | None, decoding: Decoding, output: Ou
             yield line, value
 
     for answer in _answers(model, name, inputs(), decoding, output, False, scores):
-        yield record_of(model.source_names, waiting.popleft(), answer, scores, output.abstain_below)
+        calibrated, below = model.calibration is not None, output.abstain_below
+        yield record_of(model.source_names, waiting.popleft(), answer, scores, below, calibrated)
 
 
 def _answers(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +13,27 @@ Times = NDArray[np.datetime64]  # of seconds
 Shares = NDArray[np.float64]
 DAY = 86_400  # seconds
 EXAMPLE = "2016-07-01 13:00"
+HOUR = len("2016-07-01 13")  # an offset from UTC stands behind it; the signs before are those of the date
+OFFSET = re.compile(r"([\d:.]*) ?(?:Z|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)?", re.IGNORECASE)
 
 
 def read_time(text: str) -> np.datetime64:
-    """A time in ISO 8601 (2016-07, 2016-07-01, 2016-07-01 13:00:00); one with an offset (+02:00, Z) as UTC."""
+    """A time in ISO 8601 (2016-07, 2016-07-01, 2016-07-01 13:00:00); one with an offset (+02:00, +0200, +02, Z) as
+    UTC."""
     plain = text.strip()
     if not plain[:4].isdecimal() or (len(plain) > 4 and plain[4] not in "-"):
         raise ValueError(f"{text!r} is not a time such as {EXAMPLE}; write the year first")
+    rest = OFFSET.fullmatch(plain[HOUR:])
+    value: np.datetime64
     try:
-        if len(plain) > 10 and (plain.endswith(("Z", "z")) or plain[-6] in "+-"):
-            aware = datetime.fromisoformat(plain)
-            return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "s")
-        value = np.datetime64(plain, "s")
+        value = np.datetime64("NaT" if rest is None else plain[:HOUR] + rest[1], "s")
     except ValueError:
-        raise ValueError(f"{text!r} is not a time such as {EXAMPLE}") from None
-    if np.isnat(value):
+        value = np.datetime64("NaT")
+    if rest is None or np.isnat(value):
         raise ValueError(f"{text!r} is not a time such as {EXAMPLE}")
-    return value
+    _, sign, hours, minutes = rest.groups()
+    ahead = np.timedelta64(60 * int(hours or 0) + int(minutes or 0), "m")
+    return value + ahead if sign == "-" else value - ahead
 
 
 def read_times(content: object) -> Times:
@@ -58,11 +62,12 @@ def written(time: object) -> str:
 
 
 def written_alike(times: Sequence[np.datetime64] | Times) -> list[str]:
-    """Times as texts of one form: with the time of the day if one of them is not midnight."""
+    """Times as texts of one form, as long as the longest: with the time of the day if one of them is not midnight, and
+    with seconds if one of them has seconds."""
     texts = [written(time) for time in times]
-    if all(" " not in text for text in texts):
-        return texts
-    return [text if " " in text else f"{text} 00:00" for text in texts]
+    longest = max(map(len, texts), default=0)
+    midnight = "2016-07-01 00:00:00"
+    return [text + midnight[len(text) : longest] for text in texts]
 
 
 def _hour(times: Times) -> Shares:

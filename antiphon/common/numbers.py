@@ -18,11 +18,20 @@ Floats = NDArray[np.float32]
 MISSING = {"", "na", "n/a", "nan", "none", "null"}  # texts of a missing number, in lower case
 NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")  # with a decimal point or comma
 DECIMAL_COMMA = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?\s*")
+THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(\.\d{3})+\s*")  # points between them, where the decimal mark is a comma
 FURTHEST = 10.0  # standard deviations from the mean: numbers are clipped there, so that no outlier dominates
 
 
 class MissingNumberError(ValueError):
     """Some numbers are missing: cells are empty or NaN."""
+
+
+def with_point(text: str) -> str:
+    """A number of a table with decimal commas as it is written with a decimal point: 1.234,5 and 1.234 are 1234.5 and
+    1234. Any other text is returned as it is, 0.125 too."""
+    if DECIMAL_COMMA.fullmatch(text) or THOUSANDS.fullmatch(text):
+        return text.replace(".", "").replace(",", ".")
+    return text
 
 
 def read_numbers(value: object, load: Callable[[str], Array], gaps: bool = False) -> Floats:

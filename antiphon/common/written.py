@@ -39,20 +39,25 @@ def json_line(answer: Prediction, n_best: int = 1, below: float | None = None) -
 
 
 def record_of(
-    names: Sequence[str], cells: Sequence[Any], answer: Prediction, scores: bool, below: float | None = None
+    names: Sequence[str],
+    cells: Sequence[Any],
+    answer: Prediction,
+    scores: bool = False,
+    below: float | None = None,
+    calibrated: bool = False,
 ) -> Record:
-    """A row: the cells of the sources, called `names`, and the prediction.
+    """A row: the cells of the sources, called `names`, and the prediction. All rows of a model have the same columns.
 
     With `scores` a text has its log-probability, a label or labels their probabilities, and all of these their
-    confidence if the model is calibrated. With `below` no prediction is given whose confidence is less, and a column
-    says so, since an empty output would look the same.
+    confidence if the model is `calibrated`: None where there is none, as of an empty input. With `below` no prediction
+    is given whose confidence is less, and a column says so, since an empty output would look the same.
     """
     plain, silent = answer.to_json(), is_silent(answer, below)
     values = [plain[name] for name in ("text", "label", "labels", "value", "values") if name in plain]
-    more: dict[str, Any] = {
-        name: plain[name] for name in ("score", "probabilities", "confidence") if scores and name in plain
-    }
-    if "label" in plain and more:
+    more: dict[str, Any] = {name: plain[name] for name in ("score", "probabilities") if scores and name in plain}
+    if scores and calibrated:
+        more["confidence"] = plain.get("confidence")
+    if "probabilities" in more and "label" in plain:
         more["probability"] = more.pop("probabilities").get(plain["label"])  # an empty input has none
     written: dict[str, Any] = {PREDICTION: next(iter(values), None), **more}
     if silent:

@@ -73,7 +73,7 @@ class Data(Section):
         description="the character between the columns of text tables; by default what the ending says, and of .csv "
         "the first lines",
     )
-    decimal: Literal[".", ","] = Field(".", description="the decimal mark of numbers in text tables")
+    decimal: Literal[".", ","] = Field(".", description="the decimal mark in text tables; with a comma, 1.234 is 1234")
     references: Literal["rows", "group"] = Field(
         "rows", description="group: rows with the same input are several references of one row"
     )

@@ -61,6 +61,9 @@ def wrong_windows(data: Any, sources: Sequence[Any], target: Any) -> str | None:
         if data.time is not None:
             return "data.time: is for one long table; set data.window: {past: 96, horizon: 24}"
         return "source.ahead: is for one long table; set data.window" if any(side.ahead for side in sources) else None
+    for name in ("shuffle", "sample", "workers"):
+        if getattr(data, name) is not None:
+            return f"data.{name}: is for streamed rows, and a long table (data.window) is read whole; leave it out"
     if isinstance(data.train, Parallel):
         return "data.window: parallel files have no columns; give a table"
     if target.column is None and target.columns is None:
@@ -71,7 +74,13 @@ def wrong_windows(data: Any, sources: Sequence[Any], target: Any) -> str | None:
         return f"target.horizon: must be that of data.window, {data.window.horizon}; leave it out"
     if data.references == "group":
         return "data.references: windows have one reference each; leave it out"
-    order = [value for value in (data.window.valid_from, data.window.test_from, data.window.end) if value is not None]
+    names = ("valid_from", "test_from", "end")
+    borders = {name: value for name in names if (value := getattr(data.window, name)) is not None}
+    for name, value in borders.items():
+        if isinstance(value, str) and data.time is None:
+            advice = "name the column of times in data.time, or give a share or a row"
+            return f"data.window.{name}: is a time, {value!r}; {advice}"
+    order = list(borders.values())
     for earlier, later in pairwise(order):
         if type(earlier) is type(later) and not earlier < later:
             reason = f"must follow each other, but {later!r} is not behind {earlier!r}"

@@ -39,10 +39,12 @@ def read_table(
     problems: Problems,
     named: bool = True,
     separator: str | None = None,
+    fills: Collection[Column] = (),
 ) -> Iterator[tuple[int, list[object]]]:
     """The content of the columns `columns` of every record of a table, with its line.
 
-    If the columns are not `named` by the user but are simply the first, there must be no others. `separator` is what
+    Cells of the columns in `fills` may be null, as in Parquet and JSON; an empty text is judged by who reads it. If the
+    columns are not `named` by the user but are simply the first, there must be no others. `separator` is what
     separates the columns of a text, by default what the ending says; for .csv a look at the first lines decides.
     """
     suffix = suffix_of(path)
@@ -60,7 +62,7 @@ def read_table(
         records = _without_blank_lines(path, records, problems)
         has_header = names_columns
         no_others = not named
-    selected = list(columns)
+    selected, nullable = list(columns), [column in fills for column in columns]
     for number, (line, record, reason) in enumerate(records):
         first = number == 0
         if record is None:
@@ -77,7 +79,7 @@ def read_table(
             selected = [position_of(column, names, f"{path}:{line}") for column in columns]
         else:
             try:
-                values = [_value(record, column) for column in selected]
+                values = [_value(record, *cell) for cell in zip(selected, nullable, strict=True)]
             except ValueError as error:
                 problems.add(path, line, str(error))
             else:
@@ -159,10 +161,10 @@ def _without_blank_lines(path: str, records: Numbered, problems: Problems) -> Nu
         )
 
 
-def _value(record: Record, column: Column) -> object:
-    """The content of a column; a `ValueError` says why there is none."""
+def _value(record: Record, column: Column, nullable: bool) -> object:
+    """The content of a column, None only where it may be; a `ValueError` says why there is none."""
     value = _field(record, column) if isinstance(record, Mapping) else _cell(record, column)
-    if value is None:
+    if value is None and not nullable:
         raise ValueError(f"column {column!r} is null")
     return value
 

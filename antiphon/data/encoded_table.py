@@ -16,6 +16,7 @@ import base64
 import hashlib
 import json
 import mmap
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,18 +32,35 @@ from antiphon.data.problems import Problems
 from antiphon.data.rows import Row
 from antiphon.data.stream import Chunk
 from antiphon.errors import ConfigError, DataError
-from antiphon.files import write_atomically, write_text
+from antiphon.files import PARTIAL, write_atomically, write_text
 
 TABLE, VOCABULARIES = "table.json", "vocabularies.json"
 FORMAT = 1
 PIECE = 100_000  # rows of a file, about
 FREE = {"train", "test", "shuffle", "workers"}  # keys of data that change no encoded row
+NAMES = re.compile(r"vocabularies\.json|(sample|valid)\.(rows|safetensors)|\d{5,}-\d{3,}\.safetensors")  # of its files
 TYPES = {"I8": "i1", "U8": "u1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "F32": "<f4", "F64": "<f8"}  # of safetensors
 
 
 def is_encoded(train: object) -> bool:
     """Whether `data.train` is the folder of an encoded table."""
     return isinstance(train, str) and (Path(train) / TABLE).is_file()
+
+
+def strange_files(folder: Path) -> list[str]:
+    """The files of a folder that are not those of an encoded table, which may be half of one."""
+    paths = [path for path in folder.iterdir() if path.is_dir() or not NAMES.fullmatch(path.name)]
+    names = [path.name for path in paths if not (path.name.startswith(".") and path.name.endswith(PARTIAL))]
+    return sorted(name for name in names if not (name == TABLE and _is_description(folder)))
+
+
+def _is_description(folder: Path) -> bool:
+    """Whether `table.json` was written by `Writer`; a program of the user's may write a file of this name too."""
+    try:
+        about = json.loads((folder / TABLE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(about, dict) and {"format", "config", "digests"} <= about.keys()
 
 
 def keys_of_rows(tree: Mapping[str, Any]) -> dict[str, str]:

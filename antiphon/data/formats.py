@@ -394,6 +394,14 @@ def is_pattern(path: str) -> bool:
     return glob.has_magic(path) and not Path(path).exists()
 
 
+def refuse_pipe(path: str) -> None:
+    """Refuse what can be read only once: the first lines tell how a table is read, and then it is read again."""
+    place = Path(path)
+    if place.exists() and not (place.is_file() or place.is_dir()):
+        advice = "give a file; predict without FILE reads standard input"
+        raise DataError(f"{path}: is a pipe or a device, which cannot be read twice; {advice}")
+
+
 def tables_in(path: str) -> list[str]:
     """The tables of a folder or of a pattern (`*`, `?`, `[0-9]`, `**`), in the order of their names; a file alone."""
     if is_pattern(path):
@@ -402,6 +410,7 @@ def tables_in(path: str) -> list[str]:
             raise DataError(f"{path}: no table has such a name ({ENDINGS}, text with .gz too)")
         return tables
     if not Path(path).is_dir():
+        refuse_pipe(path)
         return [path]
     tables = sorted(str(file) for file in Path(path).iterdir() if _is_read(file))
     if not tables:

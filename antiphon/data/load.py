@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from antiphon.common.numbers import DECIMAL_COMMA
+from antiphon.common.numbers import with_point
 from antiphon.config.files import Files, InMemory, Parallel
 from antiphon.config.schema import Config, SideKeys
 from antiphon.data.codecs.base import Codec
@@ -124,14 +124,12 @@ def sides_of(config: Config, codecs: Codecs) -> list[SideReader]:
 
 
 def _with_points(read: Callable[[object, str], Any]) -> Callable[[object, str], Any]:
-    """The reader of a side of numbers, for texts with decimal commas: 1.234,5 is 1234.5."""
+    """The reader of a side of numbers, for texts with decimal commas: 1.234,5 is 1234.5, and 1.234 is 1234."""
 
     def point(content: object) -> object:
         if isinstance(content, list):
             return [point(item) for item in content]
-        if isinstance(content, str) and DECIMAL_COMMA.fullmatch(content):
-            return content.replace(".", "").replace(",", ".")
-        return content
+        return with_point(content) if isinstance(content, str) else content
 
     return lambda content, folder: read(point(content), folder)
 

@@ -20,8 +20,8 @@ def layout_of(config: Config) -> Layout:
     """How the configuration reads a long table."""
     data, window = config.data, config.data.window
     assert window is not None
-    commas = data.decimal == ","
-    return Layout(data.time, data.group, window.past, window.horizon, window.stride, data.separator, commas)
+    steps = (window.past, window.horizon, window.stride)
+    return Layout(data.time, data.group, *steps, data.separator, data.decimal == ",", data.header)
 
 
 def sides_of_windows(config: Config, codecs: Sequence[Codec], readers: Sequence[SideReader]) -> list[Side]:

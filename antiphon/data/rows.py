@@ -13,7 +13,7 @@ import numpy as np
 from antiphon.common.text import LINE_END
 from antiphon.config.files import MEMORY, InMemory
 from antiphon.data.columns import read_memory, read_table
-from antiphon.data.formats import Column, Layout, read_items, read_lines, tables_in
+from antiphon.data.formats import Column, Layout, read_items, read_lines, refuse_pipe, tables_in
 from antiphon.data.problems import Problems
 from antiphon.errors import DataError
 
@@ -94,6 +94,7 @@ def read_texts(paths: Sequence[str | InMemory], side: SideReader, problems: Prob
         if isinstance(path, InMemory):
             yield from _texts_in_memory(path, side, problems)
             continue
+        refuse_pipe(path)
         lines = []
         for number, line, reason in read_lines(path):
             if line is None:
@@ -178,12 +179,12 @@ def _table_entries(
     named = group is not None or all(side.named for side in sides)
     columns = columns if group is None else [group, *columns]
     names = table.names if isinstance(table, InMemory) else None
+    fills = [column for side in sides if side.fills for column in _columns_of(side)]
     if isinstance(table, InMemory):
-        fills = [column for side in sides if side.fills for column in _columns_of(side)]
         spells = [column for side in sides if side.spells for column in _columns_of(side)]
         rows = read_memory(table, columns, problems, named, fills, spells)
     else:
-        rows = read_table(table, columns, layout.header, problems, named, layout.separator)
+        rows = read_table(table, columns, layout.header, problems, named, layout.separator, fills)
     if group is None:
         for line, values in rows:
             yield _Entry(files, [line], _by_side(sides, values), names)

@@ -1,7 +1,7 @@
 """The shards of a streamed table: which files they are, how many rows they have, and the reading of one.
 
 A table is streamed if `data.train` is a folder or a pattern, or if `data.shuffle` is set; then its rows are never all
-in memory.
+in memory. The long tables of `data.window` are always in memory.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ SAMPLE = 100_000  # rows that settings and vocabularies are chosen by, unless co
 
 
 def is_streamed(config: Config) -> bool:
-    """Whether the training rows are streamed. One long text is not: it is a value of its own."""
-    if config.sources[0].kind == "long_text":
+    """Whether the training rows are streamed. One long text is not, since it is a value of its own; nor is a long
+    table, since windows are cut from all rows of a group."""
+    if config.sources[0].kind == "long_text" or config.data.window is not None:
         return False
     train = config.data.train
     return config.data.shuffle is not None or (isinstance(train, str) and (is_pattern(train) or os.path.isdir(train)))

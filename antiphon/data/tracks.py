@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon.common.calendar import Times, read_time, written
-from antiphon.common.numbers import DECIMAL_COMMA, MISSING
+from antiphon.common.numbers import DECIMAL_COMMA, MISSING, with_point
 from antiphon.config.files import InMemory
 from antiphon.data.batches import Ints
 from antiphon.data.codecs.base import Codec
@@ -37,6 +37,7 @@ class Layout(NamedTuple):
     stride: int = 1
     separator: str | None = None
     commas: bool = False  # decimal commas
+    header: bool = False  # whether the first line has names, even if columns are positions
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Track:
     """Rows of a group that follow each other without a gap.
 
     `sides` has for each side numbers [T, size], times [T], or a list of T values. The first row is number `offset` of
-    `total` in its group. The target is known for the first `known` rows.
+    `total` in its group. The target is known for the first `known` rows. Before the places in `cuts` stood lines that
+    could not be read.
     """
 
     group: str
@@ -55,6 +57,7 @@ class Track:
     offset: int
     total: int
     known: int
+    cuts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -135,7 +138,7 @@ def load_tracks(
 
 def _pieces(track: Track, sides: Sequence[Side], step: Step | None, met: Faults) -> list[Track]:
     """A group cut where rows are missing, and without the bad ones."""
-    breaks = {0, len(track)}
+    breaks = {0, len(track), *track.cuts}
     if track.times is not None and step is not None:
         for place, row_is_bad, reason in faults(track.times, step):
             breaks.add(place)
@@ -154,21 +157,25 @@ def _groups(table: str | InMemory, sides: Sequence[Side], layout: Layout, met: F
     columns: list[Column] = [column for column in (layout.time, layout.group) if column is not None]
     columns += [column for side in sides if side.codec.reads for column in _columns(side, layout)]
     names = list(dict.fromkeys(columns))
+    fills = [name for name in names if name in _fillable(sides, layout)]
     if isinstance(table, InMemory):
-        records = read_memory(table, names, met.problems, True, names)  # an empty cell is judged below
+        records = read_memory(table, names, met.problems, True, fills)
     else:
-        header = any(isinstance(name, str) for name in names)
-        records = read_table(table, names, header, met.problems, True, layout.separator)
+        header = layout.header or any(isinstance(name, str) for name in names)
+        records = read_table(table, names, header, met.problems, True, layout.separator, fills)
     place = None if layout.group is None else names.index(layout.group)
     lines: dict[str, list[int]] = {}
     rows: dict[str, list[list[object]]] = {}
+    unread: dict[str, list[int]] = {}  # how many lines before each row could not be read, of whichever group
+    before = met.problems.reasons.total()
     for line, values in records:
         group = "" if place is None else str(values[place])
         lines.setdefault(group, []).append(line)
+        unread.setdefault(group, []).append(met.problems.reasons.total() - before)
         rows.setdefault(group, []).append(values)
     return [
         _track(
-            Cells(group, lines[group], dict(zip(names, zip(*rows[group], strict=True), strict=True))),
+            Cells(group, lines[group], dict(zip(names, zip(*rows[group], strict=True), strict=True)), unread[group]),
             sides,
             layout,
             met,
@@ -177,12 +184,22 @@ def _groups(table: str | InMemory, sides: Sequence[Side], layout: Layout, met: F
     ]
 
 
+def _fillable(sides: Sequence[Side], layout: Layout) -> set[Column]:
+    """The columns whose cells may be empty: those of numbers, which are judged when a whole group is known, since
+    behind its last known row only some are needed."""
+    numbers = [side for side in sides if side.codec.reads and not isinstance(side.codec, CalendarCodec)]
+    columns = {name for side in numbers if side.gathers or side.codec.fills for name in _columns(side, layout)}
+    return columns - {layout.time, layout.group}
+
+
 class Cells(NamedTuple):
-    """The cells of a group: its lines, and what stands in each column."""
+    """The cells of a group: its lines, what stands in each column, and how many lines of the table before each row
+    could not be read."""
 
     group: str
     lines: Sequence[int]
     columns: Mapping[Column, Sequence[object]]
+    unread: Sequence[int]
 
 
 def _columns(side: Side, layout: Layout) -> Sequence[Column]:
@@ -215,7 +232,10 @@ def _track(cells: Cells, sides: Sequence[Side], layout: Layout, met: Faults) -> 
             values.append([""] * len(cells.lines))
     known = np.flatnonzero(~np.isnan(values[-1]).all(1))
     lines, total = np.asarray(cells.lines, np.int64), len(cells.lines)
-    return Track(cells.group, met.path, lines, times, tuple(values), 0, total, int(known[-1]) + 1 if len(known) else 0)
+    last = int(known[-1]) + 1 if len(known) else 0
+    # with times, a gap between them tells which group a line was of that could not be read
+    cuts = tuple((np.flatnonzero(np.diff(cells.unread)) + 1).tolist()) if times is None else ()
+    return Track(cells.group, met.path, lines, times, tuple(values), 0, total, last, cuts)
 
 
 def _times(cells: Cells, name: Column, met: Faults) -> Times:
@@ -234,6 +254,8 @@ def _numbers(cells: Cells, name: Column, commas: bool, met: Faults) -> NDArray[n
     """The numbers of a column [T]; missing ones are NaN, and so are those that cannot be read."""
     column = cells.columns[name]
     try:
+        if commas and any(isinstance(cell, str) and "." in cell for cell in column):
+            raise ValueError  # numpy reads each point as a decimal mark
         values = np.asarray(column, np.float64)
     except (ValueError, TypeError):
         values = np.full(len(column), np.nan)
@@ -251,11 +273,9 @@ def _numbers(cells: Cells, name: Column, commas: bool, met: Faults) -> NDArray[n
 def _number(cell: object, commas: bool) -> float:
     if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
         return float("nan")
-    text = str(cell)
+    text = with_point(cell) if commas and isinstance(cell, str) else str(cell)
     if DECIMAL_COMMA.fullmatch(text):
-        if not commas:
-            raise ValueError(f"{text!r} has a decimal comma; set data.decimal to ','")
-        text = text.replace(".", "").replace(",", ".")
+        raise ValueError(f"{text!r} has a decimal comma; set data.decimal to ','")
     try:
         return float(text)
     except ValueError:

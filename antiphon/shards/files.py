@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon.data.formats import FORMATS, suffix_of
+from antiphon.data.formats import FORMATS, refuse_pipe, suffix_of
 from antiphon.errors import DataError, count_of
 from antiphon.files import user_path
 from antiphon.shards.finished import MANIFEST
@@ -52,6 +52,7 @@ def _files(given: str, out: Path) -> Iterator[tuple[str, str]]:
     top = Path(f"{file}.npz" if hash_sign else given)
     if not top.exists():
         raise DataError(f"{given}: no such file or folder")
+    refuse_pipe(given)
     if not top.is_dir():
         yield given, _stem(top) + (f"-{array}" if hash_sign else "")
         return

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from antiphon.config.schema import Config
-from antiphon.data.encoded_table import TABLE, VOCABULARIES, ShardWriter, Writer, is_encoded
+from antiphon.data.encoded_table import TABLE, ShardWriter, Writer, is_encoded, strange_files
 from antiphon.data.load import tell
 from antiphon.data.problems import Problems
 from antiphon.data.shards import WINDOW, is_streamed
@@ -29,47 +32,66 @@ def prepare_table(config: Config, out: Path, overwrite: bool = False) -> str:
     check_names(config)
     if is_encoded(config.data.train):
         raise ConfigError("data.train", f"{config.data.train} is an encoded table already; give the tables")
+    if config.data.window is not None:
+        raise ConfigError("data.window", "the windows of a long table are cut while it trains, and are not prepared")
     if config.sources[0].kind == "long_text":
         raise ConfigError("source.kind", "one long text is encoded in a moment, and is not prepared")
-    _empty(out, overwrite)
+    _check_folder(out, overwrite)
     if not is_streamed(config):
         config = config.model_copy(update={"data": config.data.model_copy(update={"shuffle": WINDOW})})
     parts = read_parts(config)
     assert parts.stream is not None
     assert isinstance(parts.stream.shards, Tables)
-    make_folder(out)
-    writer = Writer(out)
-    shards = _encode(config, parts.stream.shards, writer)
-    writer.codecs(parts.codecs)
-    for name, rows, examples in (("sample", parts.rows, parts.train), ("valid", parts.valid_rows, parts.valid)):
-        writer.rows(name, rows)
-        writer.examples(name, examples)
-    about = {"counted": rows_of_shards(config), "rows": parts.stream.rows}
-    writer.end(config, {**about, "identity": parts.stream.shards.identity(), "shards": shards})
+    with _replacing(out) as unfinished:
+        writer = Writer(unfinished)
+        shards = _encode(config, parts.stream.shards, writer)
+        writer.codecs(parts.codecs)
+        for name, rows, examples in (("sample", parts.rows, parts.train), ("valid", parts.valid_rows, parts.valid)):
+            writer.rows(name, rows)
+            writer.examples(name, examples)
+        about = {"counted": rows_of_shards(config), "rows": parts.stream.rows}
+        writer.end(config, {**about, "identity": parts.stream.shards.identity(), "shards": shards})
     count = sum(piece["rows"] for shard in shards for piece in shard["pieces"])
     return (
         f"{count:,} rows of {len(shards):,} shards are encoded in {out}; train with: antiphon train {out} --out model"
     )
 
 
-def _empty(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that has something else than an encoded table to replace, and empty it."""
-    if not out.exists() or (out.is_dir() and all(PARTIAL in path.name for path in out.iterdir())):
+def _check_folder(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that has something else than an encoded table to replace."""
+    if not out.exists():
         return
-    if not overwrite or not (is_encoded(str(out)) or _is_half(out)):
-        advice = "it is replaced with --overwrite" if is_encoded(str(out)) else "name another folder"
-        raise DataError(f"{out}: exists; {advice}")
-    with writing(out):
-        for path in sorted(out.iterdir(), key=lambda path: path.name != TABLE):  # first what makes it a table
-            path.unlink()
+    strange = strange_files(out) if out.is_dir() else [out.name]
+    if strange and overwrite and is_encoded(str(out)):
+        raise DataError(f"{out}: holds {strange[0]!r}, which is not part of an encoded table; move it elsewhere")
+    if strange:
+        raise DataError(f"{out}: exists; name another folder")
+    if not overwrite and any(PARTIAL not in path.name for path in out.iterdir()):
+        raise DataError(f"{out}: exists; it is replaced with --overwrite")
 
 
-def _is_half(out: Path) -> bool:
-    """Whether a folder has only files of a preparation that did not end."""
-    suffixes = (".safetensors", ".rows")
-    return out.is_dir() and all(
-        path.name == VOCABULARIES or path.suffix in suffixes or PARTIAL in path.name for path in out.iterdir()
-    )
+@contextmanager
+def _replacing(out: Path) -> Iterator[Path]:
+    """Within it, a folder to write the new table into; at its end the new table takes the place of the old one. After
+    an error the old table is as it was."""
+    made, unfinished = not out.exists(), out / f".encoding{PARTIAL}"
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    make_folder(unfinished)
+    try:
+        yield unfinished
+        with writing(out):
+            # the description is removed first and comes last: what makes a folder an encoded table
+            kept = {unfinished.name, *strange_files(out)}  # such as a file that the user has put there meanwhile
+            for path in sorted(out.iterdir(), key=lambda path: path.name != TABLE):
+                if path.name not in kept:
+                    path.unlink()
+            for path in sorted(unfinished.iterdir(), key=lambda path: path.name == TABLE):
+                path.rename(out / path.name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if made:
+            with suppress(OSError):  # it has the table
+                out.rmdir()
 
 
 def _encode(config: Config, tables: Tables, writer: Writer) -> list[dict[str, Any]]:

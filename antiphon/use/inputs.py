@@ -12,7 +12,7 @@ from antiphon.config.files import InMemory
 from antiphon.config.schema import Config
 from antiphon.data.codecs.labels import CategoryCodec
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.formats import KEYED, Column, is_table, position_of, read_lines, suffix_of
+from antiphon.data.formats import KEYED, Column, is_table, position_of, read_lines, refuse_pipe, suffix_of
 from antiphon.data.load import Codecs, sides_of, tell
 from antiphon.data.memory import plain, table_of
 from antiphon.data.problems import Problems
@@ -59,6 +59,7 @@ def with_fields(lines: Iterable[Input], codecs: Codecs) -> Iterator[tuple[int, A
 
 def is_read_as_table(path: str, config: Config, codecs: Codecs) -> bool:
     """Whether a file is a table, of which the source columns are read, and not one input per line."""
+    refuse_pipe(path)
     suffix = suffix_of(path)
     if config.data.window is not None:
         return suffix != ".txt" and is_table(path)

@@ -86,7 +86,7 @@ class Worker:
             lines = (json_line(answer, form.n_best, form.abstain_below) + "\n" for answer in answers)
             return Written(b"", "".join(lines).encode(), len(answers), unknown)
         records = [
-            record_of(form.names, cells, answer, form.scores, form.abstain_below)
+            record_of(form.names, cells, answer, form.scores, form.abstain_below, self.model.calibration is not None)
             for cells, answer in zip(block.cells, answers, strict=True)
         ]
         header = tsv_line(records[0]) if records else b""

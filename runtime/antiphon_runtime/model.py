@@ -85,7 +85,7 @@ class Model:
         self.width = int((self._decode or {"beam": 1})["beam"])  # of the configured beam
         self._continues = not {"encode", "read", "write"} & graphs.keys()  # a language model
         self._aligns = bool(manifest.get("aligns", False))  # whether all frames predict one text together (CTC)
-        self._calibration, self.known = calibration, known
+        self.calibration, self.known = calibration, known
         self._series = series_of(manifest, graphs, self.target, self._named, threads, intervals)
 
     def predict(
@@ -215,7 +215,7 @@ class Model:
 
     def refuse_unsure(self) -> None:
         """An error if the model has no confidence, as it is not calibrated."""
-        if self._calibration is None:
+        if self.calibration is None:
             reason = (
                 "has no confidence, since it is not calibrated; calibrate the model with antiphon, and export it again"
             )
@@ -400,7 +400,7 @@ class Model:
             parts = list(hypothesis.parts) if token_scores and not self._aligns else None
             candidates.append(Candidate(codec.join(symbols), symbols, hypothesis.score, parts))
         best = candidates[0]
-        sure = None if self._calibration is None else self._calibration.of_text(best.score)
+        sure = None if self.calibration is None else self.calibration.of_text(best.score)
         return TextPrediction(best.text, best.tokens, best.score, candidates, read, confidence=sure)
 
     def _read(self, sources: Sequence[Sequence[Array]]) -> list[Prediction]:
@@ -429,11 +429,11 @@ class Model:
         if not self.target.steps:
             return self._label(values[0])
         assert isinstance(self.target, Category)
-        return labels_prediction(self.target.names, labels, values, self._calibration)
+        return labels_prediction(self.target.names, labels, values, self.calibration)
 
     def _label(self, log_probs: Array) -> LabelPrediction:
         assert isinstance(self.target, Category)
-        return label_prediction(self.target.names, len(self.target.vocabulary.symbols), log_probs, self._calibration)
+        return label_prediction(self.target.names, len(self.target.vocabulary.symbols), log_probs, self.calibration)
 
     def _numbers(self, values: Array) -> Array:
         assert isinstance(self.target, Numbers)

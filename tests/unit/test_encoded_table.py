@@ -185,6 +185,47 @@ def test_only_an_encoded_table_is_replaced(tmp_path: Path) -> None:
     assert (other / "thesis.txt").read_text() == "dear"
 
 
+@pytest.mark.parametrize("name", ["notes.md", "model.safetensors", "more/notes.md"])
+def test_no_file_of_the_user_is_removed(name: str, tmp_path: Path) -> None:
+    config = changed(tree_of(tmp_path))
+    out = tmp_path / "encoded"
+    prepare_table(config, out)
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).write_text("dear")
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    with pytest.raises(DataError, match=f"holds '{name.partition('/')[0]}', which is not part of an encoded table"):
+        prepare_table(config, out, overwrite=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    alone = tmp_path / "alone"
+    for content in ("{}", "not JSON"):
+        (alone / name).parent.mkdir(parents=True, exist_ok=True)
+        (alone / name).write_text("dear")
+        (alone / "table.json").write_text(content)  # of another program
+        with pytest.raises(DataError, match="which is not part of an encoded table"):
+            prepare_table(config, alone, overwrite=True)
+        (alone / "table.json").unlink()
+        with pytest.raises(DataError, match="exists; name another folder"):
+            prepare_table(config, alone, overwrite=True)
+
+
+def test_after_a_bad_row_the_old_table_is_as_it_was(tmp_path: Path) -> None:
+    config = changed(tree_of(tmp_path))
+    out = tmp_path / "encoded"
+    prepare_table(config, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with (tmp_path / "shards/1.tsv").open("a") as file:
+        file.write("no target\n")
+    for folder in (out, tmp_path / "new"):
+        with pytest.raises(DataError, match=r"1\.tsv:61: column 1 is missing"):
+            prepare_table(config, folder, overwrite=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert not (tmp_path / "new").exists()
+    (out / ".encoding.partial").mkdir()  # of a process that was killed
+    skipping = config.model_copy(update={"data": config.data.model_copy(update={"on_error": "skip"})})
+    prepare_table(skipping, out, overwrite=True)
+    assert sorted(path.name for path in out.iterdir()) == sorted(before)
+
+
 def test_values_of_rows_are_kept_as_they_are() -> None:
     for value in ("é\n", ["turn", "next"], 3, 2.5, ("a", "b")):
         kept = encoded_table._value(json.loads(json.dumps(encoded_table._plain(value))))

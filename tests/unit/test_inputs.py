@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,23 @@ def test_a_line_with_more_fields_than_sources_is_refused_on_standard_input(model
     assert done.exit_code == 1
     line = 1 + content.index("\t") // len("abc\nb")
     assert f"standard input:{line}: has 2 fields, and the model reads 1: give its sources alone" in done.output
+
+
+@pytest.mark.parametrize("command", ["predict", "predict --json", "evaluate", "score", "doubt --no-cross", "calibrate"])
+def test_a_pipe_in_the_place_of_a_file_is_refused(model_folder: Path, command: str) -> None:
+    """The first lines decide how a file is read; in a pipe they would then be lost."""
+    reading, writing = os.pipe()
+    os.write(writing, b"abc\nbad\n")
+    os.close(writing)
+    try:
+        name, *options = command.split()
+        path = f"/dev/fd/{reading}"
+        done = CliRunner().invoke(app, [name, str(model_folder), path, *options])
+    finally:
+        os.close(reading)
+    assert done.exit_code == 1
+    advice = "give a file; predict without FILE reads standard input"
+    assert done.output == f"{path}: is a pipe or a device, which cannot be read twice; {advice}\n"
 
 
 def test_what_is_wrong_is_named_by_its_line(write: Write, model_folder: Path) -> None:

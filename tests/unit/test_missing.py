@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import antiphon_runtime
 import numpy as np
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 import antiphon
 from antiphon.common.numbers import filled, read_numbers
+from antiphon.config.load import parse_config
 from antiphon.data.codecs.numbers import FramesCodec, VectorCodec
+from antiphon.data.load import load_rows
 from antiphon.errors import ConfigError, DataError
 from antiphon.export.folder import export
 
@@ -65,6 +68,25 @@ def test_what_cannot_be_filled_is_refused() -> None:
     stream.learn([stream.read([[1.0], [2.0]], "")])
     with pytest.raises(ValueError, match="only a whole sequence can fill"):
         stream.read_step("[NaN]")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_null_is_an_empty_cell_where_cells_are_filled(tmp_path: Path, form: str) -> None:
+    columns: dict[str, list[Any]] = {"x": [1.0, None, 3.0], "y": [None, 5.0, 6.0], "kind": ["a", "b", "a"]}
+    path = tmp_path / f"t.{form}"
+    if form == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), path)
+    else:
+        rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"train": str(path), "valid": 0.3}
+    source, target = {"kind": "vector", "columns": ["x", "y"]}, {"kind": "label", "column": "kind"}
+    filling = parse_config({"data": data, "source": {**source, "missing": "mean"}, "target": target}, Path())
+    values = np.stack([row.sources[0][0] for row in load_rows(filling, str(path))])
+    np.testing.assert_array_equal(values, [[1, np.nan], [np.nan, 5], [3, 6]])
+    with pytest.raises(DataError, match=r"t\.\w+:1: column 'y' is null"):
+        load_rows(parse_config({"data": data, "source": source, "target": target}, Path()), str(path))
 
 
 @pytest.mark.parametrize("missing", ["mean", "previous"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -58,6 +60,29 @@ def test_every_format_has_the_inputs_and_what_is_printed(ending: str, model_fold
     predict(model_folder, "--out", out, "--scores", stdin=lines)
     scores = [json.loads(line)["score"] for line in predict(model_folder, "--json", stdin=lines).stdout.splitlines()]
     assert [float(record["score"]) for record in records(out)] == pytest.approx(scores, abs=1e-5)
+
+
+@pytest.mark.parametrize("ending", [".tsv", ".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_all_rows_have_the_same_columns(model_folder: Path, tmp_path: Path, ending: str, calibrated: bool) -> None:
+    """An empty input has no confidence, a known answer has one; without a calibration there is no such column."""
+    folder = shutil.copytree(model_folder, tmp_path / "m")
+    (folder / "exceptions.tsv").write_text("ab\tA B\n")
+    below: list[object] = ["--abstain-below", "0.5"] if calibrated else []
+    if calibrated:
+        antiphon.load(folder, "cpu").calibrate()
+    out = tmp_path / f"out{ending}"
+    for lines in ("\nab\nzz\n", "ab\n\nba b\n"):
+        done = predict(folder, "--out", out, "--scores", *below, stdin=lines)
+        assert done.exit_code == 0, done.output
+        written = {record["source"]: record for record in records(out)}
+        columns = ["source", "prediction", "score", *(["confidence", "abstained"] if calibrated else [])]
+        assert [list(record) for record in written.values()] == [columns] * 3
+        if calibrated:
+            empty = written[""]
+            assert float(written["ab"]["confidence"]) == 1
+            assert empty["confidence"] in (None, "") or np.isnan(empty["confidence"])
+            assert empty["abstained"] in (False, "false")
 
 
 def test_the_columns_of_a_table_keep_their_names(write: Write, tmp_path: Path) -> None:

@@ -488,12 +488,13 @@ def test_a_separator_that_is_set_is_taken(write: Write) -> None:
 
 
 def test_decimal_commas_are_numbers_where_they_are_set(write: Write, configure: Callable[..., Config]) -> None:
-    path = str(write("t.csv", "x;y;z\n1,5;-1.234,5;0,25\n2;3,0;1,0e1\n"))
+    path = str(write("t.csv", "x;y;z\n1,5;-1.234,5;0,25\n2;3,0;1,0e1\n1.234;-12.345.678;0.125\n"))
     keys = {"source__kind": "vector", "source__columns": ["x", "y"], "target__kind": "number", "target__column": "z"}
     rows = load_rows(configure(data__train=path, data__decimal=",", **keys), path)
     assert [(row.sources[0].tolist(), row.target.tolist()) for row in rows] == [
         ([[1.5, -1234.5]], [[0.25]]),
         ([[2.0, 3.0]], [[10.0]]),
+        ([[1234.0, -12345678.0]], [[0.125]]),
     ]
     with pytest.raises(DataError, match="the source must be numbers"):
         load_rows(configure(data__train=path, **keys), path)

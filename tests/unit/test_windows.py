@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.common.calendar import written_alike
+from antiphon.api import read_config
+from antiphon.common.calendar import read_time, written_alike
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.encode import encode_rows
 from antiphon.data.load import Codecs, load_parts, load_rows, load_test, train_codecs, untrained
+from antiphon.data.memory import in_memory
 from antiphon.data.problems import Problems
 from antiphon.data.times import Step, step_of
 from antiphon.data.windows import Windows
 from antiphon.errors import ConfigError, DataError
+from antiphon.tools.preparing import prepare_table
+from antiphon.training.prepare import prepare
+from antiphon.use.forecasting import continued_inputs
 
 START = np.datetime64("2024-02-27 00:00:00", "s")
 
@@ -205,11 +212,38 @@ def test_too_few_rows_are_an_error(tmp_path: Path) -> None:
         ({"window": {"valid_from": "tomorrow"}}, "is not a time"),
         ({"window": {"valid_from": 1.5}}, "a share must be greater than 0"),
         ({"source": {"kind": "text", "column": "y", "ahead": 3}}, "source.ahead"),
+        *(
+            (
+                {"time": None, "window": {name: "2024-02-28"}},
+                rf"data\.window\.{name}: is a time, '2024-02-28'; name the",
+            )
+            for name in ("valid_from", "test_from", "end")
+        ),
+        *(({name: 5}, rf"data\.{name}: is for streamed rows") for name in ("shuffle", "sample", "workers")),
     ],
 )
 def test_wrong_keys_are_refused(data: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config_of("long.csv", **data)
+
+
+def test_a_folder_of_long_tables_is_windows_in_memory(tmp_path: Path) -> None:
+    """It is read whole, as a list of its files is, and not streamed row by row."""
+    (tmp_path / "many").mkdir()
+    starts = {"a": 0, "b": 90}
+    files = [table(tmp_path / f"many/{name}.csv", {"y": range(at, at + 30)}) for name, at in starts.items()]
+    settings = {"train.max_steps": 1, "train.epochs": 1, "model.encoder.hidden": 4}
+    for train in (str(tmp_path / "many"), str(tmp_path / "many/*.csv")):
+        config = config_of(train, horizon=1)
+        prepared = prepare(read_config(config, settings).config)
+        listed = prepare(read_config(config_of(files, horizon=1), settings).config)  # type: ignore[arg-type]
+        assert prepared.stream is None
+        for part, other in ((prepared.train, listed.train), (prepared.valid, listed.valid)):
+            assert np.array_equal(part.sources[0].values, other.sources[0].values)
+            assert len(part.target) == len(other.target)
+    with pytest.raises(ConfigError, match=r"data\.window: the windows of a long table are cut while it trains"):
+        prepare_table(prepared.config, tmp_path / "encoded", overwrite=True)
+    assert not (tmp_path / "encoded").exists()
 
 
 def test_a_time_without_windows_is_refused() -> None:
@@ -271,6 +305,94 @@ def test_missing_numbers_are_filled_within_a_window(tmp_path: Path) -> None:
     assert np.allclose(codec.restored(array)[:, 0], [8, 9, 9, 11], atol=1e-4)
 
 
+@pytest.mark.parametrize("bad", [b"a\n", b"a,\xff\n", b'a,"5"x\n', b"a,x\n"])
+def test_without_times_no_window_crosses_a_line_that_is_left_out(tmp_path: Path, bad: bytes) -> None:
+    """Whether a cell cannot be read, or the whole line, of which the group is not known."""
+    lines = [f"{'ab'[place // 20]},{place}\n".encode() for place in range(40)]
+    lines[10] = bad
+    file = tmp_path / "long.csv"
+    file.write_bytes(b"g,y\n" + b"".join(lines))
+    windows = load_rows(config_of(str(file), 3, 2, time=None, group="g", on_error="skip"), str(file), warn=False)
+    first = [int(row.sources[0][0, 0]) for row in windows]
+    assert first == [*range(6), *range(11, 16), *range(20, 36)]
+
+
+@pytest.mark.parametrize("with_commas", [True, False])
+def test_points_between_thousands_are_read_where_commas_are_decimal_marks(tmp_path: Path, with_commas: bool) -> None:
+    cells = ["1.234", "0.125", "12", "-1.234.567", *["5"] * 8]
+    numbers = [1234.0, 0.125, 12.0, -1234567.0]
+    if with_commas:
+        cells[2], numbers[2] = "1.234,5", 1234.5
+    file = table(tmp_path / "long.csv", {"y": cells})
+    windows = windows_of(config_of(file, decimal=","))
+    assert windows[0].sources[0][:, 0].tolist() == numbers
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {"date": [str(START + np.timedelta64(hour, "h")) for hour in range(8)], "y": [1.234] * 8}
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), tmp_path / "long.parquet")
+    numbers_of_file = windows_of(config_of(str(tmp_path / "long.parquet"), decimal=","))[0].target
+    np.testing.assert_array_equal(numbers_of_file, np.full((4, 1), 1.234, np.float32))
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_columns_may_be_positions_with_a_header_above(tmp_path: Path, header: bool) -> None:
+    file = tmp_path / "long.csv"
+    names = "when,what\n" if header else ""
+    file.write_text(names + "".join(f"{START + np.timedelta64(hour, 'h')},{hour}\n" for hour in range(20)))
+    config = config_of(str(file), time=0, target={"columns": [1]}, header=header)
+    assert windows_of(config)[0].sources[0][:, 0].tolist() == [0, 1, 2, 3]
+
+
+def in_format(form: str, path: Path, columns: dict[str, list[Any]]) -> Any:
+    """Columns, in which None is an empty cell, as a file or as rows in memory."""
+    rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    file = path.with_suffix(f".{form}")
+    if form == "memory":
+        return in_memory(columns)
+    if form == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(columns), file)
+    elif form == "jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        with file.open("w", newline="") as out:
+            csv.writer(out).writerows([list(columns), *([*row.values()] for row in rows)])  # None becomes ""
+    return str(file)
+
+
+def test_empty_cells_are_alike_in_every_format(tmp_path: Path) -> None:
+    """They are filled, or stand in the target's column behind the last known row; a time and a group must be there."""
+    hours = [str(START + np.timedelta64(hour, "h")) for hour in range(24)]
+    numbers = [None if place == 7 else float(place) for place in range(24)]
+    columns: dict[str, list[Any]] = {
+        "date": hours,
+        "g": ["a"] * 24,
+        "x": numbers,
+        "y": [*map(float, range(20)), *[None] * 4],
+    }
+    sides = [
+        {"kind": "frames", "columns": ["x"], "missing": "previous", "ahead": True},
+        {"kind": "frames", "columns": ["y"]},
+    ]
+    read = []
+    for form in ("csv", "jsonl", "parquet", "memory"):
+        data = in_format(form, tmp_path / "long", columns)
+        config = config_of(data, source=sides, group="g", valid=0.4)
+        codecs, windows = codecs_of(config)
+        ahead = list(continued_inputs(data, config, codecs))
+        read.append(([*windows.covered(0), *windows.covered(1)], [values for values, _, _ in ahead]))
+        for name in ("date", "g"):
+            cells = [*columns[name][:4], None, *columns[name][5:]]
+            problems = Problems(skip=True)
+            load_rows(config, in_format(form, tmp_path / name, {**columns, name: cells}), problems)
+            line = {"csv": "csv:6", "jsonl": "jsonl:5", "parquet": "parquet:5", "memory": "row 5"}[form]
+            if (form, name) != ("csv", "g"):  # there the empty text is a name
+                assert line in problems.first[0]
+    for other in read[1:]:
+        for values, expected in zip(other, read[0], strict=True):
+            for value, wanted in zip(values, expected, strict=True):
+                np.testing.assert_array_equal(value, wanted)
+
+
 @pytest.mark.parametrize(
     ("times", "step", "following"),
     [
@@ -299,3 +421,35 @@ def test_predicted_times_have_one_form() -> None:
     hours = np.arange("2024-01-17T22", "2024-01-18T02", dtype="datetime64[h]").astype("datetime64[s]")
     assert written_alike(hours) == ["2024-01-17 22:00", "2024-01-17 23:00", "2024-01-18 00:00", "2024-01-18 01:00"]
     assert written_alike(hours.astype("datetime64[D]").astype("datetime64[s]")[:1]) == ["2024-01-17"]
+    ends = np.asarray(["2024-01-01T23:59:00", "2024-01-01T23:59:30", "2024-01-02T00:00:00"], "datetime64[s]")
+    assert written_alike(ends) == ["2024-01-01 23:59:00", "2024-01-01 23:59:30", "2024-01-02 00:00:00"]
+    assert written_alike(ends[::2]) == ["2024-01-01 23:59", "2024-01-02 00:00"]
+
+
+TIMES = {
+    "2016-07-01 13": "2016-07-01T13:00:00",
+    "2016-07-01T13": "2016-07-01T13:00:00",
+    "2016-07-01 13:00": "2016-07-01T13:00:00",
+    "2016-07": "2016-07-01T00:00:00",
+    "2016-07-01 13:00:05.5": "2016-07-01T13:00:05",
+    "2016-07-01 13Z": "2016-07-01T13:00:00",
+    "2016-07-01T13:00:00z": "2016-07-01T13:00:00",
+    "2016-07-01 13:00+02:00": "2016-07-01T11:00:00",
+    "2016-07-01 13:00:00+0200": "2016-07-01T11:00:00",
+    "2016-07-01 13:00+02": "2016-07-01T11:00:00",
+    "2016-07-01 13-03:30": "2016-07-01T16:30:00",
+    "2016-07-01 13:00:00 +0200": "2016-07-01T11:00:00",
+}
+
+
+@pytest.mark.filterwarnings("error")
+def test_times_do_not_depend_on_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for zone in ("UTC", "Europe/Berlin", "Asia/Shanghai"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        assert {text: str(read_time(text)) for text in TIMES} == TIMES
+    monkeypatch.undo()
+    time.tzset()
+    for text in ("2016-07-01 13:00+25:00", "2016-07-01 13:00+02:75", "2016-07-01-05", "2016-07-01 25", "2016-13-01"):
+        with pytest.raises(ValueError, match="is not a time such as 2016-07-01 13:00"):
+            read_time(text)

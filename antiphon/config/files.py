@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
@@ -72,6 +73,19 @@ def _with_columns(names: Sequence[str] | None) -> str:
 
 
 Files = str | list[str] | Parallel | InMemory
+ARRAY = re.compile(r"(.+?\.npz)#(.*)", re.IGNORECASE | re.DOTALL)  # any other "#" belongs to a name
+
+
+def file_and_array(path: str) -> tuple[str, str]:
+    """The file that a path names, and the name of the array in it: `file.npz` and `array` of `file.npz#array`. Any
+    other path names a file as it is, without an array: an empty name."""
+    inside = ARRAY.fullmatch(path)
+    return (inside[1], inside[2]) if inside else (path, "")
+
+
+def file_of(path: str) -> str:
+    """The file that a path names, without the name of an array in it."""
+    return file_and_array(path)[0]
 
 
 def files_of(value: object) -> object:

@@ -27,7 +27,7 @@ import torch
 from antiphon import __version__, metrics
 from antiphon.common.intervals import ENDS
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
-from antiphon.config.files import Files, InMemory
+from antiphon.config.files import Files, InMemory, file_of
 from antiphon.config.load import with_decode_settings
 from antiphon.config.windows import steps_of
 from antiphon.data.batches import Examples, Ints, cut_long, pad
@@ -180,7 +180,7 @@ def _there(files: Files) -> bool:
     if isinstance(files, InMemory):
         return files.records is not None
     paths = [files] if isinstance(files, str) else files if isinstance(files, list) else [files.source, files.target]
-    return all(Path(path.partition("#")[0]).exists() for path in paths)
+    return all(Path(file_of(path)).exists() for path in paths)
 
 
 def _measured(loaded: Bundle, graphs: Graphs, rows: Sequence[Any], examples: Examples) -> dict[str, float]:

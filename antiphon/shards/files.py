@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from antiphon.config.files import file_and_array
 from antiphon.data.formats import FORMATS, suffix_of
 from antiphon.errors import DataError, count_of
 from antiphon.files import user_path
@@ -48,12 +49,12 @@ def shards_of(inputs: Sequence[Path], ending: str, out: Path) -> list[Shard]:
 
 def _files(given: str, out: Path) -> Iterator[tuple[str, str]]:
     """Every file with its place in the output folder, without an ending."""
-    file, hash_sign, array = given.partition(".npz#")
-    top = Path(f"{file}.npz" if hash_sign else given)
+    file, array = file_and_array(given)
+    top = Path(file)
     if not top.exists():
         raise DataError(f"{given}: no such file or folder")
     if not top.is_dir():
-        yield given, _stem(top) + (f"-{array}" if hash_sign else "")
+        yield given, _stem(top) + (f"-{array}" if array else "")
         return
     paths = [path for path in sorted(top.rglob("*")) if path.is_file() and not _is_hidden(path.relative_to(top))]
     paths = [path for path in paths if not path.resolve().is_relative_to(out)]

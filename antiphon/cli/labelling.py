@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from antiphon.cli.common import load, settings_of
+from antiphon.cli.common import load, refuse_inputs, settings_of
 from antiphon.cli.options import Device, Folder, Settings, Threads
 from antiphon.cli.output import WRITERS, write_records
 from antiphon.errors import DataError
@@ -45,6 +45,7 @@ def doubt(
     from antiphon.tools.doubt import doubt as run
 
     _check_ending(out)
+    refuse_inputs(out, table)
     if no_cross and settings:
         raise typer.BadParameter(
             "is for the models of the parts, and with --no-cross there are none", param_hint="--set"
@@ -74,6 +75,7 @@ def next_rows(
     from antiphon.common.written import record_of
 
     _check_ending(out)
+    refuse_inputs(out, inputs)
     model = load(folder, device, threads)
     chosen = model.next_rows(inputs, count, by)
     if not chosen:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from antiphon.cli.common import refuse_inputs
 from antiphon.cli.options import Beam, Device, Folder, Threads
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def lexicon(
 
     if to not in LEXICONS:
         raise typer.BadParameter(f"{to!r} is none of {', '.join(LEXICONS)}", param_hint="--to")
+    for option, path in (("--out", out), ("--doubtful", doubtful)):
+        refuse_inputs(path, words, known, inventory, option=option)
     model = pronouncer(folder, device, threads)
     if doubtful is not None:
         model.refuse_unsure()

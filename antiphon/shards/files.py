@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon.config.files import file_and_array
+from antiphon.config.files import file_and_array, file_of
 from antiphon.data.formats import FORMATS, suffix_of
 from antiphon.errors import DataError, count_of
 from antiphon.files import user_path
@@ -40,6 +40,8 @@ def shards_of(inputs: Sequence[Path], ending: str, out: Path) -> list[Shard]:
             name = place + ending
             if name == MANIFEST:
                 raise DataError(f"{path}: would be written over {MANIFEST}, which says what is finished; rename it")
+            if (out / name).resolve() == Path(file_of(path)).resolve():
+                raise DataError(f"{path}: would be written over by its predictions; name another folder")
             if name in shards and shards[name].path != path:
                 reason = f"would be written to {name}, as {shards[name].path}; rename one of them"
                 raise DataError(f"{path}: {reason}")

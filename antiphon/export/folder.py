@@ -125,6 +125,7 @@ def export(
     known, sure, kept = (Path(folder) / name for name in (exceptions.FILE, calibration.FILE, examples.FILE))
     if known.is_file():
         exceptions.read(known, loaded.codecs)  # a wrong file is reported now
+    examples.read(Path(folder))
     calibration.read(sure)
     held = intervals.read(sure)
     if held is not None and held.around == "quantiles" and not loaded.config.decode.quantiles:

@@ -39,6 +39,8 @@ def load(
     combine: str = "log_linear",
 ) -> Predictor:
     """The model of a folder, or with further `members` an ensemble."""
+    if combine != "log_linear" and not members:
+        raise typer.BadParameter("needs --ensemble", param_hint="--combine")
     import torch
 
     from antiphon.use.loading import load as load_model

@@ -47,6 +47,8 @@ def lexicon(
     from antiphon.tools.lexicon import lexicon as make
     from antiphon.use.pronouncing import pronouncer
 
+    if below != 0.5 and doubtful is None:
+        raise typer.BadParameter("needs --doubtful", param_hint="--below")
     if to not in LEXICONS:
         raise typer.BadParameter(f"{to!r} is none of {', '.join(LEXICONS)}", param_hint="--to")
     for option, path in (("--out", out), ("--doubtful", doubtful)):

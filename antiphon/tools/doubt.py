@@ -50,9 +50,9 @@ def doubt(
     folder = model_path(model)
     files = None if data is None else files_or_rows(data)
     config = bundle.load_config(folder)
+    use_threads(threads)
     if not cross:
         return load(folder, device).doubt(config.data.train if files is None else files)
-    use_threads(threads)
     config, codecs, rows = _rows_of(config, folder, files, settings)
     parts = divided(rows, codecs, folds)
     judged: list[Doubt] = []

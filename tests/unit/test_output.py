@@ -153,3 +153,5 @@ def test_a_long_table_is_continued_without_options_of_texts(write: Write, tmp_pa
     options = ["--out", str(tmp_path / "o.csv")]
     assert "does nothing for a long table" in refused(predict(tmp_path / "m", table, *options, "--scores"), "--scores")
     assert predict(tmp_path / "m", table, *options).exit_code == 0
+    ran = CliRunner().invoke(app, ["calibrate", str(tmp_path / "m"), "--rolling", "10"])
+    assert (ran.exit_code, "--rolling: must be at least 20 (is 10)" in ran.output) == (2, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
@@ -86,6 +88,20 @@ def file_and_array(path: str) -> tuple[str, str]:
 def file_of(path: str) -> str:
     """The file that a path names, without the name of an array in it."""
     return file_and_array(path)[0]
+
+
+def files_exist(files: Files) -> bool:
+    """Whether all files are there, of a pattern at least one; rows in memory only where they were given."""
+    match files:
+        case InMemory():
+            return files.records is not None or files.rows is not None
+        case Parallel():
+            paths = [files.source, files.target]
+        case str():
+            paths = [files]
+        case list():
+            paths = files
+    return all(os.path.exists(file_of(path)) or bool(glob.glob(path, recursive=True)) for path in paths)
 
 
 def files_of(value: object) -> object:

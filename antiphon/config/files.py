@@ -28,9 +28,9 @@ class InMemory:
     """Rows in memory in place of a file.
 
     `records` are the cells of each row, in a list or in anything that can be iterated again and again; `names` those of
-    the columns, if they have names. A saved configuration
-    contains only `about`, a description: rows read from it have no `records`. `part` is the key they stand for, if
-    messages must name it: data.valid. `rows` are rows that the sides have read already, in place of records.
+    the columns, if they have names. A saved configuration contains only `about`, a description: rows read from it have
+    no `records`. `part` is the key they stand for, if messages must name it: data.valid. `rows` are rows that the sides
+    have read already, in place of records.
     """
 
     rows: Sequence[Any] | None = None

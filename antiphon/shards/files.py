@@ -60,10 +60,11 @@ def _files(given: str, out: Path) -> Iterator[tuple[str, str]]:
         return
     paths = [path for path in sorted(top.rglob("*")) if path.is_file() and not _is_hidden(path.relative_to(top))]
     paths = [path for path in paths if not path.resolve().is_relative_to(out)]
-    readable = [path for path in paths if suffix_of(path.name) in (LINES, *FORMATS)]
+    kinds = (LINES, *FORMATS)
+    readable = [path for path in paths if suffix_of(path.name) in kinds]
     if not readable:
         raise DataError(f"{given}: holds no file that can be read: {', '.join(FORMATS)}, or without an ending")
-    if other := [path for path in paths if path not in set(readable)]:
+    if other := [path for path in paths if suffix_of(path.name) not in kinds]:
         LOG.warning("%s: %s not read, for example %s", given, count_of(len(other), "file") + " are", other[0].name)
     for path in readable:
         yield str(path), str(path.relative_to(top).with_name(_stem(path)))

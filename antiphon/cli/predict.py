@@ -139,8 +139,9 @@ def predict(
     decoding = Decoding(beam, drawn, chosen, prefix, align)
     output = Output(as_json, n_best, abstain_below, stream)
     plain = not (as_json or stream or abstain_below is not None)
-    written = {"--beam": beam, "--mbr": mbr, "--prefix": prefix, "--align": align}  # options of outputs that are texts
-    others = {
+    # options of outputs that are texts; and those of all decoding
+    written: dict[str, object] = {"--beam": beam, "--mbr": mbr, "--prefix": prefix, "--align": align}
+    others: dict[str, object] = {
         "--set": settings, "--sample": sample, "--temperature": temperature, "--top-k": top_k, "--top-p": top_p,
         "--seed": seed,
     }  # fmt: skip
@@ -155,7 +156,7 @@ def predict(
         refuse_options("does nothing for a .conllu file, whose words are given the best labels", written | others)
         _tag(model, name, output)
     elif stream and model.answers_steps:
-        many = {"--n-best": None if n_best == 1 else n_best}
+        many: dict[str, object] = {"--n-best": None if n_best == 1 else n_best}
         refuse_options("does nothing with --stream, where each step has one prediction", written | others | many)
         _answer_steps(model, file, output)
     else:

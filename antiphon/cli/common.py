@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ def load(
     combine: str = "log_linear",
 ) -> Predictor:
     """The model of a folder, or with further `members` an ensemble."""
+    if combine != "log_linear" and not members:
+        raise typer.BadParameter("needs --ensemble", param_hint="--combine")
     import torch
 
     from antiphon.use.loading import load as load_model
@@ -56,6 +59,26 @@ def files_of(data: Path | None, source: Path | None, target: Path | None) -> Fil
     if source is not None and target is not None:
         return Parallel(source=str(source), target=str(target))
     return None if data is None else str(data)
+
+
+def refuse_inputs(out: Path | None, *inputs: Path | None, option: str = "--out") -> None:
+    """Refuse to write to a file that is read too."""
+    if out is None:
+        return
+    from antiphon.config.files import file_of
+    from antiphon.files import user_path
+
+    for path in inputs:
+        if path is not None and user_path(file_of(str(path))).resolve() == out.resolve():
+            reason = f"is the file of the inputs, {path}, and what else it holds would be lost; name another file"
+            raise typer.BadParameter(reason, param_hint=option)
+
+
+def refuse_options(reason: str, options: Mapping[str, object]) -> None:
+    """Refuse the first of the options that has a value, since nothing would come of it."""
+    for name, value in options.items():
+        if not (value is None or value is False or value == []):
+            raise typer.BadParameter(reason, param_hint=name)
 
 
 def show(text: str) -> None:

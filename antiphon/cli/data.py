@@ -62,13 +62,19 @@ def exceptions(
     ] = False,
 ) -> None:
     """Keep a table of known answers in a model's folder; they are given in place of the model's predictions."""
-    from antiphon.saved.known_answers import FILE
+    from antiphon.saved.known_answers import FILE, texts
 
     if table is not None:
         count = load(folder, "cpu").use_exceptions(table, allow_unknown)
         print(f"known answers in {folder / FILE}: {count:,}")
     elif (folder / FILE).is_file():
-        sys.stdout.write((folder / FILE).read_text(encoding="utf-8"))
+        for line in texts(folder / FILE):
+            print(line)
+    else:
+        from antiphon.saved.folder import load_config
+
+        load_config(folder)  # which says what is wrong with another folder
+        print(f"{folder}: has no known answers; antiphon exceptions {folder} TABLE keeps some", file=sys.stderr)
 
 
 def init(

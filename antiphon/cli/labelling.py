@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from antiphon.cli.common import load, settings_of
+from antiphon.cli.common import load, refuse_inputs, refuse_options, settings_of
 from antiphon.cli.options import Device, Folder, Settings, Threads
 from antiphon.cli.output import WRITERS, write_records
 from antiphon.errors import DataError
@@ -45,10 +45,10 @@ def doubt(
     from antiphon.tools.doubt import doubt as run
 
     _check_ending(out)
-    if no_cross and settings:
-        raise typer.BadParameter(
-            "is for the models of the parts, and with --no-cross there are none", param_hint="--set"
-        )
+    refuse_inputs(out, table)
+    if no_cross:
+        reason = "is for the models of the parts, and with --no-cross there are none"
+        refuse_options(reason, {"--set": settings, "--folds": None if folds == 5 else folds})
     rows = run(
         folder, None if table is None else str(table), folds, not no_cross, settings_of(settings), device, threads,
         tell=lambda line: print(line, file=sys.stderr, flush=True),
@@ -74,6 +74,7 @@ def next_rows(
     from antiphon.common.written import record_of
 
     _check_ending(out)
+    refuse_inputs(out, inputs)
     model = load(folder, device, threads)
     chosen = model.next_rows(inputs, count, by)
     if not chosen:

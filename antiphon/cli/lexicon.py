@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from antiphon.cli.common import refuse_inputs
 from antiphon.cli.options import Beam, Device, Folder, Threads
 
 if TYPE_CHECKING:
@@ -46,8 +47,12 @@ def lexicon(
     from antiphon.tools.lexicon import lexicon as make
     from antiphon.use.pronouncing import pronouncer
 
+    if below != 0.5 and doubtful is None:
+        raise typer.BadParameter("needs --doubtful", param_hint="--below")
     if to not in LEXICONS:
         raise typer.BadParameter(f"{to!r} is none of {', '.join(LEXICONS)}", param_hint="--to")
+    for option, path in (("--out", out), ("--doubtful", doubtful)):
+        refuse_inputs(path, words, known, inventory, option=option)
     model = pronouncer(folder, device, threads)
     if doubtful is not None:
         model.refuse_unsure()

@@ -7,13 +7,13 @@ import sys
 from array import array
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from antiphon.cli.common import STDIN, files_of, load, settings_of
+from antiphon.cli.common import STDIN, files_of, load, refuse_inputs, refuse_options, settings_of
 from antiphon.cli.options import (
     Abstain,
     Beam,
@@ -106,8 +106,9 @@ def predict(
             "--mbr": mbr, "--prefix": prefix, "--align": align, "--stream": stream, "--ensemble": ensemble,
             "--device": device, "--threads": threads,
         }  # fmt: skip
+        refuse_options("cannot be used with --ray", unused)
         _predict_on_ray(
-            folder, files or [], out, ray, workers, [name for name, value in unused.items() if value],
+            folder, files or [], out, ray, workers,
             {
                 "as_json": as_json, "scores": scores, "n_best": n_best, "beam": beam, "abstain_below": abstain_below,
                 "sample": _drawing(sample, temperature, top_k, top_p, seed), "settings": settings_of(settings),
@@ -120,6 +121,7 @@ def predict(
         raise typer.BadParameter(f"one file, not {len(files):,}; several need --ray (--ray local)", param_hint="FILE")
     file = files[0] if files else None
     _check_out(out, scores, abstain_below is not None, as_json, stream)
+    refuse_inputs(out, file)
     if n_best > 1 and not as_json:
         raise typer.BadParameter("needs --json", param_hint="--n-best")
     if align and not as_json:
@@ -137,27 +139,34 @@ def predict(
     decoding = Decoding(beam, drawn, chosen, prefix, align)
     output = Output(as_json, n_best, abstain_below, stream)
     plain = not (as_json or stream or abstain_below is not None)
+    # options of outputs that are texts; and those of all decoding
+    written: dict[str, object] = {"--beam": beam, "--mbr": mbr, "--prefix": prefix, "--align": align}
+    others: dict[str, object] = {
+        "--set": settings, "--sample": sample, "--temperature": temperature, "--top-k": top_k, "--top-p": top_p,
+        "--seed": seed,
+    }  # fmt: skip
     if file is not None and not stream and _is_long_table(model, file):
+        refuse_options("does nothing for a long table, which is continued with numbers", written | {"--scores": scores})
         _continue(model, file, decoding, output, out)
     elif out is not None:
         write_records(_records(model, file, decoding, output, scores), out)
     elif name.removesuffix(".gz").endswith(".conll") and plain and model.codecs.target.kind == "labels":
         write_conll(_records(model, file, decoding, output, False), sys.stdout.buffer)
     elif name.removesuffix(".gz").endswith(".conllu"):
+        refuse_options("does nothing for a .conllu file, whose words are given the best labels", written | others)
         _tag(model, name, output)
     elif stream and model.answers_steps:
+        many: dict[str, object] = {"--n-best": None if n_best == 1 else n_best}
+        refuse_options("does nothing with --stream, where each step has one prediction", written | others | many)
         _answer_steps(model, file, output)
     else:
         _answer_inputs(model, file, decoding, output)
 
 
 def _predict_on_ray(
-    folder: Path, inputs: list[Path], out: Path | None, address: str, workers: int | None, refused: list[str],
-    options: dict[str, Any],
+    folder: Path, inputs: list[Path], out: Path | None, address: str, workers: int | None, options: dict[str, Any],
 ) -> None:  # fmt: skip
     """Write the outputs of every file into a folder, computed by the workers of a cluster."""
-    if refused:
-        raise typer.BadParameter("cannot be used with --ray", param_hint=refused[0])
     if not inputs:
         raise typer.BadParameter("--ray needs files or folders of inputs", param_hint="FILE")
     if out is None:
@@ -235,7 +244,7 @@ def _tag(model: Predictor, path: str, output: Output) -> None:
 
 def _answer_steps(model: Predictor, file: Path | None, output: Output) -> None:
     """Write the prediction for each line, which is a step of a sequence."""
-    name, output = str(file or STDIN), replace(output, n_best=1)
+    name = str(file or STDIN)
     steps = (line for _, line in model.lines(name, None if file else sys.stdin.buffer))
     for answer in model.live(steps, origin=f"{name}:"):
         print(output.line(answer), flush=True)

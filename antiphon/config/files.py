@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
@@ -25,9 +28,9 @@ class InMemory:
     """Rows in memory in place of a file.
 
     `records` are the cells of each row, in a list or in anything that can be iterated again and again; `names` those of
-    the columns, if they have names. A saved configuration
-    contains only `about`, a description: rows read from it have no `records`. `part` is the key they stand for, if
-    messages must name it: data.valid. `rows` are rows that the sides have read already, in place of records.
+    the columns, if they have names. A saved configuration contains only `about`, a description: rows read from it have
+    no `records`. `part` is the key they stand for, if messages must name it: data.valid. `rows` are rows that the sides
+    have read already, in place of records.
     """
 
     rows: Sequence[Any] | None = None
@@ -72,6 +75,33 @@ def _with_columns(names: Sequence[str] | None) -> str:
 
 
 Files = str | list[str] | Parallel | InMemory
+ARRAY = re.compile(r"(.+?\.npz)#(.*)", re.IGNORECASE | re.DOTALL)  # any other "#" belongs to a name
+
+
+def file_and_array(path: str) -> tuple[str, str]:
+    """The file that a path names, and the name of the array in it: `file.npz` and `array` of `file.npz#array`. Any
+    other path names a file as it is, without an array: an empty name."""
+    inside = ARRAY.fullmatch(path)
+    return (inside[1], inside[2]) if inside else (path, "")
+
+
+def file_of(path: str) -> str:
+    """The file that a path names, without the name of an array in it."""
+    return file_and_array(path)[0]
+
+
+def files_exist(files: Files) -> bool:
+    """Whether all files are there, of a pattern at least one; rows in memory only where they were given."""
+    match files:
+        case InMemory():
+            return files.records is not None or files.rows is not None
+        case Parallel():
+            paths = [files.source, files.target]
+        case str():
+            paths = [files]
+        case list():
+            paths = files
+    return all(os.path.exists(file_of(path)) or bool(glob.glob(path, recursive=True)) for path in paths)
 
 
 def files_of(value: object) -> object:

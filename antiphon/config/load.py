@@ -31,7 +31,7 @@ PATHS = {
 VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}$]*))?\}")  # ${NAME}, ${NAME:-default}
 
 
-def _read_yaml(text: str) -> Any:
+def read_yaml(text: str) -> Any:
     """YAML 1.2 as plain values; what is wrong is a `ValueError` of one line.
 
     Aliases are refused, since a few lines of them can mean more values than fit into memory.
@@ -59,7 +59,7 @@ def parse_value(text: str, key: str) -> Any:
     if text in string.punctuation.replace("~", "") and len(text) == 1:
         return text
     try:
-        return _read_yaml(text)
+        return read_yaml(text)
     except ValueError as error:
         raise ConfigError(key, f"not a YAML value: {error}") from None
 
@@ -101,7 +101,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError("", "is not UTF-8 text", str(path)) from None
     try:
-        tree = _read_yaml(text)
+        tree = read_yaml(text)
     except ValueError as error:
         raise ConfigError("", f"is not YAML: {error}", str(path)) from None
     if not isinstance(tree, dict):

@@ -56,12 +56,9 @@ def read_table(
             f"{path}: read with {separator!r} between columns; --set data.separator=, reads it otherwise"
         )
     records = FORMATS[suffix](path, Layout(columns, names_columns, separator))
-    if suffix in KEYED:
-        has_header, no_others = False, False
-    else:
+    has_header = names_columns and suffix not in KEYED
+    if suffix not in KEYED:
         records = _without_blank_lines(path, records, problems)
-        has_header = names_columns
-        no_others = not named
     selected, nullable = list(columns), [column in fills for column in columns]
     for number, (line, record, reason) in enumerate(records):
         first = number == 0
@@ -69,9 +66,9 @@ def read_table(
             if first and has_header:
                 raise DataError(f"{path}:{line}: the header is {reason}")
             problems.add(path, line, reason)
-        elif no_others and len(record) > len(columns):
+        elif not named and len(record) > len(columns) and not isinstance(record, Mapping):  # its fields have names
             if first:
-                raise DataError(f"{path}:{line}: {_which_columns(record, len(columns))}")
+                raise DataError(f"{path}:{line}: {_which_columns(record, len(columns), headed=suffix not in KEYED)}")
             hint = _separator_hint(list(record))
             problems.add(path, line, f"has {len(record)} columns, but {len(columns)} are needed{hint}")
         elif first and has_header:
@@ -201,8 +198,11 @@ def _separator_hint(record: Sequence[object]) -> str:
     return next((f"; are the columns separated by {advice}" for mark, advice in SEPARATORS.items() if mark in text), "")
 
 
-def _which_columns(record: Sequence[object] | Record, count: int, names: Sequence[str] | None = None) -> str:
-    """The message that asks which of a table's columns are meant; `names` are those of rows in memory."""
+def _which_columns(
+    record: Sequence[object], count: int, names: Sequence[str] | None = None, headed: bool = True
+) -> str:
+    """The message that asks which of a table's columns are meant; `names` are those of rows in memory, and a file may
+    be `headed` by names."""
     shown = [repr(str(value)[:20]) for value in record]
     listed = ", ".join(f"{place} {value}" for place, value in enumerate(shown[:12])) + (", ..." if shown[12:] else "")
     sides = "--set source.column=0" + (" --set target.column=1" if count > 1 else "")
@@ -210,7 +210,8 @@ def _which_columns(record: Sequence[object] | Record, count: int, names: Sequenc
         columns = ", ".join(map(repr, names[:12])) + (", ..." if names[12:] else "")
         sides = f"source={names[0]!r}" + (f", target={names[-1]!r}" if count > 1 else "")
         return f"has {len(record)} columns, but {count} are needed; name them, as in {sides}; the columns are {columns}"
+    by_name = ", or by name if the first line is a header" if headed else ""
     return (
-        f"has {len(record)} columns, but {count} are needed; name them by position, as in {sides}, or by name if the "
-        f"first line is a header. The first row has {listed}"
+        f"has {len(record)} columns, but {count} are needed; name them by position, as in {sides}{by_name}. "
+        f"The first row has {listed}"
     )

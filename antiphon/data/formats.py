@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon.common.numbers import DECIMAL_COMMA
+from antiphon.config.files import file_and_array, file_of
 from antiphon.data.conllu import FIELDS, sentences
 from antiphon.data.lexicons import pronunciations
 from antiphon.errors import DataError, nearest
@@ -297,7 +298,12 @@ def count_records(path: str) -> int:
 
 def load_array(path: str) -> NDArray[Any]:
     """The array of plain values in `file.npy`, or in `file.npz#array`; anything else is a `DataError`."""
-    file, _, name = path.partition("#")
+    return array_in(*file_and_array(path))
+
+
+def array_in(file: str, name: str) -> NDArray[Any]:
+    """As `load_array`; of an .npz file the array `name`."""
+    path = f"{file}#{name}" if name else file
     try:
         if file.endswith(".npz") and Path(file).is_file() and not is_zipfile(file):
             raise DataError(f"{file}: is not an .npz file, or it is damaged")
@@ -380,8 +386,7 @@ ENDINGS = ", ".join(FORMATS)
 
 def suffix_of(path: str) -> str:
     """The ending of a file's name that names its format, without .gz."""
-    file, inside, _ = path.partition(".npz#")
-    return ".npz" if inside else Path(file.removesuffix(".gz")).suffix.lower()
+    return Path(file_of(path).removesuffix(".gz")).suffix.lower()
 
 
 def is_table(path: str) -> bool:

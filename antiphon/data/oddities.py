@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from antiphon.data.formats import suffix_of
 from antiphon.data.problems import place
 from antiphon.data.rows import Row
 
@@ -56,13 +57,13 @@ def white_space(rows: Sequence[Row], words: Mapping[str, Sequence[str]]) -> list
 
 
 def quotes(rows: Sequence[Row], columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """Fields of a .tsv in quotes, as a spreadsheet writes them."""
+    """Fields of a .tsv or .txt in quotes, as a spreadsheet writes them."""
     notes = []
     for name, column in columns.items():
         quoted = [
             (row, text)
             for row, text in zip(rows, column, strict=True)
-            if len(text) > 1 and text[0] == text[-1] == '"' and not row.file.removesuffix(".gz").endswith((".csv", "l"))
+            if len(text) > 1 and text[0] == text[-1] == '"' and suffix_of(row.file) in (".tsv", ".txt")
         ]
         doubled = [(row, text) for row, text in quoted if '""' in text[1:-1]]
         if doubled or len(quoted) >= QUOTED * len(column):

@@ -39,9 +39,7 @@ class SideReader:
     name: str
     columns: Column | tuple[Column, ...] | None  # None: nothing is read
     read: Callable[[object, str], Any]
-    gathers: bool = (
-        False  # whether it gets the contents of all rows of a group; otherwise the one content that they share
-    )
+    gathers: bool = False  # whether it gets the contents of all rows of a group, or else the one that they share
     named: bool = True  # whether the user named the columns; otherwise they are the first
     fills: bool = False  # whether cells may be missing, since the codec fills them
     spells: bool = False  # whether it reads text, so that a number with a fraction is probably a mistake

@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sized
 from itertools import chain, islice
-from pathlib import Path
 from typing import TypeAlias
 
-from antiphon.config.files import Files, InMemory, Parallel
+from antiphon.config.files import Files, InMemory, Parallel, file_of
 from antiphon.config.schema import Config
 from antiphon.data.formats import count_records, is_pattern, tables_in
 from antiphon.data.problems import Problems
@@ -82,7 +82,7 @@ def _count(shard: Shard) -> int:
         return len(rows) if isinstance(rows, Sized) else _length(shard.records or ())
     path = shard.source if isinstance(shard, Parallel) else shard
     try:
-        status = Path(path.partition("#")[0]).stat()
+        status = os.stat(file_of(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     return _count_once(path, status.st_size, status.st_mtime_ns)
@@ -98,13 +98,19 @@ def _length(rows: Iterable[object]) -> int:
 
 
 def digests(shards: Iterable[Shard]) -> dict[str, str]:
-    """What tells each shard from another: its size, and a digest of its first and last bytes, by the file's name."""
-    files = chain.from_iterable(
-        [shard.source, shard.target] if isinstance(shard, Parallel) else [shard]
-        for shard in shards
-        if not isinstance(shard, InMemory)
+    """What tells each shard from another: its size, and a digest of its first and last bytes, by the file's name;
+    files of one name in several folders are also numbered, so that none stands for another."""
+    files = list(
+        chain.from_iterable(
+            [shard.source, shard.target] if isinstance(shard, Parallel) else [shard]
+            for shard in shards
+            if not isinstance(shard, InMemory)
+        )
     )
-    return {f"the shard {os.path.basename(file)}": _digest(file.partition("#")[0]) for file in files}
+    names = [os.path.basename(file) for file in files]
+    counts = Counter(names)
+    numbered = [f"{name} (file {number})" if counts[name] > 1 else name for number, name in enumerate(names, 1)]
+    return {f"the shard {name}": _digest(file_of(file)) for name, file in zip(numbered, files, strict=True)}
 
 
 def _digest(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,21 +67,29 @@ def _months(groups: Sequence[Times]) -> Step | None:
     return None
 
 
-def faults(times: Times, step: Step) -> Iterator[tuple[int, bool, str]]:
-    """What is wrong with a group's times: the place of the row, whether the row itself is bad (its time is not behind
-    that of the last good row; otherwise rows are missing before it), and the message."""
+class Fault(NamedTuple):
+    """What is wrong at a row of a group: its place, whether the row itself is bad (its time is not behind that of the
+    last good row; otherwise rows are missing before it), and the reason."""
+
+    place: int
+    row_is_bad: bool
+    reason: str
+
+
+def faults(times: Times, step: Step) -> Iterator[Fault]:
+    """What is wrong with a group's times."""
     seconds, last = times.astype(np.int64).tolist(), 0
     for place in range(1, len(seconds)):
         apart, before = seconds[place] - seconds[last], times[last]
         if apart == 0:
-            yield place, True, f"the time {written(before)} is also that of an earlier row; keep one of them"
+            yield Fault(place, True, f"the time {written(before)} is also that of an earlier row; keep one of them")
             continue
         if apart < 0:
             later, time = written(before), written(times[place])
-            yield place, True, f"the time goes back from {later} to {time}; sort the table by time"
+            yield Fault(place, True, f"the time goes back from {later} to {time}; sort the table by time")
             continue
         if apart != step.seconds and not (step.months and times[place] == step.after(before, 1)[0]):
-            yield place, False, _gap(before, times[place], step)
+            yield Fault(place, False, _gap(before, times[place], step))
         last = place
 
 

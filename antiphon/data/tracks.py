@@ -140,12 +140,13 @@ def _pieces(track: Track, sides: Sequence[Side], step: Step | None, met: Faults)
     """A group cut where rows are missing, and without the bad ones."""
     breaks = {0, len(track), *track.cuts}
     if track.times is not None and step is not None:
-        for place, row_is_bad, reason in faults(track.times, step):
-            breaks.add(place)
-            if row_is_bad:
-                met.add(int(track.lines[place]), reason)
+        for fault in faults(track.times, step):
+            breaks.add(fault.place)
+            line = int(track.lines[fault.place])
+            if fault.row_is_bad:
+                met.add(line, fault.reason)
             else:
-                met.problems.add(track.file, int(track.lines[place]), reason)
+                met.problems.add(track.file, line, fault.reason)
     _report_missing(track, sides, met)
     bad = np.isin(track.lines, list(met.lines))
     breaks |= {place for row in np.flatnonzero(bad).tolist() for place in (row, row + 1)}

@@ -16,7 +16,7 @@ from typing import IO, cast
 
 import numpy as np
 
-from antiphon.config.files import Files, InMemory, Parallel
+from antiphon.config.files import Files, InMemory, Parallel, file_of
 from antiphon.errors import DataError
 from antiphon.evaluation.influences import Sums
 from antiphon.evaluation.measure import evaluate_with_rows
@@ -102,4 +102,4 @@ def paths_of(files: Files) -> Iterator[Path]:
         [files.source, files.target] if isinstance(files, Parallel) else [files] if isinstance(files, str) else files
     )
     for name in names:
-        yield Path(name if Path(name).exists() else name.partition("#")[0])
+        yield Path(file_of(name))

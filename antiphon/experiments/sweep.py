@@ -102,7 +102,7 @@ def refuse_failed(failed: Sequence[Run]) -> None:
 def about(run: Run) -> str:
     """The watched metric of a finished run on its validation rows, and its minutes."""
     metric = bundle.load_config(run.folder).train.metric or "loss"
-    metrics = json.loads((run.folder / bundle.METRICS).read_text(encoding="utf-8"))
+    metrics = bundle.load_metrics(run.folder)
     return f"validation {metric} {metrics['valid'][metric]:.4f} in {metrics['minutes']:.1f} minutes"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -148,7 +147,7 @@ def table_of(
             setting.name,
             len(setting.folders),
             {metric: figures[metric][setting.name] for metric in chosen},
-            statistics.fmean(_metrics(folder)["minutes"] for folder in setting.folders),
+            statistics.fmean(bundle.load_metrics(folder)["minutes"] for folder in setting.folders),
             parameters_of(setting.folders[0]),
         )
         for setting in settings
@@ -191,14 +190,9 @@ def _measured(
 
 
 def _of_validation(folder: Path) -> Evaluation:
-    entry = _metrics(folder)["valid"]
+    entry = bundle.load_metrics(folder)["valid"]
     scores = {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
     return Evaluation(scores, "", {})
-
-
-def _metrics(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / bundle.METRICS).read_text(encoding="utf-8"))
-    return content
 
 
 def parameters_of(folder: Path) -> int:

@@ -137,7 +137,7 @@ class Search:
         about = ", ".join(f"{key}={json.dumps(value)}" for key, value in values.items()) or "the defaults"
         minutes = f"{max(0.0, self.until - time.monotonic()) / 60:.1f} minutes left for the search"
         if run.finished:
-            metrics = _metrics(run)
+            metrics = bundle.load_metrics(run.folder)
             here = time.monotonic() - self.began[run]  # with its start, but without what was trained before a stop
             trial.set_user_attr("seconds", max(here, 60 * float(metrics["minutes"])))
             self.study.tell(trial, self.value(metrics["valid"]))
@@ -272,17 +272,14 @@ def _run_of(search: Search, trial: FrozenTrial, seed: int) -> Run:
     return search.run(trial.user_attrs["number"], trial.user_attrs["values"], seed)
 
 
-def _metrics(run: Run) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((run.folder / bundle.METRICS).read_text(encoding="utf-8"))
-    return content
-
-
 def _chosen(search: Search, candidates: Sequence[FrozenTrial], seeds: Sequence[int]) -> Outcome:
     """The candidate with the best mean over seeds, written into the folder and compared with the defaults."""
     out = search.out
 
     def mean(trial: FrozenTrial) -> float:
-        return statistics.fmean(_metrics(_run_of(search, trial, seed))["valid"][search.metric] for seed in seeds)
+        return statistics.fmean(
+            bundle.load_metrics(_run_of(search, trial, seed).folder)["valid"][search.metric] for seed in seeds
+        )
 
     def order(trial: FrozenTrial) -> float:
         return search.value({search.metric: mean(trial)})

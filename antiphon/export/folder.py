@@ -27,7 +27,7 @@ import torch
 from antiphon import __version__, metrics
 from antiphon.common.intervals import ENDS
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
-from antiphon.config.files import Files, InMemory
+from antiphon.config.files import Files, files_exist
 from antiphon.config.load import with_decode_settings
 from antiphon.config.windows import steps_of
 from antiphon.data.batches import Examples, Ints, cut_long, pad
@@ -36,7 +36,7 @@ from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.numbers import ScaledCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.encode import encode_rows
-from antiphon.data.load import group_references, load_rows, side_names
+from antiphon.data.load import group_references, load_rows, load_test, side_names
 from antiphon.decoding.alignment import written
 from antiphon.decoding.batches import batches_by_length
 from antiphon.decoding.ctc import labels_of
@@ -125,6 +125,7 @@ def export(
     known, sure, kept = (Path(folder) / name for name in (exceptions.FILE, calibration.FILE, examples.FILE))
     if known.is_file():
         exceptions.read(known, loaded.codecs)  # a wrong file is reported now
+    examples.read(Path(folder))
     calibration.read(sure)
     held = intervals.read(sure)
     if held is not None and held.around == "quantiles" and not loaded.config.decode.quantiles:
@@ -168,19 +169,16 @@ def _changes(
     loaded: Bundle, graphs: Graphs, small: Graphs, data: Files | None
 ) -> Mapping[str, tuple[float, float]] | None:
     """Each metric with the graphs and with the quantised ones; None without data."""
-    files = data if data is not None else loaded.config.data.test
-    if files is None or (data is None and not _there(files)):
+    config, codecs = loaded.config, loaded.codecs
+    configured = config.data.train if config.data.test is None else config.data.test  # which may have a part to test
+    if data is None and not files_exist(configured):
         return None
-    rows, examples = encode_rows(loaded.config, loaded.codecs, load_rows(loaded.config, files, codecs=loaded.codecs))
+    measured = load_test(config, codecs) if data is None else load_rows(config, data, codecs=codecs)
+    if measured is None:
+        return None
+    rows, examples = encode_rows(config, codecs, measured)
     before, after = (_measured(loaded, version, rows, examples) for version in (graphs, small))
     return {name: (value, after[name]) for name, value in before.items()}
-
-
-def _there(files: Files) -> bool:
-    if isinstance(files, InMemory):
-        return files.records is not None
-    paths = [files] if isinstance(files, str) else files if isinstance(files, list) else [files.source, files.target]
-    return all(Path(path.partition("#")[0]).exists() for path in paths)
 
 
 def _measured(loaded: Bundle, graphs: Graphs, rows: Sequence[Any], examples: Examples) -> dict[str, float]:

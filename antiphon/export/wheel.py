@@ -31,6 +31,7 @@ from antiphon.errors import UsageError
 from antiphon.export.shipped import Shipped
 from antiphon.files import make_folder, write_atomically
 from antiphon.model.build import structure_of
+from antiphon.saved.card import read_card
 from antiphon.saved.folder import CARD, Bundle
 
 WHEN = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
@@ -194,8 +195,7 @@ def files_of(shipped: Shipped, names: Names) -> Mapping[str, bytes]:
         "summary": summary_of(loaded),
         "prediction": PREDICTIONS.get(kind, "TextPrediction"),
     }
-    card = shipped.trained / CARD
-    text = re.sub(r"^!\[.*\n", "", card.read_text(encoding="utf-8"), flags=re.MULTILINE) if card.is_file() else ""
+    text = re.sub(r"^!\[.*\n", "", read_card(shipped.trained), flags=re.MULTILINE)
     contents = {
         f"{names.module}/__init__.py": PACKAGE.substitute(words).encode(),
         f"{names.module}/__main__.py": COMMAND.substitute(words).encode(),

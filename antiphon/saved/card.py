@@ -12,6 +12,7 @@ from antiphon import __version__
 from antiphon.config.files import InMemory
 from antiphon.config.schema import Config
 from antiphon.data.load import Codecs
+from antiphon.errors import ModelFolderError
 from antiphon.files import write_text
 from antiphon.model.build import structure_of
 from antiphon.model.parts.recurrent import Cell
@@ -89,12 +90,23 @@ than the best; {last["minutes"]:.1f} minutes in all.
 SECTION = "## Calibration\n"
 
 
+def read_card(folder: Path) -> str:
+    """The card of a model folder, empty if it has none; one that is not text is a `ModelFolderError`."""
+    path = folder / CARD
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except OSError as error:
+        raise ModelFolderError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ModelFolderError(f"{path}: is not UTF-8 text; correct it, or remove it") from None
+
+
 def add_calibration(folder: Path, report: Report | IntervalReport) -> None:
     """Put a calibration into the card of a model folder, if it has a card; it replaces an earlier calibration."""
     path = folder / CARD
     if not path.is_file():
         return
-    before, _, rest = path.read_text(encoding="utf-8").partition(SECTION)
+    before, _, rest = read_card(folder).partition(SECTION)
     _, heading, after = rest.partition("\n## ")
     section = f"{SECTION}\n{report.section()}"
     write_text(path, f"{before.rstrip()}\n\n{section}{heading}{after}")

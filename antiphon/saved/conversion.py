@@ -18,7 +18,7 @@ from antiphon.common.vocabulary import Vocabulary
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.codecs.text import TextCodec
-from antiphon.data.formats import load_array
+from antiphon.data.formats import array_in
 from antiphon.data.load import Codecs, untrained
 from antiphon.errors import DataError, ModelFolderError
 from antiphon.files import write_text
@@ -102,7 +102,7 @@ def g2p_en(source: Path) -> Converted:
     readout, p = softmax(V h + b), while ours is f = tanh(W h): W = `SMALL` I and V / `SMALL` give the same result.
     """
     try:
-        arrays = {name: load_array(f"{source}#{name}") for name in g2p_shapes(0, 0)}
+        arrays = {name: array_in(str(source), name) for name in g2p_shapes(0, 0)}
     except DataError as error:
         raise DataError(f"{source}: is not the checkpoint20.npz of g2p_en, which can be converted: {error}") from None
     embedding, hidden = (np.atleast_1d(arrays[name]).shape[-1] for name in ("enc_emb", "enc_w_hh"))

@@ -134,6 +134,11 @@ def save_metrics(folder: Path, metrics: Mapping[str, Any]) -> None:
     write_text(folder / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
 
 
+def load_metrics(folder: Path) -> dict[str, Any]:
+    """The content of `metrics.json`, empty if it is not there; a damaged file is a `ModelFolderError`."""
+    return _json(folder / METRICS) if (folder / METRICS).is_file() else {}
+
+
 def refuse_strange_files(folder: Path) -> None:
     """Refuse a folder that is not a model's, or that has other files in it, so that no other file is removed."""
     config = load_config(folder)
@@ -194,7 +199,7 @@ def load(folder: Path, device: torch.device) -> Bundle:
     except ConfigError as error:
         raise ModelFolderError(str(error.within(str(folder / CONFIG)))) from None
     copy_weights(model, weights, where)
-    return Bundle(config, codecs, model.to(device), _json(folder / METRICS) if (folder / METRICS).is_file() else {})
+    return Bundle(config, codecs, model.to(device), load_metrics(folder))
 
 
 def _needs_longest(model: Model) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -41,6 +41,19 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
 
     A wrong line is a `DataError`; a model whose inputs or outputs cannot be lines of text, a `ModelFolderError`.
     """
+    return of_lines(path, texts(path), codecs)
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The lines of a table, compressed or not; one that is not text is a `DataError`."""
+    for number, line, reason in read_lines(str(path)):
+        if line is None:
+            raise DataError(f"{path}:{number}: {reason}")
+        yield line
+
+
+def of_lines(path: Path, table: Iterable[str], codecs: Codecs) -> Exceptions:
+    """As `read`, of the lines of the table at `path`."""
     sides = [codec for codec in codecs.sources if codec.reads]
     for codec in sides:
         if not isinstance(codec, TextCodec | CategoryCodec) or _has_turns(codec):
@@ -51,10 +64,8 @@ def read(path: Path, codecs: Codecs) -> Exceptions:
         )
     answers: dict[Key, Prediction] = {}
     lines: list[int] = []
-    for number, line, reason in read_lines(str(path)):
+    for number, line in enumerate(table, 1):
         where = f"{path}:{number}"
-        if line is None:
-            raise DataError(f"{where}: {reason}")
         if not line:
             continue
         *inputs, output = line.split("\t")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from antiphon.config.files import file_and_array, file_of
 from antiphon.data.formats import FORMATS, refuse_pipe, suffix_of
 from antiphon.errors import DataError, count_of
 from antiphon.files import user_path
@@ -39,6 +40,8 @@ def shards_of(inputs: Sequence[Path], ending: str, out: Path) -> list[Shard]:
             name = place + ending
             if name == MANIFEST:
                 raise DataError(f"{path}: would be written over {MANIFEST}, which says what is finished; rename it")
+            if (out / name).resolve() == Path(file_of(path)).resolve():
+                raise DataError(f"{path}: would be written over by its predictions; name another folder")
             if name in shards and shards[name].path != path:
                 reason = f"would be written to {name}, as {shards[name].path}; rename one of them"
                 raise DataError(f"{path}: {reason}")
@@ -48,20 +51,21 @@ def shards_of(inputs: Sequence[Path], ending: str, out: Path) -> list[Shard]:
 
 def _files(given: str, out: Path) -> Iterator[tuple[str, str]]:
     """Every file with its place in the output folder, without an ending."""
-    file, hash_sign, array = given.partition(".npz#")
-    top = Path(f"{file}.npz" if hash_sign else given)
+    file, array = file_and_array(given)
+    top = Path(file)
     if not top.exists():
         raise DataError(f"{given}: no such file or folder")
     refuse_pipe(given)
     if not top.is_dir():
-        yield given, _stem(top) + (f"-{array}" if hash_sign else "")
+        yield given, _stem(top) + (f"-{array}" if array else "")
         return
     paths = [path for path in sorted(top.rglob("*")) if path.is_file() and not _is_hidden(path.relative_to(top))]
     paths = [path for path in paths if not path.resolve().is_relative_to(out)]
-    readable = [path for path in paths if suffix_of(path.name) in (LINES, *FORMATS)]
+    kinds = (LINES, *FORMATS)
+    readable = [path for path in paths if suffix_of(path.name) in kinds]
     if not readable:
         raise DataError(f"{given}: holds no file that can be read: {', '.join(FORMATS)}, or without an ending")
-    if other := [path for path in paths if path not in set(readable)]:
+    if other := [path for path in paths if suffix_of(path.name) not in kinds]:
         LOG.warning("%s: %s not read, for example %s", given, count_of(len(other), "file") + " are", other[0].name)
     for path in readable:
         yield str(path), str(path.relative_to(top).with_name(_stem(path)))

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from antiphon.config.files import file_of
 from antiphon.errors import ModelFolderError
 from antiphon.files import PARTIAL, locked, make_folder, remove_partial, writing
 
@@ -34,8 +35,7 @@ class Entry:
 
 def digest(path: Path) -> str:
     """The BLAKE2b digest of a file; of an array in a file that of the file."""
-    file, hash_sign, _ = str(path).partition(".npz#")
-    with open(f"{file}.npz" if hash_sign else path, "rb") as opened:
+    with open(file_of(str(path)), "rb") as opened:
         return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 

@@ -83,7 +83,8 @@ def write(
     blocks, progress = in_order(done, len(shards)), Progress(len(shards))
     entries: list[Entry] = []
     errors: list[str] = []
-    for progress.file, shard in enumerate(shards, 1):
+    for number, shard in enumerate(shards, 1):
+        progress.file = number
         target = out / shard.name
         make_folder(target.parent)
         lines = _Lines(blocks, progress)
@@ -94,8 +95,7 @@ def write(
             continue
         entries.append(Entry(shard.name, shard.digest, digest(target), lines.rows, lines.unknown))
         finished.add(entries[-1])
-    for _ in blocks:  # there is none, unless one was lost
-        pass
+    next(blocks, None)  # so that it comes to its end, where a lost block is an error
     return entries, errors
 
 

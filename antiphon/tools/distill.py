@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from antiphon.api import train
-from antiphon.config.files import Parallel
+from antiphon.config.files import files_exist
 from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.data.load import untrained
@@ -70,7 +70,8 @@ def student(
         "data": {name: getattr(first.data, name) for name in READING} | {"train": train_files},
         "train": {"teachers": [str(path.absolute()) for path in folders], "examples": first.train.examples},
     }
-    if (valid := first.data.valid) is not None and is_there(valid):
+    valid = first.data.valid
+    if isinstance(valid, float) or (valid is not None and files_exist(valid)):
         tree["data"]["valid"] = valid
     codecs = untrained(first)
     if codecs.target.form != "next":
@@ -84,12 +85,3 @@ def student(
     for key, value in (settings or {}).items():
         set_value(tree, key, value)
     return parse_config(tree, Path.cwd())
-
-
-def is_there(files: Any) -> bool:
-    """Whether validation rows are a fraction, or files that are still there."""
-    if isinstance(files, Parallel):
-        return is_there([files.source, files.target])
-    if isinstance(files, list):
-        return all(map(is_there, files))
-    return isinstance(files, float) or Path(str(files)).exists()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from antiphon.config.files import InMemory
+from antiphon.config.files import InMemory, files_exist
 from antiphon.config.load import parse_config, set_value
 from antiphon.config.schema import Config
 from antiphon.data.load import Codecs, load_rows, untrained
@@ -17,7 +17,6 @@ from antiphon.data.rows import Row
 from antiphon.errors import DataError, TrainingError
 from antiphon.saved import folder as bundle
 from antiphon.saved.ready import model_path
-from antiphon.tools.distill import is_there
 from antiphon.training.autotune import use_threads
 from antiphon.training.log import output
 from antiphon.training.loop import train
@@ -50,9 +49,9 @@ def doubt(
     folder = model_path(model)
     files = None if data is None else files_or_rows(data)
     config = bundle.load_config(folder)
+    use_threads(threads)
     if not cross:
         return load(folder, device).doubt(config.data.train if files is None else files)
-    use_threads(threads)
     config, codecs, rows = _rows_of(config, folder, files, settings)
     parts = divided(rows, codecs, folds)
     judged: list[Doubt] = []
@@ -73,7 +72,8 @@ def _rows_of(
     tree = config.model_dump(by_alias=True)
     if files is not None:
         tree["data"]["train"] = files
-    if not is_there(tree["data"]["valid"]):
+    valid = config.data.valid
+    if valid is not None and not isinstance(valid, float) and not files_exist(valid):
         tree["data"]["valid"] = None
     tree["train"] |= {"teachers": [], "teacher_outputs": "none"}  # which may have learned the rows
     for key, value in (settings or {}).items():

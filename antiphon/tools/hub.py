@@ -155,6 +155,7 @@ def push(
         raise ModelFolderError(f"{place}: no such model folder")
     bundle.refuse_links(place)
     check(place)
+    examples.read(place)  # a damaged file is reported now
     api, endpoint = _api(token)
     if api.token is None:
         raise AntiphonError("pushing needs a token of the hub: log in with `hf auth login`, or set HF_TOKEN")

@@ -11,11 +11,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from antiphon.config.files import Parallel
-from antiphon.config.load import read_tree
+from antiphon.config.load import read_tree, read_yaml
 from antiphon.config.schema import Config
+from antiphon.errors import ModelFolderError
 from antiphon.model.build import structure_of
 from antiphon.saved import folder as bundle
-from antiphon.saved.card import SHOWN
+from antiphon.saved.card import SHOWN, read_card
 from antiphon.server.exported import MANIFEST
 
 FENCE = "---\n"
@@ -23,8 +24,7 @@ FENCE = "---\n"
 
 def card_of(folder: Path, name: str, licence: str | None, languages: Sequence[str], tags: Sequence[str]) -> str:
     """The card with its metadata; what the folder's card has already stays where nothing new is given."""
-    text = (folder / bundle.CARD).read_text(encoding="utf-8") if (folder / bundle.CARD).is_file() else ""
-    before, body = _parts(text)
+    before, body = _parts(read_card(folder), folder / bundle.CARD)
     body = without_folders(folder, body or f"# {name.rpartition('/')[2]}\n\nA model for antiphon-runtime.\n")
     data = {**before, "library_name": "antiphon"}
     if licence:
@@ -38,12 +38,16 @@ def card_of(folder: Path, name: str, licence: str | None, languages: Sequence[st
     return f"{FENCE}{_yaml(data)}{FENCE}{body}"
 
 
-def _parts(text: str) -> tuple[dict[str, Any], str]:
-    """The metadata of a card, and its text."""
+def _parts(text: str, path: Path) -> tuple[dict[str, Any], str]:
+    """The metadata of the card at `path`, and its text."""
     if not text.startswith(FENCE) or f"\n{FENCE}" not in text[len(FENCE) :]:
         return {}, text
     head, _, body = text[len(FENCE) :].partition(f"\n{FENCE}")
-    value = YAML(typ="safe", pure=True).load(head)
+    try:
+        value = read_yaml(f"\n{head}")  # so that lines are counted as in the file
+    except ValueError as error:
+        advice = "correct what stands between the lines ---"
+        raise ModelFolderError(f"{path}: its metadata is not YAML: {error}; {advice}") from None
     return (value, body) if isinstance(value, dict) else ({}, body)
 
 
@@ -66,10 +70,7 @@ def _kinds(folder: Path) -> list[str]:
 
 def _results(folder: Path) -> list[dict[str, Any]]:
     """The metrics of the validation, as an index of models lists them."""
-    path = folder / bundle.METRICS
-    if not path.is_file():
-        return []
-    valid = json.loads(path.read_text(encoding="utf-8")).get("valid", {})
+    valid = bundle.load_metrics(folder).get("valid", {})
     metrics = [{"type": name, "value": round(valid[name], 6)} for name in SHOWN if name in valid]
     if not metrics:
         return []

@@ -14,11 +14,12 @@ from antiphon.data.codecs.text import TextCodec
 from antiphon.data.encode import encode_rows
 from antiphon.data.rows import Row
 from antiphon.data.windows import Windows
-from antiphon.errors import ModelFolderError
+from antiphon.errors import ModelFolderError, UsageError
 from antiphon.evaluation.calibrate import judged, surest
 from antiphon.evaluation.conformal import calibrated_intervals
 from antiphon.evaluation.measure import evaluate
 from antiphon.evaluation.task import Task
+from antiphon.evaluation.windows import FEWEST
 from antiphon.model.ensemble import Ensemble
 from antiphon.saved.calibration import Report
 from antiphon.saved.intervals import IntervalReport
@@ -72,6 +73,9 @@ def calibrate(loaded: Loaded, data: Data) -> Report:
 def calibrate_intervals(loaded: Loaded, data: Data, recent: int = 0) -> IntervalReport:
     """The intervals of a series, fitted to the rows of `data`, by default the validation rows. With `recent` they are
     made anew from so many last windows of a table."""
+    if recent and recent < FEWEST:
+        reason = "the intervals of fewer windows are not known"
+        raise UsageError(f"--rolling: must be at least {FEWEST} (is {recent}); {reason}")
     _refuse_ensemble(loaded)
     target = loaded.codecs.target
     if not isinstance(target, SeriesCodec) or target.horizon is None:

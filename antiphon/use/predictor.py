@@ -318,11 +318,12 @@ class Predictor(Generic[P]):
         on; how many there are. They take the place of those before. Outputs with symbols that the model cannot write
         are a `DataError`, unless `allow_unknown`."""
         path = user_path(table)
-        known = exceptions.read(path, self.codecs)
+        lines = list(exceptions.texts(path))  # once: a pipe has them only once
+        known = exceptions.of_lines(path, lines, self.codecs)
         if not allow_unknown:
             exceptions.refuse_unknown(path, known, self.codecs)
         self.exceptions = known
-        keeping.keep_exceptions(self.folder, path)
+        keeping.keep_exceptions(self.folder, lines)
         return len(self.exceptions.answers)
 
     def calibrate(self, data: Data = None) -> Report:

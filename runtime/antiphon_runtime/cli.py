@@ -76,10 +76,20 @@ def _parser(name: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _refuse_decoding(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse options of decoding where each line is a step, since nothing would come of them."""
+    for name in ("beam", "n_best", "sample", "temperature", "top_k", "top_p", "seed"):
+        if getattr(arguments, name) != parser.get_default(name):
+            option = f"--{name.replace('_', '-')}"
+            parser.error(f"{option} does nothing with --stream, where each step has one prediction")
+
+
 def _answer(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Answer standard input as the arguments say."""
     if arguments.n_best > 1 and not arguments.json:
         parser.error("--n-best needs --json")
+    if arguments.abstain_below is not None and not 0 <= arguments.abstain_below <= 1:
+        parser.error(f"--abstain-below must lie between 0 and 1 (is {arguments.abstain_below:g})")
     drawn = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p", "seed")}
     options = {name: value for name, value in drawn.items() if value is not None}
     sample = options if arguments.sample or options else None
@@ -90,6 +100,7 @@ def _answer(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> N
         if arguments.abstain_below is not None:
             model.refuse_unsure()
         if arguments.stream and model.target.steps and model.structure == "synchronous":
+            _refuse_decoding(parser, arguments)
             answers = model.live(_lines(), origin)
         else:
             window = 1 if arguments.stream else WINDOW

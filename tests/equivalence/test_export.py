@@ -213,6 +213,8 @@ def test_the_runtime_answers_as_predict(case: str, tmp_path: Path, monkeypatch: 
         steps: list[Any] = [*(inputs[0].split() if isinstance(inputs[0], str) else inputs[0]), ""]
         steps += inputs[2].split() if isinstance(inputs[2], str) else inputs[2]
         same(list(model.live(steps)), list(runtime.live(steps)))
+        done = command(tmp_path / "out", "--stream", "--beam", "2")
+        assert (done.returncode, b"--beam does nothing with --stream" in done.stderr) == (2, True)
 
 
 SERIES = {"decode.quantiles": [0.1, 0.5, 0.8], "decode.paths": 30, "decode.min_length": 2}
@@ -417,6 +419,7 @@ def test_a_beam_divides_no_batch_that_fits() -> None:
         (b"a", ["--top-p", "2"], 1, "sample.top_p: must be above 0 and at most 1 (is 2.0)"),
         (b"a", ["--threads", "0"], 1, "threads: must be at least 1 (is 0)"),
         (b"a", ["--n-best", "2"], 2, "--n-best needs --json"),
+        (b"a", ["--abstain-below", "80"], 2, "--abstain-below must lie between 0 and 1 (is 80)"),
     ],
 )
 def test_the_command_says_what_is_wrong(

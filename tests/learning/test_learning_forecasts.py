@@ -182,6 +182,16 @@ def test_without_pytorch_a_window_has_the_same_forecast(model: antiphon.Predicto
             runtime.predict([wrong])
 
 
+def test_what_int8_changes_is_measured_on_the_windows_behind_test_from(
+    model: antiphon.Predictor, tmp_path: Path
+) -> None:
+    exported = export(model.folder, tmp_path / "small", int8=True)
+    assert exported.changes is not None
+    before, after = exported.changes["mse"]
+    assert before == pytest.approx(model.evaluate()["mse"], rel=1e-3)
+    assert after == pytest.approx(before, rel=0.5)
+
+
 def test_a_server_is_sent_the_times_of_a_calendar_as_texts(model: antiphon.Predictor, tmp_path: Path) -> None:
     export(model.folder, tmp_path / "shipped")
     models = [load(folder) for folder in (model.folder, tmp_path / "shipped")]

@@ -25,6 +25,7 @@ from antiphon.model.parts.heads.base import SymbolHead
 from antiphon.model.parts.heads.softmax import SoftmaxHead
 from antiphon.saved import folder as bundle
 from antiphon.tools.distill import student
+from antiphon.tools.doubt import _rows_of
 from antiphon.training import checkpoint, teachers
 from antiphon.training.distributed import ALONE
 from antiphon.training.prepare import read_parts
@@ -221,6 +222,20 @@ def test_one_long_text(tmp_path: Path) -> None:
     model = antiphon.distill(tmp_path / "t", tmp_path / "s", settings=short, quiet=True)
     assert model.config.train.teacher_outputs == "none"
     assert model.config.train.teacher_share == 0.5
+
+
+@pytest.mark.parametrize("valid", [{"source": "v.npz#x", "target": "v.npz#y"}, "valid/*.tsv", ["C#/a.tsv"], 0.25])
+def test_validation_rows_are_kept_where_they_are_there(tmp_path: Path, valid: Any) -> None:
+    tree, columns = KINDS["text to label"]
+    data = {"train": str(tmp_path / "rows.jsonl"), "valid": valid}
+    folder = untrained(tmp_path, {**tree, "data": data}, rows_of(**columns)).folder
+    config = bundle.load_config(folder)
+    if not isinstance(valid, float):
+        assert (student([folder]).data.valid, _rows_of(config, folder, None, None)[0].data.valid) == (None, None)
+    for name in ("v.npz", "valid/1.tsv", "C#/a.tsv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert student([folder]).data.valid == _rows_of(config, folder, None, None)[0].data.valid == config.data.valid
 
 
 def test_what_cannot_teach_is_refused(tmp_path: Path) -> None:

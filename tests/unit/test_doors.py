@@ -165,6 +165,19 @@ def test_a_table_of_more_columns_asks_for_columns_everywhere(tmp_path: Path, mod
     assert "1 distinct inputs" in done.output, done.output
 
 
+def test_lists_of_more_columns_ask_too(tmp_path: Path) -> None:
+    lists = tmp_path / "rows.jsonl"
+    lists.write_text('["17", "hello", "bonjour"]\n')
+    with pytest.raises(
+        DataError, match=r"rows\.jsonl:1: has 3 columns.* --set target\.column=1\. The first row has 0 '17'"
+    ):
+        api.read_config(lists)
+    api.read_config(lists.rename(tmp_path / "one.jsonl"), {"source.column": 1, "target.column": 2})
+    lists.write_text('["a", "b"]\n["17", "hello", "bonjour"]\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: has 3 columns, but 2 are needed$"):
+        api.read_config(lists)
+
+
 def test_rows_of_other_lengths_are_bad_rows(tmp_path: Path) -> None:
     table = tmp_path / "rows.tsv"
     table.write_text("a\tb\nc\td\te\n")

@@ -213,6 +213,8 @@ def test_pictures_must_be_looked_at_in_the_same_places(configure: Callable[..., 
 def test_the_command_line_takes_several(folders: list[Path], tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("abc\nde\n")
     (tmp_path / "rows.tsv").write_text("abc\tA B\n")
+    done = CliRunner().invoke(app, ["predict", str(folders[0]), str(tmp_path / "in.txt"), "--combine", "mean"])
+    assert (done.exit_code, "needs --ensemble" in done.output) == (2, True)
     several_ = ["--ensemble", str(folders[1]), "--combine", "mean", "--device", "cpu"]
     for command, file in (("predict", "in.txt"), ("score", "rows.tsv"), ("evaluate", "rows.tsv")):
         done = CliRunner().invoke(app, [command, str(folders[0]), str(tmp_path / file), *several_])

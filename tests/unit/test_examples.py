@@ -97,6 +97,11 @@ def test_training_keeps_examples_and_saving_and_exporting_carry_them(tmp_path: P
     model.export(tmp_path / "exported")
     assert examples.read(tmp_path / "saved") == examples.read(tmp_path / "exported") == kept
     assert load(tmp_path / "exported").examples == kept
+    (tmp_path / "saved" / examples.FILE).write_text("{")
+    for to in ("onnx", "web"):
+        with pytest.raises(ModelFolderError, match=r"examples\.json: is damaged"):
+            antiphon.load(tmp_path / "saved").export(tmp_path / to, to)
+        assert not (tmp_path / to).exists()
 
 
 def test_no_rows_are_kept_where_none_are_wanted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +80,30 @@ def test_the_command_puts_them_into_the_folder_and_shows_them(folder: Path, tmp_
     ran = CliRunner().invoke(app, ["exceptions", str(folder), str(tmp_path / "wrong.tsv")])
     assert ran.exit_code == 1
     assert load(folder, "cpu").predict(["ab"])[0].text == "B A D"
+
+
+def test_tables_are_read_once_compressed_or_from_a_pipe(folder: Path, tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    ran = run(app, ["exceptions", str(folder)])
+    assert (ran.exit_code, ran.stdout) == (0, "")
+    assert f"{folder}: has no known answers" in ran.stderr
+    ran = run(app, ["exceptions", str(tmp_path / "typo")])
+    assert (ran.exit_code, ran.output) == (1, f"{tmp_path / 'typo'}: no such model folder\n")
+    (tmp_path / "known.tsv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbfab\tB A D\r\n"))
+    assert load(folder, "cpu").use_exceptions(tmp_path / "known.tsv.gz") == 1
+    assert (folder / FILE).read_bytes() == b"ab\tB A D\n"
+    assert load(folder, "cpu").use_exceptions(folder / FILE) == 1
+    ends = os.pipe()
+    os.write(ends[1], b"ab\tD\n")
+    os.close(ends[1])
+    try:
+        assert load(folder, "cpu").use_exceptions(f"/dev/fd/{ends[0]}") == 1
+    finally:
+        os.close(ends[0])
+    assert load(folder, "cpu").predict(["ab"])[0].text == "D"
+    (folder / FILE).write_bytes(b"ab\xff\tD\n")
+    ran = run(app, ["exceptions", str(folder)])
+    assert (ran.exit_code, ran.output) == (1, f"{folder / FILE}:1: not UTF-8 text\n")
 
 
 def test_answers_that_the_model_cannot_write_are_refused_unless_they_are_allowed(folder: Path, tmp_path: Path) -> None:

@@ -211,6 +211,17 @@ def test_what_the_hub_refuses_is_one_message(
 
 
 def test_a_damaged_folder_is_not_pushed(hub: stand_in.Hub, folder: Path, tmp_path: Path) -> None:
+    for name, content, reason in (
+        ("examples.json", b"{", "is damaged ("),
+        ("metrics.json", b"{", "is not JSON: "),
+        ("README.md", b"\xff", "is not UTF-8 text"),
+        ("README.md", b"---\ntitle: G2P: French\n---\n", "its metadata is not YAML: line 2: mapping values"),
+    ):
+        before = (folder / name).read_bytes()
+        (folder / name).write_bytes(content)
+        ran = run("push", folder, "anna/letters")
+        assert (ran.exit_code, f"{folder / name}: {reason}" in ran.stderr) == (1, True), ran.output
+        (folder / name).write_bytes(before)
     (folder / "vocabulary-target.json").unlink()
     assert "vocabulary-target.json" in run("push", folder, "anna/letters").stderr
     assert not hub.repositories

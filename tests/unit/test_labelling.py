@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from structures import STRUCTURES
@@ -165,6 +166,10 @@ def test_the_command_lists_rows_with_what_is_predicted(model_folder: Path, pairs
     assert lines[0][0] == f"pairs.tsv:{expected.line}"
     assert float(lines[0][1]) == pytest.approx(expected.doubt, abs=1e-4)
     assert "judged by the model itself" in done.stderr
+    before = torch.get_num_threads()
+    antiphon.doubt(model_folder, pairs, cross=False, threads=before + 1)
+    assert torch.get_num_threads() == before + 1
+    torch.set_num_threads(before)
     done = run("doubt", model_folder, pairs, "--folds", 2, "--set", "train.max_steps=2", "--out", tmp_path / "d.csv")
     assert done.exit_code == 0, done.output
     assert "part 2 of 2: a model of 30 rows judges 30 others" in done.stderr
@@ -173,6 +178,8 @@ def test_the_command_lists_rows_with_what_is_predicted(model_folder: Path, pairs
 
 def test_what_cannot_be_doubted_is_one_message(model_folder: Path, tmp_path: Path, write: Write) -> None:
     assert run("doubt", model_folder, "--no-cross", "--set", "train.epochs=1").exit_code == 2
+    done = run("doubt", model_folder, "--no-cross", "--folds", 3)
+    assert (done.exit_code, "with --no-cross there are none" in done.output) == (2, True)
     assert run("doubt", model_folder, "--out", "d.txt").exit_code == 2
     assert run("doubt", model_folder, "--folds", 1).exit_code == 2
     few = write("few.tsv", "a\tA\nb\tB\nc\tC\n")

@@ -269,6 +269,8 @@ def test_words_that_a_format_cannot_hold_are_refused_before_anything_is_predicte
 def test_what_cannot_be_done_is_one_message(folder: Path, tmp_path: Path, write: Write) -> None:
     words = write("words.txt", "ab\n")
     assert run(folder, words, "--to", "kaldi").exit_code == 2
+    done = run(folder, words, "--to", "tsv", "--below", 0.9)
+    assert (done.exit_code, "needs --doubtful" in done.output) == (2, True)
     assert "has no words" in run(folder, write("empty.txt", "\n"), "--to", "tsv").stderr
     assert f"{tmp_path / 'w.tsv'}:1: has several columns" in run(folder, write("w.tsv", "a\tb\n"), "--to", "tsv").stderr
     long = write("long.txt", f"ab\n{'a' * 600}\n")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -66,9 +67,11 @@ def test_a_spreadsheets_quotes_in_a_tsv_are_told(write: Write) -> None:
     assert "save a table of a spreadsheet as .csv" in line
 
 
-def test_a_text_that_is_a_quotation_is_not(write: Write) -> None:
+def test_a_text_that_is_a_quotation_is_not(write: Write, tmp_path: Path) -> None:
     assert not about(write("t.tsv", PAIRS + '"hello"\tX\n'), "in quotes")
     assert not about(write("t.csv", PAIRS.replace("\t", ",") + '"say ""hi""",X\n'), "in quotes")
+    np.savez(tmp_path / "a.npz", x=np.array([line.split("\t") for line in [*PAIRS.splitlines(), '"say ""hi"""\tX']]))
+    assert not warnings_of(tmp_path / "a.npz#x")
 
 
 @pytest.mark.parametrize("name", ["t.tsv", "t.csv"])

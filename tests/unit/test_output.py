@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
+from untrained import KINDS, rows_of, untrained
 
 import antiphon
 from antiphon.cli.main import app
@@ -123,3 +124,59 @@ def test_what_cannot_be_written_is_refused(model_folder: Path, tmp_path: Path) -
     ran = predict(model_folder, "--out", tmp_path / "o.conll", stdin="ab\n")
     assert (ran.exit_code, "has not one label for each word" in ran.output) == (1, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def refused(ran: Any, option: str) -> str:
+    """The message about a wrong option, on one line."""
+    message = " ".join(ran.output.replace("│", " ").split())
+    assert (ran.exit_code, f"Invalid value for {option}: " in message) == (2, True), ran.output
+    return message
+
+
+def test_the_file_of_the_inputs_is_not_written_over(model_folder: Path, write: Write, tmp_path: Path) -> None:
+    table = write("t.tsv", "ab\tX\n")
+    (tmp_path / "link.tsv").symlink_to(table)
+    lists = ["next", model_folder, table, "--count", 1, "--out"]
+    words = ["lexicon", model_folder, table, "--to", "tsv", "--out"]
+    commands: list[list[Any]] = [["predict", model_folder, table, "--out"], ["doubt", model_folder, table, "--out"]]
+    for arguments in [*commands, lists, words, [*words[:-1], "--doubtful"]]:
+        for name in (table, tmp_path / "link.tsv"):
+            ran = CliRunner().invoke(app, [*map(str, arguments), str(name)])
+            assert "is the file of the inputs" in refused(ran, arguments[-1])
+    command = ["predict", model_folder, table, "--ray", "local", "--out", tmp_path]
+    ran = CliRunner().invoke(app, list(map(str, command)))
+    assert (ran.exit_code, "t.tsv: would be written over by its predictions" in ran.output) == (1, True)
+    assert table.read_text() == "ab\tX\n"
+
+
+DECODING = (
+    ["--beam", "2"], ["--mbr", "3"], ["--prefix", "X"], ["--align", "--json"], ["--set", "decode.max_length=3"],
+    ["--sample"], ["--seed", "0"],
+)  # fmt: skip
+
+
+def test_options_without_an_effect_are_refused(tagger: Path, write: Write, tmp_path: Path) -> None:
+    for options in DECODING:
+        ran = predict(tagger / "m", write("s.conllu", ""), *options)
+        assert "does nothing for a .conllu file" in refused(ran, options[0])
+    tree, columns = KINDS["words to numbers, live"]
+    live = untrained(tmp_path, {**tree, "decode": {"beam": 2}}, rows_of(**columns)).folder
+    for options in (*DECODING[-2:], ["--n-best", "2", "--json"]):
+        assert "does nothing with --stream" in refused(predict(live, "--stream", *options), options[0])
+    assert predict(live, "--stream", stdin="").exit_code == 0
+
+
+def test_a_long_table_is_continued_without_options_of_texts(write: Write, tmp_path: Path) -> None:
+    table = write("long.csv", "day,y\n" + "".join(f"2024-03-{day:02},{day % 7}\n" for day in range(1, 32)))
+    quick = {
+        "data.time": "day", "data.window": {"past": 4, "horizon": 2}, "target.columns": ["y"], "train.max_steps": 1,
+        "model.encoder.hidden": 4, "model.decoder.hidden": 4, "model.embedding": 4,
+    }  # fmt: skip
+    antiphon.train(table, tmp_path / "m", quick, device="cpu", quiet=True)
+    for options in DECODING[:4]:
+        assert "does nothing for a long table" in refused(predict(tmp_path / "m", table, *options), options[0])
+    options = ["--out", str(tmp_path / "o.csv")]
+    assert "does nothing for a long table" in refused(predict(tmp_path / "m", table, *options, "--scores"), "--scores")
+    assert predict(tmp_path / "m", table, *options).exit_code == 0
+    ran = CliRunner().invoke(app, ["calibrate", str(tmp_path / "m"), "--rolling", "10"])
+    assert (ran.exit_code, "--rolling: must be at least 20 (is 10)" in ran.output) == (2, True)

@@ -17,11 +17,15 @@ from tasks import text_sides
 
 from antiphon.config.load import parse_value
 from antiphon.config.schema import Config
-from antiphon.data.formats import is_table, read_lines
+from antiphon.data.formats import is_table, load_array, read_lines
 from antiphon.data.load import load_rows
 from antiphon.data.problems import Problems
 from antiphon.data.rows import Row, read_rows
+from antiphon.data.shards import _count, digests
 from antiphon.errors import DataError
+from antiphon.experiments.evaluations import paths_of
+from antiphon.shards.files import shards_of
+from antiphon.shards.finished import digest
 
 Write = Callable[[str, str | bytes], Path]
 Column = int | str
@@ -580,6 +584,23 @@ def test_arrays_that_are_none_are_told(tmp_path: Path) -> None:
     assert read(Path(f"{path}#empty")) == []
     with pytest.raises(DataError, match=r"#notes\.txt: is not an array"):
         read(Path(f"{path}#notes.txt"))
+
+
+def test_a_number_sign_in_the_name_of_a_folder_names_no_array(tmp_path: Path) -> None:
+    folder = tmp_path / "C#"
+    folder.mkdir()
+    np.savez(folder / "a.NPZ", x=np.array([["ab", "A B"]]))
+    (folder / "a.NPZ.npz").rename(folder / "a.NPZ")
+    np.save(folder / "v.npy", np.array([1.0, 2.0]))
+    (folder / "a.tsv").write_text("ab\tA B\n")
+    assert texts(read(folder / "a.NPZ#x")) == texts(read(folder / "a.tsv")) == [("ab", "A B")]
+    assert load_array(str(folder / "v.npy")).tolist() == [1.0, 2.0]
+    assert digest(folder / "a.tsv")
+    (shard,) = shards_of([folder / "a.tsv"], ".tsv", tmp_path / "out")
+    assert (shard.path, shard.name) == (str(folder / "a.tsv"), "a.tsv")
+    assert _count(str(folder / "a.tsv")) == 1
+    assert len(digests([str(folder / "a.tsv")])) == 1
+    assert list(paths_of(str(folder / "a.tsv"))) == [folder / "a.tsv"]
 
 
 SENTENCES = """# text = He can't stop

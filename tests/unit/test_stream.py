@@ -19,12 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tasks import TINY, tiny_config, write_table
 
+from antiphon.config.files import Parallel
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data import stream as streams
 from antiphon.data import workers
 from antiphon.data.encoded import Sequences
 from antiphon.data.load import load_rows, train_codecs
+from antiphon.data.shards import digests
 from antiphon.data.stream import Position, Stream, Tables, Window, dealt, in_turn
 from antiphon.errors import AntiphonError, ConfigError, DataError
 from antiphon.training.plan import Update, updates
@@ -136,6 +138,18 @@ def test_a_folder_a_pattern_and_a_list_with_a_window_are_the_same_stream(tmp_pat
         orders.append([[*decoded(stream, window)] for windows in epochs(stream, 2) for window in windows])
     assert orders[0] == orders[1] == orders[2]
     assert orders[0][0] != orders[0][1], "the next epoch has another order"
+
+
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name / "t.txt") for name in ("en", "de")] + [str(tmp_path / "other.txt")]
+    for number, path in enumerate(paths):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text(f"row {number}\n")
+    before = digests([Parallel(source=paths[0], target=paths[1]), paths[2]])
+    assert list(before) == ["the shard t.txt (file 1)", "the shard t.txt (file 2)", "the shard other.txt"]
+    Path(paths[0]).write_text("row 9\n")
+    after = digests([Parallel(source=paths[0], target=paths[1]), paths[2]])
+    assert [name for name in before if before[name] != after[name]] == ["the shard t.txt (file 1)"]
 
 
 def test_a_table_without_a_window_is_in_memory(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 from antiphon.common.answers import Prediction
 from antiphon.common.inputs import parts_of, refuse_other_length
-from antiphon.config.windows import steps_of
 from antiphon.data.batches import EncodedInput
 from antiphon.data.encode import encode_row
+from antiphon.data.long_table import steps_of
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, DataError, TooLongError
 from antiphon.saved import known_answers as exceptions
@@ -41,7 +41,7 @@ def encode(
         parts = [""]
     try:
         values = [codec.read_input(part) for codec, part in zip(sources, parts, strict=True)]
-        for value, steps in zip(values, steps_of(loaded.config), strict=True):
+        for value, steps in zip(values, steps_of(loaded.config, sources), strict=True):
             if steps is not None:
                 refuse_other_length(len(value), steps)
         if (answer := known.answer(loaded.codecs, values)) is not None:

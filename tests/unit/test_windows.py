@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import antiphon_runtime
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from untrained import forecaster
 
 from antiphon.common.calendar import written_alike
 from antiphon.config.load import parse_config
@@ -21,6 +24,8 @@ from antiphon.data.problems import Problems
 from antiphon.data.times import Step, step_of
 from antiphon.data.windows import Windows
 from antiphon.errors import ConfigError, DataError
+from antiphon.export.folder import export
+from antiphon.use.predictor import Predictor
 
 START = np.datetime64("2024-02-27 00:00:00", "s")
 
@@ -293,6 +298,34 @@ def test_problems_are_told_together(tmp_path: Path) -> None:
     config = config_of(file)
     load_rows(config, file, problems)
     assert problems.reasons.total() == 2  # and not again as missing numbers
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    return forecaster(tmp_path_factory.mktemp("forecaster"))
+
+
+def test_what_a_window_takes_from_its_last_row_has_no_number_of_steps(model: Predictor, tmp_path: Path) -> None:
+    rows = model.rows(model.config.data.train)
+    read = [codec.reads for codec in model.codecs.sources]
+    inputs = [tuple(value for value, there in zip(row.sources, read, strict=True) if there) for row in rows[:3]]
+    expected = model.predict(inputs)
+    forecasts = model.forecast(model.config.data.train)
+    assert [forecast.group for forecast in forecasts] == ["a", "b"]
+    export(model.folder, tmp_path / "shipped")
+    manifest = tmp_path / "shipped" / "antiphon.json"
+    described = json.loads(manifest.read_text())
+    assert [source.get("steps") for source in described["sources"]] == [6, 4, None, None, None, None]
+    for source in described["sources"]:  # as earlier releases wrote it
+        source.setdefault("steps", 6)
+    for _ in range(2):
+        made = antiphon_runtime.load(tmp_path / "shipped").predict(inputs)
+        for prediction, same in zip(made, expected, strict=True):
+            np.testing.assert_allclose(prediction.values, same.values, atol=1e-4)
+        manifest.write_text(json.dumps(described))
+    wrong = (inputs[0][0][1:], *inputs[0][1:])
+    with pytest.raises(DataError, match="has 5 steps, but the model reads 6"):
+        model.predict([wrong])
 
 
 def test_predicted_times_have_one_form() -> None:

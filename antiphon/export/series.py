@@ -122,7 +122,7 @@ def series_graphs(loaded: Bundle, example: Sequence[Input]) -> Graphs:
     draws = model.head.likelihood.draws
     if not model.feeds:
         assert codec.horizon is not None
-        levels = loaded.config.decode.quantiles
+        levels = _levels(loaded)
         module = _Write(copied, codec.horizon, levels)
         noise, noise_dims = _noise(model, rows, codec.horizon, "sources")
         outputs = [VALUES, *([DRAWN] if draws else []), *([QUANTILES] if levels else [])]
@@ -135,6 +135,13 @@ def series_graphs(loaded: Bundle, example: Sequence[Input]) -> Graphs:
     outputs = [INPUTS, *changing, *fixed, *scale]
     encode = traced(_Encode(copied), plain(example), dims_of(example), source_inputs(names), outputs)
     return {ENCODE: encode, STEP: _step_graph(model, start.inputs, changing, fixed)}
+
+
+def _levels(loaded: Bundle) -> list[float]:
+    """The levels of the quantiles that a graph gives; without a distribution they are those of the intervals alone."""
+    model = loaded.model
+    assert isinstance(model, SeriesWriter)
+    return loaded.config.decode.quantiles if model.head.likelihood.draws else []
 
 
 def _step_graph(model: SeriesWriter, first: Tensor, changing: dict[str, Tensor], fixed: dict[str, Tensor]) -> Graph:
@@ -199,8 +206,7 @@ def difference_of(loaded: Bundle, graphs: Graphs) -> Callable[[Sequence[Input], 
         drawn = dict(zip((UNIFORM, TEMPERATURE), noise, strict=False))
         given = given_sources(names, sources)
         if not model.feeds:
-            levels = loaded.config.decode.quantiles
-            expected = _Write(model, steps, levels)(sources, noise)
+            expected = _Write(model, steps, _levels(loaded))(sources, noise)
             outputs = sessions[WRITE].run({**given, **drawn})
             return max(_apart(left, right) for left, right in zip(expected, outputs.values(), strict=True))
         expected = _Encode(model)(sources)

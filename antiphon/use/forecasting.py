@@ -21,7 +21,7 @@ from antiphon.data.load import Codecs, load_rows, sides_of
 from antiphon.data.long_table import load_continued, sides_of_windows
 from antiphon.data.problems import Problems
 from antiphon.data.windows import Ahead, Windows
-from antiphon.errors import ConfigError, DataError
+from antiphon.errors import DataError
 from antiphon.evaluation.series import predict_series
 from antiphon.evaluation.task import Task
 from antiphon.evaluation.windows import renewed
@@ -40,10 +40,6 @@ def series_predictions(
     if intervals is None or decode.sample is not None:
         return predict_series(model, codec, sources, decode, loaded.device, paths, numbers)
     levels = decode.quantiles or list(ENDS)
-    try:
-        intervals.places(levels)
-    except ValueError as error:
-        raise ConfigError("decode.quantiles", str(error)) from None
     asked = decode.model_copy(update={"quantiles": levels if intervals.around == "quantiles" else []})
     made = predict_series(model, codec, sources, asked, loaded.device, paths, numbers)
     return [replace(row, quantiles=intervals.of(levels, row.values, row.quantiles)) for row in made]

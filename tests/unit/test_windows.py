@@ -328,6 +328,35 @@ def test_what_a_window_takes_from_its_last_row_has_no_number_of_steps(model: Pre
         model.predict([wrong])
 
 
+@pytest.mark.parametrize(("likelihood", "read"), [("gaussian", "output"), ("mae", "output"), ("mae", "position")])
+def test_quantiles_of_a_shipped_forecast_are_those_of_predict(tmp_path: Path, likelihood: str, read: str) -> None:
+    model = forecaster(tmp_path, {"likelihood": likelihood, "read": read}, source={"kind": "frames", "columns": ["y"]})
+    asked = {"decode.quantiles": [0.1, 0.9]}
+    if likelihood == "mae":
+        with pytest.raises(ConfigError, match=r"decode\.quantiles: this model has no distribution of its numbers"):
+            export(model.folder, tmp_path / "refused", settings=asked)
+    model.calibrate_intervals()
+    export(model.folder, tmp_path / "shipped", settings=asked)
+    runtime = antiphon_runtime.load(tmp_path / "shipped")
+    window = [[float(hour)] for hour in range(6)]
+    [expected], [made] = model.predict([window], settings=asked), runtime.predict([window])
+    assert made.quantiles.keys() == expected.quantiles.keys() == {0.1, 0.9}
+    for level, numbers in expected.quantiles.items():
+        np.testing.assert_allclose(made.quantiles[level], numbers, atol=1e-4)
+    other = {"decode.quantiles": [0.025, 0.975]}
+    for refused in (
+        lambda: model.predict([window], settings=other),
+        lambda: export(model.folder, tmp_path / "refused", settings=other),
+    ):
+        with pytest.raises(ConfigError, match=r"decode\.quantiles: the calibrated probabilities are 0\.05, .*0\.025"):
+            refused()
+    manifest = tmp_path / "shipped" / "antiphon.json"
+    manifest.write_text(manifest.read_text().replace("0.9\n", "0.975\n"))  # as earlier releases exported it
+    if read == "output":
+        with pytest.raises(antiphon_runtime.OptionError, match=r"the calibrated probabilities are .*export the model"):
+            antiphon_runtime.load(tmp_path / "shipped").predict([window])
+
+
 def test_predicted_times_have_one_form() -> None:
     hours = np.arange("2024-01-17T22", "2024-01-18T02", dtype="datetime64[h]").astype("datetime64[s]")
     assert written_alike(hours) == ["2024-01-17 22:00", "2024-01-17 23:00", "2024-01-18 00:00", "2024-01-18 01:00"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,10 @@ from antiphon.data.problems import Problems
 from antiphon.data.times import Step, step_of
 from antiphon.data.windows import Windows
 from antiphon.errors import ConfigError, DataError
+from antiphon.evaluation.task import Task
+from antiphon.evaluation.windows import Forecasts, forecast, rolling
 from antiphon.export.folder import export
+from antiphon.use.measuring import calibrate_intervals
 from antiphon.use.predictor import Predictor
 
 START = np.datetime64("2024-02-27 00:00:00", "s")
@@ -326,6 +329,35 @@ def test_what_a_window_takes_from_its_last_row_has_no_number_of_steps(model: Pre
     wrong = (inputs[0][0][1:], *inputs[0][1:])
     with pytest.raises(DataError, match="has 5 steps, but the model reads 6"):
         model.predict([wrong])
+
+
+@pytest.mark.parametrize("recent", [0, 5])
+def test_the_later_half_of_several_groups_is_later_in_time(
+    model: Predictor, monkeypatch: pytest.MonkeyPatch, recent: int
+) -> None:
+    asked: list[int] = []
+    rolled: list[str] = []
+
+    def spy(task: Task, numbers: Sequence[int], with_quantiles: bool = True) -> Forecasts:
+        asked.extend(numbers)
+        return forecast(task, numbers, with_quantiles)
+
+    def roll(task: Task) -> Iterator[tuple[Any, Any]]:
+        assert isinstance(task.rows, Windows)
+        rolled.extend(map(task.rows.group, range(len(task.rows))))
+        return rolling(task)
+
+    monkeypatch.setattr("antiphon.evaluation.conformal.forecast", spy)
+    monkeypatch.setattr("antiphon.evaluation.conformal.rolling", roll)
+    windows = model.rows(model.config.data.train)
+    assert isinstance(windows, Windows)
+    calibrate_intervals(model._loaded, windows, recent)
+    times = [windows.times(number)[0] for number in asked[1:]]  # type: ignore[index]
+    assert len(times) == len(windows)
+    assert times == sorted(times)
+    if recent:
+        assert len(rolled) == len(windows) - len(windows) // 2
+        assert abs(rolled.count("a") - rolled.count("b")) <= 1
 
 
 @pytest.mark.parametrize(("likelihood", "read"), [("gaussian", "output"), ("mae", "output"), ("mae", "position")])

@@ -289,6 +289,13 @@ def test_uncertainties_are_largest_where_candidates_are_equal(by: str) -> None:
     assert uncertainty(antiphon.TextPrediction("a", ["a"], texts[0].score, texts, [])) >= 0.6
 
 
+@pytest.mark.parametrize("by", ["margin", "entropy"])
+def test_texts_of_ctc_have_several_candidates(tmp_path: Path, by: str) -> None:
+    model = model_of_kind(tmp_path, "frames to text with CTC")
+    inputs = KINDS["frames to text with CTC"][1]["x"]
+    assert all(item.uncertainty > 0 for item in model.next_rows(inputs, len(inputs), by))
+
+
 def test_the_command_lists_inputs_with_what_is_predicted(model_folder: Path, tmp_path: Path, write: Write) -> None:
     words = write("words.txt", "abc\nabd\n\nabc\ndd\n")
     done = run("next", model_folder, words, "--count", 9)

@@ -24,7 +24,7 @@ from antiphon.evaluation.task import Measured, Task
 from antiphon.model.series import SeriesWriter
 
 
-def check_options(model: SeriesWriter, decode: Decode, intervals: Intervals | None) -> None:
+def check_series_decoding(model: SeriesWriter, decode: Decode, intervals: Intervals | None) -> None:
     """Refuse to draw numbers where there is no distribution, and quantiles that neither it nor a calibration gives."""
     if intervals is None:
         check_decoding(model, decode)

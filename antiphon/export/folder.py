@@ -45,7 +45,7 @@ from antiphon.decoding.run import decode_sources
 from antiphon.decoding.scoring import forced
 from antiphon.errors import AntiphonError, ModelFolderError, UsageError
 from antiphon.evaluation.outputs import output_metrics
-from antiphon.evaluation.series import check_options
+from antiphon.evaluation.series import check_series_decoding
 from antiphon.export.comparing import CLOSE, compare
 from antiphon.export.formats import FORMATS, format_of, wrong_option
 from antiphon.export.graphs import Graphs, example_of, graphs_of
@@ -132,7 +132,7 @@ def export(
         ends = {"decode.quantiles": list(ENDS)}  # which the runtime calibrates
         loaded = replace(loaded, config=with_decode_settings(loaded.config, ends))
     if isinstance(loaded.model, SeriesWriter):
-        check_options(loaded.model, loaded.config.decode, held)
+        check_series_decoding(loaded.model, loaded.config.decode, held)
     if not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         raise AntiphonError("export needs the extra: pip install 'antiphon[export]'")
     graphs = graphs_of(loaded)

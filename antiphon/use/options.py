@@ -14,7 +14,7 @@ from antiphon.decoding.plan import Search, Speaker, check_names, plan, refuse_al
 from antiphon.decoding.rules import ids_of
 from antiphon.decoding.series import MOST_PATHS
 from antiphon.errors import ConfigError
-from antiphon.evaluation.series import check_options
+from antiphon.evaluation.series import check_series_decoding
 from antiphon.model.models import Aligner
 from antiphon.model.series import SeriesWriter
 from antiphon.use.loaded import Loaded
@@ -65,7 +65,7 @@ def request_of(loaded: Loaded, options: Options) -> Request:
         raise ConfigError("n_best", f"must lie between 1 and {what}, {most} (is {options.n_best})")
     model = loaded.model
     if isinstance(model, SeriesWriter):
-        check_options(model, decode, loaded.intervals)
+        check_series_decoding(model, decode, loaded.intervals)
     search = plan(decode, model, loaded.codecs) if isinstance(model, Speaker) else None
     if options.align:
         refuse_alignment(model, loaded.codecs, "align")

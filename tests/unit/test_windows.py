@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from untrained import forecaster
 
 from antiphon.common.calendar import written_alike
+from antiphon.common.intervals import fitted
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.encode import encode_rows
@@ -24,10 +26,14 @@ from antiphon.data.problems import Problems
 from antiphon.data.times import Step, step_of
 from antiphon.data.windows import Windows
 from antiphon.errors import ConfigError, DataError
+from antiphon.evaluation.forecasts import LEVELS
 from antiphon.evaluation.task import Task
-from antiphon.evaluation.windows import Forecasts, forecast, rolling
+from antiphon.evaluation.windows import Forecasts, forecast
+from antiphon.evaluation.windows import rolling as rolled
 from antiphon.export.folder import export
-from antiphon.use.measuring import calibrate_intervals
+from antiphon.use.forecasting import continued_inputs
+from antiphon.use.loading import load
+from antiphon.use.measuring import calibrate_intervals, task_of
 from antiphon.use.predictor import Predictor
 
 START = np.datetime64("2024-02-27 00:00:00", "s")
@@ -331,12 +337,55 @@ def test_what_a_window_takes_from_its_last_row_has_no_number_of_steps(model: Pre
         model.predict([wrong])
 
 
+def windows_of_inputs(model: Predictor) -> list[tuple[Any, ...]]:
+    """What continues the groups of the training table, as inputs of `predict`."""
+    table = model.config.data.train
+    assert isinstance(table, str)
+    return [value for value, _, _ in continued_inputs(table, model.config, model.codecs)]
+
+
+@pytest.mark.parametrize("rolling", [0, 25])
+def test_groups_draw_numbers_of_their_own_as_predict_does(model: Predictor, tmp_path: Path, rolling: int) -> None:
+    model.save(tmp_path / "copy")
+    copy = load(tmp_path / "copy", "cpu")
+    copy.calibrate_intervals(rolling=rolling)
+    drawn = {"sample": {"seed": 3}, "n_best": 2}
+    expected = copy.predict(windows_of_inputs(copy), **drawn)
+    made = [forecast.prediction for forecast in copy.forecast(copy.config.data.train, **drawn)]
+    for prediction, same in zip(made, expected, strict=True):
+        np.testing.assert_allclose(prediction.samples or [], same.samples, atol=1e-4)
+
+
+def test_rolling_intervals_are_those_of_the_last_windows_that_are_known(tmp_path: Path) -> None:
+    """Against the definition: for every chunk the residuals of the last 22 windows that end before it."""
+    model = forecaster(tmp_path, {"read": "position"}, source={"kind": "frames", "columns": ["y"]})
+    loaded = replace(model._loaded, intervals=None)
+    windows = model.rows(model.config.data.train)
+    assert isinstance(windows, Windows)
+    whole = task_of(loaded, windows)
+    first = fitted(np.asarray(LEVELS), *forecast(whole, range(4)), recent=22)  # any
+    task = replace(whole, intervals=first)
+    made = list(rolled(task))
+    places = np.split(np.arange(len(windows)), np.cumsum([len(part) for part, _ in made])[:-1])
+    refitted = 0
+    for (quantiles, _), numbers in zip(made, places, strict=True):
+        track, origin = windows.places[numbers[0]]
+        known = np.flatnonzero((windows.places[:, 0] == track) & (windows.places[:, 1] + 4 <= origin))[-22:]
+        some, intervals = forecast(whole, numbers.tolist()), first
+        if len(known) >= 20:
+            refitted += 1
+            past = forecast(whole, known.tolist())
+            intervals = fitted(np.asarray(LEVELS), *past, recent=22)
+        np.testing.assert_allclose(quantiles, intervals.quantiles(some.points, some.quantiles), atol=1e-4)
+    assert refitted == 4
+
+
 @pytest.mark.parametrize("recent", [0, 5])
 def test_the_later_half_of_several_groups_is_later_in_time(
     model: Predictor, monkeypatch: pytest.MonkeyPatch, recent: int
 ) -> None:
     asked: list[int] = []
-    rolled: list[str] = []
+    asked_again: list[str] = []
 
     def spy(task: Task, numbers: Sequence[int], with_quantiles: bool = True) -> Forecasts:
         asked.extend(numbers)
@@ -344,8 +393,8 @@ def test_the_later_half_of_several_groups_is_later_in_time(
 
     def roll(task: Task) -> Iterator[tuple[Any, Any]]:
         assert isinstance(task.rows, Windows)
-        rolled.extend(map(task.rows.group, range(len(task.rows))))
-        return rolling(task)
+        asked_again.extend(map(task.rows.group, range(len(task.rows))))
+        return rolled(task)
 
     monkeypatch.setattr("antiphon.evaluation.conformal.forecast", spy)
     monkeypatch.setattr("antiphon.evaluation.conformal.rolling", roll)
@@ -356,8 +405,8 @@ def test_the_later_half_of_several_groups_is_later_in_time(
     assert len(times) == len(windows)
     assert times == sorted(times)
     if recent:
-        assert len(rolled) == len(windows) - len(windows) // 2
-        assert abs(rolled.count("a") - rolled.count("b")) <= 1
+        assert len(asked_again) == len(windows) - len(windows) // 2
+        assert abs(asked_again.count("a") - asked_again.count("b")) <= 1
 
 
 @pytest.mark.parametrize(("likelihood", "read"), [("gaussian", "output"), ("mae", "output"), ("mae", "position")])

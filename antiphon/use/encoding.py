@@ -22,7 +22,7 @@ Entry: TypeAlias = EncodedInput | Prediction | AntiphonError | None
 
 def encode(
     loaded: Loaded,
-    value: Any,
+    user_input: Any,
     where: str,
     prefix: Sequence[int] = (),
     known: Exceptions = exceptions.NONE,
@@ -34,7 +34,7 @@ def encode(
     """
     sources = loaded.codecs.sources
     from_nothing = draws and loaded.model.goes_on
-    parts = _parts(loaded, value, where)
+    parts = _parts(loaded, user_input, where)
     if parts is None:
         if not from_nothing:
             return None
@@ -48,7 +48,7 @@ def encode(
             return answer
         arrays = [codec.encode(value) for codec, value in zip(sources, values, strict=True)]
     except ValueError as error:
-        raise DataError(f"{where}: the input {error}") from None
+        raise DataError(f"{where}: the input {error}{_advice(loaded, user_input)}") from None
     unknown = sum(codec.unknown(array) for codec, array in zip(sources, arrays, strict=True))
     goes_on, limit = loaded.model.goes_on, loaded.config.data.max_length
     for place, codec in enumerate(sources):
@@ -83,4 +83,11 @@ def _parts(loaded: Loaded, value: Any, where: str) -> Sequence[Any] | None:
     try:
         return parts_of(value, [codec.reads for codec in loaded.codecs.sources])
     except ValueError as error:
-        raise DataError(f"{where}: {error}") from None
+        raise DataError(f"{where}: {error}{_advice(loaded, value)}") from None
+
+
+def _advice(loaded: Loaded, value: Any) -> str:
+    """What to do about a wrong line of text where the model reads windows of a long table."""
+    if loaded.config.data.window is None or not isinstance(value, str):
+        return ""
+    return "; a long table is given as FILE: antiphon predict MODEL TABLE"

@@ -380,6 +380,12 @@ def test_rolling_intervals_are_those_of_the_last_windows_that_are_known(tmp_path
     assert refitted == 4
 
 
+def test_a_line_is_no_row_of_a_long_table(model: Predictor) -> None:
+    for line in ("2024-02-27 00:00,a,1.5", "2024-02-27\ta\t1\t2\t3\t4"):
+        with pytest.raises(DataError, match=r"input 1: .*a long table is given as FILE: antiphon predict MODEL TABLE"):
+            model.predict([line])
+
+
 @pytest.mark.parametrize("recent", [0, 5])
 def test_the_later_half_of_several_groups_is_later_in_time(
     model: Predictor, monkeypatch: pytest.MonkeyPatch, recent: int

@@ -149,7 +149,8 @@ def intervals_at_end(task: Task, track: int) -> Intervals:
     numbers = np.flatnonzero(windows.places[:, 0] == track)[-intervals.recent :]
     if len(numbers) < FEWEST:
         return intervals
-    return _refitted(intervals, _residuals(forecast(task, numbers.tolist(), intervals.around == "quantiles")))
+    made = forecast(task, numbers.tolist(), intervals.around == "quantiles")
+    return _refitted(intervals, list(_residuals(made)))
 
 
 def _residuals(made: Forecasts) -> Floats:
@@ -157,7 +158,7 @@ def _residuals(made: Forecasts) -> Floats:
     return made.references[:, None] - (made.points[:, None] if made.quantiles is None else made.quantiles)
 
 
-def _refitted(intervals: Intervals, residuals: Sequence[Floats] | Floats) -> Intervals:
+def _refitted(intervals: Intervals, residuals: Sequence[Floats]) -> Intervals:
     """Intervals fitted to the residuals of some windows; as they are with too few."""
     if len(residuals) < FEWEST:
         return intervals

@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -178,6 +179,7 @@ def test_an_input_is_empty_only_if_all_its_parts_are_empty_texts() -> None:
     assert (first, nothing) == ("", "")
     assert last is array
     assert parts_of(("", 0), [True, True]) == ["", 0]
-    for empty in (("", ""), [], "", "  "):
+    empties: list[Any] = [("", ""), [], "", "  "]
+    for empty in empties:
         assert parts_of(empty, [True, True]) is None
     assert parts_of("", [True]) is None

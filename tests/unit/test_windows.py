@@ -349,9 +349,9 @@ def test_groups_draw_numbers_of_their_own_as_predict_does(model: Predictor, tmp_
     model.save(tmp_path / "copy")
     copy = load(tmp_path / "copy", "cpu")
     copy.calibrate_intervals(rolling=rolling)
-    drawn = {"sample": {"seed": 3}, "n_best": 2}
-    expected = copy.predict(windows_of_inputs(copy), **drawn)
-    made = [forecast.prediction for forecast in copy.forecast(copy.config.data.train, **drawn)]
+    drawn = {"seed": 3}
+    expected = copy.predict(windows_of_inputs(copy), sample=drawn, n_best=2)
+    made = [item.prediction for item in copy.forecast(copy.config.data.train, sample=drawn, n_best=2)]
     for prediction, same in zip(made, expected, strict=True):
         np.testing.assert_allclose(prediction.samples or [], same.samples, atol=1e-4)
 

@@ -21,7 +21,7 @@ from untrained import untrained as model_of
 import antiphon
 from antiphon.cli.main import app
 from antiphon.data.load import load_rows, untrained
-from antiphon.errors import AntiphonError, ConfigError, DataError, ModelFolderError, TrainingError
+from antiphon.errors import AntiphonError, DataError, ModelFolderError, TrainingError, UsageError
 from antiphon.tools.doubt import divided
 from antiphon.use.choosing import UNCERTAINTIES, diverse
 
@@ -309,7 +309,7 @@ def test_the_command_lists_inputs_with_what_is_predicted(model_folder: Path, tmp
     done = run("next", model_folder, words, "--count", 1, "--by", "luck")
     assert "by: unknown uncertainty 'luck'; known: confidence, entropy, margin" in done.stderr
     assert run("next", model_folder, words).exit_code == 2
-    with pytest.raises(ConfigError, match="count: must be at least 1"):
+    with pytest.raises(UsageError, match="count: must be at least 1"):
         antiphon.next_rows(model_folder, ["a"], 0)
     bad = write("bad.txt", "a\nb\tc\n")
     with pytest.raises(AntiphonError, match=r"bad\.txt:\d: "):

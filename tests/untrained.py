@@ -39,7 +39,8 @@ def untrained(folder: Path, tree: dict[str, Any], rows: list[dict[str, Any]], sc
     table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     model = {**SMALL, **tree.get("model", {})}
     bounds = {} if tree["target"].get("ctc") else {"max_length": 6}
-    whole = {"data": {"train": str(table)}, "decode": {"beam": 1, **bounds}, **tree, "model": model}
+    data = {"train": str(table), **tree.get("data", {})}
+    whole = {"decode": {"beam": 1, **bounds}, **tree, "data": data, "model": model}
     config: Config = parse_config(whole, folder)
     codecs = train_codecs(config, load_rows(config, config.data.train))
     torch.manual_seed(3)
@@ -57,6 +58,35 @@ def untrained(folder: Path, tree: dict[str, Any], rows: list[dict[str, Any]], sc
 
 def rows_of(**columns: list[Any]) -> list[dict[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def forecaster(folder: Path, target: dict[str, Any] | None = None, **tree: Any) -> Predictor:
+    """A model with random weights for windows of two groups; it reads the past, the hours and what each group is."""
+    hours, first = [*range(40)] * 2, np.datetime64("2024-02-27T00", "h")
+    levels = np.asarray([10 * (number >= 40) + 3 * np.sin(number) for number in range(80)])
+    rows = rows_of(
+        date=[str(first + hour) for hour in hours],
+        sensor=["a"] * 40 + ["b"] * 40,
+        y=levels.round(3).tolist(),
+        size=[[1.5, 2]] * 40 + [[3, -1]] * 40,
+        marks=["new;big"] * 40 + ["old"] * 40,
+    )
+    sides = {
+        "data": {
+            "time": "date", "group": "sensor",
+            "window": {"past": 6, "horizon": 4, "valid_from": 0.6, "test_from": 0.8},
+        },
+        "source": [
+            {"kind": "frames", "columns": ["y"]},
+            {"kind": "calendar", "parts": ["hour"], "ahead": True},
+            {"kind": "category", "column": "sensor"},
+            {"kind": "vector", "column": "size"},
+            {"kind": "tags", "column": "marks"},
+            {"column": "sensor", "kind": "text"},
+        ],
+        "target": {"columns": ["y"], "window": "last", "likelihood": "gaussian", **(target or {})},
+    }  # fmt: skip
+    return untrained(folder, {**sides, **tree}, rows)
 
 
 def picture_files(folder: Path) -> list[str]:

@@ -24,7 +24,7 @@ def parts_of(value: Any, reads: Sequence[bool]) -> Sequence[Any] | None:
         parts = value.split("\t") if value.strip() else []
     else:
         parts = list(value)
-    if count and (not parts or (isinstance(parts[0], str) and not any(parts))):
+    if count and all(isinstance(part, str) and not part for part in parts):
         return None
     if count and len(parts) != count:
         raise ValueError(f"has {len(parts)} of {count} sources; a tab separates them")

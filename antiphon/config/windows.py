@@ -47,14 +47,6 @@ def with_sides(tree: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return tree
 
 
-def steps_of(config: Any) -> list[int | None]:
-    """How many steps each source has: those of a window; None where any number can be read."""
-    window = config.data.window
-    if window is None:
-        return [None] * len(config.sources)
-    return [window.horizon if side.ahead else window.past for side in config.sources]
-
-
 def wrong_windows(data: Any, sources: Sequence[Any], target: Any) -> str | None:
     """What is wrong with the keys of windows in the sections `data`, `source` and `target`, as a message, or None."""
     if data.window is None:

@@ -9,7 +9,7 @@ from antiphon.config.schema import Config
 from antiphon.data.codecs.base import Codec
 from antiphon.data.problems import Problems
 from antiphon.data.rows import SideReader
-from antiphon.data.tracks import Border, Layout, Side, load_tracks
+from antiphon.data.tracks import Border, Layout, Side, gathers, load_tracks
 from antiphon.data.windows import Ahead, Windows, continued, windows_of
 from antiphon.errors import ConfigError, DataError
 
@@ -35,6 +35,15 @@ def sides_of_windows(config: Config, codecs: Sequence[Codec], readers: Sequence[
             reason = "is for cells that have the numbers of many steps; with data.window each row is a step"
             raise ConfigError(f"{side.reader.name}.width", f"{reason}; to read several at once set segment")
     return sides
+
+
+def steps_of(config: Config, codecs: Sequence[Codec]) -> list[int | None]:
+    """How many steps each source has: those of a window; None where any number can be read."""
+    window = config.data.window
+    if window is None:
+        return [None] * len(config.sources)
+    steps = [window.horizon if side.ahead else window.past for side in config.sources]
+    return [number if gathers(codec) else None for number, codec in zip(steps, codecs, strict=True)]
 
 
 def load_windows(

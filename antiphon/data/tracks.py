@@ -83,6 +83,11 @@ class Track:
         return min(max(number - self.offset, 0), len(self))
 
 
+def gathers(codec: Codec) -> bool:
+    """Whether a side takes the cells of all rows of a window; otherwise that of the last row of the past."""
+    return codec.steps and isinstance(codec, ScaledCodec | CalendarCodec)
+
+
 @dataclass(frozen=True)
 class Side:
     """A side as windows are cut for it: its codec, how cells are read, and whether it is read `ahead`, over the rows
@@ -94,8 +99,8 @@ class Side:
 
     @property
     def gathers(self) -> bool:
-        """Whether it takes the cells of all rows of a window; otherwise that of the last row of the past."""
-        return self.codec.steps and isinstance(self.codec, ScaledCodec | CalendarCodec)
+        """As the function `gathers`, of its codec."""
+        return gathers(self.codec)
 
     def span(self, origin: int, layout: Layout) -> slice:
         """The rows that it reads of the window before and behind `origin`."""

@@ -86,6 +86,16 @@ class Windows(Sequence[Row]):
         track, origin = self._place(number)
         return None if track.times is None else track.times[origin : origin + self.layout.horizon]
 
+    def in_time(self) -> list[int]:
+        """The numbers of the windows of all groups, the one that predicts the earliest rows first; without times by
+        the place in their group."""
+        origins = []
+        for number, origin in self.places.tolist():
+            track = self.tracks[number]
+            origins.append(track.offset + origin if track.times is None else int(track.times[origin].astype(np.int64)))
+        order: list[int] = np.argsort(np.asarray(origins, np.int64), kind="stable").tolist()
+        return order
+
     def take(self, numbers: Sequence[int] | Ints) -> Windows:
         """Only these windows."""
         return replace(self, places=self.places[np.asarray(numbers, np.int64)])

@@ -9,17 +9,34 @@ import torch
 from numpy.typing import NDArray
 
 from antiphon.common.answers import SeriesPrediction
+from antiphon.common.intervals import Intervals
 from antiphon.common.options import Sample
 from antiphon.common.series import Floats, path_quantiles
 from antiphon.config.decode import Decode
 from antiphon.data.batches import Sequences
 from antiphon.data.codecs.series import SeriesCodec
-from antiphon.decoding.series import limits_of, step_quantiles, write_series
+from antiphon.decoding.series import check_decoding, limits_of, step_quantiles, write_series
 from antiphon.decoding.step import Limits
+from antiphon.errors import ConfigError
 from antiphon.evaluation.answering import Answer
 from antiphon.evaluation.scores import RowScores
 from antiphon.evaluation.task import Measured, Task
 from antiphon.model.series import SeriesWriter
+
+
+def check_series_decoding(model: SeriesWriter, decode: Decode, intervals: Intervals | None) -> None:
+    """Refuse to draw numbers where there is no distribution, and quantiles that neither it nor a calibration gives."""
+    if intervals is None:
+        check_decoding(model, decode)
+        return
+    check_decoding(
+        model, decode.model_copy(update={"quantiles": []})
+    )  # the intervals have some, whatever the model has
+    if decode.sample is None:
+        try:
+            intervals.places(decode.quantiles)
+        except ValueError as error:
+            raise ConfigError("decode.quantiles", str(error)) from None
 
 
 def predict_series(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -128,27 +129,20 @@ def _rolling(task: Task, windows: Windows, track: int, origins: NDArray[Any]) ->
     rows, examples = encode_rows(task.config, task.codecs, whole)
     every_task = replace(task, rows=rows, examples=examples)
     chunk = max(1, layout.horizon // layout.stride)
-    known: list[Floats] = []  # the residuals of windows, in order
-    places: list[int] = []  # and their origins
+    last: deque[Floats] = deque(maxlen=intervals.recent)  # residuals of the last windows whose references are known
+    coming: deque[tuple[int, Floats]] = deque()  # where the references of later windows end, and their residuals
     starts = [*range(0, len(earlier), chunk), *range(len(earlier), len(every), chunk)]
     for start, stop in zip(starts, [*starts[1:], len(every)], strict=True):
         made = forecast(every_task, range(start, stop), with_quantiles)
-        base = made.points[:, None] if made.quantiles is None else made.quantiles
+        while coming and coming[0][0] <= every[start]:
+            last.append(coming.popleft()[1])
         if start >= len(earlier):
-            usable = sum(origin + layout.horizon <= every[start] for origin in places)
-            last = known[max(0, usable - intervals.recent) : usable]
-            renewed = intervals
-            if len(last) >= FEWEST:
-                renewed = replace(intervals, offsets=offsets_of(np.stack(last), intervals.levels))
-            yield renewed.quantiles(made.points, made.quantiles), made.references
-        known += list(made.references[:, None] - base)
-        places += every[start:stop].tolist()
-        surplus = max(0, len(known) - intervals.recent - 2 * chunk - layout.horizon)
-        del known[:surplus], places[:surplus]
+            yield _refitted(intervals, last).quantiles(made.points, made.quantiles), made.references
+        coming += zip((every[start:stop] + layout.horizon).tolist(), _residuals(made), strict=True)
 
 
-def renewed(task: Task, track: int) -> Intervals:
-    """The intervals of a task, made anew from the last windows of a track, if it has enough."""
+def intervals_at_end(task: Task, track: int) -> Intervals:
+    """The intervals of a task, fitted to the last windows of a track, if it has enough."""
     intervals, windows = task.intervals, task.rows
     assert intervals is not None
     assert isinstance(windows, Windows)
@@ -156,8 +150,19 @@ def renewed(task: Task, track: int) -> Intervals:
     if len(numbers) < FEWEST:
         return intervals
     made = forecast(task, numbers.tolist(), intervals.around == "quantiles")
-    base = made.points[:, None] if made.quantiles is None else made.quantiles
-    return replace(intervals, offsets=offsets_of(made.references[:, None] - base, intervals.levels))
+    return _refitted(intervals, list(_residuals(made)))
+
+
+def _residuals(made: Forecasts) -> Floats:
+    """What references lie above the points [N, 1, H, C], or above the quantiles [N, Q, H, C] if there are some."""
+    return made.references[:, None] - (made.points[:, None] if made.quantiles is None else made.quantiles)
+
+
+def _refitted(intervals: Intervals, residuals: Sequence[Floats]) -> Intervals:
+    """Intervals fitted to the residuals of some windows; as they are with too few."""
+    if len(residuals) < FEWEST:
+        return intervals
+    return replace(intervals, offsets=offsets_of(np.stack(residuals), intervals.levels))
 
 
 def control_scores(codecs: Codecs, train: Sequence[Row], valid: Sequence[Row]) -> dict[str, dict[str, float]]:

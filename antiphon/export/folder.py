@@ -29,7 +29,6 @@ from antiphon.common.intervals import ENDS
 from antiphon.common.symbols import BOS, EOS, PAD, SPECIALS, UNK
 from antiphon.config.files import Files, files_exist
 from antiphon.config.load import with_decode_settings
-from antiphon.config.windows import steps_of
 from antiphon.data.batches import Examples, Ints, cut_long, pad
 from antiphon.data.codecs.kinds import codec_to_text
 from antiphon.data.codecs.labels import LabelCodec
@@ -37,6 +36,7 @@ from antiphon.data.codecs.numbers import ScaledCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.data.encode import encode_rows
 from antiphon.data.load import group_references, load_rows, load_test, side_names
+from antiphon.data.long_table import steps_of
 from antiphon.decoding.alignment import written
 from antiphon.decoding.batches import batches_by_length
 from antiphon.decoding.ctc import labels_of
@@ -45,6 +45,7 @@ from antiphon.decoding.run import decode_sources
 from antiphon.decoding.scoring import forced
 from antiphon.errors import AntiphonError, ModelFolderError, UsageError
 from antiphon.evaluation.outputs import output_metrics
+from antiphon.evaluation.series import check_series_decoding
 from antiphon.export.comparing import CLOSE, compare
 from antiphon.export.formats import FORMATS, format_of, wrong_option
 from antiphon.export.graphs import Graphs, example_of, graphs_of
@@ -131,6 +132,8 @@ def export(
     if held is not None and held.around == "quantiles" and not loaded.config.decode.quantiles:
         ends = {"decode.quantiles": list(ENDS)}  # which the runtime calibrates
         loaded = replace(loaded, config=with_decode_settings(loaded.config, ends))
+    if isinstance(loaded.model, SeriesWriter):
+        check_series_decoding(loaded.model, loaded.config.decode, held)
     if not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         raise AntiphonError("export needs the extra: pip install 'antiphon[export]'")
     graphs = graphs_of(loaded)
@@ -291,7 +294,7 @@ def manifest(loaded: Bundle, graphs: Graphs, int8: bool) -> dict[str, Any]:
         {"name": name, "vocabulary": f"vocabulary-{name}.json", "ends": codec.ends}
         for name, codec in codecs.named.items()
     ]
-    for side, steps in zip(sides, steps_of(config), strict=False):
+    for side, steps in zip(sides, steps_of(config, codecs.sources), strict=False):
         side |= {} if steps is None else {"steps": steps}
     decode = config.decode.model_dump(include=set(RUNTIME.decode)) if model.writes or model.aligns else None
     return {

@@ -18,6 +18,7 @@ from antiphon.data.codecs.numbers import GridCodec, ScaledCodec
 from antiphon.data.codecs.tags import TagsCodec
 from antiphon.data.codecs.text import SourceTextCodec
 from antiphon.data.load import side_names
+from antiphon.export.running import ENCODE, READ, STEP
 from antiphon.export.series import series_graphs
 from antiphon.export.tracing import (
     ROWS,
@@ -43,19 +44,16 @@ def graphs_of(loaded: Bundle) -> Graphs:
     if isinstance(model, Writer):
         with torch.no_grad():
             state = model.start(example)
-        return {
-            "encode": encode_graph(model, names, example),
-            "step": step_graph(model, state),
-        }
+        return {ENCODE: encode_graph(model, names, example), STEP: step_graph(model, state)}
     if isinstance(model, LanguageModel):
-        return {"step": step_graph(model, State(model.begin(ROWS)))}
+        return {STEP: step_graph(model, State(model.begin(ROWS)))}
     if isinstance(model, SeriesWriter):
         return series_graphs(loaded, example)
     assert isinstance(model, Reader)
     labels = isinstance(codecs.target, LabelCodec)
-    graphs = {"read": read_graph(model, names, example, codecs.sources[0].ends, labels)}
+    graphs = {READ: read_graph(model, names, example, codecs.sources[0].ends, labels)}
     if is_live(model):
-        graphs["step"] = live_graph(model, names[0], example, labels)
+        graphs[STEP] = live_graph(model, names[0], example, labels)
     return graphs
 
 

@@ -11,6 +11,8 @@ from antiphon.export.tracing import AFTER, ATTENTION, LOG_PROBS, TOKENS, Graph, 
 from antiphon.model.models import Input
 from antiphon.model.state import State, Step
 
+ENCODE, STEP, READ, WRITE = GRAPHS = ("encode", "step", "read", "write")  # the names of all graphs
+
 
 class Session:
     """A graph, ready to run on one thread."""

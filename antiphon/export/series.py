@@ -20,7 +20,7 @@ from antiphon.data.codecs.series import SeriesCodec
 from antiphon.data.load import side_names
 from antiphon.decoding.batches import batches_by_length
 from antiphon.decoding.series import ends_of, limits_of
-from antiphon.export.running import Session, given_sources
+from antiphon.export.running import ENCODE, STEP, WRITE, Session, given_sources
 from antiphon.export.tracing import (
     AFTER,
     ATTENDED,
@@ -122,19 +122,26 @@ def series_graphs(loaded: Bundle, example: Sequence[Input]) -> Graphs:
     draws = model.head.likelihood.draws
     if not model.feeds:
         assert codec.horizon is not None
-        levels = loaded.config.decode.quantiles
+        levels = _levels(loaded)
         module = _Write(copied, codec.horizon, levels)
         noise, noise_dims = _noise(model, rows, codec.horizon, "sources")
         outputs = [VALUES, *([DRAWN] if draws else []), *([QUANTILES] if levels else [])]
         inputs = [*source_inputs(names), *([UNIFORM, TEMPERATURE] if draws else [])]
-        return {"write": traced(module, (*plain(example), noise), (*dims_of(example), noise_dims), inputs, outputs)}
+        return {WRITE: traced(module, (*plain(example), noise), (*dims_of(example), noise_dims), inputs, outputs)}
     with torch.no_grad():
         start = model.start(example)
     changing, fixed = map(apart, parts_of(start.state))
     scale = [] if start.scaling is None else [SHIFT, UNIT]
     outputs = [INPUTS, *changing, *fixed, *scale]
     encode = traced(_Encode(copied), plain(example), dims_of(example), source_inputs(names), outputs)
-    return {"encode": encode, "step": _step_graph(model, start.inputs, changing, fixed)}
+    return {ENCODE: encode, STEP: _step_graph(model, start.inputs, changing, fixed)}
+
+
+def _levels(loaded: Bundle) -> list[float]:
+    """The levels of the quantiles that a graph gives; without a distribution they are those of the intervals alone."""
+    model = loaded.model
+    assert isinstance(model, SeriesWriter)
+    return loaded.config.decode.quantiles if model.head.likelihood.draws else []
 
 
 def _step_graph(model: SeriesWriter, first: Tensor, changing: dict[str, Tensor], fixed: dict[str, Tensor]) -> Graph:
@@ -199,18 +206,17 @@ def difference_of(loaded: Bundle, graphs: Graphs) -> Callable[[Sequence[Input], 
         drawn = dict(zip((UNIFORM, TEMPERATURE), noise, strict=False))
         given = given_sources(names, sources)
         if not model.feeds:
-            levels = loaded.config.decode.quantiles
-            expected = _Write(model, steps, levels)(sources, noise)
-            outputs = sessions["write"].run({**given, **drawn})
+            expected = _Write(model, steps, _levels(loaded))(sources, noise)
+            outputs = sessions[WRITE].run({**given, **drawn})
             return max(_apart(left, right) for left, right in zip(expected, outputs.values(), strict=True))
         expected = _Encode(model)(sources)
-        outputs = sessions["encode"].run(given)
+        outputs = sessions[ENCODE].run(given)
         worst = max(_apart(left, right) for left, right in zip(expected, outputs.values(), strict=True))
         start = model.start(sources)
         inputs, (changing, fixed) = start.inputs, parts_of(start.state)
         for _ in range(3):
             expected = _Step(model)(inputs, changing, fixed, noise)
-            outputs = sessions["step"].run({INPUTS: inputs, **changing, **fixed, **drawn})
+            outputs = sessions[STEP].run({INPUTS: inputs, **changing, **fixed, **drawn})
             worst = max([worst, *(_apart(left, right) for left, right in zip(expected, outputs.values(), strict=True))])
             inputs = outputs[AFTER + INPUTS]
             changing = {name: outputs[AFTER + name] for name in changing}
@@ -249,7 +255,7 @@ def error_of(loaded: Bundle, graphs: Graphs, examples: Examples) -> float:
         if not model.feeds:
             steps = codec.horizon or 0
             drawn = dict(zip((UNIFORM, TEMPERATURE), _noise(model, len(rows), steps)[0], strict=False))
-            values = sessions["write"].run({**given, **drawn})[VALUES]
+            values = sessions[WRITE].run({**given, **drawn})[VALUES]
             lengths = torch.full((len(rows),), steps)
         else:
             values, lengths = _written(sessions, given, drawn, limits)
@@ -265,12 +271,12 @@ def _written(
     sessions: Mapping[str, Session], given: Mapping[str, Tensor], drawn: Mapping[str, Tensor], limits: Any
 ) -> tuple[Tensor, Tensor]:
     """The centers [R, steps, numbers] that graphs write, and where each row ends."""
-    parts = sessions["encode"].run(given)
+    parts = sessions[ENCODE].run(given)
     shift, unit = parts.pop(SHIFT, None), parts.pop(UNIT, None)
     values: list[Tensor] = []
     stops: list[Tensor] = []
     while sum(part.shape[1] for part in values) < limits.max_length:
-        outputs = sessions["step"].run({**parts, **drawn})
+        outputs = sessions[STEP].run({**parts, **drawn})
         values.append(outputs[VALUES])
         stops += [outputs[STOPS]] if STOPS in outputs else []
         parts |= {name: outputs[AFTER + name] for name in parts if AFTER + name in outputs}

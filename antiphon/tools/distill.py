@@ -21,7 +21,7 @@ from antiphon.saved import folder as bundle
 from antiphon.saved.ready import model_path
 from antiphon.use.predictor import Predictor
 
-READING = ("header", "separator", "decimal", "references", "group", "max_length", "on_error")
+READING = ("header", "separator", "decimal", "references", "group", "max_length", "on_error", "window", "time")
 
 
 def distill(
@@ -73,6 +73,8 @@ def student(
     valid = first.data.valid
     if isinstance(valid, float) or (valid is not None and files_exist(valid)):
         tree["data"]["valid"] = valid
+    if first.data.window is not None:  # the sides of windows name their columns
+        tree |= first.model_dump(by_alias=True, include={"sources", "target"})
     codecs = untrained(first)
     if codecs.target.form != "next":
         tree["train"]["teacher_outputs"] = "add" if inputs is None else "only"

@@ -82,6 +82,11 @@ def _rows_of(
     codecs = untrained(config)
     if codecs.sources[0].whole:
         raise TrainingError(f"{folder}: learns one long text, which has no rows to doubt")
+    if config.data.window is not None:
+        reason = (
+            "reads windows of a long table, and neighbouring windows share rows, so that every model would have learned"
+        )
+        raise TrainingError(f"{folder}: {reason} the rows it judges; let the model itself judge them: --no-cross")
     return config, codecs, load_rows(config, config.data.train, codecs=codecs)
 
 

@@ -19,6 +19,7 @@ import torch
 
 from antiphon import __version__
 from antiphon.errors import AntiphonError, ModelFolderError, UsageError, count_of
+from antiphon.export.running import GRAPHS
 from antiphon.files import make_folder, user_path, writing
 from antiphon.saved import examples
 from antiphon.saved import folder as bundle
@@ -28,7 +29,7 @@ from antiphon.tools.hub_card import card_of, without_folders
 from antiphon.use import serving
 
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
-GRAPHS = frozenset({MANIFEST, "encode.onnx", "step.onnx", "read.onnx"})
+EXPORTED = frozenset({MANIFEST, *(f"{name}.onnx" for name in GRAPHS)})
 PIECE = 1 << 20  # bytes that are read at once
 UNFINISHED = ".part"
 
@@ -49,7 +50,7 @@ def pull(
     variable HF_TOKEN; HF_ENDPOINT names another server. A download that was interrupted goes on where it ended. Files
     that are no part of a model folder are left out. Errors are `AntiphonError`s.
     """
-    folder = user_path(out if out is not None else name.rpartition("/")[2])
+    folder = user_path(out if out is not None else _checked(name).rpartition("/")[2])
     if folder.exists():
         raise ModelFolderError(f"{folder}: exists; name another folder with --out")
     api, endpoint = _api(token)
@@ -58,6 +59,8 @@ def pull(
     files = {file.rfilename: file for file in info.siblings or [] if is_part(file.rfilename)}
     if not {bundle.CONFIG, MANIFEST} & files.keys():
         raise ModelFolderError(f"{name}: is no Antiphon model: it has neither {bundle.CONFIG} nor {MANIFEST}")
+    if MANIFEST in files:
+        serving.refuse_without_runtime(name)  # before anything is downloaded
     others = sorted(file.rfilename for file in info.siblings or [] if file.rfilename not in files)
     others = [other for other in others if other != ".gitattributes"]
     if others:
@@ -82,7 +85,7 @@ def pull(
 
 def is_part(name: str) -> bool:
     """Whether a file is part of a model folder, trained or exported, by its name."""
-    return name in bundle.FILES | GRAPHS or re.fullmatch(r"vocabulary-(source(-\d+)?|target)\.json", name) is not None
+    return name in bundle.FILES | EXPORTED or re.fullmatch(r"vocabulary-(source(-\d+)?|target)\.json", name) is not None
 
 
 def check(folder: Path) -> None:

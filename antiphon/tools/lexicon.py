@@ -243,7 +243,8 @@ def _predicted(
     answers = _answers(predictor, [word for _, word in part], beam, n_best)
     silent = [place for place, answer in enumerate(answers) if not getattr(answer, "tokens", True)]
     if silent:
-        wider = _answers(predictor, [part[place][1] for place in silent], max(beam or 1, n_best, WIDTH), WIDTH)
+        candidates = max(n_best + 1, WIDTH)  # the empty output is one of them
+        wider = _answers(predictor, [part[place][1] for place in silent], beam, candidates)
         for place, answer in zip(silent, wider, strict=True):
             answers[place] = answer
     wrong = [
@@ -261,7 +262,8 @@ def _predicted(
         ]
         distinct = list({item.symbols: item for item in reversed(items)}.values())[::-1]
         known = (predictor.key(word),) in predictor.known
-        confidence = answer.confidence if distinct else 0.0
+        # where the best output is empty, the confidence is that of the empty output
+        confidence = answer.confidence if distinct and answer.tokens else 0.0
         unknown = predictor.unknown(word) if answer.unknown else []
         yield Word(word, line, distinct[:n_best], confidence, unknown, known)
 

@@ -18,7 +18,6 @@ from antiphon.data.batches import EncodedInput
 from antiphon.data.codecs.labels import LabelCodec
 from antiphon.data.codecs.text import TextCodec
 from antiphon.errors import ConfigError, ModelFolderError, UsageError, nearest
-from antiphon.model.models import Aligner
 from antiphon.use.encoding import encode
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options
@@ -131,7 +130,7 @@ def _unsure(
         return f"{origin}{part[number - 1][0]}"
 
     width = CANDIDATES if isinstance(loaded.codecs.target, TextCodec) else 1
-    options = Options(beam=None if width == 1 else width, n_best=1 if isinstance(loaded.model, Aligner) else width)
+    options = Options(beam=None if width == 1 else width, n_best=width)
     predictions = stream(loaded, [value for _, value in part], options, origin=where)
     for number, ((line, value), prediction) in enumerate(zip(part, predictions, strict=True), 1):
         entry = encode(loaded, value, where(number), known=loaded.exceptions)

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 from antiphon.common.answers import Prediction
 from antiphon.common.inputs import parts_of, refuse_other_length
-from antiphon.config.windows import steps_of
 from antiphon.data.batches import EncodedInput
 from antiphon.data.encode import encode_row
+from antiphon.data.long_table import steps_of
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError, DataError, TooLongError
 from antiphon.saved import known_answers as exceptions
@@ -22,7 +22,7 @@ Entry: TypeAlias = EncodedInput | Prediction | AntiphonError | None
 
 def encode(
     loaded: Loaded,
-    value: Any,
+    user_input: Any,
     where: str,
     prefix: Sequence[int] = (),
     known: Exceptions = exceptions.NONE,
@@ -34,21 +34,21 @@ def encode(
     """
     sources = loaded.codecs.sources
     from_nothing = draws and loaded.model.goes_on
-    parts = _parts(loaded, value, where)
+    parts = _parts(loaded, user_input, where)
     if parts is None:
         if not from_nothing:
             return None
         parts = [""]
     try:
         values = [codec.read_input(part) for codec, part in zip(sources, parts, strict=True)]
-        for value, steps in zip(values, steps_of(loaded.config), strict=True):
+        for value, steps in zip(values, steps_of(loaded.config, sources), strict=True):
             if steps is not None:
                 refuse_other_length(len(value), steps)
         if (answer := known.answer(loaded.codecs, values)) is not None:
             return answer
         arrays = [codec.encode(value) for codec, value in zip(sources, values, strict=True)]
     except ValueError as error:
-        raise DataError(f"{where}: the input {error}") from None
+        raise DataError(f"{where}: the input {error}{_advice(loaded, user_input)}") from None
     unknown = sum(codec.unknown(array) for codec, array in zip(sources, arrays, strict=True))
     goes_on, limit = loaded.model.goes_on, loaded.config.data.max_length
     for place, codec in enumerate(sources):
@@ -83,4 +83,11 @@ def _parts(loaded: Loaded, value: Any, where: str) -> Sequence[Any] | None:
     try:
         return parts_of(value, [codec.reads for codec in loaded.codecs.sources])
     except ValueError as error:
-        raise DataError(f"{where}: {error}") from None
+        raise DataError(f"{where}: {error}{_advice(loaded, value)}") from None
+
+
+def _advice(loaded: Loaded, value: Any) -> str:
+    """What to do about a wrong line of text where the model reads windows of a long table."""
+    if loaded.config.data.window is None or not isinstance(value, str):
+        return ""
+    return "; a long table is given as FILE: antiphon predict MODEL TABLE"

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from antiphon.common.answers import SeriesPrediction
 from antiphon.common.calendar import written_alike
 from antiphon.common.intervals import ENDS, Intervals
@@ -21,10 +19,10 @@ from antiphon.data.load import Codecs, load_rows, sides_of
 from antiphon.data.long_table import load_continued, sides_of_windows
 from antiphon.data.problems import Problems
 from antiphon.data.windows import Ahead, Windows
-from antiphon.errors import ConfigError, DataError
+from antiphon.errors import DataError
 from antiphon.evaluation.series import predict_series
 from antiphon.evaluation.task import Task
-from antiphon.evaluation.windows import renewed
+from antiphon.evaluation.windows import intervals_at_end
 from antiphon.model.series import SeriesWriter
 from antiphon.use.loaded import Loaded
 
@@ -40,10 +38,6 @@ def series_predictions(
     if intervals is None or decode.sample is not None:
         return predict_series(model, codec, sources, decode, loaded.device, paths, numbers)
     levels = decode.quantiles or list(ENDS)
-    try:
-        intervals.places(levels)
-    except ValueError as error:
-        raise ConfigError("decode.quantiles", str(error)) from None
     asked = decode.model_copy(update={"quantiles": levels if intervals.around == "quantiles" else []})
     made = predict_series(model, codec, sources, asked, loaded.device, paths, numbers)
     return [replace(row, quantiles=intervals.of(levels, row.values, row.quantiles)) for row in made]
@@ -113,13 +107,13 @@ def last_intervals(loaded: Loaded, table: str | InMemory, groups: Sequence[Ahead
     assert isinstance(rows, Windows)
     task = Task(loaded.model, loaded.config, loaded.codecs, rows, examples, loaded.device, intervals=intervals)
     tracks = {(track.file, track.group): number for number, track in enumerate(rows.tracks) if track.known}
-    return [renewed(task, tracks[ahead.file, ahead.group]) for ahead in groups]
+    return [intervals_at_end(task, tracks[ahead.file, ahead.group]) for ahead in groups]
 
 
-def unfinished(ahead: Ahead, config: Config) -> Forecast:
-    """The forecast of a group, without its prediction."""
+def forecast_of(ahead: Ahead, config: Config, prediction: SeriesPrediction) -> Forecast:
+    """The forecast of a group."""
     times = None if ahead.times is None else written_alike(ahead.times)
     group = None if config.data.group is None else ahead.group
     place = config.target.place(0)
     columns = list(map(str, place)) if isinstance(place, tuple) else [str(place)]
-    return Forecast(group, ahead.line, times, columns, SeriesPrediction(np.empty((0, 0), np.float32)))
+    return Forecast(group, ahead.line, times, columns, prediction)

@@ -52,6 +52,7 @@ def refuse_unsure(loaded: Loaded) -> Calibration:
     """The calibration of a model; one whose answers have no confidence is refused."""
     if isinstance(loaded.model, Ensemble):
         raise ModelFolderError("an ensemble has no confidence: a calibration is of one model; ask one alone")
+    _refuse_without_confidence(loaded)
     if loaded.calibration is None:
         raise ModelFolderError(
             f"{loaded.folder}: has no confidence, since it is not calibrated; run: antiphon calibrate {loaded.folder}"
@@ -62,10 +63,8 @@ def refuse_unsure(loaded: Loaded) -> Calibration:
 def calibrate(loaded: Loaded, data: Data) -> Report:
     """The calibration of the confidence, fitted to the rows of `data`, by default the validation rows."""
     _refuse_ensemble(loaded)
+    _refuse_without_confidence(loaded)
     target = loaded.codecs.target
-    if not isinstance(target, TextCodec | LabelCodec):
-        reason = f"says {target.kind}, and a confidence is for a text, a label or labels"
-        raise ModelFolderError(f"{loaded.folder}: {reason}")
     rows, about = _rows_about(loaded, data)
     return Report.of(judged(task_of(loaded, rows)), isinstance(target, TextCodec), about)
 
@@ -85,6 +84,13 @@ def calibrate_intervals(loaded: Loaded, data: Data, recent: int = 0) -> Interval
     rows, about = _rows_about(loaded, data)
     about = about.replace("rows of", "windows of") if isinstance(rows, Windows) else about
     return calibrated_intervals(replace(task_of(loaded, rows), intervals=None), about, recent)
+
+
+def _refuse_without_confidence(loaded: Loaded) -> None:
+    target = loaded.codecs.target
+    if not isinstance(target, TextCodec | LabelCodec):
+        reason = f"predicts {target.kind}, and a confidence is of a text, a label or labels"
+        raise ModelFolderError(f"{loaded.folder}: {reason}")
 
 
 def _refuse_ensemble(loaded: Loaded) -> None:

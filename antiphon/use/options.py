@@ -12,8 +12,9 @@ from antiphon.config.load import sample_settings, with_decode_settings
 from antiphon.data.codecs.text import TextCodec
 from antiphon.decoding.plan import Search, Speaker, check_names, plan, refuse_alignment, written_side
 from antiphon.decoding.rules import ids_of
-from antiphon.decoding.series import MOST_PATHS, check_decoding
+from antiphon.decoding.series import MOST_PATHS
 from antiphon.errors import ConfigError
+from antiphon.evaluation.series import check_series_decoding
 from antiphon.model.models import Aligner
 from antiphon.model.series import SeriesWriter
 from antiphon.use.loaded import Loaded
@@ -64,8 +65,7 @@ def request_of(loaded: Loaded, options: Options) -> Request:
         raise ConfigError("n_best", f"must lie between 1 and {what}, {most} (is {options.n_best})")
     model = loaded.model
     if isinstance(model, SeriesWriter):
-        calibrated = loaded.intervals is not None  # then there are quantiles, whatever the model has
-        check_decoding(model, decode.model_copy(update={"quantiles": []}) if calibrated else decode)
+        check_series_decoding(model, decode, loaded.intervals)
     search = plan(decode, model, loaded.codecs) if isinstance(model, Speaker) else None
     if options.align:
         refuse_alignment(model, loaded.codecs, "align")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from antiphon.common.answers import Prediction
+from antiphon.common.intervals import Intervals
 from antiphon.data.batches import EncodedInput, Sequences
+from antiphon.data.windows import Ahead
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.evaluation.answering import answered, empty
 from antiphon.evaluation.scores import read_sources
@@ -61,18 +64,52 @@ def answers(
     options: Options,
     prefixes: Sequence[str | None] | None = None,
     numbers: Sequence[int] | None = None,
+    where: Sequence[str] | None = None,
 ) -> list[Prediction | AntiphonError]:
-    """The answer to each of `inputs`, or its error; see `Predictor.answers`."""
+    """The answer to each of `inputs`, or its error; see `Predictor.answers`. Errors name an input as `where` does."""
+
+    def name(number: int) -> str:
+        return f"input {number}" if where is None else where[number - 1]
+
     request = request_of(loaded, options)
     entries: list[Entry] = []
     for place, value in enumerate(inputs):
         try:
             prefix = next(prefixes_of(loaded, None if prefixes is None else prefixes[place], request.decode))
-            entries.append(encode(loaded, value, f"input {place + 1}", prefix, loaded.exceptions, request.draws))
+            entries.append(encode(loaded, value, name(place + 1), prefix, loaded.exceptions, request.draws))
         except AntiphonError as error:
             entries.append(error)
     places = range(len(entries)) if numbers is None else numbers
-    return list(_answers_of(loaded, entries, request, places, lambda number: f"input {number}"))
+    return list(_answers_of(loaded, entries, request, places, name))
+
+
+def predictions_ahead(
+    loaded: Loaded,
+    inputs: Sequence[Any],
+    places: Sequence[Ahead],
+    intervals: Sequence[Intervals | None],
+    options: Options,
+) -> list[Prediction]:
+    """What a model forecasts behind the last row of each group, each with its own intervals: as `stream` answers these
+    inputs, so that what is drawn for a group depends on its number."""
+    alike: dict[int, list[int]] = {}  # the groups with the same intervals are read together
+    for number, held in enumerate(intervals):
+        alike.setdefault(id(held), []).append(number)
+    made: dict[int, Prediction] = {}
+    for numbers in alike.values():
+        part = replace(loaded, intervals=intervals[numbers[0]])
+        rows = answers(
+            part,
+            [inputs[number] for number in numbers],
+            options,
+            numbers=numbers,
+            where=[f"{places[number].file}:{places[number].line}" for number in numbers],
+        )
+        for number, row in zip(numbers, rows, strict=True):
+            if isinstance(row, AntiphonError):
+                raise row
+            made[number] = row
+    return [made[number] for number in range(len(inputs))]
 
 
 def _encoded(

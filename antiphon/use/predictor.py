@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic
 
@@ -47,7 +46,7 @@ from antiphon.use import (
 )
 from antiphon.use.choosing import Chosen
 from antiphon.use.doubting import Doubt
-from antiphon.use.forecasting import Forecast, continued_inputs, last_intervals, unfinished
+from antiphon.use.forecasting import Forecast, continued_inputs, forecast_of, last_intervals
 from antiphon.use.inputs import Input, cells_of, inputs_of, lines_of, read_file, source_names
 from antiphon.use.loaded import Loaded
 from antiphon.use.options import Options, Settings, most_outputs
@@ -218,12 +217,11 @@ class Predictor(Generic[P]):
         if not isinstance(files, str | InMemory):
             raise DataError("forecast takes one table: the name of a file, or rows in memory")
         inputs, places, _ = zip(*continued_inputs(files, self.config, self.codecs), strict=True)
-        loaded, options = self._loaded, Options(sample=sample, n_best=n_best, settings=settings)
-        made: list[Any] = []
-        for value, intervals in zip(inputs, last_intervals(loaded, files, places), strict=True):
-            made += predicting.stream(replace(loaded, intervals=intervals), [value], options)
-        pairs = zip(places, made, strict=True)
-        return [replace(unfinished(ahead, self.config), prediction=row) for ahead, row in pairs]
+        options = Options(sample=sample, n_best=n_best, settings=settings)
+        made: Any = predicting.predictions_ahead(
+            self._loaded, inputs, places, last_intervals(self._loaded, files, places), options
+        )
+        return [forecast_of(ahead, self.config, row) for ahead, row in zip(places, made, strict=True)]
 
     def cells(self, path: str | Path) -> Iterator[tuple[int, Any, list[Any]]]:
         """As `file`, and for each input what stands in the columns of its sources."""

@@ -77,7 +77,12 @@ def form_of(files: Mapping[str, bytes], options: Mapping[str, Any]) -> Any:
     return form
 
 
-def _runtime(folder: Path) -> Any:
+def refuse_without_runtime(name: str) -> None:
+    """An error if the package that reads the exported model `name` is not installed."""
+    _runtime(name)
+
+
+def _runtime(folder: str | Path) -> Any:
     """The package that reads exported models."""
     try:
         import antiphon_runtime

@@ -179,7 +179,7 @@ export class Model {
   #parts(value, where) {
     const reading = this.sources.filter((source) => source.reads).length;
     const parts = reading === 1 ? [value] : typeof value === "string" ? (value.trim() ? value.split("\t") : []) : [.../** @type {any} */ (value ?? [])];
-    if (reading && (!parts.length || (typeof parts[0] === "string" && !parts.some(Boolean)))) return null;
+    if (reading && parts.every((part) => part === "")) return null;
     if (reading && parts.length !== reading) throw new InputError(`${where}: has ${parts.length} of ${reading} sources; a tab separates them`);
     let place = 0;
     return this.sources.map((source) => (source.reads ? parts[place++] : ""));

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from antiphon_runtime import ctc, exceptions
 from antiphon_runtime.batches import each_row, padded_rows
-from antiphon_runtime.codecs import Category, Codec, Numbers, Text
+from antiphon_runtime.codecs import Category, Codec, Nothing, Numbers, Text
 from antiphon_runtime.common.answers import (
     Candidate,
     LabelPrediction,
@@ -214,12 +214,13 @@ class Model:
             yield self._label(values[0]) if "log_probs" in outputs else NumbersPrediction(self._numbers(values[0]))
 
     def refuse_unsure(self) -> None:
-        """An error if the model has no confidence, as it is not calibrated."""
-        if self.calibration is None:
-            reason = (
-                "has no confidence, since it is not calibrated; calibrate the model with antiphon, and export it again"
-            )
+        """An error if the model has no confidence, by its target or as it is not calibrated."""
+        if isinstance(self.target, Numbers | Nothing):
+            reason = f"predicts {self.target.kind}, and a confidence is of a text, a label or labels"
             raise OptionError(f"{self.folder}: {reason}")
+        if self.calibration is None:
+            advice = "calibrate the model with antiphon, and export it again"
+            raise OptionError(f"{self.folder}: has no confidence, since it is not calibrated; {advice}")
 
     def _width(self, beam: int | None, n_best: int, sample: Mapping[str, Any] | None) -> int:
         if beam is not None and beam < 1:
@@ -292,21 +293,20 @@ class Model:
         filled = [entry for entry in held if isinstance(entry, Unanswered)]
         sources = list(zip(*(entry.arrays for entry in filled), strict=True)) if filled else []
         filled_numbers = [number for number, entry in zip(numbers, held, strict=True) if isinstance(entry, Unanswered)]
+        answers: Iterator[Any]
         if self._series is not None:
-            answers: Iterator[Prediction] = iter(self._series.predict(sources, sample, n_best, filled_numbers))
+            answers = iter(self._series.predict(sources, sample, n_best, filled_numbers))
         elif self._decode is None:
             answers = iter(self._read(sources))
         else:
-            outputs = iter(self._decoded(sources, width, sample, filled_numbers))
+            outputs = zip(filled, self._decoded(sources, width, sample, filled_numbers), strict=True)
+            answers = (self._written(entry.values, best[:n_best], token_scores) for entry, best in outputs)
         for entry in held:
-            if not isinstance(entry, Unanswered):
-                yield entry or self._empty()
-                continue
-            if self._decode is None:
-                answer: Any = next(answers)
+            if isinstance(entry, Unanswered):
+                answer = next(answers)
+                yield replace(answer, unknown=entry.unknown) if entry.unknown else answer
             else:
-                answer = self._written(entry.values, next(outputs)[:n_best], token_scores)
-            yield replace(answer, unknown=entry.unknown) if entry.unknown else answer
+                yield entry or self._empty()
 
     def _decoded(
         self, sources: Sequence[Sequence[Array]], width: int, sample: Mapping[str, Any] | None, numbers: Sequence[int]

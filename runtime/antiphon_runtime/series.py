@@ -69,7 +69,7 @@ class Series:
         """The series of every row, in the unit of the data; so many `paths` of each if they are drawn."""
         written = self._write(sources, sample, paths, numbers)
         drawn: Sequence[Written | None] = [None] * len(written)
-        if self.levels and "write" not in self.graphs:
+        if self.levels and self.draws and "write" not in self.graphs:
             seed = 1 if sample is None else sample["seed"]
             drawn = self._write(sources, {"seed": seed, "temperature": 1.0}, self.paths, numbers)
         restored, predictions = self.target.restored, []
@@ -82,9 +82,16 @@ class Series:
             series = [restored(path) for path in row.paths]
             quantiles = {level: restored(values) for level, values in levels.items()}
             if self.intervals is not None and sample is None:
-                quantiles = self.intervals.of(self.levels or ENDS, series[0], quantiles)
+                quantiles = self._calibrated(self.intervals, series[0], quantiles)
             predictions.append(SeriesPrediction(series[0], quantiles or None, None if sample is None else series))
         return predictions
+
+    def _calibrated(self, intervals: Intervals, points: Array, quantiles: Mapping[float, Array]) -> dict[float, Array]:
+        try:
+            return intervals.of(self.levels or ENDS, points, quantiles)
+        except ValueError as error:  # what an earlier release exported was not checked
+            reason = f"{error}; export the model again with --set 'decode.quantiles=[]'"
+            raise OptionError(f"decode.quantiles: {reason}") from None
 
     def _write(
         self, sources: Sources, sample: Mapping[str, Any] | None, paths: int, numbers: Sequence[int]

@@ -207,4 +207,4 @@ def test_a_server_is_sent_the_times_of_a_calendar_as_texts(model: antiphon.Predi
         *results, refused = run(ask)["results"]
         for result, prediction in zip(results, expected, strict=True):
             np.testing.assert_allclose(result["values"], prediction.values[:, 0], atol=1e-4)
-        assert "'March' is not a time such as" in str(refused["error"])
+        assert "'March' is not a time such as" in refused["error"]["detail"]

@@ -26,6 +26,7 @@ from antiphon.config.load import read_config_file
 from antiphon.config.schema import Config
 from antiphon.data.rows import Row
 from antiphon.errors import AntiphonError
+from antiphon.export.folder import export
 from antiphon.saved.calibration import BINS, FILE, Bin, Judged, Report, expected_error, fitted, read, reliability
 from antiphon.saved.folder import CARD
 from antiphon.training.loop import train
@@ -336,5 +337,12 @@ def test_what_has_no_confidence_is_refused(tmp_path: Path) -> None:
         "model: {embedding: 4, encoder: {hidden: 4}}\ntrain: {max_steps: 2, validate_every: 1}\n"
     )
     folder = train(read_config_file(tmp_path / "c.yaml"), tmp_path / "m", device="cpu")
-    with pytest.raises(AntiphonError, match="says number, and a confidence is for a text, a label or labels"):
-        load(folder, "cpu").calibrate([Row(("a",), np.ones((1, 1), np.float32), "t", 1)])
+    refused = "predicts number, and a confidence is of a text, a label or labels"
+    model = load(folder, "cpu")
+    with pytest.raises(AntiphonError, match=refused):
+        model.calibrate([Row(("a",), np.ones((1, 1), np.float32), "t", 1)])
+    with pytest.raises(AntiphonError, match=refused):
+        model.evaluate_signed(tmp_path / "t.tsv", abstain_below=0.5)
+    export(folder, tmp_path / "shipped")
+    with pytest.raises(antiphon_runtime.OptionError, match=refused):
+        antiphon_runtime.load(tmp_path / "shipped").refuse_unsure()

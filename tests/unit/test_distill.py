@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tasks import spoken, tiny_config, trained, words, write_table
 from typer.testing import CliRunner
-from untrained import KINDS, picture_files, rows_of, untrained
+from untrained import KINDS, forecaster, picture_files, rows_of, untrained
 
 import antiphon
 from antiphon.cli.main import app
@@ -81,6 +81,19 @@ def test_inputs_without_answers_for_every_kind(tmp_path: Path, case: str) -> Non
     kept = json.loads((tmp_path / "s" / bundle.TRAINING / "train-outputs.json").read_text())
     assert len(kept) == len(rows)
     assert model.config.train.teacher_outputs == "only"
+
+
+def test_a_student_of_a_forecast_reads_the_same_windows(tmp_path: Path) -> None:
+    sources = [{"kind": "frames", "columns": ["y"]}, {"kind": "calendar", "parts": ["hour"], "ahead": True}]
+    teacher = forecaster(tmp_path, source=sources)
+    model = antiphon.distill(teacher.folder, tmp_path / "s", settings=SHORT, quiet=True)
+    assert model.config.data.window == teacher.config.data.window
+    assert [codec.to_json() for codec in model.codecs.all] == [codec.to_json() for codec in teacher.codecs.all]
+    assert model.config.train.teacher_outputs == "add"
+    kept = json.loads((tmp_path / "s" / bundle.TRAINING / "train-outputs.json").read_text())
+    assert len(kept) == 30  # 24 of the 40 rows of each group come before the validation, and 9 begin no window
+    assert [forecast.group for forecast in model.forecast(teacher.config.data.train)] == ["a", "b"]
+    assert model.evaluate()["rows"] == teacher.evaluate()["rows"]
 
 
 @given(st.integers(0, 1000))

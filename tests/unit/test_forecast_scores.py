@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import integrate, stats
 
 from antiphon.common.intervals import fitted, from_json
 from antiphon.evaluation.controls import Linear, _ridge, naive, season_of, seasonal_naive
 from antiphon.evaluation.forecasts import (
     LEVELS,
-    crps_of_laplace,
-    crps_of_mixture,
-    crps_of_normal,
+    Floats,
     crps_of_quantiles,
-    crps_of_samples,
     interval_scores,
     pinball,
     point_scores,
@@ -26,6 +26,56 @@ from antiphon.evaluation.forecasts import (
 )
 
 NUMBER = st.floats(-50, 50)
+
+
+def crps_of_samples(samples: NDArray[Any], references: NDArray[Any]) -> Floats:
+    """The score [...] of samples [..., M]: E|X - y| - E|X - X'| / 2 over the samples (Gneiting & Raftery 2007)."""
+    ordered = np.sort(samples.astype(np.float64), -1)
+    count = ordered.shape[-1]
+    ranks = 2 * np.arange(1, count + 1) - count - 1
+    spread = (ranks * ordered).sum(-1) / count**2  # half the mean difference of two samples
+    result: Floats = np.abs(ordered - references[..., None]).mean(-1) - spread
+    return result
+
+
+_erf: Callable[[Any], Floats] = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _normal(z: NDArray[Any]) -> tuple[Floats, Floats]:
+    """The standard normal distribution and its density."""
+    return 0.5 * (1 + _erf(z / math.sqrt(2))), np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+
+
+def crps_of_normal(mean: NDArray[Any], deviation: NDArray[Any], references: NDArray[Any]) -> Floats:
+    """The score of a normal distribution, in closed form (Gneiting et al. 2005)."""
+    z = (references - mean) / deviation
+    below, density = _normal(z)
+    result: Floats = deviation * (z * (2 * below - 1) + 2 * density - 1 / math.sqrt(math.pi))
+    return result
+
+
+def crps_of_laplace(median: NDArray[Any], scale: NDArray[Any], references: NDArray[Any]) -> Floats:
+    """The score of a Laplace distribution, in closed form (Jordan et al. 2019, scoringRules)."""
+    z = np.abs(references - median) / scale
+    result: Floats = scale * (z + np.exp(-z) - 0.75)
+    return result
+
+
+def crps_of_mixture(
+    weights: NDArray[Any], means: NDArray[Any], deviations: NDArray[Any], references: NDArray[Any]
+) -> Floats:
+    """The score [...] of a mixture of normal distributions [..., K], in closed form (Grimit et al. 2006)."""
+
+    def distance(mean: NDArray[Any], deviation: NDArray[Any]) -> Floats:  # E|X| of a normal X
+        below, density = _normal(mean / deviation)
+        result: Floats = mean * (2 * below - 1) + 2 * deviation * density
+        return result
+
+    near = (weights * distance(references[..., None] - means, deviations)).sum(-1)
+    both = np.sqrt(deviations[..., :, None] ** 2 + deviations[..., None, :] ** 2)
+    apart = distance(means[..., :, None] - means[..., None, :], both)
+    result: Floats = near - 0.5 * (weights[..., :, None] * weights[..., None, :] * apart).sum((-2, -1))
+    return result
 
 
 @given(st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=12))

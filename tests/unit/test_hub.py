@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import hub as stand_in
 import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
+from untrained import KINDS, rows_of, untrained
 
 import antiphon
 from antiphon.cli.main import app
@@ -98,6 +100,27 @@ def test_an_exported_model_travels_too(hub: stand_in.Hub, folder: Path, tmp_path
         assert (tmp_path / "pulled" / name).read_bytes() == (tmp_path / "exported" / name).read_bytes()
 
 
+def test_a_series_by_positions_travels_with_its_graph(hub: stand_in.Hub, tmp_path: Path) -> None:
+    tree, columns = KINDS["frames to a series by positions"]
+    export(untrained(tmp_path, tree, rows_of(**columns)).folder, tmp_path / "exported")
+    antiphon.push(tmp_path / "exported", "anna/series")
+    antiphon.pull("anna/series", tmp_path / "pulled")
+    assert (tmp_path / "pulled" / "write.onnx").is_file()
+
+
+def test_without_the_runtime_no_exported_model_is_downloaded(
+    hub: stand_in.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repositories["anna/small"] = stand_in.Repository({"antiphon.json": b"{}", "step.onnx": b"x"})
+    monkeypatch.setitem(sys.modules, "antiphon_runtime", None)
+    with pytest.raises(
+        ModelFolderError, match=r"anna/small: is an exported model, .*pip install 'antiphon\[runtime\]'"
+    ):
+        antiphon.pull("anna/small", tmp_path / "pulled")
+    assert not any("/resolve/" in request for request in hub.requests)
+    assert not list(tmp_path.iterdir())
+
+
 def published(hub: stand_in.Hub, folder: Path, name: str = "anna/letters", **keys: bool) -> stand_in.Repository:
     """A repository with the files of a folder."""
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
@@ -161,7 +184,9 @@ def test_no_pickle_and_no_code_is_downloaded(hub: stand_in.Hub, folder: Path, tm
 
 @pytest.mark.parametrize(
     ("name", "part"),
-    [("weights.safetensors", True), ("vocabulary-source-2.json", True), ("step.onnx", True), ("calibration.json", True),
+    [("weights.safetensors", True), ("vocabulary-source-2.json", True), ("step.onnx", True),
+     ("write.onnx", True), ("notes.onnx", False),
+     ("calibration.json", True),
      ("training", False), ("model.pt", False), ("vocabulary-target.pkl", False), ("tokenizer.json", False),
      ("evaluation-1.npz", False)],
 )  # fmt: skip
@@ -188,6 +213,7 @@ def test_what_the_hub_refuses_is_one_message(
     assert "anna/other: is no Antiphon model: it has neither config.yaml" in message("pull", "anna/other", *out)
     assert "anna/open: has no such revision" in message("pull", "anna/open", *out, "--revision", "v9")
     assert "french: a model on the hub is named USER/MODEL" in message("pull", "french", *out, status=2)
+    assert "anna/: a model on the hub is named USER/MODEL" in message("pull", "anna/", status=2)
     assert f"{folder}: exists; name another folder with --out" in message("pull", "anna/open", "--out", folder)
     assert "no such model folder" in message("push", tmp_path / "none", "anna/new")
     assert '"license" must be one of' in message("push", folder, "anna/new", "--license", "nonsense")

@@ -7,7 +7,9 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from tasks import write_table
 from typer.testing import CliRunner
@@ -16,6 +18,7 @@ import antiphon
 from antiphon import load
 from antiphon.api import read_config
 from antiphon.cli.main import app
+from antiphon.common.inputs import parts_of
 from antiphon.config.load import read_config_file
 from antiphon.training.loop import train
 
@@ -186,3 +189,15 @@ def test_a_blank_at_the_end_of_a_prompt_is_read(write: Write, tmp_path: Path) ->
     item, other = load(model, "cpu").predict(["abc", "abc "])
     assert other.tokens[:4] == ["a", "b", "c", " "]
     assert item.source_tokens != other.source_tokens
+
+
+def test_an_input_is_empty_only_if_all_its_parts_are_empty_texts() -> None:
+    array = np.zeros(3)
+    first, nothing, last = parts_of(("", array), [True, False, True]) or []
+    assert (first, nothing) == ("", "")
+    assert last is array
+    assert parts_of(("", 0), [True, True]) == ["", 0]
+    empties: list[Any] = [("", ""), [], "", "  "]
+    for empty in empties:
+        assert parts_of(empty, [True, True]) is None
+    assert parts_of("", [True]) is None

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structures import STRUCTURES
 from typer.testing import CliRunner
-from untrained import KINDS, picture_files, rows_of
+from untrained import KINDS, forecaster, picture_files, rows_of
 from untrained import untrained as model_of
 
 import antiphon
@@ -79,6 +79,30 @@ def test_a_row_whose_target_is_the_prediction_has_no_doubt(tmp_path: Path, case:
     table = tmp_path / "predicted.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert [item.doubt for item in model.doubt(str(table))] == pytest.approx([0] * len(rows), abs=1e-4)
+
+
+@pytest.mark.parametrize("case", ["frames to a series by positions", "frames to bits"])
+def test_numbers_with_a_density_are_compared_with_what_is_predicted(tmp_path: Path, case: str) -> None:
+    model = model_of_kind(tmp_path, case)
+    items = sorted(model.doubt(model.config.data.train), key=lambda item: item.line)
+    predicted = [prediction.values for prediction in model.predict(KINDS[case][1]["x"])]
+    if case.endswith("bits"):
+        predicted = [(values > 0.5).astype(int) for values in predicted]
+    table = tmp_path / "predicted.jsonl"
+    pairs = zip(KINDS[case][1]["x"], predicted, strict=True)
+    table.write_text(
+        "".join(json.dumps({"x": x, "y": values.tolist()}) + "\n" for x, values in pairs), encoding="utf-8"
+    )
+    assert [item.best for item in items] == pytest.approx(model.score(str(table)), abs=1e-3)
+    assert all(item.best != 0 and item.prediction for item in items)
+    assert [item.doubt for item in model.doubt(str(table))] == pytest.approx([0] * len(items), abs=1e-3)
+
+
+def test_windows_that_share_rows_are_not_divided(tmp_path: Path) -> None:
+    model = forecaster(tmp_path, source={"kind": "frames", "columns": ["y"]})
+    with pytest.raises(TrainingError, match=r"neighbouring windows share rows.*--no-cross"):
+        antiphon.doubt(model.folder)
+    assert len(antiphon.doubt(model.folder, cross=False)) == len(model.rows(model.config.data.train))
 
 
 def test_planted_errors_come_first_when_others_judge(tmp_path: Path) -> None:
@@ -270,6 +294,13 @@ def test_uncertainties_are_largest_where_candidates_are_equal(by: str) -> None:
     assert len(set(values)) == 4
     texts = [antiphon.Candidate(text, [text], math.log(p)) for text, p in (("a", 0.4), ("b", 0.4))]
     assert uncertainty(antiphon.TextPrediction("a", ["a"], texts[0].score, texts, [])) >= 0.6
+
+
+@pytest.mark.parametrize("by", ["margin", "entropy"])
+def test_texts_of_ctc_have_several_candidates(tmp_path: Path, by: str) -> None:
+    model = model_of_kind(tmp_path, "frames to text with CTC")
+    inputs = KINDS["frames to text with CTC"][1]["x"]
+    assert all(item.uncertainty > 0 for item in model.next_rows(inputs, len(inputs), by))
 
 
 def test_the_command_lists_inputs_with_what_is_predicted(model_folder: Path, tmp_path: Path, write: Write) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from untrained import KINDS, rows_of, untrained
 
 import antiphon
 from antiphon.cli.main import app
+from antiphon.common.answers import Candidate, TextPrediction
 from antiphon.data.formats import FORMATS, Layout
 from antiphon.data.lexicons import LEXICONS, Pronunciation, pronunciations, read_any, refused_symbol
 from antiphon.errors import AntiphonError, DataError, ModelFolderError
@@ -221,6 +223,17 @@ def test_doubtful_words_are_listed_the_least_sure_first(folder: Path, exported: 
         assert f"{doubtful}: {len(expected)} words to look at" in done.stderr
     items = antiphon.lexicon(folder, words).doubtful(0.0)
     assert [word.word for word in items] == ["zz"], "a word with unknown letters is doubtful at any confidence"
+
+
+def test_a_word_whose_best_output_is_empty_is_doubtful_and_has_as_many_pronunciations(folder: Path) -> None:
+    outputs = [Candidate("", [], -0.1), *(Candidate(f"{letter} B", [letter, "B"], -2.0) for letter in "ABCDEFGHIJ")]
+
+    def answers(words: Sequence[str], beam: int | None, n_best: int) -> list[TextPrediction]:
+        return [TextPrediction("", [], -0.1, outputs[:n_best], list(word), confidence=0.97) for word in words]
+
+    [word] = antiphon.lexicon(replace(loaded(folder), answers=answers), ["cab"], n_best=8).words
+    assert [item.symbols for item in word.pronunciations] == [(letter, "B") for letter in "ABCDEFGH"]
+    assert word.confidence == 0.0
 
 
 def test_a_model_without_confidence_is_told_how(folder: Path, exported: Path, tmp_path: Path, write: Write) -> None:

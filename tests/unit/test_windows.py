@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import antiphon_runtime
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from untrained import forecaster
 
 from antiphon.api import read_config
 from antiphon.common.calendar import read_time, written_alike
+from antiphon.common.intervals import fitted
 from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data.encode import encode_rows
@@ -25,9 +29,17 @@ from antiphon.data.problems import Problems
 from antiphon.data.times import Step, step_of
 from antiphon.data.windows import Windows
 from antiphon.errors import ConfigError, DataError
+from antiphon.evaluation.forecasts import LEVELS
+from antiphon.evaluation.task import Task
+from antiphon.evaluation.windows import Forecasts, forecast
+from antiphon.evaluation.windows import rolling as rolled
+from antiphon.export.folder import export
 from antiphon.tools.preparing import prepare_table
 from antiphon.training.prepare import prepare
 from antiphon.use.forecasting import continued_inputs
+from antiphon.use.loading import load
+from antiphon.use.measuring import calibrate_intervals, task_of
+from antiphon.use.predictor import Predictor
 
 START = np.datetime64("2024-02-27 00:00:00", "s")
 
@@ -415,6 +427,141 @@ def test_problems_are_told_together(tmp_path: Path) -> None:
     config = config_of(file)
     load_rows(config, file, problems)
     assert problems.reasons.total() == 2  # and not again as missing numbers
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    return forecaster(tmp_path_factory.mktemp("forecaster"))
+
+
+def test_what_a_window_takes_from_its_last_row_has_no_number_of_steps(model: Predictor, tmp_path: Path) -> None:
+    rows = model.rows(model.config.data.train)
+    read = [codec.reads for codec in model.codecs.sources]
+    inputs = [tuple(value for value, there in zip(row.sources, read, strict=True) if there) for row in rows[:3]]
+    expected = model.predict(inputs)
+    forecasts = model.forecast(model.config.data.train)
+    assert [forecast.group for forecast in forecasts] == ["a", "b"]
+    export(model.folder, tmp_path / "shipped")
+    manifest = tmp_path / "shipped" / "antiphon.json"
+    described = json.loads(manifest.read_text())
+    assert [source.get("steps") for source in described["sources"]] == [6, 4, None, None, None, None]
+    for source in described["sources"]:  # as earlier releases wrote it
+        source.setdefault("steps", 6)
+    for _ in range(2):
+        made = antiphon_runtime.load(tmp_path / "shipped").predict(inputs)
+        for prediction, same in zip(made, expected, strict=True):
+            np.testing.assert_allclose(prediction.values, same.values, atol=1e-4)
+        manifest.write_text(json.dumps(described))
+    wrong = (inputs[0][0][1:], *inputs[0][1:])
+    with pytest.raises(DataError, match="has 5 steps, but the model reads 6"):
+        model.predict([wrong])
+
+
+def windows_of_inputs(model: Predictor) -> list[tuple[Any, ...]]:
+    """What continues the groups of the training table, as inputs of `predict`."""
+    table = model.config.data.train
+    assert isinstance(table, str)
+    return [value for value, _, _ in continued_inputs(table, model.config, model.codecs)]
+
+
+@pytest.mark.parametrize("rolling", [0, 25])
+def test_groups_draw_numbers_of_their_own_as_predict_does(model: Predictor, tmp_path: Path, rolling: int) -> None:
+    model.save(tmp_path / "copy")
+    copy = load(tmp_path / "copy", "cpu")
+    copy.calibrate_intervals(rolling=rolling)
+    drawn = {"seed": 3}
+    expected = copy.predict(windows_of_inputs(copy), sample=drawn, n_best=2)
+    made = [item.prediction for item in copy.forecast(copy.config.data.train, sample=drawn, n_best=2)]
+    for prediction, same in zip(made, expected, strict=True):
+        np.testing.assert_allclose(prediction.samples or [], same.samples, atol=1e-4)
+
+
+def test_rolling_intervals_are_those_of_the_last_windows_that_are_known(tmp_path: Path) -> None:
+    """Against the definition: for every chunk the residuals of the last 22 windows that end before it."""
+    model = forecaster(tmp_path, {"read": "position"}, source={"kind": "frames", "columns": ["y"]})
+    loaded = replace(model._loaded, intervals=None)
+    windows = model.rows(model.config.data.train)
+    assert isinstance(windows, Windows)
+    whole = task_of(loaded, windows)
+    first = fitted(np.asarray(LEVELS), *forecast(whole, range(4)), recent=22)  # any
+    task = replace(whole, intervals=first)
+    made = list(rolled(task))
+    places = np.split(np.arange(len(windows)), np.cumsum([len(part) for part, _ in made])[:-1])
+    refitted = 0
+    for (quantiles, _), numbers in zip(made, places, strict=True):
+        track, origin = windows.places[numbers[0]]
+        known = np.flatnonzero((windows.places[:, 0] == track) & (windows.places[:, 1] + 4 <= origin))[-22:]
+        some, intervals = forecast(whole, numbers.tolist()), first
+        if len(known) >= 20:
+            refitted += 1
+            past = forecast(whole, known.tolist())
+            intervals = fitted(np.asarray(LEVELS), *past, recent=22)
+        np.testing.assert_allclose(quantiles, intervals.quantiles(some.points, some.quantiles), atol=1e-4)
+    assert refitted == 4
+
+
+def test_a_line_is_no_row_of_a_long_table(model: Predictor) -> None:
+    for line in ("2024-02-27 00:00,a,1.5", "2024-02-27\ta\t1\t2\t3\t4"):
+        with pytest.raises(DataError, match=r"input 1: .*a long table is given as FILE: antiphon predict MODEL TABLE"):
+            model.predict([line])
+
+
+@pytest.mark.parametrize("recent", [0, 5])
+def test_the_later_half_of_several_groups_is_later_in_time(
+    model: Predictor, monkeypatch: pytest.MonkeyPatch, recent: int
+) -> None:
+    asked: list[int] = []
+    asked_again: list[str] = []
+
+    def spy(task: Task, numbers: Sequence[int], with_quantiles: bool = True) -> Forecasts:
+        asked.extend(numbers)
+        return forecast(task, numbers, with_quantiles)
+
+    def roll(task: Task) -> Iterator[tuple[Any, Any]]:
+        assert isinstance(task.rows, Windows)
+        asked_again.extend(map(task.rows.group, range(len(task.rows))))
+        return rolled(task)
+
+    monkeypatch.setattr("antiphon.evaluation.conformal.forecast", spy)
+    monkeypatch.setattr("antiphon.evaluation.conformal.rolling", roll)
+    windows = model.rows(model.config.data.train)
+    assert isinstance(windows, Windows)
+    calibrate_intervals(model._loaded, windows, recent)
+    times = [windows.times(number)[0] for number in asked[1:]]  # type: ignore[index]
+    assert len(times) == len(windows)
+    assert times == sorted(times)
+    if recent:
+        assert len(asked_again) == len(windows) - len(windows) // 2
+        assert abs(asked_again.count("a") - asked_again.count("b")) <= 1
+
+
+@pytest.mark.parametrize(("likelihood", "read"), [("gaussian", "output"), ("mae", "output"), ("mae", "position")])
+def test_quantiles_of_a_shipped_forecast_are_those_of_predict(tmp_path: Path, likelihood: str, read: str) -> None:
+    model = forecaster(tmp_path, {"likelihood": likelihood, "read": read}, source={"kind": "frames", "columns": ["y"]})
+    asked = {"decode.quantiles": [0.1, 0.9]}
+    if likelihood == "mae":
+        with pytest.raises(ConfigError, match=r"decode\.quantiles: this model has no distribution of its numbers"):
+            export(model.folder, tmp_path / "refused", settings=asked)
+    model.calibrate_intervals()
+    export(model.folder, tmp_path / "shipped", settings=asked)
+    runtime = antiphon_runtime.load(tmp_path / "shipped")
+    window = [[float(hour)] for hour in range(6)]
+    [expected], [made] = model.predict([window], settings=asked), runtime.predict([window])
+    assert made.quantiles.keys() == expected.quantiles.keys() == {0.1, 0.9}
+    for level, numbers in expected.quantiles.items():
+        np.testing.assert_allclose(made.quantiles[level], numbers, atol=1e-4)
+    other = {"decode.quantiles": [0.025, 0.975]}
+    for refused in (
+        lambda: model.predict([window], settings=other),
+        lambda: export(model.folder, tmp_path / "refused", settings=other),
+    ):
+        with pytest.raises(ConfigError, match=r"decode\.quantiles: the calibrated probabilities are 0\.05, .*0\.025"):
+            refused()
+    manifest = tmp_path / "shipped" / "antiphon.json"
+    manifest.write_text(manifest.read_text().replace("0.9\n", "0.975\n"))  # as earlier releases exported it
+    if read == "output":
+        with pytest.raises(antiphon_runtime.OptionError, match=r"the calibrated probabilities are .*export the model"):
+            antiphon_runtime.load(tmp_path / "shipped").predict([window])
 
 
 def test_predicted_times_have_one_form() -> None:

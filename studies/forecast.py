@@ -53,6 +53,8 @@ OIL: Mapping[str, object] = {  # the recipe for the oil temperature alone, a day
     "data.window.horizon": 24,
     "model.encoder.hidden": 128,
     "model.decoder.hidden": 128,
+    "model.dropout": 0.3,
+    "train.learning_rate": 0.001,
 }  # fmt: skip
 
 

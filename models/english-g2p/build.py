@@ -4,7 +4,7 @@ python models/english-g2p/build.py --hold-out WORDS --work DIR [--teachers 3] [-
     writes the tables, trains the teachers, distills them into one small model, calibrates, exports and measures it;
     what DIR has already is not made again, and a training that was stopped goes on
 python models/english-g2p/build.py --hold-out WORDS --work DIR --compare FOLDER
-    beside g2p_en 2.1.0, unpacked in FOLDER (`pip download --no-deps g2p_en==2.1.0`), on the same words in one run
+    beside g2p_en 2.1.0, whose unpacked package (`pip download --no-deps g2p_en==2.1.0`) is FOLDER, on the same words
 python models/english-g2p/build.py --work DIR --publish
     writes antiphon/ready/english-g2p, the folder that the name english-g2p stands for, from what DIR has, and the wheel
     antiphon-english-g2p into DIR/dist
@@ -46,6 +46,7 @@ PLACE = READY / HERE.name
 FIGURES, BESIDE = "figures.json", "beside.json"  # what was measured, in the folder of work
 CALIBRATION_WORDS = 4_000  # of the training part, which no training sees either: they choose weights and calibrate
 MOST_BYTES = 2_000_000
+COMPARED = 2_000  # words
 Pronunciations = dict[str, list[str]]
 
 
@@ -178,10 +179,11 @@ def compared(folder: Path, work: Path, package: Path, rounds: int = 5) -> dict[s
 
     words = references(work / "test.tsv")
     model, peer = antiphon_runtime.load(folder, threads=1), network(package)
-    few = list(words)[:2_000]
+    few = list(words)[:: max(len(words) // COMPARED, 1)][:COMPARED]
     sides: dict[str, Callable[[], list[str]]] = {
-        "this model": lambda: [prediction.text for prediction in model.predict(few)],
-        "g2p_en": lambda: [" ".join(peer(word)) for word in few],
+        "this model, beam of 5": lambda: [prediction.text for prediction in model.predict(few)],
+        "this model, greedy": lambda: [prediction.text for prediction in model.predict(few, beam=1)],
+        "g2p_en, greedy": lambda: [" ".join(peer(word)) for word in few],
     }
     rates: dict[str, list[float]] = {name: [] for name in sides}
     scores: dict[str, dict[str, float]] = {}
@@ -230,6 +232,9 @@ def card(loaded: bundle.Bundle, work: Path) -> str:
         f"| {name} | {side['wer']:.1%} | {side['wer_with_stress']:.1%} | {side['words_per_second']:,.0f} |"
         for name, side in beside.items()
     )
+    taught = (
+        f", distilled from {len(loaded.config.train.teachers)} larger models" if loaded.config.train.teachers else ""
+    )
     size = sum(parameter.numel() for parameter in loaded.model.parameters())
     return f"""# {HERE.name}
 
@@ -250,8 +255,8 @@ others, which chose and calibrated the weights, were not trained on.
 
 The share of wrong words among all {figures["words"]:,} test words; a word is right if its output is one of its
 pronunciations. In 8 bits, with a beam of 5: **{figures["wer"]:.1%}** without regard to stress,
-{figures["wer_with_stress"]:.1%} with it. Beside the network of g2p_en 2.1.0 on the
-first 2,000 of them, in the same run, one thread:
+{figures["wer_with_stress"]:.1%} with it. Beside the network of g2p_en 2.1.0 on {COMPARED:,} of
+them, in the same run, one thread:
 
 | | wrong | wrong with stress | words/s |
 |---|---|---|---|
@@ -265,8 +270,7 @@ g2p_en may have been trained on these words; this model was not.
 - Abbreviations, digits and foreign names are where it fails first; `calibrate`d confidence (`--json`,
   `--abstain-below`) says which outputs to check.
 
-Made by `models/english-g2p/build.py`: {loaded.config.train.epochs} epochs, distilled from
-larger models of the same rows.
+Made by `models/english-g2p/build.py`: {loaded.config.train.epochs} epochs{taught}.
 """
 
 

@@ -506,7 +506,7 @@ def test_a_line_is_no_row_of_a_long_table(model: Predictor) -> None:
             model.predict([line])
 
 
-@pytest.mark.parametrize("recent", [0, 5])
+@pytest.mark.parametrize("recent", [0, 20])
 def test_the_later_half_of_several_groups_is_later_in_time(
     model: Predictor, monkeypatch: pytest.MonkeyPatch, recent: int
 ) -> None:

@@ -34,7 +34,6 @@ from antiphon.errors import AntiphonError, DataError
 MOST = 4  # processes, unless configured
 BUFFER = 1 << 20  # bytes of a pipe
 PATIENCE = 0.1  # seconds between looks whether the reading is to end
-NICE = 10  # of the processes: reading ahead takes what the training leaves idle, and slows it only where it must
 
 T = TypeVar("T")
 
@@ -199,8 +198,6 @@ def _give(task: Mapping[str, Any], out: BinaryIO) -> None:
 def main() -> None:
     """The process of a worker."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(os, "nice"):  # not on Windows
-        os.nice(NICE)
     out = os.fdopen(os.dup(1), "wb", buffering=BUFFER)
     os.dup2(2, 1)  # what a module prints is no frame
     task = json.load(sys.stdin)

@@ -162,8 +162,8 @@ Seven columns, hour by hour ([ETT](https://github.com/zhouhaoyi/ETDataset)), by 
 and 4 months (8,640, 2,880 and 2,880 rows) to train, validate and test; the last 96 hours are read; every window of the
 test months counts, none is dropped; errors are in deviations of the training rows, over all columns. The model is
 [forecast-ett](../../configs/forecast-ett.yaml), a GRU that reads and writes segments of 24 hours (SegRNN, Lin et al.
-2023, arXiv 2308.11200), half as wide and as long as the paper's. Published is the paper's figure. Linear is ridge regression from
-the past of each column to its future, in closed form.
+2023, arXiv 2308.11200), half as wide and as long as the paper's. Published is the paper's figure.
+Linear is ridge regression from the past of each column to its future, in closed form.
 Made by `studies/forecast.py` from [forecast.jsonl](forecast.jsonl), where every run stands.
 """
 INTERVALS = """

@@ -1,7 +1,7 @@
-"""Models that come with Antiphon: the folders of `antiphon/ready`, which are used by their names.
+"""Ready models: the folders of `antiphon/ready`, which are used by their names.
 
-`antiphon predict english-g2p < words` works as with the path of any model folder. The scripts that make these models
-are in `models/` of the repository.
+`antiphon predict english-g2p < words` works as with the path of any model folder. Scripts in `models/` of the
+repository write these folders, which are installed with the package and not kept in git.
 """
 
 from __future__ import annotations

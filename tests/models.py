@@ -52,7 +52,7 @@ class SideSizes(NamedTuple):
     begin: int = BOS
 
 
-SCALES = {"rnn_relu": 0.35, "selective": 0.35}  # of weights of cells whose state is not bounded
+SCALES = {"rnn_relu": 0.35, "selective": 0.35}  # weights of cells whose state is not bounded
 NAMES = list(AXES)
 Choice = tuple[Any, ...]
 
@@ -152,16 +152,16 @@ def make(choice: Choice, source_symbols: int = 9, target_symbols: int = 8, seed:
     """An untrained model with weights large enough that its outputs differ from row to row.
 
     A rectified state is not bounded: under such weights it dies or grows by orders of magnitude, and
-    rounding with it, so its weights are smaller and its biases positive. A selective cell multiplies what it makes of
-    its input three times with each other: its weights are smaller too.
+    rounding with it, so the weights of the cells are smaller and biases positive. A selective cell multiplies
+    what it makes of its input three times with each other: the weights of such a cell are smaller too.
     """
     torch.manual_seed(seed)
     kind = choice[NAMES.index("cell")]
     relu, scale = kind == "rnn_relu", SCALES.get(kind, 0.6)
     model = many_to_many(settings(choice), [SideSizes("symbols", source_symbols)], SideSizes("symbols", target_symbols))
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn_like(parameter) * scale)
+        for label, parameter in model.named_parameters():
+            parameter.copy_(torch.randn_like(parameter) * (scale if "cells." in label else 0.6))
             if relu and parameter.dim() == 1:
                 parameter.add_(0.3)
         model.embedding.weight[PAD] = 0

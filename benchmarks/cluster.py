@@ -1,12 +1,13 @@
 """Prediction over Ray Data beside as many plain processes: rows a second, the memory of a worker, and what this
 machine's reader and writer can pass.
 
-python benchmarks/cluster.py MODEL WORDS [--rows 200000] [--short 20000] [--workers 2] [--rounds 3]
+python benchmarks/cluster.py MODEL WORDS [--rows 200000] [--short 20000] [--workers 2] [--rounds 3] [--kills 3]
 
 MODEL is a folder that `antiphon export` has written, WORDS a file with an input a line, repeated as needed.
 Every side predicts a short file and a long one; what the long one takes longer is the time of the difference, so that
 Ray's start and imports fall out (they have a row of their own). A plain process is `antiphon-runtime` with one thread
-and its share of the rows. Memory is the most that a worker holds for itself (USS), read five times a second.
+and its share of the rows. Memory is the most that a worker holds for itself (USS), read five times a second. At the end
+workers are killed (SIGKILL) at random moments of one more run, and its output is compared with that of `predict`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -38,6 +40,11 @@ WORKER = "ray::MapWorker"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def working() -> list[psutil.Process]:
+    """The processes of Ray's workers."""
+    return [each for each in psutil.process_iter(["cmdline"]) if WORKER in " ".join(each.info["cmdline"] or [])]
+
+
 @contextmanager
 def watched(most: list[float]) -> Iterator[None]:
     """Within it, the MiB that the largest worker of Ray holds for itself are added to `most`."""
@@ -46,12 +53,9 @@ def watched(most: list[float]) -> Iterator[None]:
 
     def watch() -> None:
         while not done.wait(0.2):
-            for process in psutil.process_iter(["cmdline"]):
-                if WORKER in " ".join(process.info["cmdline"] or []):
-                    try:
-                        held.append(process.memory_full_info().uss / 2**20)
-                    except psutil.Error:
-                        continue
+            for process in working():
+                with suppress(psutil.Error):
+                    held.append(process.memory_full_info().uss / 2**20)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -78,6 +82,28 @@ def seconds(commands: Sequence[tuple[Sequence[object], Path | None]]) -> float:
         if process.wait():
             raise SystemExit(f"process {process.pid}: status {process.returncode}")
     return time.perf_counter() - began
+
+
+def killed(model: Path, path: Path, folder: Path, workers: int, kills: int, lasts: float) -> int:
+    """How often a worker was killed in a run of about `lasts` seconds, whose output was that of `predict`."""
+    chance, done = random.Random(1), 0
+    plain, out = folder / "plain.tsv", folder / "killed"
+    seconds([(["antiphon", "predict", model, path, "--device", "cpu", "--out", plain], None)])
+    command = [sys.executable, "-m", "antiphon", "predict", model, path, "--ray", "local", "--workers", workers]
+    run = subprocess.Popen([*map(str, command), "--out", str(out)], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    while run.poll() is None and done < kills:
+        if not (alive := working()):
+            time.sleep(0.1)
+            continue
+        time.sleep(chance.uniform(0.05, 0.2) * lasts)
+        with suppress(psutil.Error):
+            chance.choice(alive).kill()
+            done += 1
+    if run.wait():
+        raise SystemExit(f"the run whose workers were killed: status {run.returncode}")
+    if (out / f"{path.stem}.tsv").read_bytes() != plain.read_bytes():
+        raise SystemExit("after kills the output is not that of `predict`")
+    return done
 
 
 def passed(model: Path, path: Path, folder: Path) -> tuple[float, float]:
@@ -112,6 +138,7 @@ def main() -> None:
     parser.add_argument("--short", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kills", type=int, default=3)
     given = parser.parse_args()
     rates: dict[str, list[float]] = {"plain processes": [], "Ray Data": []}
     start: list[float] = []
@@ -142,6 +169,7 @@ def main() -> None:
             reader.append(passes[0])
             writer.append(passes[1])
             print(f"round {number + 1}: " + ", ".join(f"{title} {rate[-1]:,.0f}" for title, rate in rates.items()))
+        kills = killed(given.model, whole[given.rows], top, given.workers, given.kills, ray[given.rows])
     first = statistics.median(rates["plain processes"])
     table = {
         title: [middle(values), f"{statistics.median(values) / first:.2f}"]
@@ -151,7 +179,8 @@ def main() -> None:
     about = (
         f"{given.rows:,} rows, {sides}; start-up of Ray {middle(start)} s, most memory of a worker "
         f"{middle(memory)} MiB; median and "
-        f"range of {given.rounds} interleaved rounds."
+        f"range of {given.rounds} interleaved rounds. In one more run workers were killed {kills} times: its output "
+        f"is, byte for byte, that of `predict` without Ray."
     )
     write("cluster", about, table, ("side", "rows/s", "of the first"), given.workers)
 

@@ -48,6 +48,11 @@ class Vocabulary:
         """The symbol's id, UNK if it is not in the vocabulary."""
         return self._ids.get(symbol, UNK)
 
+    def ids(self, symbols: Iterable[str]) -> list[int]:
+        """The id of each symbol."""
+        get = self._ids.get
+        return [get(symbol, UNK) for symbol in symbols]
+
     def place(self, symbol: str) -> int:
         """The place of a symbol that is in the vocabulary."""
         return self._ids[symbol] - SPECIALS

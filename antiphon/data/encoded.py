@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +19,12 @@ class Sequences:
     """Many arrays [steps, ...] in one flat array: for ids 4 bytes per step and 8 bytes per sequence."""
 
     def __init__(self, sequences: Iterable[Sequence[int] | NDArray[Any]]) -> None:
-        flat = [s if isinstance(s, np.ndarray) else np.asarray(s, dtype=np.int32) for s in sequences]
-        self.values = np.concatenate(flat) if flat else np.zeros(0, np.int32)
-        self.lengths: Ints = np.fromiter(map(len, flat), dtype=np.int64, count=len(flat))
+        all_of = list(sequences)
+        self.lengths: Ints = np.fromiter(map(len, all_of), dtype=np.int64, count=len(all_of))
+        if any(isinstance(sequence, np.ndarray) for sequence in all_of):
+            self.values = np.concatenate([s if isinstance(s, np.ndarray) else np.asarray(s, np.int32) for s in all_of])
+        else:
+            self.values = np.fromiter(chain.from_iterable(all_of), np.int32, int(self.lengths.sum()))
         self.ends: Ints = np.cumsum(self.lengths, dtype=np.int64)
 
     @classmethod

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from antiphon.common.numbers import with_point
@@ -50,12 +50,12 @@ class Codecs:
     target: Codec
     shortlist: Shortlist | None = None
 
-    @property
+    @cached_property
     def all(self) -> tuple[Codec, ...]:
         """The codecs of the sources, and behind them the target's."""
         return (*self.sources, self.target)
 
-    @property
+    @cached_property
     def named(self) -> dict[str, Codec]:
         """Every codec by its side's name: source, source-2, ..., target."""
         return dict(zip(side_names(len(self.sources)), self.all, strict=True))

@@ -49,6 +49,7 @@ class _Entry(NamedTuple):
     """The content of a row for each side that has columns, before it is read, with files and lines."""
 
     files: Sequence[str]  # the file of each value
+    folders: Sequence[str]  # and the folder of that file
     lines: Sequence[int]  # several for a group
     values: Sequence[object]
     names: Sequence[str] | None = None  # of the columns of rows in memory
@@ -123,10 +124,9 @@ def _texts_in_memory(rows: InMemory, side: SideReader, problems: Problems) -> It
 def _read(entry: _Entry, sides: Sequence[SideReader], problems: Problems) -> Row | None:
     """The row as all sides read it; a bad one is added to `problems`."""
     values: list[Any] = []
-    contents = iter(zip(entry.files, entry.values, strict=True))
+    contents = iter(zip(entry.files, entry.folders, entry.values, strict=True))
     for side in sides:
-        file, value = next(contents) if side.columns is not None else (entry.files[0], "")
-        folder = _folder_of(file)
+        file, folder, value = next(contents) if side.columns is not None else (entry.files[0], entry.folders[0], "")
         try:
             values.append(side.read(value, folder))
         except ValueError as error:
@@ -155,6 +155,7 @@ def _folder_of(file: str) -> str:
 
 
 def _parallel_entries(files: Sequence[str], problems: Problems) -> Iterator[_Entry]:
+    folders = list(map(_folder_of, files))
     for items in zip_longest(*map(read_items, files)):
         if None in items:
             longer, line = next((file, item[0]) for file, item in zip(files, items, strict=True) if item is not None)
@@ -166,13 +167,14 @@ def _parallel_entries(files: Sequence[str], problems: Problems) -> Iterator[_Ent
                 break
         else:
             first_line, _, _ = items[0]
-            yield _Entry(files, [first_line], [value for _, value, _ in items])
+            yield _Entry(files, folders, [first_line], [value for _, value, _ in items])
 
 
 def _table_entries(
     table: str | InMemory, sides: Sequence[SideReader], layout: Layout, problems: Problems, group: Column | None
 ) -> Iterator[_Entry]:
     path, files = str(table), [str(table)] * len(sides)
+    folders = [_folder_of(path)] * len(sides)
     columns = [column for side in sides for column in _columns_of(side)]
     named = group is not None or all(side.named for side in sides)
     columns = columns if group is None else [group, *columns]
@@ -185,10 +187,10 @@ def _table_entries(
         rows = read_table(table, columns, layout.header, problems, named, layout.separator, fills)
     if group is None:
         for line, values in rows:
-            yield _Entry(files, [line], _by_side(sides, values), names)
+            yield _Entry(files, folders, [line], _by_side(sides, values), names)
     else:
         for lines, by_side in _groups(path, sides, rows, problems):
-            yield _Entry(files, lines, by_side, names)
+            yield _Entry(files, folders, lines, by_side, names)
 
 
 def _columns_of(side: SideReader) -> Sequence[Column]:

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -34,6 +35,7 @@ from antiphon.errors import AntiphonError, DataError
 MOST = 4  # processes, unless configured
 BUFFER = 1 << 20  # bytes of a pipe
 PATIENCE = 0.1  # seconds between looks whether the reading is to end
+SHARE = 0.8  # part of the time for which a window is used, over which the next one is read
 
 T = TypeVar("T")
 
@@ -140,10 +142,43 @@ def working(
         end()
 
 
+class Pace:
+    """Spreads the reading of a window over most of the time for which the window before was used: a training that has
+    all cores is slowed down evenly, not for seconds at the beginning of each window."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.read = rows, 0
+        self.began, self.time = time.monotonic(), 0.0
+        self.ended = threading.Event()
+
+    def taken(self) -> None:
+        """A window is taken, and the reading of the next one begins."""
+        now = time.monotonic()
+        self.began, self.time, self.read = now, SHARE * (now - self.began), 0
+
+    def wait(self, placed: Placed) -> Placed:
+        """The chunk, when it is due; at once when the reading ends."""
+        self.read += len(placed[1].examples)
+        due = self.began + self.time * min(1.0, self.read / self.rows)
+        self.ended.wait(max(0.0, due - time.monotonic()))
+        return placed
+
+
 def windows_ahead(tables: Tables, workers: int, stream: Stream, at: Position) -> Iterator[Window]:
     """The windows of a stream from a position on, read by so many processes."""
+    pace = Pace(stream.window)
     with working(tables, workers, stream.seed, at) as (readers, end):
-        yield from ahead(stream.windows(at, readers), end)
+
+        def paced(epoch: int, place: Position) -> Mapping[int, Iterator[Placed]]:
+            return {reader: map(pace.wait, chunks) for reader, chunks in readers(epoch, place).items()}
+
+        def stop() -> None:
+            pace.ended.set()
+            end()
+
+        for window in ahead(stream.windows(at, paced), stop):
+            pace.taken()
+            yield window
 
 
 def ahead(windows: Iterator[T], end: Callable[[], None]) -> Iterator[T]:

@@ -24,10 +24,12 @@ from antiphon.config.load import parse_config
 from antiphon.config.schema import Config
 from antiphon.data import stream as streams
 from antiphon.data import workers
-from antiphon.data.encoded import Sequences
+from antiphon.data.encoded import Examples, Sequences
 from antiphon.data.load import load_rows, train_codecs
+from antiphon.data.problems import Problems
 from antiphon.data.shards import digests
-from antiphon.data.stream import Position, Stream, Tables, Window, dealt, in_turn
+from antiphon.data.stream import Chunk, Placed, Position, Stream, Tables, Window, dealt, in_turn
+from antiphon.data.workers import Pace
 from antiphon.errors import AntiphonError, ConfigError, DataError
 from antiphon.training.plan import Update, updates
 from antiphon.training.prepare import check_names, read_parts
@@ -463,3 +465,26 @@ def test_a_place_is_plain_values(tmp_path: Path) -> None:
     assert Position(**json.loads(json.dumps(asdict(last.position)))) == replace(
         last.position, places=[list(place) for place in last.position.places]
     )
+
+
+def test_a_window_is_read_over_most_of_the_time_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, waits = [100.0], list[float]()
+    monkeypatch.setattr(workers.time, "monotonic", lambda: now[0])
+    pace = Pace(100)
+    monkeypatch.setattr(pace.ended, "wait", waits.append)
+
+    def chunk(rows: int) -> Placed:
+        examples = Examples((Sequences([[1]] * rows),), Sequences([[1]] * rows))
+        return 0, Chunk(rows, examples, Problems(True))
+
+    pace.wait(chunk(50))
+    pace.taken()  # the first, at once
+    pace.wait(chunk(100))
+    assert waits == [0, 0]  # nothing is known yet
+    now[0] += 60
+    pace.taken()  # after the first was used for a minute
+    pace.wait(chunk(25))
+    now[0] += 30
+    pace.wait(chunk(25))  # late, since the reading takes its time
+    pace.wait(chunk(75))  # a last chunk may exceed the window
+    assert waits[2:] == pytest.approx([workers.SHARE * 15, 0, workers.SHARE * 60 - 30])

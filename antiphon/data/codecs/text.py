@@ -58,7 +58,7 @@ class TextCodec(Codec):
 
     def read(self, content: object, folder: str) -> Text:
         value = self.read_input(content)
-        if not all(as_text(text).strip() for text in turns_of(value)):
+        if not all([as_text(text).strip() for text in turns_of(value)]):
             raise ValueError("is empty" if isinstance(value, str) else "has an empty turn")
         return value
 
@@ -96,7 +96,9 @@ class TextCodec(Codec):
 
     def encode(self, value: Text) -> Array | Sequence[int]:
         """The ids of a text, or of every turn, with the end symbol."""
-        return [number for text in turns_of(value) for number in (*map(self.vocabulary.id, self.split(text)), EOS)]
+        if isinstance(value, str):
+            return [*self.vocabulary.ids(self.split(value)), EOS]
+        return [number for turn in value for number in (*self.vocabulary.ids(self.split(turn)), EOS)]
 
     def read_step(self, step: object) -> Array | Sequence[int]:
         ids = self.encode(as_text(step))

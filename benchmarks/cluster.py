@@ -7,7 +7,7 @@ MODEL is a folder that `antiphon export` has written, WORDS a file with an input
 Every side predicts a short file and a long one; what the long one takes longer is the time of the difference, so that
 Ray's start and imports fall out (they have a row of their own). A plain process is `antiphon-runtime` with one thread
 and its share of the rows. Memory is the most that a worker holds for itself (USS), read five times a second. At the end
-workers are killed (SIGKILL) at random moments of one more run, and its output is compared with that of `predict`.
+workers are killed (SIGKILL) at random moments of one more run, and its output is compared with that of one process.
 """
 
 from __future__ import annotations
@@ -85,10 +85,13 @@ def seconds(commands: Sequence[tuple[Sequence[object], Path | None]]) -> float:
 
 
 def killed(model: Path, path: Path, folder: Path, workers: int, kills: int, lasts: float) -> int:
-    """How often a worker was killed in a run of about `lasts` seconds, whose output was that of `predict`."""
-    chance, done = random.Random(1), 0
-    plain, out = folder / "plain.tsv", folder / "killed"
-    seconds([(["antiphon", "predict", model, path, "--device", "cpu", "--out", plain], None)])
+    """How often a worker was killed in a run of about `lasts` seconds, whose output was that of one plain process."""
+    chance, done, out = random.Random(1), 0, folder / "killed"
+    with open(path, encoding="utf-8") as words:
+        plain = [sys.executable, "-m", "antiphon_runtime.cli", str(model)]
+        answers = subprocess.run(plain, stdin=words, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True, check=True)
+    pairs = zip(path.read_text(encoding="utf-8").splitlines(), answers.stdout.splitlines(), strict=True)
+    expected = "".join(f"{word}\t{answer}\n" for word, answer in [("source", "prediction"), *pairs])
     command = [sys.executable, "-m", "antiphon", "predict", model, path, "--ray", "local", "--workers", workers]
     run = subprocess.Popen([*map(str, command), "--out", str(out)], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     while run.poll() is None and done < kills:
@@ -101,8 +104,8 @@ def killed(model: Path, path: Path, folder: Path, workers: int, kills: int, last
             done += 1
     if run.wait():
         raise SystemExit(f"the run whose workers were killed: status {run.returncode}")
-    if (out / f"{path.stem}.tsv").read_bytes() != plain.read_bytes():
-        raise SystemExit("after kills the output is not that of `predict`")
+    if (out / f"{path.stem}.tsv").read_text(encoding="utf-8") != expected:
+        raise SystemExit("after kills the output is not that of one plain process")
     return done
 
 
@@ -180,7 +183,7 @@ def main() -> None:
         f"{given.rows:,} rows, {sides}; start-up of Ray {middle(start)} s, most memory of a worker "
         f"{middle(memory)} MiB; median and "
         f"range of {given.rounds} interleaved rounds. In one more run workers were killed {kills} times: its output "
-        f"is, byte for byte, that of `predict` without Ray."
+        f"is, byte for byte, that of one plain process."
     )
     write("cluster", about, table, ("side", "rows/s", "of the first"), given.workers)
 

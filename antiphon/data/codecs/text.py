@@ -58,7 +58,7 @@ class TextCodec(Codec):
 
     def read(self, content: object, folder: str) -> Text:
         value = self.read_input(content)
-        if not all([as_text(text).strip() for text in turns_of(value)]):
+        if not all(as_text(text).strip() for text in turns_of(value)):
             raise ValueError("is empty" if isinstance(value, str) else "has an empty turn")
         return value
 

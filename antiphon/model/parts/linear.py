@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from antiphon.errors import ConfigError
 from antiphon.model.parts.recurrent import CANDIDATE, Cell
-from antiphon.model.parts.scan import Slopes, scan_blocks
+from antiphon.model.parts.scan import scan_blocks, scan_products
 from antiphon.model.state import Layer, at_least_float32
 
 LOWEST = -80.0  # below it a gate of minLSTM would be 0 in float32, and a share of two such gates undefined
@@ -65,7 +66,8 @@ class Convolution(nn.Module):
 
 
 class LinearCell(Cell):
-    """h' = a * h + b; a and b of `gates` blocks W x + b, with layer normalisation LN(W x) + b.
+    """h' = h + z * (y - h), so a = 1 - z and b = z * y; z and y of `gates` blocks W x + b, with layer normalisation
+    LN(W x) + b.
 
     With `kernel` above 1 a convolution of so many steps stands before W. Zoneout keeps h linear in the state before:
     h' = (1 - m (1 - a)) * h + m b, where m is 0 or 1 in training and 1 - zoneout in use.
@@ -80,10 +82,17 @@ class LinearCell(Cell):
         self.convolution = Convolution(inputs, kernel) if kernel > 1 else None
 
     @abstractmethod
-    def coefficients(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
-        """Blocks [..., gates * hidden] -> a and b, [..., hidden] each; without parameters of its own."""
+    def shares(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Blocks [..., gates * hidden] -> z and y, [..., hidden] each; without parameters of its own."""
 
-    slopes: Slopes | None = None
+    @abstractmethod
+    def slopes(self, blocks: Tensor) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
+        """The gradient of `coefficients`, as `scan.Slopes`."""
+
+    def coefficients(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Blocks [..., gates * hidden] -> a = 1 - z and b = z * y, [..., hidden] each."""
+        share, value = self.shares(blocks)
+        return 1 - share, share * value
 
     def begin(self, start: Layer) -> Layer:
         return start if self.convolution is None else (*start, self.convolution.initial(start[0]))
@@ -121,6 +130,10 @@ class LinearCell(Cell):
 
     def forward(self, inputs: Tensor, state: Layer) -> tuple[Tensor, Layer]:
         mixed, last = self._mixed(inputs, state)
+        if self._in_blocks(mixed):
+            start = state[0].to(mixed.dtype)
+            outputs = scan_products(mixed, self.input_weight, self.input_bias, start, self.shares, self.slopes)
+            return outputs, (outputs[:, -1], *last)
         blocks = self._blocks(mixed)
         start = state[0].to(blocks.dtype)
         if self.zoneout:
@@ -129,6 +142,13 @@ class LinearCell(Cell):
         else:
             outputs = scan_blocks(blocks, start, self.coefficients, self.slopes)
         return outputs, (outputs[:, -1], *last)
+
+    def _in_blocks(self, mixed: Tensor) -> bool:
+        """Whether the products can be taken a block of steps at a time: in the precision of the state, and with nothing
+        between product and coefficients."""
+        plain = self.input_norm is None and not self.zoneout
+        exact = mixed.dtype == self.input_weight.dtype and at_least_float32(mixed) is mixed
+        return plain and exact and not torch.is_autocast_enabled(mixed.device.type)
 
     def _zoned(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         return zoned(*self.coefficients(blocks[..., : -self.hidden]), blocks[..., -self.hidden :])
@@ -141,17 +161,20 @@ def zoned(decay: Tensor, values: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]
 
 def positive(values: Tensor) -> Tensor:
     """g(x) = x + 0.5 for x >= 0, else sigmoid(x) (Feng et al. 2024, appendix B): positive, continuous, growing."""
-    return torch.sigmoid(values.clamp(max=0)) + functional.relu(values)
+    return functional.relu(values) + torch.sigmoid(values.clamp(max=0))
 
 
-def interpolation_slopes(decay: Tensor, candidate: Tensor, slope: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of x and y in (1 - z) h + z g(y), z = sigmoid(x), from that of the whole: slope * z (1 - z) (g(y) -
-    h) and slope * z g'(y), where g' is 1 or g (1 - g)."""
-    moved = (1 - decay).mul_(slope)
-    low = torch.sigmoid(candidate.clamp(max=0))
-    steep = candidate.sign().clamp_(min=0).mul_(0.75).add_(low).addcmul_(low, low, value=-1)
-    of_share = low.add_(functional.relu(candidate)).sub_(before).mul_(moved).mul_(decay)
-    return of_share, moved.mul_(steep)
+def interpolation_slopes(
+    share: Tensor, candidate: Tensor, slope: Tensor, before: Tensor, out: Sequence[Tensor]
+) -> None:
+    """Put the gradients of x and y in (1 - z) h + z g(y), z = sigmoid(x), into `out`, from `slope`, that of the whole:
+    slope * (g(y) - h) * z (1 - z), and slope * z * g'(y), where g' is 1 or g (1 - g)."""
+    low, moved = candidate.clamp(max=0).sigmoid_(), slope * share
+    difference = functional.relu(candidate).add_(low).sub_(before).mul_(slope)
+    torch.ops.aten.sigmoid_backward(difference, share, grad_input=out[0])
+    steps = torch.ops.aten.threshold_backward(moved, candidate, 0)  # at 0 and below it, low (1 - low) is all of g'
+    torch.ops.aten.sigmoid_backward(moved, low, grad_input=out[1])
+    out[1].add_(steps, alpha=0.75)
 
 
 class MinGruCell(LinearCell):
@@ -172,15 +195,20 @@ class MinGruCell(LinearCell):
         update, candidate = self._blocks(inputs).chunk(2, -1)
         return {"input": torch.sigmoid(update), CANDIDATE: positive(candidate)}
 
-    def coefficients(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+    def shares(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        update, candidate = blocks.chunk(2, -1)
+        return torch.sigmoid(update), positive(candidate)
+
+    def slopes(self, blocks: Tensor) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
         update, candidate = blocks.chunk(2, -1)
         new = torch.sigmoid(update)
-        return 1 - new, new * positive(candidate)
 
-    @staticmethod
-    def slopes(blocks: Tensor, decay: Tensor, slope: Tensor, before: Tensor) -> Tensor:
-        _, candidate = blocks.chunk(2, -1)
-        return torch.cat(interpolation_slopes(decay, candidate, slope, before), -1)
+        def gradient(slope: Tensor, before: Tensor) -> Tensor:
+            made = torch.empty_like(blocks)
+            interpolation_slopes(new, candidate, slope, before, made.chunk(2, -1))
+            return made
+
+        return 1 - new, gradient
 
 
 class MinLstmCell(LinearCell):
@@ -201,15 +229,22 @@ class MinLstmCell(LinearCell):
         forget, update, candidate = self._blocks(inputs).chunk(3, -1)
         return {"forget": torch.sigmoid(forget), "input": torch.sigmoid(update), CANDIDATE: positive(candidate)}
 
-    def coefficients(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+    def shares(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        forget, update, candidate = blocks.chunk(3, -1)
+        kept, new = torch.sigmoid(forget.clamp(min=LOWEST)), torch.sigmoid(update.clamp(min=LOWEST))
+        return new / (kept + new), positive(candidate)
+
+    def slopes(self, blocks: Tensor) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
         forget, update, candidate = blocks.chunk(3, -1)
         kept, new = torch.sigmoid(forget.clamp(min=LOWEST)), torch.sigmoid(update.clamp(min=LOWEST))
         share = new / (kept + new)
-        return 1 - share, share * positive(candidate)
 
-    @staticmethod
-    def slopes(blocks: Tensor, decay: Tensor, slope: Tensor, before: Tensor) -> Tensor:
-        forget, update, candidate = blocks.chunk(3, -1)
-        of_share, of_candidate = interpolation_slopes(decay, candidate, slope, before)
-        parts = [of_share * (torch.sigmoid(forget) - 1), of_share * (1 - torch.sigmoid(update)), of_candidate]
-        return torch.cat(parts, -1)
+        def gradient(slope: Tensor, before: Tensor) -> Tensor:
+            made = torch.empty_like(blocks)
+            of_forget, of_update, of_candidate = made.chunk(3, -1)
+            interpolation_slopes(share, candidate, slope, before, [of_update, of_candidate])
+            torch.mul(of_update, kept.sub_(1), out=of_forget)
+            of_update.mul_(1 - new)
+            return made
+
+        return 1 - share, gradient

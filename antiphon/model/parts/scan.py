@@ -20,8 +20,12 @@ from torch.autograd.function import once_differentiable
 
 Coefficients: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 """[K, B, blocks * hidden] -> a and b, [K, B, hidden] each; neither is a view of what is given."""
-Slopes: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""What `Coefficients` is given, a, the gradient of h_t, and h_{t-1} -> the gradient of what it is given."""
+Slopes: TypeAlias = Callable[[Tensor], tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]]
+"""What `Coefficients` is given -> a, and a function: the gradient of h_t, and h_{t-1} -> the gradient of what is given.
+Neither a nor the gradient is a view of what is given."""
+
+Shares: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""[K, B, parts * hidden] -> z and y, [K, B, hidden] each: h_t = h_{t-1} + z_t (y_t - h_{t-1})."""
 
 BLOCK = 1 << 17  # values of a state that a block of steps has
 WIDE = 1 << 11  # values of a state from which on a step is worth an operation
@@ -40,6 +44,18 @@ def scan_blocks(blocks: Tensor, start: Tensor, coefficients: Coefficients, slope
     The function may have no parameters of its own. Its gradient is found by autograd, or given as `slopes`.
     """
     scanned: Tensor = _BlockScan.apply(blocks, start, coefficients, slopes)  # type: ignore[no-untyped-call]
+    return scanned
+
+
+def scan_products(
+    inputs: Tensor, weight: Tensor, bias: Tensor, start: Tensor, shares: Shares, slopes: Slopes
+) -> Tensor:
+    """h_1..h_T [B, T, hidden] of h_t = h_{t-1} + z_t (y_t - h_{t-1}), whose z and y a function makes of W x + b.
+
+    inputs x [B, T, width], `weight` [parts * hidden, width]. The product of a block of steps is taken when the block
+    is, and so are its gradients. In memory the states are in the order of time, as the next such layer reads them.
+    """
+    scanned: Tensor = _ProductScan.apply(inputs, weight, bias, start, shares, slopes)  # type: ignore[no-untyped-call]
     return scanned
 
 
@@ -68,6 +84,16 @@ def forwards(decay: Tensor, values: Tensor, start: Tensor) -> Tensor:
         start = torch.addcmul(last, share, start)
     b.addcmul_(a, before[:, None])
     return forwards(decay[whole:], values[whole:], start) if whole < steps else start
+
+
+def mixes(shares: Tensor, values: Tensor, start: Tensor, out: Tensor) -> Tensor:
+    """Put h_t = h_{t-1} + z_t (y_t - h_{t-1}), z and y [K, ...], into `out`, and return the last one."""
+    if shares.shape[0] >= CUT and start.numel() < WIDE:
+        torch.mul(shares, values, out=out)
+        return forwards(1 - shares, out, start)
+    for share, value, state in zip(shares.unbind(0), values.unbind(0), out.unbind(0), strict=True):
+        start = torch.lerp(start, value, share, out=state)
+    return start
 
 
 def backwards(decay: Tensor, slopes: Tensor, carried: Tensor) -> Tensor:
@@ -143,11 +169,63 @@ class _BlockScan(torch.autograd.Function):
                 carried = backwards(decay.detach(), slopes, carried)
                 (made,) = torch.autograd.grad([decay, values], [given], [slopes * before, slopes])
             else:
-                decay, _ = ctx.coefficients(given)
+                decay, gradient_of = ctx.slopes(given)
                 carried = backwards(decay, slopes, carried)
-                made = ctx.slopes(given, decay, slopes, before)
+                made = gradient_of(slopes, before)
             gradient[:, place : place + size].transpose(0, 1).copy_(made)
         return gradient, carried, None, None
+
+
+class _ProductScan(torch.autograd.Function):
+    """`scan_products`: keeps h and the products, each in the order of time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        start: Tensor,
+        shares: Shares,
+        slopes: Slopes,
+    ) -> Tensor:
+        (rows, steps, width), (outputs, _) = inputs.shape, weight.shape
+        products = inputs.new_empty(steps, rows, outputs)
+        states, state, size = inputs.new_empty(steps, *start.shape), start, steps_of_block(start.numel())
+        for place in range(0, steps, size):
+            product = products[place : place + size]
+            torch.addmm(bias, steps_of(inputs, place, size).view(-1, width), weight.t(), out=product.view(-1, outputs))
+            state = mixes(*shares(product), state, states[place : place + size])
+        ctx.slopes = slopes
+        by_row = states.transpose(0, 1)
+        ctx.save_for_backward(inputs, weight, products, start, by_row)
+        return by_row
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor, None, None]:
+        inputs, weight, products, start, by_row = ctx.saved_tensors
+        (rows, steps, width), (outputs, _), states = inputs.shape, weight.shape, by_row.transpose(0, 1)
+        size, carried = steps_of_block(start.numel()), torch.zeros_like(start)
+        of_inputs = torch.empty_like(inputs) if ctx.needs_input_grad[0] else None
+        of_weight, of_bias = torch.zeros_like(weight), weight.new_zeros(outputs)
+        for place in range((steps - 1) // size * size, -1, -size):
+            part = slice(place, place + size)
+            decay, gradient_of = ctx.slopes(products[part])
+            slopes = by_time(slope, place, size)
+            carried = backwards(decay, slopes, carried)
+            before = states[place - 1 : place - 1 + len(slopes)] if place else before_each(states[part], start)
+            made = gradient_of(slopes, before).view(-1, outputs)
+            of_weight.addmm_(made.t(), steps_of(inputs, place, size).view(-1, width))
+            of_bias += made.sum(0)
+            if of_inputs is not None:
+                of_inputs[:, part].transpose(0, 1).copy_((made @ weight).view(-1, rows, width))
+        return of_inputs, of_weight, of_bias, carried, None, None
+
+
+def steps_of(values: Tensor, place: int, size: int) -> Tensor:
+    """A block of steps of values [B, T, ...] as [K, B, ...], contiguous; only to be read."""
+    return values[:, place : place + size].transpose(0, 1).contiguous()
 
 
 def by_time(values: Tensor, place: int, size: int) -> Tensor:

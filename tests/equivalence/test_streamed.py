@@ -125,7 +125,7 @@ train(streamed(Path({folder!r}), **{settings!r}), Path({out!r}), device="cpu", t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", [2, 3, 4])
 def test_one_process_and_several_see_the_same_updates(world: int, tmp_path: Path) -> None:
     settings = {"model__dropout": 0.0, "train__max_steps": 40, "data__workers": 1}
     alone = load_file(train(streamed(tmp_path, **settings), tmp_path / "alone", threads=1) / bundle.WEIGHTS)

@@ -6,7 +6,7 @@ python benchmarks/cluster.py MODEL WORDS [--rows 200000] [--short 20000] [--work
 MODEL is a folder that `antiphon export` has written, WORDS a file with an input a line, repeated as needed.
 Every side predicts a short file and a long one; what the long one takes longer is the time of the difference, so that
 Ray's start and imports fall out (they have a row of their own). A plain process is `antiphon-runtime` with one thread
-and its share of the rows. Memory is the most that a worker holds for itself (USS), read five times a second. At the end
+and its share of the rows. Memory is the most that a worker holds for itself (USS), read once a second. At the end
 workers are killed (SIGKILL) at random moments of one more run, and its output is compared with that of one process.
 """
 
@@ -37,12 +37,21 @@ from antiphon.shards.writing import Done
 from antiphon.shards.writing import write as write_files
 
 WORKER = "ray::MapWorker"
+LOOK = 1.0  # seconds between looks at the memory, which take time of the workers
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def working() -> list[psutil.Process]:
     """The processes of Ray's workers."""
     return [each for each in psutil.process_iter(["cmdline"]) if WORKER in " ".join(each.info["cmdline"] or [])]
+
+
+def private(process: int) -> float:
+    """MiB of memory that a process shares with no other."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return 0.0
 
 
 @contextmanager
@@ -52,10 +61,9 @@ def watched(most: list[float]) -> Iterator[None]:
     held = [0.0]
 
     def watch() -> None:
-        while not done.wait(0.2):
+        while not done.wait(LOOK):
             for process in working():
-                with suppress(psutil.Error):
-                    held.append(process.memory_full_info().uss / 2**20)
+                held.append(private(process.pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -6,6 +6,7 @@ Each takes a minute or more, most of it for starting processes. `benchmarks/elas
 from __future__ import annotations
 
 import random
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def test_killed_workers_are_replaced_and_the_model_is_the_same_bit_for_bit(tmp_p
 
 def test_a_lost_machine_is_left_out(tmp_path: Path) -> None:
     options = {**OPTIONS, "train__save_every": 50, "train__optimizer": {"kind": "adamw", "eps": 1e-3}}
-    options |= {"train__max_steps": 400}
+    options |= {"train__max_steps": 400, "train__validate_every": 200}
     config = tiny_config(tmp_path, **options)
     (tmp_path / "c.yaml").write_text(config.to_yaml())
     out, port = tmp_path / "m", free_port()
@@ -86,10 +87,12 @@ def test_a_lost_machine_is_left_out(tmp_path: Path) -> None:
     assert launchers[0].wait(SECONDS) == 0, logs[0].read_text()[-3000:]
     text = logs[0].read_text()
     assert "the connection to another process is lost" in text
-    assert "with one process" in text
+    (went_on,) = re.findall("it goes on from update ([0-9]+) with one process", text)
+    assert int(went_on) < 200
     train(config, tmp_path / "alone", threads=1)
-    alone, elastic = (checkpoint.load(tmp_path / name)[0]["progress"]["history"][-1] for name in ("alone", "m"))
-    assert elastic["loss"] == pytest.approx(alone["loss"], rel=0.01), "rounding differs with the number of processes"
+    alone, elastic = (checkpoint.load(tmp_path / name)[0]["progress"]["history"] for name in ("alone", "m"))
+    # rounding differs with the number of processes: 1e-7 at update 200; at 400 the training has made 0.1 of that
+    assert elastic[0]["loss"] == pytest.approx(alone[0]["loss"], rel=1e-5)
 
 
 @pytest.mark.skipif(not available(), reason="needs root and network namespaces")

@@ -469,7 +469,7 @@ def test_a_place_is_plain_values(tmp_path: Path) -> None:
 
 def test_a_window_is_read_over_most_of_the_time_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     now, waits = [100.0], list[float]()
-    monkeypatch.setattr(workers.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("antiphon.data.workers.time.monotonic", lambda: now[0])
     pace = Pace(100)
     monkeypatch.setattr(pace.ended, "wait", waits.append)
 

@@ -106,7 +106,7 @@ def _encoded(codecs: Codecs, row: Row, limit: int) -> list[Array | Sequence[int]
 
 def _check_lengths(codecs: Codecs, arrays: Sequence[Array | Sequence[int]], limit: int) -> None:
     """No side may be longer than `limit` steps; the message is about the longest."""
-    if max(map(len, arrays)) <= limit:
+    if max(map(len, arrays)) <= limit:  # as nearly all rows are
         return
     longest, message = limit, ""
     for (name, codec), array in zip(codecs.named.items(), arrays, strict=True):

@@ -19,12 +19,12 @@ class Sequences:
     """Many arrays [steps, ...] in one flat array: for ids 4 bytes per step and 8 bytes per sequence."""
 
     def __init__(self, sequences: Iterable[Sequence[int] | NDArray[Any]]) -> None:
-        all_of = list(sequences)
-        self.lengths: Ints = np.fromiter(map(len, all_of), dtype=np.int64, count=len(all_of))
-        if any(isinstance(sequence, np.ndarray) for sequence in all_of):
-            self.values = np.concatenate([s if isinstance(s, np.ndarray) else np.asarray(s, np.int32) for s in all_of])
+        each = list(sequences)
+        self.lengths: Ints = np.fromiter(map(len, each), dtype=np.int64, count=len(each))
+        if any(isinstance(sequence, np.ndarray) for sequence in each):
+            self.values = np.concatenate([s if isinstance(s, np.ndarray) else np.asarray(s, np.int32) for s in each])
         else:
-            self.values = np.fromiter(chain.from_iterable(all_of), np.int32, int(self.lengths.sum()))
+            self.values = np.fromiter(chain.from_iterable(each), np.int32, int(self.lengths.sum()))
         self.ends: Ints = np.cumsum(self.lengths, dtype=np.int64)
 
     @classmethod
